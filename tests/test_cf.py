@@ -1,0 +1,213 @@
+"""Discharge as CF files, and any Dataset to disk and back with its ids intact."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+from xroute.exceptions import AlignmentError, TimeAxisError, XRouteError
+from xroute.io.cf import cf_dataset, write_discharge
+from xroute.io.files import open_dataset, replacing, write
+
+BIG = 9_007_199_254_740_993  # 2**53 + 1: not a double
+IDS = [np.array([BIG, BIG + 1, 5]), np.array(["a", "Ü-27", "cc"])]
+SUFFIXES = [".nc", ".zarr"]
+
+
+def make_discharge(ids: Any = IDS[0], n_times: int = 4, dtype: Any = "f8", time: Any = None) -> xr.DataArray:
+    time = pd.date_range("2001-02-03", periods=n_times, freq="3h") if time is None else time
+    return xr.DataArray(
+        np.arange(n_times * len(ids), dtype=dtype).reshape(n_times, len(ids)) / 7,
+        dims=("time", "reach"),
+        coords={"time": time, "reach": ids},
+        name="discharge",
+        attrs={"units": "m3 s-1", "cell_methods": "time: mean", "history": "routed by xroute"},
+    )
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("ids", IDS, ids=["int64", "str"])
+def test_discharge_comes_back(tmp_path: Path, suffix: str, ids: np.ndarray) -> None:
+    discharge = make_discharge(ids)
+    path = tmp_path / f"discharge{suffix}"
+    write_discharge(discharge, path)
+    with open_dataset(path) as back:
+        assert back["reach"].dtype.kind == ids.dtype.kind and back["reach"].values.tolist() == ids.tolist()
+        np.testing.assert_array_equal(back["discharge"], discharge)
+        np.testing.assert_array_equal(back["time"], discharge["time"])
+        assert back.attrs["featureType"] == "timeSeries" and back.attrs["Conventions"] == "CF-1.11"
+        assert back["reach"].attrs["cf_role"] == "timeseries_id"
+        assert back["discharge"].attrs["units"] == "m3 s-1" and back["discharge"].attrs["cell_methods"] == "time: mean"
+    assert sorted(p.name for p in tmp_path.iterdir()) == [path.name]  # nothing temporary is left
+    assert "bounds" not in discharge["time"].attrs and "grid_mapping" not in discharge.attrs  # nor changed
+
+
+def test_bounds_start_at_the_timestamp(tmp_path: Path) -> None:
+    write_discharge(make_discharge(), tmp_path / "q.nc")
+    with open_dataset(tmp_path / "q.nc") as back:
+        bounds, time = back["time_bnds"].values, back["time"].values
+    np.testing.assert_array_equal(bounds[:, 0], time)
+    assert (bounds[:, 1] - bounds[:, 0] == np.timedelta64(3, "h")).all()
+    with xr.open_dataset(tmp_path / "q.nc", decode_cf=False) as raw:
+        assert raw["time"].attrs["bounds"] == "time_bnds" and raw["discharge"].attrs["grid_mapping"] == "crs"
+        assert "units" not in raw["time_bnds"].attrs or raw["time_bnds"].attrs["units"] == raw["time"].attrs["units"]
+        assert "_FillValue" not in raw["reach"].attrs and raw["reach"].dtype == np.int64
+
+
+def test_one_step_needs_dt() -> None:
+    one = make_discharge(n_times=1)
+    with pytest.raises(TimeAxisError, match="give dt="):
+        cf_dataset(one)
+    for dt in (3600, np.timedelta64(1, "h"), pd.Timedelta("1h"), "1h"):
+        bounds = cf_dataset(one, dt=dt)["time_bnds"].values
+        assert bounds[0, 1] - bounds[0, 0] == np.timedelta64(1, "h")
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("calendar", ["noleap", "360_day"])
+def test_calendars(tmp_path: Path, calendar: str, suffix: str) -> None:
+    pytest.importorskip("cftime")
+    time = xr.date_range("2001-02-27", periods=4, freq="D", calendar=calendar, use_cftime=True)
+    discharge = make_discharge(time=time)
+    write_discharge(discharge, tmp_path / f"q{suffix}")
+    with open_dataset(tmp_path / f"q{suffix}") as back:
+        np.testing.assert_array_equal(back["time"], discharge["time"])
+        assert back["time"].dt.calendar == calendar
+        assert back["time_bnds"].values[-1, 1] == time[-1] + (time[1] - time[0])
+    bounds = cf_dataset(discharge[:1], dt=86400)["time_bnds"].values
+    assert bounds[0, 1] == time[1]
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_places_and_members(tmp_path: Path, suffix: str) -> None:
+    discharge = make_discharge(dtype="f4").expand_dims(member=[10, 20])
+    network = xr.Dataset(
+        {"lon": ("reach", [3.0, 1.0, 2.0]), "lat": ("reach", [30.0, 10.0, 20.0])},
+        coords={"reach": [5, BIG, BIG + 1]},
+    )
+    write_discharge(discharge, tmp_path / f"q{suffix}", network)
+    with open_dataset(tmp_path / f"q{suffix}") as back:
+        assert back["discharge"].dims == ("member", "time", "reach") and back["discharge"].dtype == np.float32
+        assert back["lon"].values.tolist() == [1.0, 2.0, 3.0]  # by id
+        assert back["lat"].attrs["standard_name"] == "latitude"
+        assert "lon" in back.coords
+    with pytest.raises(AlignmentError, match="1 reaches are not in the network: 5"):
+        write_discharge(discharge, tmp_path / f"p{suffix}", network.isel(reach=[1, 2]))
+
+
+def test_float32_and_compression(tmp_path: Path) -> None:
+    discharge = make_discharge(np.arange(500), n_times=50)
+    write_discharge(discharge * 0, tmp_path / "small.nc", dtype="float32", compression=4)
+    write_discharge(discharge * 0, tmp_path / "large.nc")
+    assert (tmp_path / "small.nc").stat().st_size < (tmp_path / "large.nc").stat().st_size / 2
+    with open_dataset(tmp_path / "small.nc") as back:
+        assert back["discharge"].dtype == np.float32
+
+
+def test_stale_encoding_is_not_kept(tmp_path: Path) -> None:
+    discharge = make_discharge()
+    discharge.encoding = {"dtype": "int16", "scale_factor": 10.0, "_FillValue": -1, "chunks": (1, 1)}
+    discharge["time"].encoding = {"units": "days since 2001-01-01", "dtype": "int64"}
+    write_discharge(discharge, tmp_path / "q.nc")
+    with open_dataset(tmp_path / "q.nc") as back:
+        np.testing.assert_array_equal(back["discharge"], discharge)
+        np.testing.assert_array_equal(back["time"], discharge["time"])
+
+
+def test_existing_files_are_kept(tmp_path: Path) -> None:
+    for suffix in SUFFIXES:
+        path = tmp_path / f"q{suffix}"
+        write_discharge(make_discharge(), path)
+        with pytest.raises(FileExistsError, match="--overwrite"):
+            write_discharge(make_discharge() * 2, path)
+        write_discharge(make_discharge() * 2, path, overwrite=True)
+        with open_dataset(path) as back:
+            np.testing.assert_array_equal(back["discharge"], make_discharge() * 2)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_crash_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "q.nc"
+    path.write_text("old")
+    with pytest.raises(RuntimeError), replacing(path, overwrite=True) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert path.read_text() == "old" and len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.filterwarnings("error")
+def test_networks_and_their_units_come_back(tmp_path: Path, suffix: str) -> None:
+    network = xr.Dataset(
+        {
+            "downstream": ("reach", [BIG + 1, -1], {"outlet": -1}),
+            "k": ("reach", [1.5, 2.0], {"units": "h"}),
+            "scheme": ("reach", ["muskingum", "linear_storage"]),
+        },
+        coords={"reach": [BIG, BIG + 1]},
+        attrs={"connect_rows": [2]},
+    )
+    write(network, tmp_path / f"n{suffix}")
+    with open_dataset(tmp_path / f"n{suffix}") as back:
+        assert back["k"].dtype == np.float64 and back["k"].attrs["units"] == "h"  # not a timedelta
+        assert back["scheme"].values.tolist() == ["muskingum", "linear_storage"]
+        assert back["downstream"].values.tolist() == [BIG + 1, -1]
+        assert np.atleast_1d(back.attrs["connect_rows"]).tolist() == [2]
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_ids_with_a_fill_value_do_not_pass_through_floating_point(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"n{suffix}"
+    network = xr.Dataset(
+        {"downstream": ("reach", [BIG, -999]), "area": ("reach", np.array([1.0, np.nan]))}, coords={"reach": [5, BIG]}
+    )
+    encoding: Any = {"downstream": {"_FillValue": -999}, "reach": {"_FillValue": -999}, "area": {"_FillValue": -1.0}}
+    if suffix == ".nc":
+        network.to_netcdf(path, encoding=encoding)
+    else:
+        network.to_zarr(path, encoding=encoding)
+    with open_dataset(path) as back:
+        assert back["downstream"].values.tolist() == [BIG, -999] and back["reach"].values.tolist() == [5, BIG]
+        assert np.isnan(back["area"].values[1])
+        write(back, tmp_path / f"again{suffix}")
+
+
+def test_messages(tmp_path: Path) -> None:
+    with pytest.raises(XRouteError, match="use .zarr for Zarr or .nc for netCDF"):
+        write(xr.Dataset(), tmp_path / "network.txt")
+    with pytest.raises(FileNotFoundError, match="no folder .*missing"):
+        write(xr.Dataset(), tmp_path / "missing" / "network.nc")
+    with pytest.raises(FileNotFoundError, match="no file"):
+        open_dataset(tmp_path / "network.nc")
+    with pytest.raises(XRouteError, match="a folder, but not a Zarr store"):
+        open_dataset(tmp_path)
+    with pytest.raises(AlignmentError, match="no coordinate 'reach'"):
+        cf_dataset(xr.DataArray(np.zeros(2), dims="river"))
+
+
+def test_steps_that_are_counted_have_no_bounds() -> None:
+    dataset = cf_dataset(make_discharge(time=[0, 1, 2, 3]))
+    assert "time_bnds" not in dataset and "bounds" not in dataset["time"].attrs
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_optional_libraries_are_named(tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    import importlib
+    import importlib.util
+
+    real_import, real_find = importlib.import_module, importlib.util.find_spec
+
+    def no_import(name: str, *args: Any) -> Any:
+        if name in ("netCDF4", "zarr"):
+            raise ImportError(name)
+        return real_import(name, *args)
+
+    monkeypatch.setattr(importlib, "import_module", no_import)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda n, *a: None if "netcdf" in n.lower() else real_find(n, *a))
+    with pytest.raises(ImportError, match=r'writing .* needs .*: pip install "xroute\[io\]"'):
+        write(xr.Dataset(), tmp_path / f"n{suffix}")

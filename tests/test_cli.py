@@ -1,0 +1,379 @@
+"""The command line on real rivers: what goes in, what comes out, what is said, and the exit code."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+from click.testing import CliRunner, Result
+
+from xroute.cli import main
+from xroute.io import rapid
+from xroute.io.files import open_dataset, write
+
+RAPID_RECIPE = ["--lateral", "interval", "--substeps", "12", "--sampling", "start-mean"]
+
+
+def run(*arguments: Any, code: int = 0) -> Result:
+    """Run the command; a traceback is a failure whatever the exit code."""
+    result = CliRunner().invoke(main, [str(a) for a in arguments])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == code, result.output
+    assert "Traceback" not in result.output
+    return result
+
+
+@pytest.fixture(scope="module")
+def converted(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The RAPID sample, converted by the command."""
+    folder = tmp_path_factory.mktemp("rapid")
+    source = shared_data / "nasa_lis_4168"
+    run("convert", "rapid", source, "--network", folder / "network.zarr", "--runoff", folder / "runoff.zarr")
+    return folder
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    """A Y of three reaches with five hours of runoff, in Zarr."""
+    network = xr.Dataset(
+        {
+            "downstream": ("reach", [7, 7, 0]),
+            "tau": ("reach", [2.0, 1.0, 3.0], {"units": "h"}),
+        },
+        coords={"reach": [5, 2**53 + 1, 7]},
+        attrs={"scheme": "linear_storage"},
+    )
+    write(network, tmp_path / "network.zarr")
+    runoff = xr.DataArray(
+        np.arange(15.0).reshape(5, 3),
+        dims=("time", "reach"),
+        coords={
+            "time": np.datetime64("2001-01-01", "ns") + np.arange(5) * np.timedelta64(1, "h"),
+            "reach": [7, 5, 2**53 + 1],
+        },
+        attrs={"units": "m3 s-1"},
+        name="runoff",
+    )
+    write(runoff.to_dataset(), tmp_path / "runoff.zarr")
+    return tmp_path
+
+
+def change(path: Path, function: Any) -> None:
+    with open_dataset(path) as dataset:
+        changed = function(dataset.load())
+    write(changed, path, overwrite=True)
+
+
+# ── RAPID ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("suffix", ["zarr", "nc"])
+def test_rapid_discharge_is_reproduced(shared_data: Path, converted: Path, tmp_path: Path, suffix: str) -> None:
+    output = tmp_path / f"discharge.{suffix}"
+    result = run("route", converted / "runoff.zarr", converted / "network.zarr", output, *RAPID_RECIPE)
+    assert "4,168 reaches x 16 steps" in result.stdout and "reach-steps/s" in result.stdout
+    with open_dataset(output) as routed:
+        discharge = routed["discharge"].load()
+    fortran = rapid.read_discharge(shared_data / "nasa_lis_4168")
+    assert discharge.sizes == {"time": 16, "reach": 4168}
+    difference = abs(discharge.sel(reach=fortran["reach"].values) - fortran.values)
+    assert float(difference.max()) < 5e-5
+    assert discharge.attrs["units"] == "m3 s-1"
+
+
+def test_any_chunks_give_the_same_bits(converted: Path, tmp_path: Path) -> None:
+    arguments = ["route", converted / "runoff.zarr", converted / "network.zarr"]
+    run(*arguments, tmp_path / "whole.zarr", *RAPID_RECIPE, "--time-chunk", 16)
+    with open_dataset(tmp_path / "whole.zarr") as whole:
+        for chunk, suffix in ((1, "zarr"), (3, "zarr"), (5, "nc"), (15, "zarr")):
+            output = tmp_path / f"chunks{chunk}.{suffix}"
+            run(*arguments, output, *RAPID_RECIPE, "--time-chunk", chunk)
+            with open_dataset(output) as chunked:
+                np.testing.assert_array_equal(chunked["discharge"].values, whole["discharge"].values)
+                np.testing.assert_array_equal(chunked["time"].values, whole["time"].values)
+                np.testing.assert_array_equal(chunked["time_bnds"].values, whole["time_bnds"].values)
+
+
+def test_a_run_can_be_resumed_from_its_state(converted: Path, tmp_path: Path) -> None:
+    with open_dataset(converted / "runoff.zarr") as runoff:
+        write(runoff.isel(time=slice(0, 7)).load(), tmp_path / "first.nc")
+        write(runoff.isel(time=slice(7, None)).load(), tmp_path / "second.nc")
+    network = converted / "network.zarr"
+    run("route", converted / "runoff.zarr", network, tmp_path / "whole.zarr", *RAPID_RECIPE)
+    for state in ("state.nc", "state.zarr"):
+        run("route", tmp_path / "first.nc", network, tmp_path / "a.nc", *RAPID_RECIPE,
+            "--save-state", tmp_path / state, "--overwrite")  # fmt: skip
+        run("route", tmp_path / "second.nc", network, tmp_path / "b.nc", *RAPID_RECIPE,
+            "--initial-state", tmp_path / state, "--overwrite")  # fmt: skip
+        with open_dataset(tmp_path / "whole.zarr") as whole, open_dataset(tmp_path / "b.nc") as second:
+            np.testing.assert_array_equal(second["discharge"].values, whole["discharge"].values[7:])
+
+
+def test_convert_tells_what_it_found(shared_data: Path, tmp_path: Path) -> None:
+    source = shared_data / "nasa_lis_4168"
+    result = run("convert", "rapid", source, "--network", tmp_path / "n.nc", "--runoff", tmp_path / "r.nc",
+                 "--start", "2002-08-30")  # fmt: skip
+    assert "connect rapid_connect.csv" in result.stdout and "m3_nasa_lis_3hr_20020830.nc" in result.stdout
+    assert "(4,168 reach)" in result.stdout
+    assert "note: 12 downstream ids are not routed" in result.stderr
+    assert "1970" not in result.output
+    with open_dataset(tmp_path / "r.nc") as runoff:
+        assert runoff["time"].values[0] == np.datetime64("2002-08-30")
+    again = run("convert", "rapid", source, "--network", tmp_path / "n.nc", code=1)
+    assert "--overwrite" in again.output
+
+
+def test_convert_several_regions(tmp_path: Path) -> None:
+    from test_rapid import write_region
+
+    upper = write_region(tmp_path / "upper", "1,2,0,0 2,10,1,1")
+    lower = write_region(tmp_path / "lower", "10,11,1,2 11,0,1,10")
+    for folder in (upper, lower):
+        xr.Dataset({"m3_riv": (("Time", "DrainLnID"), np.ones((3, 2), "f4"))}).to_netcdf(
+            folder / "m3.nc", engine="scipy"
+        )
+    network, runoff = tmp_path / "n.zarr", tmp_path / "r.zarr"
+    run("convert", "rapid", upper, lower, "--network", network, "--runoff", runoff, "--dt", "1h")
+    with open_dataset(network) as dataset, open_dataset(runoff) as series:
+        assert dataset["downstream"].values.tolist() == [2, 10, 11, -1]
+        assert series["reach"].values.tolist() == [1, 2, 10, 11]
+    run("route", runoff, network, tmp_path / "q.zarr")
+
+
+# ── National Water Model ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("scheme", ["muskingum", "linear_storage"])
+def test_lower_colorado(shared_data: Path, tmp_path: Path, scheme: str) -> None:
+    network, runoff, output = (tmp_path / name for name in ("network.zarr", "runoff.zarr", "discharge.zarr"))
+    result = run("convert", "nwm", shared_data / "LowerColorado_TX", "--network", network, "--runoff", runoff)
+    assert "28 forcing files" in result.stdout
+    if scheme == "linear_storage":
+        change(network, lambda ds: ds.assign(tau=ds["k"]).assign_attrs(scheme=scheme))
+    described = run("info", network, "--runoff", runoff).stdout
+    for expected in (
+        "11,248 (3,871 headwaters)",
+        "649 reaches",  # 648 links
+        "no problems found",
+        "3600 s everywhere",
+    ):
+        assert expected in described, described
+
+    run("route", runoff, network, output, "--save-state", tmp_path / "state.zarr")
+    with (
+        open_dataset(runoff) as r,
+        open_dataset(output) as q,
+        open_dataset(network) as n,
+        open_dataset(tmp_path / "state.zarr") as state,
+    ):
+        assert r["reach"].values.tolist() == n["reach"].values.tolist()
+        dt = 3600.0
+        into = float(r["runoff"].sum(dtype="f8")) * dt
+        outlets = n["downstream"].values == 0
+        out = float(q["discharge"].values[:, outlets].sum(dtype="f8")) * dt
+        y = state["outflow"].values.astype("f8").ravel()
+        if scheme == "linear_storage":
+            storage = float((n["tau"].values * y).sum())
+        else:
+            # S = k (x I + (1 - x) Q), McCarthy (1938); I is the last inflow
+            inflow = state["inflow"].isel(lag=0).values.astype("f8").ravel()
+            k, x = n["k"].values, n["x"].values
+            storage = float((k * (x * inflow + (1 - x) * y)).sum())
+            # The scheme is trapezoidal: half of the last step's inflow and outflow is still to be counted.
+            storage += float(((inflow - y) * dt / 2).sum())
+    assert out + storage == pytest.approx(into, rel=1e-5)
+    assert 0 < out < into
+
+
+def test_hurricane_laura(shared_data: Path, tmp_path: Path) -> None:
+    folder = shared_data / "HurricaneLaura"
+    route_link = next((folder / "domain").glob("RouteLink*.nc"))
+    run("convert", "nwm", route_link, "--network", tmp_path / "n.nc", "--runoff", tmp_path / "r.nc",
+        "--forcing", folder / "channel_forcing")  # fmt: skip
+    run("route", tmp_path / "r.nc", tmp_path / "n.nc", tmp_path / "q.nc")
+    with open_dataset(tmp_path / "q.nc") as routed:
+        assert routed["discharge"].sizes == {"time": 24, "reach": 18} and "lon" in routed.coords
+    usage = run("convert", "nwm", route_link, "--runoff", tmp_path / "x.nc", code=2)
+    assert "--forcing" in usage.output
+
+
+# ── info ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_info_describes_a_network(converted: Path) -> None:
+    result = run("info", converted / "network.zarr", "--dt", "3h", "--substeps", 12, "--steps", 1000)
+    for expected in ("4,168", "outlets", "146", "Strahler", "37.6", "s, median", "no problems found", "33.3 MB"):
+        assert expected in result.stdout, result.stdout
+    assert "note: " in result.stdout and "2kx <= dt <= 2k(1-x)" in result.stdout  # some reaches are short for 900 s
+
+
+def test_info_lists_every_problem(small: Path) -> None:
+    def spoil(dataset: xr.Dataset) -> xr.Dataset:
+        dataset = dataset.copy(deep=True)
+        dataset["downstream"].values[0] = 99
+        dataset["tau"].values[1:] = [np.nan, -1.0]
+        return dataset
+
+    change(small / "network.zarr", spoil)
+    change(small / "runoff.zarr", lambda ds: ds.assign_coords(reach=[7, 5, 8]).isel(time=[0, 1, 3]))
+    result = run("info", small / "network.zarr", "--runoff", small / "runoff.zarr", code=1)
+    problems = [line for line in result.stdout.splitlines() if "problem:" in line]
+    assert len(problems) == 6, result.stdout
+    for expected in (
+        "99",
+        "'tau' is NaN",
+        "'tau' must be",
+        "not regular",
+        f"1 reaches have no runoff (--missing zero): {2**53 + 1}",
+        "1 runoff ids are not in the network (--extra drop): 8",
+    ):
+        assert any(expected in problem for problem in problems), (expected, problems)
+    assert "3 (2 headwaters)" in result.stdout  # and goes on to describe what can be described
+
+
+def test_info_on_cycles_and_duplicates(small: Path) -> None:
+    change(small / "network.zarr", lambda ds: ds.assign(downstream=("reach", [7, 7, 5])))
+    assert "cycle of 2 reaches" in run("info", small / "network.zarr", code=1).stdout
+    change(small / "network.zarr", lambda ds: ds.assign_coords(reach=[5, 5, 7]))
+    result = run("info", small / "network.zarr", code=1)
+    assert "1 reach ids stand more than once: 5" in result.stdout and "cycle" in result.stdout
+
+
+# ── route ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_route_equals_python(small: Path) -> None:
+    import xroute
+
+    result = run("route", small / "runoff.zarr", small / "network.zarr", small / "q.nc", "--dtype", "float32")
+    with open_dataset(small / "runoff.zarr") as runoff, open_dataset(small / "network.zarr") as network:
+        expected = xroute.route(runoff["runoff"].astype("f4", keep_attrs=True).load(), network.load())
+    with open_dataset(small / "q.nc") as routed:
+        np.testing.assert_array_equal(routed["discharge"].values, expected.values)
+        assert routed["reach"].values.tolist() == [7, 5, 2**53 + 1] and routed["discharge"].dtype == np.float32
+        assert routed.attrs["featureType"] == "timeSeries"
+    volume = float(np.arange(15.0).sum()) * 3600
+    assert f"in {volume:.6g} m3" in result.stdout and "out" in result.stdout
+
+
+def test_members_and_policies(small: Path) -> None:
+    def two_members(dataset: xr.Dataset) -> xr.Dataset:
+        runoff = xr.concat([dataset["runoff"], 2 * dataset["runoff"]], "member").assign_attrs(units="m3 s-1")
+        return runoff.isel(reach=[0, 1]).assign_coords(reach=[7, 12345]).to_dataset(name="runoff")
+
+    change(small / "runoff.zarr", two_members)
+    arguments = ("route", small / "runoff.zarr", small / "network.zarr", small / "q.zarr")
+    assert "12345" in run(*arguments, "--missing", "zero", code=1).stderr
+    assert "missing" in run(*arguments, "--extra", "drop", code=1).stderr
+    run(*arguments, "--missing", "zero", "--extra", "drop", "--time-chunk", 2)
+    with open_dataset(small / "q.zarr") as routed:
+        assert dict(routed["discharge"].sizes)["member"] == 2
+
+
+def test_depth_runoff_needs_area(small: Path) -> None:
+    change(small / "runoff.zarr", lambda ds: ds.assign(runoff=ds["runoff"].assign_attrs(units="mm")))
+    arguments = ("route", small / "runoff.zarr", small / "network.zarr", small / "q.zarr")
+    assert "area" in run(*arguments, code=1).stderr
+    change(small / "network.zarr", lambda ds: ds.assign(area=("reach", [1.0, 2.0, 3.0], {"units": "km2"})))
+    result = run(*arguments)
+    runoff = np.arange(15.0).reshape(5, 3).sum(axis=0)  # of 7, 5 and 2**53 + 1
+    assert f"in {float(runoff @ [3, 1, 2]) * 1000:.6g} m3" in result.stdout
+
+
+def test_outputs_are_not_overwritten(small: Path) -> None:
+    arguments = ("route", small / "runoff.zarr", small / "network.zarr")
+    run(*arguments, small / "q.zarr")
+    assert "exists; --overwrite" in run(*arguments, small / "q.zarr", code=1).stderr
+    run(*arguments, small / "q.zarr", "--overwrite")
+    assert "exists" in run(*arguments, small / "p.nc", "--save-state", small / "q.zarr", code=1).stderr
+    assert not (small / "p.nc").exists()  # refused before any work
+    assert "same path" in run(*arguments, small / "p.nc", "--save-state", small / "p.nc", code=2).stderr
+
+
+def test_a_failed_run_leaves_nothing(small: Path) -> None:
+    change(small / "runoff.zarr", lambda ds: ds.assign(runoff=ds["runoff"].where(ds["time"].dt.hour < 4)))
+    before = sorted(path.name for path in small.iterdir())
+    arguments = ("route", small / "runoff.zarr", small / "network.zarr", small / "q.zarr", "--time-chunk", 1)
+    assert "nan" in run(*arguments, code=1).stderr.lower()
+    assert sorted(path.name for path in small.iterdir()) == before
+    run(*arguments, "--nan", "zero")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("route", "absent.zarr", "network.zarr", "q.zarr"), 1, "absent.zarr"),
+        (("route", "runoff.zarr", "absent.nc", "q.zarr"), 1, "absent.nc"),
+        (("route", "runoff.zarr", "network.zarr", "q.txt"), 2, "use .zarr for Zarr or .nc for netCDF"),
+        (("route", "runoff.zarr", "network.zarr", "absent/q.nc"), 1, "no folder"),
+        (("route", "runoff.zarr", "network.zarr", "q.nc", "--substeps", "0"), 2, "positive whole number, or auto"),
+        (("route", "runoff.zarr", "network.zarr", "q.nc", "--sampling", "median"), 2, "median"),
+        (("route", "runoff.zarr", "network.zarr", "q.nc", "--dt", "soon"), 2, "neither seconds nor a duration"),
+        (("route", "runoff.zarr", "network.zarr", "q.nc", "--dt", "2h"), 1, "7200"),
+        (
+            ("route", "runoff.zarr", "network.zarr", "q.nc", "--variable", "rain"),
+            1,
+            "no variable 'rain'; it has 'runoff'",
+        ),
+        (("route", "network.zarr", "network.zarr", "q.nc"), 1, "name the runoff: --variable"),
+        (("route", "runoff.zarr", "network.zarr", "q.nc", "--scheme", "kinematic"), 1, "kinematic"),
+        (("route", "runoff.zarr", "network.zarr", "q.nc", "--scheme", "muskingum"), 1, "'k'"),
+        (("route", "runoff.zarr"), 2, "Missing argument"),
+        (("info", "text.nc"), 1, "not a netCDF file"),
+        (("convert", "rapid", ".", "--network", "x.nc"), 1, "rapid_connect"),
+        (("convert", "rapid", "."), 2, "nothing to write"),
+        (("convert", "nwm", "absent", "--network", "x.nc"), 1, "absent"),
+        (("disembogue",), 2, "disembogue"),
+    ],
+)
+def test_messages_and_exit_codes(
+    small: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], code: int, message: str
+) -> None:
+    monkeypatch.chdir(small)
+    Path("text.nc").write_text("this is not netCDF")
+    assert message in run(*arguments, code=code).stderr
+
+
+def test_debug_shows_the_traceback(small: Path) -> None:
+    arguments = ["route", str(small / "absent.zarr"), str(small / "network.zarr"), str(small / "q.zarr")]
+    result = CliRunner().invoke(main, ["--debug", *arguments])
+    assert isinstance(result.exception, FileNotFoundError)
+
+
+def test_missing_libraries_are_named(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from xroute.io import files
+
+    def absent(module: str, feature: str, extra: str) -> Any:
+        raise ImportError(f'{feature} needs {module}: pip install "xroute[{extra}]"')
+
+    monkeypatch.setattr(files, "require", absent)
+    assert "reading Zarr needs zarr: pip install" in run("info", small / "network.zarr", code=1).stderr
+
+
+def test_help_and_version_are_light() -> None:
+    """Nothing heavy is imported for a line of text (numba comes with the package itself)."""
+    code = (
+        "import sys; from xroute.cli import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "print(sorted({'torch', 'matplotlib', 'dask', 'pint', 'zarr', 'netCDF4'} & set(sys.modules)))"
+    )
+    repository = Path(__file__).resolve().parent.parent
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(repository), os.environ.get("PYTHONPATH", "")])}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
+    assert "convert" in done.stdout and "A typical session:\n" in done.stdout
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert "xroute" in run("--version").stdout
+
+
+def test_demo(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    run("demo", tmp_path / "demo")
+    assert any((tmp_path / "demo").glob("*.png"))

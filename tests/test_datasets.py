@@ -1,0 +1,214 @@
+"""Rivers and weather made in code: shape, units, reproducibility, and plausibility."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from xroute.datasets import scheidegger, storm_runoff, tutorial
+from xroute.exceptions import ParameterError, UnitsError
+from xroute.network import Network
+from xroute.storms import Storm
+
+
+def test_scheidegger_drains_down_one_row_to_one_of_two_columns():
+    rows, columns = 7, 5
+    network = scheidegger(rows, columns, seed=1)
+    position = network.downstream.to_numpy().reshape(rows, columns) - 1
+    assert (position[-1] == -1).all()
+    row, column = np.divmod(position[:-1], columns)
+    assert (row == np.arange(1, rows)[:, None]).all()
+    assert set(np.unique((column - np.arange(columns)) % columns)) == {0, 1}
+
+
+def test_scheidegger_is_reproducible_and_seeded():
+    xr.testing.assert_identical(scheidegger(10, 10, 3), scheidegger(10, 10, 3))
+    assert not scheidegger(10, 10, 3).downstream.equals(scheidegger(10, 10, 4).downstream)
+
+
+def test_scheidegger_string_ids_have_the_same_topology():
+    number, text = scheidegger(12, 10), scheidegger(12, 10, ids="str")
+    assert text.reach.to_numpy()[[0, 9, 119]].tolist() == ["R001", "R010", "R120"]
+    expected = np.where(number.downstream == 0, "", np.char.add("R", np.char.zfill(number.downstream.astype(str), 3)))
+    assert (text.downstream.to_numpy() == expected).all()
+    a, b = Network(number), Network(text)
+    assert all((x == y).all() for x, y in zip(a.links, b.links, strict=True))
+    assert (a.strahler.to_numpy() == b.strahler.to_numpy()).all()
+
+
+def test_scheidegger_depth_and_outlets():
+    network = Network(scheidegger(30, 20))
+    assert network.depth == 30
+    assert network.outlets.size == 20
+    assert not network.has_bifurcations
+
+
+@pytest.mark.parametrize(
+    ("scheme", "names"),
+    [
+        ("muskingum", {"k", "x"}),
+        ("linear_storage", {"tau"}),
+        ("nash_cascade", {"tau", "n"}),
+        ("pure_lag", {"delay"}),
+        ("hayami", {"celerity", "diffusivity"}),
+    ],
+)
+def test_scheidegger_parameters_of_every_scheme(scheme, names):
+    network = scheidegger(4, 4, scheme=scheme)
+    assert network.attrs["scheme"] == scheme
+    assert set(network.data_vars) == {"downstream", "length", "area"} | names
+    assert all("units" in network[name].attrs for name in names | {"length", "area"})
+    assert all((network[name] > 0).all() for name in names)
+
+
+def test_scheidegger_muskingum_is_stable_in_hourly_steps():
+    network = scheidegger(100, 100)
+    assert (2 * network.k * network.x <= 3600).all()
+    assert (2 * network.k * (1 - network.x) >= 3600).all()
+
+
+def test_scheidegger_fits_on_the_globe():
+    network = scheidegger(5000, 1)
+    assert abs(network.lat).max() <= 90
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (dict(rows=0, columns=3), "0 rows x 3 columns"),
+        (dict(rows=3, columns=3, scheme="kinematic"), "'kinematic'.*muskingum"),
+        (dict(rows=3, columns=3, ids="float"), "'float'.*'int' or 'str'"),
+    ],
+)
+def test_scheidegger_refuses(arguments, message):
+    with pytest.raises(ParameterError, match=message):
+        scheidegger(**arguments)
+
+
+@pytest.mark.slow
+def test_scheidegger_makes_a_million_reaches_at_once():
+    start = time.perf_counter()
+    network = scheidegger(1000, 1000)
+    assert time.perf_counter() - start < 2  # 0.3 s on two idle cores
+    assert network.sizes["reach"] == 1_000_000
+
+
+def test_storm_runoff_labels():
+    network = scheidegger(6, 5)
+    runoff = storm_runoff(network, 30, "3h", start="2010-03-01")
+    assert runoff.dims == ("time", "reach")
+    assert runoff.dtype == np.float32
+    assert (runoff.time.diff("time") == np.timedelta64(3, "h")).all()
+    xr.testing.assert_identical(runoff.reach.variable, network.reach.variable)
+    assert runoff.attrs["units"] == "m3 s-1" and runoff.name == "runoff"
+    assert (runoff > 0).all()
+
+
+def test_storm_runoff_accepts_a_network():
+    network = scheidegger(6, 5)
+    xr.testing.assert_identical(storm_runoff(network, 10), storm_runoff(Network(network), 10))
+
+
+def test_storm_runoff_in_any_order_of_dims():
+    network = scheidegger(20, 10)
+    by_time = storm_runoff(network, 300, members=2)
+    by_reach = storm_runoff(network, 300, members=2, dims=("reach", "member", "time"))
+    assert by_reach.dims == ("reach", "member", "time") and by_reach.to_numpy().flags.c_contiguous
+    xr.testing.assert_identical(by_time, by_reach.transpose("member", "time", "reach"))
+
+
+def test_storm_runoff_members_differ_and_the_first_is_the_unperturbed():
+    network = scheidegger(20, 10)
+    ensemble = storm_runoff(network, 200, members=3)
+    np.testing.assert_array_equal(ensemble.isel(member=0), storm_runoff(network, 200))
+    assert not np.allclose(ensemble.isel(member=1), ensemble.isel(member=0))
+    assert not np.allclose(ensemble.isel(member=1), ensemble.isel(member=2))
+
+
+def test_storm_runoff_blocks_do_not_show():
+    """More reaches than a block, more steps than a block: a reach's series depends on its place alone."""
+    network = scheidegger(100, 100)
+    # with both ends of the domain, so that its middle is the same
+    ends = [int(f(network[name].to_numpy())) for name in ("lon", "lat") for f in (np.argmin, np.argmax)]
+    part = network.isel(reach=np.unique([*ends, 8191, 8192, *range(5000, 5100)]))
+    storms = [Storm(2.0, 30.0, 0.0, 0.0, 5.0, 1.0, 400.0, 6.0), Storm(130.0, 20.0, 50.0, 0.0, 5.0, 1.0, 400.0, 6.0)]
+    whole = storm_runoff(network, 150, storms=storms)
+    np.testing.assert_array_equal(storm_runoff(part, 150, storms=storms), whole.sel(reach=part.reach))
+
+
+@pytest.mark.parametrize("dt", ["1h", "1D"])
+def test_storm_runoff_units_are_consistent(dt):
+    network = scheidegger(20, 10)
+    depth = storm_runoff(network, 40, dt, units="mm h-1", dtype=np.float64)
+    flux = storm_runoff(network, 40, dt, dtype=np.float64)
+    np.testing.assert_allclose(depth * network.area / 3.6, flux)
+    step = storm_runoff(network, 40, dt, units="mm", dtype=np.float64)
+    np.testing.assert_allclose(depth * (24 if dt == "1D" else 1), step)
+    feet = storm_runoff(network, 40, dt, units="ft3 s-1", dtype=np.float64)
+    np.testing.assert_allclose(flux, feet * 0.3048**3)
+    mass = storm_runoff(network, 40, dt, units="kg m-2 s-1", dtype=np.float64)
+    np.testing.assert_allclose(depth / 3600, mass)
+    in_square_metres = network.assign(area=(network.area * 1e6).assign_attrs(units="m2"))
+    np.testing.assert_allclose(storm_runoff(in_square_metres, 40, dt, dtype=np.float64), flux)
+
+
+def test_storm_runoff_recedes_without_rain():
+    dry = storm_runoff(scheidegger(3, 3), 500, storms=[], units="mm h-1", dtype=np.float64)
+    ratio = dry.to_numpy()[1:] / dry.to_numpy()[:-1]
+    np.testing.assert_allclose(ratio, np.exp(-1 / 240))
+
+
+def test_storm_runoff_returns_half_of_the_rain():
+    """All that ever runs off is the two shares of what fell."""
+    storm = Storm(start=1.0, duration=20.0, x=0.0, y=0.0, speed_x=0.0, speed_y=0.0, radius=1e6, peak=4.0)
+    arguments = dict(steps=4000, units="mm h-1", dtype=np.float64)
+    network = scheidegger(1, 1)
+    total = storm_runoff(network, storms=[storm], **arguments) - storm_runoff(network, storms=[], **arguments)
+    np.testing.assert_allclose(total.sum("time"), (0.35 + 0.15) * 4.0 * 20.0 / 2, rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        (dict(units="K"), UnitsError, "'K' is neither"),
+        (dict(units="bananas"), UnitsError, "'bananas'"),
+        (dict(members=0), ParameterError, "members=0"),
+        (dict(dt="0h"), ParameterError, "dt=0h"),
+        (dict(dims=("time", "x")), ParameterError, "time.*reach"),
+        (dict(dtype=int), ParameterError, "not a floating type"),
+    ],
+)
+def test_storm_runoff_refuses(arguments, error, message):
+    with pytest.raises(error, match=message):
+        storm_runoff(scheidegger(3, 3), **arguments)
+
+
+@pytest.mark.parametrize("name", ["lon", "lat", "area"])
+def test_storm_runoff_names_what_is_missing(name):
+    with pytest.raises(ParameterError, match=f"no variable '{name}'"):
+        storm_runoff(scheidegger(3, 3).drop_vars(name))
+
+
+def test_tutorial_is_one_river():
+    dataset, forcing = tutorial()
+    network = Network(dataset)
+    assert network.outlets.tolist() == [1]
+    assert 2000 < network.n_reaches < 3000
+    assert network.strahler.max() >= 5  # it branches like a river ...
+    assert network.depth > 40  # ... and is as long as one
+    assert (network.basins == 1).all()
+    xr.testing.assert_equal(forcing.reach, dataset.reach.reset_coords(drop=True))
+    assert forcing.runoff.attrs["units"] == "mm h-1" and forcing.sizes["time"] == 240
+    assert (2 * dataset.k * dataset.x <= 3600).all() and (2 * dataset.k * (1 - dataset.x) >= 3600).all()
+
+
+def test_tutorial_river_is_concave():
+    """Few reaches drain much: the drainage area exceeds a with probability near a^-0.43, Rodriguez-Iturbe (1992)."""
+    area = Network(tutorial()[0]).n_upstream.to_numpy()
+    size = np.array([3, 10, 30, 100, 300])
+    exceedance = (area[:, None] >= size).mean(0)
+    slope = np.polyfit(np.log(size), np.log(exceedance), 1)[0]
+    assert -0.6 < slope < -0.35

@@ -1,0 +1,174 @@
+"""Pictures: what is drawn matches the data by id, labels bear units, and mistakes are named."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from xroute.datasets import scheidegger, storm_runoff, tutorial
+from xroute.exceptions import AlignmentError, ParameterError
+from xroute.network import Network
+
+matplotlib = pytest.importorskip("matplotlib")
+matplotlib.use("Agg")
+from matplotlib import pyplot  # noqa: E402
+from matplotlib.colors import LogNorm  # noqa: E402
+
+from xroute.plotting import choose_gauges, overview, plot_hydrographs, plot_network  # noqa: E402
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    yield
+    pyplot.close("all")
+
+
+@pytest.fixture
+def network():
+    return scheidegger(8, 6)
+
+
+def values_of(network):
+    return xr.DataArray(
+        np.arange(1.0, network.sizes["reach"] + 1),
+        {"reach": network.reach},
+        name="q",
+        attrs={"long_name": "mean flow", "units": "m3 s-1"},
+    )
+
+
+def test_map_draws_one_line_a_link(network):
+    ax = plot_network(network)
+    assert len(ax.collections[0].get_segments()) == (network.downstream != 0).sum()
+
+
+def test_map_leaves_out_small_orders(network):
+    order = Network(network).strahler
+    ax = plot_network(network, min_order=2)
+    assert len(ax.collections[0].get_segments()) == ((order >= 2) & (network.downstream != 0)).sum()
+
+
+def test_map_colours_follow_ids_not_positions(network):
+    values = values_of(network)
+    shuffled = values.isel(reach=np.random.default_rng(0).permutation(values.size))
+    first, second = (plot_network(network, v).collections[0] for v in (values, shuffled))
+    np.testing.assert_array_equal(first.get_array(), second.get_array())
+    assert set(first.get_array()) == set(values.to_numpy()[(network.downstream != 0).to_numpy()])
+
+
+def test_map_colourbar_bears_name_and_units(network):
+    ax = plot_network(network, values_of(network))
+    assert [a.get_ylabel() for a in ax.figure.axes] == ["", "Mean flow [m³ s⁻¹]"]
+
+
+def test_map_scale_is_logarithmic_only_for_positive_values_of_wide_range(network):
+    values = values_of(network)
+    assert isinstance(plot_network(network, values).collections[0].norm, LogNorm)
+    assert not isinstance(plot_network(network, values + 100).collections[0].norm, LogNorm)
+    assert not isinstance(plot_network(network, values - 5).collections[0].norm, LogNorm)
+
+
+def test_map_draws_on_given_axes(network):
+    ax = pyplot.subplots()[1]
+    assert plot_network(network, ax=ax) is ax
+
+
+def test_wide_rivers_lie_on_top(network):
+    width = plot_network(network, values_of(network), width="values").collections[0].get_linewidths()
+    assert (np.diff(width) >= 0).all() and width[-1] > width[0]
+
+
+def test_map_of_bifurcations_edgeless_and_empty_networks():
+    parts = xr.Dataset(
+        {
+            "upstream_reach": ("link", [1, 1, 2, 3]),
+            "downstream_reach": ("link", [2, 3, 4, 4]),
+            "fraction": ("link", [0.6, 0.4, 1.0, 1.0]),
+        },
+        {"reach": [1, 2, 3, 4], "lon": ("reach", [0.0, -1, 1, 0]), "lat": ("reach", [3.0, 2, 2, 1])},
+    )
+    assert len(plot_network(parts).collections[0].get_segments()) == 4
+    alone = scheidegger(1, 5)
+    plot_network(alone, values_of(alone), width="values").figure.canvas.draw()
+
+
+@pytest.mark.parametrize("name", ["lon", "lat"])
+def test_map_needs_places(network, name):
+    with pytest.raises(ParameterError, match=f"no {name}"):
+        plot_network(network.drop_vars(name))
+
+
+def test_map_refuses_values_that_do_not_match(network):
+    values = values_of(network)
+    with pytest.raises(AlignmentError, match="lack reaches.*: 1, 2"):
+        plot_network(network, values[2:])
+    with pytest.raises(AlignmentError, match="time"):
+        plot_network(network, values.expand_dims(time=2))
+    with pytest.raises(ParameterError, match="needs values"):
+        plot_network(network, width="values")
+
+
+def test_hydrographs_draw_the_gauge_named(network):
+    runoff = storm_runoff(network, 48)
+    ax = plot_hydrographs(runoff, {7: "Bridge", 3: "Weir"})
+    np.testing.assert_array_equal(ax.get_lines()[0].get_ydata(), runoff.sel(reach=7))
+    assert [t.get_text() for t in ax.get_legend().get_texts()] == ["Bridge", "Weir"]
+    assert ax.get_ylabel() == "Runoff into the reach [m³ s⁻¹]"
+
+
+def test_hydrographs_of_an_ensemble_show_median_and_band(network):
+    runoff = storm_runoff(network, 48, members=5)
+    ax = plot_hydrographs(runoff, [7])
+    np.testing.assert_allclose(ax.get_lines()[0].get_ydata(), runoff.sel(reach=7).median("member"))
+    assert len(ax.collections) == 1
+
+
+def test_hydrographs_mark_the_peak(network):
+    runoff = storm_runoff(network, 48)
+    ax = plot_hydrographs(runoff, [7], mark_peak=True)
+    assert ax.get_lines()[1].get_ydata() == [runoff.sel(reach=7).max()]
+
+
+def test_hydrographs_name_unknown_gauges(network):
+    with pytest.raises(AlignmentError, match="no such reach.*: 999"):
+        plot_hydrographs(storm_runoff(network, 5), [7, 999])
+
+
+def test_hydrographs_keep_negative_values_in_view(network):
+    runoff = storm_runoff(network, 48)
+    assert plot_hydrographs(runoff - runoff.max(), [7]).get_ylim()[0] < 0
+    assert plot_hydrographs(runoff, [7]).get_ylim()[0] == 0
+
+
+def test_overview_has_a_map_and_three_hydrographs(tmp_path):
+    network, forcing = tutorial()
+    figure = overview(network, forcing.runoff, runoff=forcing.runoff, title="A river")
+    assert len(figure.axes) == 1 + 1 + 1 + 3
+    figure.savefig(tmp_path / "overview.png", dpi=40)
+    assert (tmp_path / "overview.png").stat().st_size > 10_000
+
+
+def test_chosen_gauges_run_from_large_to_small():
+    network = Network(tutorial()[0])
+    gauges = list(choose_gauges(network))
+    size = network.n_upstream.sel(reach=gauges).to_numpy()
+    assert gauges[0] == 1 and size[0] > size[1] > size[2] > 1
+
+
+def test_chosen_gauges_of_tiny_networks():
+    assert len(choose_gauges(scheidegger(1, 1))) == 1
+    assert list(choose_gauges(scheidegger(2, 1))) == [2, 1]
+
+
+def test_demo_saves_what_it_names_and_closes_the_balance(tmp_path, capsys):
+    from xroute.demo import run
+
+    pytest.importorskip("netCDF4")
+    run(tmp_path / "out")
+    told = capsys.readouterr().out
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["discharge.nc", "discharge.png"]
+    assert str(tmp_path / "out" / "discharge.png") in told.splitlines()[-1]
+    assert float(told.split(" of it unaccounted")[0].split()[-1]) < 1e-6
+    discharge = xr.open_dataset(tmp_path / "out" / "discharge.nc")["discharge"]
+    assert f"{float(discharge.max()):,.0f}" in told  # the mouth's peak

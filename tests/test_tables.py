@@ -1,0 +1,175 @@
+"""Tables: the hydrographies' column names, exact ids, and no geometry objects in the Dataset."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from xroute.exceptions import NetworkError, ParameterError, XRouteError
+from xroute.io.tables import PRESETS, dataset_from_dataframe, read_table
+
+BIG = 9_007_199_254_740_993  # 2**53 + 1: not a double
+
+
+@pytest.mark.parametrize("name", sorted(PRESETS))
+def test_presets_are_told_from_the_columns(name: str) -> None:
+    preset = PRESETS[name]
+    table = pd.DataFrame({preset.reach: [11, 12, 13], preset.downstream: [12, 13, 0], "other": [1.0, 2.0, 3.0]})
+    for column in preset.columns:
+        if preset.columns[column][0] not in {preset.columns[c][0] for c in table.columns if c in preset.columns}:
+            table[column] = [0.1, 0.2, 0.3]
+    dataset = dataset_from_dataframe(table)
+    assert dataset["reach"].values.tolist() == [11, 12, 13] and dataset["reach"].dtype == np.int64
+    assert dataset["downstream"].values.tolist() == [12, 13, 0]
+    assert dataset["other"].values.tolist() == [1.0, 2.0, 3.0]
+    for column in set(preset.columns) & set(table.columns):
+        ours, units = preset.columns[column]
+        assert dataset[ours].attrs["units"] == units and dataset[ours].values.tolist() == [0.1, 0.2, 0.3]
+    assert ("scheme" in dataset.attrs) == ({"k", "x"} <= set(dataset))
+
+
+def test_presets_can_be_named_and_overridden() -> None:
+    table = pd.DataFrame({"COMID": [1, 2], "NextDownID": [2, 0], "id": [7, 8], "toid": [8, 0], "lengthkm": [1.0, 2.0]})
+    with pytest.raises(NetworkError, match="several presets fit the columns .*merit-basins.*nwm-hydrofabric"):
+        dataset_from_dataframe(table)
+    assert dataset_from_dataframe(table, preset="merit-basins")["reach"].values.tolist() == [1, 2]
+    named = dataset_from_dataframe(table, reach="id", downstream="toid", units={"lengthkm": "km"})
+    assert named["reach"].values.tolist() == [7, 8] and named["lengthkm"].attrs["units"] == "km"
+
+
+def test_errors_list_what_there_is() -> None:
+    table = pd.DataFrame({"a": [1], "b": [0]})
+    with pytest.raises(NetworkError, match="no preset fits the columns 'a', 'b'.*hydrorivers: HYRIV_ID/NEXT_DOWN"):
+        dataset_from_dataframe(table)
+    with pytest.raises(NetworkError, match="no preset 'merit'; there are .*merit-basins"):
+        dataset_from_dataframe(table, preset="merit")
+    with pytest.raises(NetworkError, match="both reach= and downstream="):
+        dataset_from_dataframe(table, reach="a")
+    with pytest.raises(NetworkError, match="no column 'c'; it has 'a', 'b'"):
+        dataset_from_dataframe(table, reach="a", downstream="c")
+    with pytest.raises(ParameterError, match="units are given for 'k'"):
+        dataset_from_dataframe(table, reach="a", downstream="b", units={"k": "h"})
+    with pytest.raises(ParameterError, match="'Length_m', 'lengthkm' all mean 'length'"):
+        dataset_from_dataframe(pd.DataFrame({"id": [1], "toid": [0], "Length_m": [1.0], "lengthkm": [2.0]}))
+
+
+@pytest.mark.parametrize(
+    ("ids", "dtype"),
+    [
+        (pd.Series([BIG, BIG + 1]), np.int64),
+        (pd.Series([BIG, BIG + 1], dtype="Int64"), np.int64),
+        (pd.Series([BIG, BIG + 1], dtype="uint64"), np.int64),
+        (pd.Series([BIG, BIG + 1], dtype=object), np.int64),
+        (pd.Series([7.0, 8.0]), np.int64),
+        (pd.Series(["wb-1", "wb-2"]), np.dtype("<U4")),
+    ],
+)
+def test_ids_stay_exact(ids: pd.Series[Any], dtype: Any) -> None:
+    dataset = dataset_from_dataframe(pd.DataFrame({"id": ids, "toid": ids[::-1].to_numpy()}))
+    assert dataset["reach"].dtype == dtype
+    assert dataset["reach"].values.tolist() == list(ids)
+
+
+@pytest.mark.parametrize(
+    ("ids", "message"),
+    [
+        ([1.5, 2.0], "column 'id': ids are not whole numbers: 1.5"),
+        ([float(2**53), 2.0], "too large to be exact"),
+        ([np.nan, 2.0], "1 rows have no id in column 'id', first row 0"),
+        (["a", 2], "column 'id': ids must be integers or text"),
+        (np.array([2**63, 1], dtype="uint64"), r"column 'id': ids above 2\*\*63 - 1 do not fit int64"),
+    ],
+)
+def test_ids_that_are_none(ids: Any, message: str) -> None:
+    with pytest.raises(NetworkError, match=message):
+        dataset_from_dataframe(pd.DataFrame({"id": ids, "toid": [0, 0]}))
+
+
+def test_missing_downstream_is_an_outlet() -> None:
+    numbers = dataset_from_dataframe(pd.DataFrame({"id": [1, 2], "toid": [2.0, np.nan]}))
+    assert numbers["downstream"].values.tolist() == [2, -1]
+    text = dataset_from_dataframe(pd.DataFrame({"id": ["a", "b"], "toid": ["b", None]}))
+    assert text["downstream"].values.tolist() == ["b", ""]
+    exact = pd.DataFrame({"id": pd.Series([1, BIG]), "toid": pd.Series([BIG, None], dtype="Int64")})
+    assert dataset_from_dataframe(exact)["downstream"].values.tolist() == [BIG, -1]
+
+
+def test_index_and_odd_columns() -> None:
+    table = pd.DataFrame(
+        {
+            "toid": [2, 0],
+            "name": ["Elbe", None],
+            "lake": [True, False],
+            "n": pd.array([1, None], dtype="Int64"),
+            "lon": [1.0, 2],
+        },
+        index=pd.Index([1, 2], name="id"),
+    )
+    dataset = dataset_from_dataframe(table)
+    assert dataset["reach"].values.tolist() == [1, 2]
+    assert dataset["name"].values.tolist() == ["Elbe", ""] and dataset["lake"].dtype == bool
+    assert np.isnan(dataset["n"].values[1]) and "lon" in dataset.coords
+
+
+def test_geometry_gives_places() -> None:
+    geopandas = pytest.importorskip("geopandas")
+    shapely = pytest.importorskip("shapely")
+    lines = [shapely.LineString([(0, 0), (0, 2)]), shapely.LineString([(4, 4), (6, 4)])]
+    frame = geopandas.GeoDataFrame({"COMID": [1, 2], "NextDownID": [2, 0]}, geometry=lines, crs="EPSG:4326")
+    dataset = dataset_from_dataframe(frame)
+    assert "geometry" not in dataset.variables
+    np.testing.assert_allclose(dataset["lon"].values[0], 0)
+    np.testing.assert_allclose(dataset["lat"].values[1], 4)
+
+
+class Points:
+    """The part of a GeoSeries that is used, for where GeoPandas is not installed."""
+
+    def __init__(self, x: list[float], y: list[float]) -> None:
+        self.x, self.y = pd.Series(x), pd.Series(y)
+        self.crs = None
+
+    def representative_point(self) -> Points:
+        return self
+
+
+def test_places_without_geopandas() -> None:
+    from xroute.io import tables
+
+    dataset = dataset_from_dataframe(pd.DataFrame({"COMID": [1, 2], "NextDownID": [2, 0]}))
+    placed = tables._add_places(dataset, Points([1.0, 2.0], [3.0, 4.0]))
+    assert placed["lon"].values.tolist() == [1.0, 2.0] and placed["lat"].attrs["units"] == "degrees_north"
+    assert tables._add_places(placed, Points([9.0, 9.0], [9.0, 9.0]))["lon"].values.tolist() == [1.0, 2.0]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".feather"])
+def test_read_table(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"rivers{suffix}"
+    table = pd.DataFrame(
+        {
+            "river_id": [BIG, 5],
+            "downstream_river_id": pd.array([5, None], dtype="Int64"),
+            "k": [3600.0, 7200.0],
+            "x": [0.1, 0.2],
+        }
+    )
+    if suffix == ".csv":
+        table.to_csv(path, index=False)
+    else:
+        pytest.importorskip("pyarrow")
+        (table.to_parquet if suffix == ".parquet" else table.to_feather)(path)
+    dataset = read_table(path)
+    assert dataset["reach"].values.tolist() == [BIG, 5] and dataset["downstream"].values.tolist() == [5, -1]
+    assert dataset.attrs["scheme"] == "muskingum" and dataset["k"].attrs["units"] == "s"
+
+
+def test_read_table_says_what_it_reads(tmp_path: Path) -> None:
+    (tmp_path / "rivers.xls").write_text("")
+    with pytest.raises(XRouteError, match="use .csv, .parquet, .feather or .gpkg"):
+        read_table(tmp_path / "rivers.xls")
+    with pytest.raises(FileNotFoundError, match="no file"):
+        read_table(tmp_path / "rivers.csv")

@@ -1,0 +1,43 @@
+"""Routes runoff down river networks, inside xarray.
+
+    discharge = ds.runoff.route(network)
+
+Importing the package registers the accessors ``DataArray.route`` and ``Dataset.river``.
+"""
+
+from xroute import accessors as _accessors  # noqa: F401 (registers them)
+from xroute import datasets
+from xroute.exceptions import (
+    AlignmentError,
+    NetworkError,
+    ParameterError,
+    StateError,
+    TimeAxisError,
+    UnitsError,
+    XRouteError,
+)
+from xroute.network import Network
+from xroute.options import set_options
+from xroute.routing import route
+from xroute.schemes import Parameter, register_scheme
+from xroute.state import initial_state, steady_state
+from xroute.version import __version__
+
+__all__ = [
+    "AlignmentError",
+    "Network",
+    "NetworkError",
+    "Parameter",
+    "ParameterError",
+    "StateError",
+    "TimeAxisError",
+    "UnitsError",
+    "XRouteError",
+    "__version__",
+    "datasets",
+    "initial_state",
+    "register_scheme",
+    "route",
+    "set_options",
+    "steady_state",
+]

@@ -1,0 +1,118 @@
+"""The accessors: ``DataArray.route`` (callable) and ``Dataset.river``. They only delegate."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Hashable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from xroute.network import Network
+from xroute.routing import route
+
+if TYPE_CHECKING:
+    import networkx
+    import pandas as pd
+
+__all__ = ["RiverAccessor", "RouteAccessor"]
+
+
+@xr.register_dataarray_accessor("route")
+class RouteAccessor:
+    """Callable accessor: ``ds.runoff.route(network)`` is `xroute.route`."""
+
+    def __init__(self, runoff: xr.DataArray) -> None:
+        self._runoff = runoff
+
+    def __call__(self, network: xr.Dataset | Network, **options: Any) -> Any:  # noqa: D102 (documented in route)
+        return route(self._runoff, network, **options)
+
+    __call__.__doc__ = route.__doc__
+
+
+@xr.register_dataset_accessor("river")
+class RiverAccessor:
+    """Questions to a network Dataset: ``ds.river.outlets``, ``ds.river.upstream(id)``; see `xroute.Network`."""
+
+    def __init__(self, dataset: xr.Dataset) -> None:
+        self._dataset = dataset
+        self._known: tuple[str, Network] | None = None
+
+    @property
+    def network(self) -> Network:
+        """`Network` of the Dataset as it is now; made anew when topology or parameters have changed."""
+        content = _digest(self._dataset)
+        if self._known is None or self._known[0] != content:
+            self._known = content, Network(self._dataset)
+        return self._known[1]
+
+    @property
+    def outlets(self) -> NDArray[Any]:
+        """Ids of the reaches that drain to no other."""
+        return self.network.outlets
+
+    @property
+    def headwaters(self) -> NDArray[Any]:
+        """Ids of the reaches that no other drains to."""
+        return self.network.headwaters
+
+    @property
+    def strahler(self) -> xr.DataArray:
+        """Strahler (1957) order of each reach (reach)."""
+        return self.network.strahler
+
+    @property
+    def basins(self) -> xr.DataArray:
+        """Id of the outlet that each reach drains to (reach)."""
+        return self.network.basins
+
+    @property
+    def depth(self) -> int:
+        """Number of reaches on the longest path."""
+        return self.network.depth
+
+    def upstream(self, ids: Any) -> NDArray[Any]:
+        """Ids of all reaches upstream of ``ids``, themselves included."""
+        return self.network.upstream(ids)
+
+    def basin(self, ids: Any) -> xr.Dataset:
+        """Network Dataset of all reaches upstream of ``ids``, themselves included."""
+        return self.network.basin(ids).dataset.copy(deep=True)
+
+    subset = basin
+
+    def sort(self) -> xr.Dataset:
+        """Same network with its reaches upstream before downstream, whole subtrees together."""
+        return self.network.sort().dataset.copy(deep=True)
+
+    def to_networkx(self) -> networkx.DiGraph:
+        """Directed graph; see `Network.to_networkx`."""
+        return self.network.to_networkx()
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """Table of the variables on ``reach``, indexed by id."""
+        return self.network.to_dataframe()
+
+    def plot(self, values: xr.DataArray | Hashable | None = None, **options: Any) -> Any:
+        """Map of the network; see `xroute.plotting.plot_network`."""
+        from xroute.plotting import plot_network
+
+        if isinstance(values, Hashable) and not isinstance(values, xr.DataArray) and values is not None:
+            values = self._dataset[values]
+        return plot_network(self.network, values, **options)
+
+
+def _digest(dataset: xr.Dataset) -> str:
+    """Hash of the content of a Dataset, so that no cache outlives a change made in place."""
+    digest = hashlib.blake2b(digest_size=16)
+    for name, variable in dataset.variables.items():
+        digest.update(repr((name, variable.dims, variable.dtype, variable.attrs)).encode())
+        values = np.asarray(variable.values)
+        digest.update(
+            repr(values.tolist()).encode() if values.dtype.kind in "OT" else np.ascontiguousarray(values).tobytes()
+        )
+    digest.update(repr(dataset.attrs).encode())
+    return digest.hexdigest()

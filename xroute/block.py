@@ -1,0 +1,100 @@
+"""Route one block of plain arrays: what the eager, the chunked and the streaming path all share. No labels, no units."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xroute.engine import route_tensor
+from xroute.plan import RoutingPlan
+from xroute.schemes import Filter
+
+__all__ = ["BlockState", "RouteOptions", "route_block", "zero_state"]
+
+Float = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class RouteOptions:
+    """How runoff is stepped and sampled; the same for every block of a run."""
+
+    substeps: int = 1
+    sampling: str = "mean"
+    lateral: str = "head"
+    zero_missing: bool = False
+
+
+@dataclass
+class BlockState:
+    """What a block hands to the next.
+
+    Attributes
+    ----------
+    history : float64 [batch, sum of (K - 1)]
+        Each reach's last inflows, newest first, one reach after another.
+    outflow : float64 [batch, reach]
+        Last filtered outflow.
+    """
+
+    history: Float
+    outflow: Float
+
+
+def zero_state(filter: Filter, n_batch: int) -> BlockState:  # noqa: A002
+    """State of a dry network."""
+    n = filter.pointer.size - 1
+    return BlockState(np.zeros((n_batch, int(filter.pointer[-1]) - n)), np.zeros((n_batch, n)))
+
+
+def route_block(
+    runoff: NDArray[Any],
+    plan: RoutingPlan,
+    filter: Filter,  # noqa: A002
+    state: BlockState | None,
+    options: RouteOptions,
+    *,
+    runoff_row: NDArray[np.int64] | None = None,
+    discharge_row: NDArray[np.int64] | None = None,
+    n_rows: int | None = None,
+    scale: float | Float | None = None,
+) -> tuple[NDArray[Any], BlockState, int]:
+    """Route a block.
+
+    Parameters
+    ----------
+    runoff : [batch, row, time]
+        float32 or float64; other types are computed, and returned, in float32 (halves) or float64.
+    plan, filter
+        The network's plan, and the filter of its reaches.
+    state
+        State at the block's start; None is dry. It is not changed.
+    options
+        Substeps, sampling, lateral mode, treatment of values that are not finite.
+    runoff_row, discharge_row : int64 [reach], optional
+        Row of each reach in ``runoff`` and in the result, negative for none; by default reaches are rows.
+    n_rows
+        Rows of the result; by default the number of reaches.
+    scale : float or [reach], optional
+        Factor on each reach's runoff.
+
+    Returns
+    -------
+    discharge : [batch, n_rows, time]
+    state
+        At the block's end.
+    n_bad
+        Number of values of runoff that were not finite.
+    """
+    state = (
+        zero_state(filter, runoff.shape[0]) if state is None else BlockState(state.history.copy(), state.outflow.copy())
+    )
+    factors = None if scale is None else np.broadcast_to(np.asarray(scale, np.float64), plan.n_reaches)
+    discharge, n_bad = route_tensor(
+        runoff, plan, filter, state.history, state.outflow,
+        runoff_row=runoff_row, discharge_row=discharge_row, n_rows=n_rows, scale=factors,
+        substeps=options.substeps, sampling=options.sampling, lateral=options.lateral, zero_missing=options.zero_missing,
+    )  # fmt: skip
+    return discharge, state, n_bad

@@ -1,0 +1,397 @@
+"""The ``xroute`` command: describe a network, convert files of other systems, route, and show a demonstration.
+
+Only what the command line adds stands here: options, messages, progress. Problems with data exit with 1 and one line
+that says what to do (``--debug`` adds the traceback), wrong usage with 2. Heavy modules are imported by the command
+that needs them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from xroute.version import __version__
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = ["main"]
+
+READABLE = click.Path(path_type=Path)
+CHUNK_VALUES = 2**24  # runoff values of a time chunk, when the user does not say
+
+
+class Commands(click.Group):
+    """Commands whose foreseeable errors are one line, without a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; the user's mistakes become messages with exit code 1."""
+        debug = bool(ctx.params.get("debug"))
+        with _notes():
+            try:
+                return super().invoke(ctx)
+            except (click.ClickException, click.exceptions.Exit, click.Abort):
+                raise
+            except (ValueError, OSError, ImportError) as error:
+                from xroute.exceptions import XRouteError
+
+                # A bare ValueError or ImportError is ours to mend, so its traceback is shown.
+                known = isinstance(error, XRouteError | OSError) or "pip install" in str(error)
+                if debug or not known:
+                    raise
+                raise click.ClickException(_message(error)) from error
+
+
+def _message(error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno and error.filename:
+        return f"{error.strerror}: {error.filename}"
+    return str(error) or type(error).__name__
+
+
+@contextlib.contextmanager
+def _notes() -> Iterator[None]:
+    """Show what the package logs and warns of as plain lines on stderr."""
+    logger, handler = logging.getLogger("xroute"), _Echo()
+    level, show = logger.level, warnings.showwarning
+    shown: set[str] = set()
+
+    def echo_once(message: Warning | str, *_: Any, **__: Any) -> None:
+        if str(message) not in shown:  # a run in chunks warns of the same thing for each
+            shown.add(str(message))
+            click.echo(f"warning: {message}", err=True)
+
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    warnings.showwarning = echo_once
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+        warnings.showwarning = show
+
+
+class _Echo(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        click.echo(f"{'warning' if record.levelno >= logging.WARNING else 'note'}: {record.getMessage()}", err=True)
+
+
+SESSION = """\b
+A typical session:
+  xroute convert rapid RAPID_FOLDER --network network.zarr --runoff runoff.zarr
+  xroute info network.zarr --runoff runoff.zarr
+  xroute route runoff.zarr network.zarr discharge.zarr
+"""
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]}, epilog=SESSION)
+@click.version_option(__version__, prog_name="xroute")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def main(debug: bool) -> None:
+    """Route runoff down river networks."""
+
+
+# ── info ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@main.command()
+@click.argument("network", type=READABLE)
+@click.option("--runoff", type=READABLE, help="Check that this runoff fits the network.")
+@click.option("--variable", help="Runoff variable, when the file has several.")
+@click.option(
+    "--dt", help="Runoff step (seconds, or e.g. 1h), for the Muskingum stability range; by default the runoff's."
+)
+@click.option("--substeps", type=click.IntRange(min=1), default=1, show_default=True, help="Routing steps in a step.")
+@click.option("--steps", type=click.IntRange(min=0), help="Steps of the run that memory is estimated for.")
+@click.option("--dtype", type=click.Choice(["float32", "float64"]), default="float32", show_default=True)
+def info(
+    network: Path,
+    runoff: Path | None,
+    variable: str | None,
+    dt: str | None,
+    substeps: int,
+    steps: int | None,
+    dtype: str,
+) -> None:
+    """Describe a network and list its problems (exit code 1 when there are any)."""
+    from xroute.inspection import describe
+    from xroute.io.files import open_dataset
+
+    array = None if runoff is None else _pick(open_dataset(runoff), variable, runoff)
+    report = describe(
+        open_dataset(network).load(),
+        runoff=array,
+        dt=None if dt is None else _seconds(dt),
+        substeps=substeps,
+        steps=steps,
+        dtype=dtype,
+    )
+    click.echo(f"{network}\n" + report.text())
+    if report.problems:
+        sys.exit(1)
+
+
+# ── convert ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@main.group()
+def convert() -> None:
+    """Convert files of other systems to Zarr or netCDF."""
+
+
+def _outputs(command: Any) -> Any:
+    for option in (
+        click.option("--overwrite", is_flag=True, help="Replace outputs that exist."),
+        click.option("--runoff", "runoff_output", type=READABLE, help="Write the runoff here (.zarr or .nc)."),
+        click.option("--network", "network_output", type=READABLE, help="Write the network here (.zarr or .nc)."),
+    ):
+        command = option(command)
+    return command
+
+
+@convert.command()
+@click.argument("source", nargs=-1, required=True, type=READABLE)
+@_outputs
+@click.option("--k", "k_file", type=READABLE, help="k.csv, when SOURCE is a connectivity file.")
+@click.option("--x", "x_file", type=READABLE, help="x.csv, when SOURCE is a connectivity file.")
+@click.option("--basin-ids", type=READABLE, help="riv_bas_id.csv, when SOURCE is a connectivity file.")
+@click.option("--runoff-file", multiple=True, type=READABLE, help="Runoff file, one a region, under an unusual name.")
+@click.option("--variable", default="m3_riv", show_default=True, help="Runoff variable.")
+@click.option("--dt", help="Runoff step (seconds, or e.g. 3h), when neither file nor namelist tells.")
+@click.option("--start", help="Start of the first step, such as 2002-08-30, when the file has no dates.")
+def rapid(
+    source: tuple[Path, ...],
+    network_output: Path | None,
+    runoff_output: Path | None,
+    overwrite: bool,
+    k_file: Path | None,
+    x_file: Path | None,
+    basin_ids: Path | None,
+    runoff_file: tuple[Path, ...],
+    variable: str,
+    dt: str | None,
+    start: str | None,
+) -> None:
+    """Convert RAPID: a folder (or several, one a region) or a rapid_connect file."""
+    from xroute.io import rapid as reader
+
+    outputs = _check_outputs(network_output, runoff_output, overwrite=overwrite, needed=True)
+    for folder in source:
+        if folder.is_dir():
+            found = reader.find_files(folder)
+            click.echo(f"{folder}: " + ", ".join(f"{role} {path.name}" for role, path in found.items()))
+    if len(source) == 1:
+        network = reader.read_network(source[0], k_file, x_file, basin_ids)
+    else:
+        network = reader.read_network(list(source), k_file, x_file, basin_ids)
+    _save(network, outputs[0], overwrite)
+    if outputs[1] is not None:
+        files = list(runoff_file) or [s if s.is_dir() else s.parent for s in source]
+        seconds = None if dt is None else _seconds(dt)
+        _save(
+            reader.read_runoff(files, network, dt=seconds, start=start, variable=variable).to_dataset(),
+            outputs[1],
+            overwrite,
+        )
+
+
+@convert.command()
+@click.argument("source", nargs=-1, required=True, type=READABLE)
+@_outputs
+@click.option("--forcing", multiple=True, type=READABLE, help="CHRTOUT files or folder, when not in SOURCE.")
+@click.option("--variable", multiple=True, help="Forcing variable; several are added up.")
+def nwm(
+    source: tuple[Path, ...],
+    network_output: Path | None,
+    runoff_output: Path | None,
+    overwrite: bool,
+    forcing: tuple[Path, ...],
+    variable: tuple[str, ...],
+) -> None:
+    """Convert the National Water Model: a folder with RouteLink and CHRTOUT files, or a RouteLink file."""
+    from xroute.io import nwm as reader
+
+    outputs = _check_outputs(network_output, runoff_output, overwrite=overwrite, needed=True)
+    if source[0].is_dir():
+        found = reader.find_files(source[0])
+        if "network" in found:
+            click.echo(f"{source[0]}: network {found['network'].name}, {len(found.get('forcing', []))} forcing files")
+    network = reader.read_network(source[0])
+    _save(network, outputs[0], overwrite)
+    if outputs[1] is not None:
+        places: Sequence[Path] = list(forcing) or list(source[1:]) or ([source[0]] if source[0].is_dir() else [])
+        if not places:
+            raise click.UsageError("--runoff needs the forcing: --forcing FOLDER, or a SOURCE folder that holds it")
+        files = places[0] if len(places) == 1 else places
+        runoff = reader.read_forcing(files, network, variable=variable or None)
+        _save(runoff.to_dataset(), outputs[1], overwrite)
+
+
+def _check_outputs(*paths: Path | None, overwrite: bool, needed: bool = False) -> tuple[Path | None, ...]:
+    """Refuse what cannot be written, before any work is done."""
+    from xroute.io.files import suffix_format
+
+    if needed and all(path is None for path in paths):
+        raise click.UsageError("nothing to write: give --network and/or --runoff")
+    for path in paths:
+        if path is None:
+            continue
+        try:
+            suffix_format(path)
+        except ValueError as error:
+            raise click.UsageError(str(error)) from None
+        if path.exists() and not overwrite:
+            raise FileExistsError(f"{path} exists; --overwrite replaces it")
+        if not path.absolute().parent.is_dir():
+            raise FileNotFoundError(f"no folder {path.parent} to write {path.name} in")
+    written = [path.resolve() for path in paths if path is not None]
+    if len(set(written)) < len(written):
+        raise click.UsageError("two outputs have the same path")
+    return paths
+
+
+def _save(dataset: xr.Dataset, path: Path | None, overwrite: bool) -> None:
+    from xroute.io.files import write
+
+    if path is not None:
+        write(dataset, path, overwrite=overwrite)
+        sizes = ", ".join(f"{size:,} {dim}" for dim, size in dataset.sizes.items())
+        click.echo(f"wrote {path} ({sizes})")
+
+
+# ── route ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _substeps(_: click.Context, __: click.Parameter, value: str) -> int | str:
+    if value == "auto":
+        return value
+    if not value.isdecimal() or int(value) < 1:
+        raise click.BadParameter("a positive whole number, or auto")
+    return int(value)
+
+
+@main.command()
+@click.argument("runoff", type=READABLE)
+@click.argument("network", type=READABLE)
+@click.argument("output", type=READABLE)
+@click.option("--scheme", help="Routing scheme; by default the one that the network names.")
+@click.option("--substeps", default="1", show_default=True, callback=_substeps, metavar="INT|auto",
+              help="Routing steps in a runoff step; auto: the fewest that are stable.")  # fmt: skip
+@click.option("--sampling", type=click.Choice(["mean", "last", "start-mean"]), default="mean", show_default=True,
+              help="How the substeps make a value (RAPID: start-mean).")  # fmt: skip
+@click.option("--lateral", type=click.Choice(["head", "interval", "outlet"]), default="head", show_default=True,
+              help="Where runoff joins its own reach (RAPID: interval; mizuRoute: outlet).")  # fmt: skip
+@click.option("--missing", type=click.Choice(["raise", "zero"]), default="raise", show_default=True,
+              help="Reaches of the network without runoff.")  # fmt: skip
+@click.option("--extra", type=click.Choice(["raise", "drop"]), default="raise", show_default=True,
+              help="Runoff ids that the network does not have.")  # fmt: skip
+@click.option("--nan", type=click.Choice(["raise", "zero"]), default="raise", show_default=True, help="Missing values.")
+@click.option("--initial-state", type=READABLE, help="State to start from, as --save-state wrote it.")
+@click.option("--save-state", type=READABLE, help="Write the final state here (.zarr or .nc).")
+@click.option("--device", help="cpu, cuda, cuda:1, ...; by default where the runoff is.")
+@click.option("--dt", help="Runoff step (seconds, or e.g. 1h), when the time axis does not tell.")
+@click.option(
+    "--time-chunk", type=click.IntRange(min=1), help="Steps routed at a time; any number gives the same result."
+)
+@click.option("--variable", help="Runoff variable, when the file has several.")
+@click.option("--dtype", type=click.Choice(["float32", "float64"]), help="By default that of the runoff.")
+@click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
+@click.option("--progress/--no-progress", default=None, help="Progress bar; by default in a terminal.")
+def route(
+    runoff: Path,
+    network: Path,
+    output: Path,
+    initial_state: Path | None,
+    save_state: Path | None,
+    dt: str | None,
+    time_chunk: int | None,
+    variable: str | None,
+    dtype: str | None,
+    overwrite: bool,
+    progress: bool | None,
+    **options: Any,
+) -> None:
+    """Route RUNOFF (a file with runoff on time and reach) down NETWORK into OUTPUT.
+
+    RUNOFF, NETWORK and OUTPUT are Zarr stores or netCDF files; OUTPUT's suffix (.zarr or .nc) says which to write. The
+    series is read, routed and, with Zarr, written in time chunks, so that it need not fit in memory.
+    """
+    from xroute.io.files import open_dataset
+    from xroute.network import Network
+    from xroute.time_chunks import route_chunks
+
+    _check_outputs(output, save_state, overwrite=overwrite)
+    rivers = Network(open_dataset(network))
+    array = _pick(open_dataset(runoff), variable, runoff)
+    state = None if initial_state is None else open_dataset(initial_state).load()
+    summary = route_chunks(
+        array,
+        rivers,
+        output,
+        state=state,
+        save_state=save_state,
+        dt=None if dt is None else _seconds(dt),
+        time_chunk=time_chunk or _default_chunk(array),
+        dtype=dtype,
+        overwrite=overwrite,
+        progress=sys.stderr.isatty() if progress is None else progress,
+        **options,
+    )
+    click.echo(f"wrote {output}: {summary}")
+
+
+def _default_chunk(array: xr.DataArray) -> int:
+    steps = array.sizes.get("time", 1)
+    return max(1, CHUNK_VALUES // max(1, array.size // max(1, steps)))
+
+
+def _seconds(text: str) -> float:
+    """Seconds of ``3600``, ``1h``, ``15min``, ..."""
+    from xroute.exceptions import TimeAxisError
+    from xroute.labels import seconds
+
+    with contextlib.suppress(ValueError):
+        return seconds(float(text))
+    try:
+        return seconds(text)
+    except TimeAxisError:
+        raise click.BadParameter(f"{text!r} is neither seconds nor a duration such as 3h", param_hint="--dt") from None
+
+
+def _pick(dataset: xr.Dataset, variable: str | None, path: Path) -> xr.DataArray:
+    """The runoff variable of a file: the one named, or called runoff, or the only one on time and reach."""
+    from xroute.exceptions import XRouteError, some
+
+    if variable is not None:
+        if variable not in dataset.data_vars:
+            raise XRouteError(f"{path} has no variable {variable!r}; it has {some(dataset.data_vars)}")
+        return dataset[variable]
+    bounds = {variable.attrs.get("bounds") for variable in dataset.variables.values()}
+    candidates = [n for n, v in dataset.data_vars.items() if v.ndim > 1 and v.dtype.kind in "fiu" and n not in bounds]
+    if "runoff" in candidates:
+        return dataset["runoff"]
+    if len(candidates) == 1:
+        return dataset[candidates[0]]
+    what = (
+        f"several variables ({some(candidates)})" if candidates else f"no variable on time and reach ({some(dataset)})"
+    )
+    raise XRouteError(f"{path} has {what}; name the runoff: --variable")
+
+
+# ── demo ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@main.command()
+@click.argument("directory", type=READABLE, default="demo")
+def demo(directory: Path) -> None:
+    """Route a small river, print a table, and draw a picture into DIRECTORY."""
+    from xroute.demo import run
+
+    run(directory)

@@ -1,0 +1,82 @@
+"""The engine: tensors and index arrays in, tensors out. It knows no labels, no units and no xarray."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xroute.engine.cpu import LATERAL, SAMPLING, route_cpu
+from xroute.exceptions import ParameterError
+
+if TYPE_CHECKING:
+    from xroute.plan import RoutingPlan
+    from xroute.schemes import Filter
+
+__all__ = ["compute_type", "route_tensor"]
+
+
+def compute_type(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Type of discharge for a type of runoff: float32 for float32 and halves, float64 for all else."""
+    if dtype.kind not in "fiub":
+        raise ParameterError(f"runoff must be numbers, not {dtype}")
+    return np.dtype(np.float32 if dtype.kind == "f" and dtype.itemsize <= 4 else np.float64)
+
+
+def route_tensor(
+    runoff: NDArray[Any],
+    plan: RoutingPlan,
+    filter: Filter,  # noqa: A002
+    history: NDArray[np.float64],
+    outflow: NDArray[np.float64],
+    *,
+    runoff_row: NDArray[np.int64] | None = None,
+    discharge_row: NDArray[np.int64] | None = None,
+    n_rows: int | None = None,
+    scale: NDArray[np.float64] | None = None,
+    substeps: int = 1,
+    sampling: str = "mean",
+    lateral: str = "head",
+    zero_missing: bool = False,
+) -> tuple[NDArray[Any], int]:
+    """Route runoff ``[batch, row, time]``; ``history`` and ``outflow`` are taken to the end of the series in place.
+
+    Parameters are those of `xroute.engine.cpu.route_cpu`; here they are validated and the discharge is allocated.
+
+    Returns
+    -------
+    discharge : [batch, n_rows, time]
+    n_bad : int
+        Number of values of runoff that were not finite.
+
+    Raises
+    ------
+    ParameterError
+        For an unknown mode, or substeps that are not a positive whole number.
+    """
+    for value, allowed, name in ((sampling, SAMPLING, "sampling"), (lateral, LATERAL, "lateral")):
+        if value not in allowed:
+            raise ParameterError(f"{name} is one of {', '.join(map(repr, allowed))}, not {value!r}")
+    if isinstance(substeps, bool) or not isinstance(substeps, (int, np.integer)) or substeps < 1:
+        raise ParameterError(f"substeps is a positive whole number or 'auto', not {substeps!r}")
+    if runoff.ndim != 3:
+        raise ParameterError(f"runoff has shape {runoff.shape}, not (batch, row, time)")
+    dtype = compute_type(runoff.dtype)
+    n_batch, _, n_steps = runoff.shape
+    discharge = np.empty((n_batch, plan.n_reaches if n_rows is None else n_rows, n_steps), dtype)
+    n_bad = route_cpu(
+        _contiguous(runoff, dtype), discharge, plan, *filter.arrays(), history, outflow,
+        runoff_row=runoff_row, discharge_row=discharge_row, scale=scale, substeps=int(substeps), sampling=sampling,
+        lateral=lateral, zero_missing=zero_missing,
+    )  # fmt: skip
+    return discharge, n_bad
+
+
+def _contiguous(runoff: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Runoff of a type that the kernels take, with time contiguous; itself when it is that already."""
+    if runoff.dtype == dtype and runoff.dtype.isnative and runoff.flags.c_contiguous:
+        return runoff
+    from xroute.engine.transpose import contiguous
+
+    return contiguous(runoff, dtype)

@@ -1,0 +1,81 @@
+"""The error tree, and the two small helpers that every message is made with.
+
+Every error that a user's data can cause is an `XRouteError`, which is also a `ValueError`. A message says what is wrong,
+where (ids, times, counts), and what to do.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable
+from types import ModuleType
+
+__all__ = [
+    "AlignmentError",
+    "NetworkError",
+    "ParameterError",
+    "StateError",
+    "TimeAxisError",
+    "UnitsError",
+    "XRouteError",
+    "require",
+    "some",
+]
+
+
+class XRouteError(ValueError):
+    """Base of all errors that xroute raises about its input."""
+
+
+class NetworkError(XRouteError):
+    """The river network is not one: cycles, duplicate or unknown ids, impossible fractions."""
+
+
+class ParameterError(XRouteError):
+    """A routing parameter or option is missing, NaN or out of range."""
+
+
+class AlignmentError(XRouteError):
+    """Runoff and network do not name the same reaches, or a dimension cannot be told."""
+
+
+class TimeAxisError(XRouteError):
+    """The time axis is irregular, disordered, or its step cannot be told."""
+
+
+class UnitsError(XRouteError):
+    """Units are unknown, or cannot be converted to a discharge."""
+
+
+class StateError(XRouteError):
+    """A routing state belongs to another network, scheme, option or time step."""
+
+
+def some(values: Iterable[object], n: int = 10) -> str:
+    """Name the first ``n`` of ``values``, and how many there are when that is more."""
+    items = [v.item() if hasattr(v, "item") else v for v in values]
+    shown = ", ".join(repr(v) for v in items[:n])
+    return shown if len(items) <= n else f"{shown}, ... ({len(items)} in all)"
+
+
+def require(module: str, feature: str, extra: str) -> ModuleType:
+    """Import an optional dependency where it is used.
+
+    Parameters
+    ----------
+    module
+        Name of the module.
+    feature
+        What needs it, in words.
+    extra
+        The extra of the package that installs it.
+
+    Raises
+    ------
+    ImportError
+        Naming the feature and the install command, when the module is absent.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise ImportError(f'{feature} needs {module}: pip install "xroute[{extra}]"') from error

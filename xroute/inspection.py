@@ -1,0 +1,301 @@
+"""What a network is and what is wrong with it, in words: the report behind ``xroute info``.
+
+Unlike `xroute.Network`, which refuses at the first problem, this goes on and lists as many as it can.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from xroute.exceptions import NetworkError, TimeAxisError, UnitsError, XRouteError, some
+from xroute.ids import exact_ids, locate
+from xroute.labels import find_time_dim, time_step
+from xroute.network import Network
+from xroute.parameters import check_muskingum
+from xroute.schemes import SCHEMES, Parameter
+from xroute.units import to_si
+
+__all__ = ["Report", "describe"]
+
+READ_VALUES = 2**24  # runoff values looked at in one go
+
+
+@dataclass
+class Report:
+    """A description: rows of facts, problems that would stop a run, and notes that would not."""
+
+    facts: list[tuple[str, str]] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def text(self) -> str:
+        """Return the report as text, one fact a line."""
+        width = max((len(name) for name, _ in self.facts), default=0)
+        lines = [f"  {name:<{width}}  {value}" for name, value in self.facts]
+        lines += [f"  note: {note}" for note in self.notes]
+        lines += [f"  problem: {problem}" for problem in self.problems] or ["  no problems found"]
+        return "\n".join(lines)
+
+
+def describe(
+    dataset: xr.Dataset,
+    *,
+    runoff: xr.DataArray | None = None,
+    dt: float | None = None,
+    substeps: int = 1,
+    steps: int | None = None,
+    dtype: Any = "float32",
+) -> Report:
+    """Describe a network Dataset and find its problems.
+
+    Parameters
+    ----------
+    dataset
+        The network.
+    runoff
+        Runoff to check against it (ids, time axis, missing values).
+    dt
+        Runoff step [s], for the range in which Muskingum routing is free of negative coefficients.
+    substeps
+        Routing steps in a step.
+    steps
+        Steps of the run that memory is estimated for; by default those of the runoff.
+    dtype
+        Type of runoff and discharge in memory.
+
+    Returns
+    -------
+    Report
+    """
+    report = Report()
+    if dt is None and runoff is not None:
+        with contextlib.suppress(TimeAxisError):  # what is wrong with it is reported with the runoff
+            dt = time_step(runoff, find_time_dim(runoff, "time"))
+    network = _topology(dataset, report)
+    _parameters(dataset, report, dt, substeps)
+    if runoff is not None:
+        _runoff(runoff, network, report)
+        steps = runoff.sizes.get("time", 0) if steps is None else steps
+    if steps is not None:
+        _memory(network.n_reaches if network else dataset.sizes.get("reach", 0), runoff, steps, np.dtype(dtype), report)
+    return report
+
+
+# ── topology ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _topology(dataset: xr.Dataset, report: Report) -> Network | None:
+    """Add facts and problems of reaches and links, and return the Network as far as it can be mended."""
+    if "reach" in dataset.coords:
+        index = dataset.indexes.get("reach")
+        if index is not None and not index.is_unique:
+            repeated = index[index.duplicated()].unique()
+            report.problems.append(f"{len(repeated)} reach ids stand more than once: {some(repeated)}")
+            dataset = dataset.isel(reach=~index.duplicated())
+    try:
+        network = Network(dataset)
+    except NetworkError as error:
+        report.problems.append(str(error))
+        try:
+            network = Network(dataset, missing_downstream="outlet")
+        except NetworkError as second:
+            if str(second) != str(error):
+                report.problems.append(str(second))
+            report.facts.append(("reaches", f"{dataset.sizes.get('reach', 0):,}"))
+            return None
+    outlets = network.outlets
+    report.facts.append(("reaches", f"{network.n_reaches:,} ({network.headwaters.size:,} headwaters)"))
+    report.facts.append(("links", f"{network.links[0].size:,}{', with bifurcations' * network.has_bifurcations}"))
+    report.facts.append(("outlets", f"{outlets.size:,}"))
+    if network.n_reaches:
+        basins, sizes = np.unique(network.basins.values, return_counts=True)
+        largest = int(sizes.argmax())
+        share = sizes[largest] / network.n_reaches
+        report.facts.append(
+            (
+                "basins",
+                f"{basins.size:,}, the largest at {basins[largest]} with {sizes[largest]:,} reaches ({share:.0%})",
+            )
+        )
+    report.facts.append(("longest path", f"{network.depth:,} reaches"))
+    orders, counts = np.unique(network.strahler.values, return_counts=True)
+    report.facts.append(
+        ("Strahler orders", ", ".join(f"{order}: {count:,}" for order, count in zip(orders, counts, strict=True)))
+    )
+    return network
+
+
+# ── parameters ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _parameters(dataset: xr.Dataset, report: Report, dt: float | None, substeps: int) -> None:
+    """Add facts and problems of the schemes' parameters."""
+    n = dataset.sizes.get("reach", 0)
+    ids = dataset["reach"].to_numpy() if "reach" in dataset.coords else np.arange(n)
+    for name, here in _schemes(dataset, n, report):
+        report.facts.append(("scheme", f"{name} on {int(here.sum()):,} reaches"))
+        if name not in SCHEMES:
+            report.problems.append(f"no scheme {name!r}; there are {', '.join(sorted(SCHEMES))}")
+            continue
+        values = {}
+        for parameter in SCHEMES[name].parameters:
+            array = _parameter(dataset, parameter, name, report)
+            if array is not None:
+                values[parameter.name] = array
+                _range(array, dataset[parameter.name], parameter, here, ids, name, report)
+        if name == "muskingum" and dt is not None and {"k", "x"} <= set(values):
+            _stability(values, here, dt, substeps, report)
+
+
+def _schemes(dataset: xr.Dataset, n: int, report: Report) -> Iterator[tuple[str, np.ndarray]]:
+    if "scheme" in dataset.variables:
+        schemes = dataset["scheme"].to_numpy().astype(str)
+        for name in np.unique(schemes):
+            yield str(name), schemes == name
+    elif "scheme" in dataset.attrs:
+        yield str(dataset.attrs["scheme"]), np.ones(n, bool)
+    else:
+        fitting = [name for name, s in SCHEMES.items() if s.parameters and all(p.name in dataset for p in s.parameters)]
+        if len(fitting) == 1:
+            yield fitting[0], np.ones(n, bool)
+        else:
+            what = f"; its variables fit {', '.join(fitting)}" if fitting else ""
+            report.notes.append(f"the network names no scheme{what}. Give it at routing: --scheme")
+
+
+def _parameter(dataset: xr.Dataset, parameter: Parameter, scheme: str, report: Report) -> np.ndarray | None:
+    """Values [reach] in SI units."""
+    if parameter.name not in dataset.variables:
+        if parameter.default is None:
+            report.problems.append(f"{scheme} needs {parameter.name!r} [{parameter.units}], and the network has none")
+        return None
+    try:
+        values = to_si(dataset[parameter.name], parameter.units, f"parameter {parameter.name!r}")
+    except UnitsError as error:
+        report.problems.append(str(error))
+        return None
+    return np.broadcast_to(values, dataset.sizes.get("reach", 0))
+
+
+def _range(
+    values: np.ndarray,
+    variable: xr.DataArray,
+    parameter: Parameter,
+    here: np.ndarray,
+    ids: np.ndarray,
+    scheme: str,
+    report: Report,
+) -> None:
+    finite = values[here & np.isfinite(values)]
+    if finite.size:
+        units = "" if parameter.units == "1" else f" {parameter.units}"
+        given = str(variable.attrs.get("units", ""))
+        given = f" (given in {given})" if given not in ("", parameter.units) else ""
+        text = f"{finite.min():.6g}{units} everywhere{given}"
+        if finite.min() < finite.max():
+            text = f"{finite.min():.6g} to {finite.max():.6g}{units}, median {np.median(finite):.6g}{units}{given}"
+        report.facts.append((f"  {parameter.name}", text))
+    missing = here & ~np.isfinite(values)
+    outside = here & ~missing
+    outside &= (values > parameter.high) | (values < parameter.low) | (parameter.low_open & (values == parameter.low))
+    for wrong, what in ((missing, "is NaN or infinite"), (outside, f"must be {parameter.range}, and is not,")):
+        if wrong.any():
+            report.problems.append(
+                f"{scheme}: {parameter.name!r} {what} on {int(wrong.sum())} reaches: {some(ids[wrong])}"
+            )
+
+
+def _stability(values: dict[str, np.ndarray], here: np.ndarray, dt: float, substeps: int, report: Report) -> None:
+    """Say what routing would warn of."""
+    good = here & np.isfinite(values["k"]) & np.isfinite(values["x"]) & (values["k"] > 0)
+    parameters = {"muskingum": (np.flatnonzero(good), {name: array[good] for name, array in values.items()})}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        check_muskingum(parameters, dt, substeps)
+    if not caught:
+        report.facts.append(
+            ("  stability", f"2kx <= dt <= 2k(1-x) holds everywhere at a routing step of {dt / substeps:g} s")
+        )
+    report.notes.extend(str(warning.message) for warning in caught)
+
+
+# ── runoff and memory ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _runoff(runoff: xr.DataArray, network: Network | None, report: Report) -> None:
+    sizes = ", ".join(f"{size:,} {dim}" for dim, size in runoff.sizes.items())
+    report.facts.append(("runoff", f"{runoff.name} [{runoff.attrs.get('units', 'no units')}] on {sizes}"))
+    if "units" not in runoff.attrs:
+        report.notes.append("the runoff has no units; discharge will have none")
+    if "time" in runoff.coords and runoff.sizes["time"]:
+        times = runoff["time"].to_numpy()
+        report.facts.append(("  time", f"{_short(times[0])} to {_short(times[-1])}"))
+        try:
+            time_step(runoff, "time")
+        except TimeAxisError as error:
+            report.problems.append(str(error))
+    if "reach" not in runoff.coords:
+        report.problems.append(f"the runoff has no coordinate 'reach' with ids; it has {some(runoff.coords)}")
+    elif network is not None:
+        try:
+            ids = exact_ids(runoff["reach"].to_numpy(), "runoff reach")
+        except XRouteError as error:
+            report.problems.append(str(error))
+        else:
+            missing = network.ids[locate(network.ids, ids) < 0] if pd.Index(ids).is_unique else np.empty(0)
+            if not pd.Index(ids).is_unique:
+                repeated = pd.Index(ids)[pd.Index(ids).duplicated()].unique()
+                report.problems.append(f"{len(repeated)} runoff ids stand more than once: {some(repeated)}")
+            extra = ids[locate(ids, network.ids) < 0]
+            if missing.size:
+                report.problems.append(f"{missing.size} reaches have no runoff (--missing zero): {some(missing)}")
+            if extra.size:
+                report.problems.append(f"{extra.size} runoff ids are not in the network (--extra drop): {some(extra)}")
+    n_missing = _count_missing(runoff)
+    if n_missing:
+        report.problems.append(f"{n_missing:,} values of the runoff are missing (--nan zero)")
+
+
+def _count_missing(runoff: xr.DataArray) -> int:
+    if "time" not in runoff.dims or not runoff.size or runoff.dtype.kind != "f":
+        return 0
+    n_times = runoff.sizes["time"]
+    chunk = max(1, READ_VALUES // max(1, runoff.size // n_times))
+    blocks = (runoff.isel(time=slice(start, start + chunk)).to_numpy() for start in range(0, n_times, chunk))
+    return sum(int(block.size - np.isfinite(block).sum()) for block in blocks)
+
+
+def _short(time: Any) -> str:
+    return str(time)[:19]
+
+
+def _memory(n_reaches: int, runoff: xr.DataArray | None, steps: int, dtype: np.dtype[Any], report: Report) -> None:
+    members = 1
+    if runoff is not None:
+        members = int(
+            np.prod([size for dim, size in runoff.sizes.items() if dim not in ("time", "reach")], dtype=np.int64)
+        )
+    series = n_reaches * steps * members * dtype.itemsize
+    report.facts.append(
+        (
+            "memory",
+            f"{_bytes(2 * series)} for {steps:,} steps in one go (runoff and discharge, {dtype}); "
+            f"with --time-chunk N, N / {steps:,} of it",
+        )
+    )
+
+
+def _bytes(n: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if n < 1000:
+            return f"{n:.3g} {unit}"
+        n /= 1000
+    return f"{n:.3g} TB"

@@ -1,0 +1,14 @@
+"""Readers and writers of the files that our users come from, one module a system.
+
+`rapid` (Fortran RAPID), `nwm` (National Water Model RouteLink and CHRTOUT), `tables` (hydrographies as data frames)
+and `cf` (discharge as CF netCDF, and any Dataset to and from Zarr or netCDF). Readers return plain xarray objects in
+xroute's data model with ids kept exact; nothing here routes.
+"""
+
+from __future__ import annotations
+
+from xroute.io import cf, nwm, rapid, tables
+from xroute.io.cf import write_discharge
+from xroute.io.files import open_dataset, write
+
+__all__ = ["cf", "nwm", "open_dataset", "rapid", "tables", "write", "write_discharge"]

@@ -1,0 +1,368 @@
+"""Datasets on disk: any Dataset to and from Zarr or netCDF, with ids kept exact.
+
+The format follows the suffix on writing and the content on reading. Writing goes to a temporary name beside the target
+and is renamed when complete, so that a crash leaves no half file. Readers of other systems' netCDF open them here, too.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+import uuid
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from xroute.exceptions import XRouteError, require, some
+
+__all__ = [
+    "append",
+    "consolidate",
+    "locate",
+    "mask_fill",
+    "open_dataset",
+    "open_netcdf",
+    "replacing",
+    "suffix_format",
+    "write",
+]
+
+PathLike = str | os.PathLike[str]
+#: Variables that hold ids: never decoded to floating point, whatever fill value they declare.
+ID_NAMES = ("reach", "downstream", "downstream_id", "upstream_reach", "downstream_reach")
+#: Fill values of the netCDF library for variables that were never written and declare none.
+DEFAULT_FILL: Mapping[str, Any] = {
+    "i1": -127, "i2": -32767, "i4": -2147483647, "i8": -9223372036854775806,
+    "f4": np.float32(9.969209968386869e36), "f8": 9.969209968386869e36,
+}  # fmt: skip
+_SUFFIXES = {".zarr": "zarr", ".nc": "netcdf", ".nc4": "netcdf", ".netcdf": "netcdf", ".cdf": "netcdf"}
+
+
+def suffix_format(path: PathLike) -> str:
+    """``"zarr"`` or ``"netcdf"``, by the suffix of a path to write.
+
+    Raises
+    ------
+    XRouteError
+        For another suffix.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in _SUFFIXES:
+        raise XRouteError(f"cannot tell the format of {path} by its suffix: use .zarr for Zarr or .nc for netCDF")
+    return _SUFFIXES[suffix]
+
+
+def open_dataset(path: PathLike) -> xr.Dataset:
+    """Open a Zarr store or a netCDF file, lazily and without Dask.
+
+    Ids stay what they are in the file (int64 or str), whatever fill value they declare; variables with units of time
+    (travel times such as ``k``) stay numbers.
+
+    Parameters
+    ----------
+    path
+        A Zarr store (a folder) or a netCDF file.
+
+    Returns
+    -------
+    xarray.Dataset
+
+    Raises
+    ------
+    FileNotFoundError
+        There is nothing at the path.
+    XRouteError
+        What is there is neither Zarr nor netCDF.
+    ImportError
+        The library for the format is not installed.
+
+    Examples
+    --------
+    >>> network = open_dataset("network.zarr")  # doctest: +SKIP
+    """
+    target = Path(path)
+    if target.is_dir():
+        if not any((target / name).exists() for name in ("zarr.json", ".zgroup", ".zmetadata")):
+            raise XRouteError(
+                f"{path} is a folder, but not a Zarr store; `xroute convert` reads folders of other systems"
+            )
+        require("zarr", feature="reading Zarr", extra="io")
+        raw = xr.open_zarr(target, chunks=None, decode_cf=False, consolidated=_is_consolidated(target))
+    else:
+        raw = open_netcdf(target, raw=True)
+    return _decode(raw)
+
+
+def open_netcdf(path: PathLike, *, raw: bool = False) -> xr.Dataset:
+    """Open a netCDF file (classic or HDF5-based) by its content, whatever its suffix.
+
+    Parameters
+    ----------
+    path
+        The file.
+    raw
+        Leave values as they are stored: no masking, scaling, or dates. Otherwise as `open_dataset`.
+
+    Returns
+    -------
+    xarray.Dataset
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file.
+    XRouteError
+        It is not netCDF.
+    ImportError
+        It needs a library that is not installed.
+    """
+    target = Path(path)
+    if not target.exists():
+        raise FileNotFoundError(f"no file {path}")
+    with open(target, "rb") as stream:
+        magic = stream.read(8)
+    engines: tuple[str, ...]
+    if magic[:4] in (b"CDF\x01", b"CDF\x02"):
+        engines = ("netcdf4", "scipy")
+    elif magic[:4] == b"CDF\x05":
+        engines = ("netcdf4",)
+    elif magic == b"\x89HDF\r\n\x1a\n":
+        engines = ("netcdf4", "h5netcdf")
+    else:
+        raise XRouteError(f"{path} is not a netCDF file" + (" (it is empty)" if not magic else ""))
+    engine = next((e for e in engines if _is_installed(e)), None)
+    if engine is None:
+        require("netCDF4", feature=f"reading {target.name}", extra="io")
+    dataset = xr.open_dataset(target, engine=engine, decode_cf=False)
+    return dataset if raw else _decode(dataset)
+
+
+def _is_installed(engine: str) -> bool:
+    """Whether xarray's engine has all that it needs (h5netcdf does not bring h5py with it)."""
+    modules = {"netcdf4": ("netCDF4",), "h5netcdf": ("h5netcdf", "h5py"), "scipy": ("scipy",)}[engine]
+    return all(importlib.util.find_spec(module) is not None for module in modules)
+
+
+def _decode(raw: xr.Dataset) -> xr.Dataset:
+    """Decode all but ids, which must not pass through floating point, and durations, which are parameters."""
+    whole = {
+        name: False
+        for name, variable in raw.variables.items()
+        if variable.dtype.kind in "iu" and (name in ID_NAMES or variable.attrs.get("cf_role") == "timeseries_id")
+    }
+    masked = {name: name not in whole for name in raw.variables}
+    for name in whole:
+        for attribute in ("_FillValue", "missing_value"):
+            raw[name].attrs.pop(attribute, None)
+    decoded = xr.decode_cf(raw, mask_and_scale=masked, decode_timedelta=False)  # type: ignore[arg-type]
+    for name in [n for n, v in decoded.variables.items() if isinstance(v.dtype, np.dtypes.StringDType)]:
+        text = decoded[name].copy(data=np.array(decoded[name].to_numpy().tolist(), dtype=str))
+        decoded = decoded.assign_coords({name: text}) if name in decoded.coords else decoded.assign({name: text})
+    decoded.set_close(raw.close)
+    return decoded
+
+
+def mask_fill(array: xr.DataArray, *, zero_is_data: bool = False) -> xr.DataArray:
+    """Replace fill values of a variable that was opened raw by NaN.
+
+    Parameters
+    ----------
+    array
+        As stored, with ``_FillValue`` and ``missing_value`` among its attributes if declared. Without, the netCDF
+        library's default fill value is taken.
+    zero_is_data
+        A declared fill value of 0 is not believed (old RAPID files declare it, and their zeros are zeros).
+
+    Returns
+    -------
+    xarray.DataArray
+        The same, without the two attributes. Integers stay integers when nothing is masked.
+    """
+    declared = [array.attrs.get(name) for name in ("_FillValue", "missing_value")]
+    fills = [value for item in declared if item is not None for value in np.atleast_1d(item)]
+    if not fills:
+        default = DEFAULT_FILL.get(array.dtype.str[1:])
+        fills = [] if default is None else [default]
+    if zero_is_data:
+        fills = [value for value in fills if value != 0]
+    attrs = {name: value for name, value in array.attrs.items() if name not in ("_FillValue", "missing_value")}
+    values = array.to_numpy()
+    masked = np.zeros(values.shape, bool)
+    for value in fills:
+        masked |= values == value
+    if masked.any():
+        array = array.copy(
+            data=np.where(masked, np.nan, values).astype(values.dtype if values.dtype.kind == "f" else float)
+        )
+    array = array.copy(deep=False)
+    array.attrs = attrs
+    return array
+
+
+def locate(folder: PathLike, patterns: Sequence[str], role: str) -> Path | None:
+    """Find the one file of a folder that fits the first pattern with any match; None without a match.
+
+    Raises
+    ------
+    XRouteError
+        Several files fit.
+    """
+    for pattern in patterns:
+        matches = sorted(path for path in Path(folder).glob(pattern) if path.is_file())
+        if len(matches) > 1:
+            names = some([path.name for path in matches])
+            raise XRouteError(
+                f"several files in {folder} could be the {role} ({pattern}): {names}; name the one to use"
+            )
+        if matches:
+            return matches[0]
+    return None
+
+
+@contextmanager
+def replacing(path: PathLike, *, overwrite: bool = False) -> Iterator[Path]:
+    """Yield a temporary path beside ``path``, renamed to it when the block ends well and removed when it does not.
+
+    Raises
+    ------
+    FileExistsError
+        ``path`` exists and ``overwrite`` is False.
+    FileNotFoundError
+        The folder that should hold it does not exist.
+    """
+    target = Path(path)
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"no folder {target.parent} to write {target.name} in")
+    if target.exists() and not overwrite:
+        raise FileExistsError(f"{target} exists; overwrite=True (--overwrite) replaces it")
+    temporary = target.with_name(f".{target.stem}.{uuid.uuid4().hex[:8]}{target.suffix}")
+    try:
+        yield temporary
+        if target.is_dir():
+            old = temporary.with_name(temporary.name + ".old")
+            target.rename(old)
+            temporary.rename(target)
+            shutil.rmtree(old)
+        else:
+            temporary.replace(target)
+    finally:
+        if temporary.is_dir():
+            shutil.rmtree(temporary)
+        else:
+            temporary.unlink(missing_ok=True)
+
+
+def write(dataset: xr.Dataset, path: PathLike, *, overwrite: bool = False, compression: int = 0) -> None:
+    """Write a Dataset to Zarr or netCDF, by the suffix of ``path``.
+
+    Parameters
+    ----------
+    dataset
+        Network, runoff, discharge or state. Encodings that it brings from another file are not kept.
+    path
+        ``*.zarr`` or ``*.nc``.
+    overwrite
+        Replace what is at the path.
+    compression
+        Deflate level of floating-point variables in netCDF, 0 to 9 (0: none). Zarr compresses by itself.
+
+    Raises
+    ------
+    FileExistsError
+        There is something at the path and ``overwrite`` is False.
+    XRouteError
+        Another suffix.
+    ImportError
+        The library for the format is not installed.
+    """
+    kind = suffix_format(path)
+    engine = _writer(kind)
+    plain, encoding = _plain(dataset)
+    with replacing(path, overwrite=overwrite) as temporary:
+        if kind == "zarr":
+            plain.to_zarr(temporary, mode="w", consolidated=False, encoding=encoding)
+            consolidate(temporary)
+        else:
+            for name, variable in plain.variables.items():
+                if compression and variable.dtype.kind == "f" and variable.ndim:
+                    encoding.setdefault(str(name), {}).update(zlib=True, complevel=compression, shuffle=True)
+            plain.to_netcdf(temporary, engine=engine, encoding=encoding)  # type: ignore[call-overload]
+
+
+def append(dataset: xr.Dataset, store: Path, *, first: bool, dim: str = "time") -> None:
+    """Write a Dataset as the next piece of a Zarr store along ``dim``; call `consolidate` after the last.
+
+    Parameters
+    ----------
+    dataset
+        The piece. All but the last are of one length, which becomes the length of a chunk.
+    store
+        The Zarr store, of `replacing`.
+    first
+        Begin the store; later pieces must fit it.
+    dim
+        Dimension to append along.
+    """
+    plain, encoding = _plain(dataset)
+    if first:
+        require("zarr", feature="writing Zarr", extra="io")
+        for name, variable in plain.variables.items():
+            if dim in variable.dims and variable.size:
+                encoding.setdefault(str(name), {})["chunks"] = variable.shape
+        plain.to_zarr(store, mode="w", consolidated=False, encoding=encoding)
+    else:
+        fixed = [name for name, variable in plain.variables.items() if dim not in variable.dims]
+        plain.drop_vars(fixed).to_zarr(store, append_dim=dim, consolidated=False)
+
+
+def consolidate(store: Path) -> None:
+    """Gather a Zarr store's metadata, without which `xarray.open_zarr` warns that opening is slow."""
+    zarr = require("zarr", feature="writing Zarr", extra="io")
+    with warnings.catch_warnings():
+        # Zarr 3 warns of what xarray wants: https://github.com/zarr-developers/zarr-specs/pull/309
+        warnings.filterwarnings("ignore", "Consolidated metadata is currently not part")
+        zarr.consolidate_metadata(str(store))
+
+
+def _is_consolidated(store: Path) -> bool:
+    if (store / ".zmetadata").exists():
+        return True
+    metadata = store / "zarr.json"
+    return metadata.exists() and json.loads(metadata.read_text()).get("consolidated_metadata") is not None
+
+
+def _writer(kind: str) -> str:
+    """Engine that writes a format, or the error that says what to install."""
+    if kind == "zarr":
+        require("zarr", feature="writing Zarr", extra="io")
+        return "zarr"
+    if not _is_installed("netcdf4") and _is_installed("h5netcdf"):
+        return "h5netcdf"
+    require("netCDF4", feature="writing netCDF", extra="io")
+    return "netcdf4"
+
+
+def _plain(dataset: xr.Dataset) -> tuple[xr.Dataset, dict[str, dict[str, Any]]]:
+    """Return the Dataset as it is to be written, and its encoding: no fill value for ids, text of variable length."""
+    dataset = dataset.drop_encoding()
+    encoding: dict[str, dict[str, Any]] = {}
+    for name, variable in dataset.variables.items():
+        if variable.dtype.kind == "U":
+            text = dataset[name].copy(data=variable.to_numpy().astype(object))
+            dataset = dataset.assign_coords({name: text}) if name in dataset.coords else dataset.assign({name: text})
+        elif variable.dtype.kind in "iu":
+            encoding[str(name)] = {"_FillValue": None}
+    if "time_bnds" in dataset and "time" in dataset.coords:
+        first = dataset["time"].to_numpy()[:1]
+        if first.size:
+            date = str(first[0])[:19].replace("T", " ")
+            encoding["time"] = {"units": f"seconds since {date}", "dtype": "int64", "_FillValue": None}
+            encoding["time_bnds"] = {"_FillValue": None}
+    return dataset, encoding

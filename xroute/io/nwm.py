@@ -1,0 +1,334 @@
+"""Read the National Water Model's channel network (RouteLink) and hourly channel forcing (CHRTOUT).
+
+The order of features differs between the two, and may differ from file to file: everything is matched by id. The
+model's own routing is nonlinear, so it is topology, parameters and forcing that are read here.
+"""
+
+from __future__ import annotations
+
+import glob
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from xroute.exceptions import AlignmentError, NetworkError, TimeAxisError, XRouteError, some
+from xroute.io.files import locate, mask_fill, open_netcdf
+
+__all__ = ["find_files", "read_forcing", "read_network"]
+
+PathLike = str | os.PathLike[str]
+logger = logging.getLogger(__name__)
+
+OUTLET = 0
+#: RouteLink variable -> our name, units, long name.
+VARIABLES: dict[str, tuple[str, str, str]] = {
+    "MusK": ("k", "s", "Muskingum storage constant"),
+    "MusX": ("x", "1", "Muskingum weight"),
+    "Length": ("length", "m", "length of the reach"),
+    "So": ("slope", "1", "slope of the bed"),
+    "n": ("manning_n", "s m-1/3", "Manning's roughness"),
+    "nCC": ("manning_n_compound", "s m-1/3", "Manning's roughness of the compound channel"),
+    "ChSlp": ("side_slope", "1", "side slope of the channel"),
+    "BtmWdth": ("bottom_width", "m", "bottom width of the channel"),
+    "TopWdth": ("top_width", "m", "top width of the channel"),
+    "TopWdthCC": ("top_width_compound", "m", "top width of the compound channel"),
+    "alt": ("elevation", "m", "elevation of the start node above NAVD88"),
+    "lon": ("lon", "degrees_east", "longitude of the midpoint"),
+    "lat": ("lat", "degrees_north", "latitude of the midpoint"),
+    "order": ("stream_order", "1", "Strahler order as it stands in the file"),
+    "NHDWaterbodyComID": ("waterbody", "", "id of the lake or reservoir (-9999: none)"),
+}
+FORCING_PATTERNS = ("*.CHRTOUT_DOMAIN*", "*CHRTOUT*", "*channel_rt*.nc")
+NETWORK_PATTERNS = ("RouteLink.nc", "RouteLink*.nc", "Route_Link*.nc")
+
+
+def find_files(folder: PathLike) -> dict[str, Any]:
+    """Find the RouteLink file and the forcing files of a folder, or of its ``domain`` and ``channel_forcing`` folders.
+
+    Returns
+    -------
+    dict
+        ``network`` (a path) and ``forcing`` (a list of paths), as far as they were found.
+    """
+    found: dict[str, Any] = {}
+    for place in (Path(folder), Path(folder) / "domain"):
+        route_link = locate(place, NETWORK_PATTERNS, "network")
+        if route_link is not None:
+            found["network"] = route_link
+            break
+    for place in (Path(folder), Path(folder) / "channel_forcing"):
+        forcing = next((files for pattern in FORCING_PATTERNS if (files := sorted(place.glob(pattern)))), [])
+        if forcing:
+            found["forcing"] = forcing
+            break
+    return found
+
+
+def read_network(path: PathLike) -> xr.Dataset:
+    """Read a RouteLink file.
+
+    Parameters
+    ----------
+    path
+        ``RouteLink*.nc``, or a folder that holds one (itself, or in ``domain``).
+
+    Returns
+    -------
+    xarray.Dataset
+        On ``reach`` (int64 ids of ``link``): ``downstream`` (0 at outlets), ``downstream_id`` (the file's own ``to``,
+        which may name links outside a clipped domain), Muskingum ``k`` [s] and ``x``, ``length`` [m], ``slope``,
+        ``manning_n``, widths [m], ``lon``, ``lat``, ``elevation``, ``waterbody``, ``gage`` (text, empty where there is
+        none).
+
+    Raises
+    ------
+    NetworkError
+        Not a RouteLink file, duplicate links, or links with a fill value.
+    """
+    file = Path(path)
+    if file.is_dir():
+        found = find_files(file)
+        if "network" not in found:
+            raise FileNotFoundError(f"no {' or '.join(NETWORK_PATTERNS)} in {file} or {file / 'domain'}")
+        file = found["network"]
+    with open_netcdf(file, raw=True) as raw:
+        for name in ("link", "to"):
+            if name not in raw.variables:
+                raise NetworkError(
+                    f"{file} is not a RouteLink file: it has no variable {name!r}, but {some(raw.variables)}"
+                )
+        ids, to = (_integers(raw[name].load(), file) for name in ("link", "to"))
+        dim = raw["link"].dims[0]
+        duplicate = pd.Index(ids)[pd.Index(ids).duplicated()].unique()
+        if len(duplicate):
+            raise NetworkError(f"{len(duplicate)} duplicate links in {file}: {some(duplicate)}")
+        inside = np.isin(to, ids)
+        unknown = np.unique(to[~inside & (to != OUTLET)])
+        if unknown.size:
+            logger.info(
+                "%d downstream links are not in %s, their reaches are outlets: %s", unknown.size, file, some(unknown)
+            )
+        dataset = xr.Dataset(
+            {
+                "downstream": (
+                    "reach",
+                    np.where(inside, to, OUTLET),
+                    {"long_name": "id of the link downstream", "outlet": OUTLET},
+                ),
+                "downstream_id": ("reach", to, {"long_name": "downstream link as it stands in the file"}),
+            },
+            coords={"reach": ("reach", ids, {"cf_role": "timeseries_id", "long_name": "link id"})},
+            attrs={
+                "source": f"National Water Model: {file.name}",
+                "n_outlets": int((~inside).sum()),
+                "n_downstream_ids_not_routed": int(unknown.size),
+            },
+        )
+        for name, (ours, units, long_name) in VARIABLES.items():
+            if name in raw.variables and raw[name].dims == (dim,):
+                variable = raw[name].load()
+                attrs = {"long_name": long_name} | ({"units": units} if units else {})
+                if variable.dtype.kind == "f":
+                    # Parameters are doubles here: what float32 holds, exactly.
+                    values = mask_fill(variable).to_numpy().astype(np.float64)
+                else:
+                    values = _integers(variable, file)
+                dataset[ours] = ("reach", values, attrs)
+        if "gages" in raw.variables:
+            gages = _text(raw["gages"].to_numpy())
+            dataset["gage"] = ("reach", gages, {"long_name": "gauge on the reach, empty where there is none"})
+    if "k" in dataset and "x" in dataset:
+        dataset.attrs["scheme"] = "muskingum"
+    places = [name for name in ("lon", "lat") if name in dataset]
+    return dataset.set_coords(places)
+
+
+def _integers(variable: xr.DataArray, file: Path) -> np.ndarray:
+    """Ids as int64; those stored as floating point must be whole and exact."""
+    values = variable.to_numpy()
+    if values.dtype.kind in "iu":
+        return values.astype(np.int64)
+    exact = np.abs(values) < 2.0 ** (53 if values.dtype.itemsize == 8 else 24)
+    if not (exact & (values == np.rint(values))).all():
+        raise NetworkError(f"{variable.name} of {file} is stored as {values.dtype}, and its ids are not exact in it")
+    return values.astype(np.int64)
+
+
+def _text(values: np.ndarray) -> np.ndarray:
+    """Characters or bytes (reach, length) as stripped text."""
+    if values.dtype.kind == "S" and values.ndim == 2:
+        width = values.shape[1]
+        values = np.ascontiguousarray(values).view(f"S{width}")[:, 0]
+    if values.dtype.kind == "S":
+        values = np.char.decode(values, "ascii", "replace")
+    return np.char.strip(values.astype(str), " \0")
+
+
+def read_forcing(
+    files: PathLike | Sequence[PathLike], network: Any = None, *, variable: str | Sequence[str] | None = None
+) -> xr.DataArray:
+    """Read lateral inflow from CHRTOUT files, matched by id and sorted by time.
+
+    Parameters
+    ----------
+    files
+        A file, several, a glob pattern, or a folder that holds them (itself, or in ``channel_forcing``).
+    network
+        Network or its Dataset: the result takes its reaches in its order. By default the features of the first file.
+    variable
+        ``"q_lateral"``, or several variables to add up. By default ``q_lateral`` or the sum of ``qSfcLatRunoff``
+        and ``qBucket``, whichever the files have. Where they have both, the one that is packed more finely is taken:
+        some releases store ``q_lateral`` in units of 0.1 m3/s, which loses most of the inflow of small reaches.
+
+    Returns
+    -------
+    xarray.DataArray
+        ``runoff`` (time, reach) [m3 s-1]. Time is the file's own (its valid time); what is masked in the files is NaN.
+        The attribute ``source_variables`` says what was read.
+
+    Raises
+    ------
+    AlignmentError
+        Files whose features differ, or reaches of the network that the files lack, with ids.
+    TimeAxisError
+        The same time twice, or a file without time.
+    XRouteError
+        The variables are not there, or are not in m3 s-1.
+    """
+    paths = _forcing_files(files)
+    wanted = (
+        None
+        if network is None
+        else np.asarray((network if isinstance(network, xr.Dataset) else network.dataset)["reach"])
+    )
+    names = [variable] if isinstance(variable, str) else list(variable) if variable is not None else None
+    reference: pd.Index | None = None
+    blocks: list[np.ndarray] = []
+    times: list[tuple[Any, Path, int, int]] = []
+    for number, path in enumerate(paths):
+        with open_netcdf(path) as dataset:
+            if "feature_id" not in dataset.variables:
+                raise XRouteError(f"{path} is not a CHRTOUT file: it has no feature_id, but {some(dataset.variables)}")
+            names = names or _choose(path)
+            features = pd.Index(_integers(dataset["feature_id"], path))
+            if reference is None:
+                reference = features
+                _check_features(features, wanted, path)
+                if wanted is not None:
+                    reference = pd.Index(wanted)
+                first_features = features
+            order = _order(reference, features, first_features, path, paths[0])
+            values = _sum(dataset, names, path)[:, order]
+            stamps = np.atleast_1d(dataset["time"].to_numpy()) if "time" in dataset.variables else np.empty(0)
+            if len(stamps) != len(values):
+                raise TimeAxisError(f"{path} has {len(stamps)} times and {len(values)} fields of {' + '.join(names)}")
+        blocks.append(values)
+        times += [(stamp, path, number, row) for row, stamp in enumerate(stamps)]
+    assert reference is not None and names is not None
+    times.sort(key=lambda entry: entry[0])
+    for (a, path_a, *_), (b, path_b, *_) in zip(times, times[1:], strict=False):
+        if a == b:
+            raise TimeAxisError(f"time {a} is in {path_a} and in {path_b}")
+    data = np.empty((len(times), len(reference)), dtype=np.result_type(*blocks))
+    for row, (_, _, number, step) in enumerate(times):
+        data[row] = blocks[number][step]
+    return xr.DataArray(
+        data,
+        dims=("time", "reach"),
+        coords={
+            "time": ("time", np.array([entry[0] for entry in times]), {"standard_name": "time"}),
+            "reach": ("reach", reference.to_numpy(), {"cf_role": "timeseries_id", "long_name": "feature id"}),
+        },
+        name="runoff",
+        attrs={"long_name": "lateral inflow", "units": "m3 s-1", "source_variables": " + ".join(names)},
+    )
+
+
+def _forcing_files(files: PathLike | Sequence[PathLike]) -> list[Path]:
+    if isinstance(files, Sequence) and not isinstance(files, str):
+        paths = [Path(path) for path in files]
+    elif Path(files).is_dir():
+        paths = find_files(files).get("forcing", [])
+    elif Path(files).exists():
+        paths = [Path(files)]
+    else:
+        paths = sorted(Path(path) for path in glob.glob(os.fspath(files)))
+    if not paths:
+        raise FileNotFoundError(f"no CHRTOUT files: {files}")
+    return paths
+
+
+def _choose(path: Path) -> list[str]:
+    """Variables to read: the more finely packed of q_lateral and its two parts."""
+    whole, parts = "q_lateral", ("qSfcLatRunoff", "qBucket")
+    with open_netcdf(path, raw=True) as raw:
+        has_whole, has_parts = whole in raw.variables, all(name in raw.variables for name in parts)
+        if not has_whole and not has_parts:
+            raise XRouteError(
+                f"{path} has neither q_lateral nor qSfcLatRunoff and qBucket; it has {some(raw.data_vars)}"
+            )
+        step = {
+            name: float(raw[name].attrs.get("scale_factor", 1.0)) if raw[name].dtype.kind in "iu" else 0.0
+            for name in (whole, *parts)
+            if name in raw.variables
+        }
+    if has_whole and (not has_parts or step[whole] <= max(step[name] for name in parts)):
+        return [whole]
+    if has_whole:
+        logger.warning(
+            "q_lateral is packed in units of %.3g m3/s; %s, in units of %.3g, is read instead "
+            "(variable='q_lateral' insists)",
+            step[whole], " + ".join(parts), max(step[name] for name in parts),
+        )  # fmt: skip
+    return list(parts)
+
+
+def _sum(dataset: xr.Dataset, names: Sequence[str], path: Path) -> np.ndarray:
+    """Sum of variables as (time, feature)."""
+    total: np.ndarray | None = None
+    for name in names:
+        if name not in dataset.variables:
+            raise XRouteError(f"{path} has no variable {name!r}; it has {some(dataset.data_vars)}")
+        array = dataset[name]
+        units = str(array.attrs.get("units", "")).replace("^", "").replace("/", " ").split()
+        if units not in ([], ["m3", "s-1"], ["m3", "s"]):
+            raise XRouteError(f"{name} of {path} is in {array.attrs['units']!r}, not in m3 s-1")
+        if "time" not in array.dims:
+            array = array.expand_dims("time")
+        values = array.transpose("time", "feature_id").to_numpy()
+        total = values if total is None else total + values
+    assert total is not None
+    return total
+
+
+def _check_features(features: pd.Index, wanted: np.ndarray | None, path: Path) -> None:
+    if not features.is_unique:
+        raise AlignmentError(f"duplicate feature ids in {path}: {some(features[features.duplicated()].unique())}")
+    if wanted is None:
+        return
+    missing = wanted[~np.isin(wanted, features)]
+    if missing.size:
+        raise AlignmentError(
+            f"{missing.size} of the {wanted.size} reaches of the network are not in {path}: {some(missing)}; "
+            f"take a part of the network, or read without network= and route with missing='zero'"
+        )
+    if len(features) > wanted.size:
+        logger.info("%d features of %s are not in the network and are left out", len(features) - wanted.size, path)
+
+
+def _order(reference: pd.Index, features: pd.Index, first_features: pd.Index, path: Path, first: Path) -> np.ndarray:
+    """Positions of the reference's ids among a file's features, whose set must be that of the first file."""
+    if not features.equals(first_features):
+        differing = features.symmetric_difference(first_features)
+        if len(differing) or len(features) != len(first_features):
+            raise AlignmentError(
+                f"{path} and {first} hold different features: {len(differing)} ids are in one of them only: "
+                f"{some(differing)}"
+            )
+    return reference.get_indexer(reference) if features is reference else features.get_indexer(reference)

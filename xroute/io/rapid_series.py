@@ -1,0 +1,282 @@
+"""RAPID's series: runoff volumes, discharge, and the initial flow, with what is stored by position labelled by id."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from xroute.exceptions import AlignmentError, TimeAxisError, XRouteError, some
+from xroute.io.files import locate, mask_fill, open_netcdf
+from xroute.io.rapid_files import PATTERNS, read_floats, read_namelist
+
+__all__ = ["read_discharge", "read_runoff", "read_state"]
+
+PathLike = str | os.PathLike[str]
+logger = logging.getLogger(__name__)
+
+
+def read_runoff(
+    path: PathLike | Sequence[PathLike],
+    network: Any = None,
+    *,
+    dt: float | None = None,
+    start: Any = None,
+    variable: str = "m3_riv",
+) -> xr.DataArray:
+    """Read RAPID's runoff volumes.
+
+    Parameters
+    ----------
+    path
+        A file, or a folder with one file of a usual name (``m3*.nc``); several when the network has several regions, in
+        the order of the regions.
+    network
+        Network Dataset (of `read_network`) or Network. The runoff takes its reaches and order. Needed when the file
+        names no ids, as old files do: their order is that of rapid_connect.csv.
+    dt
+        Step [s], for files without a usable time axis. By default ``ZS_TauR`` of a namelist in the same folder.
+    start
+        Start of the first step (anything that `numpy.datetime64` takes), for files without a usable time axis.
+    variable
+        Name of the variable.
+
+    Returns
+    -------
+    xarray.DataArray
+        ``runoff`` (time, reach), ``m3`` per step unless the file says otherwise. Fill values are NaN, but a fill value
+        of 0 (which old files declare) is taken for the zero that it is. A file without a usable time axis and without
+        ``start`` gets dates that begin at 1970-01-01; the attributes of ``time`` say so and a warning is logged.
+
+    Raises
+    ------
+    AlignmentError
+        Reaches of the network that the file lacks, or a file without ids that does not fit rapid_connect.csv.
+    TimeAxisError
+        No usable time axis and no ``dt``, or a ``dt`` that contradicts the file.
+    """
+    paths = [path] if isinstance(path, str | os.PathLike) else list(path)
+    files = [_resolve(p, "runoff") for p in paths]
+    regions = [_read_series(file, variable, dt, start) for file in files]
+    network = _dataset(network)
+    if len(regions) > 1:
+        _same_times(regions, files)
+        if network is None:
+            raise AlignmentError("several runoff files need the network that they belong to")
+    if network is None:
+        array = _with_ids(regions[0], None, files[0], 0, 1)
+    else:
+        parts = [_with_ids(r, network, f, i, len(files)) for i, (r, f) in enumerate(zip(regions, files, strict=True))]
+        array = _select(xr.concat(parts, "reach", join="exact") if len(parts) > 1 else parts[0], network, files)
+    array.attrs = {"long_name": "runoff volume of a step", "units": array.attrs.get("units") or "m3"}
+    return array.rename("runoff")
+
+
+def read_discharge(
+    path: PathLike, network: Any = None, *, dt: float | None = None, start: Any = None, variable: str = "Qout"
+) -> xr.DataArray:
+    """Read RAPID's discharge (Qout).
+
+    Parameters
+    ----------
+    path
+        The file, or a folder with one of a usual name (``Qout*.nc``).
+    network
+        Network whose reaches and order the result takes, by id; by default those of the file.
+    dt, start
+        As in `read_runoff`: step [s] and start for files whose time was never set.
+    variable
+        Name of the variable.
+
+    Returns
+    -------
+    xarray.DataArray
+        ``discharge`` (time, reach) [m3 s-1], the mean over each step.
+    """
+    file = _resolve(path, "discharge")
+    array = _with_ids(_read_series(file, variable, dt, start), _dataset(network), file, 0, 1)
+    if network is not None:
+        array = _select(array, _dataset(network), [file])
+    array.attrs = {
+        "long_name": "discharge",
+        "units": array.attrs.get("units") or "m3 s-1",
+        "cell_methods": "time: mean",
+    }
+    return array.rename("discharge")
+
+
+def read_state(path: PathLike, network: Any = None, *, variable: str | None = None) -> xr.DataArray:
+    """Read an initial or final flow (Qinit, Qfinal) as a snapshot for `xroute.initial_state`.
+
+    Parameters
+    ----------
+    path
+        netCDF with ids, of which the last time is taken, or a headerless csv in the order of rapid_connect.csv.
+    network
+        Network Dataset of `read_network`; needed for csv.
+    variable
+        Name in the netCDF file; by default the one of Qinit, Qfinal and Qout that it has.
+
+    Returns
+    -------
+    xarray.DataArray
+        ``discharge`` (reach) [m3 s-1].
+    """
+    file, network = Path(path), _dataset(network)
+    if file.suffix.lower() == ".csv":
+        array = xr.DataArray(read_floats(file), dims="reach", attrs={"units": "m3 s-1"})
+    else:
+        with open_netcdf(file, raw=True) as raw:
+            names = [n for n in (variable, "Qinit", "Qfinal", "Qout") if n in raw.variables]
+            if not names:
+                raise XRouteError(f"{file} has no {variable or 'Qinit, Qfinal or Qout'}; it has {some(raw.data_vars)}")
+            array = _label_reaches(raw, raw[names[0]].load(), file)
+        array = array.isel({dim: -1 for dim in array.dims if dim != "reach"})
+        array = array.drop_vars([name for name in array.coords if name != "reach"])
+    array = _with_ids(array, network, file, 0, 1)
+    if network is not None:
+        array = _select(array, network, [file])
+    return array.rename("discharge").assign_attrs(units="m3 s-1", long_name="instantaneous discharge")
+
+
+def _dataset(network: Any) -> xr.Dataset | None:
+    return getattr(network, "dataset", network) if not isinstance(network, xr.Dataset) else network
+
+
+def _resolve(path: PathLike, role: str) -> Path:
+    if not Path(path).is_dir():
+        return Path(path)
+    found = locate(path, PATTERNS[role], role)
+    if found is None:
+        raise FileNotFoundError(f"no {' or '.join(PATTERNS[role])} in {path}")
+    return found
+
+
+def _read_series(file: Path, variable: str, dt: float | None, start: Any) -> xr.DataArray:
+    """One variable as (time, reach), fill values masked, with dates; without reach ids when the file has none."""
+    with open_netcdf(file, raw=True) as raw:
+        if variable not in raw.variables:
+            raise XRouteError(f"{file} has no variable {variable!r}; it has {some(raw.data_vars)}")
+        array = _label_reaches(raw, raw[variable].load(), file)
+        if array.ndim != 2:
+            raise XRouteError(
+                f"{variable} of {file} has dimensions {raw[variable].dims}; it needs a time and a reach dimension"
+            )
+        time = next(dim for dim in array.dims if dim != "reach")
+        times = raw[str(time)].load() if time in raw.variables else None
+    array = array.drop_vars([name for name in array.coords if name != "reach"]).rename({time: "time"})
+    axis = _times(times, array.sizes["time"], dt, start, file)
+    return array.transpose("time", "reach").assign_coords(time=axis)
+
+
+def _label_reaches(raw: xr.Dataset, array: xr.DataArray, file: Path) -> xr.DataArray:
+    """Name the reach dimension, attach the file's ids, and mask fill values other than zero."""
+    dims = [
+        d for d in array.dims if str(d).lower() in ("rivid", "reach", "comid", "drainlnid", "river_id", "featureid")
+    ]
+    dims = dims or [d for d in array.dims if str(d).lower() != "time"]
+    if len(dims) != 1:
+        raise XRouteError(f"cannot tell the reach dimension of {array.name} in {file} among {array.dims}")
+    dim = str(dims[0])
+    masked = mask_fill(array, zero_is_data=True)
+    masked = masked.drop_vars(list(masked.coords)).rename({dim: "reach"} if dim != "reach" else {})
+    name = next(
+        (n for n in (dim, "rivid", "reach", "COMID", "comid") if n in raw.variables and raw[n].dims == (dim,)), None
+    )
+    if name is None:
+        return masked
+    ids = raw[name].to_numpy()
+    exact = ids.astype(np.int64)
+    if not np.array_equal(exact, ids):
+        raise AlignmentError(f"{name} of {file} holds ids that are not whole numbers")
+    return masked.assign_coords(reach=("reach", exact, {"cf_role": "timeseries_id", "long_name": "reach id"}))
+
+
+def _times(times: xr.DataArray | None, n: int, dt: float | None, start: Any, file: Path) -> xr.Variable:
+    """Use the file's dates when it has them, else an axis made from dt and start."""
+    if times is not None and n and "since" in str(times.attrs.get("units", "")):
+        values = mask_fill(times, zero_is_data=True)
+        if not (values.dtype.kind == "f" and bool(values.isnull().any())):
+            decoded = xr.decode_cf(xr.Dataset(coords={"time": ("time", times.to_numpy(), _time_attrs(times))}))["time"]
+            if n > 1 and dt is not None:
+                step = (decoded[1] - decoded[0]).item()
+                seconds = step / 1e9 if isinstance(step, int) else step.total_seconds()
+                if seconds != dt:
+                    raise TimeAxisError(f"dt={dt} s was given, but the times of {file} are {seconds} s apart")
+            return decoded.variable
+    if dt is None:
+        namelist = locate(file.parent, PATTERNS["namelist"], "namelist")
+        dt = read_namelist(namelist).get("ZS_TauR") if namelist else None
+        if dt is None:
+            raise TimeAxisError(
+                f"{file} has no usable time axis, and no namelist with ZS_TauR lies beside it; "
+                f"give the step: dt=<seconds>"
+            )
+    attrs = {"standard_name": "time", "long_name": "start of the step"}
+    if start is None:
+        attrs["comment"] = "the file has no dates: elapsed time, written as dates from 1970-01-01"
+        logger.warning(
+            "%s has no dates: time is counted from 1970-01-01 in steps of %s s; start= (--start) sets it", file, dt
+        )
+    offset = np.rint(np.arange(n) * float(dt) * 1e9).astype("timedelta64[ns]")
+    return xr.Variable("time", np.datetime64("1970-01-01" if start is None else start, "ns") + offset, attrs)
+
+
+def _time_attrs(times: xr.DataArray) -> dict[str, Any]:
+    return {name: value for name, value in times.attrs.items() if name in ("units", "calendar", "standard_name")}
+
+
+def _with_ids(array: xr.DataArray, network: xr.Dataset | None, file: Path, region: int, n_regions: int) -> xr.DataArray:
+    """Give a file without ids those of rapid_connect.csv, for the reaches of its region that the network has."""
+    if "reach" in array.coords:
+        return array
+    if network is None:
+        raise AlignmentError(f"{file} names no reach ids (its order is that of rapid_connect.csv); give the network")
+    if "connect_row" not in network or "connect_rows" not in network.attrs:
+        raise AlignmentError(
+            f"{file} names no reach ids, and the network does not know the order of rapid_connect.csv; "
+            f"give the Dataset of xroute.io.rapid.read_network"
+        )
+    n_rows = np.atleast_1d(network.attrs["connect_rows"])
+    if n_regions != n_rows.size:
+        raise AlignmentError(
+            f"the network has {n_rows.size} regions, and {n_regions} files without reach ids were given"
+        )
+    if array.sizes["reach"] != n_rows[region]:
+        raise AlignmentError(
+            f"{file} names no reach ids and has {array.sizes['reach']} columns, "
+            f"but rapid_connect.csv has {n_rows[region]} rows"
+        )
+    mine = network["region"].to_numpy() == region if "region" in network else np.ones(network.sizes["reach"], bool)
+    rows = network["connect_row"].to_numpy()[mine]
+    return array.isel(reach=rows).assign_coords(reach=network["reach"][mine].variable)
+
+
+def _select(array: xr.DataArray, network: xr.Dataset | None, files: Sequence[Path]) -> xr.DataArray:
+    """Return the network's reaches in its order."""
+    assert network is not None
+    have, want = pd.Index(array["reach"].to_numpy()), network["reach"].to_numpy()
+    where = ", ".join(map(str, files))
+    if not have.is_unique:
+        raise AlignmentError(f"duplicate reach ids in {where}: {some(have[have.duplicated()].unique())}")
+    position = have.get_indexer(pd.Index(want))
+    if (position < 0).any():
+        missing = want[position < 0]
+        raise AlignmentError(f"{missing.size} reaches of the network are not in {where}: {some(missing)}")
+    if len(have) > want.size:
+        logger.info("%d reaches of %s are not in the network and are left out", len(have) - want.size, where)
+    if np.array_equal(position, np.arange(len(have))):
+        return array
+    return array.isel(reach=position)
+
+
+def _same_times(arrays: Sequence[xr.DataArray], files: Sequence[Path]) -> None:
+    for array, file in zip(arrays[1:], files[1:], strict=True):
+        if not array["time"].equals(arrays[0]["time"]):
+            raise TimeAxisError(f"the times of {files[0]} and {file} differ; regions are routed over the same steps")

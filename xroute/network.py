@@ -1,0 +1,368 @@
+"""`Network`: a validated river network, read once from a Dataset, with its plan and the questions people ask of it.
+
+The Dataset is the interface (see the data model): ids on the coordinate ``reach``, ``downstream`` or links with
+fractions, parameters of the routing scheme. A `Network` keeps its own read-only copy, so nothing that happens to the
+Dataset afterwards can make its answers stale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+
+from xroute import plan as _plan
+from xroute.exceptions import NetworkError, require, some
+from xroute.ids import exact_ids, locate
+from xroute.topology import outlet_marker, read_ids, read_links
+
+if TYPE_CHECKING:
+    import networkx
+
+__all__ = ["Network", "as_network"]
+
+
+class Network:
+    """A river network: reaches, the links between them, and the parameters of their routing scheme.
+
+    Parameters
+    ----------
+    dataset : xarray.Dataset or Network
+        Dimension and coordinate ``reach`` (unique ids, integer or text); ``downstream`` (reach), or ``upstream_reach``,
+        ``downstream_reach`` and ``fraction`` (link); scheme parameters (reach). It is copied, never changed.
+    missing_downstream : {"raise", "outlet"}
+        What to do with downstream ids that are not in ``reach``, as clipped domains have them.
+
+    Raises
+    ------
+    NetworkError
+        For duplicate, missing or unknown ids, cycles (the ids around one are named) and impossible fractions.
+
+    Examples
+    --------
+    >>> import xarray as xr, xroute
+    >>> ds = xr.Dataset({"downstream": ("reach", [30, 30, 0])}, {"reach": [10, 20, 30]})
+    >>> xroute.Network(ds)
+    <xroute.Network: 3 reaches, 1 outlet, longest path 2 reaches>
+    """
+
+    def __init__(
+        self, dataset: xr.Dataset | Network, *, missing_downstream: Literal["raise", "outlet"] = "raise"
+    ) -> None:
+        if isinstance(dataset, Network):
+            dataset = dataset.dataset
+        if not isinstance(dataset, xr.Dataset):
+            raise NetworkError(
+                f"a network is an xarray.Dataset, not {type(dataset).__name__}; see Network.from_dataframe"
+            )
+        self._dataset: xr.Dataset = _own_copy(dataset)
+        self._missing_downstream = missing_downstream
+        self.ids: NDArray[Any] = read_ids(self._dataset)
+        """Ids of the reaches in the Dataset's order: int64 or str [reach]."""
+        self._links = read_links(self._dataset, self.ids, missing_downstream)
+        cycle = _plan.find_cycle(self._links.upstream, self._links.downstream, self.n_reaches)
+        if cycle.size:
+            raise NetworkError(
+                f"the network has a cycle of {cycle.size} reaches: {some(self.ids[cycle])}, and back to "
+                f"{self.ids[cycle[0]]!r}. Water must leave: break it at one of them"
+            )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (self._dataset, self._missing_downstream)
+
+    def __repr__(self) -> str:
+        n = self.outlets.size
+        return (
+            f"<xroute.Network: {self.n_reaches} reach{'es' * (self.n_reaches != 1)}, {n} outlet{'s' * (n != 1)}, "
+            f"longest path {self.depth} reach{'es' * (self.depth != 1)}>"
+        )
+
+    # ── what it is ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def dataset(self) -> xr.Dataset:
+        """The network as a Dataset; its arrays are read-only, so copy it (``deep=True``) to change it."""
+        return self._dataset.copy(deep=False)
+
+    @property
+    def n_reaches(self) -> int:
+        """Number of reaches."""
+        return self.ids.size
+
+    @property
+    def links(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+        """Positions of the upstream and the downstream reach of each link, and the fraction of discharge it takes."""
+        return self._links.upstream, self._links.downstream, self._links.fraction
+
+    @cached_property
+    def plan(self) -> _plan.RoutingPlan:
+        """Order of computation; made at the first use."""
+        return _plan.make_plan(*self.links, self.n_reaches)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of ids and links that does not depend on the order of the reaches."""
+        hashed = pd.util.hash_array(self.ids.astype(object) if self.ids.dtype.kind == "U" else self.ids)
+        up, down, fraction = self.links
+        with np.errstate(over="ignore"):
+            links = (hashed[up] * np.uint64(3) + hashed[down] * np.uint64(5)) ^ pd.util.hash_array(fraction)
+            links = pd.util.hash_array(links)
+            return f"{int(pd.util.hash_array(hashed).sum()) & (2**64 - 1):016x}{int(links.sum()) & (2**64 - 1):016x}"
+
+    @cached_property
+    def has_bifurcations(self) -> bool:
+        """Whether any reach drains to more than one."""
+        return bool((np.bincount(self._links.upstream, minlength=self.n_reaches) > 1).any())
+
+    @property
+    def outlets(self) -> NDArray[Any]:
+        """Ids of the reaches that drain to no other."""
+        return self.ids[np.bincount(self._links.upstream, minlength=self.n_reaches) == 0]
+
+    @property
+    def headwaters(self) -> NDArray[Any]:
+        """Ids of the reaches that no other drains to."""
+        return self.ids[np.bincount(self._links.downstream, minlength=self.n_reaches) == 0]
+
+    @cached_property
+    def depth(self) -> int:
+        """Number of reaches on the longest path."""
+        return int(_plan.path_length(*self._upstream_links).max(initial=0))
+
+    @cached_property
+    def strahler(self) -> xr.DataArray:
+        """Strahler (1957) order of each reach (reach)."""
+        return self._on_reach(
+            _plan.strahler_order(*self._upstream_links), "strahler_order", long_name="Strahler stream order", units="1"
+        )
+
+    @cached_property
+    def n_upstream(self) -> xr.DataArray:
+        """Number of reaches upstream of each reach, itself included (an upper bound below bifurcations) (reach)."""
+        return self._on_reach(
+            self.plan.n_upstream, "n_upstream", long_name="reaches upstream, itself included", units="1"
+        )
+
+    @cached_property
+    def basins(self) -> xr.DataArray:
+        """Id of the outlet that each reach drains to, along the largest fraction where it bifurcates (reach)."""
+        up, down, fraction = self.links
+        by = np.argsort(fraction, kind="stable")  # the largest fraction is written last
+        main = np.full(self.n_reaches, -1)
+        main[up[by]] = down[by]
+        return self._on_reach(self.ids[_plan.follow(self.plan.order, main)], "basin", long_name="outlet of the basin")
+
+    # ── parts of it ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def position(self, ids: Any) -> NDArray[np.int64]:
+        """Positions of reaches by id.
+
+        Raises
+        ------
+        NetworkError
+            Naming the ids that are not in the network.
+        """
+        wanted = exact_ids(np.atleast_1d(np.asarray(ids)), "ids")
+        found = locate(wanted, self.ids)
+        if (found < 0).any():
+            raise NetworkError(f"not in the network: {some(wanted[found < 0])}")
+        return found
+
+    def upstream(self, ids: Any) -> NDArray[Any]:
+        """Ids of all reaches upstream of ``ids`` (one or several), themselves included, in the network's order."""
+        return self.ids[self._upstream_mask(ids)]
+
+    def basin(self, ids: Any) -> Network:
+        """Network of all reaches upstream of ``ids``, themselves included; links that leave it are cut."""
+        return self._take(np.flatnonzero(self._upstream_mask(ids)))
+
+    subset = basin
+
+    def sort(self) -> Network:
+        """Same network with its reaches upstream before downstream, whole subtrees together.
+
+        Runoff stored in this order is routed fastest, because neighbours in the river are neighbours in memory.
+        """
+        return self._take(self.plan.order)
+
+    # ── from and to other things ────────────────────────────────────────────────────────────────────────────────────
+
+    @classmethod
+    def from_dataframe(
+        cls,
+        table: pd.DataFrame,
+        reach: str | None = None,
+        downstream: str | None = None,
+        *,
+        preset: str | None = None,
+        units: Mapping[str, str] | None = None,
+        missing_downstream: Literal["raise", "outlet"] = "raise",
+    ) -> Network:
+        """Network from a table with one row a reach.
+
+        Parameters
+        ----------
+        table : pandas.DataFrame or geopandas.GeoDataFrame
+            Other columns become variables.
+        reach, downstream
+            Columns of the ids. If neither is given, the columns of a known hydrography are looked for.
+        preset
+            Name of a known hydrography (`xroute.io.tables.PRESETS`).
+        units
+            Units by column.
+        missing_downstream
+            As for `Network`.
+        """
+        from xroute.io.tables import dataset_from_dataframe
+
+        dataset = dataset_from_dataframe(table, reach, downstream, preset=preset, units=units)
+        return cls(dataset, missing_downstream=missing_downstream)
+
+    @classmethod
+    def from_links(
+        cls,
+        upstream: Sequence[Any] | NDArray[Any],
+        downstream: Sequence[Any] | NDArray[Any],
+        fraction: Sequence[float] | NDArray[Any] | None = None,
+        *,
+        reach: Sequence[Any] | NDArray[Any] | None = None,
+        parameters: Mapping[str, Any] | None = None,
+        attrs: Mapping[str, Any] | None = None,
+        missing_downstream: Literal["raise", "outlet"] = "raise",
+    ) -> Network:
+        """Network from a list of links, bifurcations included.
+
+        Parameters
+        ----------
+        upstream, downstream : [link]
+            Ids of the two ends.
+        fraction : [link], optional
+            Share of the upstream reach's discharge; needed where a reach has several links.
+        reach : [reach], optional
+            All ids, in the order wanted; by default those in the links, sorted.
+        parameters
+            Scheme parameters by name: scalars, arrays [reach], or DataArrays on ``reach``.
+        attrs
+            Attributes of the Dataset, such as ``scheme``.
+        missing_downstream
+            As for `Network`.
+        """
+        ends = [exact_ids(np.asarray(e), "links") for e in (upstream, downstream)]
+        ids = np.unique(np.concatenate(ends)) if reach is None else np.asarray(reach)
+        dataset = xr.Dataset(
+            {"upstream_reach": ("link", ends[0]), "downstream_reach": ("link", ends[1])},
+            {"reach": ids},
+            dict(attrs or {}),
+        )
+        if fraction is not None:
+            dataset["fraction"] = ("link", np.asarray(fraction, np.float64))
+        for name, value in (parameters or {}).items():
+            dataset[name] = (
+                value if isinstance(value, xr.DataArray) else ("reach", np.broadcast_to(value, ids.shape).copy())
+            )
+        return cls(dataset, missing_downstream=missing_downstream)
+
+    @classmethod
+    def from_networkx(cls, graph: networkx.DiGraph, *, attrs: Mapping[str, Any] | None = None) -> Network:
+        """Network from a directed graph: nodes are reaches, edges point downstream.
+
+        Numeric node attributes become variables on ``reach``; the edge attribute ``fraction`` splits the flow.
+
+        Raises
+        ------
+        NetworkError
+            If a node lacks an attribute that others have.
+        """
+        nodes = list(graph.nodes)
+        table = pd.DataFrame.from_records([graph.nodes[n] for n in nodes], index=range(len(nodes)))
+        for name in table:
+            lacking = [n for n in nodes if name not in graph.nodes[n]]
+            if lacking:
+                raise NetworkError(f"nodes without the attribute {name!r} that others have: {some(lacking)}")
+        ids = exact_ids(
+            np.array(nodes, dtype=object if any(isinstance(n, str) for n in nodes) else None), "graph nodes"
+        )
+        edges = list(graph.edges)
+        fraction = [graph.edges[e].get("fraction", np.nan) for e in edges]
+        up = np.array([e[0] for e in edges], dtype=ids.dtype)
+        down = np.array([e[1] for e in edges], dtype=ids.dtype)
+        share = None if np.isnan(fraction).all() else np.where(np.isnan(fraction), 1.0, fraction)
+        parameters = {str(name): table[name].to_numpy() for name in table}
+        return cls.from_links(up, down, share, reach=ids, parameters=parameters, attrs={**graph.graph, **(attrs or {})})
+
+    def to_networkx(self) -> networkx.DiGraph:
+        """Directed graph with the reach variables on its nodes and ``fraction`` on its edges."""
+        graph = require("networkx", "Network.to_networkx", "graph").DiGraph(**self._dataset.attrs)
+        ids = self.ids.tolist()
+        names = self._reach_variables() - {"downstream"}
+        columns = {str(n): self._dataset[n].values.tolist() for n in sorted(names, key=str)}
+        graph.add_nodes_from((i, {n: values[k] for n, values in columns.items()}) for k, i in enumerate(ids))
+        up, down, fraction = self.links
+        graph.add_edges_from(
+            (ids[u], ids[d], {"fraction": f})
+            for u, d, f in zip(up.tolist(), down.tolist(), fraction.tolist(), strict=True)
+        )
+        return graph
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """Table of the variables on ``reach``, indexed by id."""
+        names = sorted(self._reach_variables(), key=lambda n: list(self._dataset.variables).index(n))
+        return pd.DataFrame({n: self._dataset[n].values for n in names}, index=pd.Index(self.ids, name="reach"))
+
+    # ── internals ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def _upstream_links(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        return self.plan.order, self.plan.upstream_pointer, self.plan.upstream_reach
+
+    def _reach_variables(self) -> set[Hashable]:
+        return {n for n, v in self._dataset.variables.items() if v.dims == ("reach",) and n != "reach"}
+
+    def _on_reach(self, values: NDArray[Any], name: str, **attrs: str) -> xr.DataArray:
+        return xr.DataArray(values, dims="reach", coords={"reach": self._dataset["reach"]}, name=name, attrs=attrs)
+
+    def _upstream_mask(self, ids: Any) -> NDArray[np.bool_]:
+        mask = np.zeros(self.n_reaches, bool)
+        mask[self.position(ids)] = True
+        _plan.mark_upstream(*self._upstream_links, mask)
+        return mask
+
+    def _take(self, positions: NDArray[np.int64]) -> Network:
+        part = self._dataset.isel(reach=positions)
+        kept = np.zeros(self.n_reaches, bool)
+        kept[positions] = True
+        if "downstream" in part.variables:
+            stays = np.zeros(self.n_reaches, bool)
+            stays[self._links.upstream] = kept[self._links.downstream]
+            marker = outlet_marker(self._dataset, self.ids)
+            values = part["downstream"].values.copy()
+            values[~stays[positions]] = marker
+            part["downstream"] = part["downstream"].copy(data=values)
+            part["downstream"].attrs["outlet"] = marker
+        else:
+            dim = part["upstream_reach"].dims[0]
+            ends = (locate(exact_ids(part[n].values, n), self.ids) for n in ("upstream_reach", "downstream_reach"))
+            part = part.isel({dim: np.logical_and(*((e >= 0) & kept[e] for e in ends))})
+        return Network(part)
+
+
+def as_network(network: xr.Dataset | Network) -> Network:
+    """`Network` of a Dataset, or the Network itself."""
+    return network if isinstance(network, Network) else Network(network)
+
+
+def _rebuild(dataset: xr.Dataset, missing_downstream: Literal["raise", "outlet"]) -> Network:
+    return Network(dataset, missing_downstream=missing_downstream)
+
+
+def _own_copy(dataset: xr.Dataset) -> xr.Dataset:
+    copy = dataset.copy(deep=True).load()
+    for variable in copy.variables.values():
+        if isinstance(variable.values, np.ndarray) and variable.values.flags.owndata:
+            variable.values.setflags(write=False)
+    return copy

@@ -1,0 +1,138 @@
+"""Which scheme each reach of a network follows, and its parameters in SI units, checked."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xroute.exceptions import ParameterError, UnitsError, some
+from xroute.network import Network
+from xroute.schemes import SCHEMES, Scheme
+from xroute.units import to_si
+
+__all__ = ["SchemeParameters", "auto_substeps", "check_muskingum", "read_parameters", "scheme_of_reach"]
+
+SchemeParameters = dict[str, tuple[NDArray[np.int64], dict[str, NDArray[np.float64]]]]
+"""By scheme name: positions of its reaches, and parameters by name (float64 [its reaches], SI units)."""
+
+
+def scheme_of_reach(network: Network, scheme: str | None = None) -> NDArray[Any]:
+    """Name of the scheme of each reach.
+
+    Parameters
+    ----------
+    network : Network
+    scheme
+        One scheme for all reaches, in place of what the network says.
+
+    Raises
+    ------
+    ParameterError
+        If the network names none, or one that does not exist.
+    """
+    dataset = network.dataset
+    if scheme is not None:
+        names = np.full(network.n_reaches, scheme)
+    elif "scheme" in dataset.variables:
+        if dataset["scheme"].dims != ("reach",):
+            raise ParameterError(f"'scheme' has dimensions {dataset['scheme'].dims}, not ('reach',)")
+        names = np.asarray(dataset["scheme"].values).astype(str)
+    elif "scheme" in dataset.attrs:
+        names = np.full(network.n_reaches, str(dataset.attrs["scheme"]))
+    else:
+        fits = [s.name for s in SCHEMES.values() if s.parameters and all(p.name in dataset for p in s.parameters)]
+        if len(fits) != 1:
+            raise ParameterError(
+                "the network names no routing scheme"
+                + (f", and its variables fit several: {some(fits)}" if fits else "")
+                + '. Pass scheme=, or set network.attrs["scheme"], or a variable scheme (reach); there are '
+                + ", ".join(sorted(SCHEMES))
+            )
+        names = np.full(network.n_reaches, fits[0])
+    unknown = ~np.isin(names, list(SCHEMES))
+    if unknown.any():
+        raise ParameterError(
+            f"no scheme {some(np.unique(names[unknown]))}"
+            + (f" (reaches {some(network.ids[unknown])})" if scheme is None and "scheme" in dataset.variables else "")
+            + f"; there are {', '.join(sorted(SCHEMES))}. Add yours with register_scheme"
+        )
+    return names
+
+
+def read_parameters(network: Network, scheme: str | None = None) -> SchemeParameters:
+    """Parameters of every reach by scheme.
+
+    Raises
+    ------
+    ParameterError
+        If a parameter is missing, NaN, out of range or of other units; the reaches and the range are named.
+    """
+    names = scheme_of_reach(network, scheme)
+    return {
+        str(name): (at := np.flatnonzero(names == name), _read(network, SCHEMES[str(name)], at))
+        for name in np.unique(names)
+    }
+
+
+def _read(network: Network, scheme: Scheme, at: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
+    dataset = network.dataset
+    found = {}
+    for parameter in scheme.parameters:
+        if parameter.name not in dataset.variables:
+            if parameter.default is None:
+                raise ParameterError(
+                    f"{scheme.name} needs the variable {parameter.name!r} (reach) [{parameter.units}]; the network has "
+                    f"{some(dataset.data_vars)}"
+                )
+            found[parameter.name] = np.full(at.size, parameter.default)
+            continue
+        variable = dataset[parameter.name]
+        if variable.dims not in ((), ("reach",)):
+            raise ParameterError(f"parameter {parameter.name!r} has dimensions {variable.dims}, not ('reach',)")
+        try:
+            values = np.broadcast_to(
+                to_si(variable, parameter.units, f"parameter {parameter.name!r}"), network.n_reaches
+            )[at]
+        except UnitsError as error:
+            raise ParameterError(str(error)) from error
+        parameter.check(values, network.ids[at], scheme.name)
+        found[parameter.name] = values
+    return found
+
+
+def auto_substeps(parameters: SchemeParameters, dt: float) -> int:
+    """Fewest substeps that keep every Muskingum reach stable: dt <= 2 k (1 - x) (Cunge 1969)."""
+    if "muskingum" not in parameters:
+        return 1
+    values = parameters["muskingum"][1]
+    shortest = float(np.min(2 * values["k"] * (1 - values["x"]), initial=np.inf))
+    return max(1, int(np.ceil(dt / shortest * (1 - 1e-12))))
+
+
+def check_muskingum(parameters: SchemeParameters, dt: float, substeps: int) -> None:
+    """Warn once where ``2kx <= dt <= 2k(1-x)`` does not hold, and name substeps that would help, if any would."""
+    if "muskingum" not in parameters:
+        return
+    k, x = parameters["muskingum"][1]["k"], parameters["muskingum"][1]["x"]
+    step, slack = dt / substeps, 1e-9
+    long, short = step > 2 * k * (1 - x) * (1 + slack), step < 2 * k * x * (1 - slack)
+    if not (long.any() or short.any()):
+        return
+    at_least = np.ceil(dt / (2 * k * (1 - x)).min() * (1 - slack))
+    at_most = np.floor(dt / max((2 * k * x).max(), np.finfo(float).tiny) * (1 + slack))
+    if at_least <= at_most:
+        advice = f"substeps={int(max(at_least, 1))} would put all of them inside"
+    else:
+        advice = "no number of substeps puts all reaches inside"
+        if long.any():
+            advice += f"; substeps={int(at_least)} ends the oscillation of those that are too short for the step"
+    warnings.warn(
+        f"{int((long | short).sum())} of {k.size} Muskingum reaches are outside 2kx <= dt <= 2k(1-x) at a routing step of "
+        f"{step:g} s, {int(long.sum())} too short (they may oscillate) and {int(short.sum())} too long (outflow may dip "
+        f"below zero): {advice}",
+        UserWarning,
+        stacklevel=4,
+    )

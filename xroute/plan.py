@@ -1,0 +1,248 @@
+"""Topology as index arrays: the order in which reaches can be routed, found once a network (numba, no labels).
+
+Everything here is a function of the links alone. `partition.py` cuts the order into independent tributaries and a trunk,
+and the engines walk it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numba as nb
+import numpy as np
+from numpy.typing import NDArray
+
+from xroute.partition import Schedule, make_schedule
+
+__all__ = ["RoutingPlan", "find_cycle", "make_plan", "strahler_order", "topological_order"]
+
+Index = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class RoutingPlan:
+    """Order of computation of a network.
+
+    Attributes
+    ----------
+    order
+        Every reach once, upstream before downstream: a depth-first post-order, so that a reach's tributaries are
+        routed shortly before it and whole subtrees are contiguous. int64 [reach].
+    upstream_pointer, upstream_reach, upstream_weight
+        The links by downstream reach (CSR): reach ``i`` receives ``upstream_weight[j]`` of the discharge of
+        ``upstream_reach[j]`` for ``j`` in ``upstream_pointer[i]:upstream_pointer[i + 1]``.
+    n_upstream
+        Reaches upstream of each reach, itself included; an upper bound where branches part and meet again. [reach]
+    """
+
+    order: Index
+    upstream_pointer: Index
+    upstream_reach: Index
+    upstream_weight: NDArray[np.float64]
+    n_upstream: Index
+
+    @property
+    def n_reaches(self) -> int:
+        """Number of reaches."""
+        return self.order.size
+
+    @cached_property
+    def schedule(self) -> Schedule:
+        """What the CPU's threads do: independent tributaries, lanes abreast, then the trunk."""
+        return make_schedule(
+            self.order, self.upstream_pointer, self.upstream_reach, self.upstream_weight, self.n_upstream
+        )
+
+
+def make_plan(upstream: Index, downstream: Index, weight: NDArray[np.float64], n_reaches: int) -> RoutingPlan:
+    """Plan the routing of a network.
+
+    Parameters
+    ----------
+    upstream, downstream : int64 [link]
+        Positions of the two ends of each link. Flows into a reach are added in the order in which its links stand
+        here, so a caller who wants results that do not depend on the order of reaches, bit for bit, sorts them.
+    weight : float64 [link]
+        Share of the upstream reach's discharge that takes the link.
+    n_reaches : int
+        Number of reaches.
+
+    Raises
+    ------
+    ValueError
+        If the links have a cycle; `find_cycle` names one.
+    """
+    pointer, link = _group(downstream, n_reaches)
+    upstream_reach = upstream[link]
+    order = topological_order(upstream, downstream, n_reaches)
+    if order.size < n_reaches:
+        raise ValueError("the links have a cycle")
+    n_upstream = _count_upstream(order, pointer, upstream_reach)
+    has_downstream = np.zeros(n_reaches, np.bool_)
+    has_downstream[upstream] = True
+    post_order = _depth_first(pointer, upstream_reach, n_upstream, has_downstream)
+    return RoutingPlan(post_order, pointer, upstream_reach, weight[link].astype(np.float64, copy=False), n_upstream)
+
+
+@nb.njit(cache=True, nogil=True)
+def _group(key, n):  # type: ignore[no-untyped-def]
+    """CSR pointer and members of each group, members in their order (a counting sort)."""
+    pointer = np.zeros(n + 1, np.int64)
+    for k in key:
+        pointer[k + 1] += 1
+    for i in range(n):
+        pointer[i + 1] += pointer[i]
+    place = pointer[:-1].copy()
+    member = np.empty(key.size, np.int64)
+    for j in range(key.size):
+        member[place[key[j]]] = j
+        place[key[j]] += 1
+    return pointer, member
+
+
+@nb.njit(cache=True, nogil=True)
+def topological_order(upstream, downstream, n):  # type: ignore[no-untyped-def]
+    """Order of Kahn (1962): positions, upstream first. Shorter than ``n`` if there is a cycle."""
+    pointer, link = _group(upstream, n)
+    waiting = np.zeros(n, np.int64)
+    for d in downstream:
+        waiting[d] += 1
+    order = np.empty(n, np.int64)
+    tail = 0
+    for i in range(n):
+        if waiting[i] == 0:
+            order[tail] = i
+            tail += 1
+    head = 0
+    while head < tail:
+        i = order[head]
+        head += 1
+        for j in range(pointer[i], pointer[i + 1]):
+            d = downstream[link[j]]
+            waiting[d] -= 1
+            if waiting[d] == 0:
+                order[tail] = d
+                tail += 1
+    return order[:tail]
+
+
+@nb.njit(cache=True, nogil=True)
+def _count_upstream(order, pointer, upstream_reach):  # type: ignore[no-untyped-def]
+    n = order.size
+    count = np.ones(n, np.int64)
+    for i in order:
+        for j in range(pointer[i], pointer[i + 1]):
+            count[i] += count[upstream_reach[j]]
+        count[i] = min(count[i], 2 * n)  # where branches meet again the sum can grow without bound
+    return count
+
+
+@nb.njit(cache=True, nogil=True)
+def _depth_first(pointer, upstream_reach, n_upstream, has_downstream):  # type: ignore[no-untyped-def]
+    """Post-order from the outlets, largest branch first: at most about the Strahler order of series are live at once."""
+    n = n_upstream.size
+    order = np.empty(n, np.int64)
+    done = np.zeros(n, np.bool_)
+    stack = np.empty(n + 1, np.int64)
+    child = np.empty(n, np.int64)  # how many of a reach's branches have been visited
+    sorted_upstream = upstream_reach.copy()
+    for i in range(n):  # few branches a reach: insertion sort
+        for a in range(pointer[i] + 1, pointer[i + 1]):
+            u = sorted_upstream[a]
+            b = a - 1
+            while b >= pointer[i] and n_upstream[sorted_upstream[b]] < n_upstream[u]:
+                sorted_upstream[b + 1] = sorted_upstream[b]
+                b -= 1
+            sorted_upstream[b + 1] = u
+    count = 0
+    for root in range(n):
+        if has_downstream[root]:
+            continue
+        top = 0
+        stack[0] = root
+        child[root] = 0
+        while top >= 0:
+            i = stack[top]
+            if pointer[i] + child[i] < pointer[i + 1]:
+                u = sorted_upstream[pointer[i] + child[i]]
+                child[i] += 1
+                if not done[u]:
+                    top += 1
+                    stack[top] = u
+                    child[u] = 0
+            else:
+                top -= 1
+                done[i] = True
+                order[count] = i
+                count += 1
+    return order
+
+
+@nb.njit(cache=True, nogil=True)
+def mark_upstream(order, pointer, upstream_reach, mask):  # type: ignore[no-untyped-def]
+    """Extend ``mask`` to everything upstream of it, in place."""
+    for k in range(order.size - 1, -1, -1):
+        i = order[k]
+        if mask[i]:
+            for j in range(pointer[i], pointer[i + 1]):
+                mask[upstream_reach[j]] = True
+
+
+@nb.njit(cache=True, nogil=True)
+def follow(order, main):  # type: ignore[no-untyped-def]
+    """Position of the last reach on the way down from each, where ``main`` is the next one or -1."""
+    last = np.arange(order.size)
+    for k in range(order.size - 1, -1, -1):
+        i = order[k]
+        if main[i] >= 0:
+            last[i] = last[main[i]]
+    return last
+
+
+def find_cycle(upstream: Index, downstream: Index, n_reaches: int) -> Index:
+    """Positions around one cycle, in the direction of flow; empty if there is none."""
+    order = topological_order(upstream, downstream, n_reaches)
+    if order.size == n_reaches:
+        return np.empty(0, np.int64)
+    stuck = np.ones(n_reaches, bool)
+    stuck[order] = False
+    inside = stuck[upstream] & stuck[downstream]
+    # every stuck reach has a stuck reach upstream of it: walking against the flow must come round
+    above = dict(zip(downstream[inside].tolist(), upstream[inside].tolist(), strict=True))
+    at, seen = next(iter(above)), {}
+    walk: list[int] = []
+    while at not in seen:
+        seen[at] = len(walk)
+        walk.append(at)
+        at = above[at]
+    return np.array(walk[seen[at] :][::-1], np.int64)
+
+
+@nb.njit(cache=True, nogil=True)
+def strahler_order(order, pointer, upstream_reach):  # type: ignore[no-untyped-def]
+    """Strahler (1957) order: 1 at headwaters; one more than its largest branches' where two of that order join."""
+    strahler = np.ones(order.size, np.int64)
+    for i in order:
+        largest = 0
+        count = 0
+        for j in range(pointer[i], pointer[i + 1]):
+            s = strahler[upstream_reach[j]]
+            if s > largest:
+                largest = s
+                count = 1
+            elif s == largest:
+                count += 1
+        if count > 0:
+            strahler[i] = largest + (1 if count > 1 else 0)
+    return strahler
+
+
+@nb.njit(cache=True, nogil=True)
+def path_length(order, pointer, upstream_reach):  # type: ignore[no-untyped-def]
+    """Reaches on the longest path that ends in each reach, itself included."""
+    length = np.ones(order.size, np.int64)
+    for i in order:
+        for j in range(pointer[i], pointer[i + 1]):
+            length[i] = max(length[i], length[upstream_reach[j]] + 1)
+    return length

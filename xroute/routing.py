@@ -1,0 +1,196 @@
+"""`route`: align labels, make the filter, hand plain arrays to the engine, label the discharge."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any, Literal
+
+import numpy as np
+import xarray as xr
+
+from xroute.block import RouteOptions, route_block
+from xroute.engine.cpu import LATERAL, SAMPLING
+from xroute.exceptions import ParameterError, XRouteError, some
+from xroute.labels import (
+    Layout,
+    align,
+    append_history,
+    discharge_attrs,
+    find_time_dim,
+    first_time,
+    next_time,
+    time_step,
+)
+from xroute.network import Network, as_network
+from xroute.parameters import auto_substeps, check_muskingum, read_parameters
+from xroute.schemes import make_filter
+from xroute.state import read_state, run_key, write_state
+from xroute.units import flux_scale
+
+__all__ = ["route"]
+
+
+def route(
+    runoff: xr.DataArray,
+    network: xr.Dataset | Network,
+    *,
+    scheme: str | None = None,
+    substeps: int | Literal["auto"] = 1,
+    sampling: Literal["mean", "last", "start-mean"] = "mean",
+    lateral: Literal["head", "interval", "outlet"] = "head",
+    initial_state: xr.Dataset | None = None,
+    return_state: bool = False,
+    missing: Literal["raise", "zero"] = "raise",
+    extra: Literal["raise", "drop"] = "raise",
+    nan: Literal["raise", "zero"] = "raise",
+    partitions: int | None = None,
+    device: str | None = None,
+    reach_dim: Hashable | None = None,
+    time_dim: Hashable = "time",
+    dt: Any = None,
+) -> Any:
+    """Route runoff down a river network.
+
+    Parameters
+    ----------
+    runoff : (reach, time, ...)
+        Runoff into each reach, dimensions in any order; all but reach and time are batch dimensions (members, models).
+        Reaches are matched with the network's by id. Units: a volume flux (``m3 s-1``), a depth per time (``mm d-1``,
+        ``kg m-2 s-1``) or per step (``mm``), or a volume per step (``m3``).
+    network
+        Network Dataset, or a `Network` (which keeps its plan from call to call).
+    scheme
+        Routing scheme of all reaches, in place of the network's own.
+    substeps
+        Routing steps in a step of runoff, or ``"auto"``: the fewest that keep every Muskingum reach stable.
+    sampling
+        Discharge of a step: ``"mean"`` of the values at the ends of its substeps, ``"last"`` of them, or
+        ``"start-mean"``, the mean of the values at their starts (RAPID's convention).
+    lateral
+        Where runoff joins its reach: at the ``"head"``, with the upstream inflow, so that the reach routes it; over the
+        ``"interval"``, at both ends of each routing step (RAPID; Muskingum only); or at the ``"outlet"``, unrouted by its
+        own reach (mizuRoute).
+    initial_state
+        State to start from (`initial_state`, `steady_state`, or what ``return_state=True`` gave); dry by default.
+    return_state
+        Whether to return the final state too, so that a later run can go on from here.
+    missing
+        Reaches of the network without runoff: ``"raise"`` an error, or take it as ``"zero"``.
+    extra
+        Runoff on ids that are not in the network: ``"raise"`` an error, or ``"drop"`` it.
+    nan
+        Runoff that is not finite: ``"raise"`` an error, or take it as ``"zero"``.
+    partitions
+        Reserved for runoff on Dask; no effect on runoff in memory, which the engine partitions by itself.
+    device
+        ``"cpu"`` or None.
+    reach_dim, time_dim
+        Dimensions, where their names or labels do not tell.
+    dt
+        Step of runoff, where the time coordinate does not tell: seconds, a timedelta, or text like ``"3h"``.
+
+    Returns
+    -------
+    discharge : xarray.DataArray
+        The same dimensions, order and coordinates as ``runoff``; float32 for float32 runoff, else float64. In
+        ``m3 s-1``, or in the runoff's own units if that is a volume flux.
+    state : xarray.Dataset
+        With ``return_state=True``.
+
+    Raises
+    ------
+    NetworkError, ParameterError, AlignmentError, TimeAxisError, UnitsError, StateError
+        All are `XRouteError` and ValueError; they say what is wrong, where, and what to do.
+
+    Examples
+    --------
+    >>> import xroute
+    >>> network, ds = xroute.datasets.tutorial()
+    >>> discharge = ds.runoff.route(network)
+    >>> discharge.attrs["units"]
+    'm3 s-1'
+    """
+    _check_options(runoff, sampling, lateral, nan, device, partitions)
+    network = as_network(network)
+    time_dim = find_time_dim(runoff, time_dim)
+    layout = align(runoff, network, reach_dim=reach_dim, time_dim=time_dim, missing=missing, extra=extra)
+    step = time_step(runoff, time_dim, dt)
+    scale, units = flux_scale(runoff.attrs.get("units"), step, network.dataset.get("area"))
+    parameters = read_parameters(network, scheme)
+    if step is None:
+        _need_no_step(runoff, time_dim, return_state)
+        step = 1.0  # no step is routed
+    n = auto_substeps(parameters, step) if substeps == "auto" else _whole(substeps)
+    if runoff.sizes[time_dim]:
+        check_muskingum(parameters, step, n)
+    filter = make_filter(parameters, step / n, network.n_reaches, lateral=lateral, ids=network.ids)  # noqa: A001
+    key = run_key(network, scheme, step, n, lateral) if return_state or initial_state is not None else None
+    start = None
+    if initial_state is not None:
+        assert key is not None
+        start = read_state(initial_state, filter, network, layout, key, first_time(runoff, time_dim))
+    data = runoff.transpose(*layout.engine_dims).values
+    data = data.reshape(layout.n_batch, *data.shape[-2:])
+    discharge, state, n_bad = route_block(
+        data, network.plan, filter, start, RouteOptions(n, sampling, lateral, nan == "zero"), runoff_row=layout.row,
+        discharge_row=layout.result_row, n_rows=layout.sizes[layout.reach_dim], scale=scale,
+    )  # fmt: skip
+    if n_bad and nan == "raise":
+        raise _not_finite(runoff, layout, n_bad)
+    result = layout.array(discharge)
+    result.name = "discharge"
+    result.attrs = discharge_attrs(units, sampling, time_dim)
+    said = f"xroute: routed {network!r}, scheme={scheme or 'network'}, substeps={n}, {sampling=}, {lateral=}"
+    result.attrs["history"] = append_history(runoff.attrs.get("history"), said)
+    if not return_state:
+        return result
+    assert key is not None
+    return result, write_state(state, filter, network, layout, key, next_time(runoff, time_dim, step))
+
+
+def _check_options(
+    runoff: xr.DataArray, sampling: str, lateral: str, nan: str, device: str | None, partitions: int | None
+) -> None:
+    if not isinstance(runoff, xr.DataArray):
+        hint = f": choose one of {some(runoff.data_vars)}" if isinstance(runoff, xr.Dataset) else ""
+        raise XRouteError(f"runoff is an xarray.DataArray, not a {type(runoff).__name__}{hint}")
+    for value, allowed, name in (
+        (sampling, SAMPLING, "sampling"),
+        (lateral, LATERAL, "lateral"),
+        (nan, ("raise", "zero"), "nan"),
+        (device, (None, "cpu"), "device"),
+    ):
+        if value not in allowed:
+            raise ParameterError(f"{name} is one of {', '.join(map(repr, allowed))}, not {value!r}")
+    if partitions is not None and (isinstance(partitions, bool) or not isinstance(partitions, int) or partitions < 1):
+        raise ParameterError(f"partitions is a positive whole number or None, not {partitions!r}")
+    if runoff.chunks is not None:
+        raise XRouteError("runoff is on Dask, which this version does not route lazily: load it first, runoff.load()")
+
+
+def _whole(substeps: Any) -> int:
+    if isinstance(substeps, bool) or not isinstance(substeps, (int, np.integer)) or substeps < 1:
+        raise ParameterError(f"substeps is a positive whole number or 'auto', not {substeps!r}")
+    return int(substeps)
+
+
+def _need_no_step(runoff: xr.DataArray, time_dim: Hashable, return_state: bool) -> None:
+    from xroute.exceptions import TimeAxisError
+
+    if runoff.sizes[time_dim] or return_state:
+        raise TimeAxisError(
+            f"{time_dim!r} has {runoff.sizes[time_dim]} entries, so the step cannot be told: give dt= (seconds, or '3h')"
+        )
+
+
+def _not_finite(runoff: xr.DataArray, layout: Layout, n_bad: int) -> XRouteError:
+    bad = ~np.isfinite(runoff.transpose(*layout.engine_dims).values)
+    dim = layout.reach_dim
+    where = np.flatnonzero(bad.any(axis=tuple(k for k in range(bad.ndim) if k != bad.ndim - 2)))
+    when = np.flatnonzero(bad.any(axis=tuple(range(bad.ndim - 1))))
+    label = runoff[layout.time_dim].values[when[0]] if layout.time_dim in runoff.coords else when[0]
+    ids = runoff[dim].values if dim in runoff.coords else np.arange(runoff.sizes[dim])
+    return XRouteError(
+        f"{n_bad} values of runoff are NaN or infinite, on {where.size} reaches: {some(ids[where])}; first at {label}. "
+        'Fill them, or take them as zero with nan="zero"'
+    )

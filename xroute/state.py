@@ -1,0 +1,344 @@
+"""Routing states: what a river holds between two runs, as a Dataset that can be stored, and ways to start from one.
+
+A state is the last K - 1 inflows and the last filtered outflow of every reach, in float64, so that a run that is resumed
+gives the same bits as one that never stopped.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+
+from xroute.block import BlockState, RouteOptions, route_block
+from xroute.engine.cpu import LATERAL
+from xroute.exceptions import ParameterError, StateError, XRouteError, some
+from xroute.ids import exact_ids, locate
+from xroute.labels import Layout, align, seconds
+from xroute.network import Network, as_network
+from xroute.parameters import read_parameters, scheme_of_reach
+from xroute.schemes import Filter, make_filter
+from xroute.units import flux_scale
+
+__all__ = ["RunKey", "initial_state", "read_state", "run_key", "steady_state", "write_state"]
+
+
+@dataclass(frozen=True)
+class RunKey:
+    """What a state must share with the run that it starts."""
+
+    scheme: str
+    dt: float
+    substeps: int
+    lateral: str
+    network: str
+
+    def attrs(self) -> dict[str, Any]:
+        """As attributes of a stored state."""
+        return {
+            "scheme": self.scheme,
+            "dt": self.dt,
+            "substeps": self.substeps,
+            "lateral": self.lateral,
+            "network": self.network,
+        }
+
+    def check(self, attrs: dict[Hashable, Any]) -> None:
+        """Refuse the state of another run, by name."""
+        for name, mine in self.attrs().items():
+            if name not in attrs:
+                raise StateError(
+                    f"the state has no attribute {name!r}: it was not made by xroute, or its attributes were lost"
+                )
+            its = attrs[name]
+            if (isinstance(mine, float) and not np.isclose(float(its), mine, rtol=1e-9)) or (
+                not isinstance(mine, float) and str(its) != str(mine)
+            ):
+                what = {"dt": "time step [s]"}.get(name, name)
+                detail = (
+                    " (other ids, links or schemes of reaches)"
+                    if name == "network"
+                    else f": {its!r}, and this run has {mine!r}"
+                )
+                raise StateError(f"the state is of another {what}{detail}")
+
+
+def run_key(network: Network, scheme: str | None, dt: float, substeps: int, lateral: str) -> RunKey:
+    """Key of a run."""
+    names = scheme_of_reach(network, scheme)
+    unique = np.unique(names)
+    fingerprint = network.fingerprint
+    if unique.size > 1:
+        hashed = pd.util.hash_array(
+            np.array([f"{i} {n}" for i, n in zip(network.ids, names, strict=True)], dtype=object)
+        )
+        fingerprint += f"{int(hashed.sum()) & (2**64 - 1):016x}"
+    return RunKey(", ".join(unique), float(dt), int(substeps), lateral, fingerprint)
+
+
+def write_state(
+    state: BlockState,
+    filter: Filter,
+    network: Network,
+    layout: Layout,
+    key: RunKey,
+    time: str | None,  # noqa: A002
+) -> xr.Dataset:
+    """Dataset of a state: ``inflow`` (batch, reach, lag), ``outflow`` (batch, reach), ``n_lags`` (reach)."""
+    n_lags = filter.n_taps - 1
+    shape = tuple(layout.sizes[d] for d in layout.batch_dims)
+    longest = int(n_lags.max(initial=0))
+    held = np.arange(longest) < n_lags[:, None]
+    inflow = np.zeros((state.outflow.shape[0], network.n_reaches, longest))
+    inflow[:, held] = state.history
+    coords = {n: c.variable for n, c in xr.Coordinates(layout.coords).items() if set(c.dims) <= set(layout.batch_dims)}
+    coords |= {"reach": ("reach", network.ids, {"cf_role": "timeseries_id"}), "lag": ("lag", np.arange(1, longest + 1))}
+    dims = (*layout.batch_dims, "reach")
+    attrs = {"title": "xroute routing state", **key.attrs()} | ({} if time is None else {"time": time})
+    return xr.Dataset(
+        {
+            "outflow": (dims, state.outflow.reshape(*shape, network.n_reaches), {"long_name": "last filtered outflow"}),
+            "inflow": (
+                (*dims, "lag"),
+                inflow.reshape(*shape, *inflow.shape[1:]),
+                {"long_name": "inflow, lag steps ago"},
+            ),
+            "n_lags": ("reach", n_lags, {"long_name": "lags that the reach needs"}),
+        },
+        coords,
+        attrs,
+    )
+
+
+def read_state(
+    state: xr.Dataset,
+    filter: Filter,
+    network: Network,
+    layout: Layout,
+    key: RunKey,
+    time: str | None,  # noqa: A002
+) -> BlockState:
+    """State as plain arrays, aligned by id and by the labels of batch dimensions.
+
+    Raises
+    ------
+    StateError
+        If it belongs to another network, scheme, option or time step, or has other members.
+    """
+    if not isinstance(state, xr.Dataset) or not {"outflow", "inflow", "n_lags"} <= set(state.variables):
+        raise StateError("a state is a Dataset with 'outflow', 'inflow' and 'n_lags', as return_state=True gives it")
+    ids = exact_ids(state["reach"].values, "state reach", StateError)
+    at = locate(network.ids, ids)
+    alien = locate(ids, network.ids) < 0
+    if (at < 0).any() or alien.any():
+        raise StateError(
+            "the state is of another network: "
+            + (f"{int((at < 0).sum())} reaches are not in it: {some(network.ids[at < 0])}" if (at < 0).any() else "")
+            + (f"; {int(alien.sum())} of its reaches are not here: {some(ids[alien])}" if alien.any() else "")
+        )
+    key.check(state.attrs)
+    if time is not None and state.attrs.get("time", time) != time:
+        warnings.warn(
+            f"the state holds at {state.attrs['time']}, and runoff starts at {time}. If that is meant (a spin-up, say), "
+            "drop the attribute: del state.attrs['time']",
+            UserWarning,
+            stacklevel=4,
+        )
+    state = state.isel(reach=at).load()
+    n_lags = filter.n_taps - 1
+    other = state["n_lags"].values != n_lags
+    if other.any():
+        raise StateError(
+            f"{int(other.sum())} reaches now have a window of another length: {some(network.ids[other])}. "
+            "Their parameters have changed, so their past inflow cannot be used"
+        )
+    dims = (*layout.batch_dims, "reach")
+    strange = set(state["outflow"].dims) - set(dims)
+    if strange:
+        raise StateError(f"the state has dimensions that runoff does not have: {some(sorted(map(str, strange)))}")
+    for dim in layout.batch_dims:
+        state = _like_batch(state, dim, layout)
+    outflow = state["outflow"].transpose(*dims).values.reshape(layout.n_batch, network.n_reaches)
+    inflow = state["inflow"].transpose(*dims, "lag").values
+    inflow = inflow.reshape(layout.n_batch, *inflow.shape[-2:])
+    bad = ~(np.isfinite(outflow).all(axis=0) & np.isfinite(inflow).all(axis=(0, 2)))
+    if bad.any():
+        raise StateError(f"the state is not finite on {int(bad.sum())} reaches: {some(network.ids[bad])}")
+    history = inflow[:, np.arange(inflow.shape[2]) < n_lags[:, None]]
+    return BlockState(np.array(history, np.float64, order="C"), np.array(outflow, np.float64, order="C"))
+
+
+def _like_batch(state: xr.Dataset, dim: Hashable, layout: Layout) -> xr.Dataset:
+    """State with the labels of one batch dimension in the runoff's order; repeated where it has not that dimension."""
+    size, labels = layout.sizes[dim], xr.Coordinates(layout.coords).get(dim)
+    if dim not in state["outflow"].dims:
+        return state.assign({n: state[n].expand_dims({dim: size}) for n in ("outflow", "inflow")})
+    if labels is not None and dim in state.coords:
+        at = pd.Index(state[dim].values).get_indexer(pd.Index(labels.values))
+        if (at < 0).any() or state.sizes[dim] != size:
+            raise StateError(
+                f"the state's {dim!r} is {some(state[dim].values)}, and the runoff's {some(labels.values)}"
+            )
+        return state.isel({dim: at})
+    if state.sizes[dim] != size:
+        raise StateError(f"the state's {dim!r} has {state.sizes[dim]} entries, and the runoff's {size}")
+    return state
+
+
+def initial_state(
+    network: xr.Dataset | Network,
+    discharge: xr.DataArray,
+    *,
+    dt: Any,
+    runoff: xr.DataArray | None = None,
+    scheme: str | None = None,
+    substeps: int = 1,
+    lateral: Literal["head", "interval", "outlet"] = "head",
+    missing: Literal["raise", "zero"] = "raise",
+    extra: Literal["raise", "drop"] = "raise",
+    reach_dim: Hashable | None = None,
+) -> xr.Dataset:
+    """State from a snapshot of discharge, such as RAPID's Qinit.
+
+    Parameters
+    ----------
+    network
+        Network Dataset or `Network`.
+    discharge : (reach, ...)
+        Instantaneous discharge, in the units of the runoff that will be routed. Other dimensions are batch.
+    dt
+        Step of that runoff: seconds, a timedelta, or text like ``"3h"``.
+    runoff : (reach, ...), optional
+        Lateral inflow at the snapshot, in the same units, for ``lateral="head"`` and ``"outlet"``. When it is not
+        given, reaches are taken to be in equilibrium: what flows in is what keeps the discharge as it is.
+    scheme, substeps, lateral
+        As they will be given to `route`.
+    missing, extra, reach_dim
+        As for `route`.
+
+    Returns
+    -------
+    xarray.Dataset
+        State for ``initial_state=``.
+
+    Raises
+    ------
+    AlignmentError, ParameterError, StateError
+        For ids that do not match, impossible options, and values that are not finite.
+    """
+    network = as_network(network)
+    filter, key = _prepare(network, scheme, dt, substeps, lateral)  # noqa: A001
+    layout = align(discharge, network, reach_dim=reach_dim, missing=missing, extra=extra, what="discharge")
+    flow = _snapshot(discharge, layout, network, "discharge")
+    joins = None
+    if runoff is not None:
+        at = align(runoff, network, reach_dim=reach_dim, missing=missing, extra=extra)
+        if at.batch_dims != layout.batch_dims:
+            raise StateError(f"discharge has the batch dimensions {layout.batch_dims}, and runoff {at.batch_dims}")
+        joins = _snapshot(runoff, at, network, "runoff")
+    outflow = flow - joins if lateral == "outlet" and joins is not None else flow
+    if lateral == "interval":  # Qinit of RAPID: lateral inflow has its own term
+        inflow = _arriving(flow, network)
+    elif joins is not None:
+        inflow = _arriving(flow, network) + (joins if lateral == "head" else 0.0)
+    else:
+        inflow = outflow / _steady_gain(filter)[0]
+    return write_state(_constant(inflow, outflow, filter), filter, network, layout, key, None)
+
+
+def steady_state(
+    network: xr.Dataset | Network,
+    runoff: xr.DataArray,
+    *,
+    dt: Any,
+    scheme: str | None = None,
+    substeps: int = 1,
+    lateral: Literal["head", "interval", "outlet"] = "head",
+    missing: Literal["raise", "zero"] = "raise",
+    extra: Literal["raise", "drop"] = "raise",
+    reach_dim: Hashable | None = None,
+) -> xr.Dataset:
+    """State in equilibrium with a constant runoff, in closed form: no spin-up run is needed.
+
+    Parameters
+    ----------
+    network
+        Network Dataset or `Network`.
+    runoff : (reach, ...)
+        Constant runoff, e.g. ``ds.runoff.mean("time")``, in any units that `route` takes.
+    dt, scheme, substeps, lateral, missing, extra, reach_dim
+        As for `initial_state`.
+
+    Returns
+    -------
+    xarray.Dataset
+        State for ``initial_state=``; its ``outflow`` is the steady discharge (without the reach's own runoff for
+        ``lateral="outlet"``).
+
+    Raises
+    ------
+    AlignmentError, ParameterError, StateError, UnitsError
+        For ids that do not match, impossible options, values that are not finite, and units that cannot be converted.
+    """
+    network = as_network(network)
+    filter, key = _prepare(network, scheme, dt, substeps, lateral)  # noqa: A001
+    layout = align(runoff, network, reach_dim=reach_dim, missing=missing, extra=extra)
+    scale, _ = flux_scale(runoff.attrs.get("units"), seconds(dt), network.dataset.get("area"))
+    joins = _snapshot(runoff, layout, network, "runoff") * (1.0 if scale is None else scale)
+    import torch
+
+    gain, lateral_gain = _steady_gain(filter)
+    instant = Filter(
+        torch.from_numpy(gain), np.arange(network.n_reaches + 1), torch.zeros(gain.size, dtype=torch.float64),
+        torch.from_numpy(lateral_gain),
+    )  # fmt: skip
+    flow, _, _ = route_block(joins[:, :, None].copy(), network.plan, instant, None, RouteOptions(lateral=lateral))
+    flow = flow[:, :, 0]
+    inflow = _arriving(flow, network) + (joins if lateral == "head" else 0.0)
+    outflow = flow - joins if lateral == "outlet" else flow
+    return write_state(_constant(inflow, outflow, filter), filter, network, layout, key, None)
+
+
+def _prepare(network: Network, scheme: str | None, dt: Any, substeps: int, lateral: str) -> tuple[Filter, RunKey]:
+    if lateral not in LATERAL:
+        raise ParameterError(f"lateral is one of {', '.join(map(repr, LATERAL))}, not {lateral!r}")
+    step = seconds(dt)
+    parameters = read_parameters(network, scheme)
+    filter = make_filter(parameters, step / substeps, network.n_reaches, lateral=lateral, ids=network.ids)  # type: ignore[arg-type]  # noqa: A001
+    return filter, run_key(network, scheme, step, substeps, lateral)
+
+
+def _snapshot(array: xr.DataArray, layout: Layout, network: Network, what: str) -> NDArray[np.float64]:
+    """Values [batch, reach], zero on reaches that the array lacks."""
+    values = array.transpose(*layout.engine_dims).values.astype(np.float64)
+    values = values.reshape(layout.n_batch, array.sizes[layout.reach_dim])
+    if layout.row is not None:
+        values = np.where(layout.row >= 0, values[:, layout.row], 0.0)
+    bad = ~np.isfinite(values).all(axis=0)
+    if bad.any():
+        raise XRouteError(f"{what} is not finite on {int(bad.sum())} reaches: {some(network.ids[bad])}")
+    return values
+
+
+def _arriving(flow: NDArray[np.float64], network: Network) -> NDArray[np.float64]:
+    up, down, fraction = network.links
+    total = np.zeros_like(flow)
+    for b in range(flow.shape[0]):
+        total[b] = np.bincount(down, fraction * flow[b, up], network.n_reaches)
+    return total
+
+
+def _steady_gain(filter: Filter) -> tuple[NDArray[np.float64], NDArray[np.float64]]:  # noqa: A002
+    """Outflow for a constant inflow of one, and for a constant lateral inflow of one."""
+    taps, pointer, pole, gain = filter.arrays()
+    return np.add.reduceat(taps, pointer[:-1]) / (1 - pole), gain / (1 - pole)
+
+
+def _constant(inflow: NDArray[np.float64], outflow: NDArray[np.float64], filter: Filter) -> BlockState:  # noqa: A002
+    return BlockState(np.repeat(inflow, filter.n_taps - 1, axis=1), outflow)

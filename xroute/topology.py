@@ -1,0 +1,194 @@
+"""From the network Dataset to links between positions: every rule about ids, outlets and fractions stands here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from xroute.exceptions import NetworkError, some
+from xroute.ids import exact_ids, is_missing, locate
+
+__all__ = ["Links", "outlet_marker", "read_ids", "read_links"]
+
+FRACTION_TOLERANCE = 1e-6
+"""By how much the fractions out of a reach may exceed one (they come from files with few digits)."""
+
+
+@dataclass(frozen=True)
+class Links:
+    """Links between reaches, by position; sorted so that their order does not depend on the order of the reaches."""
+
+    upstream: NDArray[np.int64]
+    downstream: NDArray[np.int64]
+    fraction: NDArray[np.float64]
+
+
+def read_ids(dataset: xr.Dataset) -> NDArray[Any]:
+    """Ids of the reaches, checked.
+
+    Raises
+    ------
+    NetworkError
+        If the Dataset has no coordinate ``reach``, or ids are missing, inexact or not unique.
+    """
+    if "reach" not in dataset.dims:
+        raise NetworkError(
+            f"a network Dataset has the dimension 'reach'; this one has {some(dataset.dims)}. Rename yours: ds.rename(...)"
+        )
+    if "reach" not in dataset.coords:
+        raise NetworkError(
+            "the network has no coordinate 'reach' with the ids of its reaches: ds.assign_coords(reach=ids)"
+        )
+    ids = exact_ids(dataset["reach"].values, "network reach")
+    unique, count = np.unique(ids, return_counts=True)
+    if unique.size < ids.size:
+        raise NetworkError(f"{int((count > 1).sum())} reach ids stand more than once: {some(unique[count > 1])}")
+    return ids
+
+
+def read_links(dataset: xr.Dataset, ids: NDArray[Any], missing_downstream: Literal["raise", "outlet"]) -> Links:
+    """Links of a network Dataset, from ``downstream`` or from the ``link`` variables.
+
+    Raises
+    ------
+    NetworkError
+        For unknown ids (unless ``missing_downstream="outlet"``), links that stand twice, and impossible fractions.
+    """
+    if missing_downstream not in ("raise", "outlet"):
+        raise NetworkError(f"missing_downstream is 'raise' or 'outlet', not {missing_downstream!r}")
+    by_link = {"upstream_reach", "downstream_reach"} & set(dataset.variables)
+    if "downstream" in dataset.variables and by_link:
+        raise NetworkError(
+            f"the network has both 'downstream' and {some(sorted(by_link))}: keep one description of the links"
+        )
+    if "downstream" in dataset.variables:
+        upstream, downstream, fraction = _from_downstream(dataset["downstream"], ids, missing_downstream)
+    elif len(by_link) == 2:
+        upstream, downstream, fraction = _from_links(dataset, ids, missing_downstream)
+    else:
+        raise NetworkError(
+            "the network has neither 'downstream' (reach) nor 'upstream_reach' and 'downstream_reach' (link); "
+            f"its variables are {some(dataset.variables)}"
+        )
+    if upstream.size and not (np.all(ids[:-1] <= ids[1:]) and np.all(upstream[:-1] <= upstream[1:])):
+        rank = np.empty(ids.size, np.int64)
+        rank[np.argsort(ids, kind="stable")] = np.arange(ids.size)
+        order = np.lexsort((rank[downstream], rank[upstream]))
+        upstream, downstream, fraction = upstream[order], downstream[order], fraction[order]
+    return Links(upstream, downstream, fraction)
+
+
+def outlet_marker(dataset: xr.Dataset, ids: NDArray[Any]) -> Any:
+    """Value that marks an outlet and is no reach id: the Dataset's own marker if it has one."""
+    marker = dataset["downstream"].attrs.get("outlet") if "downstream" in dataset.variables else None
+    if marker is not None:
+        return marker
+    if ids.dtype.kind == "U":
+        return ""
+    candidates = np.array([0, -1, int(ids.min(initial=0)) - 1])
+    return int(candidates[~np.isin(candidates, ids)][0])
+
+
+def _from_downstream(
+    downstream: xr.DataArray, ids: NDArray[Any], missing_downstream: str
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    if downstream.dims != ("reach",):
+        raise NetworkError(f"'downstream' has dimensions {downstream.dims}, not ('reach',)")
+    values = downstream.values
+    missing = is_missing(values)
+    marker = downstream.attrs.get("outlet")
+    target = np.full(ids.size, -1, np.int64)
+    outlet = missing.copy() if marker is None or _is_nan(marker) else np.zeros(ids.size, bool)
+    named = ~missing
+    to = exact_ids(values[named], "network downstream")
+    if to.dtype.kind != ids.dtype.kind and to.size:
+        kinds = {"i": "integers", "U": "text"}
+        if not (to.dtype.kind == "U" and (to == "").all()):
+            raise NetworkError(f"reach ids are {kinds[ids.dtype.kind]}, but downstream ids are {kinds[to.dtype.kind]}")
+    target[named] = locate(to, ids)
+    if marker is not None and not _is_nan(marker):
+        marked = np.zeros(ids.size, bool)
+        marked[named] = to == exact_ids(np.asarray([marker]), "the outlet marker")[0] if to.size else False
+        outlet |= marked
+        target[marked] = -1  # an explicit marker is a marker, even if a reach bears that id
+    elif marker is None:
+        marked = np.zeros(ids.size, bool)
+        marked[named] = (to == "") if to.dtype.kind == "U" else (to <= 0)
+        outlet |= marked & (target < 0)
+    unknown = (target < 0) & ~outlet
+    if unknown.any() and missing_downstream == "raise":
+        if (missing & unknown).any():
+            raise NetworkError(
+                f"downstream of {int((missing & unknown).sum())} reaches is missing, and the outlet marker is {marker!r}: "
+                f"{some(ids[missing & unknown])}"
+            )
+        names = np.unique(values[unknown].astype(ids.dtype if ids.dtype.kind == "i" else str))
+        raise NetworkError(
+            f"{int(unknown.sum())} reaches drain to {names.size} ids that are not in the network: {some(names)} "
+            f'(from reaches {some(ids[unknown])}). Add them, or take them as outlets with missing_downstream="outlet"'
+        )
+    loop = target == np.arange(ids.size)
+    if loop.any():
+        raise NetworkError(
+            f"{int(loop.sum())} reaches drain to themselves, a cycle of one: {some(ids[loop])}. "
+            'If that marks an outlet, replace it by a marker: downstream.attrs["outlet"]'
+        )
+    linked = np.flatnonzero(target >= 0)
+    return linked, target[linked], np.ones(linked.size)
+
+
+def _from_links(
+    dataset: xr.Dataset, ids: NDArray[Any], missing_downstream: str
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    ends = []
+    dim = dataset["upstream_reach"].dims
+    for name in ("upstream_reach", "downstream_reach", "fraction"):
+        if name in dataset.variables and (dataset[name].ndim != 1 or dataset[name].dims != dim):
+            raise NetworkError(f"'{name}' has dimensions {dataset[name].dims}; the link variables share one, 'link'")
+    for name in ("upstream_reach", "downstream_reach"):
+        ends.append(exact_ids(dataset[name].values, f"network {name}"))
+    upstream, downstream = locate(ends[0], ids), locate(ends[1], ids)
+    if (upstream < 0).any():
+        raise NetworkError(f"links start at ids that are not in the network: {some(np.unique(ends[0][upstream < 0]))}")
+    unknown = downstream < 0
+    if unknown.any() and missing_downstream == "raise":
+        raise NetworkError(
+            f"{int(unknown.sum())} links end at ids that are not in the network: {some(np.unique(ends[1][unknown]))}. "
+            'Add them, or let their water leave with missing_downstream="outlet"'
+        )
+    n_out = np.bincount(upstream, minlength=ids.size)
+    if "fraction" in dataset.variables:
+        fraction = np.asarray(dataset["fraction"].values, np.float64)
+    elif (n_out <= 1).all():
+        fraction = np.ones(upstream.size)
+    else:
+        raise NetworkError(f"reaches with several downstream links need 'fraction' (link): {some(ids[n_out > 1])}")
+    wrong = ~(np.isfinite(fraction) & (fraction >= 0))
+    if wrong.any():
+        raise NetworkError(
+            f"fractions must be between 0 and 1; wrong at links from reaches {some(ids[upstream[wrong]])}"
+        )
+    total = np.bincount(upstream, fraction, ids.size)
+    over = total > 1 + FRACTION_TOLERANCE
+    if over.any():
+        raise NetworkError(
+            f"the fractions out of {int(over.sum())} reaches sum to more than 1: {some(ids[over])} "
+            f"(sums {some(np.round(total[over], 6))})"
+        )
+    loop = upstream == downstream
+    if loop.any():
+        raise NetworkError(f"{int(loop.sum())} links join a reach to itself: {some(ids[upstream[loop]])}")
+    upstream, downstream, fraction = upstream[~unknown], downstream[~unknown], fraction[~unknown]
+    pairs, count = np.unique(np.stack([upstream, downstream]), axis=1, return_counts=True)
+    if (count > 1).any():
+        twice = [f"{a}-{b}" for a, b in ids[pairs[:, count > 1]].T.tolist()]
+        raise NetworkError(f"{len(twice)} links stand more than once: {some(twice)}")
+    return upstream, downstream, fraction
+
+
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, (float, np.floating)) and bool(np.isnan(value))

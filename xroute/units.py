@@ -1,0 +1,152 @@
+"""Units: from whatever runoff comes in to a volume flux, and parameters to SI. Pint knows the units, through cf-xarray."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from xroute.exceptions import ParameterError, UnitsError, some
+
+__all__ = ["DISCHARGE_UNITS", "flux_scale", "to_si"]
+
+DISCHARGE_UNITS = "m3 s-1"
+WATER_DENSITY = 1000.0
+"""kg m-3; turns the mass fluxes of land-surface models into depths."""
+ACCEPTED = "runoff is a volume flux (m3 s-1), a depth per time (mm d-1, kg m-2 s-1) or per step (mm), or a volume per step (m3)"
+
+Float = NDArray[np.float64]
+
+
+def _registry() -> Any:
+    from cf_xarray.units import units
+
+    return units
+
+
+def _parse(units: str, what: str) -> Any:
+    try:
+        return _registry().parse_units(units)
+    except Exception as error:  # pint raises many kinds, and so do the parsers under it
+        accepted = f"; {ACCEPTED}" if what == "runoff" else ""
+        raise UnitsError(f"{what}: units {units!r} are not known to pint ({error}){accepted}") from error
+
+
+def _factor(parsed: Any, to: str) -> float:
+    return float(_registry().Quantity(1.0, parsed).to(to).magnitude)
+
+
+def flux_scale(
+    units: str | None, dt: float | None, area: xr.DataArray | None
+) -> tuple[float | Float | None, str | None]:
+    """Find what to multiply runoff with to have a volume flux, and the units of the result.
+
+    Parameters
+    ----------
+    units
+        Units of runoff: a volume or mass flux; depth or mass per area, each per time or per step; or volume per step.
+    dt
+        Step of runoff [s]; needed for amounts per step.
+    area : (reach)
+        Catchment areas; needed for depths.
+
+    Returns
+    -------
+    scale : float or float64 [reach] or None
+        None when runoff is a volume flux already.
+    units : str or None
+
+    Raises
+    ------
+    UnitsError
+        For unknown units, units of another kind, and depths without area.
+    ParameterError
+        For areas that are NaN or negative.
+    """
+    if units is not None and not isinstance(units, str):
+        raise UnitsError(f"units of runoff are text such as 'm3 s-1', not {units!r}")
+    if units is None or not units.strip():
+        warnings.warn(
+            'runoff has no units: it is routed as a volume flux, and the discharge bears no units. Set runoff.attrs["units"]',
+            UserWarning,
+            stacklevel=5,
+        )
+        return None, None
+    parsed = _parse(units, "runoff")
+    dimensions = dict(parsed.dimensionality)
+    length, time, mass = (dimensions.pop(f"[{name}]", 0) for name in ("length", "time", "mass"))
+    density = WATER_DENSITY if mass else 1.0
+    kg = " kg" if mass else ""
+    kinds: dict[tuple[float, float, float], tuple[str, bool, bool]] = {  # SI units, is a depth, is an amount per step
+        (3, -1, 0): ("m3 s-1", False, False),
+        (0, -1, 1): ("kg s-1", False, False),
+        (3, 0, 0): ("m3", False, True),
+        (0, 0, 1): ("kg", False, True),
+        (1, -1, 0): ("m s-1", True, False),
+        (-2, -1, 1): ("kg m-2 s-1", True, False),
+        (1, 0, 0): ("m", True, True),
+        (-2, 0, 1): ("kg m-2", True, True),
+    }
+    if dimensions or (length, time, mass) not in kinds:
+        raise UnitsError(f"runoff in {units!r} is no runoff; {ACCEPTED}")
+    si, is_depth, per_step = kinds[length, time, mass]
+    if si == "m3 s-1":
+        return None, units
+    scale: float | Float = _factor(parsed, si) / density
+    if per_step:
+        if dt is None:
+            raise UnitsError(
+                f"runoff in {units!r} is an amount per step, and the step cannot be told from one time: give dt="
+            )
+        scale /= dt
+    if is_depth:
+        if area is None:
+            raise UnitsError(
+                f"runoff in {units!r} is a depth{' (of mass)' if kg else ''}: the network needs the catchment areas, "
+                "'area' (reach) with units"
+            )
+        size = to_si(area, "m2", "area")
+        bad = ~(np.isfinite(size) & (size >= 0))
+        if bad.any():
+            ids = area["reach"].values[bad]
+            raise ParameterError(f"area is NaN, infinite or negative on {int(bad.sum())} reaches: {some(ids)}")
+        scale = scale * size
+    return scale, DISCHARGE_UNITS
+
+
+def to_si(values: xr.DataArray, units: str, what: str) -> Float:
+    """Values of a variable in SI units, as float64; without units they are SI already.
+
+    Parameters
+    ----------
+    values
+        A variable; timedelta64 is understood.
+    units
+        The SI units wanted.
+    what
+        Its name, for messages.
+
+    Raises
+    ------
+    UnitsError
+        If its units are unknown or of another kind.
+    """
+    data = values.values
+    if data.dtype.kind == "m":
+        if units != "s":
+            raise UnitsError(f"{what} is a time span, where {units!r} is wanted")
+        return np.where(np.isnat(data), np.nan, data / np.timedelta64(1, "ns") / 1e9)
+    if data.dtype.kind not in "iufb":
+        raise UnitsError(f"{what} is not a number but {data.dtype}")
+    given = values.attrs.get("units")
+    data = data.astype(np.float64)
+    if given is None or str(given).strip() in ("", units):
+        return data
+    parsed = _parse(str(given), what)
+    if parsed.dimensionality != _registry().parse_units(units).dimensionality:
+        raise UnitsError(f"{what} is in {given!r}, where units like {units!r} are wanted")
+    factor = _factor(parsed, units)
+    return data if factor == 1.0 else data * factor
