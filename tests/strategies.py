@@ -1,7 +1,7 @@
 """Hypothesis strategies: river networks of every shape and id type, parameters for every scheme, runoff in any layout.
 
-Networks come as the Dataset of the data model, reaches in random order. `topology` and `network_dataset` make one network
-of a chosen shape and are plain functions, for tests that want a large one or a fixed one.
+Networks come as the Dataset of the data model, reaches in random order. `topology` and `network_dataset` are plain
+functions that make one of a chosen shape, for tests that want a large one or a fixed one.
 """
 
 from __future__ import annotations

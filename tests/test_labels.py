@@ -258,6 +258,22 @@ def test_strings_and_dates_are_not_runoff(network, runoff):
             xroute.route(runoff.astype("int64").astype(dtype).assign_attrs(units="m3 s-1"), network)
 
 
+def test_runoff_on_dask_is_never_computed_by_surprise(network, runoff):
+    """Until it is routed lazily it is refused, without loading a chunk."""
+    dask = pytest.importorskip("dask")
+
+    def no_scheduler(*args, **kwargs):
+        raise AssertionError("something was computed")
+
+    with dask.config.set(scheduler=no_scheduler):
+        try:
+            routed = xroute.route(runoff.chunk(time=2), network)
+        except XRouteError as error:
+            assert "load" in str(error)
+        else:
+            assert routed.chunks is not None
+
+
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_memory_layout_and_byte_order_do_not_matter(network, runoff, order):
     expected = xroute.route(runoff, network)
@@ -268,6 +284,30 @@ def test_memory_layout_and_byte_order_do_not_matter(network, runoff, order):
     np.testing.assert_array_equal(xroute.route(runoff[:, ::-1][:, ::-1], network).values, expected.values)
     big_endian = runoff.astype(">f8").assign_attrs(runoff.attrs)
     np.testing.assert_array_equal(xroute.route(big_endian, network).values, expected.values)
+
+
+def test_read_only_runoff_is_routed(network, runoff):
+    locked = runoff.copy(deep=True)
+    locked.values.setflags(write=False)
+    np.testing.assert_array_equal(xroute.route(locked, network).values, xroute.route(runoff, network).values)
+    series = xr.DataArray(np.ones(5), dims="time", coords={"time": runoff.time})
+    broadcast = series.broadcast_like(runoff)
+    assert xroute.route(broadcast.assign_attrs(runoff.attrs), network).sizes == broadcast.sizes
+
+
+def test_a_bad_area_never_becomes_a_silent_nan(network, runoff):
+    network["area"] = ("reach", [1.0, np.nan, 1.0, 1.0], {"units": "km2"})
+    with pytest.raises(XRouteError, match="area"):
+        xroute.route(runoff.assign_attrs(units="mm d-1"), network)
+
+
+def test_nan_names_only_reaches_that_count(network, runoff):
+    runoff.values[1, 2] = np.nan
+    alien = (runoff.isel(reach=[0]) * np.nan).assign_coords(reach=[990099])
+    more = xr.concat([runoff, alien], "reach").assign_attrs(units="m3 s-1")
+    with pytest.raises(XRouteError, match="NaN") as error:
+        xroute.route(more, network, extra="drop")
+    assert "990099" not in str(error.value)
 
 
 def test_an_empty_batch(network, runoff):
@@ -305,9 +345,8 @@ def test_attributes_of_coordinates_stay(network, runoff):
 
 
 def test_cell_methods_say_how_it_was_sampled(network, runoff):
-    assert xroute.route(runoff, network, sampling="last").attrs["cell_methods"] != xroute.route(runoff, network).attrs[
-        "cell_methods"
-    ]
+    mean, last = (xroute.route(runoff, network, sampling=how).attrs["cell_methods"] for how in ("mean", "last"))
+    assert mean != last
 
 
 def test_runoff_and_network_are_not_changed(network, runoff):

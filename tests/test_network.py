@@ -31,9 +31,7 @@ def basin() -> xr.Dataset:
         |
         6
     """
-    network = small_network(
-        {6: 0, 3: 5, 1: 4, 9: 0, 5: 6, 4: 5, 2: 4, 8: 0, 7: 8}, "muskingum", k=(1.0, "h"), x=0.1
-    )
+    network = small_network({6: 0, 3: 5, 1: 4, 9: 0, 5: 6, 4: 5, 2: 4, 8: 0, 7: 8}, "muskingum", k=(1.0, "h"), x=0.1)
     network["length"] = ("reach", network.reach.values * 100.0, {"units": "m"})
     return network
 

@@ -182,6 +182,8 @@ def test_survives_storage(tmp_path, kind, store):
     whole = xroute.route(runoff, network)
     _, state = xroute.route(runoff.isel(time=slice(7)), network, return_state=True)
     path = tmp_path / "state"
+    if store == "h5netcdf":
+        pytest.importorskip("h5py")
     if store == "zarr":
         state.to_zarr(path)
         stored = xr.open_zarr(path)
@@ -203,6 +205,21 @@ def test_survives_storage_with_a_cftime_calendar(tmp_path, network, runoff):
     for stored in (xr.open_dataset(tmp_path / "state.nc"), xr.open_zarr(tmp_path / "state.zarr")):
         rest = xroute.route(runoff.isel(time=slice(4, None)), network, initial_state=stored)
         np.testing.assert_array_equal(rest.values, whole.isel(time=slice(4, None)).values)
+        stored.close()
+
+
+@pytest.mark.parametrize("scheme", ["linear_storage", "pure_lag"])
+def test_a_state_without_lags_survives_storage(tmp_path, scheme):
+    """A reservoir remembers no inflow: its lag dimension has no entries."""
+    network = chain(3, scheme, **{"tau" if scheme == "linear_storage" else "delay": (1.0, "h")})
+    runoff = runoff_array(network.reach.values, 6, np.random.default_rng(0))
+    whole = xroute.route(runoff, network)
+    _, state = xroute.route(runoff.isel(time=slice(3)), network, return_state=True)
+    state.to_netcdf(tmp_path / "state.nc")
+    state.to_zarr(tmp_path / "state.zarr")
+    for stored in (xr.open_dataset(tmp_path / "state.nc"), xr.open_zarr(tmp_path / "state.zarr")):
+        rest = xroute.route(runoff.isel(time=slice(3, None)), network, initial_state=stored)
+        np.testing.assert_array_equal(rest.values, whole.isel(time=slice(3, None)).values)
         stored.close()
 
 
@@ -231,6 +248,23 @@ def test_steady_state_for_rapids_lateral(network):
     held = steady.expand_dims(time=5, axis=-1)
     routed = xroute.route(held, network, initial_state=state, dt=DT, lateral="interval")
     np.testing.assert_allclose(routed.values, np.cumsum(steady.values)[:, None].repeat(5, 1), rtol=1e-12)
+
+
+def test_steady_state_converts_units_as_route_does(network):
+    network["area"] = ("reach", [1.0, 2.0, 3.0, 4.0], {"units": "km2"})
+    depth = xr.DataArray([86.4, 0.0, 86.4, 0.0], {"reach": [1, 2, 3, 4]}, attrs={"units": "mm d-1"})
+    state = xroute.steady_state(network, depth, dt=DT)
+    np.testing.assert_allclose(state["outflow"].sel(reach=[1, 2, 3, 4]).values, [1.0, 1.0, 4.0, 4.0], rtol=1e-12)
+
+
+def test_steady_state_of_an_ensemble(network):
+    steady = runoff_array(network.reach.values, 1, np.random.default_rng(0), batch={"member": 3})
+    steady = steady.isel(time=0, drop=True)
+    state = xroute.steady_state(network, steady, dt=DT)
+    np.testing.assert_allclose(state["outflow"].values, np.cumsum(steady.values, axis=1), rtol=1e-12)
+    runoff = steady.expand_dims(time=3, axis=-1)
+    routed = xroute.route(runoff, network, initial_state=state, dt=DT)
+    np.testing.assert_allclose(routed.isel(time=-1).values, np.cumsum(steady.values, axis=1), rtol=1e-12)
 
 
 def test_initial_state_from_a_snapshot_of_discharge(network):

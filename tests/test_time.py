@@ -148,6 +148,14 @@ def test_lead_times_as_timedelta(network, runoff):
     np.testing.assert_array_equal(routed.values, xroute.route(runoff, network).values)
 
 
+def test_lead_times_carry_a_state(network, runoff):
+    lead = runoff.assign_coords(time=(runoff.time - runoff.time[0]).values)
+    whole = xroute.route(runoff, network)
+    _, state = xroute.route(lead.isel(time=slice(4)), network, return_state=True, dt=DT)
+    rest = xroute.route(lead.isel(time=slice(4, None)), network, initial_state=state, dt=DT)
+    np.testing.assert_array_equal(rest.values, whole.values[:, 4:])
+
+
 def test_one_step_needs_its_length(network, runoff):
     one = runoff.isel(time=[0])
     with pytest.raises(TimeAxisError, match="dt"):

@@ -62,7 +62,7 @@ class Network:
             )
         self._dataset: xr.Dataset = _own_copy(dataset)
         self._missing_downstream = missing_downstream
-        self.ids: NDArray[Any] = read_ids(self._dataset)
+        self.ids: NDArray[Any] = read_ids(self._dataset).copy()
         """Ids of the reaches in the Dataset's order: int64 or str [reach]."""
         self._links = read_links(self._dataset, self.ids, missing_downstream)
         cycle = _plan.find_cycle(self._links.upstream, self._links.downstream, self.n_reaches)
@@ -71,6 +71,9 @@ class Network:
                 f"the network has a cycle of {cycle.size} reaches: {some(self.ids[cycle])}, and back to "
                 f"{self.ids[cycle[0]]!r}. Water must leave: break it at one of them"
             )
+
+        for array in (self.ids, *self.links):
+            array.setflags(write=False)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (self._dataset, self._missing_downstream)
@@ -363,6 +366,6 @@ def _rebuild(dataset: xr.Dataset, missing_downstream: Literal["raise", "outlet"]
 def _own_copy(dataset: xr.Dataset) -> xr.Dataset:
     copy = dataset.copy(deep=True).load()
     for variable in copy.variables.values():
-        if isinstance(variable.values, np.ndarray) and variable.values.flags.owndata:
+        if not isinstance(variable, xr.IndexVariable):  # the values of an index are pandas's, and immutable
             variable.values.setflags(write=False)
     return copy

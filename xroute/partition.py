@@ -65,57 +65,67 @@ def make_schedule(
     if n_tasks is None:
         n_tasks = int(np.clip(n // (64 * LANES), 1, 16))
     n_bins = n_tasks * LANES
-    component, size = tributaries(order, pointer, upstream_reach, n_upstream, max(1, n // (4 * n_bins)))
-    bin_of_component = _pack(size, n_bins)
-    task_pointer, group_pointer, group_reach = _group_tributaries(order, component, bin_of_component, n_bins)
-    trunk_pointer, trunk_reach = _group_trunk(order, pointer, upstream_reach, component)
+    # numbered along the order, neighbours in the river are neighbours in memory, and all that follows is quick
+    pointer, upstream, weight, count = _renumber(order, pointer, upstream_reach, upstream_weight, n_upstream)
+    component, size = tributaries(pointer, upstream, count, max(1, n // (4 * n_bins)))
+    task_pointer, group_pointer, places = _group_tributaries(component, _pack(size, n_bins), n_bins)
+    trunk_pointer, trunk = _group_trunk(pointer, upstream, component)
     task_pointer = np.append(task_pointer, task_pointer[-1] + trunk_pointer.size - 1)
     group_pointer = np.concatenate([group_pointer, group_pointer[-1] + trunk_pointer[1:]])
-    group_reach = np.concatenate([group_reach, trunk_reach])
-    slot, n_slots = _assign_slots(task_pointer, group_pointer, group_reach, pointer, upstream_reach)
-    link_pointer, link_slot, link_weight = _place_links(group_reach, slot, pointer, upstream_reach, upstream_weight)
-    return Schedule(
-        group_reach, task_pointer, group_pointer, slot[group_reach], int(n_slots), link_pointer, link_slot, link_weight
-    )
+    places = np.concatenate([places, trunk])
+    slot, n_slots = _assign_slots(task_pointer, group_pointer, places, pointer, upstream)
+    links = _place_links(places, slot, pointer, upstream, weight)
+    return Schedule(order[places], task_pointer, group_pointer, slot[places], int(n_slots), *links)
 
 
 @nb.njit(cache=True, nogil=True)
-def tributaries(order, pointer, upstream_reach, n_upstream, size):  # type: ignore[no-untyped-def]
+def _renumber(order, pointer, upstream_reach, upstream_weight, n_upstream):  # type: ignore[no-untyped-def]
+    n = order.size
+    place = np.empty(n, np.int64)
+    for k in range(n):
+        place[order[k]] = k
+    to_pointer, to_count = np.zeros(n + 1, np.int64), np.empty(n, np.int64)
+    to_upstream, to_weight = np.empty_like(upstream_reach), np.empty_like(upstream_weight)
+    link = 0
+    for k in range(n):
+        i = order[k]
+        to_count[k] = n_upstream[i]
+        for j in range(pointer[i], pointer[i + 1]):
+            to_upstream[link] = place[upstream_reach[j]]
+            to_weight[link] = upstream_weight[j]
+            link += 1
+        to_pointer[k + 1] = link
+    return to_pointer, to_upstream, to_weight, to_count
+
+
+@nb.njit(cache=True, nogil=True)
+def tributaries(pointer, upstream_reach, n_upstream, size):  # type: ignore[no-untyped-def]
     """Tributary of each reach, -1 in the trunk, and the number of reaches in each tributary.
 
     Reaches with at most ``size`` upstream are joined along the links between them (union-find), so that tributaries
-    are independent also where branches part and meet again.
+    are independent also where branches part and meet again. Reaches are numbered upstream first.
     """
-    n = order.size
+    n = n_upstream.size
     parent = np.arange(n)
-    for i in order:
-        if n_upstream[i] > size:
-            continue
-        for j in range(pointer[i], pointer[i + 1]):
-            a = upstream_reach[j]
-            while parent[a] != a:
-                parent[a] = parent[parent[a]]
-                a = parent[a]
-            b = i
-            while parent[b] != b:
-                parent[b] = parent[parent[b]]
-                b = parent[b]
-            parent[a] = b
+    for i in range(n):
+        if n_upstream[i] <= size:
+            for j in range(pointer[i], pointer[i + 1]):
+                a = upstream_reach[j]
+                while parent[a] != a:
+                    parent[a] = parent[parent[a]]
+                    a = parent[a]
+                parent[a] = i  # always further down: nothing has been joined to i from below yet
     component = np.full(n, -1, np.int64)
-    label = np.full(n, -1, np.int64)
     count = np.zeros(n, np.int64)
     n_components = 0
-    for i in order:
-        if n_upstream[i] > size:
-            continue
-        a = i
-        while parent[a] != a:
-            a = parent[a]
-        if label[a] < 0:
-            label[a] = n_components
-            n_components += 1
-        component[i] = label[a]
-        count[label[a]] += 1
+    for i in range(n - 1, -1, -1):
+        if n_upstream[i] <= size:
+            if parent[i] == i:
+                component[i] = n_components
+                n_components += 1
+            else:
+                component[i] = component[parent[i]]
+            count[component[i]] += 1
     return component, count[:n_components]
 
 
@@ -143,16 +153,16 @@ def _pack(size, n_bins):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True, nogil=True)
-def _group_tributaries(order, component, bin_of_component, n_bins):  # type: ignore[no-untyped-def]
+def _group_tributaries(component, bin_of_component, n_bins):  # type: ignore[no-untyped-def]
     """Groups with one reach of each of a task's bins, all bins walked at the same pace."""
     load = np.zeros(n_bins + 1, np.int64)
-    for i in order:
+    for i in range(component.size):
         if component[i] >= 0:
             load[bin_of_component[component[i]] + 1] += 1
     start = np.cumsum(load)
     member = np.empty(start[-1], np.int64)
     place = start[:-1].copy()
-    for i in order:
+    for i in range(component.size):
         if component[i] >= 0:
             b = bin_of_component[component[i]]
             member[place[b]] = i
@@ -181,13 +191,13 @@ def _group_tributaries(order, component, bin_of_component, n_bins):  # type: ign
 
 
 @nb.njit(cache=True, nogil=True)
-def _group_trunk(order, pointer, upstream_reach, component):  # type: ignore[no-untyped-def]
+def _group_trunk(pointer, upstream_reach, component):  # type: ignore[no-untyped-def]
     """Groups of trunk reaches that are equally far from the trunk's upper ends, so independent."""
-    n = order.size
+    n = component.size
     level = np.zeros(n, np.int64)
     n_levels = 0
     n_trunk = 0
-    for i in order:
+    for i in range(n):
         if component[i] >= 0:
             continue
         n_trunk += 1
@@ -197,13 +207,13 @@ def _group_trunk(order, pointer, upstream_reach, component):  # type: ignore[no-
                 level[i] = max(level[i], level[u] + 1)
         n_levels = max(n_levels, level[i] + 1)
     start = np.zeros(n_levels + 1, np.int64)
-    for i in order:
+    for i in range(n):
         if component[i] < 0:
             start[level[i] + 1] += 1
     start = np.cumsum(start)
     place = start[:-1].copy()
     reach = np.empty(n_trunk, np.int64)
-    for i in order:
+    for i in range(n):
         if component[i] < 0:
             reach[place[level[i]]] = i
             place[level[i]] += 1
