@@ -101,13 +101,13 @@ def align(
             f"{what} ids are {kinds[ids.dtype.kind]} and the network's are {kinds[network.ids.dtype.kind]}: "
             f"convert one, e.g. {what}.assign_coords({name}={what}[{str(name)!r}].astype(...))"
         )
-    unique, count = np.unique(ids, return_counts=True)
-    if unique.size < ids.size:
-        raise AlignmentError(f"{int((count > 1).sum())} {what} ids stand more than once: {some(unique[count > 1])}")
     batch_dims = tuple(d for d in array.dims if d not in (dim, time_dim))
     sizes = {d: array.sizes[d] for d in array.dims}
     if np.array_equal(ids, network.ids):
         return Layout(array.dims, dim, time_dim, batch_dims, None, None, array.coords, sizes)
+    unique, count = np.unique(ids, return_counts=True)
+    if unique.size < ids.size:
+        raise AlignmentError(f"{int((count > 1).sum())} {what} ids stand more than once: {some(unique[count > 1])}")
     row = locate(network.ids, ids)
     kept = np.sort(row[row >= 0])
     lacking, alien = row < 0, ids.size - kept.size
@@ -272,20 +272,23 @@ def time_step(array: xr.DataArray, time_dim: Hashable, dt: Any = None) -> float 
 
 def next_time(array: xr.DataArray, time_dim: Hashable, dt: float) -> str | None:
     """Time at the end of the last step, as text; None if times are not dates."""
-    if time_dim not in array.coords or not array.sizes[time_dim] or not _is_dated(array[time_dim].values):
-        return None
-    last = array[time_dim].values[-1]
-    if isinstance(last, np.datetime64):
-        return pd.Timestamp(last + np.timedelta64(round(dt * 1e9), "ns")).isoformat()
-    return str((last + datetime.timedelta(seconds=dt)).isoformat())
+    return _moment(array, time_dim, -1, dt)
 
 
 def first_time(array: xr.DataArray, time_dim: Hashable) -> str | None:
     """First time, as `next_time` writes it."""
+    return _moment(array, time_dim, 0, 0.0)
+
+
+def _moment(array: xr.DataArray, time_dim: Hashable, position: int, later: float) -> str | None:
     if time_dim not in array.coords or not array.sizes[time_dim] or not _is_dated(array[time_dim].values):
         return None
-    first = array[time_dim].values[0]
-    return pd.Timestamp(first).isoformat() if isinstance(first, np.datetime64) else str(first.isoformat())
+    moment = array[time_dim].values[position]
+    if isinstance(moment, np.datetime64):
+        return (pd.Timestamp(moment) + pd.Timedelta(later, "s")).isoformat()
+    if isinstance(moment, np.timedelta64):
+        return (pd.Timedelta(moment) + pd.Timedelta(later, "s")).isoformat()
+    return str((moment + datetime.timedelta(seconds=later)).isoformat())
 
 
 def _is_dated(values: NDArray[Any]) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from collections.abc import Hashable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,14 +13,14 @@ from xroute.network import Network
 from xroute.schemes import SCHEMES, Scheme
 from xroute.units import to_si
 
-__all__ = ["SchemeParameters", "auto_substeps", "check_muskingum", "read_parameters", "scheme_of_reach"]
+__all__ = ["SchemeParameters", "auto_substeps", "check_muskingum", "read_parameters", "schemes_of"]
 
 SchemeParameters = dict[str, tuple[NDArray[np.int64], dict[str, NDArray[np.float64]]]]
 """By scheme name: positions of its reaches, and parameters by name (float64 [its reaches], SI units)."""
 
 
-def scheme_of_reach(network: Network, scheme: str | None = None) -> NDArray[Any]:
-    """Name of the scheme of each reach.
+def schemes_of(network: Network, scheme: str | None = None) -> dict[str, NDArray[np.int64]]:
+    """Positions of the reaches of each scheme, by name.
 
     Parameters
     ----------
@@ -34,32 +34,43 @@ def scheme_of_reach(network: Network, scheme: str | None = None) -> NDArray[Any]
         If the network names none, or one that does not exist.
     """
     dataset = network.dataset
+    everywhere = np.arange(network.n_reaches)
     if scheme is not None:
-        names = np.full(network.n_reaches, scheme)
+        found = {scheme: everywhere}
     elif "scheme" in dataset.variables:
         if dataset["scheme"].dims != ("reach",):
             raise ParameterError(f"'scheme' has dimensions {dataset['scheme'].dims}, not ('reach',)")
-        names = np.asarray(dataset["scheme"].values).astype(str)
+        names, which = np.unique(np.asarray(dataset["scheme"].values).astype(str), return_inverse=True)
+        found = {str(name): np.flatnonzero(which == k) for k, name in enumerate(names)}
     elif "scheme" in dataset.attrs:
-        names = np.full(network.n_reaches, str(dataset.attrs["scheme"]))
+        found = {str(dataset.attrs["scheme"]): everywhere}
     else:
-        fits = [s.name for s in SCHEMES.values() if s.parameters and all(p.name in dataset for p in s.parameters)]
-        if len(fits) != 1:
+        found = {_only_fit(set(dataset.variables)): everywhere}
+    for name, at in found.items():
+        if name not in SCHEMES:
+            where = f" (reaches {some(network.ids[at])})" if at.size < network.n_reaches else ""
             raise ParameterError(
-                "the network names no routing scheme"
-                + (f", and its variables fit several: {some(fits)}" if fits else "")
-                + '. Pass scheme=, or set network.attrs["scheme"], or a variable scheme (reach); there are '
-                + ", ".join(sorted(SCHEMES))
+                f"no scheme {name!r}{where}; there are {', '.join(sorted(SCHEMES))}. Add yours with register_scheme"
             )
-        names = np.full(network.n_reaches, fits[0])
-    unknown = ~np.isin(names, list(SCHEMES))
-    if unknown.any():
+    return found
+
+
+def _only_fit(variables: set[Hashable]) -> str:
+    """Name of the only scheme that these variables are parameters of."""
+    fits = [
+        s.name
+        for s in SCHEMES.values()
+        if any(p.name in variables for p in s.parameters)
+        and all(p.name in variables or p.default is not None for p in s.parameters)
+    ]
+    if len(fits) != 1:
         raise ParameterError(
-            f"no scheme {some(np.unique(names[unknown]))}"
-            + (f" (reaches {some(network.ids[unknown])})" if scheme is None and "scheme" in dataset.variables else "")
-            + f"; there are {', '.join(sorted(SCHEMES))}. Add yours with register_scheme"
+            "the network names no routing scheme"
+            + (f", and its variables fit several: {some(fits)}" if fits else "")
+            + '. Pass scheme=, or set network.attrs["scheme"], or a variable scheme (reach); there are '
+            + ", ".join(sorted(SCHEMES))
         )
-    return names
+    return fits[0]
 
 
 def read_parameters(network: Network, scheme: str | None = None) -> SchemeParameters:
@@ -70,11 +81,7 @@ def read_parameters(network: Network, scheme: str | None = None) -> SchemeParame
     ParameterError
         If a parameter is missing, NaN, out of range or of other units; the reaches and the range are named.
     """
-    names = scheme_of_reach(network, scheme)
-    return {
-        str(name): (at := np.flatnonzero(names == name), _read(network, SCHEMES[str(name)], at))
-        for name in np.unique(names)
-    }
+    return {name: (at, _read(network, SCHEMES[name], at)) for name, at in schemes_of(network, scheme).items()}
 
 
 def _read(network: Network, scheme: Scheme, at: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:

@@ -126,8 +126,7 @@ def route(
     filter = make_filter(parameters, step / n, network.n_reaches, lateral=lateral, ids=network.ids)  # noqa: A001
     key = run_key(network, scheme, step, n, lateral) if return_state or initial_state is not None else None
     start = None
-    if initial_state is not None:
-        assert key is not None
+    if initial_state is not None and key is not None:
         start = read_state(initial_state, filter, network, layout, key, first_time(runoff, time_dim))
     data = runoff.transpose(*layout.engine_dims).values
     data = data.reshape(layout.n_batch, *data.shape[-2:])
@@ -140,11 +139,12 @@ def route(
     result = layout.array(discharge)
     result.name = "discharge"
     result.attrs = discharge_attrs(units, sampling, time_dim)
-    said = f"xroute: routed {network!r}, scheme={scheme or 'network'}, substeps={n}, {sampling=}, {lateral=}"
+    said = (
+        f"xroute: routed {network!r}, scheme={', '.join(sorted(parameters))!r}, substeps={n}, {sampling=}, {lateral=}"
+    )
     result.attrs["history"] = append_history(runoff.attrs.get("history"), said)
-    if not return_state:
+    if key is None or not return_state:
         return result
-    assert key is not None
     return result, write_state(state, filter, network, layout, key, next_time(runoff, time_dim, step))
 
 
@@ -185,6 +185,10 @@ def _need_no_step(runoff: xr.DataArray, time_dim: Hashable, return_state: bool) 
 
 def _not_finite(runoff: xr.DataArray, layout: Layout, n_bad: int) -> XRouteError:
     bad = ~np.isfinite(runoff.transpose(*layout.engine_dims).values)
+    if layout.row is not None:
+        used = np.zeros(bad.shape[-2], bool)
+        used[layout.row[layout.row >= 0]] = True
+        bad &= used[:, None]
     dim = layout.reach_dim
     where = np.flatnonzero(bad.any(axis=tuple(k for k in range(bad.ndim) if k != bad.ndim - 2)))
     when = np.flatnonzero(bad.any(axis=tuple(range(bad.ndim - 1))))

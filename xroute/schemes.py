@@ -104,7 +104,7 @@ class Scheme:
         ``filter(dt, n_taps, **parameters) -> (taps [reach, K], pole [reach] or None)`` in torch; ``dt`` in seconds,
         parameters as float64 tensors [reach] in SI units. With a window, K is ``n_taps``.
     mass_within
-        For schemes with a window: ``mass_within(dt, count, **parameters)``, share of the mass in the first ``count`` taps. [reach]
+        For schemes with a window: ``mass_within(dt, count, **parameters)``, share of mass in the first ``count`` taps. [reach]
     """
 
     name: str
@@ -326,6 +326,11 @@ def make_filter(
     for piece in pieces:
         n_taps[piece.at] = piece.n_taps
     pointer = np.concatenate([[0], np.cumsum(n_taps)])
+    if len(pieces) == 1 and lateral != "interval" and np.array_equal(pieces[0].at, np.arange(n_reaches)):
+        only = pieces[0]  # nothing to merge: the usual case
+        if (only.n_taps == only.taps.shape[1]).all():
+            no = torch.zeros(n_reaches, dtype=torch.float64)
+            return Filter(only.taps.reshape(-1), pointer, no if only.pole is None else only.pole, no)
     taps = torch.zeros(int(pointer[-1]), dtype=torch.float64)
     pole = torch.zeros(n_reaches, dtype=torch.float64)
     gain = torch.zeros(n_reaches, dtype=torch.float64)

@@ -22,7 +22,7 @@ from xroute.exceptions import ParameterError, StateError, XRouteError, some
 from xroute.ids import exact_ids, locate
 from xroute.labels import Layout, align, seconds
 from xroute.network import Network, as_network
-from xroute.parameters import read_parameters, scheme_of_reach
+from xroute.parameters import read_parameters, schemes_of
 from xroute.schemes import Filter, make_filter
 from xroute.units import flux_scale
 
@@ -71,15 +71,13 @@ class RunKey:
 
 def run_key(network: Network, scheme: str | None, dt: float, substeps: int, lateral: str) -> RunKey:
     """Key of a run."""
-    names = scheme_of_reach(network, scheme)
-    unique = np.unique(names)
+    schemes = schemes_of(network, scheme)
     fingerprint = network.fingerprint
-    if unique.size > 1:
-        hashed = pd.util.hash_array(
-            np.array([f"{i} {n}" for i, n in zip(network.ids, names, strict=True)], dtype=object)
-        )
+    if len(schemes) > 1:
+        owners = [f"{i} {name}" for name, at in schemes.items() for i in network.ids[at].tolist()]
+        hashed = pd.util.hash_array(np.array(owners, dtype=object))
         fingerprint += f"{int(hashed.sum()) & (2**64 - 1):016x}"
-    return RunKey(", ".join(unique), float(dt), int(substeps), lateral, fingerprint)
+    return RunKey(", ".join(sorted(schemes)), float(dt), int(substeps), lateral, fingerprint)
 
 
 def write_state(

@@ -77,6 +77,8 @@ def route_cpu(
     n_batch, _, n_steps = runoff.shape
     if not n_batch or not n_steps or not plan.n_reaches:
         return 0
+    runoff = runoff.view()
+    runoff.setflags(write=False)  # always, so that arrays that are read-only do not compile the kernels again
     schedule = plan.schedule
     order = schedule.order
     longest = int(np.diff(tap_pointer).max())
@@ -128,22 +130,39 @@ def route_cpu(
     return bad
 
 
+def _place_filter(
+    order: Index, taps: Float, pointer: Index, pole: Float, gain: Float
+) -> tuple[Float, Index, Float, Float]:
+    """The filter in the order of the walk, gathered on all threads."""
+    n_taps = np.diff(pointer)
+    if n_taps.min() == n_taps.max():
+        to_pointer = np.arange(order.size + 1) * n_taps[0]
+    else:
+        to_pointer = np.concatenate([[0], np.cumsum(n_taps[order])])
+    placed = np.empty_like(taps), np.empty_like(pole), np.empty_like(gain)
+    threads = n_threads()
+    edges = np.linspace(0, order.size, threads + 1).astype(np.int64)
+
+    def part(k: int) -> int:
+        _gather_filter(order, taps, pointer, pole, gain, to_pointer, *placed, edges[k], edges[k + 1])
+        return 0
+
+    _parallel(part, range(threads), threads)
+    return placed[0], to_pointer, placed[1], placed[2]
+
+
 @nb.njit(cache=True, nogil=True)
-def _place_filter(order, taps, pointer, pole, gain):  # type: ignore[no-untyped-def]
-    n = order.size
-    to_pointer = np.empty(n + 1, np.int64)
-    to_taps, to_pole, to_gain = np.empty_like(taps), np.empty_like(pole), np.empty_like(gain)
-    k = 0
-    for place in range(n):
+def _gather_filter(  # type: ignore[no-untyped-def]
+    order, taps, pointer, pole, gain, to_pointer, to_taps, to_pole, to_gain, first, last
+):  # fmt: skip
+    for place in range(first, last):
         i = order[place]
-        to_pointer[place] = k
         to_pole[place] = pole[i]
         to_gain[place] = gain[i]
+        k = to_pointer[place]
         for j in range(pointer[i], pointer[i + 1]):
             to_taps[k] = taps[j]
             k += 1
-    to_pointer[n] = k
-    return to_taps, to_pointer, to_pole, to_gain
 
 
 @nb.njit(cache=True, nogil=True)
@@ -192,6 +211,7 @@ def _route_task(  # type: ignore[no-untyped-def]
     row = np.empty(LANES, np.int64)
     p = np.zeros(LANES)
     y = np.zeros(LANES)
+    simple = substeps == 1 and lateral == HEAD and not zero_missing
     for g in range(first_group, last_group):
         begin, end = group_pointer[g], group_pointer[g + 1]
         if g + 1 < last_group:  # rows lie anywhere in memory: the next group's are on their way during this one's work
@@ -202,11 +222,26 @@ def _route_task(  # type: ignore[no-untyped-def]
             first_tap = tap_pointer[i]
             n_taps = tap_pointer[i + 1] - first_tap
             factor = scale[i] if scale.size > 1 else scale[0]
-            bad += _read_runoff(held, runoff, runoff_row[i], factor, start, n, zero_missing)
-            _gather_inflow(
-                buffer, n_taps - 1, history, first_tap - i, held, n, substeps, lateral, store,
-                link_pointer[i], link_pointer[i + 1], link_slot, link_weight,
-            )  # fmt: skip
+            first_link, last_link = link_pointer[i], link_pointer[i + 1]
+            inflow = buffer[n_taps - 1 : n_taps - 1 + fine]
+            for lag in range(n_taps - 1):
+                buffer[n_taps - 2 - lag] = history[first_tap - i + lag]
+            if simple and runoff_row[i] >= 0:
+                if last_link > first_link:
+                    source = store[link_slot[first_link]]
+                    bad += _read_and_join(
+                        inflow, runoff, runoff_row[i], factor, start, n, source, link_weight[first_link]
+                    )
+                    first_link += 1
+                else:
+                    bad += _read_runoff(inflow, runoff, runoff_row[i], factor, start, n, False)
+            else:
+                bad += _read_runoff(held, runoff, runoff_row[i], factor, start, n, zero_missing)
+                _begin_inflow(inflow, held, n, substeps, lateral)
+            for j in range(first_link, last_link):
+                _join(inflow, fine, store[link_slot[j]], link_weight[j])
+            for lag in range(n_taps - 1):
+                history[first_tap - i + lag] = buffer[n_taps - 2 + fine - lag]
             row[i - begin] = slot[i]
             p[i - begin] = pole[i]
             y[i - begin] = outflow[i]
@@ -239,7 +274,7 @@ def _route_task(  # type: ignore[no-untyped-def]
     return bad
 
 
-@nb.njit(cache=True, nogil=True)
+@nb.njit(cache=True, nogil=True, forceinline=True)
 def _prefetch_row(array, row, start, stop):  # type: ignore[no-untyped-def]
     if row >= 0:
         line = 64 // array.itemsize
@@ -247,7 +282,7 @@ def _prefetch_row(array, row, start, stop):  # type: ignore[no-untyped-def]
             prefetch(array, row, t)
 
 
-@nb.njit(cache=True, nogil=True)
+@nb.njit(cache=True, nogil=True, forceinline=True)
 def _read_runoff(held, runoff, row, scale, start, n, zero_missing):  # type: ignore[no-untyped-def]
     if row < 0:
         for t in range(n):
@@ -266,48 +301,36 @@ def _read_runoff(held, runoff, row, scale, start, n, zero_missing):  # type: ign
     return bad
 
 
-@nb.njit(cache=True, nogil=True)
-def _gather_inflow(  # type: ignore[no-untyped-def]
-    buffer, n_lags, history, at, held, n, substeps, lateral, store, first, last, link_slot, weight,
-):  # fmt: skip
-    """Inflow of the block after the ``n_lags`` that came before it; the newest lags of both go back to the history."""
-    fine = n * substeps
-    inflow = buffer[n_lags : n_lags + fine]
-    for lag in range(n_lags):
-        buffer[n_lags - 1 - lag] = history[at + lag]
+@nb.njit(cache=True, nogil=True, forceinline=True)
+def _read_and_join(inflow, runoff, row, scale, start, n, series, weight):  # type: ignore[no-untyped-def]
+    """`_read_runoff` and `_join` in one pass over the cache: the common case."""
+    bad = 0
+    source = runoff[row, start : start + n]
+    for t in range(n):
+        value = np.float64(source[t])
+        bad += not (value - value == 0.0)
+        inflow[t] = fma(weight, series[t], value * scale)
+    return bad
+
+
+@nb.njit(cache=True, nogil=True, forceinline=True)
+def _begin_inflow(inflow, held, n, substeps, lateral):  # type: ignore[no-untyped-def]
     if lateral == HEAD:
-        if substeps > 1:
-            for t in range(n):
-                for s in range(substeps):
-                    inflow[t * substeps + s] = held[t]
-        elif last - first == 1:
-            w = weight[first]
-            u = link_slot[first]
-            for f in range(n):
-                inflow[f] = fma(w, store[u, f], held[f])
-            first += 1
-        elif last - first > 1:
-            w, v = weight[first], weight[first + 1]
-            u, uu = link_slot[first], link_slot[first + 1]
-            for f in range(n):
-                inflow[f] = fma(v, store[uu, f], fma(w, store[u, f], held[f]))
-            first += 2
-        else:
-            for t in range(n):
-                inflow[t] = held[t]
+        for t in range(n):
+            for s in range(substeps):
+                inflow[t * substeps + s] = held[t]
     else:
-        for f in range(fine):
+        for f in range(n * substeps):
             inflow[f] = 0.0
-    for j in range(first, last):
-        w = weight[j]
-        u = link_slot[j]
-        for f in range(fine):
-            inflow[f] = fma(w, store[u, f], inflow[f])
-    for lag in range(n_lags):
-        history[at + lag] = buffer[n_lags + fine - 1 - lag]
 
 
-@nb.njit(cache=True, nogil=True)
+@nb.njit(cache=True, nogil=True, forceinline=True)
+def _join(inflow, fine, series, weight):  # type: ignore[no-untyped-def]
+    for f in range(fine):
+        inflow[f] = fma(weight, series[f], inflow[f])
+
+
+@nb.njit(cache=True, nogil=True, forceinline=True)
 def _apply_taps(store, row, buffer, fine, taps, first, k):  # type: ignore[no-untyped-def]
     if k == 1:
         c0 = taps[first]
@@ -328,7 +351,7 @@ def _apply_taps(store, row, buffer, fine, taps, first, k):  # type: ignore[no-un
                     store[row, f] = fma(c, inflow[f], store[row, f])
 
 
-@nb.njit(cache=True, nogil=True)
+@nb.njit(cache=True, nogil=True, forceinline=True)
 def _add_held(store, row, held, n, substeps, factor):  # type: ignore[no-untyped-def]
     for t in range(n):
         value = factor * held[t]
@@ -336,14 +359,14 @@ def _add_held(store, row, held, n, substeps, factor):  # type: ignore[no-untyped
             store[row, t * substeps + s] += value
 
 
-@nb.njit(cache=True, nogil=True)
+@nb.njit(cache=True, nogil=True, forceinline=True)
 def _recur(store, row, p, y, fine):  # type: ignore[no-untyped-def]
     for f in range(fine):
         y = fma(p, y, store[row, f])
         store[row, f] = y
 
 
-@nb.njit(cache=True, nogil=True)
+@nb.njit(cache=True, nogil=True, forceinline=True)
 def _recur_abreast(store, row, p, y, fine):  # type: ignore[no-untyped-def]
     """`_recur` for eight rows; each value comes of the same operations as there."""
     r0, r1, r2, r3, r4, r5, r6, r7 = row[0], row[1], row[2], row[3], row[4], row[5], row[6], row[7]
@@ -368,7 +391,7 @@ def _recur_abreast(store, row, p, y, fine):  # type: ignore[no-untyped-def]
         store[r7, f] = y7
 
 
-@nb.njit(cache=True, nogil=True)
+@nb.njit(cache=True, nogil=True, forceinline=True)
 def _sample(  # type: ignore[no-untyped-def]
     discharge, to, start, store, row, before, held, n, substeps, sampling, lateral
 ):  # fmt: skip

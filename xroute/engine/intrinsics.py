@@ -41,7 +41,7 @@ def prefetch(typing_context, array, row, column):
         function = cgutils.get_or_insert_function(
             builder.module, ir.FunctionType(ir.VoidType(), [byte, i32, i32, i32]), "llvm.prefetch.p0"
         )
-        builder.call(function, [address, i32(0), i32(3), i32(1)])
+        builder.call(function, [address, i32(0), i32(2), i32(1)])
         return context.get_dummy_value()
 
     return types.void(array, types.int64, types.int64), generate
