@@ -13,7 +13,7 @@ import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["LANES", "Schedule", "make_schedule", "tributaries"]
+__all__ = ["LANES", "Schedule", "make_schedule", "renumber", "tributaries"]
 
 LANES = 8
 """Reaches routed abreast: enough independent recurrences to hide the latency of a multiply and an add."""
@@ -66,7 +66,7 @@ def make_schedule(
         n_tasks = int(np.clip(n // (64 * LANES), 1, 16))
     n_bins = n_tasks * LANES
     # numbered along the order, neighbours in the river are neighbours in memory, and all that follows is quick
-    pointer, upstream, weight, count = _renumber(order, pointer, upstream_reach, upstream_weight, n_upstream)
+    pointer, upstream, weight, count = renumber(order, pointer, upstream_reach, upstream_weight, n_upstream)
     component, size = tributaries(pointer, upstream, count, max(1, n // (4 * n_bins)))
     task_pointer, group_pointer, places = _group_tributaries(component, _pack(size, n_bins), n_bins)
     trunk_pointer, trunk = _group_trunk(pointer, upstream, component)
@@ -79,7 +79,8 @@ def make_schedule(
 
 
 @nb.njit(cache=True, nogil=True)
-def _renumber(order, pointer, upstream_reach, upstream_weight, n_upstream):  # type: ignore[no-untyped-def]
+def renumber(order, pointer, upstream_reach, upstream_weight, n_upstream):  # type: ignore[no-untyped-def]
+    """Links into each reach and reaches upstream of it, with reaches numbered along ``order``."""
     n = order.size
     place = np.empty(n, np.int64)
     for k in range(n):

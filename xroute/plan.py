@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xroute.partition import Schedule, make_schedule
+from xroute.segments import Segments, make_segments
 
 __all__ = ["RoutingPlan", "find_cycle", "make_plan", "strahler_order", "topological_order"]
 
@@ -51,6 +52,13 @@ class RoutingPlan:
     def schedule(self) -> Schedule:
         """What the CPU's threads do: independent tributaries, lanes abreast, then the trunk."""
         return make_schedule(
+            self.order, self.upstream_pointer, self.upstream_reach, self.upstream_weight, self.n_upstream
+        )
+
+    @cached_property
+    def segments(self) -> Segments:
+        """What the GPU's programs do: chains and small subtrees, in an order in which they may wait for one another."""
+        return make_segments(
             self.order, self.upstream_pointer, self.upstream_reach, self.upstream_weight, self.n_upstream
         )
 

@@ -1,0 +1,265 @@
+"""Routing as torch operators with gradients: ``xroute::route`` and ``xroute::route_backward``.
+
+Operators take tensors, numbers and text only, so a plan travels as a handle: a number that `plan_handle` gives it and
+under which it is found for as long as somebody holds it (a `Network`, a `Router`, or a graph that awaits its backward
+pass). What runs is looked up by the type of device in `BACKENDS`. Gradients flow to runoff, to taps, poles and gains,
+and to the initial state, from the discharge and the final state; from there to k, x, tau, ... is torch's own work.
+"""
+
+from __future__ import annotations
+
+import itertools
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from xroute.engine.adjoint import adjoint_cpu
+from xroute.engine.cpu import LATERAL, SAMPLING, route_cpu
+from xroute.exceptions import ParameterError, StateError, XRouteError
+from xroute.plan import RoutingPlan
+from xroute.schemes import Filter
+
+__all__ = ["BACKENDS", "Backend", "plan_handle", "plan_of", "route_autograd"]
+
+Tensor = torch.Tensor
+
+
+@dataclass(frozen=True)
+class Backend:
+    """What routes on one type of device.
+
+    Attributes
+    ----------
+    forward
+        ``forward(runoff, taps, pointer, pole, gain, history, outflow, plan, substeps, sampling, lateral)
+        -> (discharge, history, outflow)``: new tensors, contiguous, discharge of the type of runoff, state in float64.
+    adjoint
+        ``adjoint(grad_discharge, grad_history, grad_outflow, runoff, taps, pointer, pole, gain, history, outflow, plan,
+        substeps, sampling, lateral, needs_runoff, needs_filter) -> (grad_runoff, grad_taps, grad_pole, grad_gain,
+        grad_history, grad_outflow)``: new tensors. Gradients that are not needed may hold anything.
+
+    All tensors are on the device but ``pointer``, which stays on the host; all are contiguous.
+    """
+
+    forward: Callable[..., tuple[Tensor, Tensor, Tensor]]
+    adjoint: Callable[..., tuple[Tensor, ...]]
+
+
+def _forward_cpu(
+    runoff: Tensor, taps: Tensor, pointer: Tensor, pole: Tensor, gain: Tensor, history: Tensor, outflow: Tensor,
+    plan: RoutingPlan, substeps: int, sampling: str, lateral: str,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    discharge = torch.empty(runoff.shape, dtype=runoff.dtype)
+    history, outflow = history.clone(), outflow.clone()
+    tensors = (runoff, discharge, taps, pointer, pole, gain, history, outflow)
+    values = [t.detach().numpy() for t in tensors]
+    route_cpu(*values[:2], plan, *values[2:], substeps=substeps, sampling=sampling, lateral=lateral)
+    return discharge, history, outflow
+
+
+def _adjoint_cpu(
+    grad_discharge: Tensor, grad_history: Tensor, grad_outflow: Tensor, runoff: Tensor, taps: Tensor, pointer: Tensor,
+    pole: Tensor, gain: Tensor, history: Tensor, outflow: Tensor, plan: RoutingPlan, substeps: int, sampling: str,
+    lateral: str, needs_runoff: bool, needs_filter: bool,
+) -> tuple[Tensor, ...]:  # fmt: skip
+    tensors = (grad_discharge, grad_history, grad_outflow, runoff, taps, pointer, pole, gain, history, outflow)
+    values = [t.detach().numpy() for t in tensors]
+    grads = adjoint_cpu(
+        *values[:4], plan, *values[4:], substeps=substeps, sampling=sampling, lateral=lateral,
+        needs_runoff=needs_runoff, needs_filter=needs_filter,
+    )  # fmt: skip
+    return tuple(torch.from_numpy(g) for g in grads)
+
+
+BACKENDS: dict[str, Backend] = {"cpu": Backend(_forward_cpu, _adjoint_cpu)}
+"""Backends by type of device, as in ``tensor.device.type``."""
+
+
+def _backend(device: torch.device) -> Backend:
+    if device.type not in BACKENDS:
+        raise ParameterError(
+            f"runoff is on {str(device)!r}, where nothing can route it; there are backends for "
+            f"{', '.join(sorted(BACKENDS))}: move it with runoff.to({sorted(BACKENDS)[0]!r})"
+        )
+    return BACKENDS[device.type]
+
+
+# ── plans by handle ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+_PLANS: weakref.WeakValueDictionary[int, RoutingPlan] = weakref.WeakValueDictionary()
+_NEXT = itertools.count(1)  # never used again, so an old handle cannot mean a new plan
+
+
+def plan_handle(plan: RoutingPlan) -> int:
+    """Number under which the operators find the plan while it lives: the same one each time."""
+    handle = plan.__dict__.get("_handle")
+    if handle is None or _PLANS.get(handle) is not plan:  # a copy, or unpickled: it bears another plan's handle
+        handle = next(_NEXT)
+        plan.__dict__["_handle"] = handle
+        _PLANS[handle] = plan
+    return handle
+
+
+def plan_of(handle: int) -> RoutingPlan:
+    """Plan of a handle.
+
+    Raises
+    ------
+    XRouteError
+        If nobody holds the plan any more.
+    """
+    plan = _PLANS.get(int(handle))
+    if plan is None:
+        raise XRouteError(f"the plan of handle {handle} is gone: keep its Network (or Router) while routing with it")
+    return plan
+
+
+# ── the operators ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@torch.library.custom_op("xroute::route", mutates_args=())
+def _route(
+    runoff: Tensor, taps: Tensor, pointer: Tensor, pole: Tensor, gain: Tensor, history: Tensor, outflow: Tensor,
+    plan: int, substeps: int, sampling: str, lateral: str,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    tensors = (t.contiguous() for t in (runoff, taps, pointer, pole, gain, history, outflow))
+    return _backend(runoff.device).forward(*tensors, plan_of(plan), substeps, sampling, lateral)
+
+
+@_route.register_fake
+def _(
+    runoff: Tensor, taps: Tensor, pointer: Tensor, pole: Tensor, gain: Tensor, history: Tensor, outflow: Tensor,
+    plan: int, substeps: int, sampling: str, lateral: str,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    return runoff.new_empty(runoff.shape), history.new_empty(history.shape), outflow.new_empty(outflow.shape)
+
+
+@torch.library.custom_op("xroute::route_backward", mutates_args=())
+def _route_backward(
+    grad_discharge: Tensor, grad_history: Tensor, grad_outflow: Tensor, runoff: Tensor, taps: Tensor, pointer: Tensor,
+    pole: Tensor, gain: Tensor, history: Tensor, outflow: Tensor, plan: int, substeps: int, sampling: str, lateral: str,
+    needs_runoff: bool, needs_filter: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    tensors = [
+        t.contiguous()
+        for t in (grad_discharge, grad_history, grad_outflow, runoff, taps, pointer, pole, gain, history, outflow)
+    ]
+    grads = _backend(runoff.device).adjoint(
+        *tensors, plan_of(plan), substeps, sampling, lateral, needs_runoff, needs_filter
+    )
+    return grads[0], grads[1], grads[2], grads[3], grads[4], grads[5]
+
+
+@_route_backward.register_fake
+def _(
+    grad_discharge: Tensor, grad_history: Tensor, grad_outflow: Tensor, runoff: Tensor, taps: Tensor, pointer: Tensor,
+    pole: Tensor, gain: Tensor, history: Tensor, outflow: Tensor, plan: int, substeps: int, sampling: str, lateral: str,
+    needs_runoff: bool, needs_filter: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    made = [t.new_empty(t.shape) for t in (runoff, taps, pole, gain, history, outflow)]
+    return made[0], made[1], made[2], made[3], made[4], made[5]
+
+
+def _setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+    *tensors, plan, substeps, sampling, lateral = inputs
+    ctx.save_for_backward(*tensors)
+    ctx.options = plan, substeps, sampling, lateral
+    ctx.plan = _PLANS.get(plan) if isinstance(plan, int) else None  # the graph keeps its plan alive
+
+
+def _backward(ctx: Any, grad_discharge: Tensor, grad_history: Tensor, grad_outflow: Tensor) -> tuple[Any, ...]:
+    needs = ctx.needs_input_grad
+    runoff, pole, gain, history, outflow = (needs[k] for k in (0, 3, 4, 5, 6))
+    needs_filter = needs[1] or pole or gain
+    grads = torch.ops.xroute.route_backward(
+        grad_discharge, grad_history, grad_outflow, *ctx.saved_tensors, *ctx.options, runoff, needs_filter
+    )
+    wanted = zip(grads, (runoff, needs[1], pole, gain, history, outflow), strict=True)
+    g_runoff, g_taps, g_pole, g_gain, g_history, g_outflow = (g if wants else None for g, wants in wanted)
+    return g_runoff, g_taps, None, g_pole, g_gain, g_history, g_outflow, None, None, None, None
+
+
+_route.register_autograd(_backward, setup_context=_setup)
+
+
+def _no_second(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:
+    raise NotImplementedError("xroute has first derivatives only: route without create_graph=True on this path")
+
+
+_route_backward.register_autograd(_no_second)
+
+
+# ── what the rest of xroute calls ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def route_autograd(
+    runoff: Tensor,
+    plan: RoutingPlan,
+    filter: Filter,  # noqa: A002
+    history: Tensor | None = None,
+    outflow: Tensor | None = None,
+    *,
+    substeps: int = 1,
+    sampling: str = "mean",
+    lateral: str = "head",
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Route a tensor of runoff, differentiably.
+
+    Parameters
+    ----------
+    runoff : [batch, reach, time]
+        float32 or float64, on a device with a backend. Half types are computed, and returned, in float32.
+    plan, filter
+        The network's plan and the filter of its reaches, whose tensors may require gradients.
+    history : float64 [batch, sum of (K - 1)], outflow : float64 [batch, reach]
+        The state at the start; None is dry.
+    substeps, sampling, lateral
+        As in `xroute.route`.
+
+    Returns
+    -------
+    discharge : [batch, reach, time]
+    history, outflow
+        The state at the end.
+
+    Raises
+    ------
+    ParameterError
+        For a device without backend, runoff that is no floating-point number, or a shape or mode that does not fit.
+    StateError
+        For a state of another shape.
+    """
+    for value, allowed, name in ((sampling, SAMPLING, "sampling"), (lateral, LATERAL, "lateral")):
+        if value not in allowed:
+            raise ParameterError(f"{name} is one of {', '.join(map(repr, allowed))}, not {value!r}")
+    if isinstance(substeps, bool) or not isinstance(substeps, int) or substeps < 1:
+        raise ParameterError(f"substeps is a positive whole number, not {substeps!r}")
+    n = plan.n_reaches
+    if runoff.ndim != 3 or runoff.shape[1] != n:
+        raise ParameterError(f"runoff has shape {tuple(runoff.shape)}, not (batch, {n} reaches, time)")
+    if not runoff.dtype.is_floating_point:
+        raise ParameterError(f"runoff must be floating-point numbers, not {runoff.dtype}")
+    _backend(runoff.device)
+    if runoff.dtype not in (torch.float32, torch.float64):
+        runoff = runoff.to(torch.float32)
+    pointer = torch.from_numpy(filter.pointer)
+    n_batch, n_lags = runoff.shape[0], int(filter.pointer[-1]) - n
+    tensors = [t.to(runoff.device, torch.float64) for t in (filter.taps, filter.pole, filter.gain)]
+    for what, tensor, size in zip(("taps", "pole", "gain"), tensors, (n_lags + n, n, n), strict=True):
+        if tensor.shape != (size,):
+            raise ParameterError(f"{what} of the filter has shape {tuple(tensor.shape)}, not ({size},)")
+    taps, pole, gain = tensors
+    state = []
+    for what, tensor, size in (("history", history, n_lags), ("outflow", outflow, n)):
+        if tensor is None:
+            tensor = torch.zeros(n_batch, size, dtype=torch.float64, device=runoff.device)
+        if tensor.shape != (n_batch, size):
+            raise StateError(f"{what} has shape {tuple(tensor.shape)}, not (batch {n_batch}, {size})")
+        state.append(tensor.to(runoff.device, torch.float64))
+    out: tuple[Tensor, Tensor, Tensor] = torch.ops.xroute.route(
+        runoff, taps, pointer, pole, gain, *state, plan_handle(plan), substeps, sampling, lateral
+    )
+    return out
