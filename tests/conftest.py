@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,15 +11,18 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
-@pytest.fixture(scope="session")
-def shared_data() -> Path:
-    """Folder of the real data sets: XROUTE_TEST_DATA, by default ../shared/data beside the repository."""
-    folder = Path(os.environ.get("XROUTE_TEST_DATA") or REPOSITORY / ".." / "shared" / "data")
-    if not folder.is_absolute():
-        folder = REPOSITORY / folder
-    if not (folder / "nasa_lis_4168" / "rapid_connect.csv").exists():
+def find_data(name: str) -> Path:
+    """Folder of a real data set, in XROUTE_TEST_DATA or ../shared/data beside the repository."""
+    folder = REPOSITORY / (os.environ.get("XROUTE_TEST_DATA") or "../shared/data") / name
+    if not folder.is_dir():
         message = f"no test data in {folder}: set XROUTE_TEST_DATA"
         if os.environ.get("CI", "").lower() in ("true", "1"):
             pytest.fail(message)
         pytest.skip(message)
     return folder
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Callable[[str], Path]:
+    """The folder of a real data set, by its name; the test is skipped without it, and fails on CI."""
+    return find_data

@@ -182,7 +182,9 @@ def test_blocks_of_time_change_nothing(substeps, lateral, sampling):
 def muskingum(network: xroute.Network) -> Filter:
     data = network.dataset
     return make_filter(
-        {"muskingum": (np.arange(network.n_reaches), {"k": data.k.values.copy(), "x": data.x.values.copy()})}, DT, network.n_reaches
+        {"muskingum": (np.arange(network.n_reaches), {"k": data.k.values.copy(), "x": data.x.values.copy()})},
+        DT,
+        network.n_reaches,
     )
 
 

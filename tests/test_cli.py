@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from click.testing import CliRunner, Result
+from conftest import find_data
 
 from xroute.cli import main
 from xroute.io import rapid
@@ -31,10 +33,10 @@ def run(*arguments: Any, code: int = 0) -> Result:
 
 
 @pytest.fixture(scope="module")
-def converted(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def converted(shared_data: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The RAPID sample, converted by the command."""
     folder = tmp_path_factory.mktemp("rapid")
-    source = shared_data / "nasa_lis_4168"
+    source = shared_data("nasa_lis_4168")
     run("convert", "rapid", source, "--network", folder / "network.zarr", "--runoff", folder / "runoff.zarr")
     return folder
 
@@ -75,13 +77,15 @@ def change(path: Path, function: Any) -> None:
 
 
 @pytest.mark.parametrize("suffix", ["zarr", "nc"])
-def test_rapid_discharge_is_reproduced(shared_data: Path, converted: Path, tmp_path: Path, suffix: str) -> None:
+def test_rapid_discharge_is_reproduced(
+    shared_data: Callable[[str], Path], converted: Path, tmp_path: Path, suffix: str
+) -> None:
     output = tmp_path / f"discharge.{suffix}"
     result = run("route", converted / "runoff.zarr", converted / "network.zarr", output, *RAPID_RECIPE)
     assert "4,168 reaches x 16 steps" in result.stdout and "reach-steps/s" in result.stdout
     with open_dataset(output) as routed:
         discharge = routed["discharge"].load()
-    fortran = rapid.read_discharge(shared_data / "nasa_lis_4168")
+    fortran = rapid.read_discharge(shared_data("nasa_lis_4168"))
     assert discharge.sizes == {"time": 16, "reach": 4168}
     difference = abs(discharge.sel(reach=fortran["reach"].values) - fortran.values)
     assert float(difference.max()) < 5e-5
@@ -116,8 +120,8 @@ def test_a_run_can_be_resumed_from_its_state(converted: Path, tmp_path: Path) ->
             np.testing.assert_array_equal(second["discharge"].values, whole["discharge"].values[7:])
 
 
-def test_convert_tells_what_it_found(shared_data: Path, tmp_path: Path) -> None:
-    source = shared_data / "nasa_lis_4168"
+def test_convert_tells_what_it_found(shared_data: Callable[[str], Path], tmp_path: Path) -> None:
+    source = shared_data("nasa_lis_4168")
     result = run("convert", "rapid", source, "--network", tmp_path / "n.nc", "--runoff", tmp_path / "r.nc",
                  "--start", "2002-08-30")  # fmt: skip
     assert "connect rapid_connect.csv" in result.stdout and "m3_nasa_lis_3hr_20020830.nc" in result.stdout
@@ -151,9 +155,9 @@ def test_convert_several_regions(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["muskingum", "linear_storage"])
-def test_lower_colorado(shared_data: Path, tmp_path: Path, scheme: str) -> None:
+def test_lower_colorado(shared_data: Callable[[str], Path], tmp_path: Path, scheme: str) -> None:
     network, runoff, output = (tmp_path / name for name in ("network.zarr", "runoff.zarr", "discharge.zarr"))
-    result = run("convert", "nwm", shared_data / "LowerColorado_TX", "--network", network, "--runoff", runoff)
+    result = run("convert", "nwm", shared_data("LowerColorado_TX"), "--network", network, "--runoff", runoff)
     assert "28 forcing files" in result.stdout
     if scheme == "linear_storage":
         change(network, lambda ds: ds.assign(tau=ds["k"]).assign_attrs(scheme=scheme))
@@ -192,8 +196,8 @@ def test_lower_colorado(shared_data: Path, tmp_path: Path, scheme: str) -> None:
     assert 0 < out < into
 
 
-def test_hurricane_laura(shared_data: Path, tmp_path: Path) -> None:
-    folder = shared_data / "HurricaneLaura"
+def test_hurricane_laura(shared_data: Callable[[str], Path], tmp_path: Path) -> None:
+    folder = shared_data("HurricaneLaura")
     route_link = next((folder / "domain").glob("RouteLink*.nc"))
     run("convert", "nwm", route_link, "--network", tmp_path / "n.nc", "--runoff", tmp_path / "r.nc",
         "--forcing", folder / "channel_forcing")  # fmt: skip
@@ -238,9 +242,42 @@ def test_info_lists_every_problem(small: Path) -> None:
     assert "3 (2 headwaters)" in result.stdout  # and goes on to describe what can be described
 
 
+def test_info_and_route_agree_on_the_scheme(small: Path) -> None:
+    """tau alone fits linear_storage and nash_cascade, whose other parameter has a default."""
+
+    def unnamed(dataset: xr.Dataset) -> xr.Dataset:
+        return dataset.drop_attrs(deep=False)
+
+    change(small / "network.zarr", unnamed)
+    told = run("info", small / "network.zarr", code=1).stdout
+    refused = run("route", small / "runoff.zarr", small / "network.zarr", small / "q.zarr", code=1).stderr
+    expected = "the network names no routing scheme, and its variables fit several"
+    assert expected in told and expected in refused
+    assert "Pass --scheme" in told and "Pass --scheme" in refused
+
+
+def test_info_accepts_the_runoff_that_route_accepts(small: Path) -> None:
+    """Time and reach under names of their own."""
+    change(small / "runoff.zarr", lambda ds: ds.rename(time="valid", reach="station"))
+    told = run("info", small / "network.zarr", "--runoff", small / "runoff.zarr").stdout
+    assert "2001-01-01T00:00:00 to 2001-01-01T04:00:00" in told and "for 5 steps" in told
+    run("route", small / "runoff.zarr", small / "network.zarr", small / "q.zarr")
+    change(small / "runoff.zarr", lambda ds: ds.assign_coords(valid=np.arange(5)))
+    run("info", small / "network.zarr", "--runoff", small / "runoff.zarr", "--dt", "1h", code=1)
+    change(small / "runoff.zarr", lambda ds: ds.rename(valid="time"))
+    run("info", small / "network.zarr", "--runoff", small / "runoff.zarr", "--dt", "1h")
+    assert "give --dt" in run("info", small / "network.zarr", "--runoff", small / "runoff.zarr", code=1).stdout
+    change(small / "runoff.zarr", lambda ds: ds.assign(runoff=ds["runoff"].where(ds["time"] > 0)))
+    assert (
+        "3 values of the runoff are missing"
+        in run("info", small / "network.zarr", "--runoff", small / "runoff.zarr", "--dt", "1h", code=1).stdout
+    )
+
+
 def test_info_on_cycles_and_duplicates(small: Path) -> None:
     change(small / "network.zarr", lambda ds: ds.assign(downstream=("reach", [7, 7, 5])))
-    assert "cycle of 2 reaches" in run("info", small / "network.zarr", code=1).stdout
+    told = run("info", small / "network.zarr", "--runoff", small / "runoff.zarr", code=1).stdout
+    assert "cycle of 2 reaches" in told and "linear_storage on 3 reaches" in told and told.count("problem:") == 1
     change(small / "network.zarr", lambda ds: ds.assign_coords(reach=[5, 5, 7]))
     result = run("info", small / "network.zarr", code=1)
     assert "1 reach ids stand more than once: 5" in result.stdout and "cycle" in result.stdout
@@ -295,6 +332,149 @@ def test_outputs_are_not_overwritten(small: Path) -> None:
     assert "exists" in run(*arguments, small / "p.nc", "--save-state", small / "q.zarr", code=1).stderr
     assert not (small / "p.nc").exists()  # refused before any work
     assert "same path" in run(*arguments, small / "p.nc", "--save-state", small / "p.nc", code=2).stderr
+
+
+@pytest.mark.parametrize(
+    ("output", "options"),
+    [
+        ("runoff.zarr", []),
+        ("network.zarr", []),
+        ("linked.zarr", []),  # a link to the runoff
+        ("runoff.zarr/q.zarr", []),
+        ("q.zarr", ["--save-state", "runoff.zarr"]),
+        ("q.zarr", ["--initial-state", "state.zarr", "--save-state", "state.zarr"]),
+    ],
+)
+def test_inputs_are_never_replaced(
+    small: Path, monkeypatch: pytest.MonkeyPatch, output: str, options: list[str]
+) -> None:
+    monkeypatch.chdir(small)
+    Path("linked.zarr").symlink_to("runoff.zarr")
+    run("route", "runoff.zarr", "network.zarr", "first.zarr", "--save-state", "state.zarr")
+    before = {path: path.read_bytes() for path in small.rglob("*") if path.is_file()}
+    told = run("route", "runoff.zarr", "network.zarr", output, "--overwrite", *options, code=2).stderr
+    target = options[-1] if options else output
+    assert f"the output {target} would replace the input {'state' if 'state.zarr' in options else ''}" in told
+    assert {path: path.read_bytes() for path in small.rglob("*") if path.is_file()} == before
+
+
+def test_an_input_within_the_output_is_not_replaced(small: Path) -> None:
+    folder = small / "all.zarr"
+    folder.mkdir()
+    (small / "runoff.zarr").rename(folder / "runoff.zarr")
+    run("route", folder / "runoff.zarr", small / "network.zarr", folder, "--overwrite", code=2)
+    assert (folder / "runoff.zarr").exists()
+
+
+def test_conversion_does_not_replace_its_source(tmp_path: Path) -> None:
+    from test_nwm import write_hour
+    from test_rapid import write_region
+
+    folder = write_region(tmp_path / "rapid", "1,2,0,0 2,0,1,1")
+    runoff = xr.Dataset({"m3_riv": (("Time", "DrainLnID"), np.ones((3, 2), "f4"))})
+    runoff.to_netcdf(folder / "m3_riv.nc", engine="scipy")
+    (tmp_path / "forcing").mkdir()
+    hour = write_hour(tmp_path / "forcing" / "200001010000.CHRTOUT_DOMAIN1.nc", 0, [1, 2], q_lateral=[1.0, 1.0])
+    before = (folder / "m3_riv.nc").read_bytes(), hour.read_bytes()
+    rapid_options = ("--runoff", folder / "m3_riv.nc", "--dt", "1h", "--overwrite")
+    for source in (folder, folder / "rapid_connect.csv"):
+        assert "m3_riv.nc would replace the input" in run("convert", "rapid", source, *rapid_options, code=2).stderr
+    nwm_options = ("--forcing", tmp_path / "forcing", "--runoff", hour, "--overwrite")
+    assert "would replace the input" in run("convert", "nwm", tmp_path / "RouteLink.nc", *nwm_options, code=2).stderr
+    assert ((folder / "m3_riv.nc").read_bytes(), hour.read_bytes()) == before
+    for _ in range(2):  # but there is place beside the source, and again with --overwrite
+        run("convert", "rapid", folder, "--network", folder / "network.nc", "--overwrite")
+
+
+def test_an_output_within_another_is_refused(small: Path) -> None:
+    arguments = ("route", small / "runoff.zarr", small / "network.zarr")
+    run(*arguments, small / "q.zarr")
+    state = ("--save-state", small / "q.zarr" / "state.nc", "--overwrite")
+    assert "lies in the other" in run(*arguments, small / "q.zarr", *state, code=2).stderr
+
+
+def test_ids_may_stand_beside_an_unlabelled_dimension(small: Path) -> None:
+    run("route", small / "runoff.zarr", small / "network.zarr", small / "q.zarr")
+
+    def beside(dataset: xr.Dataset) -> xr.Dataset:
+        ids = ("reach", dataset["reach"].to_numpy(), {"cf_role": "timeseries_id"})
+        return dataset.drop_vars("reach").assign_coords(station=ids)
+
+    change(small / "runoff.zarr", beside)
+    run("info", small / "network.zarr", "--runoff", small / "runoff.zarr")
+    run("route", small / "runoff.zarr", small / "network.zarr", small / "p.zarr")
+    with open_dataset(small / "q.zarr") as expected, open_dataset(small / "p.zarr") as routed:
+        xr.testing.assert_equal(routed["discharge"].reset_coords(drop=True), expected["discharge"])
+
+
+def test_water_that_leaves_at_a_bifurcation_is_counted(small: Path) -> None:
+    """Reach 5 hands on 0.6 of its water; all of it leaves within the series, by one way or the other."""
+    network = xr.Dataset(
+        {
+            "upstream_reach": ("link", [5, 2**53 + 1]),
+            "downstream_reach": ("link", [7, 7]),
+            "fraction": ("link", [0.6, 1.0]),
+            "delay": ("reach", [0.0, 0.0, 0.0]),
+        },
+        coords={"reach": [5, 2**53 + 1, 7]},
+        attrs={"scheme": "pure_lag"},
+    )
+    write(network, small / "network.zarr", overwrite=True)
+    told = run("route", small / "runoff.zarr", small / "network.zarr", small / "q.zarr").stdout
+    assert "in 378000 m3, out 378000 m3 (100.0%)" in told
+
+
+def test_reaches_without_runoff_need_no_area(small: Path) -> None:
+    area = ("reach", [1.0, np.nan, 3.0], {"units": "km2"})
+    change(small / "network.zarr", lambda ds: ds.assign(area=area))
+    change(
+        small / "runoff.zarr",
+        lambda ds: ds.assign(runoff=ds["runoff"].assign_attrs(units="mm")).isel(reach=[0, 1]),
+    )
+    told = run("route", small / "runoff.zarr", small / "network.zarr", small / "q.zarr", "--missing", "zero").stdout
+    assert f"in {30 * 3000 + 35 * 1000:.6g} m3" in told
+
+
+@pytest.mark.parametrize("dt", ["3600", "3600.0", "1h", "60min"])
+def test_dt_is_seconds_or_a_duration(small: Path, dt: str) -> None:
+    change(small / "runoff.zarr", lambda ds: ds.assign_coords(time=np.arange(5)))
+    told = run("route", small / "runoff.zarr", small / "network.zarr", small / "q.zarr", "--dt", dt).stdout
+    assert f"in {105 * 3600} m3" in told
+
+
+@pytest.mark.parametrize("suffix", ["zarr", "nc"])
+def test_a_series_without_steps(small: Path, suffix: str) -> None:
+    change(small / "runoff.zarr", lambda ds: ds.isel(time=slice(0, 0)))
+    arguments = ("route", small / "runoff.zarr", small / "network.zarr", small / f"q.{suffix}")
+    assert "'time' has 0 entries, so the step cannot be told: give --dt" in run(*arguments, code=1).stderr
+    assert "(--dt)" in run("info", small / "network.zarr", "--runoff", small / "runoff.zarr", code=1).stdout
+    result = run(*arguments, "--dt", "1h", "--save-state", small / "state.nc")
+    assert "3 reaches x 0 steps" in result.stdout and not result.stderr
+    with open_dataset(small / f"q.{suffix}") as routed:
+        assert dict(routed["discharge"].sizes) == {"time": 0, "reach": 3}
+
+
+def test_messages_name_options_of_the_command_line(small: Path) -> None:
+    arguments = ("route", small / "runoff.zarr", small / "network.zarr", small / "q.zarr", "--overwrite")
+    run(*arguments, "--save-state", small / "state.nc")
+    told = run(*arguments, "--initial-state", small / "state.nc").stderr
+    assert "runoff starts at 2001-01-01T00:00:00" in told and "attr" not in told
+    muskingum = {"k": ("reach", [600.0, 600.0, 900.0]), "x": 0.1}
+    change(small / "network.zarr", lambda ds: ds.assign(muskingum).assign_attrs(scheme="muskingum"))
+    told = run(*arguments).stderr
+    assert "--substeps 4" in told and "substeps=" not in told
+    assert "--substeps 4" in run("info", small / "network.zarr", "--dt", "1h").stdout
+    change(small / "runoff.zarr", lambda ds: ds.assign(runoff=ds["runoff"].where(ds["time"].dt.hour < 4)))
+    assert "--nan zero" in run(*arguments, code=1).stderr
+    change(small / "runoff.zarr", lambda ds: ds.assign_coords(reach=[7, 5, 8]))
+    assert "--extra drop" in run(*arguments, code=1).stderr
+    assert "--missing zero" in run(*arguments, "--extra", "drop", code=1).stderr
+    change(small / "runoff.zarr", lambda ds: ds.rename(reach="x").assign_coords(x=[1, 2, 3]))
+    assert "Name it reach in the file" in run(*arguments, code=1).stderr
+
+
+def test_help_offers_what_there_is() -> None:
+    assert "cuda" not in run("route", "--help").stdout
 
 
 def test_a_failed_run_leaves_nothing(small: Path) -> None:
@@ -377,3 +557,16 @@ def test_demo(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     run("demo", tmp_path / "demo")
     assert any((tmp_path / "demo").glob("*.png"))
+
+
+def test_absent_data_fail_on_ci(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each data set for itself, wherever the others are."""
+    (tmp_path / "nasa_lis_4168").mkdir()
+    monkeypatch.setenv("XROUTE_TEST_DATA", str(tmp_path))
+    assert find_data("nasa_lis_4168") == tmp_path / "nasa_lis_4168"
+    monkeypatch.delenv("CI", raising=False)
+    with pytest.raises(pytest.skip.Exception, match="LowerColorado_TX"):
+        find_data("LowerColorado_TX")
+    monkeypatch.setenv("CI", "true")
+    with pytest.raises(pytest.fail.Exception, match="LowerColorado_TX"):
+        find_data("LowerColorado_TX")

@@ -59,6 +59,9 @@ def assert_state_close(state: xr.Dataset, network: xr.Dataset, history, outflow,
     state = state.sel(reach=network.reach.values)
     last = state["outflow"].transpose(..., "reach").values.reshape(-1, n_taps.size)
     np.testing.assert_allclose(last, outflow, rtol=0, atol=tolerance)
+    if "inflow" not in state:  # no reach looks back
+        assert n_taps.max() == 1
+        return
     lags = state["inflow"].transpose(..., "reach", "lag").values
     lags = lags.reshape(outflow.shape[0], *lags.shape[-2:])
     assert lags.shape[-1] >= n_taps.max() - 1
@@ -121,8 +124,7 @@ def test_split_in_time_is_bit_identical(substeps, lateral, sampling, data):
         part, state = xroute.route(runoff.isel(time=slice(start, stop)), network, initial_state=state, **options)
         parts.append(part)
     np.testing.assert_array_equal(xr.concat(parts, "time", join="exact").values, whole.values)
-    np.testing.assert_array_equal(state["outflow"].values, final["outflow"].values)
-    np.testing.assert_array_equal(state["inflow"].values, final["inflow"].values)
+    xr.testing.assert_equal(state, final)
 
 
 @pytest.mark.parametrize("shape", ["tree", "forest", "bifurcating", "edgeless"])

@@ -13,9 +13,15 @@ import xroute
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*[Mm]uskingum")  # drawn parameters need not be stable ones
 
-laterals = st.sampled_from(["head", "outlet"])
 samplings = st.sampled_from(["mean", "last", "start-mean"])
 few = settings(max_examples=25, deadline=None)
+
+
+@st.composite
+def cases(draw, **shape) -> tuple[xr.Dataset, Topology, str]:
+    """A network and a lateral mode that its schemes know."""
+    lateral = draw(st.sampled_from(["head", "interval", "outlet"]))
+    return *draw(networks("muskingum" if lateral == "interval" else None, **shape)), lateral
 
 
 def accumulate(values: np.ndarray, drawn: Topology) -> np.ndarray:
@@ -44,9 +50,9 @@ def leaving(discharge: xr.DataArray, network: xr.Dataset, drawn: Topology) -> np
 @few
 @given(data=st.data())
 def test_order_of_reaches_and_dims_only_permutes_the_result(data):
-    network, _ = data.draw(networks())
+    network, _, lateral = data.draw(cases())
     runoff = data.draw(runoffs(network.reach.values, shuffled=False))
-    options = {"lateral": data.draw(laterals), "sampling": data.draw(samplings), "dt": DT}
+    options = {"lateral": lateral, "sampling": data.draw(samplings), "dt": DT}
     expected = xroute.route(runoff, network, **options)
     rng = data.draw(rngs)
     shuffled = network.isel(reach=rng.permutation(network.sizes["reach"]))
@@ -78,9 +84,9 @@ def test_members_of_a_batch_do_not_know_of_each_other(data):
 @few
 @given(data=st.data())
 def test_routing_is_linear(data):
-    network, _ = data.draw(networks())
+    network, _, lateral = data.draw(cases())
     rng = data.draw(rngs)
-    options = {"lateral": data.draw(laterals), "sampling": data.draw(samplings)}
+    options = {"lateral": lateral, "sampling": data.draw(samplings)}
     one, two = (runoff_array(network.reach.values, 12, rng) for _ in range(2))
     both = (2.0 * one - 3.0 * two).assign_attrs(units="m3 s-1")
     expected = 2.0 * xroute.route(one, network, **options) - 3.0 * xroute.route(two, network, **options)
@@ -93,9 +99,9 @@ def test_routing_is_linear(data):
 @given(data=st.data())
 def test_mass_balance_closes(data):
     """Volume in = volume out + what is stored, that is, what runs out of the state when nothing more comes in."""
-    network, drawn = data.draw(networks())
+    network, drawn, lateral = data.draw(cases())
     runoff = runoff_array(network.reach.values, 15, data.draw(rngs), batch={"member": 2})
-    options = {"lateral": data.draw(laterals), "substeps": data.draw(st.sampled_from([1, 3]))}
+    options = {"lateral": lateral, "substeps": data.draw(st.sampled_from([1, 3]))}
     discharge, state = xroute.route(runoff, network, return_state=True, **options)
     out = leaving(discharge, network, drawn).sum(-1)
     still = xr.DataArray(
@@ -113,10 +119,10 @@ def test_mass_balance_closes(data):
 @few
 @given(data=st.data())
 def test_splitting_in_time_gives_identical_bits(data):
-    network, _ = data.draw(networks())
+    network, _, lateral = data.draw(cases())
     runoff = data.draw(runoffs(network.reach.values, min_time=3))
     n_time = runoff.sizes["time"]
-    options = {"lateral": data.draw(laterals), "sampling": data.draw(samplings), "dt": DT, "return_state": True}
+    options = {"lateral": lateral, "sampling": data.draw(samplings), "dt": DT, "return_state": True}
     whole, final = xroute.route(runoff, network, **options)
     cut = data.draw(st.integers(1, n_time - 1))
     first, state = xroute.route(runoff.isel(time=slice(cut)), network, **options)
@@ -140,13 +146,13 @@ def test_without_lag_routing_is_upstream_accumulation(data):
 @few
 @given(data=st.data())
 def test_steady_runoff_accumulates_whatever_the_scheme(data):
-    network, drawn = data.draw(networks(max_size=6))
+    network, drawn, lateral = data.draw(cases(max_size=6))
     ids = network.reach.values
     steady = runoff_array(ids, 1, data.draw(rngs))
     held = xr.DataArray(
         np.repeat(steady.values, 4000, -1), dims=("reach", "time"), coords={"reach": ids}, attrs={"units": "m3 s-1"}
     )
-    last = xroute.route(held, network, dt=DT, lateral=data.draw(laterals)).isel(time=-1)
+    last = xroute.route(held, network, dt=DT, lateral=lateral).isel(time=-1)
     np.testing.assert_allclose(last.values, accumulate(steady.values, drawn)[:, 0], rtol=1e-9, atol=1e-12)
 
 

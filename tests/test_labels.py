@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,6 +14,7 @@ from strategies import DT, ID_KINDS, chain, make_ids, network_dataset, networks,
 
 import xroute
 from xroute.exceptions import AlignmentError, ParameterError, XRouteError
+from xroute.options import n_threads
 
 unstable = pytest.mark.filterwarnings("ignore:.*[Mm]uskingum")
 
@@ -376,3 +379,64 @@ def test_a_multi_index_or_pandas_string_index_is_no_obstacle(network, runoff):
     named["downstream"] = ("reach", ["b", "c", "d", ""])
     strings = runoff.assign_coords(reach=pd.Index(["a", "b", "c", "d"], dtype="string"))
     np.testing.assert_array_equal(xroute.route(strings, named).values, xroute.route(runoff, network).values)
+
+
+def test_whole_numbers_on_added_reaches_are_never_made_inexact(network, runoff):
+    """A float cannot tell 2^53 + 1 from its neighbours, and integers have no value for unknown."""
+    part = runoff.sel(reach=[1, 4]).assign_coords(
+        gauge=("reach", np.array([2**53 + 1, 7])), river=("reach", ["a", "b"])
+    )
+    with pytest.raises(AlignmentError, match="gauge") as error:
+        xroute.route(part, network, missing="zero")
+    assert "drop_vars" in str(error.value)
+    routed = xroute.route(part.drop_vars("gauge").assign_coords(lon=("reach", [1.0, 2.0])), network, missing="zero")
+    assert routed.reach.values.tolist() == [1, 4, 2, 3] and routed.river.values.tolist()[:2] == ["a", "b"]
+    np.testing.assert_array_equal(routed.lon.values, [1.0, 2.0, np.nan, np.nan])
+    more = xr.concat([part, part.isel(reach=[0]).assign_coords(reach=[99])], "reach")
+    dropped = xroute.route(more.sel(reach=[99, 4, 1]), network.sel(reach=[1, 4]).assign(
+        downstream=("reach", [4, 0])), extra="drop")  # fmt: skip
+    assert dropped.gauge.values.tolist() == [7, 2**53 + 1] and dropped.gauge.dtype == np.int64
+
+
+def test_ids_of_added_reaches_are_whole():
+    """Neither longer text nor larger numbers than the runoff's own are cut."""
+    named = chain(2, "linear_storage", tau=(2.0, "h")).assign_coords(reach=["a", "longer"])
+    named["downstream"] = ("reach", ["longer", ""])
+    runoff = runoff_array(np.array(["a"]), 3, np.random.default_rng(0))
+    assert xroute.route(runoff, named, missing="zero").reach.values.tolist() == ["a", "longer"]
+    numbered = chain(2, "linear_storage", tau=(2.0, "h")).assign_coords(reach=[1, 2**40])
+    numbered["downstream"] = ("reach", [2**40, 0])
+    runoff = runoff_array(np.array([1], "int32"), 3, np.random.default_rng(0))
+    assert xroute.route(runoff, numbered, missing="zero").reach.values.tolist() == [1, 2**40]
+
+
+def test_ids_that_say_so_themselves_win_over_an_index(network, runoff):
+    """An index that merely counts rows must not be taken for ids."""
+    ids = xr.Variable("reach", [3, 1, 4, 2], {"cf_role": "timeseries_id"})
+    counted = runoff.assign_coords(reach=[1, 2, 3, 4], comid=ids)
+    routed = xroute.route(counted, network)
+    expected = xroute.route(runoff.assign_coords(reach=ids.values), network)
+    np.testing.assert_array_equal(routed.values, expected.values)
+    assert routed.comid.values.tolist() == [3, 1, 4, 2] and routed.reach.values.tolist() == [1, 2, 3, 4]
+    counted.values[0, 0] = np.nan
+    with pytest.raises(XRouteError, match="1 reaches: 3;"):
+        xroute.route(counted, network)
+
+
+def test_object_ids_beyond_int64_are_named(network, runoff):
+    for far in ([2**63 + 5, 2, 3, 4], [-(2**63) - 1, 2**80, 3, 4]):
+        with pytest.raises(AlignmentError, match="do not fit int64") as error:
+            xroute.route(runoff.assign_coords(reach=np.array(far, dtype=object)), network)
+        assert str(far[0]) in str(error.value)
+    with pytest.raises(AlignmentError, match="1 ids do not fit int64: 9223372036854775813"):
+        xroute.route(runoff.assign_coords(reach=np.array([2**63 + 5, -2, 3, 4], dtype=object)), network)
+
+
+def test_threads_where_the_system_does_not_tell_which_processors_are_ours(monkeypatch):
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 7)
+    assert n_threads() == 7
+    with xroute.set_options(threads=3):
+        assert n_threads() == 3
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert n_threads() == 1

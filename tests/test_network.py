@@ -462,3 +462,61 @@ def test_a_large_network_is_planned_at_once():
     network = chain(n).isel(reach=ids - 1)
     built = Network(network)
     assert built.depth == n and built.outlets.tolist() == [n] and built.upstream(n).size == n
+
+
+@pytest.mark.parametrize("marker", [0, -1, np.nan])
+def test_from_links_makes_no_reaches_of_outlet_markers(marker):
+    network = Network.from_links([1, 2], [2, marker])
+    assert network.ids.tolist() == [1, 2] and network.outlets.tolist() == [2]
+    assert named_links(network) == {(1, 2, 1.0)}
+    assert named_links(Network.from_links([1, 2], [2, marker], reach=[2, 1])) == {(1, 2, 1.0)}
+    assert Network.from_links([1, 2], [2, marker]).basin(2).ids.tolist() == [1, 2]
+    half = Network.from_links([1, 1], [2, marker], [0.25, 0.75])  # three quarters leave
+    assert named_links(half) == {(1, 2, 0.25)}
+
+
+def test_from_links_with_markers_that_are_reaches_or_text():
+    network = Network.from_links([-1, 0], [0, 5])
+    assert network.ids.tolist() == [-1, 0, 5] and named_links(network) == {(-1, 0, 1.0), (0, 5, 1.0)}
+    assert Network.from_links(["a", "b"], ["b", ""]).ids.tolist() == ["a", "b"]
+    assert Network.from_links([1], np.array([None])).ids.tolist() == [1]
+
+
+def test_the_outlet_marker_of_links_may_be_given():
+    links = links_dataset([1, 2], [(1, 2), (2, 777)])
+    links["downstream_reach"].attrs["outlet"] = 777
+    assert Network(links).outlets.tolist() == [2] and Network(links).sort().outlets.tolist() == [2]
+    links["downstream_reach"].attrs["outlet"] = 999
+    with pytest.raises(NetworkError, match="777"):
+        Network(links)
+
+
+@pytest.mark.parametrize("attrs", [{}, {"outlet": np.nan}])
+def test_parts_of_networks_whose_downstream_cannot_hold_the_marker(attrs):
+    unsigned = xr.Dataset(
+        {"downstream": ("reach", np.array([2, 9, 2], "uint64"))}, coords={"reach": np.array([0, 2, 5], "uint64")}
+    )
+    network = Network(unsigned, missing_downstream="outlet")
+    assert network.basin(2).outlets.tolist() == [2] and network.basin(0).outlets.tolist() == [0]
+    text = xr.Dataset(
+        {"downstream": ("reach", ["b", "c", "c"], {"outlet": "the sea"})}, coords={"reach": ["a", "b", "d"]}
+    )
+    part = Network(text, missing_downstream="outlet").basin("b")
+    assert part.dataset["downstream"].values.tolist() == ["b", "the sea"] and part.outlets.tolist() == ["b"]
+    floats = xr.Dataset({"downstream": ("reach", [2.0, np.nan], attrs)}, coords={"reach": [1, 2]})
+    assert named_links(Network(floats).sort()) == {(1, 2, 1.0)}
+
+
+def test_answers_that_are_kept_cannot_be_spoilt(basin):
+    network = Network(basin)
+    for answer in (network.strahler, network.n_upstream, network.basins):
+        before = answer.values.copy()
+        with pytest.raises(ValueError, match="read-only"):
+            answer.values[0] = 99
+        np.testing.assert_array_equal(answer.values, before)
+    assert network.plan.n_upstream.max() < 99
+
+
+def test_an_undirected_graph_is_refused():
+    with pytest.raises(NetworkError, match="undirected"):
+        Network.from_networkx(nx.Graph([(1, 2), (2, 3)]))

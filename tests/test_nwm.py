@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -25,8 +26,8 @@ def write_hour(path: Path, hour: int, ids: list[int], **variables: list[float]) 
     return path
 
 
-def test_lower_colorado_network(shared_data: Path) -> None:
-    network = nwm.read_network(shared_data / "LowerColorado_TX" / "domain" / "RouteLink.nc")
+def test_lower_colorado_network(shared_data: Callable[[str], Path]) -> None:
+    network = nwm.read_network(shared_data("LowerColorado_TX") / "domain" / "RouteLink.nc")
     assert network.sizes == {"reach": 11248} and network["reach"].dtype == np.int64
     assert network.attrs["scheme"] == "muskingum" and network.attrs["n_outlets"] == 1
     assert network["k"].attrs["units"] == "s" and set(np.unique(network["k"])) == {3600.0}
@@ -37,8 +38,8 @@ def test_lower_colorado_network(shared_data: Path) -> None:
     assert int((network["downstream"] == 0).sum()) == 1
 
 
-def test_hurricane_laura(shared_data: Path) -> None:
-    folder = shared_data / "HurricaneLaura"
+def test_hurricane_laura(shared_data: Callable[[str], Path]) -> None:
+    folder = shared_data("HurricaneLaura")
     network = nwm.read_network(folder)  # RouteLink_NWMv2.1.nc in its domain folder
     assert network.sizes == {"reach": 18}
     outlets = network["downstream"].values == 0
@@ -50,8 +51,8 @@ def test_hurricane_laura(shared_data: Path) -> None:
     assert forcing.attrs["source_variables"] == "qSfcLatRunoff + qBucket" and forcing.attrs["units"] == "m3 s-1"
 
 
-def test_forcing_is_matched_by_id(shared_data: Path) -> None:
-    folder = shared_data / "LowerColorado_TX"
+def test_forcing_is_matched_by_id(shared_data: Callable[[str], Path]) -> None:
+    folder = shared_data("LowerColorado_TX")
     network = nwm.read_network(folder)
     files = sorted((folder / "channel_forcing").glob("*.CHRTOUT_DOMAIN1"))[:3]
     with xr.open_dataset(files[0], engine="netcdf4") as first:
@@ -66,8 +67,10 @@ def test_forcing_is_matched_by_id(shared_data: Path) -> None:
     xr.testing.assert_identical(nwm.read_forcing(files, shuffled), forcing.sel(reach=shuffled["reach"].values))
 
 
-def test_coarsely_packed_lateral_inflow_is_not_preferred(shared_data: Path, caplog: pytest.LogCaptureFixture) -> None:
-    folder = shared_data / "LowerColorado_TX"
+def test_coarsely_packed_lateral_inflow_is_not_preferred(
+    shared_data: Callable[[str], Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = shared_data("LowerColorado_TX")
     file = sorted((folder / "channel_forcing").iterdir())[0]
     with caplog.at_level(logging.WARNING, "xroute"):
         fine = nwm.read_forcing(file)

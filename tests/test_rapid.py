@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +40,8 @@ def region(tmp_path: Path) -> Path:
     return write_region(tmp_path / "a", f"{BIG},7,0,0,0 5,7,0,0,0 7,9,2,{BIG},5 9,0,1,7,0")
 
 
-def test_sample_network(shared_data: Path) -> None:
-    network = rapid.read_network(shared_data / "nasa_lis_4168")
+def test_sample_network(shared_data: Callable[[str], Path]) -> None:
+    network = rapid.read_network(shared_data("nasa_lis_4168"))
     assert network.sizes == {"reach": 4168}
     assert network["reach"].dtype == np.int64 and network["downstream"].dtype == np.int64
     assert network.attrs["scheme"] == "muskingum" and network["k"].attrs["units"] == "s"
@@ -55,8 +56,8 @@ def test_sample_network(shared_data: Path) -> None:
     np.testing.assert_allclose(network["x"], 0.3, rtol=1e-15)
 
 
-def test_sample_runoff_keeps_its_zeros(shared_data: Path) -> None:
-    folder = shared_data / "nasa_lis_4168"
+def test_sample_runoff_keeps_its_zeros(shared_data: Callable[[str], Path]) -> None:
+    folder = shared_data("nasa_lis_4168")
     network = rapid.read_network(folder)
     runoff = rapid.read_runoff(folder / "m3_nasa_lis_3hr_20020830.nc", network)
     assert runoff.name == "runoff" and runoff.dims == ("time", "reach") and runoff.attrs["units"] == "m3"
@@ -67,19 +68,19 @@ def test_sample_runoff_keeps_its_zeros(shared_data: Path) -> None:
     assert "1970" in runoff["time"].attrs["comment"]
 
 
-def test_sample_discharge(shared_data: Path) -> None:
-    discharge = rapid.read_discharge(shared_data / "nasa_lis_4168")
+def test_sample_discharge(shared_data: Callable[[str], Path]) -> None:
+    discharge = rapid.read_discharge(shared_data("nasa_lis_4168"))
     assert discharge.dims == ("time", "reach") and discharge.sizes == {"time": 16, "reach": 4168}
     assert discharge.attrs["units"] == "m3 s-1"
     assert int((discharge < 0).sum()) == 47 and float(discharge.min()) == pytest.approx(-0.00297, abs=1e-5)
     assert float(discharge.max()) == pytest.approx(34.3, abs=0.05)
 
 
-def test_fortran_discharge_is_reproduced(shared_data: Path) -> None:
+def test_fortran_discharge_is_reproduced(shared_data: Callable[[str], Path]) -> None:
     """The recipe of interop.md, from Python and in any order of reaches, whole and in parts."""
     import xroute
 
-    folder = shared_data / "nasa_lis_4168"
+    folder = shared_data("nasa_lis_4168")
     network = rapid.read_network(folder)
     runoff = rapid.read_runoff(folder, network)
     fortran = rapid.read_discharge(folder, network)
@@ -96,8 +97,8 @@ def test_fortran_discharge_is_reproduced(shared_data: Path) -> None:
         np.testing.assert_array_equal(part.values, routed[start:stop].values)
 
 
-def test_sample_namelist(shared_data: Path) -> None:
-    values = rapid.read_namelist(shared_data / "nasa_lis_4168" / "rapid_namelist_valid")
+def test_sample_namelist(shared_data: Callable[[str], Path]) -> None:
+    values = rapid.read_namelist(shared_data("nasa_lis_4168") / "rapid_namelist_valid")
     assert values["ZS_TauR"] == 10800 and values["ZS_dtR"] == 900
     assert values["BS_opt_Qinit"] is False and values["Qinit_file"] == ""
     assert values["k_file"].endswith("/k.csv")

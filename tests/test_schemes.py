@@ -450,3 +450,11 @@ def test_no_scheme_but_muskingum_makes_negative_water(rng, scheme):
     parameters = {k: (v, UNITS[k]) for k, v in draw_parameters(scheme, 6, rng).items()}
     network = chain(6, scheme, **parameters)
     assert xroute.route(runoff_array(network.reach.values, 20, rng), network).values.min() >= 0.0
+
+
+def test_automatic_substeps_have_a_limit_and_name_the_reaches():
+    network = chain(3, "muskingum", k=[3600.0, 0.01, 3600.0], x=0.1)
+    runoff = runoff_array(network.reach.values, 3, np.random.default_rng(0))
+    with pytest.raises(ParameterError, match=r"10,000.* 1 reaches: 2\.") as error:
+        xroute.route(runoff, network, substeps="auto")
+    assert "2e+05" in str(error.value)

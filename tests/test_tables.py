@@ -116,8 +116,9 @@ def test_index_and_odd_columns() -> None:
 
 
 def test_geometry_gives_places() -> None:
-    geopandas = pytest.importorskip("geopandas")
-    shapely = pytest.importorskip("shapely")
+    import geopandas
+    import shapely
+
     lines = [shapely.LineString([(0, 0), (0, 2)]), shapely.LineString([(4, 4), (6, 4)])]
     frame = geopandas.GeoDataFrame({"COMID": [1, 2], "NextDownID": [2, 0]}, geometry=lines, crs="EPSG:4326")
     dataset = dataset_from_dataframe(frame)

@@ -41,11 +41,13 @@ def test_fluxes_in_si_pass(network, flux, expected, units):
 
 
 @pytest.mark.parametrize(
-    ("units", "factor"), [("ft3 s-1", 0.3048**3), ("L s-1", 1e-3), ("m3 h-1", 1 / 3600), ("km3 d-1", 1e9 / 86400)]
-)
+    ("units", "factor"),
+    [("ft3 s-1", 0.3048**3), ("L s-1", 1e-3), ("m3 h-1", 1 / 3600), ("km3 d-1", 1e9 / 86400),
+     ("cfs", 0.3048**3), ("CFS", 0.3048**3), ("cms", 1.0), ("cumecs", 1.0)],
+)  # fmt: skip
 def test_other_fluxes_keep_their_units_and_their_meaning(network, flux, expected, units, factor):
     routed = xroute.route((flux / factor).assign_attrs(units=units), network)
-    to_si = {units: factor, "m3 s-1": 1.0}[routed.attrs["units"]]
+    to_si = {units: factor, "m3 s-1": 1.0, "ft3 s-1": 0.3048**3}[routed.attrs["units"]]
     np.testing.assert_allclose(routed.values * to_si, expected.values, rtol=1e-12)
 
 
@@ -158,3 +160,30 @@ def test_depth_per_calendar_step_uses_the_step_of_the_coordinate(network):
     depth = (daily / AREA * 86400 * 1e3).assign_attrs(units="mm")
     expected = xroute.route(daily, network)
     np.testing.assert_allclose(xroute.route(depth, network).values, expected.values, rtol=1e-12)
+
+
+@pytest.mark.parametrize("units", ["mm month-1", "mm yr-1", "kg m-2 / year", "kg / month", "mm / a"])
+def test_months_and_years_are_not_of_one_length(network, flux, units):
+    with pytest.raises(UnitsError, match="mm d-1") as error:
+        xroute.route(flux.assign_attrs(units=units), network)
+    assert units in str(error.value)
+
+
+@pytest.mark.parametrize("units", ["-", "unitless", "none", "1"])
+def test_spellings_of_dimensionless(units):
+    network = chain(2, "muskingum", k=(2.0, "h"), x=(0.2, units))
+    runoff = runoff_array(network.reach.values, 4, np.random.default_rng(0))
+    expected = xroute.route(runoff, chain(2, "muskingum", k=(2.0, "h"), x=0.2))
+    np.testing.assert_array_equal(xroute.route(runoff, network).values, expected.values)
+
+
+def test_only_reaches_with_runoff_need_an_area(network, flux):
+    depth = (flux / AREA).assign_attrs(units="m s-1").sel(reach=[1, 3])
+    expected = xroute.route(depth, network, missing="zero")
+    network["area"] = ("reach", [10.0, np.nan, 5.0], {"units": "km2"})
+    np.testing.assert_array_equal(xroute.route(depth, network, missing="zero").values, expected.values)
+    steady = depth.isel(time=0, drop=True)
+    assert np.isfinite(xroute.steady_state(network, steady, dt=DT, missing="zero")["outflow"]).all()
+    network["area"] = ("reach", [np.nan, 20.0, 5.0], {"units": "km2"})
+    with pytest.raises(ParameterError, match="area.*1 reaches: 1"):
+        xroute.route(depth, network, missing="zero")

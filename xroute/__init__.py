@@ -5,6 +5,8 @@
 Importing the package registers the accessors ``DataArray.route`` and ``Dataset.river``.
 """
 
+from typing import TYPE_CHECKING
+
 from xroute import accessors as _accessors  # noqa: F401 (registers them)
 from xroute import datasets
 from xroute.exceptions import (
@@ -23,12 +25,16 @@ from xroute.schemes import Parameter, register_scheme
 from xroute.state import initial_state, steady_state
 from xroute.version import __version__
 
+if TYPE_CHECKING:
+    from xroute.router import Router
+
 __all__ = [
     "AlignmentError",
     "Network",
     "NetworkError",
     "Parameter",
     "ParameterError",
+    "Router",
     "StateError",
     "TimeAxisError",
     "UnitsError",
@@ -41,3 +47,11 @@ __all__ = [
     "set_options",
     "steady_state",
 ]
+
+
+def __getattr__(name: str) -> object:
+    if name == "Router":  # torch is imported only by those who train
+        from xroute.router import Router
+
+        return Router
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

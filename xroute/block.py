@@ -43,7 +43,7 @@ class BlockState:
     outflow: Float
 
 
-def zero_state(filter: Filter, n_batch: int) -> BlockState:  # noqa: A002
+def zero_state(filter: Filter, n_batch: int) -> BlockState:
     """State of a dry network."""
     n = filter.pointer.size - 1
     return BlockState(np.zeros((n_batch, int(filter.pointer[-1]) - n)), np.zeros((n_batch, n)))
@@ -52,7 +52,7 @@ def zero_state(filter: Filter, n_batch: int) -> BlockState:  # noqa: A002
 def route_block(
     runoff: NDArray[Any],
     plan: RoutingPlan,
-    filter: Filter,  # noqa: A002
+    filter: Filter,
     state: BlockState | None,
     options: RouteOptions,
     *,

@@ -8,10 +8,12 @@ that needs them.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
+import re
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +28,16 @@ __all__ = ["main"]
 
 READABLE = click.Path(path_type=Path)
 CHUNK_VALUES = 2**24  # runoff values of a time chunk, when the user does not say
+#: What the package says to users of Python, and what it means on the command line.
+WORDS = (
+    (r"\b(missing|extra|nan|lateral|sampling|scheme)=[\"']([\w-]+)[\"']", r"--\1 \2"),
+    (r"\bsubsteps=(\d+)", r"--substeps \1"),
+    (r"\b(dt|scheme)=(?=[\s,.;]|$)", r"--\1"),
+    (r"overwrite=True \(--overwrite\)", "--overwrite"),
+    (r"\b[Gg]ive (reach|time)_dim=", r"Name it \1 in the file"),
+    (r"drop the attribute: del state\.attrs\['time'\]", "carry on"),
+    (r'(with missing_downstream="outlet")', r"in Python \1"),
+)
 
 
 class Commands(click.Group):
@@ -52,7 +64,14 @@ class Commands(click.Group):
 def _message(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno and error.filename:
         return f"{error.strerror}: {error.filename}"
-    return str(error) or type(error).__name__
+    return _in_options(str(error)) or type(error).__name__
+
+
+def _in_options(text: str) -> str:
+    """Say a message of the package in options of the command line."""
+    for python, option in WORDS:
+        text = re.sub(python, option, text)
+    return text
 
 
 @contextlib.contextmanager
@@ -65,7 +84,7 @@ def _notes() -> Iterator[None]:
     def echo_once(message: Warning | str, *_: Any, **__: Any) -> None:
         if str(message) not in shown:  # a run in chunks warns of the same thing for each
             shown.add(str(message))
-            click.echo(f"warning: {message}", err=True)
+            click.echo(f"warning: {_in_options(str(message))}", err=True)
 
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
@@ -80,7 +99,8 @@ def _notes() -> Iterator[None]:
 
 class _Echo(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
-        click.echo(f"{'warning' if record.levelno >= logging.WARNING else 'note'}: {record.getMessage()}", err=True)
+        kind = "warning" if record.levelno >= logging.WARNING else "note"
+        click.echo(f"{kind}: {_in_options(record.getMessage())}", err=True)
 
 
 SESSION = """\b
@@ -133,7 +153,7 @@ def info(
         steps=steps,
         dtype=dtype,
     )
-    click.echo(f"{network}\n" + report.text())
+    click.echo(f"{network}\n" + _in_options(report.text()))
     if report.problems:
         sys.exit(1)
 
@@ -181,8 +201,11 @@ def rapid(
 ) -> None:
     """Convert RAPID: a folder (or several, one a region) or a rapid_connect file."""
     from xroute.io import rapid as reader
+    from xroute.io.rapid_files import PATTERNS
 
     outputs = _check_outputs(network_output, runoff_output, overwrite=overwrite, needed=True)
+    files = list(runoff_file) or [s if s.is_dir() else s.parent for s in source]
+    _protect(_files((*source, *files, k_file, x_file, basin_ids), *PATTERNS.values()), outputs)
     for folder in source:
         if folder.is_dir():
             found = reader.find_files(folder)
@@ -193,7 +216,6 @@ def rapid(
         network = reader.read_network(list(source), k_file, x_file, basin_ids)
     _save(network, outputs[0], overwrite)
     if outputs[1] is not None:
-        files = list(runoff_file) or [s if s.is_dir() else s.parent for s in source]
         seconds = None if dt is None else _seconds(dt)
         _save(
             reader.read_runoff(files, network, dt=seconds, start=start, variable=variable).to_dataset(),
@@ -219,6 +241,7 @@ def nwm(
     from xroute.io import nwm as reader
 
     outputs = _check_outputs(network_output, runoff_output, overwrite=overwrite, needed=True)
+    _protect(_files((*source, *forcing), reader.NETWORK_PATTERNS, reader.FORCING_PATTERNS), outputs)
     if source[0].is_dir():
         found = reader.find_files(source[0])
         if "network" in found:
@@ -251,10 +274,35 @@ def _check_outputs(*paths: Path | None, overwrite: bool, needed: bool = False) -
             raise FileExistsError(f"{path} exists; --overwrite replaces it")
         if not path.absolute().parent.is_dir():
             raise FileNotFoundError(f"no folder {path.parent} to write {path.name} in")
-    written = [path.resolve() for path in paths if path is not None]
-    if len(set(written)) < len(written):
-        raise click.UsageError("two outputs have the same path")
+    written = [path for path in paths if path is not None]
+    if any(_overlap(a, b) for i, a in enumerate(written) for b in written[:i]):
+        raise click.UsageError(
+            f"two outputs have the same path, or one lies in the other: {', '.join(map(str, written))}"
+        )
     return paths
+
+
+def _protect(inputs: Iterable[Path], outputs: Sequence[Path | None]) -> None:
+    """Refuse to write over what is read, --overwrite or not."""
+    for source in inputs:
+        for path in outputs:
+            if path is not None and _overlap(path, source):
+                raise click.UsageError(f"the output {path} would replace the input {source}, or a part of it")
+
+
+def _overlap(a: Path, b: Path) -> bool:
+    a, b = a.resolve(), b.resolve()
+    return a.is_relative_to(b) or b.is_relative_to(a)
+
+
+def _files(given: Iterable[Path | None], *patterns: Sequence[str]) -> Iterator[Path]:
+    """Files that may be read where folders are given: there is place for outputs beside them."""
+    for path in given:
+        if path is not None and path.is_dir():
+            for pattern in itertools.chain(*patterns):
+                yield from itertools.chain(path.glob(pattern), path.glob(f"*/{pattern}"))
+        elif path is not None:
+            yield path
 
 
 def _save(dataset: xr.Dataset, path: Path | None, overwrite: bool) -> None:
@@ -295,7 +343,7 @@ def _substeps(_: click.Context, __: click.Parameter, value: str) -> int | str:
 @click.option("--nan", type=click.Choice(["raise", "zero"]), default="raise", show_default=True, help="Missing values.")
 @click.option("--initial-state", type=READABLE, help="State to start from, as --save-state wrote it.")
 @click.option("--save-state", type=READABLE, help="Write the final state here (.zarr or .nc).")
-@click.option("--device", help="cpu, cuda, cuda:1, ...; by default where the runoff is.")
+@click.option("--device", help="Where to compute: cpu, the only device so far.")
 @click.option("--dt", help="Runoff step (seconds, or e.g. 1h), when the time axis does not tell.")
 @click.option(
     "--time-chunk", type=click.IntRange(min=1), help="Steps routed at a time; any number gives the same result."
@@ -327,7 +375,8 @@ def route(
     from xroute.network import Network
     from xroute.time_chunks import route_chunks
 
-    _check_outputs(output, save_state, overwrite=overwrite)
+    outputs = _check_outputs(output, save_state, overwrite=overwrite)
+    _protect([path for path in (runoff, network, initial_state) if path is not None], outputs)
     rivers = Network(open_dataset(network))
     array = _pick(open_dataset(runoff), variable, runoff)
     state = None if initial_state is None else open_dataset(initial_state).load()
@@ -357,8 +406,6 @@ def _seconds(text: str) -> float:
     from xroute.exceptions import TimeAxisError
     from xroute.labels import seconds
 
-    with contextlib.suppress(ValueError):
-        return seconds(float(text))
     try:
         return seconds(text)
     except TimeAxisError:

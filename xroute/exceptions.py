@@ -18,6 +18,7 @@ __all__ = [
     "TimeAxisError",
     "UnitsError",
     "XRouteError",
+    "one_of",
     "require",
     "some",
 ]
@@ -56,6 +57,13 @@ def some(values: Iterable[object], n: int = 10) -> str:
     items = [v.item() if hasattr(v, "item") else v for v in values]
     shown = ", ".join(repr(v) for v in items[:n])
     return shown if len(items) <= n else f"{shown}, ... ({len(items)} in all)"
+
+
+def one_of(name: str, value: object, allowed: Iterable[object], error: type[XRouteError] = ParameterError) -> None:
+    """Refuse a value of an option that is not one of those allowed."""
+    allowed = tuple(allowed)
+    if value not in allowed:
+        raise error(f"{name} is one of {', '.join(map(repr, allowed))}, not {value!r}")
 
 
 def require(module: str, feature: str, extra: str) -> ModuleType:

@@ -64,7 +64,10 @@ def exact_ids(values: Any, what: str, error: type[XRouteError] = NetworkError) -
         if kind == "bytes":
             return np.array([v.decode() for v in ids.ravel()], dtype=str).reshape(ids.shape)
         if kind == "integer":
-            return exact_ids(np.array(ids.tolist()), what, error)
+            outside = [v for v in ids.ravel() if not -(2**63) <= v < 2**63]
+            if outside:
+                raise error(f"{what}: {len(outside)} ids do not fit int64: {some(outside)}")
+            return ids.astype(np.int64)
     raise error(f"{what}: ids must be integers or text, not {ids.dtype} ({some(ids.ravel()[:3])})")
 
 

@@ -7,20 +7,20 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Iterator
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 
-from xroute.exceptions import NetworkError, TimeAxisError, UnitsError, XRouteError, some
+from xroute.exceptions import AlignmentError, NetworkError, ParameterError, TimeAxisError, UnitsError, some
 from xroute.ids import exact_ids, locate
 from xroute.labels import find_time_dim, time_step
 from xroute.network import Network
-from xroute.parameters import check_muskingum
+from xroute.parameters import check_muskingum, schemes_of
 from xroute.schemes import SCHEMES, Parameter
+from xroute.time_chunks import standard_names
 from xroute.units import to_si
 
 __all__ = ["Report", "describe"]
@@ -76,14 +76,19 @@ def describe(
     Report
     """
     report = Report()
+    step = dt
     if dt is None and runoff is not None:
         with contextlib.suppress(TimeAxisError):  # what is wrong with it is reported with the runoff
-            dt = time_step(runoff, find_time_dim(runoff, "time"))
+            step = time_step(runoff, find_time_dim(runoff, "time"))
+    dataset = _unique(dataset, report)
     network = _topology(dataset, report)
-    _parameters(dataset, report, dt, substeps)
+    reaches = _without_links(dataset) if network is None else network
+    if reaches is not None:
+        _parameters(reaches, report, step, substeps)
     if runoff is not None:
-        _runoff(runoff, network, report)
-        steps = runoff.sizes.get("time", 0) if steps is None else steps
+        runoff = _runoff(runoff, network, dt, report)
+    if runoff is not None and steps is None:
+        steps = runoff.sizes["time"]
     if steps is not None:
         _memory(network.n_reaches if network else dataset.sizes.get("reach", 0), runoff, steps, np.dtype(dtype), report)
     return report
@@ -92,14 +97,30 @@ def describe(
 # ── topology ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+def _unique(dataset: xr.Dataset, report: Report) -> xr.Dataset:
+    """Report reaches that stand more than once, and go on with the first of each."""
+    index = dataset.indexes.get("reach")
+    if index is None or index.is_unique:
+        return dataset
+    repeated = index[index.duplicated()].unique()
+    report.problems.append(f"{len(repeated)} reach ids stand more than once: {some(repeated)}")
+    return dataset.isel(reach=~index.duplicated())
+
+
+def _without_links(dataset: xr.Dataset) -> Network | None:
+    """Reaches of a network whose links are beyond mending, for what else there is to say; None without ids."""
+    if "reach" not in dataset.coords:
+        return None
+    nowhere = ("no_link", dataset["reach"].to_numpy()[:0])
+    dataset = dataset.drop_vars(["downstream", "upstream_reach", "downstream_reach", "fraction"], errors="ignore")
+    try:
+        return Network(dataset.assign(upstream_reach=nowhere, downstream_reach=nowhere))
+    except NetworkError:  # of the ids, and reported already
+        return None
+
+
 def _topology(dataset: xr.Dataset, report: Report) -> Network | None:
     """Add facts and problems of reaches and links, and return the Network as far as it can be mended."""
-    if "reach" in dataset.coords:
-        index = dataset.indexes.get("reach")
-        if index is not None and not index.is_unique:
-            repeated = index[index.duplicated()].unique()
-            report.problems.append(f"{len(repeated)} reach ids stand more than once: {some(repeated)}")
-            dataset = dataset.isel(reach=~index.duplicated())
     try:
         network = Network(dataset)
     except NetworkError as error:
@@ -136,39 +157,25 @@ def _topology(dataset: xr.Dataset, report: Report) -> Network | None:
 # ── parameters ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _parameters(dataset: xr.Dataset, report: Report, dt: float | None, substeps: int) -> None:
+def _parameters(network: Network, report: Report, dt: float | None, substeps: int) -> None:
     """Add facts and problems of the schemes' parameters."""
-    n = dataset.sizes.get("reach", 0)
-    ids = dataset["reach"].to_numpy() if "reach" in dataset.coords else np.arange(n)
-    for name, here in _schemes(dataset, n, report):
-        report.facts.append(("scheme", f"{name} on {int(here.sum()):,} reaches"))
-        if name not in SCHEMES:
-            report.problems.append(f"no scheme {name!r}; there are {', '.join(sorted(SCHEMES))}")
-            continue
+    try:
+        schemes = schemes_of(network)
+    except ParameterError as error:
+        report.problems.append(str(error))
+        return
+    for name, at in schemes.items():
+        report.facts.append(("scheme", f"{name} on {at.size:,} reaches"))
+        here = np.zeros(network.n_reaches, bool)
+        here[at] = True
         values = {}
         for parameter in SCHEMES[name].parameters:
-            array = _parameter(dataset, parameter, name, report)
+            array = _parameter(network.dataset, parameter, name, report)
             if array is not None:
                 values[parameter.name] = array
-                _range(array, dataset[parameter.name], parameter, here, ids, name, report)
+                _range(array, network.dataset[parameter.name], parameter, here, network.ids, name, report)
         if name == "muskingum" and dt is not None and {"k", "x"} <= set(values):
             _stability(values, here, dt, substeps, report)
-
-
-def _schemes(dataset: xr.Dataset, n: int, report: Report) -> Iterator[tuple[str, np.ndarray]]:
-    if "scheme" in dataset.variables:
-        schemes = dataset["scheme"].to_numpy().astype(str)
-        for name in np.unique(schemes):
-            yield str(name), schemes == name
-    elif "scheme" in dataset.attrs:
-        yield str(dataset.attrs["scheme"]), np.ones(n, bool)
-    else:
-        fitting = [name for name, s in SCHEMES.items() if s.parameters and all(p.name in dataset for p in s.parameters)]
-        if len(fitting) == 1:
-            yield fitting[0], np.ones(n, bool)
-        else:
-            what = f"; its variables fit {', '.join(fitting)}" if fitting else ""
-            report.notes.append(f"the network names no scheme{what}. Give it at routing: --scheme")
 
 
 def _parameter(dataset: xr.Dataset, parameter: Parameter, scheme: str, report: Report) -> np.ndarray | None:
@@ -230,46 +237,50 @@ def _stability(values: dict[str, np.ndarray], here: np.ndarray, dt: float, subst
 # ── runoff and memory ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _runoff(runoff: xr.DataArray, network: Network | None, report: Report) -> None:
+def _runoff(runoff: xr.DataArray, network: Network | None, dt: float | None, report: Report) -> xr.DataArray | None:
+    """Add facts and problems of the runoff, and return it as it would be routed, if it can be."""
     sizes = ", ".join(f"{size:,} {dim}" for dim, size in runoff.sizes.items())
     report.facts.append(("runoff", f"{runoff.name} [{runoff.attrs.get('units', 'no units')}] on {sizes}"))
     if "units" not in runoff.attrs:
         report.notes.append("the runoff has no units; discharge will have none")
-    if "time" in runoff.coords and runoff.sizes["time"]:
-        times = runoff["time"].to_numpy()
+    try:
+        time_dim = find_time_dim(runoff, "time")
+    except TimeAxisError as error:
+        report.problems.append(str(error))
+        return None
+    if time_dim in runoff.coords and runoff.sizes[time_dim]:
+        times = runoff[time_dim].to_numpy()
         report.facts.append(("  time", f"{_short(times[0])} to {_short(times[-1])}"))
-        try:
-            time_step(runoff, "time")
-        except TimeAxisError as error:
-            report.problems.append(str(error))
-    if "reach" not in runoff.coords:
-        report.problems.append(f"the runoff has no coordinate 'reach' with ids; it has {some(runoff.coords)}")
-    elif network is not None:
-        try:
-            ids = exact_ids(runoff["reach"].to_numpy(), "runoff reach")
-        except XRouteError as error:
-            report.problems.append(str(error))
-        else:
-            missing = network.ids[locate(network.ids, ids) < 0] if pd.Index(ids).is_unique else np.empty(0)
-            if not pd.Index(ids).is_unique:
-                repeated = pd.Index(ids)[pd.Index(ids).duplicated()].unique()
-                report.problems.append(f"{len(repeated)} runoff ids stand more than once: {some(repeated)}")
-            extra = ids[locate(ids, network.ids) < 0]
-            if missing.size:
-                report.problems.append(f"{missing.size} reaches have no runoff (--missing zero): {some(missing)}")
-            if extra.size:
-                report.problems.append(f"{extra.size} runoff ids are not in the network (--extra drop): {some(extra)}")
-    n_missing = _count_missing(runoff)
+    try:
+        if time_step(runoff, time_dim, dt) is None:
+            report.problems.append(f"the step of {runoff.sizes[time_dim]} times cannot be told (--dt)")
+    except TimeAxisError as error:
+        report.problems.append(str(error))
+    n_missing = _count_missing(runoff, time_dim)
     if n_missing:
         report.problems.append(f"{n_missing:,} values of the runoff are missing (--nan zero)")
+    if network is None:
+        return None
+    try:
+        runoff = standard_names(runoff, network, missing="zero", extra="drop")
+    except AlignmentError as error:
+        report.problems.append(str(error))
+        return None
+    ids = exact_ids(runoff["reach"].to_numpy(), "runoff reach")
+    missing, extra = network.ids[locate(network.ids, ids) < 0], ids[locate(ids, network.ids) < 0]
+    if missing.size:
+        report.problems.append(f"{missing.size} reaches have no runoff (--missing zero): {some(missing)}")
+    if extra.size:
+        report.problems.append(f"{extra.size} runoff ids are not in the network (--extra drop): {some(extra)}")
+    return runoff
 
 
-def _count_missing(runoff: xr.DataArray) -> int:
-    if "time" not in runoff.dims or not runoff.size or runoff.dtype.kind != "f":
+def _count_missing(runoff: xr.DataArray, time_dim: Hashable) -> int:
+    if not runoff.size or runoff.dtype.kind != "f":
         return 0
-    n_times = runoff.sizes["time"]
+    n_times = runoff.sizes[time_dim]
     chunk = max(1, READ_VALUES // max(1, runoff.size // n_times))
-    blocks = (runoff.isel(time=slice(start, start + chunk)).to_numpy() for start in range(0, n_times, chunk))
+    blocks = (runoff.isel({time_dim: slice(start, start + chunk)}).to_numpy() for start in range(0, n_times, chunk))
     return sum(int(block.size - np.isfinite(block).sum()) for block in blocks)
 
 

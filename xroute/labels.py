@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime
 import math
+import re
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -16,11 +17,22 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from xroute.exceptions import AlignmentError, TimeAxisError, some
+from xroute.exceptions import AlignmentError, TimeAxisError, XRouteError, one_of, some
 from xroute.ids import exact_ids, locate
 from xroute.network import Network
 
-__all__ = ["Layout", "align", "append_history", "discharge_attrs", "find_time_dim", "next_time", "seconds", "time_step"]
+__all__ = [
+    "Layout",
+    "align",
+    "append_history",
+    "dated_dims",
+    "discharge_attrs",
+    "find_time_dim",
+    "next_time",
+    "require_array",
+    "seconds",
+    "time_step",
+]
 
 STANDARD_NAME = "water_volume_transport_in_river_channel"
 
@@ -71,6 +83,13 @@ class Layout:
         return xr.DataArray(data.reshape(shape).transpose(order), dims=self.dims, coords=self.coords)
 
 
+def require_array(array: Any, what: str = "runoff") -> None:
+    """Refuse what is not a DataArray."""
+    if not isinstance(array, xr.DataArray):
+        hint = f": choose one of {some(array.data_vars)}" if isinstance(array, xr.Dataset) else ""
+        raise XRouteError(f"{what} is an xarray.DataArray, not a {type(array).__name__}{hint}")
+
+
 def align(
     array: xr.DataArray,
     network: Network,
@@ -87,11 +106,11 @@ def align(
     ------
     AlignmentError
         If the reach dimension cannot be told or has no ids; for ids that stand twice, that the network does not have
-        (``extra="raise"``), or that the array lacks (``missing="raise"``). The first ten are named.
+        (``extra="raise"``), or that the array lacks (``missing="raise"``), of which the first ten are named; and for
+        coordinates that cannot say that a value is unknown on reaches which are added.
     """
-    for value, allowed, option in ((missing, ("raise", "zero"), "missing"), (extra, ("raise", "drop"), "extra")):
-        if value not in allowed:
-            raise AlignmentError(f"{option} is one of {', '.join(map(repr, allowed))}, not {value!r}")
+    one_of("missing", missing, ("raise", "zero"), AlignmentError)
+    one_of("extra", extra, ("raise", "drop"), AlignmentError)
     dim = _find_reach_dim(array, network, reach_dim, time_dim, what)
     name = _id_coordinate(array, dim, what)
     ids = exact_ids(array[name].values, f"{what} {name!r}", AlignmentError)
@@ -128,22 +147,25 @@ def align(
     place[kept] = np.arange(kept.size)
     result_row = np.where(lacking, kept.size + np.cumsum(lacking) - 1, place[row])
     sizes[dim] = kept.size + int(lacking.sum())
-    coords = _other_rows(array, dim, name, kept, network.ids[lacking])
+    coords = _other_rows(array, dim, name, kept, np.concatenate([ids[kept], network.ids[lacking]]))
     return Layout(array.dims, dim, time_dim, batch_dims, row, result_row, coords, sizes)
 
 
 def _other_rows(
-    array: xr.DataArray, dim: Hashable, name: Hashable, kept: NDArray[np.int64], added: NDArray[Any]
+    array: xr.DataArray, dim: Hashable, name: Hashable, kept: NDArray[np.int64], ids: NDArray[Any]
 ) -> Mapping[Hashable, Any]:
-    """Coordinates of the rows that are kept, and of rows that are added (unknown there but for the ids)."""
-    table = array.coords.to_dataset().reset_coords()
-    ids, attrs = table[name].values[kept], table[name].attrs
-    table = table.drop_vars({dim, name} & set(table.variables)).assign_coords({dim: np.arange(array.sizes[dim])})
-    table = table.isel({dim: kept})
-    if added.size:
-        table = table.reindex({dim: np.concatenate([kept, -1 - np.arange(added.size)])})
-    table = table.drop_vars([dim]).assign_coords({name: (dim, np.concatenate([ids, added.astype(ids.dtype)]), attrs)})
-    return table.set_coords(list(table.data_vars)).coords
+    """Coordinates of the rows that are kept, and of rows that are added (unknown there but for ``ids``)."""
+    table = array.coords.to_dataset().isel({dim: kept})
+    n_added = ids.size - kept.size
+    if not n_added:
+        return table.coords
+    whole = [n for n, c in table.coords.items() if n != name and dim in c.dims and c.dtype.kind in "iub"]
+    if whole:
+        raise AlignmentError(
+            f"{n_added} reaches have none of the coordinates {some(whole)}, and {table[whole[0]].dtype} has no value for "
+            f"unknown: drop_vars({whole!r}), or give these reaches too"
+        )
+    return table.pad({dim: (0, n_added)}).assign_coords({name: (dim, ids, table[name].attrs)}).coords
 
 
 def _find_reach_dim(
@@ -177,11 +199,12 @@ def _find_reach_dim(
 
 
 def _id_coordinate(array: xr.DataArray, dim: Hashable, what: str) -> Hashable:
-    if dim in array.coords:
+    """Name of the ids: the coordinate that says so itself (``cf_role``), or else the dimension's own."""
+    marked = [n for n, c in array.coords.items() if c.dims == (dim,) and c.attrs.get("cf_role") == "timeseries_id"]
+    if dim in array.coords and (dim in marked or not marked):
         return dim
-    for name, coordinate in array.coords.items():
-        if coordinate.dims == (dim,) and coordinate.attrs.get("cf_role") == "timeseries_id":
-            return name
+    if marked:
+        return marked[0]
     raise AlignmentError(
         f"{what} has no ids along {dim!r}, and is never matched by position. If its rows are the network's, in order: "
         f"{what}.assign_coords({dim}=network.reach.values)"
@@ -192,7 +215,7 @@ def _id_coordinate(array: xr.DataArray, dim: Hashable, what: str) -> Hashable:
 
 
 def seconds(dt: Any) -> float:
-    """Length of a step in seconds from a number, timedelta, or text such as ``"3h"``.
+    """Length of a step in seconds from a number (text or not), a timedelta, or text such as ``"3h"``.
 
     Raises
     ------
@@ -200,7 +223,9 @@ def seconds(dt: Any) -> float:
         If it is not a time span, or not positive.
     """
     try:
-        if isinstance(dt, (str, np.timedelta64, datetime.timedelta)):  # first: timedelta64 is an np.integer too
+        if isinstance(dt, str) and re.fullmatch(r"[-+.\de]+", dt.strip()):
+            value = float(dt)
+        elif isinstance(dt, (str, np.timedelta64, datetime.timedelta)):  # now: timedelta64 is an np.integer too
             value = pd.Timedelta(dt).total_seconds()
         elif isinstance(dt, (int, float, np.integer, np.floating)) and not isinstance(dt, bool):
             value = float(dt)
@@ -219,10 +244,15 @@ def find_time_dim(array: xr.DataArray, time_dim: Hashable) -> Hashable:
     """Name of the time dimension: the one given, or else the only one whose coordinate bears dates."""
     if time_dim in array.dims:
         return time_dim
-    dated = [d for d in array.dims if d in array.coords and _is_dated(array[d].values)]
+    dated = dated_dims(array)
     if time_dim == "time" and len(dated) == 1:
         return dated[0]
     raise TimeAxisError(f"runoff has no dimension {time_dim!r}; it has {some(array.dims)}. Give time_dim=")
+
+
+def dated_dims(array: xr.DataArray) -> list[Hashable]:
+    """Dimensions whose coordinates bear dates."""
+    return [d for d in array.dims if d in array.coords and _is_dated(array[d].values)]
 
 
 def time_step(array: xr.DataArray, time_dim: Hashable, dt: Any = None) -> float | None:
@@ -240,6 +270,10 @@ def time_step(array: xr.DataArray, time_dim: Hashable, dt: Any = None) -> float 
             raise TimeAxisError(f"{time_dim!r} has no coordinate, so the step is unknown: give dt= (seconds, or '3h')")
         return given
     values = array[time_dim].values
+    if values.size and isinstance(values.flat[0], pd.Period):
+        raise TimeAxisError(
+            f"{time_dim!r} holds periods, not times: assign_coords({time_dim}=runoff.indexes[{time_dim!r}].to_timestamp())"
+        )
     if pd.isna(values).any():
         raise TimeAxisError(f"times are missing (NaT), first at position {int(np.flatnonzero(pd.isna(values))[0])}")
     dated = _is_dated(values)

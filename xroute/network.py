@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from xroute import plan as _plan
 from xroute.exceptions import NetworkError, require, some
-from xroute.ids import exact_ids, locate
-from xroute.topology import outlet_marker, read_ids, read_links
+from xroute.ids import exact_ids, is_missing, locate
+from xroute.topology import is_marker, link_ends, outlet_marker, read_ids, read_links
 
 if TYPE_CHECKING:
     import networkx
@@ -243,11 +243,12 @@ class Network:
         Parameters
         ----------
         upstream, downstream : [link]
-            Ids of the two ends.
+            Ids of the two ends. Water leaves the network where the downstream one is an outlet marker: NaN, "", 0 or a
+            negative number that is no reach.
         fraction : [link], optional
             Share of the upstream reach's discharge; needed where a reach has several links.
         reach : [reach], optional
-            All ids, in the order wanted; by default those in the links, sorted.
+            All ids, in the order wanted; by default those in the links, sorted, without outlet markers.
         parameters
             Scheme parameters by name: scalars, arrays [reach], or DataArrays on ``reach``.
         attrs
@@ -255,10 +256,15 @@ class Network:
         missing_downstream
             As for `Network`.
         """
-        ends = [exact_ids(np.asarray(e), "links") for e in (upstream, downstream)]
-        ids = np.unique(np.concatenate(ends)) if reach is None else np.asarray(reach)
+        starts, ends = exact_ids(np.asarray(upstream), "links"), np.asarray(downstream)
+        named = exact_ids(ends[~is_missing(ends)], "links")
+        if reach is None:
+            named = named[~is_marker(named) | np.isin(named, starts)]
+            ids = np.unique(np.concatenate([starts, named])) if named.size else np.unique(starts)
+        else:
+            ids = np.asarray(reach)
         dataset = xr.Dataset(
-            {"upstream_reach": ("link", ends[0]), "downstream_reach": ("link", ends[1])},
+            {"upstream_reach": ("link", starts), "downstream_reach": ("link", ends)},
             {"reach": ids},
             dict(attrs or {}),
         )
@@ -279,8 +285,12 @@ class Network:
         Raises
         ------
         NetworkError
-            If a node lacks an attribute that others have.
+            If the graph is undirected, or a node lacks an attribute that others have.
         """
+        if not graph.is_directed():
+            raise NetworkError(
+                "the graph is undirected, so nobody knows which way water flows: give a networkx.DiGraph"
+            )
         nodes = list(graph.nodes)
         table = pd.DataFrame.from_records([graph.nodes[n] for n in nodes], index=range(len(nodes)))
         for name in table:
@@ -327,6 +337,8 @@ class Network:
         return {n for n, v in self._dataset.variables.items() if v.dims == ("reach",) and n != "reach"}
 
     def _on_reach(self, values: NDArray[Any], name: str, **attrs: str) -> xr.DataArray:
+        values = values.view()
+        values.setflags(write=False)  # it is cached
         return xr.DataArray(values, dims="reach", coords={"reach": self._dataset["reach"]}, name=name, attrs=attrs)
 
     def _upstream_mask(self, ids: Any) -> NDArray[np.bool_]:
@@ -340,17 +352,17 @@ class Network:
         kept = np.zeros(self.n_reaches, bool)
         kept[positions] = True
         if "downstream" in part.variables:
-            stays = np.zeros(self.n_reaches, bool)
-            stays[self._links.upstream] = kept[self._links.downstream]
+            up, down, _ = self.links
+            stays = kept[down]
             marker = outlet_marker(self._dataset, self.ids)
-            values = part["downstream"].values.copy()
-            values[~stays[positions]] = marker
-            part["downstream"] = part["downstream"].copy(data=values)
+            values = np.full(self.n_reaches, marker, np.result_type(self.ids, np.asarray(marker)))
+            values[up[stays]] = self.ids[down[stays]]
+            part["downstream"] = part["downstream"].copy(data=values[positions])
             part["downstream"].attrs["outlet"] = marker
         else:
             dim = part["upstream_reach"].dims[0]
-            ends = (locate(exact_ids(part[n].values, n), self.ids) for n in ("upstream_reach", "downstream_reach"))
-            part = part.isel({dim: np.logical_and(*((e >= 0) & kept[e] for e in ends))})
+            up, down = link_ends(part, self.ids, "outlet")
+            part = part.isel({dim: (down >= 0) & kept[up] & kept[down]})
         return Network(part)
 
 

@@ -61,6 +61,6 @@ def get_option(name: str) -> Any:
 
 def n_threads() -> int:
     """Threads that the CPU engine may use."""
-    return (
-        _OPTIONS["threads"] or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
+    if _OPTIONS["threads"]:
+        return int(_OPTIONS["threads"])
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

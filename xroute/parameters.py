@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Hashable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,10 @@ from xroute.network import Network
 from xroute.schemes import SCHEMES, Scheme
 from xroute.units import to_si
 
-__all__ = ["SchemeParameters", "auto_substeps", "check_muskingum", "read_parameters", "schemes_of"]
+__all__ = ["SchemeParameters", "auto_substeps", "check_muskingum", "read_parameters", "resolve_substeps", "schemes_of"]
+
+MOST_SUBSTEPS = 10_000
+"""More than these are not chosen automatically: a reach so short wants merging, not a finer step."""
 
 SchemeParameters = dict[str, tuple[NDArray[np.int64], dict[str, NDArray[np.float64]]]]
 """By scheme name: positions of its reaches, and parameters by name (float64 [its reaches], SI units)."""
@@ -110,13 +114,42 @@ def _read(network: Network, scheme: Scheme, at: NDArray[np.int64]) -> dict[str, 
     return found
 
 
-def auto_substeps(parameters: SchemeParameters, dt: float) -> int:
-    """Fewest substeps that keep every Muskingum reach stable: dt <= 2 k (1 - x) (Cunge 1969)."""
+def resolve_substeps(substeps: Any, parameters: SchemeParameters, dt: float, ids: NDArray[Any]) -> int:
+    """Number of substeps, checked; ``"auto"`` is worked out (`auto_substeps`).
+
+    Raises
+    ------
+    ParameterError
+        If it is neither a positive whole number nor ``"auto"``.
+    """
+    if isinstance(substeps, str) and substeps == "auto":
+        return auto_substeps(parameters, dt, ids)
+    if isinstance(substeps, bool) or not isinstance(substeps, (int, np.integer)) or substeps < 1:
+        raise ParameterError(f"substeps is a positive whole number or 'auto', not {substeps!r}")
+    return int(substeps)
+
+
+def auto_substeps(parameters: SchemeParameters, dt: float, ids: NDArray[Any] | None = None) -> int:
+    """Fewest substeps that keep every Muskingum reach stable: dt <= 2 k (1 - x) (Cunge 1969).
+
+    Raises
+    ------
+    ParameterError
+        If that takes more than `MOST_SUBSTEPS`; the reaches are named, by position if ``ids`` are not given.
+    """
     if "muskingum" not in parameters:
         return 1
-    values = parameters["muskingum"][1]
-    shortest = float(np.min(2 * values["k"] * (1 - values["x"]), initial=np.inf))
-    return max(1, int(np.ceil(dt / shortest * (1 - 1e-12))))
+    at, values = parameters["muskingum"]
+    with np.errstate(over="ignore"):
+        needed = dt / (2 * values["k"] * (1 - values["x"])) * (1 - 1e-12)
+    over = needed > MOST_SUBSTEPS
+    if over.any():
+        named = at[over] if ids is None else ids[at[over]]
+        raise ParameterError(
+            f'substeps="auto" would take {needed.max():.3g} substeps, more than {MOST_SUBSTEPS:,}, because 2k(1-x) is so '
+            f"short on {int(over.sum())} reaches: {some(named)}. Check their k, merge them, or give substeps as a number"
+        )
+    return max(1, int(np.ceil(needed.max(initial=0.0))))
 
 
 def check_muskingum(parameters: SchemeParameters, dt: float, substeps: int) -> None:

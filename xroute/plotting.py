@@ -74,7 +74,7 @@ def plot_hydrographs(
 
     if ax is None:
         ax = pyplot.subplots(figsize=(7, 3.5), layout="constrained")[1]
-    names = dict(gauges) if isinstance(gauges, dict) else {g: f"reach {g}" for g in gauges}
+    names = _names(gauges)
     unknown = [g for g in names if g not in discharge.indexes["reach"]]
     if unknown:
         raise AlignmentError(f"no such reach in the discharge: {some(unknown)}")
@@ -149,9 +149,7 @@ def overview(
     from matplotlib.patheffects import withStroke
 
     network = as_network(network)
-    if gauges is None:
-        gauges = choose_gauges(network)
-    names = dict(gauges) if isinstance(gauges, dict) else {g: f"reach {g}" for g in gauges}
+    names = choose_gauges(network) if gauges is None else _names(gauges)
     n_rows = len(names) + (runoff is not None)
     figure = pyplot.figure(figsize=(13, 7.2), layout="constrained")
     grid = figure.add_gridspec(
@@ -220,6 +218,11 @@ def choose_gauges(network: xr.Dataset | Network) -> dict[Hashable, str]:
             gauges[network.ids[chosen].item()] = name
             free &= ~np.isin(network.ids, network.upstream(network.ids[chosen]))  # the next one lies in another valley
     return gauges
+
+
+def _names(gauges: Sequence[Hashable] | dict[Hashable, str]) -> dict[Hashable, str]:
+    """Names of gauges by id."""
+    return dict(gauges) if isinstance(gauges, dict) else {g: f"reach {g}" for g in gauges}
 
 
 def _hang(ax: Axes, runoff: xr.DataArray) -> None:

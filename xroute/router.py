@@ -19,7 +19,7 @@ from xroute.engine.cpu import LATERAL, SAMPLING
 from xroute.exceptions import ParameterError, StateError, some
 from xroute.labels import seconds
 from xroute.network import Network, as_network
-from xroute.parameters import auto_substeps, check_muskingum, read_parameters
+from xroute.parameters import check_muskingum, read_parameters, resolve_substeps
 from xroute.schemes import SCHEMES, Filter, Parameter, make_filter
 
 __all__ = ["Router", "RouterState"]
@@ -120,9 +120,7 @@ class Router(torch.nn.Module):
         self.dt = seconds(dt)
         self.sampling, self.lateral = sampling, lateral
         parameters = read_parameters(self.network, scheme)
-        self.substeps: int = auto_substeps(parameters, self.dt) if substeps == "auto" else substeps
-        if isinstance(self.substeps, bool) or not isinstance(self.substeps, int) or self.substeps < 1:
-            raise ParameterError(f"substeps is a positive whole number or 'auto', not {substeps!r}")
+        self.substeps: int = resolve_substeps(substeps, parameters, self.dt, self.network.ids)
         check_muskingum(parameters, self.dt, self.substeps)
         learned = {learnable} if isinstance(learnable, str) else set(learnable)
         known = {name for _, values in parameters.values() for name in values}
@@ -217,9 +215,8 @@ class Router(torch.nn.Module):
 
     def extra_repr(self) -> str:
         """What `print` shows of the module."""
-        return f"{self.network!r}, dt={self.dt:g} s, substeps={self.substeps}, {self.sampling=}, {self.lateral=}".replace(
-            "self.", ""
-        )
+        modes = f"substeps={self.substeps}, sampling={self.sampling!r}, lateral={self.lateral!r}"
+        return f"{self.network!r}, dt={self.dt:g} s, {modes}"
 
     def _values(self, scheme: str) -> dict[str, Tensor]:
         """Parameters of a scheme in SI units, float64 [its reaches]."""
@@ -237,7 +234,7 @@ class Router(torch.nn.Module):
             raise ParameterError(f"no scheme of this network has the parameters {some(sorted(unknown))}")
         for name, value in given.items():
             if value.shape != (n,):
-                raise ParameterError(f"parameter {name!r} has shape {tuple(value.shape)}, not ({n},): one value a reach")
+                raise ParameterError(f"{name!r} has shape {tuple(value.shape)}, not ({n},): one value a reach")
         by_scheme = {}
         for scheme, at in self._at.items():
             values = own[scheme]
@@ -276,6 +273,7 @@ class _Value(torch.nn.Module):
         super().__init__()
         self.parameter = parameter
         self.learned = learned
+        self.fixed: Tensor
         if not learned:
             self.register_buffer("fixed", value)
             return

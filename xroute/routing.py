@@ -10,7 +10,7 @@ import xarray as xr
 
 from xroute.block import RouteOptions, route_block
 from xroute.engine.cpu import LATERAL, SAMPLING
-from xroute.exceptions import ParameterError, XRouteError, some
+from xroute.exceptions import ParameterError, TimeAxisError, XRouteError, one_of, some
 from xroute.labels import (
     Layout,
     align,
@@ -19,10 +19,11 @@ from xroute.labels import (
     find_time_dim,
     first_time,
     next_time,
+    require_array,
     time_step,
 )
 from xroute.network import Network, as_network
-from xroute.parameters import auto_substeps, check_muskingum, read_parameters
+from xroute.parameters import check_muskingum, read_parameters, resolve_substeps
 from xroute.schemes import make_filter
 from xroute.state import read_state, run_key, write_state
 from xroute.units import flux_scale
@@ -115,16 +116,17 @@ def route(
     time_dim = find_time_dim(runoff, time_dim)
     layout = align(runoff, network, reach_dim=reach_dim, time_dim=time_dim, missing=missing, extra=extra)
     step = time_step(runoff, time_dim, dt)
-    scale, units = flux_scale(runoff.attrs.get("units"), step, network.dataset.get("area"))
+    scale, units = flux_scale(runoff.attrs.get("units"), step, network.dataset.get("area"), layout.row)
     parameters = read_parameters(network, scheme)
     if step is None:
         _need_no_step(runoff, time_dim, return_state)
         step = 1.0  # no step is routed
-    n = auto_substeps(parameters, step) if substeps == "auto" else _whole(substeps)
+    n = resolve_substeps(substeps, parameters, step, network.ids)
     if runoff.sizes[time_dim]:
         check_muskingum(parameters, step, n)
-    filter = make_filter(parameters, step / n, network.n_reaches, lateral=lateral, ids=network.ids)  # noqa: A001
-    key = run_key(network, scheme, step, n, lateral) if return_state or initial_state is not None else None
+    filter = make_filter(parameters, step / n, network.n_reaches, lateral=lateral, ids=network.ids)
+    stateful = return_state or initial_state is not None
+    key = run_key(network, layout, scheme, step, n, lateral, units) if stateful else None
     start = None
     if initial_state is not None and key is not None:
         start = read_state(initial_state, filter, network, layout, key, first_time(runoff, time_dim))
@@ -135,7 +137,7 @@ def route(
         discharge_row=layout.result_row, n_rows=layout.sizes[layout.reach_dim], scale=scale,
     )  # fmt: skip
     if n_bad and nan == "raise":
-        raise _not_finite(runoff, layout, n_bad)
+        raise _not_finite(runoff, network, layout, n_bad)
     result = layout.array(discharge)
     result.name = "discharge"
     result.attrs = discharge_attrs(units, sampling, time_dim)
@@ -151,50 +153,31 @@ def route(
 def _check_options(
     runoff: xr.DataArray, sampling: str, lateral: str, nan: str, device: str | None, partitions: int | None
 ) -> None:
-    if not isinstance(runoff, xr.DataArray):
-        hint = f": choose one of {some(runoff.data_vars)}" if isinstance(runoff, xr.Dataset) else ""
-        raise XRouteError(f"runoff is an xarray.DataArray, not a {type(runoff).__name__}{hint}")
-    for value, allowed, name in (
-        (sampling, SAMPLING, "sampling"),
-        (lateral, LATERAL, "lateral"),
-        (nan, ("raise", "zero"), "nan"),
-        (device, (None, "cpu"), "device"),
-    ):
-        if value not in allowed:
-            raise ParameterError(f"{name} is one of {', '.join(map(repr, allowed))}, not {value!r}")
+    require_array(runoff)
+    one_of("sampling", sampling, SAMPLING)
+    one_of("lateral", lateral, LATERAL)
+    one_of("nan", nan, ("raise", "zero"))
+    one_of("device", device, (None, "cpu"))
     if partitions is not None and (isinstance(partitions, bool) or not isinstance(partitions, int) or partitions < 1):
         raise ParameterError(f"partitions is a positive whole number or None, not {partitions!r}")
     if runoff.chunks is not None:
         raise XRouteError("runoff is on Dask, which this version does not route lazily: load it first, runoff.load()")
 
 
-def _whole(substeps: Any) -> int:
-    if isinstance(substeps, bool) or not isinstance(substeps, (int, np.integer)) or substeps < 1:
-        raise ParameterError(f"substeps is a positive whole number or 'auto', not {substeps!r}")
-    return int(substeps)
-
-
 def _need_no_step(runoff: xr.DataArray, time_dim: Hashable, return_state: bool) -> None:
-    from xroute.exceptions import TimeAxisError
-
     if runoff.sizes[time_dim] or return_state:
         raise TimeAxisError(
             f"{time_dim!r} has {runoff.sizes[time_dim]} entries, so the step cannot be told: give dt= (seconds, or '3h')"
         )
 
 
-def _not_finite(runoff: xr.DataArray, layout: Layout, n_bad: int) -> XRouteError:
-    bad = ~np.isfinite(runoff.transpose(*layout.engine_dims).values)
-    if layout.row is not None:
-        used = np.zeros(bad.shape[-2], bool)
-        used[layout.row[layout.row >= 0]] = True
-        bad &= used[:, None]
-    dim = layout.reach_dim
-    where = np.flatnonzero(bad.any(axis=tuple(k for k in range(bad.ndim) if k != bad.ndim - 2)))
+def _not_finite(runoff: xr.DataArray, network: Network, layout: Layout, n_bad: int) -> XRouteError:
+    row = np.arange(network.n_reaches) if layout.row is None else layout.row
+    bad = ~np.isfinite(runoff.transpose(*layout.engine_dims).values[..., row[row >= 0], :])
+    ids = network.ids[row >= 0][bad.any(axis=tuple(k for k in range(bad.ndim) if k != bad.ndim - 2))]
     when = np.flatnonzero(bad.any(axis=tuple(range(bad.ndim - 1))))
     label = runoff[layout.time_dim].values[when[0]] if layout.time_dim in runoff.coords else when[0]
-    ids = runoff[dim].values if dim in runoff.coords else np.arange(runoff.sizes[dim])
     return XRouteError(
-        f"{n_bad} values of runoff are NaN or infinite, on {where.size} reaches: {some(ids[where])}; first at {label}. "
+        f"{n_bad} values of runoff are NaN or infinite, on {ids.size} reaches: {some(ids)}; first at {label}. "
         'Fill them, or take them as zero with nan="zero"'
     )

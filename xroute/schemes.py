@@ -225,7 +225,7 @@ def register_scheme(
     parameters: Mapping[str, Parameter | str] | tuple[Parameter | str, ...] | list[Parameter | str],
     *,
     taps: Callable[..., torch.Tensor] | None = None,
-    filter: Callable[..., tuple[torch.Tensor, torch.Tensor]] | None = None,  # noqa: A002 (the field's word)
+    filter: Callable[..., tuple[torch.Tensor, torch.Tensor]] | None = None,
     replace: bool = False,
 ) -> Scheme:
     """Add a scheme of your own.

@@ -67,11 +67,13 @@ def make_segments(
     rank[np.argsort(-tail_distance, kind="stable")] = np.arange(tail_distance.size)
     segment = rank[segment]
     place, start = _bucket(segment, tail_distance.size)
-    links = _links(place, segment, pointer, upstream, weight)
+    running, link_pointer, link_place, link_segment, link_weight = _links(place, segment, pointer, upstream, weight)
     kept = np.full(order.size, -1, np.int64)
-    read = np.unique(links[2])
+    read = np.unique(link_place)
     kept[read] = np.arange(read.size)
-    return Segments(order[place], start, *links, kept, int(read.size))
+    return Segments(
+        order[place], start, running, link_pointer, link_place, link_segment, link_weight, kept, int(read.size)
+    )
 
 
 @nb.njit(cache=True, nogil=True)

@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 
 from xroute.block import BlockState, RouteOptions, route_block
 from xroute.engine.cpu import LATERAL
-from xroute.exceptions import ParameterError, StateError, XRouteError, some
+from xroute.exceptions import StateError, XRouteError, one_of, some
 from xroute.ids import exact_ids, locate
-from xroute.labels import Layout, align, seconds
+from xroute.labels import Layout, align, dated_dims, require_array, seconds
 from xroute.network import Network, as_network
-from xroute.parameters import read_parameters, schemes_of
+from xroute.parameters import read_parameters, resolve_substeps, schemes_of
 from xroute.schemes import Filter, make_filter
-from xroute.units import flux_scale
+from xroute.units import flux_in_si, flux_scale
 
 __all__ = ["RunKey", "initial_state", "read_state", "run_key", "steady_state", "write_state"]
 
@@ -38,6 +38,8 @@ class RunKey:
     substeps: int
     lateral: str
     network: str
+    units: str | None
+    """Units of discharge, None where they are not known; on the state's variables rather than among its attributes."""
 
     def attrs(self) -> dict[str, Any]:
         """As attributes of a stored state."""
@@ -49,8 +51,9 @@ class RunKey:
             "network": self.network,
         }
 
-    def check(self, attrs: dict[Hashable, Any]) -> None:
+    def check(self, state: xr.Dataset) -> None:
         """Refuse the state of another run, by name."""
+        attrs = state.attrs
         for name, mine in self.attrs().items():
             if name not in attrs:
                 raise StateError(
@@ -67,17 +70,44 @@ class RunKey:
                     else f": {its!r}, and this run has {mine!r}"
                 )
                 raise StateError(f"the state is of another {what}{detail}")
+        for name in {"outflow", "inflow"} & set(state.variables):
+            units = state[name].attrs.get("units")
+            if None not in (units, self.units) and not np.isclose(
+                _in_si(units), _in_si(self.units), rtol=1e-12, atol=0.0
+            ):
+                raise StateError(f"the state's {name} is in {units!r}, and this run's discharge in {self.units!r}")
 
 
-def run_key(network: Network, scheme: str | None, dt: float, substeps: int, lateral: str) -> RunKey:
-    """Key of a run."""
+def _in_si(units: Any) -> float:
+    return flux_in_si(units, "the state")
+
+
+def run_key(
+    network: Network,
+    layout: Layout,
+    scheme: str | None,
+    dt: float,
+    substeps: int,
+    lateral: str,
+    units: str | None,
+) -> RunKey:
+    """Key of a run.
+
+    Raises
+    ------
+    StateError
+        If a batch dimension has the name of one of the state's own.
+    """
+    taken = {"reach", "lag"} & set(layout.batch_dims)
+    if taken:
+        raise StateError(f"the dimension {some(sorted(taken))} would stand twice in a state: rename it in the runoff")
     schemes = schemes_of(network, scheme)
     fingerprint = network.fingerprint
     if len(schemes) > 1:
         owners = [f"{i} {name}" for name, at in schemes.items() for i in network.ids[at].tolist()]
         hashed = pd.util.hash_array(np.array(owners, dtype=object))
         fingerprint += f"{int(hashed.sum()) & (2**64 - 1):016x}"
-    return RunKey(", ".join(sorted(schemes)), float(dt), int(substeps), lateral, fingerprint)
+    return RunKey(", ".join(sorted(schemes)), float(dt), substeps, lateral, fingerprint, units)
 
 
 def write_state(
@@ -86,32 +116,32 @@ def write_state(
     network: Network,
     layout: Layout,
     key: RunKey,
-    time: str | None,  # noqa: A002
+    time: str | None,
 ) -> xr.Dataset:
-    """Dataset of a state: ``inflow`` (batch, reach, lag), ``outflow`` (batch, reach), ``n_lags`` (reach)."""
+    """Dataset of a state: ``outflow`` (batch, reach), ``n_lags`` (reach), ``inflow`` (batch, reach, lag) if any has lags."""
     n_lags = filter.n_taps - 1
     shape = tuple(layout.sizes[d] for d in layout.batch_dims)
     longest = int(n_lags.max(initial=0))
-    held = np.arange(longest) < n_lags[:, None]
-    inflow = np.zeros((state.outflow.shape[0], network.n_reaches, longest))
-    inflow[:, held] = state.history
     coords = {n: c.variable for n, c in xr.Coordinates(layout.coords).items() if set(c.dims) <= set(layout.batch_dims)}
-    coords |= {"reach": ("reach", network.ids, {"cf_role": "timeseries_id"}), "lag": ("lag", np.arange(1, longest + 1))}
+    coords["reach"] = ("reach", network.ids, {"cf_role": "timeseries_id"})
     dims = (*layout.batch_dims, "reach")
     attrs = {"title": "xroute routing state", **key.attrs()} | ({} if time is None else {"time": time})
-    return xr.Dataset(
-        {
-            "outflow": (dims, state.outflow.reshape(*shape, network.n_reaches), {"long_name": "last filtered outflow"}),
-            "inflow": (
-                (*dims, "lag"),
-                inflow.reshape(*shape, *inflow.shape[1:]),
-                {"long_name": "inflow, lag steps ago"},
-            ),
-            "n_lags": ("reach", n_lags, {"long_name": "lags that the reach needs"}),
-        },
-        coords,
-        attrs,
-    )
+    units = {} if key.units is None else {"units": key.units}
+    variables = {
+        "outflow": (
+            dims,
+            state.outflow.reshape(*shape, network.n_reaches),
+            {"long_name": "last filtered outflow", **units},
+        ),
+        "n_lags": ("reach", n_lags, {"long_name": "lags that the reach needs"}),
+    }
+    if longest:  # netCDF 3 takes a dimension without entries for an unlimited one
+        inflow = np.zeros((state.outflow.shape[0], network.n_reaches, longest))
+        inflow[:, np.arange(longest) < n_lags[:, None]] = state.history
+        inflow = inflow.reshape(*shape, *inflow.shape[1:])
+        variables["inflow"] = ((*dims, "lag"), inflow, {"long_name": "inflow, lag steps ago", **units})
+        coords["lag"] = ("lag", np.arange(1, longest + 1))
+    return xr.Dataset(variables, coords, attrs)
 
 
 def read_state(
@@ -120,7 +150,7 @@ def read_state(
     network: Network,
     layout: Layout,
     key: RunKey,
-    time: str | None,  # noqa: A002
+    time: str | None,
 ) -> BlockState:
     """State as plain arrays, aligned by id and by the labels of batch dimensions.
 
@@ -129,7 +159,11 @@ def read_state(
     StateError
         If it belongs to another network, scheme, option or time step, or has other members.
     """
-    if not isinstance(state, xr.Dataset) or not {"outflow", "inflow", "n_lags"} <= set(state.variables):
+    if (
+        not isinstance(state, xr.Dataset)
+        or not {"outflow", "n_lags"} <= set(state.variables)
+        or ("inflow" not in state.variables and (state["n_lags"] > 0).any())
+    ):
         raise StateError("a state is a Dataset with 'outflow', 'inflow' and 'n_lags', as return_state=True gives it")
     ids = exact_ids(state["reach"].values, "state reach", StateError)
     at = locate(network.ids, ids)
@@ -140,7 +174,7 @@ def read_state(
             + (f"{int((at < 0).sum())} reaches are not in it: {some(network.ids[at < 0])}" if (at < 0).any() else "")
             + (f"; {int(alien.sum())} of its reaches are not here: {some(ids[alien])}" if alien.any() else "")
         )
-    key.check(state.attrs)
+    key.check(state)
     if time is not None and state.attrs.get("time", time) != time:
         warnings.warn(
             f"the state holds at {state.attrs['time']}, and runoff starts at {time}. If that is meant (a spin-up, say), "
@@ -163,8 +197,11 @@ def read_state(
     for dim in layout.batch_dims:
         state = _like_batch(state, dim, layout)
     outflow = state["outflow"].transpose(*dims).values.reshape(layout.n_batch, network.n_reaches)
-    inflow = state["inflow"].transpose(*dims, "lag").values
-    inflow = inflow.reshape(layout.n_batch, *inflow.shape[-2:])
+    if "inflow" in state.variables:
+        inflow = state["inflow"].transpose(*dims, "lag").values
+        inflow = inflow.reshape(layout.n_batch, *inflow.shape[-2:])
+    else:
+        inflow = np.empty((layout.n_batch, network.n_reaches, 0))
     bad = ~(np.isfinite(outflow).all(axis=0) & np.isfinite(inflow).all(axis=(0, 2)))
     if bad.any():
         raise StateError(f"the state is not finite on {int(bad.sum())} reaches: {some(network.ids[bad])}")
@@ -176,7 +213,8 @@ def _like_batch(state: xr.Dataset, dim: Hashable, layout: Layout) -> xr.Dataset:
     """State with the labels of one batch dimension in the runoff's order; repeated where it has not that dimension."""
     size, labels = layout.sizes[dim], xr.Coordinates(layout.coords).get(dim)
     if dim not in state["outflow"].dims:
-        return state.assign({n: state[n].expand_dims({dim: size}) for n in ("outflow", "inflow")})
+        held = {"outflow", "inflow"} & set(state.variables)
+        return state.assign({n: state[n].expand_dims({dim: size}) for n in held})
     if labels is not None and dim in state.coords:
         at = pd.Index(state[dim].values).get_indexer(pd.Index(labels.values))
         if (at < 0).any() or state.sizes[dim] != size:
@@ -196,7 +234,7 @@ def initial_state(
     dt: Any,
     runoff: xr.DataArray | None = None,
     scheme: str | None = None,
-    substeps: int = 1,
+    substeps: int | Literal["auto"] = 1,
     lateral: Literal["head", "interval", "outlet"] = "head",
     missing: Literal["raise", "zero"] = "raise",
     extra: Literal["raise", "drop"] = "raise",
@@ -209,12 +247,14 @@ def initial_state(
     network
         Network Dataset or `Network`.
     discharge : (reach, ...)
-        Instantaneous discharge, in the units of the runoff that will be routed. Other dimensions are batch.
+        Instantaneous discharge: a volume flux, in the units of the discharge that will be routed (those of the runoff, if
+        it is a volume flux). Without units it is taken to be in them. Other dimensions are batch.
     dt
         Step of that runoff: seconds, a timedelta, or text like ``"3h"``.
     runoff : (reach, ...), optional
-        Lateral inflow at the snapshot, in the same units, for ``lateral="head"`` and ``"outlet"``. When it is not
-        given, reaches are taken to be in equilibrium: what flows in is what keeps the discharge as it is.
+        Lateral inflow at the snapshot, in any units that `route` takes, for ``lateral="head"`` and ``"outlet"``. When it
+        is not given, reaches are taken to be in equilibrium: for ``"head"``, what flows in is what keeps the discharge as
+        it is; for ``"outlet"``, the outflow is what the upstream discharge keeps up.
     scheme, substeps, lateral
         As they will be given to `route`.
     missing, extra, reach_dim
@@ -227,26 +267,31 @@ def initial_state(
 
     Raises
     ------
-    AlignmentError, ParameterError, StateError
-        For ids that do not match, impossible options, and values that are not finite.
+    AlignmentError, ParameterError, StateError, UnitsError
+        For ids that do not match, impossible options, values that are not finite, and units of something else.
     """
     network = as_network(network)
-    filter, key = _prepare(network, scheme, dt, substeps, lateral)  # noqa: A001
-    layout = align(discharge, network, reach_dim=reach_dim, missing=missing, extra=extra, what="discharge")
-    flow = _snapshot(discharge, layout, network, "discharge")
+    rows = {"reach_dim": reach_dim, "missing": missing, "extra": extra}
+    flow, layout = _snapshot(discharge, network, "discharge", **rows)
+    units = discharge.attrs.get("units") or None
+    si = None if units is None else flux_in_si(units, "discharge")
     joins = None
     if runoff is not None:
-        at = align(runoff, network, reach_dim=reach_dim, missing=missing, extra=extra)
+        joins, at, runoff_units = _lateral(runoff, network, dt, **rows)
         if at.batch_dims != layout.batch_dims:
             raise StateError(f"discharge has the batch dimensions {layout.batch_dims}, and runoff {at.batch_dims}")
-        joins = _snapshot(runoff, at, network, "runoff")
-    outflow = flow - joins if lateral == "outlet" and joins is not None else flow
+        if si is not None and runoff_units is not None:
+            joins *= flux_in_si(runoff_units, "runoff") / si
+        units = units or runoff_units
+    filter, key = _prepare(network, layout, scheme, dt, substeps, lateral, units)
+    arriving, outflow = _arriving(flow, network), flow
     if lateral == "interval":  # Qinit of RAPID: lateral inflow has its own term
-        inflow = _arriving(flow, network)
-    elif joins is not None:
-        inflow = _arriving(flow, network) + (joins if lateral == "head" else 0.0)
+        inflow = arriving
+    elif lateral == "outlet":
+        inflow = arriving
+        outflow = _steady_gain(filter)[0] * arriving if joins is None else flow - joins
     else:
-        inflow = outflow / _steady_gain(filter)[0]
+        inflow = flow / _steady_gain(filter)[0] if joins is None else arriving + joins
     return write_state(_constant(inflow, outflow, filter), filter, network, layout, key, None)
 
 
@@ -256,7 +301,7 @@ def steady_state(
     *,
     dt: Any,
     scheme: str | None = None,
-    substeps: int = 1,
+    substeps: int | Literal["auto"] = 1,
     lateral: Literal["head", "interval", "outlet"] = "head",
     missing: Literal["raise", "zero"] = "raise",
     extra: Literal["raise", "drop"] = "raise",
@@ -285,10 +330,8 @@ def steady_state(
         For ids that do not match, impossible options, values that are not finite, and units that cannot be converted.
     """
     network = as_network(network)
-    filter, key = _prepare(network, scheme, dt, substeps, lateral)  # noqa: A001
-    layout = align(runoff, network, reach_dim=reach_dim, missing=missing, extra=extra)
-    scale, _ = flux_scale(runoff.attrs.get("units"), seconds(dt), network.dataset.get("area"))
-    joins = _snapshot(runoff, layout, network, "runoff") * (1.0 if scale is None else scale)
+    joins, layout, units = _lateral(runoff, network, dt, reach_dim=reach_dim, missing=missing, extra=extra)
+    filter, key = _prepare(network, layout, scheme, dt, substeps, lateral, units)
     import torch
 
     gain, lateral_gain = _steady_gain(filter)
@@ -303,17 +346,21 @@ def steady_state(
     return write_state(_constant(inflow, outflow, filter), filter, network, layout, key, None)
 
 
-def _prepare(network: Network, scheme: str | None, dt: Any, substeps: int, lateral: str) -> tuple[Filter, RunKey]:
-    if lateral not in LATERAL:
-        raise ParameterError(f"lateral is one of {', '.join(map(repr, LATERAL))}, not {lateral!r}")
+def _prepare(
+    network: Network, layout: Layout, scheme: str | None, dt: Any, substeps: Any, lateral: Any, units: str | None
+) -> tuple[Filter, RunKey]:
+    one_of("lateral", lateral, LATERAL)
     step = seconds(dt)
     parameters = read_parameters(network, scheme)
-    filter = make_filter(parameters, step / substeps, network.n_reaches, lateral=lateral, ids=network.ids)  # type: ignore[arg-type]  # noqa: A001
-    return filter, run_key(network, scheme, step, substeps, lateral)
+    n = resolve_substeps(substeps, parameters, step, network.ids)
+    filter = make_filter(parameters, step / n, network.n_reaches, lateral=lateral, ids=network.ids)
+    return filter, run_key(network, layout, scheme, step, n, lateral, units)
 
 
-def _snapshot(array: xr.DataArray, layout: Layout, network: Network, what: str) -> NDArray[np.float64]:
-    """Values [batch, reach], zero on reaches that the array lacks."""
+def _snapshot(array: xr.DataArray, network: Network, what: str, **rows: Any) -> tuple[NDArray[np.float64], Layout]:
+    """Values [batch, reach], zero on reaches that the array lacks, and how the array is laid out."""
+    require_array(array, what)
+    layout = align(array, network, what=what, **rows)
     values = array.transpose(*layout.engine_dims).values.astype(np.float64)
     values = values.reshape(layout.n_batch, array.sizes[layout.reach_dim])
     if layout.row is not None:
@@ -321,7 +368,19 @@ def _snapshot(array: xr.DataArray, layout: Layout, network: Network, what: str) 
     bad = ~np.isfinite(values).all(axis=0)
     if bad.any():
         raise XRouteError(f"{what} is not finite on {int(bad.sum())} reaches: {some(network.ids[bad])}")
-    return values
+    return values, layout
+
+
+def _lateral(
+    runoff: xr.DataArray, network: Network, dt: Any, **rows: Any
+) -> tuple[NDArray[np.float64], Layout, str | None]:
+    """Runoff as a volume flux [batch, reach], its layout, and its units."""
+    require_array(runoff)
+    for dim in dated_dims(runoff):
+        raise StateError(f"runoff changes along {dim!r}, and a steady one does not: runoff.mean({dim!r}), for instance")
+    values, layout = _snapshot(runoff, network, "runoff", **rows)
+    scale, units = flux_scale(runoff.attrs.get("units"), seconds(dt), network.dataset.get("area"), layout.row)
+    return values * (1.0 if scale is None else scale), layout, units
 
 
 def _arriving(flow: NDArray[np.float64], network: Network) -> NDArray[np.float64]:
@@ -332,11 +391,11 @@ def _arriving(flow: NDArray[np.float64], network: Network) -> NDArray[np.float64
     return total
 
 
-def _steady_gain(filter: Filter) -> tuple[NDArray[np.float64], NDArray[np.float64]]:  # noqa: A002
+def _steady_gain(filter: Filter) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Outflow for a constant inflow of one, and for a constant lateral inflow of one."""
     taps, pointer, pole, gain = filter.arrays()
     return np.add.reduceat(taps, pointer[:-1]) / (1 - pole), gain / (1 - pole)
 
 
-def _constant(inflow: NDArray[np.float64], outflow: NDArray[np.float64], filter: Filter) -> BlockState:  # noqa: A002
+def _constant(inflow: NDArray[np.float64], outflow: NDArray[np.float64], filter: Filter) -> BlockState:
     return BlockState(np.repeat(inflow, filter.n_taps - 1, axis=1), outflow)

@@ -10,7 +10,7 @@ import sys
 import time as clock
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -23,7 +23,7 @@ from xroute.network import Network
 from xroute.routing import route
 from xroute.units import flux_scale, to_si
 
-__all__ = ["Summary", "route_chunks"]
+__all__ = ["Summary", "route_chunks", "standard_names"]
 
 
 @dataclass
@@ -93,7 +93,8 @@ def route_chunks(
     """
     from tqdm import tqdm
 
-    runoff = _standard_names(runoff, network, options)
+    policy = {name: options[name] for name in ("missing", "extra") if name in options}
+    runoff = standard_names(runoff, network, **policy)
     step = time_step(runoff, "time", dt)
     # Plan, compilation and checks of options, before anything is timed or written: one step, thrown away.
     route(_block(runoff, slice(0, 1), dtype), network, initial_state=state, dt=step, **options)
@@ -134,19 +135,30 @@ def _block(runoff: xr.DataArray, steps: slice, dtype: str | None) -> xr.DataArra
     return block if dtype is None else block.astype(dtype, keep_attrs=True)
 
 
-def _standard_names(runoff: xr.DataArray, network: Network, options: dict[str, Any]) -> xr.DataArray:
-    """Name the dimensions ``time`` and ``reach``, and refuse what cannot be routed before anything is read."""
+def standard_names(
+    runoff: xr.DataArray,
+    network: Network,
+    *,
+    missing: Literal["raise", "zero"] = "raise",
+    extra: Literal["raise", "drop"] = "raise",
+) -> xr.DataArray:
+    """Name the dimensions ``time`` and ``reach``, with the ids on the latter, before anything is read.
+
+    Raises
+    ------
+    AlignmentError, TimeAxisError
+        As `xroute.route`.
+    """
     time_dim = find_time_dim(runoff, "time")
-    policy = {name: options[name] for name in ("missing", "extra") if name in options}
-    dim = align(runoff, network, time_dim=time_dim, **policy).reach_dim
-    if dim != "reach" and dim not in runoff.coords:
-        ids = next(c for c in runoff.coords.values() if c.dims == (dim,) and c.attrs.get("cf_role") == "timeseries_id")
-        runoff = runoff.drop_vars(str(ids.name)).assign_coords({dim: ids.variable})
+    dim = align(runoff, network, time_dim=time_dim, missing=missing, extra=extra).reach_dim
+    along = [c for c in runoff.coords.values() if c.dims == (dim,) and c.attrs.get("cf_role") == "timeseries_id"]
+    if along and dim not in [c.name for c in along]:
+        runoff = runoff.drop_vars([along[0].name, dim], errors="ignore").assign_coords({dim: along[0].variable})
     return runoff.rename({old: new for old, new in ((dim, "reach"), (time_dim, "time")) if old != new})
 
 
 class _Volumes:
-    """Sums of the water that enters as runoff and leaves through the outlets [m3]; None where units do not tell."""
+    """Sums of the water that enters as runoff and leaves the network [m3]; None where units do not tell."""
 
     def __init__(self, runoff: xr.DataArray, network: Network, step: float | None) -> None:
         self.into: float | None = None
@@ -155,14 +167,15 @@ class _Volumes:
         if step is None or units is None or not str(units).strip():
             return  # of which route() speaks
         area = network.dataset["area"] if "area" in network.dataset.variables else None
-        scale, routed = flux_scale(str(units), step, area)
+        ids = exact_ids(runoff["reach"].to_numpy(), "runoff reach")
+        scale, routed = flux_scale(str(units), step, area, locate(network.ids, ids))
         self.to_m3 = step * float(to_si(xr.DataArray(1.0, attrs={"units": routed}), "m3 s-1", "runoff"))
-        place = locate(exact_ids(runoff["reach"].to_numpy(), "runoff reach"), network.ids)
+        place = locate(ids, network.ids)
         weight = np.broadcast_to(1.0 if scale is None else scale, network.n_reaches)
         self.weight = np.where(place >= 0, weight[place], 0.0) if network.n_reaches else np.zeros(place.size)
-        self.is_outlet = xr.DataArray(
-            np.isin(network.ids, network.outlets), dims="reach", coords={"reach": network.ids}
-        )
+        self.network = network
+        upstream, _, fraction = network.links
+        self.leaves = 1.0 - np.bincount(upstream, fraction, network.n_reaches)  # share of a reach's water
         self.into = self.out = 0.0
 
     def add(self, runoff: xr.DataArray, discharge: xr.DataArray) -> None:
@@ -173,5 +186,6 @@ class _Volumes:
             runoff.transpose(..., "reach").to_numpy(), axis=tuple(range(runoff.ndim - 1)), dtype=np.float64
         )
         self.into += float(by_reach @ self.weight) * self.to_m3
-        outlets = self.is_outlet.sel(reach=discharge["reach"].to_numpy()).to_numpy()
-        self.out += float(discharge.isel(reach=outlets).sum(dtype=np.float64)) * self.to_m3
+        by_reach = discharge.sum([d for d in discharge.dims if d != "reach"], dtype=np.float64).to_numpy()
+        place = locate(exact_ids(discharge["reach"].to_numpy(), "discharge reach"), self.network.ids)
+        self.out += float(by_reach @ self.leaves[place]) * self.to_m3

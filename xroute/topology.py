@@ -9,10 +9,10 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from xroute.exceptions import NetworkError, some
+from xroute.exceptions import NetworkError, one_of, some
 from xroute.ids import exact_ids, is_missing, locate
 
-__all__ = ["Links", "outlet_marker", "read_ids", "read_links"]
+__all__ = ["Links", "is_marker", "link_ends", "outlet_marker", "read_ids", "read_links"]
 
 FRACTION_TOLERANCE = 1e-6
 """By how much the fractions out of a reach may exceed one (they come from files with few digits)."""
@@ -58,8 +58,7 @@ def read_links(dataset: xr.Dataset, ids: NDArray[Any], missing_downstream: Liter
     NetworkError
         For unknown ids (unless ``missing_downstream="outlet"``), links that stand twice, and impossible fractions.
     """
-    if missing_downstream not in ("raise", "outlet"):
-        raise NetworkError(f"missing_downstream is 'raise' or 'outlet', not {missing_downstream!r}")
+    one_of("missing_downstream", missing_downstream, ("raise", "outlet"), NetworkError)
     by_link = {"upstream_reach", "downstream_reach"} & set(dataset.variables)
     if "downstream" in dataset.variables and by_link:
         raise NetworkError(
@@ -83,14 +82,32 @@ def read_links(dataset: xr.Dataset, ids: NDArray[Any], missing_downstream: Liter
 
 
 def outlet_marker(dataset: xr.Dataset, ids: NDArray[Any]) -> Any:
-    """Value that marks an outlet and is no reach id: the Dataset's own marker if it has one."""
-    marker = dataset["downstream"].attrs.get("outlet") if "downstream" in dataset.variables else None
-    if marker is not None:
-        return marker
+    """Value that marks an outlet, of the ids' kind: the Dataset's own marker if it has one, or one that is no reach id."""
+    given = dataset["downstream"].attrs.get("outlet")
+    if given is not None and not _is_nan(given):
+        marker = exact_ids(np.asarray([given]), "the outlet marker")
+        if marker.dtype.kind == ids.dtype.kind:
+            return marker[0].item()
     if ids.dtype.kind == "U":
         return ""
     candidates = np.array([0, -1, int(ids.min(initial=0)) - 1])
     return int(candidates[~np.isin(candidates, ids)][0])
+
+
+def is_marker(ids: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which downstream ids mark an outlet where no reach bears them: "", 0 and negative numbers."""
+    return np.asarray(ids == "" if ids.dtype.kind == "U" else ids <= 0)
+
+
+def link_ends(
+    dataset: xr.Dataset, ids: NDArray[Any], missing_downstream: str
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Positions of the two ends of each of the Dataset's links; -1 downstream where its water leaves the network."""
+    starts = exact_ids(dataset["upstream_reach"].values, "network upstream_reach")
+    upstream = locate(starts, ids)
+    if (upstream < 0).any():
+        raise NetworkError(f"links start at ids that are not in the network: {some(np.unique(starts[upstream < 0]))}")
+    return upstream, _drains_to(dataset["downstream_reach"], starts, ids, missing_downstream)
 
 
 def _from_downstream(
@@ -98,39 +115,7 @@ def _from_downstream(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
     if downstream.dims != ("reach",):
         raise NetworkError(f"'downstream' has dimensions {downstream.dims}, not ('reach',)")
-    values = downstream.values
-    missing = is_missing(values)
-    marker = downstream.attrs.get("outlet")
-    target = np.full(ids.size, -1, np.int64)
-    outlet = missing.copy() if marker is None or _is_nan(marker) else np.zeros(ids.size, bool)
-    named = ~missing
-    to = exact_ids(values[named], "network downstream")
-    if to.dtype.kind != ids.dtype.kind and to.size:
-        kinds = {"i": "integers", "U": "text"}
-        if not (to.dtype.kind == "U" and (to == "").all()):
-            raise NetworkError(f"reach ids are {kinds[ids.dtype.kind]}, but downstream ids are {kinds[to.dtype.kind]}")
-    target[named] = locate(to, ids)
-    if marker is not None and not _is_nan(marker):
-        marked = np.zeros(ids.size, bool)
-        marked[named] = to == exact_ids(np.asarray([marker]), "the outlet marker")[0] if to.size else False
-        outlet |= marked
-        target[marked] = -1  # an explicit marker is a marker, even if a reach bears that id
-    elif marker is None:
-        marked = np.zeros(ids.size, bool)
-        marked[named] = (to == "") if to.dtype.kind == "U" else (to <= 0)
-        outlet |= marked & (target < 0)
-    unknown = (target < 0) & ~outlet
-    if unknown.any() and missing_downstream == "raise":
-        if (missing & unknown).any():
-            raise NetworkError(
-                f"downstream of {int((missing & unknown).sum())} reaches is missing, and the outlet marker is {marker!r}: "
-                f"{some(ids[missing & unknown])}"
-            )
-        names = np.unique(values[unknown].astype(ids.dtype if ids.dtype.kind == "i" else str))
-        raise NetworkError(
-            f"{int(unknown.sum())} reaches drain to {names.size} ids that are not in the network: {some(names)} "
-            f'(from reaches {some(ids[unknown])}). Add them, or take them as outlets with missing_downstream="outlet"'
-        )
+    target = _drains_to(downstream, ids, ids, missing_downstream)
     loop = target == np.arange(ids.size)
     if loop.any():
         raise NetworkError(
@@ -141,25 +126,54 @@ def _from_downstream(
     return linked, target[linked], np.ones(linked.size)
 
 
+def _drains_to(
+    downstream: xr.DataArray, source: NDArray[Any], ids: NDArray[Any], missing_downstream: str
+) -> NDArray[np.int64]:
+    """Positions that ``downstream`` names, -1 for an outlet; ``source`` are the ids of the reaches that drain there."""
+    name, values = downstream.name, downstream.values
+    missing = is_missing(values)
+    marker = downstream.attrs.get("outlet")
+    target = np.full(values.size, -1, np.int64)
+    outlet = missing.copy() if marker is None or _is_nan(marker) else np.zeros(values.size, bool)
+    named = ~missing
+    to = exact_ids(values[named], f"network {name}")
+    if to.dtype.kind != ids.dtype.kind and to.size:
+        kinds = {"i": "integers", "U": "text"}
+        if not (to.dtype.kind == "U" and (to == "").all()):
+            raise NetworkError(f"reach ids are {kinds[ids.dtype.kind]}, but {name} ids are {kinds[to.dtype.kind]}")
+    target[named] = locate(to, ids)
+    if marker is not None and not _is_nan(marker):
+        marked = np.zeros(values.size, bool)
+        marked[named] = to == exact_ids(np.asarray([marker]), "the outlet marker")[0] if to.size else False
+        outlet |= marked
+        target[marked] = -1  # an explicit marker is a marker, even if a reach bears that id
+    elif marker is None:
+        marked = np.zeros(values.size, bool)
+        marked[named] = is_marker(to)
+        outlet |= marked & (target < 0)
+    unknown = (target < 0) & ~outlet
+    if unknown.any() and missing_downstream == "raise":
+        if (missing & unknown).any():
+            raise NetworkError(
+                f"{name} of {int((missing & unknown).sum())} reaches is missing, and the outlet marker is {marker!r}: "
+                f"{some(source[missing & unknown])}"
+            )
+        names = np.unique(values[unknown].astype(ids.dtype if ids.dtype.kind == "i" else str))
+        raise NetworkError(
+            f"{int(unknown.sum())} reaches drain to {names.size} ids that are not in the network: {some(names)} "
+            f'(from reaches {some(source[unknown])}). Add them, or take them as outlets with missing_downstream="outlet"'
+        )
+    return target
+
+
 def _from_links(
     dataset: xr.Dataset, ids: NDArray[Any], missing_downstream: str
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-    ends = []
     dim = dataset["upstream_reach"].dims
     for name in ("upstream_reach", "downstream_reach", "fraction"):
         if name in dataset.variables and (dataset[name].ndim != 1 or dataset[name].dims != dim):
             raise NetworkError(f"'{name}' has dimensions {dataset[name].dims}; the link variables share one, 'link'")
-    for name in ("upstream_reach", "downstream_reach"):
-        ends.append(exact_ids(dataset[name].values, f"network {name}"))
-    upstream, downstream = locate(ends[0], ids), locate(ends[1], ids)
-    if (upstream < 0).any():
-        raise NetworkError(f"links start at ids that are not in the network: {some(np.unique(ends[0][upstream < 0]))}")
-    unknown = downstream < 0
-    if unknown.any() and missing_downstream == "raise":
-        raise NetworkError(
-            f"{int(unknown.sum())} links end at ids that are not in the network: {some(np.unique(ends[1][unknown]))}. "
-            'Add them, or let their water leave with missing_downstream="outlet"'
-        )
+    upstream, downstream = link_ends(dataset, ids, missing_downstream)
     n_out = np.bincount(upstream, minlength=ids.size)
     if "fraction" in dataset.variables:
         fraction = np.asarray(dataset["fraction"].values, np.float64)
@@ -182,7 +196,8 @@ def _from_links(
     loop = upstream == downstream
     if loop.any():
         raise NetworkError(f"{int(loop.sum())} links join a reach to itself: {some(ids[upstream[loop]])}")
-    upstream, downstream, fraction = upstream[~unknown], downstream[~unknown], fraction[~unknown]
+    stays = downstream >= 0
+    upstream, downstream, fraction = upstream[stays], downstream[stays], fraction[stays]
     pairs, count = np.unique(np.stack([upstream, downstream]), axis=1, return_counts=True)
     if (count > 1).any():
         twice = [f"{a}-{b}" for a, b in ids[pairs[:, count > 1]].T.tolist()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from typing import Any
 
@@ -11,12 +12,25 @@ from numpy.typing import NDArray
 
 from xroute.exceptions import ParameterError, UnitsError, some
 
-__all__ = ["DISCHARGE_UNITS", "flux_scale", "to_si"]
+__all__ = ["DISCHARGE_UNITS", "flux_in_si", "flux_scale", "to_si"]
 
 DISCHARGE_UNITS = "m3 s-1"
 WATER_DENSITY = 1000.0
 """kg m-3; turns the mass fluxes of land-surface models into depths."""
 ACCEPTED = "runoff is a volume flux (m3 s-1), a depth per time (mm d-1, kg m-2 s-1) or per step (mm), or a volume per step (m3)"
+
+ALIASES = {
+    "cms": "m3 s-1",
+    "cumec": "m3 s-1",
+    "cumecs": "m3 s-1",
+    "cfs": "ft3 s-1",
+    "cusec": "ft3 s-1",
+    "cusecs": "ft3 s-1",
+    "-": "1",
+    "none": "1",
+    "unitless": "1",
+}
+"""Spellings that hydrologists use and pint does not know."""
 
 Float = NDArray[np.float64]
 
@@ -25,6 +39,10 @@ def _registry() -> Any:
     from cf_xarray.units import units
 
     return units
+
+
+def _canonical(units: str) -> str:
+    return ALIASES.get(units.strip().lower(), units)
 
 
 def _parse(units: str, what: str) -> Any:
@@ -40,7 +58,7 @@ def _factor(parsed: Any, to: str) -> float:
 
 
 def flux_scale(
-    units: str | None, dt: float | None, area: xr.DataArray | None
+    units: str | None, dt: float | None, area: xr.DataArray | None, row: NDArray[np.int64] | None = None
 ) -> tuple[float | Float | None, str | None]:
     """Find what to multiply runoff with to have a volume flux, and the units of the result.
 
@@ -52,6 +70,8 @@ def flux_scale(
         Step of runoff [s]; needed for amounts per step.
     area : (reach)
         Catchment areas; needed for depths.
+    row : int64 [reach], optional
+        Row of each reach in the runoff, negative for none (as in a `Layout`): such a reach needs no area.
 
     Returns
     -------
@@ -62,7 +82,7 @@ def flux_scale(
     Raises
     ------
     UnitsError
-        For unknown units, units of another kind, and depths without area.
+        For unknown units, units of another kind, depths without area, and amounts per month or year, whose length varies.
     ParameterError
         For areas that are NaN or negative.
     """
@@ -75,6 +95,7 @@ def flux_scale(
             stacklevel=5,
         )
         return None, None
+    units = _canonical(units)
     parsed = _parse(units, "runoff")
     dimensions = dict(parsed.dimensionality)
     length, time, mass = (dimensions.pop(f"[{name}]", 0) for name in ("length", "time", "mass"))
@@ -95,6 +116,11 @@ def flux_scale(
     si, is_depth, per_step = kinds[length, time, mass]
     if si == "m3 s-1":
         return None, units
+    if re.search("month|year|decade|century|millennium", str(parsed)):
+        raise UnitsError(
+            f"runoff in {units!r} is per month or year, which are not all of one length: give a rate per day (mm d-1), or "
+            "an amount per step (mm)"
+        )
     scale: float | Float = _factor(parsed, si) / density
     if per_step:
         if dt is None:
@@ -109,6 +135,8 @@ def flux_scale(
                 "'area' (reach) with units"
             )
         size = to_si(area, "m2", "area")
+        if row is not None:
+            size = np.where(row >= 0, size, 0.0)
         bad = ~(np.isfinite(size) & (size >= 0))
         if bad.any():
             ids = area["reach"].values[bad]
@@ -141,12 +169,23 @@ def to_si(values: xr.DataArray, units: str, what: str) -> Float:
         return np.where(np.isnat(data), np.nan, data / np.timedelta64(1, "ns") / 1e9)
     if data.dtype.kind not in "iufb":
         raise UnitsError(f"{what} is not a number but {data.dtype}")
-    given = values.attrs.get("units")
+    given = _canonical(str(values.attrs.get("units", "")))
     data = data.astype(np.float64)
-    if given is None or str(given).strip() in ("", units):
+    if given.strip() in ("", units):
         return data
-    parsed = _parse(str(given), what)
+    parsed = _parse(given, what)
     if parsed.dimensionality != _registry().parse_units(units).dimensionality:
         raise UnitsError(f"{what} is in {given!r}, where units like {units!r} are wanted")
     factor = _factor(parsed, units)
     return data if factor == 1.0 else data * factor
+
+
+def flux_in_si(units: str, what: str) -> float:
+    """One of a unit of volume flux, in m3 s-1.
+
+    Raises
+    ------
+    UnitsError
+        If the units are unknown, or not of a volume flux.
+    """
+    return float(to_si(xr.DataArray(1.0, attrs={"units": units}), DISCHARGE_UNITS, what))

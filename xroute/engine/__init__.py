@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xroute.engine.cpu import LATERAL, SAMPLING, route_cpu
+from xroute.engine.cpu import route_cpu
 from xroute.exceptions import ParameterError
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def compute_type(dtype: np.dtype[Any]) -> np.dtype[Any]:
 def route_tensor(
     runoff: NDArray[Any],
     plan: RoutingPlan,
-    filter: Filter,  # noqa: A002
+    filter: Filter,
     history: NDArray[np.float64],
     outflow: NDArray[np.float64],
     *,
@@ -42,7 +42,7 @@ def route_tensor(
 ) -> tuple[NDArray[Any], int]:
     """Route runoff ``[batch, row, time]``; ``history`` and ``outflow`` are taken to the end of the series in place.
 
-    Parameters are those of `xroute.engine.cpu.route_cpu`; here they are validated and the discharge is allocated.
+    Parameters are those of `xroute.engine.cpu.route_cpu`, options checked by the caller; the discharge is allocated here.
 
     Returns
     -------
@@ -53,13 +53,8 @@ def route_tensor(
     Raises
     ------
     ParameterError
-        For an unknown mode, or substeps that are not a positive whole number.
+        For runoff of another shape, or that is not numbers.
     """
-    for value, allowed, name in ((sampling, SAMPLING, "sampling"), (lateral, LATERAL, "lateral")):
-        if value not in allowed:
-            raise ParameterError(f"{name} is one of {', '.join(map(repr, allowed))}, not {value!r}")
-    if isinstance(substeps, bool) or not isinstance(substeps, (int, np.integer)) or substeps < 1:
-        raise ParameterError(f"substeps is a positive whole number or 'auto', not {substeps!r}")
     if runoff.ndim != 3:
         raise ParameterError(f"runoff has shape {runoff.shape}, not (batch, row, time)")
     dtype = compute_type(runoff.dtype)
@@ -67,7 +62,7 @@ def route_tensor(
     discharge = np.empty((n_batch, plan.n_reaches if n_rows is None else n_rows, n_steps), dtype)
     n_bad = route_cpu(
         _contiguous(runoff, dtype), discharge, plan, *filter.arrays(), history, outflow,
-        runoff_row=runoff_row, discharge_row=discharge_row, scale=scale, substeps=int(substeps), sampling=sampling,
+        runoff_row=runoff_row, discharge_row=discharge_row, scale=scale, substeps=substeps, sampling=sampling,
         lateral=lateral, zero_missing=zero_missing,
     )  # fmt: skip
     return discharge, n_bad

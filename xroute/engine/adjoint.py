@@ -22,8 +22,9 @@ before the first step is the gradient of the initial state. So blocks of time ch
 
 Nothing of the forward run is kept. States at the starts of the blocks come from one more forward run, and a block's
 series from a second one over the block, into a store with a row for each reach; the walk then puts :math:`\mu` where
-:math:`q` stood, which nobody needs any more. Sums over time have a fixed order, and sums over members are of fixed
-groups of members, so gradients do not depend on the number of threads, bit for bit.
+:math:`q` stood, which nobody needs any more. Sums over time have an order that is fixed when the kernels are compiled,
+and sums over members are of fixed groups of members, so gradients are the same, bit for bit, in every run on a machine
+and on any number of threads.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ from xroute.engine.cpu import (
     _place_filter,
     _place_state,
     _prefetch_row,
+    _read_and_join,
     _read_runoff,
     _restore_state,
     _route_task,
@@ -122,7 +124,7 @@ def adjoint_cpu(
     """
     n_batch, _, n_steps = runoff.shape
     grad_runoff = np.zeros(runoff.shape, runoff.dtype)
-    grad_filter = tuple(np.zeros_like(v, np.float64) for v in (taps, pole, gain))
+    grad_filter = np.zeros(taps.shape), np.zeros(pole.shape), np.zeros(gain.shape)
     grad_state = np.array(grad_history, np.float64, order="C"), np.array(grad_outflow, np.float64, order="C")
     if not n_batch or not n_steps or not plan.n_reaches:
         return grad_runoff, *grad_filter, *grad_state
@@ -319,9 +321,7 @@ def _adjoint_task(  # type: ignore[no-untyped-def]
         any_pole = False
         for i in range(begin, end):
             lane = lanes[i - begin]
-            _begin_lane(
-                lane, grad_discharge, discharge_row[i], held, start, n, substeps, sampling, lateral == OUTLET
-            )
+            _begin_lane(lane, grad_discharge, discharge_row[i], held, start, n, substeps, sampling, lateral == OUTLET)
             before[i - begin] = 0.0
             if sampling != MEAN and sampling != LAST:
                 before[i - begin] = held[0] / substeps
@@ -352,16 +352,25 @@ def _adjoint_task(  # type: ignore[no-untyped-def]
             factor = scale[i] if scale.size > 1 else scale[0]
             y = store[i]
             if needs_filter:
-                _read_runoff(held, runoff, runoff_row[i], factor, start, n, False)
-                if lateral == OUTLET:
-                    _add_held(store, i, held, n, substeps, -1.0)  # q becomes y
-                grad_pole[i] += fma(lane[0], outflow[i], _dot(lane[1:fine], y, fine - 1))
                 for lag in range(n_taps - 1):
                     buffer[n_taps - 2 - lag] = history[first_tap - i + lag]
                 inflow = buffer[n_taps - 1 : n_taps - 1 + fine]
-                _begin_inflow(inflow, held, n, substeps, lateral)
-                for j in range(up_pointer[i], up_pointer[i + 1]):
+                first_link, last_link = up_pointer[i], up_pointer[i + 1]
+                if substeps == 1 and lateral == HEAD:  # the usual case, in fewer passes
+                    if runoff_row[i] >= 0 and last_link > first_link:
+                        source = store[up_place[first_link]]
+                        _read_and_join(inflow, runoff, runoff_row[i], factor, start, n, source, up_weight[first_link])
+                        first_link += 1
+                    else:
+                        _read_runoff(inflow, runoff, runoff_row[i], factor, start, n, False)
+                else:
+                    _read_runoff(held, runoff, runoff_row[i], factor, start, n, False)
+                    _begin_inflow(inflow, held, n, substeps, lateral)
+                for j in range(first_link, last_link):
                     _join(inflow, fine, store[up_place[j]], up_weight[j])
+                if lateral == OUTLET:
+                    _add_held(store, i, held, n, substeps, -1.0)  # q becomes y
+                grad_pole[i] += fma(lane[0], outflow[i], _dot(lane[1:fine], y, fine - 1))
                 for k in range(n_taps):
                     grad_taps[first_tap + k] += _dot(lane, buffer[n_taps - 1 - k : n_taps - 1 - k + fine], fine)
                 if lateral == INTERVAL:
@@ -506,20 +515,10 @@ def _held_dot(lane, held, n, substeps):  # type: ignore[no-untyped-def]
     return total
 
 
-@nb.njit(cache=True, nogil=True)
+@nb.njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
 def _dot(a, b, n):  # type: ignore[no-untyped-def]
-    """Sum of products in eight parts, always the same ones: fast without leave to reorder."""
-    s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = 0.0
-    whole = n - n % 8
-    for f in range(0, whole, 8):
-        s0 = fma(a[f], b[f], s0)
-        s1 = fma(a[f + 1], b[f + 1], s1)
-        s2 = fma(a[f + 2], b[f + 2], s2)
-        s3 = fma(a[f + 3], b[f + 3], s3)
-        s4 = fma(a[f + 4], b[f + 4], s4)
-        s5 = fma(a[f + 5], b[f + 5], s5)
-        s6 = fma(a[f + 6], b[f + 6], s6)
-        s7 = fma(a[f + 7], b[f + 7], s7)
-    for f in range(whole, n):
-        s0 = fma(a[f], b[f], s0)
-    return ((s0 + s1) + (s2 + s3)) + ((s4 + s5) + (s6 + s7))
+    """Sum of products; the compiler chooses an order that suits the machine, and keeps to it."""
+    total = 0.0
+    for f in range(n):
+        total += a[f] * b[f]
+    return total

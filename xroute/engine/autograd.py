@@ -48,15 +48,21 @@ class Backend:
     adjoint: Callable[..., tuple[Tensor, ...]]
 
 
+def _arrays(*tensors: Tensor) -> Any:
+    return tuple(t.detach().numpy() for t in tensors)
+
+
 def _forward_cpu(
     runoff: Tensor, taps: Tensor, pointer: Tensor, pole: Tensor, gain: Tensor, history: Tensor, outflow: Tensor,
     plan: RoutingPlan, substeps: int, sampling: str, lateral: str,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     discharge = torch.empty(runoff.shape, dtype=runoff.dtype)
     history, outflow = history.clone(), outflow.clone()
-    tensors = (runoff, discharge, taps, pointer, pole, gain, history, outflow)
-    values = [t.detach().numpy() for t in tensors]
-    route_cpu(*values[:2], plan, *values[2:], substeps=substeps, sampling=sampling, lateral=lateral)
+    series = _arrays(runoff, discharge)
+    route_cpu(
+        series[0], series[1], plan, *_arrays(taps, pointer, pole, gain, history, outflow),
+        substeps=substeps, sampling=sampling, lateral=lateral,
+    )  # fmt: skip
     return discharge, history, outflow
 
 
@@ -65,11 +71,10 @@ def _adjoint_cpu(
     pole: Tensor, gain: Tensor, history: Tensor, outflow: Tensor, plan: RoutingPlan, substeps: int, sampling: str,
     lateral: str, needs_runoff: bool, needs_filter: bool,
 ) -> tuple[Tensor, ...]:  # fmt: skip
-    tensors = (grad_discharge, grad_history, grad_outflow, runoff, taps, pointer, pole, gain, history, outflow)
-    values = [t.detach().numpy() for t in tensors]
+    given = _arrays(grad_discharge, grad_history, grad_outflow, runoff)
     grads = adjoint_cpu(
-        *values[:4], plan, *values[4:], substeps=substeps, sampling=sampling, lateral=lateral,
-        needs_runoff=needs_runoff, needs_filter=needs_filter,
+        given[0], given[1], given[2], given[3], plan, *_arrays(taps, pointer, pole, gain, history, outflow),
+        substeps=substeps, sampling=sampling, lateral=lateral, needs_runoff=needs_runoff, needs_filter=needs_filter,
     )  # fmt: skip
     return tuple(torch.from_numpy(g) for g in grads)
 
@@ -198,7 +203,7 @@ _route_backward.register_autograd(_no_second)
 def route_autograd(
     runoff: Tensor,
     plan: RoutingPlan,
-    filter: Filter,  # noqa: A002
+    filter: Filter,
     history: Tensor | None = None,
     outflow: Tensor | None = None,
     *,
@@ -253,9 +258,8 @@ def route_autograd(
             raise ParameterError(f"{what} of the filter has shape {tuple(tensor.shape)}, not ({size},)")
     taps, pole, gain = tensors
     state = []
-    for what, tensor, size in (("history", history, n_lags), ("outflow", outflow, n)):
-        if tensor is None:
-            tensor = torch.zeros(n_batch, size, dtype=torch.float64, device=runoff.device)
+    for what, given, size in (("history", history, n_lags), ("outflow", outflow, n)):
+        tensor = torch.zeros(n_batch, size, dtype=torch.float64, device=runoff.device) if given is None else given
         if tensor.shape != (n_batch, size):
             raise StateError(f"{what} has shape {tuple(tensor.shape)}, not (batch {n_batch}, {size})")
         state.append(tensor.to(runoff.device, torch.float64))

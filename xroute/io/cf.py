@@ -108,7 +108,7 @@ def _add_bounds(dataset: xr.Dataset, dt: Any) -> xr.Dataset:
         step = np.timedelta64(round(seconds(dt) * 1e6), "us")
         step = step.item() if start.dtype.kind == "O" else step
     else:
-        raise TimeAxisError("discharge has a single time, so its step cannot be told; give dt=<seconds>")
+        raise TimeAxisError("discharge has a single time, so its step cannot be told; give dt= (seconds)")
     bounds = np.stack([start, start + step], axis=1)
     times.attrs.update({"standard_name": "time", "axis": "T", "bounds": "time_bnds"})
     times.attrs.setdefault("long_name", "start of the step")

@@ -116,12 +116,8 @@ def open_netcdf(path: PathLike, *, raw: bool = False) -> xr.Dataset:
 
     Raises
     ------
-    FileNotFoundError
-        There is no such file.
-    XRouteError
-        It is not netCDF.
-    ImportError
-        It needs a library that is not installed.
+    FileNotFoundError, XRouteError, ImportError
+        As `open_dataset`.
     """
     target = Path(path)
     if not target.exists():
@@ -361,8 +357,7 @@ def _plain(dataset: xr.Dataset) -> tuple[xr.Dataset, dict[str, dict[str, Any]]]:
             encoding[str(name)] = {"_FillValue": None}
     if "time_bnds" in dataset and "time" in dataset.coords:
         first = dataset["time"].to_numpy()[:1]
-        if first.size:
-            date = str(first[0])[:19].replace("T", " ")
-            encoding["time"] = {"units": f"seconds since {date}", "dtype": "int64", "_FillValue": None}
-            encoding["time_bnds"] = {"_FillValue": None}
+        date = str(first[0])[:19].replace("T", " ") if first.size else "1970-01-01"
+        encoding["time"] = {"units": f"seconds since {date}", "dtype": "int64", "_FillValue": None}
+        encoding["time_bnds"] = {"_FillValue": None}
     return dataset, encoding
