@@ -88,6 +88,7 @@ def route_block(
     n_bad
         Number of values of runoff that were not finite.
     """
+    dry = state is None
     state = (
         zero_state(filter, runoff.shape[0]) if state is None else BlockState(state.history.copy(), state.outflow.copy())
     )
@@ -95,6 +96,6 @@ def route_block(
     discharge, n_bad = route_tensor(
         runoff, plan, filter, state.history, state.outflow,
         runoff_row=runoff_row, discharge_row=discharge_row, n_rows=n_rows, scale=factors,
-        substeps=options.substeps, sampling=options.sampling, lateral=options.lateral, zero_missing=options.zero_missing,
+        substeps=options.substeps, sampling=options.sampling, lateral=options.lateral, zero_missing=options.zero_missing, dry=dry,
     )  # fmt: skip
     return discharge, state, n_bad

@@ -39,6 +39,7 @@ def route_tensor(
     sampling: str = "mean",
     lateral: str = "head",
     zero_missing: bool = False,
+    dry: bool = False,
 ) -> tuple[NDArray[Any], int]:
     """Route runoff ``[batch, row, time]``; ``history`` and ``outflow`` are taken to the end of the series in place.
 
@@ -63,7 +64,7 @@ def route_tensor(
     n_bad = route_cpu(
         _contiguous(runoff, dtype), discharge, plan, *filter.arrays(), history, outflow,
         runoff_row=runoff_row, discharge_row=discharge_row, scale=scale, substeps=substeps, sampling=sampling,
-        lateral=lateral, zero_missing=zero_missing,
+        lateral=lateral, zero_missing=zero_missing, dry=dry,
     )  # fmt: skip
     return discharge, n_bad
 

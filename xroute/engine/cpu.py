@@ -54,6 +54,7 @@ def route_cpu(
     sampling: str = "mean",
     lateral: str = "head",
     zero_missing: bool = False,
+    dry: bool = False,
 ) -> int:
     """Route ``runoff`` into ``discharge``, and ``history`` and ``outflow`` to the end of the series, in place.
 
@@ -68,6 +69,8 @@ def route_cpu(
         The state: each reach's last K - 1 inflows, newest first, and its last filtered outflow.
     zero_missing
         Take runoff that is not finite as zero.
+    dry
+        The state at the start is zero: it need not be read.
 
     Returns
     -------
@@ -84,7 +87,10 @@ def route_cpu(
     longest = int(np.diff(tap_pointer).max())
     # everything in the order of the walk: to fetch it reach by reach would cost more than the routing
     placed_taps, placed_pointer, placed_pole, placed_gain = _place_filter(order, taps, tap_pointer, pole, gain)
-    state = [_place_state(order, tap_pointer, history[b], outflow[b]) for b in range(n_batch)]
+    if dry:
+        state = [(np.zeros(history.shape[1]), np.zeros(order.size)) for _ in range(n_batch)]
+    else:
+        state = [_place_state(order, tap_pointer, history[b], outflow[b]) for b in range(n_batch)]
     rows = (order if row is None else row[order] for row in (runoff_row, discharge_row))
     static = (*rows, np.ones(1) if scale is None else scale[order])
     block = max(1, BLOCK // substeps)
@@ -93,7 +99,8 @@ def route_cpu(
     n_tasks = schedule.task_pointer.size - 1
 
     def run(member: int, tasks: Iterable[int], start: int, store: Float) -> int:
-        buffer = np.empty(longest - 1 + width)
+        buffer = np.empty(longest + 7 + width)
+        buffer = buffer[(-(buffer.ctypes.data // 8) - (longest - 1)) % 8 :]
         held = np.empty(min(block, n_steps))
         stop = min(start + block, n_steps)
         bad = 0
@@ -188,8 +195,13 @@ def _restore_state(order, pointer, place_pointer, lags, last, history, outflow):
 
 
 def _store(schedule: Schedule, width: int) -> Float:
-    # the last rows take the place of reaches in groups of fewer than LANES
-    return np.zeros((schedule.n_slots + LANES, width))
+    """Rows of the working store, each beginning at a cache line; the last ones complete groups of fewer than LANES."""
+    line = 8
+    stride = (width + line - 1) // line * line
+    rows = schedule.n_slots + LANES
+    memory = np.zeros(rows * stride + line)
+    first = -(memory.ctypes.data // 8) % line
+    return memory[first : first + rows * stride].reshape(rows, stride)
 
 
 def _parallel(function: Callable[[int], int], items: Iterable[int], threads: int) -> list[int]:
