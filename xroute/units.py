@@ -36,7 +36,9 @@ Float = NDArray[np.float64]
 
 
 def _registry() -> Any:
-    from cf_xarray.units import units
+    with warnings.catch_warnings():  # of no concern here: it says so wherever matplotlib is absent
+        warnings.filterwarnings("ignore", message=r"Import\(s\) unavailable to set up matplotlib", category=UserWarning)
+        from cf_xarray.units import units
 
     return units
 

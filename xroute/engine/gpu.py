@@ -32,7 +32,7 @@ __all__ = ["DeviceFilter", "prepare_filter", "route_gpu"]
 
 LANES = 512
 """Lanes of a program when a series is longer than that."""
-LONG_LANES = 2048
+LONG_LANES = 1024
 """The same for series that are long even then: fewer hand-overs from block to block."""
 
 MEAN, LAST, START_MEAN = (tl.constexpr(k) for k in (0, 1, 2))
