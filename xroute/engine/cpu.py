@@ -229,6 +229,8 @@ def _route_task(  # type: ignore[no-untyped-def]
         if g + 1 < last_group:  # rows lie anywhere in memory: the next group's are on their way during this one's work
             for i in range(end, group_pointer[g + 2]):
                 _prefetch_row(runoff, runoff_row[i], start, stop)
+        for i in range(begin, end):
+            _prefetch_row(discharge, discharge_row[i], start, stop)
         any_pole = False
         for i in range(begin, end):
             first_tap = tap_pointer[i]
