@@ -15,6 +15,7 @@ import warnings
 import numpy as np
 import torch
 import triton
+import xarray as xr
 
 import xroute
 from xroute.engine.gpu import DeviceFilter, prepare_filter, route_gpu
@@ -37,6 +38,15 @@ def network_of(rows: int, columns: int) -> xroute.Network:
     ):
         dataset[name] = ("reach", rng.uniform(low, high, n), {"units": units})
     return xroute.Network(dataset)
+
+
+def chains(n: int, length: int) -> xroute.Network:
+    """Rivers without tributaries: what the depth of a network costs, apart from its joins."""
+    ids = np.arange(1, n + 1)
+    downstream = ids + 1
+    downstream[length - 1 :: length] = 0
+    parameters = {"k": ("reach", np.random.default_rng(0).uniform(2000, 9000, n)), "x": ("reach", np.full(n, 0.2))}
+    return xroute.Network(xr.Dataset({"downstream": ("reach", downstream), **parameters}, {"reach": ids}))
 
 
 def filter_of(network: xroute.Network, scheme: str, substeps: int, lateral: str = "head") -> Filter:
@@ -178,6 +188,10 @@ def main() -> None:
     timed("muskingum, 10,000 x 365 x 64", small, filter_of(small, "muskingum", 1), (64, small.n_reaches, 365), copy)
     middle = network_of(334, 300)
     timed("muskingum, 100,200 x 365", middle, filter_of(middle, "muskingum", 1), (1, middle.n_reaches, 365), copy)
+    for length in (100, 1000):
+        network = chains(1_000_000, length)
+        made = filter_of(network, "muskingum", 1)
+        timed(f"muskingum, chains of {length}, 1,000,000 x 365", network, made, (1, network.n_reaches, 365), copy)
 
 
 if __name__ == "__main__":

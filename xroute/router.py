@@ -180,9 +180,8 @@ class Router(torch.nn.Module):
             network says of the reaches, for instance. Values on reaches whose scheme does not have the parameter are
             ignored.
         state
-            State to start from, as ``return_state=True`` gave it; dry by default. Where a reach's window has grown
-            since (its parameters were learned meanwhile), older inflows than the state knows count as zero; they weigh
-            less than 1e-6 in the parameters it was made with.
+            State to start from, as ``return_state=True`` gave it; dry by default. It must be of
+            the same windows: `StateError` where parameters that were learned meanwhile have changed them.
         return_state
             Whether to return the final state too.
 
@@ -256,14 +255,11 @@ class Router(torch.nn.Module):
             )
         if np.array_equal(state.n_lags, n_lags):
             return state.history, state.outflow
-        stop = np.cumsum(n_lags)
-        reach = np.repeat(np.arange(n_lags.size), n_lags)
-        lag = np.arange(reach.size) - (stop - n_lags)[reach]
-        first = np.cumsum(state.n_lags) - state.n_lags
-        none = state.history.shape[1]
-        source = torch.from_numpy(np.where(lag < state.n_lags[reach], first[reach] + lag, none))
-        padded = torch.nn.functional.pad(state.history, (0, 1))
-        return padded[:, source.to(padded.device)], state.outflow
+        other = self.ids[state.n_lags != n_lags]
+        raise StateError(
+            f"{other.size} reaches now have a window of another length: {some(other)}. Their parameters have changed since "
+            "the state was made, so their past inflow cannot be used: route from a dry start, or keep those parameters fixed"
+        )
 
 
 class _Value(torch.nn.Module):
