@@ -11,7 +11,7 @@ from strategies import DT, topology
 
 import xroute
 from xroute.engine.adjoint import adjoint_cpu
-from xroute.engine.autograd import plan_handle, plan_of, route_autograd
+from xroute.engine.autograd import BACKENDS, plan_handle, plan_of, route_autograd
 from xroute.engine.cpu import route_cpu
 from xroute.engine.reference import topological_order
 from xroute.exceptions import ParameterError, StateError, XRouteError
@@ -29,7 +29,15 @@ PARAMETERS = {
 }
 
 
-def case(shape: str = "tree", n: int = 6, seed: int = 0, n_batch: int = 2, n_time: int = 4):
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+
+
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=[pytest.mark.gpu, needs_gpu])])
+def device(request):
+    return request.param
+
+
+def case(shape: str = "tree", n: int = 6, seed: int = 0, n_batch: int = 2, n_time: int = 4, device: str = "cpu"):
     """A network with a ragged random filter: topology, plan, and tensors that all require gradients."""
     rng = np.random.default_rng(seed)
     links = topology(shape, n, rng)
@@ -45,7 +53,7 @@ def case(shape: str = "tree", n: int = 6, seed: int = 0, n_batch: int = 2, n_tim
         "history": rng.normal(size=(n_batch, pointer[-1] - n)),
         "outflow": rng.normal(size=(n_batch, n)),
     }
-    return links, plan, pointer, {k: torch.from_numpy(v).requires_grad_() for k, v in values.items()}
+    return links, plan, pointer, {k: torch.from_numpy(v).to(device).requires_grad_() for k, v in values.items()}
 
 
 def naive(links, pointer, runoff, taps, pole, gain, history, outflow, *, substeps, sampling, lateral):
@@ -91,7 +99,7 @@ def through(plan, pointer, runoff, taps, pole, gain, history, outflow, **options
 
 def gradients(outputs, values, seed: int = 1):
     generator = torch.Generator().manual_seed(seed)
-    loss = sum((o * torch.randn(o.shape, generator=generator, dtype=torch.float64)).sum() for o in outputs)
+    loss = sum((o * torch.randn(o.shape, generator=generator, dtype=torch.float64).to(o.device)).sum() for o in outputs)
     return dict(zip(values, torch.autograd.grad(loss, list(values.values())), strict=True))
 
 
@@ -99,17 +107,20 @@ def gradients(outputs, values, seed: int = 1):
 @pytest.mark.parametrize("substeps", [1, 3])
 @pytest.mark.parametrize("lateral", LATERALS)
 @pytest.mark.parametrize("sampling", SAMPLINGS)
-def test_equals_torch_through_the_naive_recurrence(shape, substeps, lateral, sampling):
+def test_equals_torch_through_the_naive_recurrence(shape, substeps, lateral, sampling, device):
     links, plan, pointer, values = case(shape, 7, seed=3)
     options = {"substeps": substeps, "sampling": sampling, "lateral": lateral}
     expected_out = naive(links, pointer, **values, **options)
-    out = through(plan, pointer, **values, **options)
+    there = case(shape, 7, seed=3, device=device)[3]
+    out = through(plan, pointer, **there, **options)
     for a, b in zip(out, expected_out, strict=True):
-        torch.testing.assert_close(a, b, rtol=0, atol=1e-12)
+        torch.testing.assert_close(a.cpu(), b, rtol=0, atol=1e-12)
     expected = gradients(expected_out, {k: v for k, v in values.items() if lateral == "interval" or k != "gain"})
-    found = gradients(out, values)
+    found = gradients(out, there)
     for name, value in expected.items():
-        torch.testing.assert_close(found[name], value, rtol=1e-11, atol=1e-11, msg=lambda m, name=name: f"{name}: {m}")
+        torch.testing.assert_close(
+            found[name].cpu(), value, rtol=1e-11, atol=1e-11, msg=lambda m, name=name: f"{name}: {m}"
+        )
     if lateral != "interval":
         assert not found["gain"].any()
 
@@ -150,8 +161,8 @@ def test_gradcheck_of_every_scheme(scheme, lateral, sampling, substeps):
 
 
 @pytest.mark.parametrize("lateral", LATERALS)
-def test_gradcheck_in_full(lateral):
-    _, plan, pointer, values = case("bifurcating", 4, seed=2, n_batch=1, n_time=3)
+def test_gradcheck_in_full(lateral, device):
+    _, plan, pointer, values = case("bifurcating", 4, seed=2, n_batch=1, n_time=3, device=device)
 
     def function(*tensors):
         return through(plan, pointer, *tensors, substeps=2, sampling="start-mean", lateral=lateral)
@@ -255,9 +266,9 @@ def test_row_maps_and_scale(lateral):
     assert np.isclose((weight * discharge).sum(), sum((a * b).sum() for a, b in backward), rtol=1e-12)
 
 
-def test_only_what_is_needed():
+def test_only_what_is_needed(device):
     """Without gradients of the filter nothing is routed again, and runoff's gradient is the same."""
-    _, plan, pointer, values = case()
+    _, plan, pointer, values = case(device=device)
     whole = gradients(through(plan, pointer, **values), values)
     for wanted in (("runoff",), ("taps", "pole"), ("gain", "outflow"), ("history",)):
         some = {k: v.detach().requires_grad_(k in wanted) for k, v in values.items()}
@@ -266,8 +277,8 @@ def test_only_what_is_needed():
             assert torch.equal(found[name], whole[name])
 
 
-def test_dtypes():
-    _, plan, pointer, values = case(n_time=30)
+def test_dtypes(device):
+    _, plan, pointer, values = case(n_time=30, device=device)
     whole = gradients(through(plan, pointer, **values), values)
     for dtype in (torch.float32, torch.bfloat16):
         runoff = values["runoff"].detach().to(dtype).requires_grad_()
@@ -279,16 +290,16 @@ def test_dtypes():
         torch.testing.assert_close(found["taps"], whole["taps"], rtol=tolerance, atol=10 * tolerance)
 
 
-def test_graph_used_twice_and_plans_that_only_the_graph_holds():
-    _, plan, pointer, values = case()
+def test_graph_used_twice_and_plans_that_only_the_graph_holds(device):
+    _, plan, pointer, values = case(device=device)
     loss = through(plan, pointer, **values)[0].square().sum()
     del plan
     once = torch.autograd.grad(loss, values["runoff"], retain_graph=True)[0]
     assert torch.equal(torch.autograd.grad(loss, values["runoff"])[0], once)
 
 
-def test_no_grad_and_layouts():
-    _, plan, pointer, values = case()
+def test_no_grad_and_layouts(device):
+    _, plan, pointer, values = case(device=device)
     expected = through(plan, pointer, **values)
     with torch.no_grad():
         out = through(plan, pointer, **values)
@@ -305,8 +316,8 @@ def test_no_grad_and_layouts():
 
 
 @pytest.mark.parametrize(("n_batch", "n_time"), [(0, 4), (2, 0), (0, 0)])
-def test_empty(n_batch, n_time):
-    _, plan, pointer, values = case(n_batch=n_batch, n_time=n_time)
+def test_empty(n_batch, n_time, device):
+    _, plan, pointer, values = case(n_batch=n_batch, n_time=n_time, device=device)
     out = through(plan, pointer, **values)
     assert out[0].shape == (n_batch, 6, n_time)
     found = gradients(out, values)
@@ -317,31 +328,36 @@ def test_empty(n_batch, n_time):
         assert torch.equal(ones, torch.ones_like(ones))
 
 
-def test_no_second_derivative():
-    _, plan, pointer, values = case()
+def test_no_second_derivative(device):
+    _, plan, pointer, values = case(device=device)
     loss = through(plan, pointer, **values)[0].square().sum()
     (first,) = torch.autograd.grad(loss, values["runoff"], create_graph=True)
     with pytest.raises(NotImplementedError, match="first derivatives only"):
         first.sum().backward()
 
 
-def test_opcheck():
-    _, plan, pointer, values = case()
+def test_opcheck(device):
+    _, plan, pointer, values = case(device=device)
     tensors = [torch.from_numpy(pointer) if k == "pointer" else values[k] for k in
                ("runoff", "taps", "pointer", "pole", "gain", "history", "outflow")]  # fmt: skip
-    options = (plan_handle(plan), 2, "mean", "head")
-    torch.library.opcheck(torch.ops.xroute.route, (*tensors, *options))
-    constants = [t.detach() for t in tensors]
-    grads = [constants[k] for k in (0, 5, 6)]
-    torch.library.opcheck(torch.ops.xroute.route_backward, (*grads, *constants, *options, True, True))
+    for substeps in (1, 2):
+        options = (plan_handle(plan), substeps, "mean", "head")
+        numel = BACKENDS[device].trace_numel(values["runoff"], plan, pointer, options[1:])
+        torch.library.opcheck(torch.ops.xroute.route, (*tensors, *options, numel))
+        constants = [t.detach() for t in tensors]
+        grads = [constants[k] for k in (0, 5, 6)]
+        none = constants[0].new_empty(0)
+        torch.library.opcheck(torch.ops.xroute.route_backward, (*grads, *constants, none, none, *options, True, True))
 
 
-def test_compile():
-    _, plan, pointer, values = case()
+def test_compile(device):
+    _, plan, pointer, values = case(device=device)
     handle, where = plan_handle(plan), torch.from_numpy(pointer)
 
     def function(runoff, taps, pole, gain, history, outflow):
-        out = torch.ops.xroute.route(2 * runoff, taps, where, pole, gain, history, outflow, handle, 2, "last", "head")
+        out = torch.ops.xroute.route(
+            2 * runoff, taps, where, pole, gain, history, outflow, handle, 2, "last", "head", 0
+        )
         return out[0].square(), out[1], out[2]
 
     expected = function(*values.values())

@@ -474,7 +474,8 @@ def test_messages_name_options_of_the_command_line(small: Path) -> None:
 
 
 def test_help_offers_what_there_is() -> None:
-    assert "cuda" not in run("route", "--help").stdout
+    said = run("route", "--help").stdout
+    assert "cuda:1" in said and "the GPU if there is one" in said
 
 
 def test_a_failed_run_leaves_nothing(small: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,10 @@ from xroute.engine import route_tensor
 from xroute.plan import RoutingPlan
 from xroute.schemes import Filter
 
-__all__ = ["BlockState", "RouteOptions", "route_block", "zero_state"]
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["BlockState", "RouteOptions", "is_cupy", "route_block", "zero_state"]
 
 Float = NDArray[np.float64]
 
@@ -43,6 +46,11 @@ class BlockState:
     outflow: Float
 
 
+def is_cupy(array: Any) -> bool:
+    """Whether an array is cupy's."""
+    return type(array).__module__.partition(".")[0] == "cupy"
+
+
 def zero_state(filter: Filter, n_batch: int) -> BlockState:
     """State of a dry network."""
     n = filter.pointer.size - 1
@@ -60,6 +68,7 @@ def route_block(
     discharge_row: NDArray[np.int64] | None = None,
     n_rows: int | None = None,
     scale: float | Float | None = None,
+    device: torch.device | None = None,
 ) -> tuple[NDArray[Any], BlockState, int]:
     """Route a block.
 
@@ -79,6 +88,8 @@ def route_block(
         Rows of the result; by default the number of reaches.
     scale : float or [reach], optional
         Factor on each reach's runoff.
+    device
+        Where to compute; None is the CPU. Arrays of cupy stay on their own device, and so does their discharge.
 
     Returns
     -------
@@ -88,11 +99,32 @@ def route_block(
     n_bad
         Number of values of runoff that were not finite.
     """
+    factors = None if scale is None else np.broadcast_to(np.asarray(scale, np.float64), plan.n_reaches)
+    if is_cupy(runoff) or (device is not None and device.type == "cuda"):
+        from xroute.engine import compute_type
+        from xroute.engine.gpu import GpuOptions
+        from xroute.engine.host import route_cupy, route_host
+
+        kernel = GpuOptions(options.substeps, options.sampling, options.lateral)
+        history, outflow = (None, None) if state is None else (state.history, state.outflow)
+        known: dict[str, Any] = {
+            "runoff_row": runoff_row, "discharge_row": discharge_row, "n_rows": n_rows, "scale": factors,
+            "zero_missing": options.zero_missing,
+        }  # fmt: skip
+        if is_cupy(runoff):
+            discharge, history, outflow, n_bad = route_cupy(runoff, plan, filter, history, outflow, kernel, **known)
+        else:
+            assert device is not None
+            runoff = np.asarray(runoff, compute_type(runoff.dtype))
+            discharge, history, outflow, n_bad = route_host(
+                runoff, plan, filter, history, outflow, kernel, device, **known
+            )
+        assert history is not None and outflow is not None
+        return discharge, BlockState(history, outflow), n_bad
     dry = state is None
     state = (
         zero_state(filter, runoff.shape[0]) if state is None else BlockState(state.history.copy(), state.outflow.copy())
     )
-    factors = None if scale is None else np.broadcast_to(np.asarray(scale, np.float64), plan.n_reaches)
     discharge, n_bad = route_tensor(
         runoff, plan, filter, state.history, state.outflow,
         runoff_row=runoff_row, discharge_row=discharge_row, n_rows=n_rows, scale=factors,

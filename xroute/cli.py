@@ -343,7 +343,7 @@ def _substeps(_: click.Context, __: click.Parameter, value: str) -> int | str:
 @click.option("--nan", type=click.Choice(["raise", "zero"]), default="raise", show_default=True, help="Missing values.")
 @click.option("--initial-state", type=READABLE, help="State to start from, as --save-state wrote it.")
 @click.option("--save-state", type=READABLE, help="Write the final state here (.zarr or .nc).")
-@click.option("--device", help="Where to compute: cpu, the only device so far.")
+@click.option("--device", help="Where to compute: cpu, cuda, cuda:1, ...  [default: the GPU if there is one]")
 @click.option("--dt", help="Runoff step (seconds, or e.g. 1h), when the time axis does not tell.")
 @click.option(
     "--time-chunk", type=click.IntRange(min=1), help="Steps routed at a time; any number gives the same result."

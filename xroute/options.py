@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["get_option", "n_threads", "set_options"]
+if TYPE_CHECKING:
+    import torch
 
-_OPTIONS: dict[str, Any] = {"threads": None}
+__all__ = ["find_device", "get_option", "n_threads", "set_options"]
+
+_OPTIONS: dict[str, Any] = {"threads": None, "device": None}
 
 
 class set_options:  # noqa: N801 (reads as a function, as in xarray)
@@ -19,6 +23,9 @@ class set_options:  # noqa: N801 (reads as a function, as in xarray)
     threads : int or None
         Threads of the CPU engine; None (the default) means one for each processor that this process may use.
         Inside a Dask task with several worker threads, 1 is a good choice.
+    device : str or None
+        Where `xroute.route` computes: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ...; None (the default) means the GPU where
+        there is one, else the CPU.
 
     Raises
     ------
@@ -57,6 +64,41 @@ class set_options:  # noqa: N801 (reads as a function, as in xarray)
 def get_option(name: str) -> Any:
     """Value of an option."""
     return _OPTIONS[name]
+
+
+def find_device(name: str | None) -> torch.device:
+    """Device by name; with None that of the options, and failing that the GPU if there is one, else the CPU.
+
+    Raises
+    ------
+    ParameterError
+        For a name that is no device, or a device that this machine or its PyTorch does not have.
+    """
+    import torch
+
+    from xroute.exceptions import ParameterError
+
+    name = _OPTIONS["device"] if name is None else name
+    usable = torch.cuda.is_available() and importlib.util.find_spec("triton") is not None
+    if name is None:
+        return torch.device("cuda", torch.cuda.current_device()) if usable else torch.device("cpu")
+    try:
+        device = torch.device(name)
+    except (RuntimeError, TypeError):
+        raise ParameterError(f"device is 'cpu', 'cuda', 'cuda:1', ... or None, not {name!r}") from None
+    if device.type not in ("cpu", "cuda"):
+        raise ParameterError(f"device is 'cpu', 'cuda', 'cuda:1', ... or None, not {name!r}")
+    if device.type == "cpu":
+        return device
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if (device.index or 0) >= count:
+        raise ParameterError(
+            f"device {name!r}: PyTorch {torch.__version__} sees {count} GPUs here. Route with device='cpu', or install a "
+            "PyTorch that was built for your GPU"
+        )
+    if not usable:
+        raise ParameterError(f"device {name!r} needs the package triton: pip install triton")
+    return torch.device("cuda", torch.cuda.current_device()) if device.index is None else device
 
 
 def n_threads() -> int:

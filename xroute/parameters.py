@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from xroute.exceptions import ParameterError, UnitsError, some
 from xroute.network import Network
-from xroute.schemes import SCHEMES, Scheme
+from xroute.schemes import SCHEMES, Scheme, every
 from xroute.units import to_si
 
 __all__ = ["SchemeParameters", "auto_substeps", "check_muskingum", "read_parameters", "resolve_substeps", "schemes_of"]
@@ -38,7 +38,7 @@ def schemes_of(network: Network, scheme: str | None = None) -> dict[str, NDArray
         If the network names none, or one that does not exist.
     """
     dataset = network.dataset
-    everywhere = np.arange(network.n_reaches)
+    everywhere = every(network.n_reaches)
     if scheme is not None:
         found = {scheme: everywhere}
     elif "scheme" in dataset.variables:
@@ -46,6 +46,8 @@ def schemes_of(network: Network, scheme: str | None = None) -> dict[str, NDArray
             raise ParameterError(f"'scheme' has dimensions {dataset['scheme'].dims}, not ('reach',)")
         names, which = np.unique(np.asarray(dataset["scheme"].values).astype(str), return_inverse=True)
         found = {str(name): np.flatnonzero(which == k) for k, name in enumerate(names)}
+        if names.size == 1:
+            found = {str(names[0]): everywhere}
     elif "scheme" in dataset.attrs:
         found = {str(dataset.attrs["scheme"]): everywhere}
     else:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xroute.partition import Schedule, make_schedule
-from xroute.segments import Segments, make_segments
+from xroute.patches import Patches, make_patches
 
 __all__ = ["RoutingPlan", "find_cycle", "make_plan", "strahler_order", "topological_order"]
 
@@ -56,9 +56,9 @@ class RoutingPlan:
         )
 
     @cached_property
-    def segments(self) -> Segments:
-        """What the GPU's programs do: chains and small subtrees, in an order in which they may wait for one another."""
-        return make_segments(
+    def patches(self) -> Patches:
+        """What the GPU's programs do: up to 32 reaches each, in an order in which they may wait for one another."""
+        return make_patches(
             self.order, self.upstream_pointer, self.upstream_reach, self.upstream_weight, self.n_upstream
         )
 

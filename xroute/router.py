@@ -239,11 +239,12 @@ class Router(torch.nn.Module):
             values = own[scheme]
             for parameter in SCHEMES[scheme].parameters:
                 if parameter.name in given:
-                    value = given[parameter.name].to(torch.float64)[torch.from_numpy(at)]
-                    parameter.check(value.detach().cpu().numpy(), self.ids[at], scheme)
+                    device = values[parameter.name].device
+                    value = given[parameter.name].to(device, torch.float64)[torch.from_numpy(at).to(device)]
+                    if not parameter.allows(value.detach()).all():
+                        parameter.check(value.detach().cpu().numpy(), self.ids[at], scheme)
                     values[parameter.name] = value
-            # filters are made on the host; the taps then go where the runoff is
-            by_scheme[scheme] = at, {name: value.cpu() for name, value in values.items()}
+            by_scheme[scheme] = at, values
         lateral: Any = self.lateral
         return make_filter(by_scheme, self.dt / self.substeps, n, lateral=lateral, ids=self.ids)
 

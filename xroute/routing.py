@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 
-from xroute.block import RouteOptions, route_block
+from xroute.block import RouteOptions, is_cupy, route_block
 from xroute.engine.cpu import LATERAL, SAMPLING
 from xroute.exceptions import ParameterError, TimeAxisError, XRouteError, one_of, some
 from xroute.labels import (
@@ -23,6 +23,7 @@ from xroute.labels import (
     time_step,
 )
 from xroute.network import Network, as_network
+from xroute.options import find_device
 from xroute.parameters import check_muskingum, read_parameters, resolve_substeps
 from xroute.schemes import make_filter
 from xroute.state import read_state, run_key, write_state
@@ -84,7 +85,9 @@ def route(
     partitions
         Reserved for runoff on Dask; no effect on runoff in memory, which the engine partitions by itself.
     device
-        ``"cpu"`` or None.
+        ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ...; by default that of `set_options`, and failing that the GPU where there
+        is one, else the CPU. A GPU computes float32 runoff in float32, a CPU in float64. Runoff in cupy is routed where
+        it is, and so is its discharge.
     reach_dim, time_dim
         Dimensions, where their names or labels do not tell.
     dt
@@ -111,7 +114,8 @@ def route(
     >>> discharge.attrs["units"]
     'm3 s-1'
     """
-    _check_options(runoff, sampling, lateral, nan, device, partitions)
+    _check_options(runoff, sampling, lateral, nan, partitions)
+    where = find_device(device)
     network = as_network(network)
     time_dim = find_time_dim(runoff, time_dim)
     layout = align(runoff, network, reach_dim=reach_dim, time_dim=time_dim, missing=missing, extra=extra)
@@ -130,11 +134,13 @@ def route(
     start = None
     if initial_state is not None and key is not None:
         start = read_state(initial_state, filter, network, layout, key, first_time(runoff, time_dim))
-    data = runoff.transpose(*layout.engine_dims).values
+    data = runoff.transpose(*layout.engine_dims).data
+    data = data if is_cupy(data) else np.asarray(data)
     data = data.reshape(layout.n_batch, *data.shape[-2:])
     discharge, state, n_bad = route_block(
         data, network.plan, filter, start, RouteOptions(n, sampling, lateral, nan == "zero"), runoff_row=layout.row,
         discharge_row=layout.result_row, n_rows=layout.sizes[layout.reach_dim], scale=scale,
+        device=where,
     )  # fmt: skip
     if n_bad and nan == "raise":
         raise _not_finite(runoff, network, layout, n_bad)
@@ -150,14 +156,11 @@ def route(
     return result, write_state(state, filter, network, layout, key, next_time(runoff, time_dim, step))
 
 
-def _check_options(
-    runoff: xr.DataArray, sampling: str, lateral: str, nan: str, device: str | None, partitions: int | None
-) -> None:
+def _check_options(runoff: xr.DataArray, sampling: str, lateral: str, nan: str, partitions: int | None) -> None:
     require_array(runoff)
     one_of("sampling", sampling, SAMPLING)
     one_of("lateral", lateral, LATERAL)
     one_of("nan", nan, ("raise", "zero"))
-    one_of("device", device, (None, "cpu"))
     if partitions is not None and (isinstance(partitions, bool) or not isinstance(partitions, int) or partitions < 1):
         raise ParameterError(f"partitions is a positive whole number or None, not {partitions!r}")
     if runoff.chunks is not None:
@@ -173,7 +176,7 @@ def _need_no_step(runoff: xr.DataArray, time_dim: Hashable, return_state: bool) 
 
 def _not_finite(runoff: xr.DataArray, network: Network, layout: Layout, n_bad: int) -> XRouteError:
     row = np.arange(network.n_reaches) if layout.row is None else layout.row
-    bad = ~np.isfinite(runoff.transpose(*layout.engine_dims).values[..., row[row >= 0], :])
+    bad = ~np.isfinite(runoff.as_numpy().transpose(*layout.engine_dims).values[..., row[row >= 0], :])
     ids = network.ids[row >= 0][bad.any(axis=tuple(k for k in range(bad.ndim) if k != bad.ndim - 2))]
     when = np.flatnonzero(bad.any(axis=tuple(range(bad.ndim - 1))))
     label = runoff[layout.time_dim].values[when[0]] if layout.time_dim in runoff.coords else when[0]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -56,7 +57,8 @@ class Filter:
 
     def arrays(self) -> tuple[Float, NDArray[np.int64], Float, Float]:
         """``taps, pointer, pole, gain`` as numpy arrays."""
-        return self.taps.detach().numpy(), self.pointer, self.pole.detach().numpy(), self.gain.detach().numpy()
+        taps, pole, gain = (t.detach().cpu().numpy() for t in (self.taps, self.pole, self.gain))
+        return taps, self.pointer, pole, gain
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,14 @@ class Parameter:
                 f"(values {some(values[bad])}, in {self.units})"
             )
 
+    def allows(self, values: Any) -> Any:
+        """Whether each of an array's or tensor's values is in range."""
+        return (
+            (abs(values) < np.inf)
+            & (values <= self.high)
+            & ((values > self.low) if self.low_open else (values >= self.low))
+        )
+
     @property
     def range(self) -> str:
         """Range in words."""
@@ -105,12 +115,15 @@ class Scheme:
         parameters as float64 tensors [reach] in SI units. With a window, K is ``n_taps``.
     mass_within
         For schemes with a window: ``mass_within(dt, count, **parameters)``, share of mass in the first ``count`` taps. [reach]
+    from_user
+        Whether what the filter returns must be looked at, which on a GPU means to wait for it.
     """
 
     name: str
     parameters: tuple[Parameter, ...]
     filter: Callable[..., tuple[torch.Tensor, torch.Tensor | None]]
     mass_within: Callable[..., Float] | None = None
+    from_user: bool = False
 
 
 def positive(name: str, units: str, default: float | None = None) -> Parameter:
@@ -139,7 +152,7 @@ def _nash_cascade(dt: float, n_taps: int, /, *, tau: torch.Tensor, n: torch.Tens
     """A cascade of n linear reservoirs (Nash 1957): negative binomial in discrete time, n real."""
     import torch
 
-    t = torch.arange(n_taps, dtype=torch.float64)
+    t = torch.arange(n_taps, dtype=torch.float64, device=tau.device)
     tau, n = tau[:, None], n[:, None]
     # a = 1 / (1 + tau/dt); logarithms, because the factorials overflow
     log_a, log_rest = -torch.log1p(tau / dt), -torch.log1p(dt / tau)
@@ -159,7 +172,7 @@ def _pure_lag(dt: float, n_taps: int, *, delay: torch.Tensor) -> tuple[torch.Ten
 
     at = delay / dt
     whole = torch.floor(at.detach())
-    t = torch.arange(n_taps, dtype=torch.float64)
+    t = torch.arange(n_taps, dtype=torch.float64, device=delay.device)
     part = (at - whole)[:, None]
     first = (t == whole[:, None]).to(torch.float64)
     second = (t == whole[:, None] + 1).to(torch.float64)
@@ -176,7 +189,7 @@ def _hayami(
     """Diffusive wave (Hayami 1951): the inverse-Gaussian travel time, integrated over each step through its CDF."""
     import torch
 
-    edge = torch.arange(n_taps + 1, dtype=torch.float64) * dt
+    edge = torch.arange(n_taps + 1, dtype=torch.float64, device=length.device) * dt
     return torch.diff(
         _inverse_gaussian_cdf(edge, length[:, None], diffusivity[:, None], celerity[:, None]), dim=1
     ), None
@@ -271,7 +284,7 @@ def register_scheme(
         assert filter is not None
         return filter(dt, **values)
 
-    SCHEMES[name] = Scheme(name, tuple(described), make)
+    SCHEMES[name] = Scheme(name, tuple(described), make, from_user=True)
     return SCHEMES[name]
 
 
@@ -293,7 +306,7 @@ def make_filter(
     ----------
     parameters
         By scheme name: the positions of its reaches, and its parameters by name (float64 arrays or tensors, SI units).
-        Together the positions are all reaches, once.
+        Together the positions are all reaches, once. The filter is made on the device of the tensors.
     dt : float
         Routing step [s].
     n_reaches
@@ -316,6 +329,15 @@ def make_filter(
     """
     import torch
 
+    device = _device(parameters)
+    if len(parameters) == 1 and lateral != "interval":  # nothing to merge: the usual case
+        ((name, (at, values)),) = parameters.items()
+        if _scheme(name).mass_within is None and is_every(at, n_reaches):
+            taps, own_pole = _applied(_scheme(name), values, dt, n_reaches)
+            none = torch.zeros(n_reaches, dtype=torch.float64, device=device)
+            return Filter(
+                taps.reshape(-1), _count(n_reaches, taps.shape[1]), none if own_pole is None else own_pole, none
+            )
     ids = np.arange(n_reaches) if ids is None else ids
     pieces = [
         piece
@@ -326,20 +348,15 @@ def make_filter(
     for piece in pieces:
         n_taps[piece.at] = piece.n_taps
     pointer = np.concatenate([[0], np.cumsum(n_taps)])
-    if len(pieces) == 1 and lateral != "interval" and np.array_equal(pieces[0].at, np.arange(n_reaches)):
-        only = pieces[0]  # nothing to merge: the usual case
-        if (only.n_taps == only.taps.shape[1]).all():
-            no = torch.zeros(n_reaches, dtype=torch.float64)
-            return Filter(only.taps.reshape(-1), pointer, no if only.pole is None else only.pole, no)
-    taps = torch.zeros(int(pointer[-1]), dtype=torch.float64)
-    pole = torch.zeros(n_reaches, dtype=torch.float64)
-    gain = torch.zeros(n_reaches, dtype=torch.float64)
+    taps, pole, gain = (
+        torch.zeros(size, dtype=torch.float64, device=device) for size in (int(pointer[-1]), n_reaches, n_reaches)
+    )
     for piece in pieces:
-        where = torch.from_numpy(piece.at)
+        where = torch.from_numpy(piece.at).to(device)
         k = piece.taps.shape[1]
         inside = np.arange(k) < piece.n_taps[:, None]
-        entry = torch.from_numpy((pointer[piece.at][:, None] + np.arange(k))[inside])
-        taps = taps.index_put((entry,), piece.taps[torch.from_numpy(inside)])
+        entry = torch.from_numpy((pointer[piece.at][:, None] + np.arange(k))[inside]).to(device)
+        taps = taps.index_put((entry,), piece.taps[torch.from_numpy(inside).to(device)])
         if piece.pole is not None:
             pole = pole.index_put((where,), piece.pole)
         if lateral == "interval":
@@ -350,6 +367,32 @@ def make_filter(
                 )
             gain = gain.index_put((where,), piece.taps.sum(dim=1))
     return Filter(taps, pointer, pole, gain)
+
+
+def every(n: int) -> NDArray[np.int64]:
+    """Positions of all reaches: one array each time, which `is_every` need not look into."""
+    return _count(n, 1)[:-1]
+
+
+def is_every(at: NDArray[np.int64], n: int) -> bool:
+    """Whether positions are those of all reaches, in order."""
+    return at.size == n and (at.ctypes.data == _count(n, 1).ctypes.data or np.array_equal(at, every(n)))
+
+
+@lru_cache(maxsize=8)
+def _count(n: int, step: int) -> NDArray[np.int64]:
+    """``0, step, ..., n * step``: one array each time, so that what is derived from it can be kept."""
+    return np.arange(n + 1) * step
+
+
+def _device(parameters: Mapping[str, tuple[NDArray[np.int64], Mapping[str, Any]]]) -> torch.device:
+    """Where the parameters are, and so the filter: arrays count as the host's."""
+    import torch
+
+    found = {v.device for _, values in parameters.values() for v in values.values() if isinstance(v, torch.Tensor)}
+    if len(found) > 1:
+        raise ParameterError(f"the parameters are on several devices: {some(sorted(map(str, found)))}")
+    return found.pop() if found else torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -370,23 +413,31 @@ def _pieces(
 
     if not at.size:
         return []
-    tensors = {name: torch.as_tensor(v, dtype=torch.float64) for name, v in values.items()}
     if scheme.mass_within is None:
-        taps, pole = scheme.filter(dt, 0, **tensors)
-        taps, pole = _checked(scheme, taps, pole, at.size)
+        taps, pole = _applied(scheme, values, dt, at.size)
         return [_Piece(scheme.name, at, taps, np.full(at.size, taps.shape[1]), pole)]
-    window = _window(scheme, dt, {n: t.detach().numpy() for n, t in tensors.items()}, ids[at], max_taps)
+    tensors = {name: torch.as_tensor(v, dtype=torch.float64) for name, v in values.items()}
+    window = _window(scheme, dt, {n: t.detach().cpu().numpy() for n, t in tensors.items()}, ids[at], max_taps)
     pieces = []
     for size in np.unique(
         2 ** np.ceil(np.log2(window)).astype(np.int64)
     ):  # long kernels on a few cost the others nothing
         here = np.flatnonzero(2 ** np.ceil(np.log2(window)).astype(np.int64) == size)
         k = int(window[here].max())
-        taps, _ = scheme.filter(dt, k, **{n: t[torch.from_numpy(here)] for n, t in tensors.items()})
-        taps = taps * torch.from_numpy(np.arange(k) < window[here][:, None])
+        taps, _ = scheme.filter(dt, k, **{n: t[torch.from_numpy(here).to(t.device)] for n, t in tensors.items()})
+        taps = taps * torch.from_numpy(np.arange(k) < window[here][:, None]).to(taps.device)
         taps = taps / taps.sum(dim=1, keepdim=True)
         pieces.append(_Piece(scheme.name, at[here], taps, window[here], None))
     return pieces
+
+
+def _applied(scheme: Scheme, values: Mapping[str, Any], dt: float, n: int) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Taps [n, K] and poles of a scheme without a window."""
+    import torch
+
+    tensors = {name: torch.as_tensor(v, dtype=torch.float64) for name, v in values.items()}
+    taps, pole = scheme.filter(dt, 0, **tensors)
+    return _checked(scheme, taps, pole, n) if scheme.from_user else (taps, pole)
 
 
 def _window(scheme: Scheme, dt: float, values: dict[str, Float], ids: NDArray[Any], max_taps: int) -> NDArray[np.int64]:

@@ -14,7 +14,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from xroute.engine.adjoint import adjoint_cpu
 from xroute.engine.cpu import LATERAL, SAMPLING, route_cpu
@@ -34,18 +36,31 @@ class Backend:
     Attributes
     ----------
     forward
-        ``forward(runoff, taps, pointer, pole, gain, history, outflow, plan, substeps, sampling, lateral)
-        -> (discharge, history, outflow)``: new tensors, contiguous, discharge of the type of runoff, state in float64.
+        ``forward(runoff, taps, pointer, pole, gain, history, outflow, plan, options, keep_trace)
+        -> (discharge, history, outflow, trace)``: new tensors, discharge of the type of runoff, state in float64, and
+        what the backend may keep for its adjoint, which may be empty.
     adjoint
-        ``adjoint(grad_discharge, grad_history, grad_outflow, runoff, taps, pointer, pole, gain, history, outflow, plan,
-        substeps, sampling, lateral, needs_runoff, needs_filter) -> (grad_runoff, grad_taps, grad_pole, grad_gain,
-        grad_history, grad_outflow)``: new tensors. Gradients that are not needed may hold anything.
+        ``adjoint(grad_discharge, grad_history, grad_outflow, runoff, taps, pointer, pole, gain, history, outflow,
+        discharge, trace, plan, options, needs_runoff, needs_filter) -> (grad_runoff, grad_taps, grad_pole, grad_gain,
+        grad_history, grad_outflow)``: new tensors. The gradient of runoff has no elements if it is not needed; those of the
+        filter may then hold anything.
+    like_discharge, trace_numel
+        Of runoff, a discharge without values; of runoff, plan, pointer and options, elements of the trace.
+    strided
+        Whether the forward and the adjoint take runoff, discharge and its gradient in any layout.
 
-    All tensors are on the device but ``pointer``, which stays on the host; all are contiguous.
+    All tensors are on the device but ``pointer``, which stays on the host; all are contiguous, but for ``strided``. Options
+    are substeps, sampling and lateral.
     """
 
-    forward: Callable[..., tuple[Tensor, Tensor, Tensor]]
+    forward: Callable[..., tuple[Tensor, Tensor, Tensor, Tensor]]
     adjoint: Callable[..., tuple[Tensor, ...]]
+    like_discharge: Callable[[Tensor], Tensor]
+    trace_numel: Callable[..., int]
+    strided: bool = False
+
+
+Options = tuple[int, str, str]
 
 
 def _arrays(*tensors: Tensor) -> Any:
@@ -54,32 +69,90 @@ def _arrays(*tensors: Tensor) -> Any:
 
 def _forward_cpu(
     runoff: Tensor, taps: Tensor, pointer: Tensor, pole: Tensor, gain: Tensor, history: Tensor, outflow: Tensor,
-    plan: RoutingPlan, substeps: int, sampling: str, lateral: str,
-) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    plan: RoutingPlan, options: Options, keep_trace: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     discharge = torch.empty(runoff.shape, dtype=runoff.dtype)
     history, outflow = history.clone(), outflow.clone()
     series = _arrays(runoff, discharge)
+    substeps, sampling, lateral = options
     route_cpu(
         series[0], series[1], plan, *_arrays(taps, pointer, pole, gain, history, outflow),
         substeps=substeps, sampling=sampling, lateral=lateral,
     )  # fmt: skip
-    return discharge, history, outflow
+    return discharge, history, outflow, runoff.new_empty(0)
 
 
 def _adjoint_cpu(
     grad_discharge: Tensor, grad_history: Tensor, grad_outflow: Tensor, runoff: Tensor, taps: Tensor, pointer: Tensor,
-    pole: Tensor, gain: Tensor, history: Tensor, outflow: Tensor, plan: RoutingPlan, substeps: int, sampling: str,
-    lateral: str, needs_runoff: bool, needs_filter: bool,
+    pole: Tensor, gain: Tensor, history: Tensor, outflow: Tensor, discharge: Tensor, trace: Tensor, plan: RoutingPlan,
+    options: Options, needs_runoff: bool, needs_filter: bool,
 ) -> tuple[Tensor, ...]:  # fmt: skip
     given = _arrays(grad_discharge, grad_history, grad_outflow, runoff)
+    substeps, sampling, lateral = options
     grads = adjoint_cpu(
         given[0], given[1], given[2], given[3], plan, *_arrays(taps, pointer, pole, gain, history, outflow),
         substeps=substeps, sampling=sampling, lateral=lateral, needs_runoff=needs_runoff, needs_filter=needs_filter,
     )  # fmt: skip
-    return tuple(torch.from_numpy(g) for g in grads)
+    made = tuple(torch.from_numpy(g) for g in grads)
+    return made if needs_runoff else (runoff.new_empty(0), *made[1:])
 
 
-BACKENDS: dict[str, Backend] = {"cpu": Backend(_forward_cpu, _adjoint_cpu)}
+def _device_filter(
+    plan: RoutingPlan, options: Options, runoff: Tensor, taps: Tensor, pointer: Tensor, pole: Tensor, gain: Tensor
+) -> Any:
+    from xroute.engine.gpu import GpuOptions, prepare_filter
+
+    # poles are taken for granted: to look would be to wait for the device
+    return prepare_filter(
+        plan, taps, pointer.numpy(), pole, gain, runoff.device, runoff.dtype, GpuOptions(*options), has_pole=True
+    )
+
+
+def _forward_gpu(
+    runoff: Tensor, taps: Tensor, pointer: Tensor, pole: Tensor, gain: Tensor, history: Tensor, outflow: Tensor,
+    plan: RoutingPlan, options: Options, keep_trace: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    from xroute.engine.gpu import GpuOptions, route_gpu
+
+    filter = _device_filter(plan, options, runoff, taps, pointer, pole, gain)
+    discharge, lags, last, trace = route_gpu(
+        runoff, plan, filter, history, outflow, options=GpuOptions(*options), keep_trace=keep_trace
+    )
+    assert lags is not None and last is not None
+    return discharge, lags.double(), last.double(), runoff.new_empty(0) if trace is None else trace
+
+
+def _adjoint_gpu(
+    grad_discharge: Tensor, grad_history: Tensor, grad_outflow: Tensor, runoff: Tensor, taps: Tensor, pointer: Tensor,
+    pole: Tensor, gain: Tensor, history: Tensor, outflow: Tensor, discharge: Tensor, trace: Tensor, plan: RoutingPlan,
+    options: Options, needs_runoff: bool, needs_filter: bool,
+) -> tuple[Tensor, ...]:  # fmt: skip
+    from xroute.engine.gpu import GpuOptions, adjoint_gpu
+
+    filter = _device_filter(plan, options, runoff, taps, pointer, pole, gain)
+    grads = adjoint_gpu(
+        grad_discharge, grad_history, grad_outflow, runoff, plan, filter, history, outflow,
+        trace if trace.numel() else None, discharge, options=GpuOptions(*options), needs_runoff=needs_runoff,
+    )  # fmt: skip
+    return (*grads[:4], grads[4].double(), grads[5].double())
+
+
+def _like_discharge_gpu(runoff: Tensor) -> Tensor:
+    from xroute.engine.gpu import padded
+
+    return padded(runoff.shape, runoff.dtype, runoff.device)
+
+
+def _trace_numel_gpu(runoff: Tensor, plan: RoutingPlan, pointer: NDArray[np.int64], options: Options) -> int:
+    from xroute.engine.gpu import GpuOptions, trace_numel
+
+    return trace_numel(plan, runoff, pointer, GpuOptions(*options))
+
+
+BACKENDS: dict[str, Backend] = {
+    "cpu": Backend(_forward_cpu, _adjoint_cpu, lambda runoff: runoff.new_empty(runoff.shape), lambda *_: 0),
+    "cuda": Backend(_forward_gpu, _adjoint_gpu, _like_discharge_gpu, _trace_numel_gpu, strided=True),
+}
 """Backends by type of device, as in ``tensor.device.type``."""
 
 
@@ -128,63 +201,74 @@ def plan_of(handle: int) -> RoutingPlan:
 @torch.library.custom_op("xroute::route", mutates_args=())
 def _route(
     runoff: Tensor, taps: Tensor, pointer: Tensor, pole: Tensor, gain: Tensor, history: Tensor, outflow: Tensor,
-    plan: int, substeps: int, sampling: str, lateral: str,
-) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    tensors = (t.contiguous() for t in (runoff, taps, pointer, pole, gain, history, outflow))
-    return _backend(runoff.device).forward(*tensors, plan_of(plan), substeps, sampling, lateral)
+    plan: int, substeps: int, sampling: str, lateral: str, trace: int,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    backend = _backend(runoff.device)
+    series = runoff if backend.strided else runoff.contiguous()
+    others = (t.contiguous() for t in (taps, pointer, pole, gain, history, outflow))
+    return backend.forward(series, *others, plan_of(plan), (substeps, sampling, lateral), trace > 0)
 
 
 @_route.register_fake
 def _(
     runoff: Tensor, taps: Tensor, pointer: Tensor, pole: Tensor, gain: Tensor, history: Tensor, outflow: Tensor,
-    plan: int, substeps: int, sampling: str, lateral: str,
-) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    return runoff.new_empty(runoff.shape), history.new_empty(history.shape), outflow.new_empty(outflow.shape)
+    plan: int, substeps: int, sampling: str, lateral: str, trace: int,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    return (
+        _backend(runoff.device).like_discharge(runoff), history.new_empty(history.shape),
+        outflow.new_empty(outflow.shape), runoff.new_empty(trace),
+    )  # fmt: skip
 
 
 @torch.library.custom_op("xroute::route_backward", mutates_args=())
 def _route_backward(
     grad_discharge: Tensor, grad_history: Tensor, grad_outflow: Tensor, runoff: Tensor, taps: Tensor, pointer: Tensor,
-    pole: Tensor, gain: Tensor, history: Tensor, outflow: Tensor, plan: int, substeps: int, sampling: str, lateral: str,
-    needs_runoff: bool, needs_filter: bool,
+    pole: Tensor, gain: Tensor, history: Tensor, outflow: Tensor, discharge: Tensor, trace: Tensor, plan: int,
+    substeps: int, sampling: str, lateral: str, needs_runoff: bool, needs_filter: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
-    tensors = [
-        t.contiguous()
-        for t in (grad_discharge, grad_history, grad_outflow, runoff, taps, pointer, pole, gain, history, outflow)
-    ]
-    grads = _backend(runoff.device).adjoint(
-        *tensors, plan_of(plan), substeps, sampling, lateral, needs_runoff, needs_filter
-    )
+    backend = _backend(runoff.device)
+    if not backend.strided:
+        grad_discharge, runoff, discharge = (t.contiguous() for t in (grad_discharge, runoff, discharge))
+    of_state = (t.contiguous() for t in (grad_history, grad_outflow))
+    others = (t.contiguous() for t in (taps, pointer, pole, gain, history, outflow))
+    grads = backend.adjoint(
+        grad_discharge, *of_state, runoff, *others, discharge, trace, plan_of(plan), (substeps, sampling, lateral),
+        needs_runoff, needs_filter,
+    )  # fmt: skip
     return grads[0], grads[1], grads[2], grads[3], grads[4], grads[5]
 
 
 @_route_backward.register_fake
 def _(
     grad_discharge: Tensor, grad_history: Tensor, grad_outflow: Tensor, runoff: Tensor, taps: Tensor, pointer: Tensor,
-    pole: Tensor, gain: Tensor, history: Tensor, outflow: Tensor, plan: int, substeps: int, sampling: str, lateral: str,
-    needs_runoff: bool, needs_filter: bool,
+    pole: Tensor, gain: Tensor, history: Tensor, outflow: Tensor, discharge: Tensor, trace: Tensor, plan: int,
+    substeps: int, sampling: str, lateral: str, needs_runoff: bool, needs_filter: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
-    made = [t.new_empty(t.shape) for t in (runoff, taps, pole, gain, history, outflow)]
-    return made[0], made[1], made[2], made[3], made[4], made[5]
+    made = [t.new_empty(t.shape) for t in (taps, pole, gain, history, outflow)]
+    return runoff.new_empty(runoff.shape if needs_runoff else 0), made[0], made[1], made[2], made[3], made[4]
 
 
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-    *tensors, plan, substeps, sampling, lateral = inputs
-    ctx.save_for_backward(*tensors)
+    *tensors, plan, substeps, sampling, lateral, _ = inputs
+    ctx.save_for_backward(*tensors, output[0] if output[3].numel() else output[3], output[3])
     ctx.options = plan, substeps, sampling, lateral
+    ctx.set_materialize_grads(False)
     ctx.plan = _PLANS.get(plan) if isinstance(plan, int) else None  # the graph keeps its plan alive
 
 
-def _backward(ctx: Any, grad_discharge: Tensor, grad_history: Tensor, grad_outflow: Tensor) -> tuple[Any, ...]:
+def _backward(
+    ctx: Any, grad_discharge: Tensor | None, grad_history: Tensor | None, grad_outflow: Tensor | None, _: Tensor | None
+) -> tuple[Any, ...]:
     needs = ctx.needs_input_grad
+    saved = ctx.saved_tensors
+    given = (grad_discharge, saved[0]), (grad_history, saved[5]), (grad_outflow, saved[6])
+    grads_of = [torch.zeros_like(like) if grad is None else grad for grad, like in given]
     runoff, pole, gain, history, outflow = (needs[k] for k in (0, 3, 4, 5, 6))
     needs_filter = needs[1] or pole or gain
-    grads = torch.ops.xroute.route_backward(
-        grad_discharge, grad_history, grad_outflow, *ctx.saved_tensors, *ctx.options, runoff, needs_filter
-    )
+    grads = torch.ops.xroute.route_backward(*grads_of, *saved, *ctx.options, runoff, needs_filter)
     wanted = zip(grads, (runoff, needs[1], pole, gain, history, outflow), strict=True)
     g_runoff, g_taps, g_pole, g_gain, g_history, g_outflow = (g if wants else None for g, wants in wanted)
-    return g_runoff, g_taps, None, g_pole, g_gain, g_history, g_outflow, None, None, None, None
+    return g_runoff, g_taps, None, g_pole, g_gain, g_history, g_outflow, None, None, None, None, None
 
 
 _route.register_autograd(_backward, setup_context=_setup)
@@ -247,7 +331,7 @@ def route_autograd(
         raise ParameterError(f"runoff has shape {tuple(runoff.shape)}, not (batch, {n} reaches, time)")
     if not runoff.dtype.is_floating_point:
         raise ParameterError(f"runoff must be floating-point numbers, not {runoff.dtype}")
-    _backend(runoff.device)
+    backend = _backend(runoff.device)
     if runoff.dtype not in (torch.float32, torch.float64):
         runoff = runoff.to(torch.float32)
     pointer = torch.from_numpy(filter.pointer)
@@ -263,7 +347,10 @@ def route_autograd(
         if tensor.shape != (n_batch, size):
             raise StateError(f"{what} has shape {tuple(tensor.shape)}, not (batch {n_batch}, {size})")
         state.append(tensor.to(runoff.device, torch.float64))
-    out: tuple[Tensor, Tensor, Tensor] = torch.ops.xroute.route(
-        runoff, taps, pointer, pole, gain, *state, plan_handle(plan), substeps, sampling, lateral
+    trace = 0
+    if torch.is_grad_enabled() and any(t.requires_grad for t in (runoff, taps, pole, gain, *state)):
+        trace = backend.trace_numel(runoff, plan, filter.pointer, (substeps, sampling, lateral))
+    discharge, new_history, new_outflow, _ = torch.ops.xroute.route(
+        runoff, taps, pointer, pole, gain, *state, plan_handle(plan), substeps, sampling, lateral, trace
     )
-    return out
+    return discharge, new_history, new_outflow

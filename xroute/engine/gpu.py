@@ -1,22 +1,19 @@
-"""The GPU engine, forward: one Triton launch routes a network, data flowing from segment to segment.
+"""The GPU engine: one Triton launch routes a network, discharge flowing from patch to patch.
 
-Each program takes a ticket and routes one segment (a chain or a small subtree of reaches) over one block of time, with
-time across lanes. What it needs of other segments it awaits on their flags. Waiting cannot deadlock: tickets are handed
-out in the order (block of time, segment), a segment reads only segments that stand before it, and its own state comes
-of the block before; so whatever a program waits for was started before it, and by induction the oldest unfinished
-program waits for nothing. Programs that have not started hold no ticket, so nobody can wait for them.
+A program is one warp. It takes a ticket and routes one patch (`xroute.patches`) through the whole series, one reach a lane, time
+in the registers of each: a recurrence costs two dependent operations a step, and a tributary is a shuffle away because the
+reach below lags it by a group of steps. Runoff and discharge move as tiles, aligned to memory, at nearly the speed of a copy.
 
-Along a segment the discharge of the reach just routed stays in registers. Series that other places read come back
-through `discharge` itself, when that holds the routing steps exactly, or else through `fine`, a store of those series
-for one block of time; then each block is a launch of its own. Nothing grows with the number of substeps.
-
-Lanes are [step, substep], substeps padded to a power of two; the padded lanes pass the recurrence through.
+Series that join from other patches come through a mailbox (`xroute.engine.lanes`), read again until they are there. Waiting
+cannot deadlock: tickets are handed out in the order of the patches, and a patch reads only patches that stand before it; so
+whatever a program waits for was started before it, and by induction the oldest unfinished program waits for nothing.
+Programs that have not started hold no ticket, so nobody can wait for them. Nothing is summed by atomics, so a run gives the
+same bits each time.
 """
 
-# mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator"
 from __future__ import annotations
 
-import os
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,387 +23,319 @@ import triton
 import triton.language as tl
 from numpy.typing import NDArray
 
+from xroute.engine.gpu_adjoint import adjoint_steps, adjoint_substeps
+from xroute.engine.gpu_forward import route_steps, route_substeps
+from xroute.patches import LANES, Links
 from xroute.plan import RoutingPlan
 
-__all__ = ["DeviceFilter", "prepare_filter", "route_gpu"]
+__all__ = ["DeviceFilter", "GpuOptions", "adjoint_gpu", "padded", "prepare_filter", "route_gpu", "trace_numel"]
 
-LANES = 512
-"""Lanes of a program when a series is longer than that."""
-LONG_LANES = 1024
-"""The same for series that are long even then: fewer hand-overs from block to block."""
-
-MEAN, LAST, START_MEAN = (tl.constexpr(k) for k in (0, 1, 2))
-HEAD, INTERVAL, OUTLET = (tl.constexpr(k) for k in (0, 1, 2))
-
-
-INTERPRETED = tl.constexpr(os.environ.get("TRITON_INTERPRET") == "1")
-
-
-@triton.jit
-def _compose(a1, b1, a2, b2):
-    return a1 * a2, a2 * b1 + b2
-
-
-@triton.jit
-def _finished(flag):
-    """Blocks of time that a segment has finished; what it wrote in them can be read after this."""
-    if INTERPRETED:
-        return tl.atomic_add(flag, 0, sem="acquire")
-    # every thread acquires for itself: an atomic would be one thread's, with a barrier to tell the others
-    return tl.inline_asm_elementwise(
-        "ld.acquire.gpu.global.b32 $0, [$1];", "=r,l", [flag.to(tl.uint64)], dtype=tl.int32, is_pure=False, pack=1
-    )
-
-
-@triton.jit
-def _wait(flag, target):
-    done = _finished(flag)
-    while done < target:
-        done = _finished(flag)
-
-
-@triton.jit
-def _record(places, weights, coefficients, place):
-    """What a place needs but its series: links, weights and coefficients (see `_Index` and `DeviceFilter`)."""
-    at = places + place * 8
-    return (
-        tl.load(at + 1), tl.load(at + 2), tl.load(at + 3), tl.load(at + 4), tl.load(at + 6),
-        tl.load(weights + place * 2), tl.load(weights + place * 2 + 1),
-        tl.load(coefficients + place * 4), tl.load(coefficients + place * 4 + 1), tl.load(coefficients + place * 4 + 2),
-    )  # fmt: skip
-
-
-@triton.jit
-def _row(runoff, reach, step, valid, T, exists):
-    """Runoff of a reach, if it exists; nothing uses it yet, so nothing waits for it."""
-    return tl.load(runoff + reach.to(tl.int64) * T + step, mask=valid & (step >= tl.where(exists, 0, T)), other=0.0)
-
-
-@triton.jit
-def _first_join(series, flags, row, other, own, stride, at, mask, target):
-    """Series that joins through a place's first link, unless it is of the own segment; not used yet either."""
-    none = 2147483647
-    if own == 0:
-        if other >= 0:
-            _wait(flags + other, target)
-            none = 0
-    # past L1, which is not told of what other multiprocessors write
-    return tl.load(series + row.to(tl.int64) * stride + at, mask=mask & (at >= none), other=0.0, cache_modifier=".cg")
-
-
-@triton.jit
-def _other_joins(series, flags, links, link_weight, first, last, stride, at, mask, target, ACC: tl.constexpr):
-    """Sum of the series that join through links ``first`` to ``last``."""
-    total = tl.zeros(at.shape, ACC)
-    for j in range(first, last):
-        row = tl.load(links + j * 2).to(tl.int64)
-        other = tl.load(links + j * 2 + 1)
-        weight = tl.load(link_weight + j)
-        if other >= 0:
-            _wait(flags + other, target)
-        value = tl.load(series + row * stride + at, mask=mask, other=0.0, cache_modifier=".cg")
-        total += weight * value.to(ACC)
-    return total
-
-
-@triton.jit
-def _back(x, k, lane, S: tl.constexpr, S2: tl.constexpr):
-    """``x`` of ``k`` routing steps earlier, and how many steps before the block's start that was (0 or less: inside)."""
-    fine = lane - k if S2 == 1 else (lane // S2) * S + lane % S2 - k
-    inside = tl.maximum(fine, 0)
-    at = inside if S2 == 1 else tl.minimum((inside // S) * S2 + inside % S, lane.shape[0] - 1)
-    return tl.gather(x, at, 0), -fine
-
-
-@triton.jit
-def _flow(
-    runoff, discharge, fine, coefficients, taps, history, history_next, state, scale,
-    start, places, weights, links, link_weight, flags, ticket,
-    n_reaches, T, n_segments, n_batch, n_kept, n_lags, first_block,
-    TB: tl.constexpr, S: tl.constexpr, S2: tl.constexpr, K: tl.constexpr, POLE: tl.constexpr, SAMPLING: tl.constexpr,
-    LATERAL: tl.constexpr, DIRECT: tl.constexpr, SCALED: tl.constexpr, STATE_IN: tl.constexpr, STATE_OUT: tl.constexpr,
-    ACC: tl.constexpr,
-):  # fmt: skip
-    taken = tl.atomic_add(ticket, 1)
-    block = first_block + taken // (n_segments * n_batch)
-    rest = taken % (n_segments * n_batch)
-    s = rest // n_batch
-    b = (rest % n_batch).to(tl.int64)
-    flags += b * n_segments
-    state += b * n_reaches * 2
-    runoff += b * n_reaches * T
-    discharge += b * n_reaches * T
-    first = tl.load(start + s)
-    last = tl.load(start + s + 1)
-    NL: tl.constexpr = TB * S2
-    lane = tl.arange(0, NL)
-    step = block * TB + lane // S2
-    sub = lane % S2
-    valid = step < T
-    if S != S2:
-        valid = valid & (sub < S)
-    n_here = tl.minimum(T - block * TB, TB)
-    final = (n_here - 1) * S2 + S - 1  # the lane of the block's last routing step
-    if block > first_block:
-        _wait(flags + s, block)  # its own state; launches follow one another by themselves
-    coarse_step = block * TB + tl.arange(0, TB)
-    if DIRECT:
-        series = discharge
-        stride = T
-        at = step
-    else:
-        series = fine + b * n_kept * NL
-        stride = NL
-        at = lane
-    # Loads run ahead of their use: runoff by two places and records by as many, for each would cost a trip to memory on
-    # the longest path. Joins run ahead by one; those of the own segment are written only just before they are read.
-    end = last - 1
-    reach = tl.load(places + first * 8)
-    reach1 = tl.load(places + tl.minimum(first + 1, end) * 8)
-    reach2 = tl.load(places + tl.minimum(first + 2, end) * 8)
-    r0 = _row(runoff, reach, step, valid, T, first <= end)
-    r1 = _row(runoff, reach1, step, valid, T, first + 1 <= end)
-    link_from, link_to, row, other, own, along, across, c0, c1, p = _record(places, weights, coefficients, first)
-    from1, to1, row1, other1, own1, along1, across1, c01, c11, p1 = _record(
-        places, weights, coefficients, tl.minimum(first + 1, end)
-    )
-    join = _first_join(series, flags, row, other, own, stride, at, valid, block + 1)
-    q = tl.zeros((NL,), ACC)
-    for i in range(first, last):
-        here = reach.to(tl.int64)
-        r = r0.to(ACC)
-        inflow = across * join.to(ACC) + along * q
-        if link_from + 1 - own < link_to:
-            inflow += _other_joins(
-                series, flags, links, link_weight, link_from + 1 - own, link_to, stride, at, valid, block + 1, ACC
-            )
-        reach = reach1
-        reach1 = reach2
-        r0 = r1
-        r1 = _row(runoff, reach2, step, valid, T, i + 2 <= end)
-        reach2 = tl.load(places + tl.minimum(i + 3, end) * 8)
-        k0 = c0
-        k1 = c1
-        pole_here = p
-        link_from, link_to, own, along, across, c0, c1, p = from1, to1, own1, along1, across1, c01, c11, p1
-        if i < end:
-            join = _first_join(series, flags, row1, other1, own1, stride, at, valid, block + 1)
-        from1, to1, row1, other1, own1, along1, across1, c01, c11, p1 = _record(
-            places, weights, coefficients, tl.minimum(i + 2, end)
-        )
-        if STATE_IN:
-            y0 = tl.load(state + i * 2, cache_modifier=".cg")
-            lag0 = tl.load(state + i * 2 + 1, cache_modifier=".cg")
-        else:
-            y0 = tl.zeros((), ACC)
-            lag0 = y0
-        if SCALED:
-            r *= tl.load(scale + i)
-        if LATERAL == HEAD:
-            inflow += r
-        if K <= 2:
-            drive = k0 * inflow
-            if K == 2:
-                shifted, before = _back(inflow, 1, lane, S, S2)
-                drive += k1 * tl.where(before > 0, lag0, shifted)
-        else:
-            tap = tl.load(taps + i * 2).to(tl.int64)
-            n_taps = tl.load(taps + i * 2 + 1)
-            lags = history + b * n_lags + tap - here
-            drive = tl.zeros((NL,), ACC)
-            for k in range(0, n_taps):
-                shifted, before = _back(inflow, k, lane, S, S2)
-                old = tl.load(lags + before - 1, mask=before > 0, other=0.0, cache_modifier=".cg")
-                drive += tl.load(coefficients + n_reaches * 4 + tap + k) * tl.where(before > 0, old, shifted)
-        if LATERAL == INTERVAL:
-            drive += tl.load(coefficients + i * 4 + 3) * r
-        if POLE:
-            drive = tl.where(lane == 0, drive + pole_here * y0, drive)
-            pole = tl.zeros((NL,), ACC) + pole_here
-            if S != S2:
-                pole = tl.where(sub < S, pole, 1.0)
-                drive = tl.where(sub < S, drive, 0.0)
-            _, y = tl.associative_scan((pole, drive), 0, _compose)
-        else:
-            y = drive
-        if STATE_OUT:
-            ends = tl.zeros((NL,), tl.int32)
-            tl.store(state + i * 2 + ends, y, mask=lane == final)
-            if K == 2:
-                tl.store(state + i * 2 + 1 + ends, inflow, mask=lane == final)
-        if K > 2:
-            step_back = n_here * S - ((lane // S2) * S + sub)  # 1 for the last routing step
-            to = history_next + b * n_lags + tap - here
-            tl.store(to + step_back - 1, inflow, mask=valid & (step_back < n_taps))
-            for k in range(n_here * S, n_taps - 1, NL):  # lags older than the block
-                older = k + lane
-                keep = older < n_taps - 1
-                value = tl.load(lags + older - n_here * S, mask=keep, other=0.0, cache_modifier=".cg")
-                tl.store(to + older, value, mask=keep)
-        if LATERAL == OUTLET:
-            q = y + r
-        else:
-            q = y
-        if S2 == 1 and SAMPLING != START_MEAN:
-            tl.store(discharge + here * T + step, q, mask=valid)
-        else:
-            if SAMPLING == START_MEAN:
-                shifted, before = _back(y, 1, lane, S, S2)
-                sample = tl.where(before > 0, y0, shifted)
-            else:
-                sample = y
-            if SAMPLING == LAST:
-                sample = tl.where(sub == S - 1, sample, 0.0)
-            else:
-                sample = tl.where(sub < S, sample, 0.0) / S
-            if S2 > 1:
-                sample = tl.sum(tl.reshape(sample, (TB, S2)), axis=1)
-                if LATERAL == OUTLET:
-                    held = tl.load(runoff + here * T + coarse_step, mask=coarse_step < T, other=0.0).to(ACC)
-                    if SCALED:
-                        held *= tl.load(scale + i)
-                    sample += held
-            elif LATERAL == OUTLET:
-                sample += r
-            tl.store(discharge + here * T + coarse_step, sample, mask=coarse_step < T)
-        if not DIRECT:
-            number = tl.load(places + i * 8 + 5).to(tl.int64)
-            if number >= 0:
-                tl.store(series + number * NL + lane, q)
-        if own != 0:  # the next reach reads what this program wrote, perhaps by another thread
-            tl.debug_barrier()
-    tl.debug_barrier()
-    tl.atomic_xchg(flags + s, block + 1, sem="release")
+Tensor = torch.Tensor
+LATERAL = {"head": 0, "interval": 1, "outlet": 2}
+SAMPLING = {"mean": 0, "last": 1, "start-mean": 2}
+LONG = 1024
+"""Steps from which on a series is long: then its rows are read in whole sectors, at the price of more lag."""
+TRACE_BYTES = 2**33
+"""Largest trace that a run keeps for its gradients; beyond, the adjoint routes again, block of time by block."""
+MAILBOX_SHARE = 6
+"""With substeps, one part in so many of the memory of runoff is spent on the mailbox: it sets how long a launch goes on."""
 
 
 @dataclass(frozen=True)
-class _Index:
-    """Index arrays of a plan on a device."""
+class GpuOptions:
+    """How a run is stepped, and with it which kernel runs, in groups of how many routing steps."""
 
-    order: torch.Tensor  # int64 [place]: the reach at each place
-    start: torch.Tensor  # [segment + 1]
-    places: torch.Tensor  # [place, 8]: the record that the kernel describes
-    kept_places: torch.Tensor  # the same with numbers among the kept
-    weights: torch.Tensor  # [place, 2]: of the place before, of the first link
-    links: torch.Tensor  # [link, 2]: the reach it comes from, its segment (-1: the own one)
-    kept_links: torch.Tensor  # the same with its number among the kept
-    link_weight: torch.Tensor
-    n_segments: int
-    n_kept: int
+    substeps: int = 1
+    sampling: str = "mean"
+    lateral: str = "head"
+
+    @property
+    def by_step(self) -> bool:
+        """Whether a step of runoff is one routing step and its discharge that of the routing step."""
+        return self.substeps == 1 and self.sampling != "start-mean"
+
+    def group(self, n_taps: int, n_steps: int) -> int:
+        """Routing steps of a group."""
+        if self.by_step:
+            return 8 if n_taps > 2 or n_steps >= LONG else 4
+        return max(k for k in range(1, 9) if self.substeps % k == 0)
+
+    @property
+    def channels(self) -> int:
+        """Series of each reach in a trace: inflow, with laterals over the interval runoff, and y where discharge is not y."""
+        return 1 + (self.lateral == "interval") + (not self.by_step or self.lateral == "outlet")
 
 
-def _index(plan: RoutingPlan, device: torch.device, dtype: torch.dtype) -> _Index:
-    cache: dict[Any, _Index] = plan.__dict__.setdefault("_device_index", {})
+# ── the network on a device ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class DeviceLinks:
+    """Links between patches on a device: first link of each patch, records of row of the mailbox, lane and lag, weights."""
+
+    start: Tensor  # int32 [patch + 1]
+    record: Tensor  # int32 [link, 4]
+    weight: Tensor
+    n_sources: int
+
+
+@dataclass(frozen=True)
+class DevicePatches:
+    """Patches on a device, in the types of the kernels."""
+
+    down_places: Tensor  # int32 [6, place]: reach, lag, two children, row of the mailbox, spare
+    up_places: (
+        Tensor  # int32 [7, place]: reach, distance, parent, row of the mailbox, spare, lag, first row it is given
+    )
+    child_share: Tensor  # [2, place]
+    parent_share: Tensor  # [2, place]: of the parent, of the first row it is given
+    down: DeviceLinks
+    up: DeviceLinks  # without the first of each place
+    reach: Tensor  # int64 [place]
+    place: Tensor  # int64 [reach]
+    n_patches: int
+
+
+def device_patches(plan: RoutingPlan, device: torch.device, dtype: torch.dtype) -> DevicePatches:
+    """Patches of a plan on a device; made once and kept with the plan."""
+    cache: dict[Any, DevicePatches] = plan.__dict__.setdefault("_device_patches", {})
     key = (str(device), dtype)
     if key not in cache:
-        s = plan.segments
-        n = s.order.size
-        n_links = np.diff(s.link_pointer)
-        has_link = n_links > 0
-        first_link = np.minimum(s.link_pointer[:-1], max(s.link_place.size - 1, 0))
-        reads_own = np.zeros(n, np.int64)
-        reads_own[np.repeat(np.arange(n), n_links)[s.link_segment < 0]] = 1
-        places = np.zeros((n, 8), np.int64)
-        places[:, 0], places[:, 1], places[:, 2] = s.order, s.link_pointer[:-1], s.link_pointer[1:]
-        places[:, 4], places[:, 5], places[:, 6] = -1, s.kept, reads_own
-        weights = np.stack([s.running_weight, np.zeros(n)], axis=1)
-        kept_places = places.copy()
-        if s.link_place.size:
-            places[has_link, 3] = s.order[s.link_place[first_link[has_link]]]
-            kept_places[has_link, 3] = s.kept[s.link_place[first_link[has_link]]]
-            for p in (places, kept_places):
-                p[has_link, 4] = s.link_segment[first_link[has_link]]
-            weights[has_link, 1] = s.link_weight[first_link[has_link]]
+        p = plan.patches
 
-        def int32(array: NDArray[Any]) -> torch.Tensor:
-            return torch.from_numpy(array.astype(np.int32)).to(device)
+        def int32(*arrays: NDArray[Any]) -> Tensor:
+            return torch.from_numpy(np.stack(arrays).astype(np.int32)).to(device)
 
-        def real(array: NDArray[Any]) -> torch.Tensor:
+        def real(array: NDArray[Any]) -> Tensor:
             return torch.from_numpy(array).to(device, dtype)
 
-        cache[key] = _Index(
-            torch.from_numpy(s.order).to(device), int32(s.start), int32(places), int32(kept_places), real(weights),
-            int32(np.stack([s.order[s.link_place], s.link_segment], axis=1)),
-            int32(np.stack([s.kept[s.link_place], s.link_segment], axis=1)), real(s.link_weight),
-            s.start.size - 1, s.n_kept,
+        def links(of: Links, lag: NDArray[Any], chosen: NDArray[np.bool_]) -> DeviceLinks:
+            source, target, weight = of.source[chosen], of.target[chosen], of.weight[chosen]
+            start = np.searchsorted(target // LANES, np.arange(p.n_patches + 1))
+            record = int32(of.number[source], target % LANES, lag[target], source).T.contiguous()
+            return DeviceLinks(int32(start)[0], record, real(weight), of.n_sources)
+
+        first = np.zeros(p.up.target.size, bool)
+        first[np.unique(p.up.target, return_index=True)[1]] = True
+        given_by, given_share = np.full(p.reach.size, -1), np.zeros(p.reach.size)
+        given_by[p.up.target[first]] = p.up.number[p.up.source[first]]
+        given_share[p.up.target[first]] = p.up.weight[first]
+        place = np.empty(plan.n_reaches, np.int64)
+        place[p.reach[~p.spare]] = np.flatnonzero(~p.spare)
+        cache[key] = DevicePatches(
+            int32(p.reach, p.lag, *p.child, p.down.number, p.spare),
+            int32(p.reach, p.distance, p.parent, p.up.number, p.spare, p.lag, given_by),
+            real(p.child_weight), real(np.stack([p.parent_weight, given_share])),
+            links(p.down, p.lag, np.ones(p.down.target.size, bool)), links(p.up, p.distance, ~first),
+            torch.from_numpy(p.reach).to(device), torch.from_numpy(place).to(device), p.n_patches,
         )  # fmt: skip
     return cache[key]
 
 
 @dataclass(frozen=True)
-class DeviceFilter:
-    """A filter laid out for the kernel: made once, used for many blocks.
+class Windows:
+    """Where the taps and the history of each place stand: what a filter's pointer says, on a device.
 
     Attributes
     ----------
-    coefficients
-        First two taps, pole and gain of each place, then all taps if windows are longer. [4 place (+ sum of K)]
-    taps : int32 [place, 2]
-        Where a place's taps start among all, and how many there are.
-    first_lag : int64 [place]
-        Where a place's newest lag stands in the flat history; clamped where it has none.
-    has_lag : bool [place]
+    longest
+        Taps of the longest window.
+    first, count : int64 [place]
+        First tap of a place among all taps, and how many it has.
+    first_lag : int64 [2, place]
+        Where the newest lag of a place stands in the flat history, and how many it has.
+    tap_of_reach, second : int64
+        First tap of each reach; reaches with a second one.
+    groups : int32 [2 (patch + 1)]
+        With longer windows, first group of taps of each patch, then how many groups it has.
+    far, far_place : int64 [tap beyond the first two]
+        With longer windows, which taps of all those are, and where they stand in the kernels' order.
+    n_far, n_lags
+        Length of the kernels' order, and of the flat history.
+    pointer
+        Kept, so that no other array gets its address.
+    """
+
+    longest: int
+    first: Tensor
+    count: Tensor
+    first_lag: Tensor
+    tap_of_reach: Tensor
+    second: Tensor
+    groups: Tensor
+    far: Tensor
+    far_place: Tensor
+    n_far: int
+    n_lags: int
+    pointer: NDArray[np.int64]
+
+
+def windows_of(plan: RoutingPlan, pointer: NDArray[np.int64], device: torch.device, options: GpuOptions) -> Windows:
+    """Windows of a plan's reaches on a device; the last few are kept with the plan, for filters made again and again."""
+    cache: dict[Any, Windows] = plan.__dict__.setdefault("_device_windows", {})
+    group = options.group(3, 1)
+    key = (pointer.ctypes.data, pointer.size, str(device), group)
+    if key in cache:
+        return cache[key]
+    patches = plan.patches
+
+    def move(array: NDArray[Any]) -> Tensor:
+        return torch.from_numpy(array).to(device)
+
+    counts = np.diff(pointer)
+    longest = int(counts.max(initial=1))
+    first, count = pointer[:-1][patches.reach], counts[patches.reach]
+    none = np.zeros(1, np.int64)
+    groups, far, far_place, n_far = none, none[:0], none[:0], 0
+    if longest > 2:
+        longest_of = np.where(patches.spare, 1, count).reshape(-1, LANES).max(axis=1)
+        n_groups = np.where(longest_of > 1, -(-longest_of // group), 0)
+        start = np.concatenate([[0], np.cumsum(n_groups)])
+        groups, n_far = np.concatenate([start, n_groups]), int(start[-1]) * group * LANES
+        owner = np.repeat(np.arange(counts.size), counts)
+        k = np.arange(owner.size) - pointer[:-1][owner]
+        far = np.flatnonzero(k >= 2)
+        place = np.empty(counts.size, np.int64)
+        place[patches.reach[~patches.spare]] = np.flatnonzero(~patches.spare)
+        at = place[owner[far]]
+        far_place = (start[at // LANES] * group + k[far]) * LANES + at % LANES
+    while len(cache) > 3:
+        del cache[next(iter(cache))]
+    cache[key] = Windows(
+        longest, move(first), move(count), move(np.stack([first - patches.reach, count - 1])),
+        move(pointer[:-1]), move(np.flatnonzero(counts > 1)), move(groups.astype(np.int32)), move(far), move(far_place),
+        n_far, int(pointer[-1]) - counts.size, pointer,
+    )  # fmt: skip
+    return cache[key]
+
+
+@dataclass(frozen=True)
+class DeviceFilter:
+    """A filter laid out for the kernels: made once, used for many blocks of time.
+
+    Attributes
+    ----------
+    coefficients : [4, place]
+        c0, c0 + c1, 1 - pole, gain.
     n_taps
         1, 2, or 3 for longer or ragged windows.
     has_pole
-    n_lags
-        Length of the flat history.
+    taps : [group of taps, tap, lane]
+        Taps beyond the first two, in the kernels' order.
+    windows
     """
 
-    coefficients: torch.Tensor
-    taps: torch.Tensor
-    first_lag: torch.Tensor
-    has_lag: torch.Tensor
+    coefficients: Tensor
     n_taps: int
     has_pole: bool
-    n_lags: int
+    taps: Tensor
+    windows: Windows
 
 
 def prepare_filter(
     plan: RoutingPlan,
-    taps: torch.Tensor,
+    taps: Tensor,
     pointer: NDArray[np.int64],
-    pole: torch.Tensor,
-    gain: torch.Tensor,
+    pole: Tensor,
+    gain: Tensor,
     device: torch.device,
     dtype: torch.dtype,
+    options: GpuOptions = GpuOptions(),  # noqa: B008 (frozen)
+    has_pole: bool | None = None,
 ) -> DeviceFilter:
-    """Lay a filter out for the kernel; see `xroute.schemes.Filter` for what it takes."""
-    index = _index(plan, device, dtype)
-    counts = np.diff(pointer)
-    longest = int(counts.max(initial=1))
-    n = counts.size
-    at = torch.from_numpy(pointer).to(device)
+    """Lay a filter out for the kernels in arithmetic of ``dtype``; see `xroute.schemes.Filter` for what it takes.
+
+    Whether there are poles is asked of the device, which has to be waited for, unless ``has_pole`` tells.
+    """
+    index, windows = device_patches(plan, device, dtype), windows_of(plan, pointer, device, options)
     taps, pole, gain = (t.detach().to(device, torch.float64) for t in (taps, pole, gain))
-    count = torch.diff(at)[index.order]
-    first = at[:-1][index.order]
-    second = torch.where(count > 1, taps[torch.clamp(first + 1, max=taps.numel() - 1)], 0.0)
-    record = torch.stack([taps[first], second, pole[index.order], gain[index.order]], dim=1).to(dtype)
-    kernel_taps = min(longest, 3)
-    n_lags = int(pointer[-1]) - n
-    return DeviceFilter(
-        torch.cat([record.reshape(-1), taps.to(dtype)]) if kernel_taps > 2 else record.reshape(-1),
-        torch.stack([first, count], dim=1).to(torch.int32),
-        torch.clamp(first - index.order, max=max(n_lags - 1, 0)), count > 1,
-        kernel_taps, bool((pole != 0).any()), n_lags,
-    )  # fmt: skip
+    c0 = taps[windows.first]
+    c01 = c0
+    if windows.longest > 1:
+        c1 = taps[(windows.first + 1).clamp(max=taps.numel() - 1)]
+        c01 = c0 + torch.where(windows.count > 1, c1, 0.0)
+    coefficients = torch.stack([c0, c01, 1 - pole[index.reach], gain[index.reach]]).to(dtype)
+    far = torch.zeros(windows.n_far, dtype=dtype, device=device)
+    far[windows.far_place] = taps[windows.far].to(dtype)
+    if has_pole is None:
+        has_pole = bool((pole != 0).any())
+    return DeviceFilter(coefficients, min(windows.longest, 3), has_pole, far, windows)
+
+
+# ── forward ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def trace_numel(plan: RoutingPlan, runoff: Tensor, pointer: NDArray[np.int64], options: GpuOptions) -> int:
+    """Elements of the trace that a run keeps for its gradients; 0 if it would be larger than `TRACE_BYTES`."""
+    n_batch, _, n_steps = runoff.shape
+    n_taps = min(3, windows_of(plan, pointer, runoff.device, options).longest)
+    size = n_batch * _trace_layout(plan, n_steps, n_taps, options, runoff.device)[1]
+    return size if size * runoff.dtype.itemsize <= TRACE_BYTES else 0
+
+
+def _tile(n_taps: int, itemsize: int) -> int:
+    """Columns of a tile of the forward kernel."""
+    return 16 if n_taps > 2 or itemsize > 4 else 32
+
+
+def _trace_layout(
+    plan: RoutingPlan, n_steps: int, n_taps: int, options: GpuOptions, device: torch.device
+) -> tuple[Tensor, int]:
+    """Where each patch's rows begin in a trace, and its size: steps in the order of the patch's program, in whole tiles."""
+    cache: dict[Any, tuple[Tensor, int]] = plan.__dict__.setdefault("_device_traces", {})
+    key = n_steps, n_taps, options, str(device)
+    if key not in cache:
+        steps = n_steps * options.substeps + plan.patches.depth * options.group(n_taps, n_steps)
+        size = -(-steps // 32) * 32 * options.channels * LANES
+        while len(cache) > 7:
+            del cache[next(iter(cache))]
+        cache[key] = torch.from_numpy(np.cumsum(size) - size).to(device), int(size.sum())
+    return cache[key]
+
+
+def padded(shape: torch.Size, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Series whose rows begin at multiples of 8 elements: the kernels then write whole sectors of memory."""
+    pitch = triton.cdiv(shape[2], 8) * 8
+    return torch.empty((*shape[:2], pitch), dtype=dtype, device=device)[..., : shape[2]]
+
+
+def _mailbox(n_batch: int, n_sources: int, width: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    word = torch.int64 if dtype == torch.float64 else torch.int32
+    return torch.full((max(1, n_batch * n_sources * width),), -1, dtype=word, device=device)
+
+
+def _rows(tensor: Tensor) -> Tensor:
+    """The tensor with its rows one after another, perhaps padded, and beginning at a sector of memory; a copy if need be."""
+    n_batch, n, n_steps = tensor.shape
+    across_batch, across, along = tensor.stride()
+    in_rows = along == 1 and across >= n_steps and (n_batch == 1 or across_batch == n * across)
+    if not in_rows:
+        tensor = tensor.contiguous()
+    return tensor.clone(memory_format=torch.contiguous_format) if tensor.data_ptr() % 32 else tensor
+
+
+def _index_type(*sizes: int) -> Any:
+    return tl.int64 if max(sizes) >= 2**30 else tl.int32
+
+
+def _launch(kernel: Any, grid: int, *arguments: Any, **constants: Any) -> None:
+    with torch.cuda.device(arguments[0].device) if arguments[0].is_cuda else nullcontext():
+        kernel[(grid,)](*arguments, num_warps=1, **constants)
 
 
 def route_gpu(
-    runoff: torch.Tensor,
+    runoff: Tensor,
     plan: RoutingPlan,
     filter: DeviceFilter,
-    history: torch.Tensor | None = None,
-    outflow: torch.Tensor | None = None,
+    history: Tensor | None = None,
+    outflow: Tensor | None = None,
     *,
-    scale: torch.Tensor | None = None,
-    substeps: int = 1,
-    sampling: str = "mean",
-    lateral: str = "head",
+    options: GpuOptions = GpuOptions(),  # noqa: B008 (frozen)
+    scale: Tensor | None = None,
     keep_state: bool = True,
-    lanes: int | None = None,
-    num_warps: int | None = None,
-) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
+    keep_trace: bool = False,
+    tune: dict[str, Any] | None = None,
+) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]:
     """Route runoff on a GPU.
 
     Parameters
@@ -414,78 +343,283 @@ def route_gpu(
     runoff : [batch, reach, time]
         float16, bfloat16 or float32 (computed in float32), or float64.
     plan, filter
-        Plan of the network, and its filter in the arithmetic's type (`prepare_filter`).
+        Plan of the network, and its filter in the arithmetic's type, prepared for the same ``options``.
     history : [batch, sum of (K - 1)], outflow : [batch, reach]
         State at the start, not changed; None is dry.
+    options
+        Substeps, sampling, lateral mode.
     scale : [reach], optional
         Factor on each reach's runoff.
-    substeps, sampling, lateral
-        As for `xroute.route`.
-    keep_state
-        Whether the final state is wanted.
-    lanes, num_warps
-        Lanes and warps of a program, for tuning.
+    keep_state, keep_trace
+        Whether the final state is wanted, and the trace that `adjoint_gpu` takes.
+    tune
+        Constants of the kernel to try others of.
 
     Returns
     -------
     discharge : [batch, reach, time]
-        In the type of ``runoff``.
+        In the type of ``runoff``. Its rows are padded to multiples of 8 steps, so it is a view where time is none.
     history, outflow
-        State at the end, or None.
+        State at the end in the arithmetic's type, or None.
+    trace
+        Or None.
     """
     device, n = runoff.device, plan.n_reaches
     n_batch, _, n_steps = runoff.shape
     acc = filter.coefficients.dtype
-    runoff = runoff.contiguous()
-    discharge = torch.empty_like(runoff)
-    index = _index(plan, device, acc)
-    direct = substeps == 1 and sampling != "start-mean" and runoff.dtype == acc
-    padded = triton.next_power_of_2(substeps)
-    if lanes is None:
-        lanes = LONG_LANES if direct and n_steps > 2 * LANES else LANES
-    block = max(1, min(lanes // padded, triton.next_power_of_2(max(n_steps, 1))))
-    n_blocks = triton.cdiv(n_steps, block)
-    state_in = history is not None or outflow is not None or n_blocks > 1
-    state_out = keep_state or n_blocks > 1
-    state = torch.zeros((n_batch, n, 2) if state_in or state_out else (0,), dtype=acc, device=device)
-    if outflow is not None:
-        state[..., 0] = outflow.to(device, acc)[:, index.order]
-    old = (
-        torch.zeros((n_batch, filter.n_lags), dtype=acc, device=device)
-        if filter.n_lags and state_in | state_out
-        else state
-    )
-    if history is not None and filter.n_lags:
-        old = history.to(device, acc).clone()
-        state[..., 1] = torch.where(filter.has_lag, old[:, filter.first_lag], 0.0)
+    runoff = _rows(runoff)
+    index = device_patches(plan, device, acc)
+    discharge = padded(runoff.shape, runoff.dtype, device)
+    none = filter.coefficients
+    stateful = history is not None or outflow is not None
+
+    def state(given: Tensor | None, size: int) -> Tensor:
+        if given is None:
+            return torch.zeros((n_batch, size), dtype=acc, device=device) if stateful else none
+        return given.to(device, acc).contiguous()
+
+    old, y0 = state(history, filter.windows.n_lags), state(outflow, n)
+    trace = starts = none
+    n_trace = 0
+    if keep_trace:
+        starts, n_trace = _trace_layout(plan, n_steps, filter.n_taps, options, device)
+        trace = torch.empty(n_batch * n_trace, dtype=acc, device=device)
     if n_batch and n_steps and n:
-        fine = torch.empty(0 if direct else n_batch * index.n_kept * block * padded, dtype=acc, device=device)
-        flags = torch.zeros(n_batch * index.n_segments, dtype=torch.int32, device=device)
-        tickets = torch.zeros(n_blocks, dtype=torch.int32, device=device)
-        if filter.n_taps > 2 and not old.numel():
-            old = torch.zeros((n_batch, filter.n_lags), dtype=acc, device=device)
-        new = torch.empty_like(old) if filter.n_taps > 2 else old
-        one_launch = direct and filter.n_taps <= 2
-        for first_block in range(1 if one_launch else n_blocks):
-            _flow[(index.n_segments * n_batch * (n_blocks if one_launch else 1),)](
-                runoff, discharge, fine, filter.coefficients, filter.taps, old, new, state,
-                runoff if scale is None else scale.to(device, acc)[index.order].contiguous(),
-                index.start, index.places if direct else index.kept_places, index.weights,
-                index.links if direct else index.kept_links, index.link_weight, flags, tickets[first_block:], n, n_steps,
-                index.n_segments, n_batch, index.n_kept, filter.n_lags, first_block,
-                TB=block, S=substeps, S2=padded, K=filter.n_taps, POLE=filter.has_pole,
-                SAMPLING={"mean": 0, "last": 1, "start-mean": 2}[sampling],
-                LATERAL={"head": 0, "interval": 1, "outlet": 2}[lateral],
-                DIRECT=direct, SCALED=scale is not None, STATE_IN=state_in, STATE_OUT=state_out,
-                ACC=tl.float64 if acc == torch.float64 else tl.float32,
-                num_warps=num_warps or max(1, min(8, block * padded // 256)),
+        group = options.group(filter.n_taps, n_steps)
+        scaled = none if scale is None else scale.to(device, acc).contiguous()
+        new, y1 = _new_state(n_batch, n, filter, device, keep_state)
+        n_ring = filter.taps.numel() if filter.n_taps > 2 else 0
+        ring = torch.empty(max(1, n_batch * n_ring), dtype=acc, device=device)
+        network = index.down_places, index.child_share, filter.coefficients, scaled, index.down.start, index.down.record
+        sizes = n, n_steps, runoff.stride(1), discharge.stride(1), index.n_patches, n_batch, index.down.n_sources
+        constants: dict[str, Any] = {
+            "K": filter.n_taps, "POLE": filter.has_pole, "LATERAL": LATERAL[options.lateral], "SCALED": scale is not None,
+            "TRACE": keep_trace, "ACC": tl.float64 if acc == torch.float64 else tl.float32,
+        }  # fmt: skip
+        windows = filter.windows.first_lag, ring, filter.windows.groups, filter.taps, trace, starts
+        if options.by_step:
+            width = triton.cdiv(n_steps, group) * group
+            mailbox = _mailbox(n_batch, index.down.n_sources, width, acc, device)
+            constants |= {
+                "LOG": _tile(filter.n_taps, acc.itemsize).bit_length() - 1, "LOGG": group.bit_length() - 1,
+                "SLIDE": bool(runoff.stride(1) % 8 or group % 8), "END": (n_steps - 1) % group,
+                "STATE_IN": stateful, "STATE_OUT": keep_state,
+                "INDEX": _index_type(n_batch * runoff.stride(0), n_batch * discharge.stride(0), mailbox.numel()), "maxnreg": 200,
+            }  # fmt: skip
+            _launch(
+                route_steps, index.n_patches * n_batch, runoff, discharge, mailbox, *network, index.down.weight,
+                _ticket(device), y0, y1, old, new, *windows, *sizes, width, n_ring, filter.windows.n_lags, n_trace,
+                **{**constants, **(tune or {})},
             )  # fmt: skip
-            if filter.n_taps > 2:
-                old, new = new, old
-    if not keep_state:
-        return discharge, None, None
-    last = torch.empty((n_batch, n), dtype=acc, device=device)
-    last[:, index.order] = state[..., 0]
-    if filter.n_taps == 2:
-        old[:, filter.first_lag[filter.has_lag]] = state[..., 1][:, filter.has_lag]
-    return discharge, old if filter.n_lags else state.new_zeros((n_batch, 0)), last
+        else:
+            room = runoff.numel() * runoff.element_size() // MAILBOX_SHARE
+            a_step = n_batch * index.down.n_sources * options.substeps * acc.itemsize
+            block = n_steps if keep_trace else min(n_steps, max(1, room // max(1, a_step)))
+            width = block * options.substeps
+            constants |= {"S": options.substeps, "G": group, "SAMPLING": SAMPLING[options.sampling]}
+            mailbox = _mailbox(n_batch, index.down.n_sources, width, acc, device)
+            for first in range(0, n_steps, block):
+                last = min(first + block, n_steps)
+                if first > 0:
+                    mailbox.fill_(-1)
+                out = keep_state or last < n_steps
+                new, y1 = _new_state(n_batch, n, filter, device, out)
+                _launch(
+                    route_substeps, index.n_patches * n_batch, runoff, discharge, mailbox, *network, index.down.weight,
+                    _ticket(device), y0, y1, old, new, *windows, *sizes, width, n_ring, filter.windows.n_lags, n_trace,
+                    first, last - first, STATE_IN=stateful or first > 0, STATE_OUT=out,
+                    INDEX=_index_type(n_batch * runoff.stride(0), n_batch * discharge.stride(0), mailbox.numel()),
+                    **{**constants, **(tune or {})},
+                )  # fmt: skip
+                old, y0 = new, y1
+        old, y0 = new, y1
+    elif keep_state and not stateful:
+        old, y0 = (torch.zeros((n_batch, k), dtype=acc, device=device) for k in (filter.windows.n_lags, n))
+    kept = trace if keep_trace else None
+    return (discharge, old, y0, kept) if keep_state else (discharge, None, None, kept)
+
+
+def _new_state(n_batch: int, n: int, filter: DeviceFilter, device: torch.device, wanted: bool) -> tuple[Tensor, Tensor]:
+    if not wanted:
+        return filter.coefficients, filter.coefficients
+    acc = filter.coefficients.dtype
+    new, y1 = (torch.empty((n_batch, k), dtype=acc, device=device) for k in (filter.windows.n_lags, n))
+    return new, y1
+
+
+def _ticket(device: torch.device) -> Tensor:
+    return torch.zeros(1, dtype=torch.int32, device=device)
+
+
+# ── adjoint ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def adjoint_gpu(
+    grad_discharge: Tensor,
+    grad_history: Tensor,
+    grad_outflow: Tensor,
+    runoff: Tensor,
+    plan: RoutingPlan,
+    filter: DeviceFilter,
+    history: Tensor,
+    outflow: Tensor,
+    trace: Tensor | None,
+    discharge: Tensor | None = None,
+    *,
+    options: GpuOptions = GpuOptions(),  # noqa: B008 (frozen)
+    needs_runoff: bool = True,
+    block: int | None = None,
+    tune: dict[str, Any] | None = None,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Gradients of a loss with respect to all that `route_gpu` takes.
+
+    Parameters
+    ----------
+    grad_discharge : [batch, reach, time]
+    grad_history : [batch, sum of (K - 1)], grad_outflow : [batch, reach]
+        Gradients with respect to the final state.
+    runoff, plan, filter, history, outflow, options
+        As in the forward run.
+    trace, discharge
+        What the forward run kept, and returned; without a trace it is run again, ``block`` steps at a time from the last
+        to the first.
+    needs_runoff
+        Whether the gradient of runoff is wanted.
+
+    Returns
+    -------
+    grad_runoff : [batch, reach, time]
+        Of the type of runoff; empty if it is not wanted.
+    grad_taps : [sum of K], grad_pole, grad_gain : [reach]
+        Summed over the batch, in float64.
+    grad_history, grad_outflow
+        With respect to the initial state, in the arithmetic's type.
+    """
+    n_batch, n, n_steps = runoff.shape
+    acc = filter.coefficients.dtype
+    grads = grad_history.to(acc).contiguous(), grad_outflow.to(acc).contiguous()
+    sums = _FilterSums(filter, plan, runoff.device)
+    if not (n_batch and n_steps and n):
+        return runoff.new_zeros(runoff.shape if needs_runoff else 0), *sums.result(), *grads
+    if trace is not None and discharge is not None:
+        grad_runoff, grads = _adjoint_block(
+            grad_discharge,
+            grads,
+            runoff,
+            discharge,
+            plan,
+            filter,
+            history,
+            outflow,
+            trace,
+            options,
+            needs_runoff,
+            sums,
+            tune,
+        )
+        return grad_runoff, *sums.result(), *grads
+    if block is None:
+        a_step = n_batch * n * options.substeps * options.channels * acc.itemsize
+        block = max(64, TRACE_BYTES // (4 * a_step) // 8 * 8)
+    starts = list(range(0, n_steps, block))
+    states: list[tuple[Tensor, Tensor]] = [(history, outflow)]
+    for first in starts[:-1]:
+        _, old, y, _ = route_gpu(runoff[..., first : first + block], plan, filter, *states[-1], options=options)
+        assert old is not None and y is not None
+        states.append((old, y))
+    grad_runoff = runoff.new_empty(runoff.shape if needs_runoff else 0)
+    for first in reversed(starts):
+        part = slice(first, min(first + block, n_steps))
+        here = runoff[..., part].contiguous()
+        state = states.pop()
+        q, _, _, kept = route_gpu(here, plan, filter, *state, options=options, keep_state=False, keep_trace=True)
+        assert kept is not None
+        grad, grads = _adjoint_block(
+            grad_discharge[..., part], grads, here, q, plan, filter, *state, kept, options, needs_runoff, sums, tune
+        )
+        if needs_runoff:
+            grad_runoff[..., part] = grad
+    return grad_runoff, *sums.result(), *grads
+
+
+class _FilterSums:
+    """Gradient of the filter, gathered from blocks of time and from lanes."""
+
+    def __init__(self, filter: DeviceFilter, plan: RoutingPlan, device: torch.device) -> None:
+        self.place = device_patches(plan, device, filter.coefficients.dtype).place
+        self.windows = filter.windows
+        sizes = filter.windows.n_lags + plan.n_reaches, plan.n_reaches, plan.n_reaches
+        self.taps, self.pole, self.gain = (torch.zeros(k, dtype=torch.float64, device=device) for k in sizes)
+
+    def add(self, sums: Tensor, far: Tensor) -> None:
+        """Add sums for the first two taps, pole and gain [batch, 4, place], and for the taps beyond [batch, tap]."""
+        w = self.windows
+        first, second, pole, gain = sums.sum(dim=0, dtype=torch.float64)[:, self.place]
+        self.pole += pole
+        self.gain += gain
+        self.taps[w.tap_of_reach] += first
+        if w.longest > 1:
+            self.taps[w.tap_of_reach[w.second] + 1] += second[w.second]
+        if w.longest > 2:
+            self.taps[w.far] += far.sum(dim=0, dtype=torch.float64)[w.far_place]
+
+    def result(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Gradients of taps, pole and gain."""
+        return self.taps, self.pole, self.gain
+
+
+def _adjoint_block(
+    grad: Tensor,
+    grads: tuple[Tensor, Tensor],
+    runoff: Tensor,
+    discharge: Tensor,
+    plan: RoutingPlan,
+    filter: DeviceFilter,
+    history: Tensor,
+    outflow: Tensor,
+    trace: Tensor,
+    options: GpuOptions,
+    needs_runoff: bool,
+    sums: _FilterSums,
+    tune: dict[str, Any] | None,
+) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    """Adjoint of one run of the forward kernel: gradient of its runoff, and of its initial state."""
+    device, acc = runoff.device, filter.coefficients.dtype
+    n_batch, n, n_steps = runoff.shape
+    index = device_patches(plan, device, acc)
+    grad = _rows(grad.to(runoff.dtype))
+    # without padding, which would cost who gathers gradients a copy
+    grad_runoff = torch.empty(runoff.shape if needs_runoff else (1, 1, 0), dtype=runoff.dtype, device=device)
+    before = torch.empty_like(grads[0]), torch.empty_like(grads[1])
+    group = options.group(filter.n_taps, n_steps)
+    n_ring = filter.taps.numel() if filter.n_taps > 2 else 0
+    ring, windows = (torch.empty((n_batch, max(1, n_ring)), dtype=acc, device=device) for _ in range(2))
+    filter_sums = torch.empty((n_batch, 4, index.n_patches * LANES), dtype=acc, device=device)
+    width = triton.cdiv(n_steps * options.substeps, group) * group
+    mailbox = _mailbox(n_batch, index.up.n_sources, width, acc, device)
+    constants: dict[str, Any] = {
+        "K": filter.n_taps, "LATERAL": LATERAL[options.lateral], "STATE_IN": True,
+        "RUNOFF": needs_runoff,
+        "INDEX": _index_type(n_batch * grad.stride(0), n_batch * discharge.stride(0), mailbox.numel()),
+        "ACC": tl.float64 if acc == torch.float64 else tl.float32,
+    }  # fmt: skip
+    arguments = (
+        grad, grad_runoff, mailbox, index.up_places, index.parent_share, filter.coefficients, index.up.start,
+        index.up.record, index.up.weight, _ticket(device), outflow.to(acc).contiguous(), history.to(acc).contiguous(),
+        grads[1], grads[0], before[1], before[0], filter.windows.first_lag, ring, filter.windows.groups, filter.taps,
+        windows, filter_sums, trace, _trace_layout(plan, n_steps, filter.n_taps, options, device)[0], discharge, n, n_steps,
+        grad.stride(1), grad_runoff.stride(1), discharge.stride(1), index.n_patches, n_batch, index.up.n_sources, width,
+        n_ring, filter.windows.n_lags, trace.numel() // n_batch,
+    )  # fmt: skip
+    grid = index.n_patches * n_batch
+    if options.by_step:
+        constants |= {
+            "LOG": 3 if acc.itemsize > 4 else 4, "LOGG": group.bit_length() - 1, "STATE_GRAD": True,
+            "SLIDE": bool(grad.stride(1) % 8 or group % 8), "ALIGNED": n_steps % 4 == 0,
+        }  # fmt: skip
+        _launch(adjoint_steps, grid, *arguments, **{**constants, **(tune or {})})
+    else:
+        constants |= {"S": options.substeps, "G": group, "SAMPLING": SAMPLING[options.sampling]}
+        _launch(adjoint_substeps, grid, *arguments, 0, n_steps, **{**constants, **(tune or {})})
+    sums.add(filter_sums, windows)
+    return grad_runoff if needs_runoff else grad_runoff.new_empty(0), before
