@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+import xroute
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -26,3 +28,10 @@ def find_data(name: str) -> Path:
 def shared_data() -> Callable[[str], Path]:
     """The folder of a real data set, by its name; the test is skipped without it, and fails on CI."""
     return find_data
+
+
+@pytest.fixture(autouse=True)
+def cpu_unless_asked() -> Iterator[None]:
+    """Tests compute on the CPU, also where there is a GPU, unless they say otherwise or XROUTE_TEST_DEVICE does."""
+    with xroute.set_options(device=os.environ.get("XROUTE_TEST_DEVICE", "cpu")):
+        yield

@@ -343,7 +343,7 @@ def test_opcheck(device):
     for substeps in (1, 2):
         options = (plan_handle(plan), substeps, "mean", "head")
         numel = BACKENDS[device].trace_numel(values["runoff"], plan, pointer, options[1:])
-        torch.library.opcheck(torch.ops.xroute.route, (*tensors, *options, numel))
+        torch.library.opcheck(torch.ops.xroute.route, (*tensors, *options, numel, True))
         constants = [t.detach() for t in tensors]
         grads = [constants[k] for k in (0, 5, 6)]
         none = constants[0].new_empty(0)
@@ -356,7 +356,7 @@ def test_compile(device):
 
     def function(runoff, taps, pole, gain, history, outflow):
         out = torch.ops.xroute.route(
-            2 * runoff, taps, where, pole, gain, history, outflow, handle, 2, "last", "head", 0
+            2 * runoff, taps, where, pole, gain, history, outflow, handle, 2, "last", "head", 0, True
         )
         return out[0].square(), out[1], out[2]
 

@@ -207,7 +207,7 @@ class Router(torch.nn.Module):
         history, outflow = (None, None) if state is None else self._start(state, batch.shape[0], n_lags)
         discharge, history, outflow = route_autograd(
             batch, self.network.plan, made, history, outflow,
-            substeps=self.substeps, sampling=self.sampling, lateral=self.lateral,
+            substeps=self.substeps, sampling=self.sampling, lateral=self.lateral, keep_state=return_state,
         )  # fmt: skip
         discharge = discharge if runoff.ndim == 3 else discharge[0]
         return (discharge, RouterState(history, outflow, n_lags)) if return_state else discharge

@@ -138,8 +138,9 @@ def _muskingum(dt: float, n_taps: int, *, k: torch.Tensor, x: torch.Tensor) -> t
     """McCarthy (1938); coefficients as in Cunge (1969), with C0 + C1 + pole = 1."""
     import torch
 
-    den = k * (1 - x) + dt / 2
-    return torch.stack([(dt / 2 - k * x) / den, (dt / 2 + k * x) / den], dim=1), (k * (1 - x) - dt / 2) / den
+    kx = k * x
+    over = 1 / (k - kx + dt / 2)
+    return torch.stack([(dt / 2 - kx) * over, (dt / 2 + kx) * over], dim=1), 1 - dt * over
 
 
 def _linear_storage(dt: float, n_taps: int, *, tau: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

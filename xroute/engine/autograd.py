@@ -36,7 +36,7 @@ class Backend:
     Attributes
     ----------
     forward
-        ``forward(runoff, taps, pointer, pole, gain, history, outflow, plan, options, keep_trace)
+        ``forward(runoff, taps, pointer, pole, gain, history, outflow, plan, options, keep_trace, keep_state)
         -> (discharge, history, outflow, trace)``: new tensors, discharge of the type of runoff, state in float64, and
         what the backend may keep for its adjoint, which may be empty.
     adjoint
@@ -49,8 +49,9 @@ class Backend:
     strided
         Whether the forward and the adjoint take runoff, discharge and its gradient in any layout.
 
-    All tensors are on the device but ``pointer``, which stays on the host; all are contiguous, but for ``strided``. Options
-    are substeps, sampling and lateral.
+    All tensors are on the device but ``pointer``, which stays on the host; all are contiguous, but for ``strided``. A dry
+    start, a final state that is not kept, and their gradients are tensors of one dimension without elements. Options are
+    substeps, sampling and lateral.
     """
 
     forward: Callable[..., tuple[Tensor, Tensor, Tensor, Tensor]]
@@ -67,19 +68,33 @@ def _arrays(*tensors: Tensor) -> Any:
     return tuple(t.detach().numpy() for t in tensors)
 
 
+def _none(device: torch.device | None = None) -> Tensor:
+    return torch.empty(0, dtype=torch.float64, device=device)
+
+
+def _state(history: Tensor, outflow: Tensor, runoff: Tensor, taps: Tensor) -> tuple[Tensor, Tensor]:
+    """A state, or the gradient of one; zeros where there is none."""
+    if outflow.ndim == 2:
+        return history, outflow
+    n_batch, n, _ = runoff.shape
+    return taps.new_zeros(n_batch, taps.numel() - n), taps.new_zeros(n_batch, n)
+
+
 def _forward_cpu(
     runoff: Tensor, taps: Tensor, pointer: Tensor, pole: Tensor, gain: Tensor, history: Tensor, outflow: Tensor,
-    plan: RoutingPlan, options: Options, keep_trace: bool,
+    plan: RoutingPlan, options: Options, keep_trace: bool, keep_state: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     discharge = torch.empty(runoff.shape, dtype=runoff.dtype)
-    history, outflow = history.clone(), outflow.clone()
+    dry = outflow.ndim == 1
+    history, outflow = (t.clone() for t in _state(history, outflow, runoff, taps))
     series = _arrays(runoff, discharge)
     substeps, sampling, lateral = options
     route_cpu(
         series[0], series[1], plan, *_arrays(taps, pointer, pole, gain, history, outflow),
-        substeps=substeps, sampling=sampling, lateral=lateral,
+        substeps=substeps, sampling=sampling, lateral=lateral, dry=dry,
     )  # fmt: skip
-    return discharge, history, outflow, runoff.new_empty(0)
+    none = runoff.new_empty(0)
+    return (discharge, history, outflow, none) if keep_state else (discharge, _none(), _none(), none)
 
 
 def _adjoint_cpu(
@@ -87,14 +102,18 @@ def _adjoint_cpu(
     pole: Tensor, gain: Tensor, history: Tensor, outflow: Tensor, discharge: Tensor, trace: Tensor, plan: RoutingPlan,
     options: Options, needs_runoff: bool, needs_filter: bool,
 ) -> tuple[Tensor, ...]:  # fmt: skip
-    given = _arrays(grad_discharge, grad_history, grad_outflow, runoff)
+    dry = outflow.ndim == 1
+    given = _arrays(grad_discharge, *_state(grad_history, grad_outflow, runoff, taps), runoff)
     substeps, sampling, lateral = options
+    state = _state(history, outflow, runoff, taps)
     grads = adjoint_cpu(
-        given[0], given[1], given[2], given[3], plan, *_arrays(taps, pointer, pole, gain, history, outflow),
+        given[0], given[1], given[2], given[3], plan, *_arrays(taps, pointer, pole, gain, *state),
         substeps=substeps, sampling=sampling, lateral=lateral, needs_runoff=needs_runoff, needs_filter=needs_filter,
     )  # fmt: skip
-    made = tuple(torch.from_numpy(g) for g in grads)
-    return made if needs_runoff else (runoff.new_empty(0), *made[1:])
+    made = [torch.from_numpy(g) for g in grads]
+    if not needs_runoff:
+        made[0] = runoff.new_empty(0)
+    return (*made[:4], _none(), _none()) if dry else tuple(made)
 
 
 def _device_filter(
@@ -110,16 +129,17 @@ def _device_filter(
 
 def _forward_gpu(
     runoff: Tensor, taps: Tensor, pointer: Tensor, pole: Tensor, gain: Tensor, history: Tensor, outflow: Tensor,
-    plan: RoutingPlan, options: Options, keep_trace: bool,
+    plan: RoutingPlan, options: Options, keep_trace: bool, keep_state: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     from xroute.engine.gpu import GpuOptions, route_gpu
 
     filter = _device_filter(plan, options, runoff, taps, pointer, pole, gain)
+    start = (None, None) if outflow.ndim == 1 else (history, outflow)
     discharge, lags, last, trace = route_gpu(
-        runoff, plan, filter, history, outflow, options=GpuOptions(*options), keep_trace=keep_trace
+        runoff, plan, filter, *start, options=GpuOptions(*options), keep_state=keep_state, keep_trace=keep_trace
     )
-    assert lags is not None and last is not None
-    return discharge, lags.double(), last.double(), runoff.new_empty(0) if trace is None else trace
+    lags, last = (_none(runoff.device) if t is None else t.double() for t in (lags, last))
+    return discharge, lags, last, runoff.new_empty(0) if trace is None else trace
 
 
 def _adjoint_gpu(
@@ -130,11 +150,13 @@ def _adjoint_gpu(
     from xroute.engine.gpu import GpuOptions, adjoint_gpu
 
     filter = _device_filter(plan, options, runoff, taps, pointer, pole, gain)
+    dry, final = outflow.ndim == 1, grad_outflow.ndim == 2
     grads = adjoint_gpu(
-        grad_discharge, grad_history, grad_outflow, runoff, plan, filter, history, outflow,
-        trace if trace.numel() else None, discharge, options=GpuOptions(*options), needs_runoff=needs_runoff,
+        grad_discharge, grad_history if final else None, grad_outflow if final else None, runoff, plan, filter,
+        None if dry else history, None if dry else outflow, trace if trace.numel() else None, discharge,
+        options=GpuOptions(*options), needs_runoff=needs_runoff,
     )  # fmt: skip
-    return (*grads[:4], grads[4].double(), grads[5].double())
+    return (*grads[:4], *((_none(runoff.device) if dry else t.double()) for t in grads[4:]))
 
 
 def _like_discharge_gpu(runoff: Tensor) -> Tensor:
@@ -201,23 +223,23 @@ def plan_of(handle: int) -> RoutingPlan:
 @torch.library.custom_op("xroute::route", mutates_args=())
 def _route(
     runoff: Tensor, taps: Tensor, pointer: Tensor, pole: Tensor, gain: Tensor, history: Tensor, outflow: Tensor,
-    plan: int, substeps: int, sampling: str, lateral: str, trace: int,
+    plan: int, substeps: int, sampling: str, lateral: str, trace: int, keep_state: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     backend = _backend(runoff.device)
     series = runoff if backend.strided else runoff.contiguous()
     others = (t.contiguous() for t in (taps, pointer, pole, gain, history, outflow))
-    return backend.forward(series, *others, plan_of(plan), (substeps, sampling, lateral), trace > 0)
+    return backend.forward(series, *others, plan_of(plan), (substeps, sampling, lateral), trace > 0, keep_state)
 
 
 @_route.register_fake
 def _(
     runoff: Tensor, taps: Tensor, pointer: Tensor, pole: Tensor, gain: Tensor, history: Tensor, outflow: Tensor,
-    plan: int, substeps: int, sampling: str, lateral: str, trace: int,
+    plan: int, substeps: int, sampling: str, lateral: str, trace: int, keep_state: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
-    return (
-        _backend(runoff.device).like_discharge(runoff), history.new_empty(history.shape),
-        outflow.new_empty(outflow.shape), runoff.new_empty(trace),
-    )  # fmt: skip
+    n_batch, n, _ = runoff.shape
+    shapes = ((n_batch, taps.shape[0] - n), (n_batch, n)) if keep_state else ((0,), (0,))
+    history, outflow = (taps.new_empty(shape) for shape in shapes)
+    return _backend(runoff.device).like_discharge(runoff), history, outflow, runoff.new_empty(trace)
 
 
 @torch.library.custom_op("xroute::route_backward", mutates_args=())
@@ -249,7 +271,7 @@ def _(
 
 
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-    *tensors, plan, substeps, sampling, lateral, _ = inputs
+    *tensors, plan, substeps, sampling, lateral, _, _ = inputs
     ctx.save_for_backward(*tensors, output[0] if output[3].numel() else output[3], output[3])
     ctx.options = plan, substeps, sampling, lateral
     ctx.set_materialize_grads(False)
@@ -261,14 +283,22 @@ def _backward(
 ) -> tuple[Any, ...]:
     needs = ctx.needs_input_grad
     saved = ctx.saved_tensors
-    given = (grad_discharge, saved[0]), (grad_history, saved[5]), (grad_outflow, saved[6])
-    grads_of = [torch.zeros_like(like) if grad is None else grad for grad, like in given]
+    series, taps = saved[0], saved[1]
+    if grad_discharge is None:
+        grad_discharge = torch.zeros_like(series)
+    if grad_history is None and grad_outflow is None:
+        grad_history = grad_outflow = taps.new_empty(0)
+    elif grad_history is None:
+        grad_history = taps.new_zeros(series.shape[0], taps.shape[0] - series.shape[1])
+    elif grad_outflow is None:
+        grad_outflow = taps.new_zeros(series.shape[:2])
+    grads_of = grad_discharge, grad_history, grad_outflow
     runoff, pole, gain, history, outflow = (needs[k] for k in (0, 3, 4, 5, 6))
     needs_filter = needs[1] or pole or gain
     grads = torch.ops.xroute.route_backward(*grads_of, *saved, *ctx.options, runoff, needs_filter)
     wanted = zip(grads, (runoff, needs[1], pole, gain, history, outflow), strict=True)
     g_runoff, g_taps, g_pole, g_gain, g_history, g_outflow = (g if wants else None for g, wants in wanted)
-    return g_runoff, g_taps, None, g_pole, g_gain, g_history, g_outflow, None, None, None, None, None
+    return g_runoff, g_taps, None, g_pole, g_gain, g_history, g_outflow, None, None, None, None, None, None
 
 
 _route.register_autograd(_backward, setup_context=_setup)
@@ -294,6 +324,7 @@ def route_autograd(
     substeps: int = 1,
     sampling: str = "mean",
     lateral: str = "head",
+    keep_state: bool = True,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Route a tensor of runoff, differentiably.
 
@@ -307,12 +338,14 @@ def route_autograd(
         The state at the start; None is dry.
     substeps, sampling, lateral
         As in `xroute.route`.
+    keep_state
+        Whether the state at the end is wanted.
 
     Returns
     -------
     discharge : [batch, reach, time]
     history, outflow
-        The state at the end.
+        The state at the end; without elements if it is not kept.
 
     Raises
     ------
@@ -343,6 +376,9 @@ def route_autograd(
     taps, pole, gain = tensors
     state = []
     for what, given, size in (("history", history, n_lags), ("outflow", outflow, n)):
+        if given is None and history is None and outflow is None:
+            state.append(_none(runoff.device))
+            continue
         tensor = torch.zeros(n_batch, size, dtype=torch.float64, device=runoff.device) if given is None else given
         if tensor.shape != (n_batch, size):
             raise StateError(f"{what} has shape {tuple(tensor.shape)}, not (batch {n_batch}, {size})")
@@ -351,6 +387,6 @@ def route_autograd(
     if torch.is_grad_enabled() and any(t.requires_grad for t in (runoff, taps, pole, gain, *state)):
         trace = backend.trace_numel(runoff, plan, filter.pointer, (substeps, sampling, lateral))
     discharge, new_history, new_outflow, _ = torch.ops.xroute.route(
-        runoff, taps, pointer, pole, gain, *state, plan_handle(plan), substeps, sampling, lateral, trace
+        runoff, taps, pointer, pole, gain, *state, plan_handle(plan), substeps, sampling, lateral, trace, keep_state
     )
     return discharge, new_history, new_outflow

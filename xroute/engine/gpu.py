@@ -35,6 +35,8 @@ LATERAL = {"head": 0, "interval": 1, "outlet": 2}
 SAMPLING = {"mean": 0, "last": 1, "start-mean": 2}
 LONG = 1024
 """Steps from which on a series is long: then its rows are read in whole sectors, at the price of more lag."""
+MANY = 16
+"""Members from which on there are always programs that need not wait, and larger groups pay too."""
 TRACE_BYTES = 2**33
 """Largest trace that a run keeps for its gradients; beyond, the adjoint routes again, block of time by block."""
 MAILBOX_SHARE = 6
@@ -54,10 +56,10 @@ class GpuOptions:
         """Whether a step of runoff is one routing step and its discharge that of the routing step."""
         return self.substeps == 1 and self.sampling != "start-mean"
 
-    def group(self, n_taps: int, n_steps: int) -> int:
+    def group(self, n_taps: int, n_steps: int, n_batch: int = 1) -> int:
         """Routing steps of a group."""
         if self.by_step:
-            return 8 if n_taps > 2 or n_steps >= LONG else 4
+            return 8 if n_taps > 2 or n_steps >= LONG or n_batch >= MANY else 4
         return max(k for k in range(1, 9) if self.substeps % k == 0)
 
     @property
@@ -269,7 +271,7 @@ def trace_numel(plan: RoutingPlan, runoff: Tensor, pointer: NDArray[np.int64], o
     """Elements of the trace that a run keeps for its gradients; 0 if it would be larger than `TRACE_BYTES`."""
     n_batch, _, n_steps = runoff.shape
     n_taps = min(3, windows_of(plan, pointer, runoff.device, options).longest)
-    size = n_batch * _trace_layout(plan, n_steps, n_taps, options, runoff.device)[1]
+    size = n_batch * _trace_layout(plan, n_batch, n_steps, n_taps, options, runoff.device)[1]
     return size if size * runoff.dtype.itemsize <= TRACE_BYTES else 0
 
 
@@ -279,13 +281,14 @@ def _tile(n_taps: int, itemsize: int) -> int:
 
 
 def _trace_layout(
-    plan: RoutingPlan, n_steps: int, n_taps: int, options: GpuOptions, device: torch.device
+    plan: RoutingPlan, n_batch: int, n_steps: int, n_taps: int, options: GpuOptions, device: torch.device
 ) -> tuple[Tensor, int]:
     """Where each patch's rows begin in a trace, and its size: steps in the order of the patch's program, in whole tiles."""
     cache: dict[Any, tuple[Tensor, int]] = plan.__dict__.setdefault("_device_traces", {})
-    key = n_steps, n_taps, options, str(device)
+    group = options.group(n_taps, n_steps, n_batch)
+    key = n_steps, n_taps, group, options, str(device)
     if key not in cache:
-        steps = n_steps * options.substeps + plan.patches.depth * options.group(n_taps, n_steps)
+        steps = n_steps * options.substeps + plan.patches.depth * group
         size = -(-steps // 32) * 32 * options.channels * LANES
         while len(cache) > 7:
             del cache[next(iter(cache))]
@@ -382,10 +385,10 @@ def route_gpu(
     trace = starts = none
     n_trace = 0
     if keep_trace:
-        starts, n_trace = _trace_layout(plan, n_steps, filter.n_taps, options, device)
+        starts, n_trace = _trace_layout(plan, n_batch, n_steps, filter.n_taps, options, device)
         trace = torch.empty(n_batch * n_trace, dtype=acc, device=device)
     if n_batch and n_steps and n:
-        group = options.group(filter.n_taps, n_steps)
+        group = options.group(filter.n_taps, n_steps, n_batch)
         scaled = none if scale is None else scale.to(device, acc).contiguous()
         new, y1 = _new_state(n_batch, n, filter, device, keep_state)
         n_ring = filter.taps.numel() if filter.n_taps > 2 else 0
@@ -456,13 +459,13 @@ def _ticket(device: torch.device) -> Tensor:
 
 def adjoint_gpu(
     grad_discharge: Tensor,
-    grad_history: Tensor,
-    grad_outflow: Tensor,
+    grad_history: Tensor | None,
+    grad_outflow: Tensor | None,
     runoff: Tensor,
     plan: RoutingPlan,
     filter: DeviceFilter,
-    history: Tensor,
-    outflow: Tensor,
+    history: Tensor | None,
+    outflow: Tensor | None,
     trace: Tensor | None,
     discharge: Tensor | None = None,
     *,
@@ -477,7 +480,7 @@ def adjoint_gpu(
     ----------
     grad_discharge : [batch, reach, time]
     grad_history : [batch, sum of (K - 1)], grad_outflow : [batch, reach]
-        Gradients with respect to the final state.
+        Gradients with respect to the final state, both or neither.
     runoff, plan, filter, history, outflow, options
         As in the forward run.
     trace, discharge
@@ -497,9 +500,16 @@ def adjoint_gpu(
     """
     n_batch, n, n_steps = runoff.shape
     acc = filter.coefficients.dtype
-    grads = grad_history.to(acc).contiguous(), grad_outflow.to(acc).contiguous()
+    grads: tuple[Tensor, Tensor] | None = None
+    if grad_history is not None and grad_outflow is not None:
+        grads = grad_history.to(acc).contiguous(), grad_outflow.to(acc).contiguous()
     sums = _FilterSums(filter, plan, runoff.device)
     if not (n_batch and n_steps and n):
+        if grads is None:
+            grads = (
+                filter.coefficients.new_zeros(n_batch, filter.windows.n_lags),
+                filter.coefficients.new_zeros(n_batch, n),
+            )
         return runoff.new_zeros(runoff.shape if needs_runoff else 0), *sums.result(), *grads
     if trace is not None and discharge is not None:
         grad_runoff, grads = _adjoint_block(
@@ -522,7 +532,7 @@ def adjoint_gpu(
         a_step = n_batch * n * options.substeps * options.channels * acc.itemsize
         block = max(64, TRACE_BYTES // (4 * a_step) // 8 * 8)
     starts = list(range(0, n_steps, block))
-    states: list[tuple[Tensor, Tensor]] = [(history, outflow)]
+    states: list[tuple[Tensor | None, Tensor | None]] = [(history, outflow)]
     for first in starts[:-1]:
         _, old, y, _ = route_gpu(runoff[..., first : first + block], plan, filter, *states[-1], options=options)
         assert old is not None and y is not None
@@ -539,6 +549,7 @@ def adjoint_gpu(
         )
         if needs_runoff:
             grad_runoff[..., part] = grad
+    assert grads is not None
     return grad_runoff, *sums.result(), *grads
 
 
@@ -548,35 +559,45 @@ class _FilterSums:
     def __init__(self, filter: DeviceFilter, plan: RoutingPlan, device: torch.device) -> None:
         self.place = device_patches(plan, device, filter.coefficients.dtype).place
         self.windows = filter.windows
-        sizes = filter.windows.n_lags + plan.n_reaches, plan.n_reaches, plan.n_reaches
-        self.taps, self.pole, self.gain = (torch.zeros(k, dtype=torch.float64, device=device) for k in sizes)
+        self.near: Tensor | None = None  # float64 [4, reach]: first two taps, pole, gain
+        self.far: Tensor | None = None
+        self.n_reaches = plan.n_reaches
+        self.device = device
 
     def add(self, sums: Tensor, far: Tensor) -> None:
         """Add sums for the first two taps, pole and gain [batch, 4, place], and for the taps beyond [batch, tap]."""
-        w = self.windows
-        first, second, pole, gain = sums.sum(dim=0, dtype=torch.float64)[:, self.place]
-        self.pole += pole
-        self.gain += gain
-        self.taps[w.tap_of_reach] += first
-        if w.longest > 1:
-            self.taps[w.tap_of_reach[w.second] + 1] += second[w.second]
-        if w.longest > 2:
-            self.taps[w.far] += far.sum(dim=0, dtype=torch.float64)[w.far_place]
+        near = sums.sum(dim=0, dtype=torch.float64)[:, self.place]
+        self.near = near if self.near is None else self.near + near
+        if self.windows.longest > 2:
+            beyond = far.sum(dim=0, dtype=torch.float64)
+            self.far = beyond if self.far is None else self.far + beyond
 
     def result(self) -> tuple[Tensor, Tensor, Tensor]:
         """Gradients of taps, pole and gain."""
-        return self.taps, self.pole, self.gain
+        w = self.windows
+        n_taps = w.n_lags + self.n_reaches
+        if self.near is None:
+            self.near = torch.zeros((4, self.n_reaches), dtype=torch.float64, device=self.device)
+        first, second, pole, gain = self.near
+        if n_taps == w.longest * self.n_reaches and w.longest <= 2:  # as many taps on each reach: the usual case
+            return (first if w.longest < 2 else torch.stack([first, second], dim=1).reshape(-1)), pole, gain
+        taps = torch.zeros(n_taps, dtype=torch.float64, device=self.device)
+        taps[w.tap_of_reach] = first
+        taps[w.tap_of_reach[w.second] + 1] = second[w.second]
+        if self.far is not None:
+            taps[w.far] = self.far[w.far_place]
+        return taps, pole, gain
 
 
 def _adjoint_block(
     grad: Tensor,
-    grads: tuple[Tensor, Tensor],
+    grads: tuple[Tensor, Tensor] | None,
     runoff: Tensor,
     discharge: Tensor,
     plan: RoutingPlan,
     filter: DeviceFilter,
-    history: Tensor,
-    outflow: Tensor,
+    history: Tensor | None,
+    outflow: Tensor | None,
     trace: Tensor,
     options: GpuOptions,
     needs_runoff: bool,
@@ -590,31 +611,41 @@ def _adjoint_block(
     grad = _rows(grad.to(runoff.dtype))
     # without padding, which would cost who gathers gradients a copy
     grad_runoff = torch.empty(runoff.shape if needs_runoff else (1, 1, 0), dtype=runoff.dtype, device=device)
-    before = torch.empty_like(grads[0]), torch.empty_like(grads[1])
-    group = options.group(filter.n_taps, n_steps)
+    sizes = filter.windows.n_lags, n
+    before = tuple(torch.empty((n_batch, k), dtype=acc, device=device) for k in sizes)
+    none = filter.coefficients
+    stateful, given = outflow is not None, grads is not None or not options.by_step
+    if given and grads is None:
+        grads = none.new_zeros(n_batch, sizes[0]), none.new_zeros(n_batch, n)
+    start = (none, none)
+    if history is not None and outflow is not None:
+        start = history.to(acc).contiguous(), outflow.to(acc).contiguous()
+    end = grads if grads is not None else (none, none)
+    group = options.group(filter.n_taps, n_steps, n_batch)
     n_ring = filter.taps.numel() if filter.n_taps > 2 else 0
     ring, windows = (torch.empty((n_batch, max(1, n_ring)), dtype=acc, device=device) for _ in range(2))
     filter_sums = torch.empty((n_batch, 4, index.n_patches * LANES), dtype=acc, device=device)
     width = triton.cdiv(n_steps * options.substeps, group) * group
     mailbox = _mailbox(n_batch, index.up.n_sources, width, acc, device)
     constants: dict[str, Any] = {
-        "K": filter.n_taps, "LATERAL": LATERAL[options.lateral], "STATE_IN": True,
+        "K": filter.n_taps, "LATERAL": LATERAL[options.lateral], "STATE_IN": stateful,
         "RUNOFF": needs_runoff,
         "INDEX": _index_type(n_batch * grad.stride(0), n_batch * discharge.stride(0), mailbox.numel()),
         "ACC": tl.float64 if acc == torch.float64 else tl.float32,
     }  # fmt: skip
+    trace_start, _ = _trace_layout(plan, n_batch, n_steps, filter.n_taps, options, device)
     arguments = (
         grad, grad_runoff, mailbox, index.up_places, index.parent_share, filter.coefficients, index.up.start,
-        index.up.record, index.up.weight, _ticket(device), outflow.to(acc).contiguous(), history.to(acc).contiguous(),
-        grads[1], grads[0], before[1], before[0], filter.windows.first_lag, ring, filter.windows.groups, filter.taps,
-        windows, filter_sums, trace, _trace_layout(plan, n_steps, filter.n_taps, options, device)[0], discharge, n, n_steps,
+        index.up.record, index.up.weight, _ticket(device), start[1], start[0], end[1], end[0], before[1], before[0],
+        filter.windows.first_lag, ring, filter.windows.groups, filter.taps,
+        windows, filter_sums, trace, trace_start, discharge, n, n_steps,
         grad.stride(1), grad_runoff.stride(1), discharge.stride(1), index.n_patches, n_batch, index.up.n_sources, width,
         n_ring, filter.windows.n_lags, trace.numel() // n_batch,
     )  # fmt: skip
     grid = index.n_patches * n_batch
     if options.by_step:
         constants |= {
-            "LOG": 3 if acc.itemsize > 4 else 4, "LOGG": group.bit_length() - 1, "STATE_GRAD": True,
+            "LOG": 3 if acc.itemsize > 4 else 4, "LOGG": group.bit_length() - 1, "STATE_GRAD": given,
             "SLIDE": bool(grad.stride(1) % 8 or group % 8), "ALIGNED": n_steps % 4 == 0,
         }  # fmt: skip
         _launch(adjoint_steps, grid, *arguments, **{**constants, **(tune or {})})
@@ -622,4 +653,4 @@ def _adjoint_block(
         constants |= {"S": options.substeps, "G": group, "SAMPLING": SAMPLING[options.sampling]}
         _launch(adjoint_substeps, grid, *arguments, 0, n_steps, **{**constants, **(tune or {})})
     sums.add(filter_sums, windows)
-    return grad_runoff if needs_runoff else grad_runoff.new_empty(0), before
+    return grad_runoff if needs_runoff else grad_runoff.new_empty(0), (before[0], before[1])

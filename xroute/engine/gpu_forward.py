@@ -31,15 +31,18 @@ NEVER = tl.constexpr(-1073741824)
 
 
 @triton.jit
-def gather_group(joined, q, child, share, G: tl.constexpr):
+def gather_group(joined, q, child, share, KEEP_NAN: tl.constexpr, G: tl.constexpr):
     """Inflow of a group of steps: what joins from outside, and from the tributaries, which are one group ahead.
 
-    A lane without tributaries adds nothing, not even the NaN of the lane that stands in for them.
+    A lane without tributaries is given its own discharge times 0, and so its own NaN, which a pole keeps in any case.
     """
     inflows = ()
     for c in tl.static_range(G):
         inflow = joined[c] + share[0] * tl.gather(q[c], child[0], 0) + share[1] * tl.gather(q[c], child[1], 0)
-        inflows = inflows + (tl.where(share[0] != 0, inflow, joined[c]),)
+        if KEEP_NAN:
+            inflows = inflows + (inflow,)
+        else:
+            inflows = inflows + (tl.where(share[0] != 0, inflow, joined[c]),)
     return inflows
 
 
@@ -303,7 +306,7 @@ def route_steps(
             here = start + j * G
             y = tl.where(j == lag, y0, y)
             before = tl.where(j == lag, before0, before)
-            inflows = gather_group(joined[k * G : (k + 1) * G], q, child, share, G)
+            inflows = gather_group(joined[k * G : (k + 1) * G], q, child, share, POLE and K < 3, G)
             extra = inflows
             if K > 2:
                 if j <= tl.max(lag, 0):
@@ -464,7 +467,7 @@ def route_substeps(
             )
         y = tl.where(own == 0, y0, y)
         before = tl.where(own == 0, before0, before)
-        inflows = gather_group(joined, q, child, share, G)
+        inflows = gather_group(joined, q, child, share, POLE and K < 3, G)
         extra = inflows
         if K > 2:
             if j <= tl.max(lag, 0):

@@ -23,10 +23,13 @@ EMPTY = tl.constexpr(-1)
 
 
 SIZES = (
-    "n_reaches", "T", "R_PITCH", "G_PITCH", "PITCH", "Q_PITCH", "n_patches", "n_batch", "n_kept", "n_sources", "WIDTH",
+    "n_reaches", "T", "R_PITCH", "G_PITCH", "PITCH", "Q_PITCH", "n_patches", "n_kept", "n_sources", "WIDTH",
     "ring_size", "n_lags_all", "trace_size", "first_step", "n_steps",
 )  # fmt: skip
-"""Numbers that kernels are not compiled for: else each network and each length of a series would wait for the compiler."""
+"""Numbers that kernels are not compiled for: else each network and each length of a series would wait for the compiler.
+
+How many members there are is not among them: one is worth a kernel of its own.
+"""
 
 
 def kernel(function):

@@ -1,0 +1,68 @@
+"""Patches: every reach in one place, all that a patch waits for before it, and lags that make tributaries meet."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from strategies import topologies, topology
+
+import xroute
+from xroute.patches import LANES, Patches
+from xroute.plan import make_plan
+
+
+def check(patches: Patches, links: tuple[np.ndarray, np.ndarray, np.ndarray], n: int) -> None:
+    used = ~patches.spare
+    np.testing.assert_array_equal(np.sort(patches.reach[used]), np.arange(n))
+    place = np.empty(n, np.int64)
+    place[patches.reach[used]] = np.flatnonzero(used)
+    patch = np.arange(patches.reach.size) // LANES
+    found = []  # (from, to, weight) of every link, within patches and between them
+    for k in range(2):
+        (at,) = np.nonzero(used & (patches.child_weight[k] != 0))
+        child = patch[at] * LANES + patches.child[k, at]
+        assert (patches.lag[child] <= patches.lag[at] - 1).all() and (patches.lag[at] - patches.lag[child] == 1).all()
+        assert (patches.distance[child] == patches.distance[at] + 1).all()
+        np.testing.assert_array_equal(patches.parent[child], at % LANES)
+        np.testing.assert_array_equal(patches.parent_weight[child], patches.child_weight[k, at])
+        found += zip(patches.reach[child], patches.reach[at], patches.child_weight[k, at], strict=True)
+    down, up = patches.down, patches.up
+    assert (patch[down.source] < patch[down.target]).all(), "a patch would wait for a later one"
+    assert (patches.distance[down.source] == 0).all(), "water leaves a branch at its root only"
+    for links_of in (down, up):
+        np.testing.assert_array_equal(
+            np.repeat(np.arange(patches.n_patches), np.diff(links_of.pointer)), patch[links_of.target]
+        )
+        sources = np.unique(links_of.source)
+        np.testing.assert_array_equal(links_of.number[sources], np.arange(links_of.n_sources))
+        assert (np.delete(links_of.number, sources) == -1).all()
+    assert set(zip(down.source, down.target, strict=True)) == set(zip(up.target, up.source, strict=True))
+    found += zip(patches.reach[down.source], patches.reach[down.target], down.weight, strict=True)
+    assert sorted(found) == sorted(zip(*links, strict=True))
+
+
+@given(topologies(max_size=90))
+def test_any_network(network):
+    plan = make_plan(*network.links, network.n_reaches)
+    check(plan.patches, network.links, network.n_reaches)
+
+
+def test_large_networks_fill_their_patches():
+    network = xroute.Network(xroute.datasets.scheidegger(120, 80, seed=2))
+    check(network.plan.patches, network.links, network.n_reaches)
+    assert network.plan.patches.spare.mean() < 0.05
+
+
+def test_many_small_rivers_share_patches():
+    n = 40 * LANES
+    upstream, downstream = np.arange(0, n, 4), np.arange(0, n, 4) + 1
+    plan = make_plan(upstream, downstream, np.ones(upstream.size), n)
+    assert plan.patches.n_patches == 40
+    check(plan.patches, (upstream, downstream, np.ones(upstream.size)), n)
+
+
+def test_repeatable():
+    network = topology("bifurcating", 200, np.random.default_rng(0))
+    one, two = (make_plan(*network.links, network.n_reaches).patches for _ in range(2))
+    for name in ("reach", "lag", "child", "parent"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(two, name))
