@@ -271,7 +271,7 @@ def trace_numel(plan: RoutingPlan, runoff: Tensor, pointer: NDArray[np.int64], o
     """Elements of the trace that a run keeps for its gradients; 0 if it would be larger than `TRACE_BYTES`."""
     n_batch, _, n_steps = runoff.shape
     n_taps = min(3, windows_of(plan, pointer, runoff.device, options).longest)
-    size = n_batch * _trace_layout(plan, n_batch, n_steps, n_taps, options, runoff.device)[1]
+    size = n_batch * _trace_layout(plan, n_batch, n_steps, n_taps, options, runoff.device, runoff.dtype.itemsize)[1]
     return size if size * runoff.dtype.itemsize <= TRACE_BYTES else 0
 
 
@@ -281,15 +281,16 @@ def _tile(n_taps: int, itemsize: int) -> int:
 
 
 def _trace_layout(
-    plan: RoutingPlan, n_batch: int, n_steps: int, n_taps: int, options: GpuOptions, device: torch.device
+    plan: RoutingPlan, n_batch: int, n_steps: int, n_taps: int, options: GpuOptions, device: torch.device, itemsize: int
 ) -> tuple[Tensor, int]:
-    """Where each patch's rows begin in a trace, and its size: steps in the order of the patch's program, in whole tiles."""
+    """Where each patch's rows begin in a trace, and its size: all steps of the patch's program, each of which it writes."""
     cache: dict[Any, tuple[Tensor, int]] = plan.__dict__.setdefault("_device_traces", {})
     group = options.group(n_taps, n_steps, n_batch)
-    key = n_steps, n_taps, group, options, str(device)
+    tile = _tile(n_taps, itemsize) if options.by_step else 1
+    key = n_steps, n_taps, group, tile, options, str(device)
     if key not in cache:
         steps = n_steps * options.substeps + plan.patches.depth * group
-        size = -(-steps // 32) * 32 * options.channels * LANES
+        size = -(-steps // tile) * tile * options.channels * LANES
         while len(cache) > 7:
             del cache[next(iter(cache))]
         cache[key] = torch.from_numpy(np.cumsum(size) - size).to(device), int(size.sum())
@@ -385,7 +386,7 @@ def route_gpu(
     trace = starts = none
     n_trace = 0
     if keep_trace:
-        starts, n_trace = _trace_layout(plan, n_batch, n_steps, filter.n_taps, options, device)
+        starts, n_trace = _trace_layout(plan, n_batch, n_steps, filter.n_taps, options, device, acc.itemsize)
         trace = torch.empty(n_batch * n_trace, dtype=acc, device=device)
     if n_batch and n_steps and n:
         group = options.group(filter.n_taps, n_steps, n_batch)
@@ -436,7 +437,9 @@ def route_gpu(
                 )  # fmt: skip
                 old, y0 = new, y1
         old, y0 = new, y1
-    elif keep_state and not stateful:
+    elif keep_state and stateful:  # nothing happens to the state, but it is another one
+        old, y0 = old.clone(), y0.clone()
+    elif keep_state:
         old, y0 = (torch.zeros((n_batch, k), dtype=acc, device=device) for k in (filter.windows.n_lags, n))
     kept = trace if keep_trace else None
     return (discharge, old, y0, kept) if keep_state else (discharge, None, None, kept)
@@ -506,10 +509,9 @@ def adjoint_gpu(
     sums = _FilterSums(filter, plan, runoff.device)
     if not (n_batch and n_steps and n):
         if grads is None:
-            grads = (
-                filter.coefficients.new_zeros(n_batch, filter.windows.n_lags),
-                filter.coefficients.new_zeros(n_batch, n),
-            )
+            zeros = [filter.coefficients.new_zeros(n_batch, k) for k in (filter.windows.n_lags, n)]
+            grads = zeros[0], zeros[1]
+        grads = grads[0].clone(), grads[1].clone()  # operators must not return what they were given
         return runoff.new_zeros(runoff.shape if needs_runoff else 0), *sums.result(), *grads
     if trace is not None and discharge is not None:
         grad_runoff, grads = _adjoint_block(
@@ -578,7 +580,7 @@ class _FilterSums:
         n_taps = w.n_lags + self.n_reaches
         if self.near is None:
             self.near = torch.zeros((4, self.n_reaches), dtype=torch.float64, device=self.device)
-        first, second, pole, gain = self.near
+        first, second, pole, gain = (row.clone() for row in self.near)  # operators must not return views of one tensor
         if n_taps == w.longest * self.n_reaches and w.longest <= 2:  # as many taps on each reach: the usual case
             return (first if w.longest < 2 else torch.stack([first, second], dim=1).reshape(-1)), pole, gain
         taps = torch.zeros(n_taps, dtype=torch.float64, device=self.device)
@@ -633,7 +635,7 @@ def _adjoint_block(
         "INDEX": _index_type(n_batch * grad.stride(0), n_batch * discharge.stride(0), mailbox.numel()),
         "ACC": tl.float64 if acc == torch.float64 else tl.float32,
     }  # fmt: skip
-    trace_start, _ = _trace_layout(plan, n_batch, n_steps, filter.n_taps, options, device)
+    trace_start, _ = _trace_layout(plan, n_batch, n_steps, filter.n_taps, options, device, acc.itemsize)
     arguments = (
         grad, grad_runoff, mailbox, index.up_places, index.parent_share, filter.coefficients, index.up.start,
         index.up.record, index.up.weight, _ticket(device), start[1], start[0], end[1], end[0], before[1], before[0],
