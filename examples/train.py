@@ -10,7 +10,7 @@ from xroute.router import Router
 device = sys.argv[1] if len(sys.argv) > 1 else "cpu"
 network = xroute.datasets.scheidegger(100, 100)
 truth = Router(network, dt="1h").to(device)
-runoff = (torch.rand(10_000, 240) * torch.rand(240)).pow(8).to(device)  # bursts, many of them at the same time
+runoff = (torch.rand(10_000, 240) * torch.rand(240)).pow(8).double().to(device)  # bursts, many of them at the same time
 observed = truth(runoff)
 weight = 1 / observed.std(dim=1, keepdim=True)
 

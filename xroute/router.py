@@ -84,7 +84,8 @@ class Router(torch.nn.Module):
     Notes
     -----
     Reaches stand in the network's own order, ``router.ids``. Runoff is a volume flux, and discharge comes in its units.
-    Everything is computed in float64; float32 runoff gives float32 discharge.
+    Parameters, filters and states are float64, and float32 runoff gives float32 discharge. In between, the CPU computes in
+    float64 and a GPU in the type of runoff.
 
     The window of `hayami`, `nash_cascade` and `pure_lag` is chosen anew from the values of the parameters in each call.
     Gradients flow through the values of its taps, not through their number.
