@@ -7,8 +7,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 import xroute
+
+settings.register_profile("xroute", deadline=None)  # a first call compiles
+settings.load_profile("xroute")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

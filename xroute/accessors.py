@@ -84,9 +84,13 @@ class RiverAccessor:
 
     subset = basin
 
-    def sort(self) -> xr.Dataset:
-        """Same network with its reaches upstream before downstream, whole subtrees together."""
-        return self.network.sort().dataset.copy(deep=True)
+    def partition(self, n: int) -> xr.DataArray:
+        """Partition of each reach; see `Network.partition` (reach)."""
+        return self.network.partition(n)
+
+    def sort(self, partitions: int = 1) -> xr.Dataset:
+        """Same network with its reaches upstream before downstream, partitions as slices; see `Network.sort`."""
+        return self.network.sort(partitions).dataset.copy(deep=True)
 
     def to_networkx(self) -> networkx.DiGraph:
         """Directed graph; see `Network.to_networkx`."""

@@ -69,6 +69,8 @@ def route_block(
     n_rows: int | None = None,
     scale: float | Float | None = None,
     device: torch.device | None = None,
+    given: Float | None = None,
+    kept: Float | None = None,
 ) -> tuple[NDArray[Any], BlockState, int]:
     """Route a block.
 
@@ -90,6 +92,8 @@ def route_block(
         Factor on each reach's runoff.
     device
         Where to compute; None is the CPU. Arrays of cupy stay on their own device, and so does their discharge.
+    given, kept : [batch, n_given or kept, time x substeps], optional
+        Discharge of the plan's given reaches, and where that of its kept ones is put: what partitions exchange.
 
     Returns
     -------
@@ -117,7 +121,7 @@ def route_block(
             assert device is not None
             runoff = np.asarray(runoff, compute_type(runoff.dtype))
             discharge, history, outflow, n_bad = route_host(
-                runoff, plan, filter, history, outflow, kernel, device, **known
+                runoff, plan, filter, history, outflow, kernel, device, **known, given=given, kept=kept
             )
         assert history is not None and outflow is not None
         return discharge, BlockState(history, outflow), n_bad
@@ -129,5 +133,6 @@ def route_block(
         runoff, plan, filter, state.history, state.outflow,
         runoff_row=runoff_row, discharge_row=discharge_row, n_rows=n_rows, scale=factors,
         substeps=options.substeps, sampling=options.sampling, lateral=options.lateral, zero_missing=options.zero_missing, dry=dry,
+        given=given, kept=kept,
     )  # fmt: skip
     return discharge, state, n_bad

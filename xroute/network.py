@@ -17,7 +17,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xroute import plan as _plan
-from xroute.exceptions import NetworkError, require, some
+from xroute.exceptions import NetworkError, ParameterError, require, some
 from xroute.ids import exact_ids, is_missing, locate
 from xroute.topology import is_marker, link_ends, outlet_marker, read_ids, read_links
 
@@ -186,12 +186,34 @@ class Network:
 
     subset = basin
 
-    def sort(self) -> Network:
+    def partition(self, n: int) -> xr.DataArray:
+        """Partition of each reach, for routing in parts: 0 to ``n - 1`` for tributaries, ``n`` for their trunk (reach).
+
+        Parameters
+        ----------
+        n
+            How many partitions of tributaries; 1 leaves the network whole.
+
+        Raises
+        ------
+        ParameterError
+            If ``n`` is not a positive whole number.
+        """
+        from xroute.partition import partition
+
+        if isinstance(n, bool) or not isinstance(n, int) or n < 1:
+            raise ParameterError(f"the number of partitions is a positive whole number, not {n!r}")
+        return self._on_reach(partition(self.plan, n), "partition", long_name="partition of the river network")
+
+    def sort(self, partitions: int = 1) -> Network:
         """Same network with its reaches upstream before downstream, whole subtrees together.
 
-        Runoff stored in this order is routed fastest, because neighbours in the river are neighbours in memory.
+        Runoff stored in this order is routed fastest, because neighbours in the river are neighbours in memory. With
+        ``partitions`` (see `partition`) each partition is a slice, the trunk last.
         """
-        return self._take(self.plan.order)
+        ordered = self._take(self.plan.order)
+        label = ordered.partition(partitions).values
+        return ordered if partitions == 1 else ordered._take(np.argsort(label, kind="stable"))
 
     # ── from and to other things ────────────────────────────────────────────────────────────────────────────────────
 

@@ -1,294 +1,127 @@
-"""Cutting a network into independent tributaries and the trunk that they join.
+"""Partitions: parts of a network that can be routed apart, tributaries first and then the trunk that they join.
 
-A reach with at most ``size`` reaches upstream belongs to a tributary: it depends on nothing outside its own subtree.
-What remains is the trunk. Tributaries are packed into bins of equal work. `make_schedule` turns them into what the CPU
-engine walks: tasks for threads, and within a task groups of up to `LANES` reaches that do not depend on one another.
+A reach with few others upstream belongs to a tributary: a whole subtree, which depends on nothing outside itself. Neighbouring
+tributaries make up a partition, all partitions about as large. What remains, the trunk, is the last partition, and reads the
+discharge of the others' outlets. So the graph of partitions is two deep, however many there are.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numba as nb
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-__all__ = ["LANES", "Schedule", "make_schedule", "renumber", "tributaries"]
+from xroute.block import BlockState
+from xroute.plan import RoutingPlan, make_plan
+from xroute.schedule import renumber, tributaries
+from xroute.schemes import Filter
 
-LANES = 8
-"""Reaches routed abreast: enough independent recurrences to hide the latency of a multiply and an add."""
+__all__ = ["Part", "make_parts", "partition"]
 
 Index = NDArray[np.int64]
 
 
+def partition(plan: RoutingPlan, n: int) -> Index:
+    """Partition of each reach [reach]: 0 to ``n - 1`` for tributaries, ``n`` for the trunk; all 0 for one partition.
+
+    Partitions may be empty: a network has no more tributaries than it has.
+    """
+    label = np.zeros(plan.n_reaches, np.int64)
+    if n == 1 or not plan.n_reaches:
+        return label
+    pointer, upstream, _, count = renumber(
+        plan.order, plan.upstream_pointer, plan.upstream_reach, plan.upstream_weight, plan.n_upstream
+    )
+    component, size = tributaries(pointer, upstream, count, max(1, plan.n_reaches // (8 * n)))
+    first = np.full(size.size, plan.n_reaches)  # tributaries that lie beside one another stay together
+    np.minimum.at(first, component[component >= 0], plan.order[component >= 0])
+    along = np.argsort(first, kind="stable")
+    middle = np.cumsum(size[along]) - (size[along] + 1) // 2
+    which = np.empty(size.size, np.int64)
+    which[along] = middle * n // max(1, int(size.sum()))
+    label[plan.order] = np.where(component >= 0, which[component], n) if size.size else n
+    return label
+
+
 @dataclass(frozen=True)
-class Schedule:
-    """Tasks of groups of reaches. Everything is numbered by place in the schedule, so that the walk reads memory in order.
+class Part:
+    """A partition, ready to be routed by itself.
 
     Attributes
     ----------
-    order
-        The reach at each place. int64 [place]
-    task_pointer
-        Task ``p`` owns the groups ``task_pointer[p]:task_pointer[p + 1]``; the last task is the trunk, which waits for
-        all others. int64 [task + 1]
-    group_pointer
-        Group ``g`` routes the places ``group_pointer[g]:group_pointer[g + 1]`` abreast. int64 [group + 1]
-    slot
-        Row of the working store that holds a place's series until all that it flows to have been routed. [place]
-    n_slots
-        Rows of that store.
-    link_pointer, link_slot, link_weight
-        The links that end in each place (CSR): the row to read, and the share of it that arrives.
+    reach : int64 [own]
+        Its reaches, as positions in the whole network.
+    given : int64 [given]
+        Reaches of other partitions whose discharge it receives.
+    plan
+        Plan of its own reaches, followed by the given ones, which drain to them; it keeps what other partitions receive.
+    source : tuple of (partition, int64 array)
+        By partition, which of that partition's kept series are given, in the order of ``given``.
     """
 
-    order: Index
-    task_pointer: Index
-    group_pointer: Index
-    slot: Index
-    n_slots: int
-    link_pointer: Index
-    link_slot: Index
-    link_weight: NDArray[np.float64]
+    reach: Index
+    given: Index
+    plan: RoutingPlan
+    source: tuple[tuple[int, Index], ...]
+
+    def rows(self, row: Index | None) -> Index:
+        """Rows of the plan's reaches, of rows of all reaches: none for the given ones."""
+        own = self.reach if row is None else row[self.reach]
+        return np.concatenate([own, np.full(self.given.size, -1)])
+
+    def filter(self, filter: Filter) -> Filter:
+        """The filter of its reaches; that of given ones is never applied."""
+        taps, pointer, pole, gain = filter.arrays()
+        n_taps = np.diff(pointer)[self.reach]
+        entry = np.repeat(pointer[:-1][self.reach] - np.cumsum(n_taps) + n_taps, n_taps) + np.arange(n_taps.sum())
+        none = np.zeros(self.given.size)
+        joined = (np.concatenate([a, none]) for a in (taps[entry], pole[self.reach], gain[self.reach]))
+        new_taps, new_pole, new_gain = (torch.from_numpy(a) for a in joined)
+        sizes = np.concatenate([n_taps, np.ones(self.given.size, np.int64)])
+        return Filter(new_taps, np.concatenate([[0], np.cumsum(sizes)]), new_pole, new_gain)
+
+    def state(self, state: BlockState, filter: Filter) -> BlockState:
+        """Its part of the whole network's state; given reaches have none, which is to say zeros."""
+        n_lags = filter.n_taps - 1
+        first = np.cumsum(n_lags) - n_lags
+        own = n_lags[self.reach]
+        entry = np.repeat(first[self.reach] - np.cumsum(own) + own, own) + np.arange(own.sum())
+        none = np.zeros((state.outflow.shape[0], self.given.size))
+        return BlockState(state.history[:, entry], np.concatenate([state.outflow[:, self.reach], none], axis=1))
 
 
-def make_schedule(
-    order: Index,
-    pointer: Index,
-    upstream_reach: Index,
-    upstream_weight: NDArray[np.float64],
-    n_upstream: Index,
-    n_tasks: int | None = None,
-) -> Schedule:
-    """Tasks, groups and working rows for a plan; ``n_tasks`` counts the tributary tasks (chosen when None)."""
-    n = order.size
-    if n_tasks is None:
-        n_tasks = int(np.clip(n // (64 * LANES), 1, 16))
-    n_bins = n_tasks * LANES
-    # numbered along the order, neighbours in the river are neighbours in memory, and all that follows is quick
-    pointer, upstream, weight, count = renumber(order, pointer, upstream_reach, upstream_weight, n_upstream)
-    component, size = tributaries(pointer, upstream, count, max(1, n // (4 * n_bins)))
-    task_pointer, group_pointer, places = _group_tributaries(component, _pack(size, n_bins), n_bins)
-    trunk_pointer, trunk = _group_trunk(pointer, upstream, component)
-    task_pointer = np.append(task_pointer, task_pointer[-1] + trunk_pointer.size - 1)
-    group_pointer = np.concatenate([group_pointer, group_pointer[-1] + trunk_pointer[1:]])
-    places = np.concatenate([places, trunk])
-    slot, n_slots = _assign_slots(task_pointer, group_pointer, places, pointer, upstream)
-    links = _place_links(places, slot, pointer, upstream, weight)
-    return Schedule(order[places], task_pointer, group_pointer, slot[places], int(n_slots), *links)
+def make_parts(plan: RoutingPlan, label: Index) -> list[Part]:
+    """Partitions of a plan by their labels; links lead within one, or to one with a higher label.
 
-
-@nb.njit(cache=True, nogil=True)
-def renumber(order, pointer, upstream_reach, upstream_weight, n_upstream):  # type: ignore[no-untyped-def]
-    """Links into each reach and reaches upstream of it, with reaches numbered along ``order``."""
-    n = order.size
-    place = np.empty(n, np.int64)
-    for k in range(n):
-        place[order[k]] = k
-    to_pointer, to_count = np.zeros(n + 1, np.int64), np.empty(n, np.int64)
-    to_upstream, to_weight = np.empty_like(upstream_reach), np.empty_like(upstream_weight)
-    link = 0
-    for k in range(n):
-        i = order[k]
-        to_count[k] = n_upstream[i]
-        for j in range(pointer[i], pointer[i + 1]):
-            to_upstream[link] = place[upstream_reach[j]]
-            to_weight[link] = upstream_weight[j]
-            link += 1
-        to_pointer[k + 1] = link
-    return to_pointer, to_upstream, to_weight, to_count
-
-
-@nb.njit(cache=True, nogil=True)
-def tributaries(pointer, upstream_reach, n_upstream, size):  # type: ignore[no-untyped-def]
-    """Tributary of each reach, -1 in the trunk, and the number of reaches in each tributary.
-
-    Reaches with at most ``size`` upstream are joined along the links between them (union-find), so that tributaries
-    are independent also where branches part and meet again. Reaches are numbered upstream first.
+    Flows into a reach stay in the order in which the plan adds them, so that results are the same bit for bit.
     """
-    n = n_upstream.size
-    parent = np.arange(n)
-    for i in range(n):
-        if n_upstream[i] <= size:
-            for j in range(pointer[i], pointer[i + 1]):
-                a = upstream_reach[j]
-                while parent[a] != a:
-                    parent[a] = parent[parent[a]]
-                    a = parent[a]
-                parent[a] = i  # always further down: nothing has been joined to i from below yet
-    component = np.full(n, -1, np.int64)
-    count = np.zeros(n, np.int64)
-    n_components = 0
-    for i in range(n - 1, -1, -1):
-        if n_upstream[i] <= size:
-            if parent[i] == i:
-                component[i] = n_components
-                n_components += 1
-            else:
-                component[i] = component[parent[i]]
-            count[component[i]] += 1
-    return component, count[:n_components]
-
-
-@nb.njit(cache=True, nogil=True)
-def _pack(size, n_bins):  # type: ignore[no-untyped-def]
-    """Bin of each tributary: largest first into the emptiest bin (Graham 1969), by a heap of bins."""
-    which = np.empty(size.size, np.int64)
-    load = np.zeros(n_bins, np.int64)
-    heap = np.arange(n_bins)
-    for c in np.argsort(-size, kind="mergesort"):
-        b = heap[0]
-        which[c] = b
-        load[b] += size[c]
-        at = 0
-        while True:
-            least = at
-            for child in (2 * at + 1, 2 * at + 2):
-                if child < n_bins and load[heap[child]] < load[heap[least]]:
-                    least = child
-            if least == at:
-                break
-            heap[at], heap[least] = heap[least], heap[at]
-            at = least
-    return which
-
-
-@nb.njit(cache=True, nogil=True)
-def _group_tributaries(component, bin_of_component, n_bins):  # type: ignore[no-untyped-def]
-    """Groups with one reach of each of a task's bins, all bins walked at the same pace."""
-    load = np.zeros(n_bins + 1, np.int64)
-    for i in range(component.size):
-        if component[i] >= 0:
-            load[bin_of_component[component[i]] + 1] += 1
-    start = np.cumsum(load)
-    member = np.empty(start[-1], np.int64)
-    place = start[:-1].copy()
-    for i in range(component.size):
-        if component[i] >= 0:
-            b = bin_of_component[component[i]]
-            member[place[b]] = i
-            place[b] += 1
-    n_tasks = n_bins // LANES
-    task_pointer = np.zeros(n_tasks + 1, np.int64)
-    group_pointer = np.zeros(member.size + 1, np.int64)
-    group_reach = np.empty(member.size, np.int64)
-    g = 0
-    k = 0
-    for p in range(n_tasks):
-        step = 0
-        while True:
-            before = k
-            for b in range(p * LANES, (p + 1) * LANES):
-                if start[b] + step < start[b + 1]:
-                    group_reach[k] = member[start[b] + step]
-                    k += 1
-            if k == before:
-                break
-            g += 1
-            group_pointer[g] = k
-            step += 1
-        task_pointer[p + 1] = g
-    return task_pointer, group_pointer[: g + 1], group_reach
-
-
-@nb.njit(cache=True, nogil=True)
-def _group_trunk(pointer, upstream_reach, component):  # type: ignore[no-untyped-def]
-    """Groups of trunk reaches that are equally far from the trunk's upper ends, so independent."""
-    n = component.size
-    level = np.zeros(n, np.int64)
-    n_levels = 0
-    n_trunk = 0
-    for i in range(n):
-        if component[i] >= 0:
-            continue
-        n_trunk += 1
-        for j in range(pointer[i], pointer[i + 1]):
-            u = upstream_reach[j]
-            if component[u] < 0:
-                level[i] = max(level[i], level[u] + 1)
-        n_levels = max(n_levels, level[i] + 1)
-    start = np.zeros(n_levels + 1, np.int64)
-    for i in range(n):
-        if component[i] < 0:
-            start[level[i] + 1] += 1
-    start = np.cumsum(start)
-    place = start[:-1].copy()
-    reach = np.empty(n_trunk, np.int64)
-    for i in range(n):
-        if component[i] < 0:
-            reach[place[level[i]]] = i
-            place[level[i]] += 1
-    group_pointer = np.zeros(n_trunk + 1, np.int64)
-    g = 0
-    for v in range(n_levels):
-        at = start[v]
-        while at < start[v + 1]:
-            at = min(at + LANES, start[v + 1])
-            g += 1
-            group_pointer[g] = at
-    return group_pointer[: g + 1], reach
-
-
-@nb.njit(cache=True, nogil=True)
-def _assign_slots(task_pointer, group_pointer, group_reach, pointer, upstream_reach):  # type: ignore[no-untyped-def]
-    """Rows of the working store, used again once all readers of a series are done.
-
-    Tasks run at the same time, so each takes rows of its own; a series that another task reads keeps its row.
-    """
-    n = pointer.size - 1
-    task = np.empty(n, np.int64)
-    for p in range(task_pointer.size - 1):
-        for k in range(group_pointer[task_pointer[p]], group_pointer[task_pointer[p + 1]]):
-            task[group_reach[k]] = p
-    readers = np.zeros(n, np.int64)
-    kept = np.zeros(n, np.bool_)
-    for i in range(n):
-        for j in range(pointer[i], pointer[i + 1]):
-            u = upstream_reach[j]
-            readers[u] += 1
-            if task[u] != task[i]:
-                kept[u] = True
-    slot = np.empty(n, np.int64)
-    free = np.empty(n, np.int64)
-    n_slots = 0
-    for p in range(task_pointer.size - 1):
-        n_free = 0
-        for g in range(task_pointer[p], task_pointer[p + 1]):
-            for k in range(group_pointer[g], group_pointer[g + 1]):
-                i = group_reach[k]
-                for j in range(pointer[i], pointer[i + 1]):
-                    u = upstream_reach[j]
-                    readers[u] -= 1
-                    if readers[u] == 0 and not kept[u]:
-                        free[n_free] = slot[u]
-                        n_free += 1
-                if n_free > 0:
-                    n_free -= 1
-                    slot[i] = free[n_free]
-                else:
-                    slot[i] = n_slots
-                    n_slots += 1
-            for k in range(group_pointer[g], group_pointer[g + 1]):  # nobody reads an outlet: its row is free again
-                i = group_reach[k]
-                if readers[i] == 0 and not kept[i]:
-                    free[n_free] = slot[i]
-                    n_free += 1
-    return slot, n_slots
-
-
-@nb.njit(cache=True, nogil=True)
-def _place_links(order, slot, pointer, upstream_reach, upstream_weight):  # type: ignore[no-untyped-def]
-    """Links in the order of the schedule, each with the row to read."""
-    n = order.size
-    link_pointer = np.zeros(n + 1, np.int64)
-    link_slot = np.empty(upstream_reach.size, np.int64)
-    link_weight = np.empty(upstream_reach.size, np.float64)
-    k = 0
-    for place in range(n):
-        i = order[place]
-        for j in range(pointer[i], pointer[i + 1]):
-            link_slot[k] = slot[upstream_reach[j]]
-            link_weight[k] = upstream_weight[j]
-            k += 1
-        link_pointer[place + 1] = k
-    return link_pointer, link_slot, link_weight
+    n_parts = int(label.max(initial=0)) + 1
+    place = np.empty(plan.n_reaches, np.int64)  # of each reach in its partition
+    members = []
+    for p in range(n_parts):
+        members.append(plan.order[label[plan.order] == p])
+        place[members[p]] = np.arange(members[p].size)
+    downstream = np.repeat(np.arange(plan.n_reaches), np.diff(plan.upstream_pointer))
+    upstream, weight = plan.upstream_reach, plan.upstream_weight
+    cut = label[upstream] != label[downstream]
+    if (label[upstream] > label[downstream]).any():
+        raise ValueError("a link leads to a partition that is routed before")
+    sources = np.unique(upstream[cut])
+    kept = [sources[label[sources] == p] for p in range(n_parts)]
+    parts = []
+    for p in range(n_parts):
+        inside = label[downstream] == p
+        given = np.unique(upstream[inside & cut])
+        given = given[np.lexsort((given, label[given]))]
+        at = np.full(plan.n_reaches, -1)
+        at[members[p]] = np.arange(members[p].size)
+        at[given] = members[p].size + np.arange(given.size)
+        n = members[p].size + given.size
+        sub = make_plan(
+            at[upstream[inside]], at[downstream[inside]], weight[inside], n, n_given=given.size, kept=place[kept[p]]
+        )
+        source = tuple((int(q), np.searchsorted(kept[q], given[label[given] == q])) for q in np.unique(label[given]))
+        parts.append(Part(members[p], given, sub, source))
+    return parts

@@ -19,7 +19,7 @@ import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
-from xroute.partition import renumber
+from xroute.schedule import renumber
 
 __all__ = ["LANES", "Links", "Patches", "make_patches"]
 
@@ -40,8 +40,9 @@ class Links:
     source, target : int64 [link]
         Place where each series comes from, in another patch, and place that it joins.
     weight : float64 [link]
-    number : int64 [place]
-        Number of each place among those that a series comes from, counted from 0; -1 for the rest.
+    number : int64 [place, then given reach]
+        Number of each place among those that a series comes from, counted from 0; -1 for the rest. Reaches whose discharge is
+        given count as places after all others.
     """
 
     pointer: Index
@@ -100,35 +101,53 @@ class Patches:
 
 
 def make_patches(
-    order: Index, pointer: Index, upstream_reach: Index, upstream_weight: NDArray[np.float64], n_upstream: Index
+    order: Index,
+    pointer: Index,
+    upstream_reach: Index,
+    upstream_weight: NDArray[np.float64],
+    n_upstream: Index,
+    n_given: int,
+    kept: Index,
 ) -> Patches:
     """Cut a plan into patches; see `xroute.plan.RoutingPlan` for the arguments."""
     pointer, upstream, weight, _ = renumber(order, pointer, upstream_reach, upstream_weight, n_upstream)
-    below, branch, height, size = _grow(pointer, upstream)
+    given = order - (order.size - n_given)  # which given reach, negative for the others
+    below, branch, height, size = _grow(pointer, upstream, given)
     rank = _rank(pointer, upstream, branch, size.size)
-    patch, n_patches = _pack(np.lexsort((-size, -rank)), rank, size)
-    reach, place, lag, distance = _place(below, branch, height, patch, n_patches)
-    child, child_weight, parent, parent_weight, source, target, share = _links(place, below, pointer, upstream, weight)
+    routed = np.ones(size.size, bool)
+    routed[branch[given >= 0]] = False
+    by_rank = np.lexsort((-size, -rank))
+    patch, n_patches = _pack(by_rank[routed[by_rank]], rank, size)
+    reach, place, lag, distance = _place(below, branch, height, patch, n_patches, given)
+    wanted = np.empty(order.size, np.int64)
+    wanted[order] = place
+    child, child_weight, parent, parent_weight, source, target, share = _links(
+        place, reach.size, below, pointer, upstream, weight
+    )
+    inside = source < reach.size
     spare = reach < 0
     reach = np.where(spare, np.repeat(reach[::LANES], LANES), reach)
     return Patches(
         order[reach], spare, lag, distance, child, child_weight, parent, parent_weight,
-        _sorted_links(source, target, share, n_patches), _sorted_links(target, source, share, n_patches),
+        _sorted_links(source, target, share, reach.size, n_given, wanted[kept]),
+        _sorted_links(target[inside], source[inside], share[inside], reach.size, n_given, kept[:0]),
     )  # fmt: skip
 
 
-def _sorted_links(source: Index, target: Index, weight: NDArray[np.float64], n_patches: int) -> Links:
+def _sorted_links(
+    source: Index, target: Index, weight: NDArray[np.float64], n_places: int, n_given: int, kept: Index
+) -> Links:
     by = np.argsort(target, kind="stable")
     source, target, weight = source[by], target[by], weight[by]
-    pointer = np.searchsorted(target // LANES, np.arange(n_patches + 1))
-    number = np.full(n_patches * LANES, -1, np.int64)
-    sources = np.unique(source)
+    pointer = np.searchsorted(target // LANES, np.arange(n_places // LANES + 1))
+    number = np.full(n_places + n_given, -1, np.int64)
+    sources = np.unique(np.concatenate([source, kept]))
     number[sources] = np.arange(sources.size)
     return Links(pointer, source, target, weight, number)
 
 
 @nb.njit(cache=True, nogil=True)
-def _grow(pointer, upstream):  # type: ignore[no-untyped-def]
+def _grow(pointer, upstream, given):  # type: ignore[no-untyped-def]
     """Reach below in the same branch (-1 at its root) and branch of each reach; height and size of each branch."""
     n = pointer.size - 1
     n_down = np.zeros(n, np.int64)
@@ -144,6 +163,7 @@ def _grow(pointer, upstream):  # type: ignore[no-untyped-def]
                 u = upstream[j]
                 if (
                     n_down[u] == 1
+                    and given[u] < 0
                     and below[u] < 0
                     and size[i] + size[u] <= LANES
                     and (best < 0 or size[u] > size[best])
@@ -176,10 +196,10 @@ def _rank(pointer, upstream, branch, n_branches):  # type: ignore[no-untyped-def
 
 @nb.njit(cache=True, nogil=True)
 def _pack(order, rank, size):  # type: ignore[no-untyped-def]
-    """Patch of each branch: branches of one rank, largest first, each into the patch that it fills best."""
-    patch = np.empty(order.size, np.int64)
+    """Patch of each branch in the order: branches of one rank, largest first, each into the patch that it fills best."""
+    patch = np.full(size.size, -1, np.int64)
     free = np.full(LANES + 1, -1, np.int64)  # a patch with so many free lanes; the next one with as many
-    after = np.empty(order.size, np.int64)
+    after = np.empty(size.size, np.int64)
     n_patches = 0
     for k in range(order.size):
         b = order[k]
@@ -202,7 +222,7 @@ def _pack(order, rank, size):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True, nogil=True)
-def _place(below, branch, height, patch, n_patches):  # type: ignore[no-untyped-def]
+def _place(below, branch, height, patch, n_patches, given):  # type: ignore[no-untyped-def]
     """Reach in each place (-1 for none), place of each reach, lag and distance of each place."""
     reach = np.full(n_patches * LANES, -1, np.int64)
     lag, distance = np.zeros(reach.size, np.int64), np.zeros(reach.size, np.int64)
@@ -210,6 +230,9 @@ def _place(below, branch, height, patch, n_patches):  # type: ignore[no-untyped-
     used = np.zeros(n_patches, np.int64)
     for i in range(below.size - 1, -1, -1):
         p = patch[branch[i]]
+        if given[i] >= 0:
+            place[i] = reach.size + given[i]
+            continue
         at = p * LANES + used[p]
         used[p] += 1
         place[i] = at
@@ -220,9 +243,8 @@ def _place(below, branch, height, patch, n_patches):  # type: ignore[no-untyped-
 
 
 @nb.njit(cache=True, nogil=True)
-def _links(place, below, pointer, upstream, weight):  # type: ignore[no-untyped-def]
+def _links(place, n_places, below, pointer, upstream, weight):  # type: ignore[no-untyped-def]
     """Tributaries and downstream lane of each place within its branch, and the links between branches: from, to, weight."""
-    n_places = (place.max() // LANES + 1) * LANES if place.size else 0
     child, child_weight = np.empty((2, n_places), np.int64), np.zeros((2, n_places))
     parent, parent_weight = np.arange(n_places) % LANES, np.zeros(n_places)
     child[:] = parent

@@ -1,20 +1,21 @@
 """Topology as index arrays: the order in which reaches can be routed, found once a network (numba, no labels).
 
-Everything here is a function of the links alone. `partition.py` cuts the order into independent tributaries and a trunk,
-and the engines walk it.
+Everything here is a function of the links alone. `schedule.py` cuts the order into what the CPU's threads walk, `patches.py`
+into what a GPU's programs do.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from functools import cached_property
+from typing import Any
 
 import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
-from xroute.partition import Schedule, make_schedule
 from xroute.patches import Patches, make_patches
+from xroute.schedule import Schedule, make_schedule
 
 __all__ = ["RoutingPlan", "find_cycle", "make_plan", "strahler_order", "topological_order"]
 
@@ -35,6 +36,10 @@ class RoutingPlan:
         ``upstream_reach[j]`` for ``j`` in ``upstream_pointer[i]:upstream_pointer[i + 1]``.
     n_upstream
         Reaches upstream of each reach, itself included; an upper bound where branches part and meet again. [reach]
+    n_given
+        How many reaches, the last ones, are not routed here: their discharge is given (see `xroute.partition`).
+    kept : int64 [kept]
+        Reaches whose discharge is wanted elsewhere, as it is passed on.
     """
 
     order: Index
@@ -42,6 +47,12 @@ class RoutingPlan:
     upstream_reach: Index
     upstream_weight: NDArray[np.float64]
     n_upstream: Index
+    n_given: int = 0
+    kept: Index = field(default_factory=lambda: np.empty(0, np.int64))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is pickled: not what has been derived and cached, which may be large or live on a device."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
 
     @property
     def n_reaches(self) -> int:
@@ -59,11 +70,19 @@ class RoutingPlan:
     def patches(self) -> Patches:
         """What the GPU's programs do: up to 32 reaches each, in an order in which they may wait for one another."""
         return make_patches(
-            self.order, self.upstream_pointer, self.upstream_reach, self.upstream_weight, self.n_upstream
-        )
+            self.order, self.upstream_pointer, self.upstream_reach, self.upstream_weight, self.n_upstream,
+            self.n_given, self.kept,
+        )  # fmt: skip
 
 
-def make_plan(upstream: Index, downstream: Index, weight: NDArray[np.float64], n_reaches: int) -> RoutingPlan:
+def make_plan(
+    upstream: Index,
+    downstream: Index,
+    weight: NDArray[np.float64],
+    n_reaches: int,
+    n_given: int = 0,
+    kept: Index | None = None,
+) -> RoutingPlan:
     """Plan the routing of a network.
 
     Parameters
@@ -75,6 +94,8 @@ def make_plan(upstream: Index, downstream: Index, weight: NDArray[np.float64], n
         Share of the upstream reach's discharge that takes the link.
     n_reaches : int
         Number of reaches.
+    n_given, kept
+        See `RoutingPlan`.
 
     Raises
     ------
@@ -90,7 +111,9 @@ def make_plan(upstream: Index, downstream: Index, weight: NDArray[np.float64], n
     has_downstream = np.zeros(n_reaches, np.bool_)
     has_downstream[upstream] = True
     post_order = _depth_first(pointer, upstream_reach, n_upstream, has_downstream)
-    return RoutingPlan(post_order, pointer, upstream_reach, weight[link].astype(np.float64, copy=False), n_upstream)
+    kept = np.empty(0, np.int64) if kept is None else kept
+    weight = weight[link].astype(np.float64, copy=False)
+    return RoutingPlan(post_order, pointer, upstream_reach, weight, n_upstream, n_given, kept)
 
 
 @nb.njit(cache=True, nogil=True)

@@ -26,7 +26,7 @@ from xroute.network import Network, as_network
 from xroute.options import find_device
 from xroute.parameters import check_muskingum, read_parameters, resolve_substeps
 from xroute.schemes import make_filter
-from xroute.state import read_state, run_key, write_state
+from xroute.state import align_state, read_state, run_key, state_dataset, write_state
 from xroute.units import flux_scale
 
 __all__ = ["route"]
@@ -83,7 +83,9 @@ def route(
     nan
         Runoff that is not finite: ``"raise"`` an error, or take it as ``"zero"``.
     partitions
-        Reserved for runoff on Dask; no effect on runoff in memory, which the engine partitions by itself.
+        For runoff on Dask, how many partitions of tributaries the network is cut into, to be routed side by side (see
+        `Network.partition`); None leaves it to the workers there are. The result is the same. Runoff in memory is routed
+        whole.
     device
         ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ...; by default that of `set_options`, and failing that the GPU where there
         is one, else the CPU. A GPU computes float32 runoff in float32, a CPU in float64. Runoff in cupy is routed where
@@ -96,7 +98,8 @@ def route(
     Returns
     -------
     discharge : xarray.DataArray
-        The same dimensions, order and coordinates as ``runoff``; float32 for float32 runoff, else float64. In
+        The same dimensions, order and coordinates as ``runoff``, lazy and in the same chunks if that is on Dask; float32
+        for float32 runoff, else float64. In
         ``m3 s-1``, or in the runoff's own units if that is a volume flux.
     state : xarray.Dataset
         With ``return_state=True``.
@@ -115,7 +118,8 @@ def route(
     'm3 s-1'
     """
     _check_options(runoff, sampling, lateral, nan, partitions)
-    where = find_device(device)
+    lazy = runoff.chunks is not None
+    where = None if lazy else find_device(device)  # tasks find theirs where they run
     network = as_network(network)
     time_dim = find_time_dim(runoff, time_dim)
     layout = align(runoff, network, reach_dim=reach_dim, time_dim=time_dim, missing=missing, extra=extra)
@@ -131,6 +135,31 @@ def route(
     filter = make_filter(parameters, step / n, network.n_reaches, lateral=lateral, ids=network.ids)
     stateful = return_state or initial_state is not None
     key = run_key(network, layout, scheme, step, n, lateral, units) if stateful else None
+    said = (
+        f"xroute: routed {network!r}, scheme={', '.join(sorted(parameters))!r}, substeps={n}, {sampling=}, {lateral=}"
+    )
+    options = RouteOptions(n, sampling, lateral, nan == "zero")
+
+    def label(result: xr.DataArray) -> xr.DataArray:
+        result.name = "discharge"
+        result.attrs = discharge_attrs(units, sampling, time_dim)
+        result.attrs["history"] = append_history(runoff.attrs.get("history"), said)
+        return result
+
+    if lazy:
+        from xroute.chunked import LazyState, route_lazily
+
+        known = None
+        if initial_state is not None and key is not None:
+            known = LazyState(*align_state(initial_state, filter, network, layout, key, first_time(runoff, time_dim)))
+        result, end = route_lazily(
+            runoff, network, layout, filter, known, options,
+            scale=scale, raise_missing=nan == "raise", partitions=partitions, device=device,
+        )  # fmt: skip
+        if key is None or not return_state:
+            return label(result)
+        moment = next_time(runoff, time_dim, step)
+        return label(result), state_dataset(end.outflow, end.inflow, filter.n_taps - 1, network, layout, key, moment)
     start = None
     if initial_state is not None and key is not None:
         start = read_state(initial_state, filter, network, layout, key, first_time(runoff, time_dim))
@@ -138,19 +167,13 @@ def route(
     data = data if is_cupy(data) else np.asarray(data)
     data = data.reshape(layout.n_batch, *data.shape[-2:])
     discharge, state, n_bad = route_block(
-        data, network.plan, filter, start, RouteOptions(n, sampling, lateral, nan == "zero"), runoff_row=layout.row,
+        data, network.plan, filter, start, options, runoff_row=layout.row,
         discharge_row=layout.result_row, n_rows=layout.sizes[layout.reach_dim], scale=scale,
         device=where,
     )  # fmt: skip
     if n_bad and nan == "raise":
         raise _not_finite(runoff, network, layout, n_bad)
-    result = layout.array(discharge)
-    result.name = "discharge"
-    result.attrs = discharge_attrs(units, sampling, time_dim)
-    said = (
-        f"xroute: routed {network!r}, scheme={', '.join(sorted(parameters))!r}, substeps={n}, {sampling=}, {lateral=}"
-    )
-    result.attrs["history"] = append_history(runoff.attrs.get("history"), said)
+    result = label(layout.array(discharge))
     if key is None or not return_state:
         return result
     return result, write_state(state, filter, network, layout, key, next_time(runoff, time_dim, step))
@@ -163,8 +186,6 @@ def _check_options(runoff: xr.DataArray, sampling: str, lateral: str, nan: str, 
     one_of("nan", nan, ("raise", "zero"))
     if partitions is not None and (isinstance(partitions, bool) or not isinstance(partitions, int) or partitions < 1):
         raise ParameterError(f"partitions is a positive whole number or None, not {partitions!r}")
-    if runoff.chunks is not None:
-        raise XRouteError("runoff is on Dask, which this version does not route lazily: load it first, runoff.load()")
 
 
 def _need_no_step(runoff: xr.DataArray, time_dim: Hashable, return_state: bool) -> None:

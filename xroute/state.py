@@ -26,7 +26,9 @@ from xroute.parameters import read_parameters, resolve_substeps, schemes_of
 from xroute.schemes import Filter, make_filter
 from xroute.units import flux_in_si, flux_scale
 
-__all__ = ["RunKey", "initial_state", "read_state", "run_key", "steady_state", "write_state"]
+__all__ = [
+    "RunKey", "align_state", "initial_state", "read_state", "run_key", "state_dataset", "steady_state", "write_state",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -122,23 +124,33 @@ def write_state(
     n_lags = filter.n_taps - 1
     shape = tuple(layout.sizes[d] for d in layout.batch_dims)
     longest = int(n_lags.max(initial=0))
+    inflow = np.zeros((state.outflow.shape[0], network.n_reaches, longest))
+    inflow[:, np.arange(longest) < n_lags[:, None]] = state.history
+    outflow = state.outflow.reshape(*shape, network.n_reaches)
+    return state_dataset(outflow, inflow.reshape(*shape, *inflow.shape[1:]), n_lags, network, layout, key, time)
+
+
+def state_dataset(
+    outflow: Any,
+    inflow: Any,
+    n_lags: NDArray[np.int64],
+    network: Network,
+    layout: Layout,
+    key: RunKey,
+    time: str | None,
+) -> xr.Dataset:
+    """`write_state` of arrays [*batch, reach] and [*batch, reach, lag], of numpy or Dask; None where there are no lags."""
+    longest = int(n_lags.max(initial=0))
     coords = {n: c.variable for n, c in xr.Coordinates(layout.coords).items() if set(c.dims) <= set(layout.batch_dims)}
     coords["reach"] = ("reach", network.ids, {"cf_role": "timeseries_id"})
     dims = (*layout.batch_dims, "reach")
     attrs = {"title": "xroute routing state", **key.attrs()} | ({} if time is None else {"time": time})
     units = {} if key.units is None else {"units": key.units}
     variables = {
-        "outflow": (
-            dims,
-            state.outflow.reshape(*shape, network.n_reaches),
-            {"long_name": "last filtered outflow", **units},
-        ),
+        "outflow": (dims, outflow, {"long_name": "last filtered outflow", **units}),
         "n_lags": ("reach", n_lags, {"long_name": "lags that the reach needs"}),
     }
     if longest:  # netCDF 3 takes a dimension without entries for an unlimited one
-        inflow = np.zeros((state.outflow.shape[0], network.n_reaches, longest))
-        inflow[:, np.arange(longest) < n_lags[:, None]] = state.history
-        inflow = inflow.reshape(*shape, *inflow.shape[1:])
         variables["inflow"] = ((*dims, "lag"), inflow, {"long_name": "inflow, lag steps ago", **units})
         coords["lag"] = ("lag", np.arange(1, longest + 1))
     return xr.Dataset(variables, coords, attrs)
@@ -159,6 +171,30 @@ def read_state(
     StateError
         If it belongs to another network, scheme, option or time step, or has other members.
     """
+    outflow, inflow = (
+        None if a is None else np.asarray(a) for a in align_state(state, filter, network, layout, key, time, 5)
+    )
+    assert outflow is not None
+    n_lags = filter.n_taps - 1
+    outflow = outflow.reshape(layout.n_batch, network.n_reaches)
+    inflow = np.empty((*outflow.shape, 0)) if inflow is None else inflow.reshape(*outflow.shape, inflow.shape[-1])
+    bad = ~(np.isfinite(outflow).all(axis=0) & np.isfinite(inflow).all(axis=(0, 2)))
+    if bad.any():
+        raise StateError(f"the state is not finite on {int(bad.sum())} reaches: {some(network.ids[bad])}")
+    history = inflow[:, np.arange(inflow.shape[2]) < n_lags[:, None]]
+    return BlockState(np.array(history, np.float64, order="C"), np.array(outflow, np.float64, order="C"))
+
+
+def align_state(
+    state: xr.Dataset,
+    filter: Filter,
+    network: Network,
+    layout: Layout,
+    key: RunKey,
+    time: str | None,
+    stacklevel: int = 4,
+) -> tuple[Any, Any]:
+    """Outflow [*batch, reach] and inflow [*batch, reach, lag] (or None) of a state that fits a run, maybe on Dask."""
     if (
         not isinstance(state, xr.Dataset)
         or not {"outflow", "n_lags"} <= set(state.variables)
@@ -180,9 +216,9 @@ def read_state(
             f"the state holds at {state.attrs['time']}, and runoff starts at {time}. If that is meant (a spin-up, say), "
             "drop the attribute: del state.attrs['time']",
             UserWarning,
-            stacklevel=4,
+            stacklevel=stacklevel,
         )
-    state = state.isel(reach=at).load()
+    state = state.isel(reach=at)
     n_lags = filter.n_taps - 1
     other = state["n_lags"].values != n_lags
     if other.any():
@@ -196,17 +232,8 @@ def read_state(
         raise StateError(f"the state has dimensions that runoff does not have: {some(sorted(map(str, strange)))}")
     for dim in layout.batch_dims:
         state = _like_batch(state, dim, layout)
-    outflow = state["outflow"].transpose(*dims).values.reshape(layout.n_batch, network.n_reaches)
-    if "inflow" in state.variables:
-        inflow = state["inflow"].transpose(*dims, "lag").values
-        inflow = inflow.reshape(layout.n_batch, *inflow.shape[-2:])
-    else:
-        inflow = np.empty((layout.n_batch, network.n_reaches, 0))
-    bad = ~(np.isfinite(outflow).all(axis=0) & np.isfinite(inflow).all(axis=(0, 2)))
-    if bad.any():
-        raise StateError(f"the state is not finite on {int(bad.sum())} reaches: {some(network.ids[bad])}")
-    history = inflow[:, np.arange(inflow.shape[2]) < n_lags[:, None]]
-    return BlockState(np.array(history, np.float64, order="C"), np.array(outflow, np.float64, order="C"))
+    inflow = state["inflow"].transpose(*dims, "lag").data if "inflow" in state.variables else None
+    return state["outflow"].transpose(*dims).data, inflow
 
 
 def _like_batch(state: xr.Dataset, dim: Hashable, layout: Layout) -> xr.Dataset:

@@ -40,6 +40,8 @@ def route_tensor(
     lateral: str = "head",
     zero_missing: bool = False,
     dry: bool = False,
+    given: NDArray[np.float64] | None = None,
+    kept: NDArray[np.float64] | None = None,
 ) -> tuple[NDArray[Any], int]:
     """Route runoff ``[batch, row, time]``; ``history`` and ``outflow`` are taken to the end of the series in place.
 
@@ -64,7 +66,7 @@ def route_tensor(
     n_bad = route_cpu(
         _contiguous(runoff, dtype), discharge, plan, *filter.arrays(), history, outflow,
         runoff_row=runoff_row, discharge_row=discharge_row, scale=scale, substeps=substeps, sampling=sampling,
-        lateral=lateral, zero_missing=zero_missing, dry=dry,
+        lateral=lateral, zero_missing=zero_missing, dry=dry, given=given, kept=kept,
     )  # fmt: skip
     return discharge, n_bad
 

@@ -60,8 +60,8 @@ from xroute.engine.cpu import (
 )
 from xroute.engine.intrinsics import fma
 from xroute.options import n_threads
-from xroute.partition import LANES
 from xroute.plan import RoutingPlan
+from xroute.schedule import LANES
 
 __all__ = ["STORE_BYTES", "adjoint_cpu"]
 
@@ -155,6 +155,8 @@ def adjoint_cpu(
     starts = range(0, n_steps, block)
     width = min(block, n_steps) * substeps
 
+    no_series, no_row = np.zeros((0, 0)), np.zeros(0, np.int64)
+
     def run(
         tasks: Iterable[int], member: int, start: int, slot: Index, link_slot: Index, store: Float,
         history: Float, outflow: Float,
@@ -165,7 +167,7 @@ def adjoint_cpu(
                 given[0][member], no_discharge, rows[0], nobody, factor, start, min(start + block, n_steps),
                 schedule.task_pointer[task], schedule.task_pointer[task + 1], schedule.group_pointer, slot, store,
                 buffer, held, up[0], link_slot, up[2], placed_taps, placed_pointer, placed_pole, placed_gain,
-                history, outflow, *modes, False,
+                history, outflow, *modes, False, no_series, no_row, no_series, no_row,
             )  # fmt: skip
 
     def back(tasks: Iterable[int], member: int, start: int, store: Float, states: tuple[Float, ...]) -> None:

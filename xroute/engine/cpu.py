@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from xroute.engine.intrinsics import fma, prefetch
 from xroute.options import n_threads
-from xroute.partition import LANES, Schedule
 from xroute.plan import RoutingPlan
+from xroute.schedule import LANES, Schedule
 
 __all__ = ["route_cpu"]
 
@@ -55,6 +55,8 @@ def route_cpu(
     lateral: str = "head",
     zero_missing: bool = False,
     dry: bool = False,
+    given: Float | None = None,
+    kept: Float | None = None,
 ) -> int:
     """Route ``runoff`` into ``discharge``, and ``history`` and ``outflow`` to the end of the series, in place.
 
@@ -71,6 +73,8 @@ def route_cpu(
         Take runoff that is not finite as zero.
     dry
         The state at the start is zero: it need not be read.
+    given, kept : [batch, n_given or kept, time x substeps]
+        Discharge of the plan's given reaches, and where that of its kept ones is put, as it is passed on.
 
     Returns
     -------
@@ -93,6 +97,9 @@ def route_cpu(
         state = [_place_state(order, tap_pointer, history[b], outflow[b]) for b in range(n_batch)]
     rows = (order if row is None else row[order] for row in (runoff_row, discharge_row))
     static = (*rows, np.ones(1) if scale is None else scale[order])
+    no_series = np.zeros((n_batch, 0, 0))
+    given, kept = (no_series if series is None else series for series in (given, kept))
+    given_row, kept_row = _exchange_rows(plan, order)
     block = max(1, BLOCK // substeps)
     width = min(block, n_steps) * substeps
     modes = (substeps, SAMPLING[sampling], LATERAL[lateral], zero_missing)
@@ -111,6 +118,7 @@ def route_cpu(
                 schedule.group_pointer, schedule.slot, store, buffer, held,
                 schedule.link_pointer, schedule.link_slot, schedule.link_weight,
                 placed_taps, placed_pointer, placed_pole, placed_gain, *state[member], *modes,
+                given[member], given_row, kept[member], kept_row,
             )  # fmt: skip
         return bad
 
@@ -135,6 +143,14 @@ def route_cpu(
     for b, (lags, last) in enumerate(state):
         _restore_state(order, tap_pointer, placed_pointer, lags, last, history[b], outflow[b])
     return bad
+
+
+def _exchange_rows(plan: RoutingPlan, order: Index) -> tuple[Index, Index]:
+    """Row of each place among the given and among the kept series, -1 for none; without elements where all are -1."""
+    given, kept = np.full(order.size, -1), np.full(order.size, -1)
+    given[order.size - plan.n_given :] = np.arange(plan.n_given)
+    kept[plan.kept] = np.arange(plan.kept.size)
+    return (given[order] if plan.n_given else given[:0]), (kept[order] if plan.kept.size else kept[:0])
 
 
 def _place_filter(
@@ -216,6 +232,7 @@ def _route_task(  # type: ignore[no-untyped-def]
     runoff, discharge, runoff_row, discharge_row, scale, start, stop, first_group, last_group,
     group_pointer, slot, store, buffer, held, link_pointer, link_slot, link_weight,
     taps, tap_pointer, pole, gain, history, outflow, substeps, sampling, lateral, zero_missing,
+    given, given_row, kept, kept_row,
 ):  # fmt: skip
     n = stop - start
     fine = n * substeps
@@ -274,6 +291,8 @@ def _route_task(  # type: ignore[no-untyped-def]
                 for i in range(begin, end):
                     _recur(store, slot[i], pole[i], outflow[i], fine)
         for i in range(begin, end):
+            if given_row.size > 0 and given_row[i] >= 0:
+                store[slot[i], :fine] = given[given_row[i], start * substeps : stop * substeps]
             before = outflow[i]
             outflow[i] = store[slot[i], fine - 1]
             if lateral == OUTLET:
@@ -285,6 +304,8 @@ def _route_task(  # type: ignore[no-untyped-def]
                 )
             if lateral == OUTLET:
                 _add_held(store, slot[i], held, n, substeps, 1.0)
+            if kept_row.size > 0 and kept_row[i] >= 0:
+                kept[kept_row[i], start * substeps : stop * substeps] = store[slot[i], :fine]
     return bad
 
 

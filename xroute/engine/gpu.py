@@ -95,6 +95,8 @@ class DevicePatches:
     up: DeviceLinks  # without the first of each place
     reach: Tensor  # int64 [place]
     place: Tensor  # int64 [reach]
+    given: Tensor  # int64 [given reach]: row of the mailbox
+    kept: Tensor  # int64 [kept reach]: row of the mailbox
     n_patches: int
 
 
@@ -122,14 +124,16 @@ def device_patches(plan: RoutingPlan, device: torch.device, dtype: torch.dtype) 
         given_by, given_share = np.full(p.reach.size, -1), np.zeros(p.reach.size)
         given_by[p.up.target[first]] = p.up.number[p.up.source[first]]
         given_share[p.up.target[first]] = p.up.weight[first]
-        place = np.empty(plan.n_reaches, np.int64)
+        place = np.zeros(plan.n_reaches, np.int64)
         place[p.reach[~p.spare]] = np.flatnonzero(~p.spare)
         cache[key] = DevicePatches(
-            int32(p.reach, p.lag, *p.child, p.down.number, p.spare),
-            int32(p.reach, p.distance, p.parent, p.up.number, p.spare, p.lag, given_by),
+            int32(p.reach, p.lag, *p.child, p.down.number[: p.reach.size], p.spare),
+            int32(p.reach, p.distance, p.parent, p.up.number[: p.reach.size], p.spare, p.lag, given_by),
             real(p.child_weight), real(np.stack([p.parent_weight, given_share])),
             links(p.down, p.lag, np.ones(p.down.target.size, bool)), links(p.up, p.distance, ~first),
-            torch.from_numpy(p.reach).to(device), torch.from_numpy(place).to(device), p.n_patches,
+            torch.from_numpy(p.reach).to(device), torch.from_numpy(place).to(device),
+            torch.from_numpy(p.down.number[p.reach.size :]).to(device),
+            torch.from_numpy(p.down.number[place[plan.kept]]).to(device), p.n_patches,
         )  # fmt: skip
     return cache[key]
 
@@ -308,6 +312,24 @@ def _mailbox(n_batch: int, n_sources: int, width: int, dtype: torch.dtype, devic
     return torch.full((max(1, n_batch * n_sources * width),), -1, dtype=word, device=device)
 
 
+def _put_given(mailbox: Tensor, given: Tensor | None, index: DevicePatches, n_batch: int, steps: slice) -> None:
+    """Write series that are given into their rows of the mailbox, as if a patch had posted them."""
+    if given is None or not index.given.numel():
+        return
+    part = given[..., steps].to(torch.float64 if mailbox.dtype == torch.int64 else torch.float32)
+    part = torch.where(part.isnan(), torch.nan, part)  # whatever its bits, a NaN is not an empty word
+    rows = mailbox.view(n_batch, index.down.n_sources, -1)
+    rows[:, index.given, : part.shape[2]] = part.view(mailbox.dtype)
+
+
+def _take_kept(mailbox: Tensor, kept: Tensor | None, index: DevicePatches, n_batch: int, steps: slice) -> None:
+    if kept is None or not index.kept.numel():
+        return
+    real = mailbox.view(torch.float64 if mailbox.dtype == torch.int64 else torch.float32)
+    rows = real.view(n_batch, index.down.n_sources, -1)[:, index.kept]
+    kept[..., steps] = rows[..., : steps.stop - steps.start].to(kept.dtype)
+
+
 def _rows(tensor: Tensor) -> Tensor:
     """The tensor with its rows one after another, perhaps padded, and beginning at a sector of memory; a copy if need be."""
     n_batch, n, n_steps = tensor.shape
@@ -338,6 +360,8 @@ def route_gpu(
     scale: Tensor | None = None,
     keep_state: bool = True,
     keep_trace: bool = False,
+    given: Tensor | None = None,
+    kept: Tensor | None = None,
     tune: dict[str, Any] | None = None,
 ) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]:
     """Route runoff on a GPU.
@@ -356,6 +380,8 @@ def route_gpu(
         Factor on each reach's runoff.
     keep_state, keep_trace
         Whether the final state is wanted, and the trace that `adjoint_gpu` takes.
+    given, kept : [batch, n_given or kept, time x substeps]
+        Discharge of the plan's given reaches, and where that of its kept ones is put, as it is passed on.
     tune
         Constants of the kernel to try others of.
 
@@ -404,6 +430,7 @@ def route_gpu(
         if options.by_step:
             width = triton.cdiv(n_steps, group) * group
             mailbox = _mailbox(n_batch, index.down.n_sources, width, acc, device)
+            _put_given(mailbox, given, index, n_batch, slice(0, n_steps))
             constants |= {
                 "LOG": _tile(filter.n_taps, acc.itemsize).bit_length() - 1, "LOGG": group.bit_length() - 1,
                 "SLIDE": bool(runoff.stride(1) % 8 or group % 8), "END": (n_steps - 1) % group,
@@ -415,6 +442,7 @@ def route_gpu(
                 _ticket(device), y0, y1, old, new, *windows, *sizes, width, n_ring, filter.windows.n_lags, n_trace,
                 **{**constants, **(tune or {})},
             )  # fmt: skip
+            _take_kept(mailbox, kept, index, n_batch, slice(0, n_steps))
         else:
             room = runoff.numel() * runoff.element_size() // MAILBOX_SHARE
             a_step = n_batch * index.down.n_sources * options.substeps * acc.itemsize
@@ -426,6 +454,8 @@ def route_gpu(
                 last = min(first + block, n_steps)
                 if first > 0:
                     mailbox.fill_(-1)
+                fine = slice(first * options.substeps, last * options.substeps)
+                _put_given(mailbox, given, index, n_batch, fine)
                 out = keep_state or last < n_steps
                 new, y1 = _new_state(n_batch, n, filter, device, out)
                 _launch(
@@ -435,6 +465,7 @@ def route_gpu(
                     INDEX=_index_type(n_batch * runoff.stride(0), n_batch * discharge.stride(0), mailbox.numel()),
                     **{**constants, **(tune or {})},
                 )  # fmt: skip
+                _take_kept(mailbox, kept, index, n_batch, fine)
                 old, y0 = new, y1
         old, y0 = new, y1
     elif keep_state and stateful:  # nothing happens to the state, but it is another one

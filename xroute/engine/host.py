@@ -41,6 +41,8 @@ def route_resident(
     n_rows: int | None = None,
     scale: Tensor | None = None,
     zero_missing: bool = False,
+    given: Tensor | None = None,
+    kept: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Route runoff [batch, row, time] that is on the device.
 
@@ -63,7 +65,9 @@ def route_resident(
     if zero_missing:
         runoff = torch.where(finite, runoff, 0)
     del finite
-    discharge, lags, last, _ = route_gpu(runoff, plan, filter, history, outflow, options=options, scale=scale)
+    discharge, lags, last, _ = route_gpu(
+        runoff, plan, filter, history, outflow, options=options, scale=scale, given=given, kept=kept
+    )
     assert lags is not None and last is not None
     if discharge_row is not None:
         wanted = torch.nonzero(discharge_row >= 0)[:, 0]
@@ -89,8 +93,12 @@ def route_host(
     scale: NDArray[np.float64] | None = None,
     zero_missing: bool = False,
     block: int | None = None,
+    given: NDArray[np.float64] | None = None,
+    kept: NDArray[np.float64] | None = None,
 ) -> tuple[NDArray[Any], NDArray[np.float64], NDArray[np.float64], int]:
     """Route runoff [batch, row, time], float32 or float64, over ``device``; ``block`` steps at a time, or as many as fit.
+
+    ``given`` and ``kept`` are what partitions exchange, as for `xroute.engine.gpu.route_gpu`.
 
     Returns
     -------
@@ -122,9 +130,16 @@ def route_host(
         ahead = stage.send(runoff[..., : min(block, n_steps)])
         for first in starts:
             here = ahead.to(dtype)
-            discharge, lags, last, n_bad = route_resident(here, plan, prepared, lags, last, options, **known)
-            bad += n_bad
             part = slice(first, min(first + block, n_steps))
+            fine = slice(part.start * options.substeps, part.stop * options.substeps)
+            passed = None if kept is None else torch.zeros(kept[..., fine].shape, dtype=dtype, device=device)
+            discharge, lags, last, n_bad = route_resident(
+                here, plan, prepared, lags, last, options, **known,
+                given=None if given is None else there(given[..., fine], dtype), kept=passed,
+            )  # fmt: skip
+            bad += n_bad
+            if kept is not None and passed is not None:
+                kept[..., fine] = passed.cpu().numpy()
             discharge = discharge.contiguous()
             direct = pinned and len(starts) == 1
             target = result if direct else torch.empty(discharge.shape, dtype=dtype, pin_memory=True)
