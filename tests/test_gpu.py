@@ -26,9 +26,11 @@ import torch
 from strategies import DT, Topology, topology
 
 import xroute
+from xroute.block import BlockState
 from xroute.engine.adjoint import adjoint_cpu
 from xroute.engine.cpu import route_cpu
 from xroute.engine.reference import route_reference
+from xroute.partition import make_parts, partition
 from xroute.plan import make_plan
 from xroute.schemes import Filter, make_filter
 
@@ -307,6 +309,44 @@ def check_parts(case: Case) -> Errors:
     return {name: (error(a, b.cpu().numpy()), 1e-14) for name, a, b in pairs}
 
 
+def check_partitions(case: Case, n: int) -> Errors:
+    """A network routed partition by partition, which exchange their discharge, is the network routed in one go."""
+    from xroute.engine.gpu import prepare_filter, route_gpu
+
+    p = problem(case)
+    parts = make_parts(p.plan, np.unique(partition(p.plan, n), return_inverse=True)[1])
+    assert len(parts) > 1
+    expected = reference(p)
+    found = [np.zeros_like(e) for e in expected]
+    acc = torch.float64 if case.dtype == "float64" else torch.float32
+    start = BlockState(*(s.numpy() for s in p.state))
+    passed: list[torch.Tensor] = []
+    lags = np.repeat(np.arange(p.plan.n_reaches), p.filter.n_taps - 1)  # reach of each
+    for part in parts:
+        f, state = part.filter(p.filter), part.state(start, p.filter)
+        shape = case.batch, part.given.size + part.reach.size
+        runoff = torch.zeros((*shape, case.steps), dtype=p.runoff.dtype)
+        runoff[:, : part.reach.size] = p.runoff[:, part.reach]
+        given = torch.zeros((case.batch, part.given.size, case.steps * case.substeps), dtype=acc)
+        for q, which in part.source:
+            at = sum(w.size for r, w in part.source if r < q)
+            given[:, at : at + which.size] = passed[q][:, which]
+        kept = torch.zeros((case.batch, part.plan.kept.size, case.steps * case.substeps), dtype=acc, device=DEVICE)
+        made = prepare_filter(part.plan, f.taps, f.pointer, f.pole, f.gain, DEVICE, acc, gpu_options(p))
+        discharge, history, outflow, _ = route_gpu(
+            runoff.to(DEVICE), part.plan, made, *(torch.from_numpy(s) for s in (state.history, state.outflow)),
+            options=gpu_options(p), given=given.to(DEVICE), kept=kept,
+        )  # fmt: skip
+        passed.append(kept.cpu())
+        found[0][:, part.reach] = discharge[:, : part.reach.size].cpu().numpy()
+        found[2][:, part.reach] = outflow[:, : part.reach.size].cpu().numpy()
+        ends = np.cumsum(f.n_taps - 1)
+        for k, reach in enumerate(part.reach):
+            found[1][:, lags == reach] = history[:, ends[k] - (f.n_taps[k] - 1) : ends[k]].cpu().numpy()
+    pairs = zip(("discharge", "history", "outflow"), found, expected, strict=True)
+    return {name: (error(torch.from_numpy(a), b), FORWARD[case.dtype]) for name, a, b in pairs}
+
+
 def check_only_discharge(case: Case) -> Errors:
     """Without the final state, with and without a state at the start."""
     errors = {}
@@ -391,6 +431,12 @@ CHECKS: dict[str, Callable[[], Errors]] = {
     "two parts": partial(check_parts, Case("tree", 12, steps=20, batch=2)),
     "two parts, windows": partial(check_parts, Case("tree", 9, "ragged17", 11)),
     "two parts, substeps": partial(check_parts, Case("tree", 9, "muskingum", 6, substeps=3, sampling="start-mean")),
+    "partitions": partial(check_partitions, Case("tree", 60, steps=12, batch=2), 3),
+    "partitions, bifurcating": partial(check_partitions, Case("bifurcating", 40, steps=9, dtype="float32"), 3),
+    "partitions, windows": partial(check_partitions, Case("tree", 40, "ragged17", 9, lateral="interval"), 2),
+    "partitions, substeps": partial(
+        check_partitions, Case("tree", 40, steps=4, batch=2, substeps=3, sampling="start-mean"), 3
+    ),
     "only discharge": partial(check_only_discharge, Case("tree", 12, steps=9)),
     "only discharge, windows": partial(check_only_discharge, Case("tree", 9, "ragged17", 9)),
     "only discharge, substeps": partial(check_only_discharge, Case("tree", 9, steps=4, substeps=3)),

@@ -83,11 +83,12 @@ class Layout:
         return xr.DataArray(data.reshape(shape).transpose(order), dims=self.dims, coords=self.coords)
 
 
-def require_array(array: Any, what: str = "runoff") -> None:
-    """Refuse what is not a DataArray."""
+def require_array(array: Any, what: str = "runoff") -> xr.DataArray:
+    """The array; what is not a DataArray is refused."""
     if not isinstance(array, xr.DataArray):
         hint = f": choose one of {some(array.data_vars)}" if isinstance(array, xr.Dataset) else ""
         raise XRouteError(f"{what} is an xarray.DataArray, not a {type(array).__name__}{hint}")
+    return array
 
 
 def align(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
 
-from xroute.block import RouteOptions, is_cupy, route_block
+from xroute.block import BlockState, RouteOptions, is_cupy, route_block
 from xroute.engine.cpu import LATERAL, SAMPLING
 from xroute.exceptions import ParameterError, TimeAxisError, XRouteError, one_of, some
 from xroute.labels import (
@@ -25,11 +26,11 @@ from xroute.labels import (
 from xroute.network import Network, as_network
 from xroute.options import find_device
 from xroute.parameters import check_muskingum, read_parameters, resolve_substeps
-from xroute.schemes import make_filter
-from xroute.state import align_state, read_state, run_key, state_dataset, write_state
+from xroute.schemes import Filter, make_filter
+from xroute.state import RunKey, align_state, read_state, run_key, state_dataset, write_state
 from xroute.units import flux_scale
 
-__all__ = ["route"]
+__all__ = ["Run", "prepare", "route"]
 
 
 def route(
@@ -117,70 +118,142 @@ def route(
     >>> discharge.attrs["units"]
     'm3 s-1'
     """
-    _check_options(runoff, sampling, lateral, nan, partitions)
-    lazy = runoff.chunks is not None
+    lazy = require_array(runoff).chunks is not None
     where = None if lazy else find_device(device)  # tasks find theirs where they run
+    run = prepare(
+        runoff, network, scheme=scheme, substeps=substeps, sampling=sampling, lateral=lateral, missing=missing, extra=extra,
+        nan=nan, partitions=partitions, reach_dim=reach_dim, time_dim=time_dim, dt=dt,
+        stateful=return_state or initial_state is not None,
+    )  # fmt: skip
+    if run.step is None:
+        _need_no_step(runoff, run.layout.time_dim, return_state)
+    known = run.filter, run.network, run.layout
+    if lazy:
+        from xroute.chunked import LazyState, route_lazily
+
+        first = None
+        if initial_state is not None and run.key is not None:
+            first = LazyState(*align_state(initial_state, *known, run.key, first_time(runoff, run.layout.time_dim)))
+        result, end = route_lazily(
+            runoff, run.network, run.layout, run.filter, first, run.options,
+            scale=run.scale, raise_missing=run.raise_missing, partitions=partitions, device=device,
+        )  # fmt: skip
+        if run.key is None or not return_state:
+            return run.label(result, runoff)
+        n_lags, moment = run.filter.n_taps - 1, run.moment(runoff)
+        state = state_dataset(end.outflow, end.inflow, n_lags, run.network, run.layout, run.key, moment)
+        return run.label(result, runoff), state
+    start = None
+    if initial_state is not None and run.key is not None:
+        start = read_state(initial_state, *known, run.key, first_time(runoff, run.layout.time_dim))
+    discharge, final = run.route(runoff, start, where)
+    result = run.label(run.layout.array(discharge), runoff)
+    if run.key is None or not return_state:
+        return result
+    return result, write_state(final, *known, run.key, run.moment(runoff))
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run before any runoff is read: all that its blocks have in common.
+
+    Attributes
+    ----------
+    network, layout, filter, options, scale
+        As `xroute.block.route_block` takes them.
+    step
+        Step of runoff [s]; None if neither its time axis nor the caller tells, and then there is nothing to route.
+    units
+        Units of discharge, None where the runoff has none.
+    raise_missing
+        Whether runoff that is not finite is an error.
+    key
+        What a state must share with the run; None if nobody asks for one.
+    said
+        The run in a line, for the history.
+    """
+
+    network: Network
+    layout: Layout
+    filter: Filter
+    options: RouteOptions
+    scale: Any
+    step: float | None
+    units: str | None
+    raise_missing: bool
+    key: RunKey | None
+    said: str
+
+    def route(self, runoff: xr.DataArray, state: BlockState | None, device: Any) -> tuple[Any, BlockState]:
+        """Discharge [batch, row, time] of runoff in memory, some or all of the series, and the state after it.
+
+        Raises
+        ------
+        XRouteError
+            For runoff that is not finite, unless it is taken as zero.
+        """
+        layout = self.layout
+        data = runoff.transpose(*layout.engine_dims).data
+        data = data if is_cupy(data) else np.asarray(data)
+        data = data.reshape(layout.n_batch, *data.shape[-2:])
+        discharge, state, n_bad = route_block(
+            data, self.network.plan, self.filter, state, self.options, runoff_row=layout.row,
+            discharge_row=layout.result_row, n_rows=layout.sizes[layout.reach_dim], scale=self.scale, device=device,
+        )  # fmt: skip
+        if n_bad and self.raise_missing:
+            raise _not_finite(runoff, self.network, layout, n_bad)
+        return discharge, state
+
+    def label(self, result: xr.DataArray, runoff: xr.DataArray) -> xr.DataArray:
+        """Name and attributes of discharge, in place."""
+        result.name = "discharge"
+        result.attrs = discharge_attrs(self.units, self.options.sampling, self.layout.time_dim)
+        result.attrs["history"] = append_history(runoff.attrs.get("history"), self.said)
+        return result
+
+    def moment(self, runoff: xr.DataArray) -> str | None:
+        """When the state at the end of some runoff holds."""
+        return next_time(runoff, self.layout.time_dim, self.step or 1.0)
+
+
+def prepare(
+    runoff: xr.DataArray,
+    network: xr.Dataset | Network,
+    *,
+    scheme: str | None = None,
+    substeps: int | Literal["auto"] = 1,
+    sampling: Literal["mean", "last", "start-mean"] = "mean",
+    lateral: Literal["head", "interval", "outlet"] = "head",
+    missing: Literal["raise", "zero"] = "raise",
+    extra: Literal["raise", "drop"] = "raise",
+    nan: Literal["raise", "zero"] = "raise",
+    partitions: int | None = None,
+    reach_dim: Hashable | None = None,
+    time_dim: Hashable = "time",
+    dt: Any = None,
+    stateful: bool = False,
+) -> Run:
+    """Check what `route` is given, match labels, and make the filter; no runoff is read."""
+    _check_options(runoff, sampling, lateral, nan, partitions)
     network = as_network(network)
     time_dim = find_time_dim(runoff, time_dim)
     layout = align(runoff, network, reach_dim=reach_dim, time_dim=time_dim, missing=missing, extra=extra)
     step = time_step(runoff, time_dim, dt)
     scale, units = flux_scale(runoff.attrs.get("units"), step, network.dataset.get("area"), layout.row)
     parameters = read_parameters(network, scheme)
-    if step is None:
-        _need_no_step(runoff, time_dim, return_state)
-        step = 1.0  # no step is routed
-    n = resolve_substeps(substeps, parameters, step, network.ids)
-    if runoff.sizes[time_dim]:
+    dt_ = 1.0 if step is None else step
+    n = resolve_substeps(substeps, parameters, dt_, network.ids)
+    if runoff.sizes[time_dim] and step is not None:
         check_muskingum(parameters, step, n)
-    filter = make_filter(parameters, step / n, network.n_reaches, lateral=lateral, ids=network.ids)
-    stateful = return_state or initial_state is not None
-    key = run_key(network, layout, scheme, step, n, lateral, units) if stateful else None
-    said = (
-        f"xroute: routed {network!r}, scheme={', '.join(sorted(parameters))!r}, substeps={n}, {sampling=}, {lateral=}"
-    )
+    filter = make_filter(parameters, dt_ / n, network.n_reaches, lateral=lateral, ids=network.ids)
+    key = run_key(network, layout, scheme, dt_, n, lateral, units) if stateful else None
+    schemes = ", ".join(sorted(parameters))
+    said = f"xroute: routed {network!r}, scheme={schemes!r}, substeps={n}, {sampling=}, {lateral=}"
     options = RouteOptions(n, sampling, lateral, nan == "zero")
-
-    def label(result: xr.DataArray) -> xr.DataArray:
-        result.name = "discharge"
-        result.attrs = discharge_attrs(units, sampling, time_dim)
-        result.attrs["history"] = append_history(runoff.attrs.get("history"), said)
-        return result
-
-    if lazy:
-        from xroute.chunked import LazyState, route_lazily
-
-        known = None
-        if initial_state is not None and key is not None:
-            known = LazyState(*align_state(initial_state, filter, network, layout, key, first_time(runoff, time_dim)))
-        result, end = route_lazily(
-            runoff, network, layout, filter, known, options,
-            scale=scale, raise_missing=nan == "raise", partitions=partitions, device=device,
-        )  # fmt: skip
-        if key is None or not return_state:
-            return label(result)
-        moment = next_time(runoff, time_dim, step)
-        return label(result), state_dataset(end.outflow, end.inflow, filter.n_taps - 1, network, layout, key, moment)
-    start = None
-    if initial_state is not None and key is not None:
-        start = read_state(initial_state, filter, network, layout, key, first_time(runoff, time_dim))
-    data = runoff.transpose(*layout.engine_dims).data
-    data = data if is_cupy(data) else np.asarray(data)
-    data = data.reshape(layout.n_batch, *data.shape[-2:])
-    discharge, state, n_bad = route_block(
-        data, network.plan, filter, start, options, runoff_row=layout.row,
-        discharge_row=layout.result_row, n_rows=layout.sizes[layout.reach_dim], scale=scale,
-        device=where,
-    )  # fmt: skip
-    if n_bad and nan == "raise":
-        raise _not_finite(runoff, network, layout, n_bad)
-    result = label(layout.array(discharge))
-    if key is None or not return_state:
-        return result
-    return result, write_state(state, filter, network, layout, key, next_time(runoff, time_dim, step))
+    return Run(network, layout, filter, options, scale, step, units, nan == "raise", key, said)
 
 
 def _check_options(runoff: xr.DataArray, sampling: str, lateral: str, nan: str, partitions: int | None) -> None:
-    require_array(runoff)
     one_of("sampling", sampling, SAMPLING)
     one_of("lateral", lateral, LATERAL)
     one_of("nan", nan, ("raise", "zero"))
