@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import pickle
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from xroute.engine.autograd import BACKENDS, plan_handle, plan_of, route_autogra
 from xroute.engine.cpu import route_cpu
 from xroute.engine.reference import topological_order
 from xroute.exceptions import ParameterError, StateError, XRouteError
-from xroute.plan import RoutingPlan, make_plan
+from xroute.plan import make_plan
 from xroute.schemes import Filter, make_filter
 
 SAMPLINGS = ("mean", "last", "start-mean")
@@ -311,8 +312,13 @@ def test_no_grad_and_layouts(device):
     found = gradients(out, {**values, "runoff": time_first})
     assert torch.equal(found["runoff"], gradients(expected, values)["runoff"])
     expanded = values["runoff"].detach()[:1].expand(2, -1, -1).requires_grad_()
-    through(plan, pointer, **{**values, "runoff": expanded})[0].sum().backward()
-    through(plan, pointer, **values)[0].sum(dim=(1, 2))[0].expand(3).sum().backward()  # gradients with stride 0
+    repeated = expanded.detach().clone().requires_grad_()
+    found, wanted = (through(plan, pointer, **{**values, "runoff": r})[0] for r in (expanded, repeated))
+    assert torch.equal(found, wanted)
+    strided = torch.ones((), dtype=found.dtype, device=found.device).expand(found.shape)
+    (found,) = torch.autograd.grad(found, expanded, strided)
+    (wanted,) = torch.autograd.grad(wanted, repeated, strided.contiguous())
+    assert torch.equal(found, wanted)
 
 
 @pytest.mark.parametrize(("n_batch", "n_time"), [(0, 4), (2, 0), (0, 0)])
@@ -347,16 +353,24 @@ def test_opcheck(device):
         constants = [t.detach() for t in tensors]
         grads = [constants[k] for k in (0, 5, 6)]
         none = constants[0].new_empty(0)
+        kept = (none, none)
+        if numel:
+            with torch.no_grad():
+                discharge, *_, trace = torch.ops.xroute.route(*constants, *options, numel, True)
+            kept = discharge, trace
+            torch.library.opcheck(torch.ops.xroute.route_backward, (*grads, *constants, *kept, *options, True, True))
         torch.library.opcheck(torch.ops.xroute.route_backward, (*grads, *constants, none, none, *options, True, True))
 
 
-def test_compile(device):
+@pytest.mark.parametrize("substeps", [1, 2])
+def test_compile(device, substeps):
     _, plan, pointer, values = case(device=device)
     handle, where = plan_handle(plan), torch.from_numpy(pointer)
+    trace = BACKENDS[device].trace_numel(values["runoff"], plan, pointer, (substeps, "last", "head"))
 
     def function(runoff, taps, pole, gain, history, outflow):
         out = torch.ops.xroute.route(
-            2 * runoff, taps, where, pole, gain, history, outflow, handle, 2, "last", "head", 0, True
+            2 * runoff, taps, where, pole, gain, history, outflow, handle, substeps, "last", "head", trace, True
         )
         return out[0].square(), out[1], out[2]
 
@@ -368,17 +382,19 @@ def test_compile(device):
 
 
 def test_handles():
-    _, plan, _, _ = case()
+    """A handle means what the plan contains, in any process."""
+    links = np.array([2, 1]), np.array([1, 0]), np.array([0.25, 1.0])
+    plan = make_plan(*links, 3)
     handle = plan_handle(plan)
     assert plan_handle(plan) == handle and plan_of(handle) is plan
-    copy = RoutingPlan(*(getattr(plan, f) for f in plan.__dataclass_fields__))
-    copy.__dict__.update(plan.__dict__)  # as pickling does
-    assert plan_handle(copy) != handle
-    assert plan_of(plan_handle(copy)) is copy
-    gone = plan_handle(copy)
-    del copy
+    copy = pickle.loads(pickle.dumps(plan))
+    assert plan_handle(copy) == handle and plan_of(handle) is plan  # they are equal, so either will do
+    others = make_plan(*links[:2], np.ones(2), 3), make_plan(*links, 4), make_plan(*links, 3, n_given=1)
+    assert len({handle, *map(plan_handle, others)}) == 4
+    del plan
     with pytest.raises(XRouteError, match="is gone"):
-        plan_of(gone)
+        plan_of(handle)
+    assert plan_handle(copy) == handle and plan_of(handle) is copy
 
 
 def test_errors():

@@ -62,8 +62,15 @@ def test_the_option_holds_for_a_block():
     before = find_device(None)
     with xroute.set_options(device="cpu"):
         assert find_device(None) == torch.device("cpu")
-        with pytest.raises(ParameterError), xroute.set_options(device="abacus"):
+        for value in ("abacus", "cuda:x", "cuda:", "meta", 0, 3.5):
+            with pytest.raises(ParameterError, match="device is 'cpu', 'cuda', 'cuda:1', ... or None, not"):
+                xroute.set_options(device=value)
+        for value in (torch.device("cpu"), "cpu:0"):
+            with xroute.set_options(device=value):
+                assert find_device(None).type == "cpu"
+        with xroute.set_options(device="cuda:99"), pytest.raises(ParameterError, match="GPUs here"):
             find_device(None)
+        assert find_device(None) == torch.device("cpu")
     assert find_device(None) == before
 
 
@@ -102,7 +109,9 @@ def test_any_layout(device, dims, runoff, network):
     expected = shuffled.route(network, device="cpu")
     assert_near(shuffled.route(network, device=device), expected)
     assert_near(turned.route(network, device=device), expected)
-    assert_near(shuffled[::-1][::-1].route(network, device=device), expected)
+    turned_round = shuffled.copy(data=np.ascontiguousarray(shuffled.values[::-1, ::-1, ::-1])[::-1, ::-1, ::-1])
+    assert min(turned_round.values.strides) < 0
+    assert_near(turned_round.route(network, device=device), expected)
 
 
 @marked_gpu

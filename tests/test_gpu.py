@@ -132,6 +132,8 @@ CASES = [
     Case("tree", 9, "muskingum", 9, start="outflow"),
     Case("tree", 9, "muskingum", 9, 2, layout="offset", dtype="float32"),
     Case("tree", 9, "muskingum", 9, 2, layout="time first"),
+    *(Case("single", 1, "muskingum", 9, 3, layout=layout) for layout in ("plain", "time first", "reach first")),
+    Case("single", 1, "muskingum", 9, 3, layout="reach first", substeps=3),
     # gradients without a trace
     Case("tree", 12, "muskingum", 20, block=8),
     Case("tree", 9, "ragged17", 7, block=3),
@@ -247,10 +249,11 @@ def forward(problem: SimpleNamespace, runoff: torch.Tensor | None = None, **opti
 def backward(
     problem: SimpleNamespace, trace: torch.Tensor | None, discharge: torch.Tensor | None, **options: Any
 ) -> tuple[torch.Tensor, ...]:
-    """What `adjoint_gpu` returns."""
+    """What `adjoint_gpu` returns; ``state`` may be given."""
     from xroute.engine.gpu import adjoint_gpu
 
-    grads, state = ([t.to(DEVICE) for t in group] for group in (problem.grads, problem.state))
+    state = [t if t is None else t.to(DEVICE) for t in options.pop("state", problem.state)]
+    grads = [laid_out(problem.grads[0], problem.case.layout), *(t.to(DEVICE) for t in problem.grads[1:])]
     return adjoint_gpu(
         grads[0].to(problem.runoff.dtype), *grads[1:], problem.runoff.to(DEVICE), problem.plan, prepared(problem),
         *state, trace, discharge, options=gpu_options(problem), **options,
@@ -263,6 +266,8 @@ def laid_out(runoff: torch.Tensor, layout: str) -> torch.Tensor:
         return torch.cat([runoff.new_zeros(1), runoff.reshape(-1)]).to(DEVICE)[1:].view(runoff.shape)
     if layout == "time first":
         return runoff.to(DEVICE).permute(2, 0, 1).contiguous().permute(1, 2, 0)
+    if layout == "reach first":
+        return runoff.to(DEVICE).permute(1, 0, 2).contiguous().permute(1, 0, 2)
     return runoff.to(DEVICE)
 
 
@@ -292,7 +297,7 @@ def check_case(case: Case) -> Errors:
             (FORWARD[case.dtype], few, few), strict=True,
         )
     }  # fmt: skip
-    grads = backward(p, trace, discharge, block=case.block or None)
+    grads = backward(p, trace, discharge, state=state, block=case.block or None)
     for name, value, expected in zip(GRADIENTS, grads, reference_gradients(p), strict=True):
         errors[f"gradient of {name}"] = error(value, expected), BACKWARD[case.dtype]
     return errors
@@ -419,6 +424,27 @@ def check_patched(case: Case, **values: Any) -> Errors:
         return check_case(case)
 
 
+def check_small_differences(case: Case) -> Errors:
+    """Gradients of k and x, differences of nearly equal sums where rivers are large, hold in float32 too."""
+    p = problem(case)
+    p.runoff += 100
+    at, n = np.arange(case.n), case.n
+    values = {name: np.random.default_rng(1).uniform(*RANGES["muskingum"][name], n) for name in ("k", "x")}
+    leaves = {name: torch.from_numpy(v).requires_grad_() for name, v in values.items()}
+    p.filter = make_filter({"muskingum": (at, leaves)}, DT, n)
+    taps, pole = p.filter.taps, p.filter.pole
+    discharge, *_, trace = forward(p, state=(None, None), keep_trace=True, keep_state=False)
+    found = backward(p, trace, discharge, state=(None, None))[1:3]
+    errors = {}
+    for name, leaf in leaves.items():
+        one, two = (
+            torch.autograd.grad([taps, pole], leaf, [torch.as_tensor(g).cpu() for g in grads], retain_graph=True)[0]
+            for grads in (found, reference_gradients(p)[1:3])
+        )
+        errors[f"gradient of {name}"] = error(one, two.numpy()), 1e-4  # sums of the coefficients themselves: 1e-3
+    return errors
+
+
 def check_wide_index(case: Case) -> Errors:
     """With the index type of arrays of more than 2**30 elements."""
     import triton.language as tl
@@ -453,6 +479,7 @@ CHECKS: dict[str, Callable[[], Errors]] = {
     "NaN through links, substeps": partial(check_nan, Case("tree", 40, steps=4, substeps=3)),
     "long series": partial(check_patched, Case("tree", 12, steps=19), LONG=8),
     "long series of whole sectors": partial(check_patched, Case("tree", 12, steps=16, dtype="float32"), LONG=8),
+    "small differences": partial(check_small_differences, Case("tree", 60, steps=200, dtype="float32", start="dry")),
     "wide index": partial(check_wide_index, Case("tree", 40, steps=5)),
     "wide index, substeps": partial(check_wide_index, Case("tree", 40, steps=3, substeps=2)),
 }
@@ -571,3 +598,27 @@ def test_large_networks(options, mark):
     grads = backward(p, trace, discharge, block=p.case.block or None)
     for name, found, wanted in zip(GRADIENTS, grads, reference_gradients(p), strict=True):
         assert error(found, wanted) < 10 * BACKWARD[p.case.dtype], name
+
+
+def test_given_reaches_must_be_given():
+    """Else programs would wait for ever."""
+    plan = make_plan(np.array([1]), np.array([0]), np.ones(1), 2, n_given=1)
+    from xroute.engine.gpu import prepare_filter, route_gpu
+
+    f = make_filter({"linear_storage": (np.arange(2), {"tau": torch.full((2,), DT)})}, DT, 2)
+    made = prepare_filter(plan, f.taps, f.pointer, f.pole, f.gain, DEVICE, torch.float32)
+    with pytest.raises(ValueError, match="1 given reaches"):
+        route_gpu(torch.zeros(1, 2, 4, device=DEVICE), plan, made)
+
+
+def test_traces_are_bounded():
+    """What training keeps does not grow with substeps: beyond a few times the runoff, nothing is kept."""
+    from xroute.engine import gpu
+
+    plan = xroute.Network(xroute.datasets.scheidegger(20, 20)).plan
+    pointer = np.arange(plan.n_reaches + 1) * 2
+    runoff = torch.empty(64, plan.n_reaches, 3000, device="meta", dtype=torch.float32)
+    for substeps in (1, 24, 1000):
+        size = gpu.trace_numel(plan, runoff, pointer, gpu.GpuOptions(substeps))
+        assert size * 4 <= gpu.TRACE_SHARE * runoff.numel() * 4
+        assert (size > 0) == (substeps == 1)

@@ -19,6 +19,9 @@ from xroute.router import Router
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*[Mm]uskingum")
 
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+on_devices = pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=[pytest.mark.gpu, needs_gpu])])
+
 
 def river(scheme="muskingum", n: int = 8, shape: str = "tree", seed: int = 0):
     rng = np.random.default_rng(seed)
@@ -134,6 +137,30 @@ def test_state_of_windows_that_have_changed():
         router(dry(8, 20, 2), state=state)
 
 
+def permuted(network):
+    return network.isel(reach=np.random.default_rng(1).permutation(network.sizes["reach"]))
+
+
+def test_state_of_another_network_or_step():
+    network = river("linear_storage")
+    router = Router(network, dt=DT, substeps=2)
+    _, state = router(dry(), return_state=True)
+    twin = Router(network.isel(reach=slice(None)), dt=DT / 2)
+    assert torch.equal(twin(dry(), state=state.detach().to("cpu")), twin(dry(), state=state))
+    other_ids = network.assign_coords(reach=network.reach.values + 100)
+    other_ids["downstream"] = network.downstream + 100 * (network.downstream > 0)
+    cut = network.copy(deep=True)
+    cut["downstream"][:] = 0
+    for other in (permuted(network), other_ids, cut, river("linear_storage", 9)):
+        with pytest.raises(StateError, match="of another network, of 8 reaches"):
+            Router(other, dt=DT, substeps=2)(dry(other.sizes["reach"]), state=state)
+    for options in ({"dt": DT}, {"dt": 2 * DT, "substeps": 2}):
+        with pytest.raises(StateError, match="the state's inflows are 1800 s apart.*routing step is 3600 s"):
+            Router(network, **options)(dry(), state=state)
+    with pytest.raises(StateError, match="of lateral='head', and this Router of lateral='outlet'"):
+        Router(network, dt=DT, substeps=2, lateral="outlet")(dry(), state=state)
+
+
 @pytest.mark.parametrize("scheme", ["muskingum", "linear_storage", "nash_cascade", "hayami", "pure_lag"])
 def test_bounds_hold_wherever_an_optimiser_goes(scheme):
     network = river(scheme)
@@ -141,12 +168,18 @@ def test_bounds_hold_wherever_an_optimiser_goes(scheme):
         network["delay"] = network["delay"] + 60.0
     described = xroute.schemes.SCHEMES[scheme].parameters
     router = Router(network, dt=DT, learnable=[p.name for p in described])
-    for value in (-1e6, -50.0, -1.0, 2.0, 50.0, 1e6):
+    for value in (-1e308, -1e3, -50.0, -1.0, 2.0, 50.0, 1e3, 1e308):
         with torch.no_grad():
             for raw in router.parameters():
                 raw.fill_(value)
+        values = router.parameters_si
         for p in described:
-            p.check(router.parameters_si[p.name].detach().numpy(), network.reach.values, scheme)
+            p.check(values[p.name].detach().numpy(), network.reach.values, scheme)
+        grads = torch.autograd.grad(sum(v.sum() for v in values.values()), list(router.parameters()))
+        assert all(g.isfinite().all() for g in grads), value
+        if scheme in ("muskingum", "linear_storage"):  # the others have no window so long
+            grads = torch.autograd.grad(router(dry()).square().sum(), list(router.parameters()))
+            assert all(g.isfinite().all() for g in grads), value
 
 
 def test_bounds_of_every_kind():
@@ -176,6 +209,28 @@ def test_bounds_of_every_kind():
                 p.check(router.parameters_si[p.name].detach().numpy(), network.reach.values, "test.values")
     finally:
         del xroute.schemes.SCHEMES["test.values"]
+    with pytest.raises(ParameterError, match="no scheme 'test.values'.*register_scheme"):
+        router(dry(2), {"free": torch.ones(2)})
+
+
+def test_names_of_every_kind():
+    """Names that modules use for themselves, and names that differ in a dot only."""
+    names = ["training", "forward", "values", "_modules", "a.b", "a_b", "a%2Eb", "%", "k"]
+    made = [xroute.Parameter(name, low=0.0) for name in names]
+    for scheme in ("training", "test.taps"):
+        xroute.register_scheme(scheme, made, taps=lambda dt, **values: torch.stack(list(values.values()), dim=1))
+    try:
+        network = small_network({1: 2, 2: 0}, ["training", "test.taps"])
+        network = network.assign({name: ("reach", np.array([1.0, 2.0]) + i) for i, name in enumerate(names)})
+        router = Router(network, dt=DT, learnable=names)
+        assert len(router.state_dict()) == 2 * len(names) + 1 and "values.training.k.raw" not in router.state_dict()
+        for i, name in enumerate(names):
+            torch.testing.assert_close(router.parameters_si[name].tolist(), [1.0 + i, 2.0 + i])
+        Router(network, dt=DT, learnable=names).load_state_dict(router.state_dict())
+        torch.compile(router, backend="aot_eager")(dry(2)).sum().backward()
+        assert all(p.grad is not None for p in router.parameters())
+    finally:
+        del xroute.schemes.SCHEMES["training"], xroute.schemes.SCHEMES["test.taps"]
 
 
 def test_start_on_a_bound():
@@ -185,6 +240,9 @@ def test_start_on_a_bound():
     ids = ", ".join(str(i) for i in network.reach.values[2:4])
     with pytest.raises(ParameterError, match=f"2 reaches start on a bound of 0 <= x <= 0.5.*{ids}. Start them inside"):
         Router(network, dt=DT, learnable=("k", "x"))
+    network["k"][5] = 1e-60  # in all but name
+    with pytest.raises(ParameterError, match=f"1 reaches start on a bound of > 0, .*{network.reach.values[5]}. Start"):
+        Router(network, dt=DT, learnable="k")
 
 
 def test_learns_k_and_x():
@@ -212,7 +270,7 @@ def test_learns_k_and_x():
 
 def test_state_dict():
     router = Router(river(), dt=DT, learnable="k")
-    assert set(router.state_dict()) == {"values.muskingum.k.raw", "values.muskingum.x.fixed"}
+    assert set(router.state_dict()) == {"_extra_state", "values.muskingum.k.raw", "values.muskingum.x.fixed"}
     other_values = river(seed=0)
     other_values["k"] = other_values["k"] * 2
     other = Router(other_values, dt=DT, learnable="k")
@@ -220,8 +278,65 @@ def test_state_dict():
     file = io.BytesIO()
     torch.save(router.state_dict(), file)
     file.seek(0)
-    other.load_state_dict(torch.load(file))
+    other.load_state_dict(torch.load(file, weights_only=True))
     assert torch.equal(other(dry()), router(dry()))
+    coarser = Router(other_values, dt=2 * DT, substeps=4, sampling="last", learnable="k")
+    coarser.load_state_dict(router.state_dict())
+    assert torch.equal(coarser.parameters_si["k"], router.parameters_si["k"])
+    model = torch.nn.Sequential(Router(other_values, dt=DT, learnable="k"))
+    model.load_state_dict(torch.nn.Sequential(router).state_dict())
+    assert torch.equal(model(dry()), router(dry()))
+
+
+@pytest.mark.parametrize("kind", ["small", "beyond_2_53", "text"])
+def test_state_dict_of_other_reaches(kind):
+    rng = np.random.default_rng(0)
+    network = network_dataset(topology("tree", 8, rng), make_ids(kind, 8, rng), "muskingum", rng)
+    saved = Router(network, dt=DT, learnable="k").state_dict()
+    Router(network, dt=DT, learnable="k").load_state_dict(saved)
+    ids = network.reach.values
+    other_ids = network.assign_coords(reach=np.array([*ids[:-1], "other" if kind == "text" else 77]))
+    other_ids["downstream"] = ("reach", np.full(8, "" if kind == "text" else 0))
+    shorter = network.isel(reach=network.downstream.isin(ids))  # the outlet is left out
+    shorter = xroute.Network(shorter, missing_downstream="outlet")
+    for other, message in (
+        (permuted(network), f"the same reaches in another order.*{ids[0]}"),
+        (
+            other_ids,
+            f"1 of its reaches are not here: '?{ids[-1]}'?; 1 reaches are not in it: '?{other_ids.reach.values[-1]}",
+        ),
+        (shorter, f"of its reaches are not here: .*{np.setdiff1d(ids, shorter.ids)[0]}.*; 0 reaches are not in it$"),
+    ):
+        router = Router(other, dt=DT, learnable="k")
+        before = copy.deepcopy(router.state_dict())
+        with pytest.raises(ParameterError, match=message):
+            router.load_state_dict(saved)
+        assert all(torch.equal(v, before[name]) for name, v in router.state_dict().items())
+
+
+def test_state_dict_under_other_schemes():
+    """As many reaches a scheme, but not the same."""
+    network = river("linear_storage").assign(scheme=("reach", np.resize(["linear_storage", "muskingum"], 8)))
+    network = network.assign(k=network.tau, x=("reach", np.zeros(8)))
+    swapped = network.assign(scheme=("reach", network.scheme.values[::-1]))
+    with pytest.raises(ParameterError, match="under other schemes"):
+        Router(swapped, dt=DT).load_state_dict(Router(network, dt=DT).state_dict())
+
+
+def test_state_dict_of_impossible_values():
+    router = Router(river(), dt=DT, learnable="k")
+    expected = router(dry())
+    for name, value, message in (
+        ("values.muskingum.x.fixed", 0.7, "muskingum: 'x' must be 0 <= x <= 0.5; 1 reaches are outside it: {}"),
+        ("values.muskingum.x.fixed", np.nan, "muskingum: 'x' is NaN or infinite on 1 reaches: {}"),
+        ("values.muskingum.k.raw", np.nan, "muskingum: 'k' is NaN or infinite on 1 reaches: {}"),
+    ):
+        saved = copy.deepcopy(router.state_dict())
+        saved["values.muskingum.k.raw"] += 1.0
+        saved[name][3] = value
+        with pytest.raises(ParameterError, match=message.format(router.ids[3])):
+            router.load_state_dict(saved)
+        assert torch.equal(router(dry()), expected)  # nothing was loaded
 
 
 def test_moves_and_copies():
@@ -229,11 +344,16 @@ def test_moves_and_copies():
     expected = router(dry()).detach()
     for twin in (copy.deepcopy(router), pickle.loads(pickle.dumps(router))):
         assert torch.equal(twin(dry()), expected)
-    single = copy.deepcopy(router).float()
-    assert {t.dtype for t in single.state_dict().values()} == {torch.float32}
-    torch.testing.assert_close(single(dry()).detach(), expected, rtol=1e-5, atol=1e-6)
-    assert {t.dtype for t in single.double().state_dict().values()} == {torch.float64}
-    assert {t.device.type for t in copy.deepcopy(router).to("meta").state_dict().values()} == {"meta"}
+    for change in ("float", "half", "bfloat16", "double", torch.float32, ("cpu", torch.float16)):
+        model = torch.nn.Sequential(copy.deepcopy(router))
+        if isinstance(change, str):
+            getattr(model, change)()
+        else:
+            model.to(*change) if isinstance(change, tuple) else model.to(change)
+        assert torch.equal(model(dry()), expected), change
+    for moved in (copy.deepcopy(router).to("meta"), copy.deepcopy(router).to("meta", torch.float32)):
+        values = [*moved.parameters(), *moved.buffers()]
+        assert {(t.device.type, t.dtype) for t in values} == {("meta", torch.float64)} and len(values) == 2
     assert "8 reaches" in repr(router) and "dt=3600 s" in repr(router)
 
 
@@ -246,6 +366,74 @@ def test_compile():
     wanted = torch.autograd.grad(expected.square().sum(), list(router.parameters()))
     grads = torch.autograd.grad(found.square().sum(), list(router.parameters()))
     assert all(torch.allclose(a, b, rtol=1e-12) for a, b in zip(grads, wanted, strict=True))
+    torch.compiler.reset()
+    with pytest.raises(Exception, match="outside of the graph: compile without fullgraph=True"):
+        torch.compile(router, backend="aot_eager", fullgraph=True)(runoff)
+
+
+@on_devices
+def test_on_a_device(device):
+    for network, n in ((mixed(), 10), (river(), 8)):
+        router = Router(network, dt=DT, substeps=2, learnable=("k", "tau") if n == 10 else ("k", "x"))
+        moved = copy.deepcopy(router).to(device)
+        runoff, weight = dry(n, 30, 2), dry(n, 30, 2).flip(-1)
+        expected, end = router(runoff, return_state=True)
+        wanted = torch.autograd.grad((expected * weight).sum(), list(router.parameters()))
+        peak = expected.abs().max().item()
+        for routing in (moved, router):  # parameters on the same device as runoff, and on the host
+            first, state = routing(runoff[..., :11].to(device), return_state=True)
+            second, state = routing(runoff[..., 11:].to(device), state=state, return_state=True)
+            found = torch.cat([first, second], -1)
+            assert found.device.type == state.outflow.device.type == state.history.device.type == device
+            assert (found.cpu() - expected).abs().max().item() <= 1e-6 * peak
+            torch.testing.assert_close(state.outflow.cpu(), end.outflow, rtol=1e-6, atol=1e-6 * peak)
+            torch.testing.assert_close(state.history.cpu(), end.history, rtol=1e-6, atol=1e-6 * peak)
+            grads = torch.autograd.grad((found * weight.to(device)).sum(), list(routing.parameters()))
+            for grad, of_cpu in zip(grads, wanted, strict=True):
+                torch.testing.assert_close(grad.cpu(), of_cpu, rtol=1e-5, atol=1e-6 * of_cpu.abs().max().item())
+        _, state = router(runoff[..., :11], return_state=True)  # a state of the host goes on elsewhere
+        second = moved(runoff[..., 11:].to(device), state=state)
+        assert (second.cpu() - expected[..., 11:]).abs().max().item() <= 1e-6 * peak
+
+
+@on_devices
+def test_layouts(device):
+    """Runoff and gradients in any layout do as contiguous ones."""
+    router = Router(mixed(), dt=DT, learnable="k").to(device)
+
+    def run(runoff, weight):
+        runoff = runoff.requires_grad_()
+        discharge = router(runoff)
+        return discharge, *torch.autograd.grad((discharge * weight).sum(), [runoff, *router.parameters()])
+
+    runoff, one = dry(10, 20, 2).to(device), torch.ones((), dtype=torch.float64, device=device)
+    time_first = runoff.permute(2, 0, 1).contiguous().permute(1, 2, 0)
+    expanded = runoff[:1].expand(2, -1, -1)
+    for given in (time_first, expanded, runoff[..., ::2]):
+        assert not given.is_contiguous()
+        for weight in (one.expand(given.shape), dry(20, 10, 2).to(device).transpose(1, 2)[..., : given.shape[-1]]):
+            found, expected = run(given.detach(), weight), run(given.detach().contiguous(), weight.contiguous())
+            for a, b in zip(found, expected, strict=True):
+                torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
+
+
+def test_warnings_are_of_the_callers_line():
+    network = small_network({1: 2, 2: 0}, "muskingum", k=(900.0, "s"), x=0.1)
+    runoff = runoff_array(network.reach.values, 5, np.random.default_rng(0))
+
+    class Mine(Router):
+        pass
+
+    for call in (
+        lambda: Router(network, dt=DT),
+        lambda: Mine(network, dt=DT),
+        lambda: xroute.route(runoff, network),
+        lambda: runoff.route(network),
+    ):
+        with pytest.warns(UserWarning, match="2 of 2 Muskingum reaches") as caught:
+            call()
+        assert [w.filename for w in caught] == [__file__]
+        assert caught[0].lineno == call.__code__.co_firstlineno
 
 
 def test_errors():
@@ -260,6 +448,21 @@ def test_errors():
         router(dry(), {"tau": torch.ones(8)})
     with pytest.raises(ParameterError, match="'x' must be 0 <= x <= 0.5; 8 reaches are outside it"):
         router(dry(), {"x": torch.ones(8)})
+    for runoff in (dry().numpy(), [1.0] * 8, runoff_array(router.ids, 3, np.random.default_rng(0))):
+        with pytest.raises(ParameterError, match=f"runoff is a tensor, not {type(runoff).__name__}: torch.from_numpy"):
+            router(runoff)
+    for value in (np.ones(8), 1.0, [1.0] * 8):
+        with pytest.raises(
+            ParameterError, match=rf"'k' is {type(value).__name__}, not a tensor \[reach\]: torch.from_numpy"
+        ):
+            router(dry(), {"k": value})
+    with pytest.raises(ParameterError, match="parameters is a dict of tensors by name, not Tensor"):
+        router(dry(), torch.ones(8))
+    for state in (xroute.steady_state(river(), runoff_array(router.ids, 3, np.random.default_rng(0)).mean("time"), dt=DT),
+                  (torch.zeros(1, 8), torch.zeros(1, 8))):  # fmt: skip
+        with pytest.raises(StateError, match=f"a state is a RouterState.*, not {type(state).__name__}"):
+            router(dry(), state=state)
+    assert not list(Router(river(), dt=DT, learnable=None).parameters())
     with pytest.raises(ParameterError, match="learnable names 'celerity'.*muskingum.*'k', 'x'"):
         Router(river(), dt=DT, learnable=("k", "celerity"))
     with pytest.raises(ParameterError, match="substeps"):

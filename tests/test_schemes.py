@@ -194,6 +194,18 @@ def test_a_parameter_out_of_range_names_reaches_and_range(scheme, name, bad, bou
     assert re.search(bounds, str(error.value))
 
 
+def test_ranges_in_words():
+    for limits, words in (
+        ({"low": 0.0, "high": 0.5}, "0 <= x <= 0.5"),
+        ({"low": 0.0, "high": 0.5, "low_open": True}, "0 < x <= 0.5"),
+        ({"low": 1.5}, ">= 1.5"),
+        ({"low": 0.0, "low_open": True}, "> 0"),
+        ({"high": -2.0}, "<= -2"),
+        ({}, "finite"),
+    ):
+        assert xroute.Parameter("x", **limits).range == words
+
+
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_a_nan_parameter_names_its_reaches(scheme):
     rng = np.random.default_rng(0)

@@ -113,7 +113,7 @@ def route_block(
         history, outflow = (None, None) if state is None else (state.history, state.outflow)
         known: dict[str, Any] = {
             "runoff_row": runoff_row, "discharge_row": discharge_row, "n_rows": n_rows, "scale": factors,
-            "zero_missing": options.zero_missing,
+            "zero_missing": options.zero_missing, "given": given, "kept": kept,
         }  # fmt: skip
         if is_cupy(runoff):
             discharge, history, outflow, n_bad = route_cupy(runoff, plan, filter, history, outflow, kernel, **known)
@@ -121,7 +121,7 @@ def route_block(
             assert device is not None
             runoff = np.asarray(runoff, compute_type(runoff.dtype))
             discharge, history, outflow, n_bad = route_host(
-                runoff, plan, filter, history, outflow, kernel, device, **known, given=given, kept=kept
+                runoff, plan, filter, history, outflow, kernel, device, **known
             )
         assert history is not None and outflow is not None
         return discharge, BlockState(history, outflow), n_bad

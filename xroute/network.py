@@ -79,7 +79,7 @@ class Network:
         return _rebuild, (self._dataset, self._missing_downstream)
 
     def __repr__(self) -> str:
-        n = self.outlets.size
+        n = self._n_outlets
         return (
             f"<xroute.Network: {self.n_reaches} reach{'es' * (self.n_reaches != 1)}, {n} outlet{'s' * (n != 1)}, "
             f"longest path {self.depth} reach{'es' * (self.depth != 1)}>"
@@ -126,6 +126,10 @@ class Network:
     def outlets(self) -> NDArray[Any]:
         """Ids of the reaches that drain to no other."""
         return self.ids[np.bincount(self._links.upstream, minlength=self.n_reaches) == 0]
+
+    @cached_property
+    def _n_outlets(self) -> int:
+        return int(self.outlets.size)
 
     @property
     def headwaters(self) -> NDArray[Any]:

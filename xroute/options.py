@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
+
+from xroute.exceptions import ParameterError
 
 if TYPE_CHECKING:
     import torch
@@ -30,7 +33,7 @@ class set_options:  # noqa: N801 (reads as a function, as in xarray)
     Raises
     ------
     ValueError
-        For an unknown option or an impossible value.
+        For an unknown option or an impossible value. Whether there is such a GPU is asked only when something is routed.
 
     Examples
     --------
@@ -49,6 +52,8 @@ class set_options:  # noqa: N801 (reads as a function, as in xarray)
                 and (isinstance(value, bool) or int(value) != value or value < 1)
             ):
                 raise ValueError(f"threads must be a positive whole number or None, not {value!r}")
+            if name == "device" and value is not None:
+                _check_name(value)
         self._old = {name: _OPTIONS[name] for name in options}
         _OPTIONS.update(options)
 
@@ -76,18 +81,12 @@ def find_device(name: str | None) -> torch.device:
     """
     import torch
 
-    from xroute.exceptions import ParameterError
-
     name = _OPTIONS["device"] if name is None else name
     usable = torch.cuda.is_available() and importlib.util.find_spec("triton") is not None
     if name is None:
         return torch.device("cuda", torch.cuda.current_device()) if usable else torch.device("cpu")
-    try:
-        device = torch.device(name)
-    except (RuntimeError, TypeError):
-        raise ParameterError(f"device is 'cpu', 'cuda', 'cuda:1', ... or None, not {name!r}") from None
-    if device.type not in ("cpu", "cuda"):
-        raise ParameterError(f"device is 'cpu', 'cuda', 'cuda:1', ... or None, not {name!r}")
+    _check_name(name)
+    device = torch.device(name)
     if device.type == "cpu":
         return device
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
@@ -99,6 +98,12 @@ def find_device(name: str | None) -> torch.device:
     if not usable:
         raise ParameterError(f"device {name!r} needs the package triton: pip install triton")
     return torch.device("cuda", torch.cuda.current_device()) if device.index is None else device
+
+
+def _check_name(device: Any) -> None:
+    """Refuse what can be no device's name, without torch; a `torch.device` reads as its name."""
+    if not re.fullmatch(r"(cpu|cuda)(:(\d|[1-9]\d))?", str(device)):  # torch counts to 127, and no host has so many
+        raise ParameterError(f"device is 'cpu', 'cuda', 'cuda:1', ... or None, not {device!r}")
 
 
 def n_threads() -> int:

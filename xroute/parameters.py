@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Hashable
 from typing import Any
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from xroute.exceptions import ParameterError, UnitsError, some
 from xroute.network import Network
-from xroute.schemes import SCHEMES, Scheme, every
+from xroute.schemes import SCHEMES, Scheme, every, is_every
 from xroute.units import to_si
 
 __all__ = ["SchemeParameters", "auto_substeps", "check_muskingum", "read_parameters", "resolve_substeps", "schemes_of"]
@@ -108,10 +109,12 @@ def _read(network: Network, scheme: Scheme, at: NDArray[np.int64]) -> dict[str, 
         try:
             values = np.broadcast_to(
                 to_si(variable, parameter.units, f"parameter {parameter.name!r}"), network.n_reaches
-            )[at]
+            )
         except UnitsError as error:
             raise ParameterError(str(error)) from error
-        parameter.check(values, network.ids[at], scheme.name)
+        values = np.array(values) if is_every(at, network.n_reaches) else values[at]
+        if not parameter.allows(values).all():
+            parameter.check(values, network.ids[at], scheme.name)
         found[parameter.name] = values
     return found
 
@@ -155,16 +158,23 @@ def auto_substeps(parameters: SchemeParameters, dt: float, ids: NDArray[Any] | N
 
 
 def check_muskingum(parameters: SchemeParameters, dt: float, substeps: int) -> None:
-    """Warn once where ``2kx <= dt <= 2k(1-x)`` does not hold, and name substeps that would help, if any would."""
+    """Warn once where ``2kx <= dt <= 2k(1-x)`` does not hold, and name substeps that would help, if any would.
+
+    The warning is of the line that called xroute, from which the way here may be long or short.
+    """
     if "muskingum" not in parameters:
         return
     k, x = parameters["muskingum"][1]["k"], parameters["muskingum"][1]["x"]
     step, slack = dt / substeps, 1e-9
-    long, short = step > 2 * k * (1 - x) * (1 + slack), step < 2 * k * x * (1 - slack)
+    kx = k * x
+    if step <= 2 * (k - kx).min(initial=np.inf) and step >= 2 * kx.max(initial=0.0):  # the usual case, in a few passes
+        return
+    long, short = step > 2 * (k - kx) * (1 + slack), step < 2 * kx * (1 - slack)
     if not (long.any() or short.any()):
         return
     at_least = np.ceil(dt / (2 * k * (1 - x)).min() * (1 - slack))
-    at_most = np.floor(dt / max((2 * k * x).max(), np.finfo(float).tiny) * (1 + slack))
+    with np.errstate(over="ignore"):  # where all x are zero, any number will do
+        at_most = np.floor(dt / max((2 * kx).max(), np.finfo(float).tiny) * (1 + slack))
     if at_least <= at_most:
         advice = f"substeps={int(max(at_least, 1))} would put all of them inside"
     else:
@@ -176,5 +186,13 @@ def check_muskingum(parameters: SchemeParameters, dt: float, substeps: int) -> N
         f"{step:g} s, {int(long.sum())} too short (they may oscillate) and {int(short.sum())} too long (outflow may dip "
         f"below zero): {advice}",
         UserWarning,
-        stacklevel=4,
+        stacklevel=_caller_level(),
     )
+
+
+def _caller_level() -> int:
+    """Level, for a warning of the function that asks, of the first frame outside of xroute."""
+    level, frame = 1, sys._getframe(1)  # skip_file_prefixes does this from Python 3.12 on
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == "xroute":
+        level, frame = level + 1, frame.f_back
+    return level

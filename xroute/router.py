@@ -5,11 +5,15 @@ It reads a network once and then knows tensors only: no labels, no units, no ali
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+import hashlib
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 import torch
 import xarray as xr
 from numpy.typing import NDArray
@@ -26,6 +30,9 @@ __all__ = ["Router", "RouterState"]
 
 Tensor = torch.Tensor
 
+FARTHEST = 100.0
+"""Raw values count as no farther out than this: e^100 is beyond all rivers, and products of a few such values are finite."""
+
 
 @dataclass(frozen=True)
 class RouterState:
@@ -39,19 +46,28 @@ class RouterState:
         Last filtered outflow.
     n_lags : int64 [reach], numpy
         Number of inflows of each reach in ``history``.
+    network : str
+        Hash of the network that it is of: ids and their order, links, and the scheme of each reach.
+    step : float
+        Routing step [s], which inflows are apart.
+    lateral : str
+        Where runoff joined.
     """
 
     history: Tensor
     outflow: Tensor
     n_lags: NDArray[np.int64]
+    network: str
+    step: float
+    lateral: str
 
     def detach(self) -> RouterState:
         """State through which no gradient flows: for training on one stretch of a series after another."""
-        return RouterState(self.history.detach(), self.outflow.detach(), self.n_lags)
+        return replace(self, history=self.history.detach(), outflow=self.outflow.detach())
 
     def to(self, device: torch.device | str) -> RouterState:
         """State on another device."""
-        return RouterState(self.history.to(device), self.outflow.to(device), self.n_lags)
+        return replace(self, history=self.history.to(device), outflow=self.outflow.to(device))
 
 
 class Router(torch.nn.Module):
@@ -85,10 +101,14 @@ class Router(torch.nn.Module):
     -----
     Reaches stand in the network's own order, ``router.ids``. Runoff is a volume flux, and discharge comes in its units.
     Parameters, filters and states are float64, and float32 runoff gives float32 discharge. In between, the CPU computes in
-    float64 and a GPU in the type of runoff.
+    float64 and a GPU in the type of runoff. ``router.float()``, ``router.half()`` and their like change nothing, and
+    ``router.to("cuda")`` the device only. Routing is done, and discharge returned, where runoff is.
+
+    A state dict holds the ids of the reaches with the values, and is loaded only where they are the same.
 
     The window of `hayami`, `nash_cascade` and `pure_lag` is chosen anew from the values of the parameters in each call.
-    Gradients flow through the values of its taps, not through their number.
+    Gradients flow through the values of its taps, not through their number. So filters are made outside of the graph of
+    `torch.compile`, which breaks there once: ``fullgraph=True`` is an error.
 
     Examples
     --------
@@ -111,7 +131,7 @@ class Router(torch.nn.Module):
         substeps: int | Literal["auto"] = 1,
         sampling: Literal["mean", "last", "start-mean"] = "mean",
         lateral: Literal["head", "interval", "outlet"] = "head",
-        learnable: Iterable[str] = (),
+        learnable: Iterable[str] | None = (),
     ) -> None:
         super().__init__()
         for value, allowed, name in ((sampling, SAMPLING, "sampling"), (lateral, LATERAL, "lateral")):
@@ -123,7 +143,7 @@ class Router(torch.nn.Module):
         parameters = read_parameters(self.network, scheme)
         self.substeps: int = resolve_substeps(substeps, parameters, self.dt, self.network.ids)
         check_muskingum(parameters, self.dt, self.substeps)
-        learned = {learnable} if isinstance(learnable, str) else set(learnable)
+        learned = {learnable} if isinstance(learnable, str) else set(() if learnable is None else learnable)
         known = {name for _, values in parameters.values() for name in values}
         if learned - known:
             raise ParameterError(
@@ -140,6 +160,7 @@ class Router(torch.nn.Module):
                     for p, v in values.items()
                 }
             )
+        self._network_hash = _network_hash(self.network, self._at)
         self._filter()  # fails now, not in training, if the parameters have no filter
 
     @property
@@ -197,6 +218,11 @@ class Router(torch.nn.Module):
         ParameterError, StateError
             For shapes that do not fit, and parameters that are out of range.
         """
+        if not isinstance(runoff, Tensor):
+            raise ParameterError(
+                f"runoff is a tensor, not {type(runoff).__name__}: torch.from_numpy makes one of an array; for labelled "
+                "runoff there is xroute.route"
+            )
         if runoff.ndim not in (2, 3) or runoff.shape[-2] != self.n_reaches:
             raise ParameterError(
                 f"runoff has shape {tuple(runoff.shape)}, but the network has {self.n_reaches} reaches: it must be "
@@ -211,21 +237,82 @@ class Router(torch.nn.Module):
             substeps=self.substeps, sampling=self.sampling, lateral=self.lateral, keep_state=return_state,
         )  # fmt: skip
         discharge = discharge if runoff.ndim == 3 else discharge[0]
-        return (discharge, RouterState(history, outflow, n_lags)) if return_state else discharge
+        if not return_state:
+            return discharge
+        return discharge, RouterState(history, outflow, n_lags, self._network_hash, self._step, self.lateral)
+
+    def get_extra_state(self) -> Tensor:
+        """Ids of the reaches, scheme by scheme as their values are: int64 [reach], or of text, UTF-32 [reach, letter]."""
+        ids = self._ids_by_scheme
+        return torch.from_numpy(ids.view(np.int32).reshape(ids.size, -1) if ids.dtype.kind == "U" else ids)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Refuse the values of other reaches; `load_state_dict` calls this before it loads any.
+
+        Raises
+        ------
+        ParameterError
+            Naming reaches that differ.
+        """
+        stored = np.ascontiguousarray(state.cpu().numpy())
+        its = (stored.view(f"U{stored.shape[1]}")[:, 0] if stored.ndim == 2 else stored).tolist()
+        mine = self._ids_by_scheme.tolist()
+        if its == mine:
+            return
+        known, given = set(mine), set(its)
+        if known == given:
+            moved = [a for a, b in zip(mine, its, strict=True) if a != b]
+            raise ParameterError(
+                f"the state dict has the same reaches in another order, or under other schemes: {some(moved)}. Make the "
+                "Router of a network in the order of the one that was saved"
+            )
+        alien, lacking = ([i for i in a if i not in b] for a, b in ((its, known), (mine, given)))
+        raise ParameterError(
+            f"the state dict is of another network: {len(alien)} of its reaches are not here"
+            f"{': ' * bool(alien)}{some(alien)}; {len(lacking)} reaches are not in it{': ' * bool(lacking)}{some(lacking)}"
+        )
 
     def extra_repr(self) -> str:
         """What `print` shows of the module."""
         modes = f"substeps={self.substeps}, sampling={self.sampling!r}, lateral={self.lateral!r}"
         return f"{self.network!r}, dt={self.dt:g} s, {modes}"
 
-    def _values(self, scheme: str) -> dict[str, Tensor]:
-        """Parameters of a scheme in SI units, float64 [its reaches]."""
+    @property
+    def _step(self) -> float:
+        """Routing step [s]."""
+        return self.dt / self.substeps
+
+    @property
+    def _ids_by_scheme(self) -> NDArray[Any]:
+        return np.concatenate([self.ids[at] for at in self._at.values()])
+
+    def _modules_of(self, scheme: str) -> dict[str, _Value]:
+        """Parameters of a scheme by name."""
         module = self.values[_key(scheme)]
         assert isinstance(module, torch.nn.ModuleDict)
-        return {value.parameter.name: value() for value in module.values() if isinstance(value, _Value)}
+        return {value.parameter.name: value for value in module.values() if isinstance(value, _Value)}
 
-    @torch.compiler.disable
+    def _values(self, scheme: str) -> dict[str, Tensor]:
+        """Parameters of a scheme in SI units, float64 [its reaches]."""
+        return {name: value() for name, value in self._modules_of(scheme).items()}
+
+    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any) -> None:
+        super()._load_from_state_dict(state_dict, prefix, *args)  # compares the ids
+        for scheme, at in self._at.items():  # all values are looked at before the first is taken
+            for name, value in self._modules_of(scheme).items():
+                stored = state_dict.get(
+                    f"{prefix}values.{_key(scheme)}.{_key(name)}.{'raw' if value.learned else 'fixed'}"
+                )
+                if stored is not None and stored.shape == at.shape:  # torch complains of others itself
+                    found = value.physical(stored.detach().cpu())
+                    value.parameter.check(found.numpy(), self.ids[at], f"state dict, {scheme}")
+
+    @torch.compiler.disable(
+        reason="xroute.Router makes its filters outside of the graph: compile without fullgraph=True"
+    )
     def _filter(self, given: Mapping[str, Tensor] | None = None) -> Filter:
+        if not isinstance(given, Mapping | None):
+            raise ParameterError(f"parameters is a dict of tensors by name, not {type(given).__name__}")
         given = given or {}
         n = self.n_reaches
         own = {scheme: self._values(scheme) for scheme in self._at}
@@ -233,23 +320,42 @@ class Router(torch.nn.Module):
         if unknown:
             raise ParameterError(f"no scheme of this network has the parameters {some(sorted(unknown))}")
         for name, value in given.items():
+            if not isinstance(value, Tensor):
+                raise ParameterError(
+                    f"{name!r} is {type(value).__name__}, not a tensor [reach]: torch.from_numpy makes one of an array, and "
+                    f"torch.full(({n},), value) of one value for all reaches"
+                )
             if value.shape != (n,):
                 raise ParameterError(f"{name!r} has shape {tuple(value.shape)}, not ({n},): one value a reach")
         by_scheme = {}
         for scheme, at in self._at.items():
             values = own[scheme]
-            for parameter in SCHEMES[scheme].parameters:
-                if parameter.name in given:
-                    device = values[parameter.name].device
-                    value = given[parameter.name].to(device, torch.float64)[torch.from_numpy(at).to(device)]
-                    if not parameter.allows(value.detach()).all():
-                        parameter.check(value.detach().cpu().numpy(), self.ids[at], scheme)
-                    values[parameter.name] = value
+            for name, module in self._modules_of(scheme).items():
+                if name in given:
+                    device = values[name].device
+                    value = given[name].to(device, torch.float64)[torch.from_numpy(at).to(device)]
+                    if not module.parameter.allows(value.detach()).all():
+                        module.parameter.check(value.detach().cpu().numpy(), self.ids[at], scheme)
+                    values[name] = value
             by_scheme[scheme] = at, values
         lateral: Any = self.lateral
-        return make_filter(by_scheme, self.dt / self.substeps, n, lateral=lateral, ids=self.ids)
+        return make_filter(by_scheme, self._step, n, lateral=lateral, ids=self.ids)
 
     def _start(self, state: RouterState, n_batch: int, n_lags: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+        if not isinstance(state, RouterState):
+            raise StateError(f"a state is a RouterState, as return_state=True gives it, not {type(state).__name__}")
+        if state.network != self._network_hash:
+            raise StateError(
+                f"the state is of another network, of {state.n_lags.size} reaches: this one's {self.n_reaches} have other "
+                "ids, another order, or other links or schemes"
+            )
+        if not math.isclose(state.step, self._step):
+            raise StateError(
+                f"the state's inflows are {state.step:g} s apart, and this Router's routing step is {self._step:g} s: make it "
+                "with the same dt and substeps, or route from a dry start"
+            )
+        if state.lateral != self.lateral:
+            raise StateError(f"the state is of lateral={state.lateral!r}, and this Router of lateral={self.lateral!r}")
         if state.n_lags.shape != n_lags.shape or state.outflow.shape != (n_batch, self.n_reaches):
             raise StateError(
                 f"the state is of {state.outflow.shape[0]} members x {state.n_lags.size} reaches, not of {n_batch} x "
@@ -276,38 +382,63 @@ class _Value(torch.nn.Module):
             self.register_buffer("fixed", value)
             return
         low, high = parameter.low, parameter.high
-        on_bound = ((value == low) | (value == high)).numpy()
-        if on_bound.any():
-            raise ParameterError(
-                f"{scheme}: {parameter.name!r} is to be learned, but {int(on_bound.sum())} reaches start on a bound of "
-                f"{parameter.range}, where its gradient vanishes: {some(ids[on_bound])}. Start them inside"
-            )
         if np.isfinite(low) and np.isfinite(high):
             raw = torch.logit((value - low) / (high - low))
         elif np.isfinite(low):
             raw = torch.log(value - low)
         else:
             raw = torch.log(high - value) if np.isfinite(high) else value
+        on_bound = (raw.abs() > FARTHEST).numpy() & (np.isfinite(low) or np.isfinite(high))
+        if on_bound.any():
+            raise ParameterError(
+                f"{scheme}: {parameter.name!r} is to be learned, but {int(on_bound.sum())} reaches start on a bound of "
+                f"{parameter.range}, where its gradient vanishes: {some(ids[on_bound])}. Start them inside"
+            )
         self.raw = torch.nn.Parameter(raw)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> _Value:
+        """Apply what `to`, `half` and others do, but for the change of type: float64 is kept."""
+
+        def apply(tensor: Tensor) -> Tensor:
+            applied = fn(tensor)
+            return applied if applied.dtype == tensor.dtype else tensor.to(applied.device)
+
+        return super()._apply(apply, recurse)
 
     def forward(self) -> Tensor:
         """Value in SI units [its reaches]."""
+        return self.physical(self.raw if self.learned else self.fixed)
+
+    def physical(self, stored: Tensor) -> Tensor:
+        """Value in SI units of what the module stores of it."""
+        stored = stored.to(torch.float64)
         if not self.learned:
-            return self.fixed.to(torch.float64)
+            return stored
         low, high = self.parameter.low, self.parameter.high
-        raw = self.raw.to(torch.float64)
+        raw = stored.clamp(-FARTHEST, FARTHEST)  # beyond, the gradient is zero; that of an infinite value would be NaN
         if np.isfinite(low) and np.isfinite(high):
             value = low + (high - low) * torch.sigmoid(raw)
         elif np.isfinite(low):
             value = low + torch.exp(raw)
         else:
-            value = high - torch.exp(raw) if np.isfinite(high) else raw
+            value = high - torch.exp(raw) if np.isfinite(high) else stored
         # far out, rounding would reach a bound that is open, or infinity
         least = np.nextafter(low, np.inf) if self.parameter.low_open else max(low, -np.finfo(np.float64).max)
         return value.clamp(least, min(high, np.finfo(np.float64).max))
 
 
+def _network_hash(network: Network, at: Mapping[str, NDArray[np.int64]]) -> str:
+    """Hash of all that a state's arrays depend on: ids and their order, links, and the scheme of each reach."""
+    ids = network.ids.astype(object) if network.ids.dtype.kind == "U" else network.ids
+    digest = hashlib.blake2b(network.fingerprint.encode(), digest_size=16)
+    digest.update(pd.util.hash_array(ids).tobytes())
+    for scheme, positions in sorted(at.items()):
+        digest.update(repr((scheme, positions.size)).encode() + positions.tobytes())
+    return digest.hexdigest()
+
+
+@lru_cache
 def _key(name: str) -> str:
-    """Name as a module may bear it."""
-    safe = name.replace(".", "_")
-    return safe + "_" if not safe or hasattr(torch.nn.ModuleDict, safe) else safe
+    """Name as a module may bear it, a different one for each: without dots, and not that of one of its attributes."""
+    safe = name.replace("%", "%25").replace(".", "%2E")
+    return "%" + safe if not safe or hasattr(torch.nn.ModuleDict(), safe) else safe

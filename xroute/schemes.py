@@ -97,9 +97,11 @@ class Parameter:
     @property
     def range(self) -> str:
         """Range in words."""
-        if np.isfinite(self.high):
+        if np.isfinite(self.low) and np.isfinite(self.high):
             return f"{self.low:g} {'<' if self.low_open else '<='} {self.name} <= {self.high:g}"
-        return f"{'>' if self.low_open else '>='} {self.low:g}"
+        if np.isfinite(self.low):
+            return f"{'>' if self.low_open else '>='} {self.low:g}"
+        return f"<= {self.high:g}" if np.isfinite(self.high) else "finite"
 
 
 @dataclass(frozen=True)

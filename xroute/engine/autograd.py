@@ -1,14 +1,15 @@
 """Routing as torch operators with gradients: ``xroute::route`` and ``xroute::route_backward``.
 
-Operators take tensors, numbers and text only, so a plan travels as a handle: a number that `plan_handle` gives it and
-under which it is found for as long as somebody holds it (a `Network`, a `Router`, or a graph that awaits its backward
-pass). What runs is looked up by the type of device in `BACKENDS`. Gradients flow to runoff, to taps, poles and gains,
-and to the initial state, from the discharge and the final state; from there to k, x, tau, ... is torch's own work.
+Operators take tensors, numbers and text only, so a plan travels as a handle: a number made from what it contains, under which
+`plan_handle` lets it be found for as long as somebody holds it (a `Network`, a `Router`, or a graph that awaits its backward
+pass). So an exported program finds its own network in another process, or none. What runs is looked up by the type of
+device in `BACKENDS`. Gradients flow to runoff, to taps, poles and gains, and to the initial state, from the discharge and
+the final state; from there to k, x, tau, ... is torch's own work.
 """
 
 from __future__ import annotations
 
-import itertools
+import hashlib
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -190,17 +191,21 @@ def _backend(device: torch.device) -> Backend:
 # ── plans by handle ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 _PLANS: weakref.WeakValueDictionary[int, RoutingPlan] = weakref.WeakValueDictionary()
-_NEXT = itertools.count(1)  # never used again, so an old handle cannot mean a new plan
 
 
 def plan_handle(plan: RoutingPlan) -> int:
-    """Number under which the operators find the plan while it lives: the same one each time."""
+    """Number under which the operators find the plan, or one that equals it, while it lives: the same one each time."""
     handle = plan.__dict__.get("_handle")
-    if handle is None or _PLANS.get(handle) is not plan:  # a copy, or unpickled: it bears another plan's handle
-        handle = next(_NEXT)
-        plan.__dict__["_handle"] = handle
+    if handle is None:
+        digest = hashlib.blake2b(digest_size=8)
+        for array in (plan.order, plan.upstream_pointer, plan.upstream_reach, plan.upstream_weight, plan.kept):
+            digest.update(np.ascontiguousarray(array).data)
+            digest.update(b"|")
+        digest.update(str(plan.n_given).encode())
+        handle = plan.__dict__["_handle"] = int.from_bytes(digest.digest(), "big") >> 1  # an int64
+    if handle not in _PLANS:
         _PLANS[handle] = plan
-    return handle
+    return int(handle)
 
 
 def plan_of(handle: int) -> RoutingPlan:

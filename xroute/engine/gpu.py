@@ -37,8 +37,10 @@ LONG = 1024
 """Steps from which on a series is long: then its rows are read in whole sectors, at the price of more lag."""
 MANY = 16
 """Members from which on there are always programs that need not wait, and larger groups pay too."""
-TRACE_BYTES = 2**33
-"""Largest trace that a run keeps for its gradients; beyond, the adjoint routes again, block of time by block."""
+TRACE_BYTES = 2**26, 2**33
+TRACE_SHARE = 4
+"""A run keeps a trace for its gradients if it takes no more than the first of these, or else than so many times the memory of
+runoff and than the second; beyond, as with substeps, the adjoint routes again, block of time by block."""
 MAILBOX_SHARE = 6
 """With substeps, one part in so many of the memory of runoff is spent on the mailbox: it sets how long a launch goes on."""
 
@@ -144,6 +146,8 @@ class Windows:
 
     Attributes
     ----------
+    pointer
+        Of the filter.
     longest
         Taps of the longest window.
     first, count : int64 [place]
@@ -158,10 +162,9 @@ class Windows:
         With longer windows, which taps of all those are, and where they stand in the kernels' order.
     n_far, n_lags
         Length of the kernels' order, and of the flat history.
-    pointer
-        Kept, so that no other array gets its address.
     """
 
+    pointer: NDArray[np.int64]
     longest: int
     first: Tensor
     count: Tensor
@@ -173,16 +176,15 @@ class Windows:
     far_place: Tensor
     n_far: int
     n_lags: int
-    pointer: NDArray[np.int64]
 
 
 def windows_of(plan: RoutingPlan, pointer: NDArray[np.int64], device: torch.device, options: GpuOptions) -> Windows:
     """Windows of a plan's reaches on a device; the last few are kept with the plan, for filters made again and again."""
-    cache: dict[Any, Windows] = plan.__dict__.setdefault("_device_windows", {})
     group = options.group(3, 1)
-    key = (pointer.ctypes.data, pointer.size, str(device), group)
-    if key in cache:
-        return cache[key]
+    cache: list[Windows] = plan.__dict__.setdefault("_device_windows", {}).setdefault((str(device), group), [])
+    for known in cache:
+        if known.pointer is pointer or np.array_equal(known.pointer, pointer):
+            return known
     patches = plan.patches
 
     def move(array: NDArray[Any]) -> Tensor:
@@ -205,14 +207,13 @@ def windows_of(plan: RoutingPlan, pointer: NDArray[np.int64], device: torch.devi
         place[patches.reach[~patches.spare]] = np.flatnonzero(~patches.spare)
         at = place[owner[far]]
         far_place = (start[at // LANES] * group + k[far]) * LANES + at % LANES
-    while len(cache) > 3:
-        del cache[next(iter(cache))]
-    cache[key] = Windows(
-        longest, move(first), move(count), move(np.stack([first - patches.reach, count - 1])),
+    made = Windows(
+        pointer, longest, move(first), move(count), move(np.stack([first - patches.reach, count - 1])),
         move(pointer[:-1]), move(np.flatnonzero(counts > 1)), move(groups.astype(np.int32)), move(far), move(far_place),
-        n_far, int(pointer[-1]) - counts.size, pointer,
+        n_far, int(pointer[-1]) - counts.size,
     )  # fmt: skip
-    return cache[key]
+    cache[:] = [made, *cache[:3]]
+    return made
 
 
 @dataclass(frozen=True)
@@ -272,11 +273,17 @@ def prepare_filter(
 
 
 def trace_numel(plan: RoutingPlan, runoff: Tensor, pointer: NDArray[np.int64], options: GpuOptions) -> int:
-    """Elements of the trace that a run keeps for its gradients; 0 if it would be larger than `TRACE_BYTES`."""
+    """Elements of the trace that a run keeps for its gradients; 0 if it would be too large (`TRACE_BYTES`)."""
     n_batch, _, n_steps = runoff.shape
     n_taps = min(3, windows_of(plan, pointer, runoff.device, options).longest)
     size = n_batch * _trace_layout(plan, n_batch, n_steps, n_taps, options, runoff.device, runoff.dtype.itemsize)[1]
-    return size if size * runoff.dtype.itemsize <= TRACE_BYTES else 0
+    return size if size * runoff.dtype.itemsize <= _most_trace(runoff) else 0
+
+
+def _most_trace(runoff: Tensor) -> int:
+    """Bytes that a trace may take."""
+    least, most = TRACE_BYTES
+    return max(least, min(most, TRACE_SHARE * runoff.numel() * runoff.dtype.itemsize))
 
 
 def _tile(n_taps: int, itemsize: int) -> int:
@@ -331,13 +338,27 @@ def _take_kept(mailbox: Tensor, kept: Tensor | None, index: DevicePatches, n_bat
 
 
 def _rows(tensor: Tensor) -> Tensor:
-    """The tensor with its rows one after another, perhaps padded, and beginning at a sector of memory; a copy if need be."""
+    """The tensor with its rows one after another, perhaps padded, and beginning at a sector of memory; a copy if need be.
+
+    Its strides are true also where a dimension has one element, of which torch does not keep them so.
+    """
     n_batch, n, n_steps = tensor.shape
     across_batch, across, along = tensor.stride()
-    in_rows = along == 1 and across >= n_steps and (n_batch == 1 or across_batch == n * across)
-    if not in_rows:
-        tensor = tensor.contiguous()
-    return tensor.clone(memory_format=torch.contiguous_format) if tensor.data_ptr() % 32 else tensor
+    pitch = across if n > 1 else across_batch if n_batch > 1 else n_steps
+    in_rows = (n_steps < 2 or along == 1) and pitch >= n_steps
+    if not in_rows or (n > 1 and n_batch > 1 and across_batch != n * pitch) or tensor.data_ptr() % 32:
+        tensor, pitch = tensor.clone(memory_format=torch.contiguous_format), n_steps
+    return tensor.as_strided(tensor.shape, (n * pitch, pitch, 1))
+
+
+def _padded_rows(tensor: Tensor) -> Tensor:
+    """As `padded` makes them, with numbers in the padding; a copy if need be."""
+    rows = _rows(tensor)
+    if rows.stride(1) % 8 == 0:
+        return rows
+    whole = rows.new_zeros((*rows.shape[:2], triton.cdiv(rows.shape[2], 8) * 8))
+    whole[..., : rows.shape[2]] = rows
+    return whole[..., : rows.shape[2]]
 
 
 def _index_type(*sizes: int) -> Any:
@@ -385,6 +406,11 @@ def route_gpu(
     tune
         Constants of the kernel to try others of.
 
+    Raises
+    ------
+    ValueError
+        If a plan with given reaches gets no discharge of them: its programs would wait for it for ever.
+
     Returns
     -------
     discharge : [batch, reach, time]
@@ -399,16 +425,15 @@ def route_gpu(
     acc = filter.coefficients.dtype
     runoff = _rows(runoff)
     index = device_patches(plan, device, acc)
+    if plan.n_given and given is None:
+        raise ValueError(f"the plan has {plan.n_given} given reaches, but no discharge of them")
     discharge = padded(runoff.shape, runoff.dtype, device)
     none = filter.coefficients
     stateful = history is not None or outflow is not None
 
-    def state(given: Tensor | None, size: int) -> Tensor:
-        if given is None:
-            return torch.zeros((n_batch, size), dtype=acc, device=device) if stateful else none
-        return given.to(device, acc).contiguous()
-
-    old, y0 = state(history, filter.windows.n_lags), state(outflow, n)
+    old, y0 = none, none
+    if stateful:
+        old, y0 = _state_on(history, n_batch, filter.windows.n_lags, none), _state_on(outflow, n_batch, n, none)
     trace = starts = none
     n_trace = 0
     if keep_trace:
@@ -474,6 +499,11 @@ def route_gpu(
         old, y0 = (torch.zeros((n_batch, k), dtype=acc, device=device) for k in (filter.windows.n_lags, n))
     kept = trace if keep_trace else None
     return (discharge, old, y0, kept) if keep_state else (discharge, None, None, kept)
+
+
+def _state_on(given: Tensor | None, n_batch: int, size: int, like: Tensor) -> Tensor:
+    """One of the two arrays of a state, in the arithmetic's type, on the device; zeros if it is not given."""
+    return like.new_zeros(n_batch, size) if given is None else given.to(like).contiguous()
 
 
 def _new_state(n_batch: int, n: int, filter: DeviceFilter, device: torch.device, wanted: bool) -> tuple[Tensor, Tensor]:
@@ -563,7 +593,8 @@ def adjoint_gpu(
         return grad_runoff, *sums.result(), *grads
     if block is None:
         a_step = n_batch * n * options.substeps * options.channels * acc.itemsize
-        block = max(64, TRACE_BYTES // (4 * a_step) // 8 * 8)
+        block = max(1, _most_trace(runoff) // (2 * a_step))  # the half: shallow lanes have some more
+        block = max(8, block // 8 * 8) if options.by_step else block
     starts = list(range(0, n_steps, block))
     states: list[tuple[Tensor | None, Tensor | None]] = [(history, outflow)]
     for first in starts[:-1]:
@@ -592,7 +623,7 @@ class _FilterSums:
     def __init__(self, filter: DeviceFilter, plan: RoutingPlan, device: torch.device) -> None:
         self.place = device_patches(plan, device, filter.coefficients.dtype).place
         self.windows = filter.windows
-        self.near: Tensor | None = None  # float64 [4, reach]: first two taps, pole, gain
+        self.near: Tensor | None = None  # float64 [4, reach]: for the first two taps, pole, gain
         self.far: Tensor | None = None
         self.n_reaches = plan.n_reaches
         self.device = device
@@ -612,6 +643,9 @@ class _FilterSums:
         if self.near is None:
             self.near = torch.zeros((4, self.n_reaches), dtype=torch.float64, device=self.device)
         first, second, pole, gain = (row.clone() for row in self.near)  # operators must not return views of one tensor
+        if w.longest <= 2:  # the sums are of differences: see `xroute.engine.gpu_adjoint`
+            second += pole
+            first += second if w.longest == 2 else pole
         if n_taps == w.longest * self.n_reaches and w.longest <= 2:  # as many taps on each reach: the usual case
             return (first if w.longest < 2 else torch.stack([first, second], dim=1).reshape(-1)), pole, gain
         taps = torch.zeros(n_taps, dtype=torch.float64, device=self.device)
@@ -641,18 +675,19 @@ def _adjoint_block(
     device, acc = runoff.device, filter.coefficients.dtype
     n_batch, n, n_steps = runoff.shape
     index = device_patches(plan, device, acc)
-    grad = _rows(grad.to(runoff.dtype))
+    grad, discharge = _rows(grad.to(runoff.dtype)), _padded_rows(discharge)
     # without padding, which would cost who gathers gradients a copy
     grad_runoff = torch.empty(runoff.shape if needs_runoff else (1, 1, 0), dtype=runoff.dtype, device=device)
     sizes = filter.windows.n_lags, n
     before = tuple(torch.empty((n_batch, k), dtype=acc, device=device) for k in sizes)
     none = filter.coefficients
-    stateful, given = outflow is not None, grads is not None or not options.by_step
+    given = grads is not None or not options.by_step
     if given and grads is None:
         grads = none.new_zeros(n_batch, sizes[0]), none.new_zeros(n_batch, n)
+    stateful = history is not None or outflow is not None
     start = (none, none)
-    if history is not None and outflow is not None:
-        start = history.to(acc).contiguous(), outflow.to(acc).contiguous()
+    if stateful:
+        start = _state_on(history, n_batch, sizes[0], none), _state_on(outflow, n_batch, sizes[1], none)
     end = grads if grads is not None else (none, none)
     group = options.group(filter.n_taps, n_steps, n_batch)
     n_ring = filter.taps.numel() if filter.n_taps > 2 else 0

@@ -4,6 +4,13 @@ Patches are taken last to first, time runs backward, and a reach lags the one th
 comes from another patch comes to the root of a branch; the first such series of each root is read as a tile, the others,
 where rivers divide, one by one. Inflow of the forward run comes from a trace, rows of lanes as the forward kernels left
 them, and y from its discharge, or from the trace where that is not y.
+
+What filters pass on adds up to what they get: their coefficients sum to 1, and gradients with respect to k, x, tau, ... are
+small differences of the coefficients' own. So with up to two taps the sums are of differences, in float32 too:
+
+    e0 = sum_t lam[t+1] (I[t+1] - I[t])     e1 = sum_t lam[t+1] (I[t] - y[t])     dp = sum_t lam[t+1] y[t]
+
+from t = -1 on, and the gradients e0 + e1 + dp of c0, e1 + dp of c1, and dp of the pole, are made of them in float64.
 """
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator, assignment"
@@ -81,12 +88,13 @@ def _adjoint_group(g, to_y, to_inflow, mu_below, inflows, ys, rs, later, sums, p
     """A group of steps, last to first: adjoints of y, of inflow and of discharge, and the sums for the filter.
 
     ``g`` is what discharge is given from outside, ``to_y`` what y is, ``to_inflow`` what inflow is; ``later`` is the
-    adjoint of y one step on.
+    adjoint of y, and with the sums goes inflow, one step on.
     """
     lams = ()
     mus = ()
     qs = ()
-    d0, d1, dp, dg = sums
+    d0, d1, dp, dg, inflow_on = sums
+    inside = time >= 0
     for c in tl.static_range(G - 1, -1, -1):
         to_q = g[c] + share * tl.where(share != 0, tl.gather(mu_below[c], parent, 0), 0.0)
         lam = to_q + to_y[c]
@@ -94,10 +102,17 @@ def _adjoint_group(g, to_y, to_inflow, mu_below, inflows, ys, rs, later, sums, p
         if K > 2:  # windows reach back to before the start, where there is no y
             lam = tl.where(time >= 0, lam, 0.0)
         mu = c0 * lam + to_inflow[c]
-        d0 += lam * inflows[c]
         if K > 1:
             mu += c1 * later
+        if K > 2:
+            d0 += lam * inflows[c]
             d1 += later * inflows[c]
+        elif K > 1:
+            d0 += later * tl.where(inside, inflow_on - inflows[c], 0.0)
+            d1 += later * (inflows[c] - ys[c])
+        else:
+            d0 += later * tl.where(inside, inflow_on - ys[c], 0.0)
+        inflow_on = inflows[c]
         dp += later * ys[c]
         if LATERAL == INTERVAL:
             dg += lam * rs[c]
@@ -105,17 +120,20 @@ def _adjoint_group(g, to_y, to_inflow, mu_below, inflows, ys, rs, later, sums, p
         lams = (lam,) + lams
         mus = (mu,) + mus
         qs = (to_q,) + qs
-    return lams, mus, qs, later, (d0, d1, dp, dg)
+    return lams, mus, qs, later, (d0, d1, dp, dg, inflow_on)
 
 
 @triton.jit
-def _finish(grad_filter, grad_outflow, grad_history, sums, first_lam, more, y0, inflow0, c1, loss, n_lags, there, n_places,
-            K: tl.constexpr):  # fmt: skip
+def _finish(grad_filter, grad_outflow, grad_history, sums, first_lam, first_inflow, more, y0, inflow0, c1, loss, n_lags,
+            there, n_places, K: tl.constexpr):  # fmt: skip
     """Store the sums for the filter, with the terms of the first step, and the gradient of the initial state."""
-    d0, d1, dp, dg = sums
+    d0, d1, dp, dg, _ = sums
+    if K == 1:
+        d0 += first_lam * (first_inflow - y0)
+    if K == 2:  # longer windows have gone on to the time before the start
+        d0 += first_lam * (first_inflow - inflow0)
+        d1 += first_lam * (inflow0 - y0)
     tl.store(grad_filter, d0)
-    if K == 2:
-        d1 += tl.where(n_lags > 0, first_lam * inflow0, 0.0)  # longer windows have gone on to the time before the start
     tl.store(grad_filter + n_places, d1)
     tl.store(grad_filter + 2 * n_places, dp + first_lam * y0)
     tl.store(grad_filter + 3 * n_places, dg)
@@ -297,7 +315,8 @@ def adjoint_steps(
     next_inflows = _trace_rows(trace, begins, T, there, 0, CHANNELS, G, C)
     later = zero
     first_lam = zero
-    sums = (zero, zero, zero, zero)
+    first_inflow = zero
+    sums = (zero, zero, zero, zero, zero)
     old_outs = zeros_of(8, ACC)
     mu_below = zeros_of(G, ACC)
     nothing = zeros_of(C, ACC)
@@ -355,6 +374,7 @@ def adjoint_steps(
                 rs[lo : lo + G], later, sums, parent, share, c0, c1, loss, gain, t, G, K, LATERAL,
             )  # fmt: skip
             first_lam = tl.where(t == 0, later, first_lam)
+            first_inflow = tl.where(t == 0, own[0], first_inflow)
             if K > 2:
                 total = _window_back(lams, own, ring, taps, grad_taps, n_blocks, j, lane, G, ACC)
                 keep_window(lams, ring, n_blocks, j, lane, G)
@@ -398,8 +418,8 @@ def adjoint_steps(
             rest = (few[None, :] < up[:, None]) & (few_time >= 0) & (few_time < T)
             tl.store(grad_runoff + few_offset, tile_of(old_outs, 3), mask=rest)
     _finish(
-        grad_filter + b * 4 * n_places + at, grad_outflow + b * n_reaches + reach, grad_history, sums, first_lam, zero,
-        y0, inflow0, c1, loss, n_lags, there, n_places, K,
+        grad_filter + b * 4 * n_places + at, grad_outflow + b * n_reaches + reach, grad_history, sums, first_lam,
+        first_inflow, zero, y0, inflow0, c1, loss, n_lags, there, n_places, K,
     )  # fmt: skip
 
 
@@ -494,7 +514,8 @@ def adjoint_substeps(
     first_lam = zero
     to_start = zero
     held_sum = zero
-    sums = (zero, zero, zero, zero)
+    first_inflow = zero
+    sums = (zero, zero, zero, zero, zero)
     mu_below = zeros_of(G, ACC)
     given = tl.max(given_by, 0) >= 0
     box_time = lane * 0 + (fine - G)
@@ -552,6 +573,7 @@ def adjoint_substeps(
             G, K, LATERAL,
         )  # fmt: skip
         first_lam = tl.where(own_group == 0, later, first_lam)
+        first_inflow = tl.where(own_group == 0, inflows[0], first_inflow)
         if K > 2:
             total = _window_back(lams, inflows, ring, taps, grad_taps, n_blocks, j, lane, G, ACC)
             keep_window(lams, ring, n_blocks, j, lane, G)
@@ -573,6 +595,6 @@ def adjoint_substeps(
                 result += wanted
             tl.store(grad_runoff + step, result, mask=runs & (part == 0))
     _finish(
-        grad_filter + b * 4 * n_places + at, grad_outflow + b * n_reaches + reach, grad_history, sums, first_lam, to_start,
-        y0, inflow0, c1, loss, n_lags, there, n_places, K,
+        grad_filter + b * 4 * n_places + at, grad_outflow + b * n_reaches + reach, grad_history, sums, first_lam,
+        first_inflow, to_start, y0, inflow0, c1, loss, n_lags, there, n_places, K,
     )  # fmt: skip

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from xroute.engine import compute_type
 from xroute.engine.gpu import DeviceFilter, GpuOptions, prepare_filter, route_gpu
 from xroute.plan import RoutingPlan
 from xroute.schemes import Filter
@@ -169,24 +170,29 @@ def route_cupy(
     n_rows: int | None = None,
     scale: NDArray[np.float64] | None = None,
     zero_missing: bool = False,
+    given: NDArray[np.float64] | None = None,
+    kept: NDArray[np.float64] | None = None,
 ) -> tuple[Any, NDArray[np.float64], NDArray[np.float64], int]:
     """`route_host` for a cupy array: discharge is one too, on the same device, and neither goes through the host."""
     import cupy
 
     with cupy.cuda.Device(runoff.device.id):
-        given = torch.from_dlpack(cupy.ascontiguousarray(runoff))
-        device = given.device
-        dtype = torch.float64 if given.dtype not in (torch.float16, torch.bfloat16, torch.float32) else torch.float32
+        dtype = torch.float64 if compute_type(runoff.dtype) == np.float64 else torch.float32
+        series = torch.from_dlpack(cupy.ascontiguousarray(runoff))
+        device = series.device
         prepared = prepare_filter(plan, filter.taps, filter.pointer, filter.pole, filter.gain, device, dtype, options)
 
         def there(array: NDArray[Any] | None, to: torch.dtype | None = None) -> Tensor | None:
             return None if array is None else torch.from_numpy(np.ascontiguousarray(array)).to(device, to)
 
+        passed = None if kept is None else torch.zeros(kept.shape, dtype=dtype, device=device)
         discharge, lags, last, n_bad = route_resident(
-            given.to(dtype), plan, prepared, there(history, dtype), there(outflow, dtype), options,
+            series.to(dtype), plan, prepared, there(history, dtype), there(outflow, dtype), options,
             runoff_row=there(runoff_row), discharge_row=there(discharge_row), n_rows=n_rows, scale=there(scale, dtype),
-            zero_missing=zero_missing,
+            zero_missing=zero_missing, given=there(given, dtype), kept=passed,
         )  # fmt: skip
+        if kept is not None and passed is not None:
+            kept[:] = passed.cpu().numpy()
         torch.cuda.synchronize(device)  # cupy works on a stream of its own
         result = cupy.from_dlpack(discharge.contiguous())
     return result, lags.double().cpu().numpy(), last.double().cpu().numpy(), int(n_bad)
@@ -202,6 +208,8 @@ class _Stage:
 
     def send(self, array: NDArray[Any]) -> Tensor:
         """Copy of an array on the device, of its shape, contiguous; copied in the order in which it lies in memory."""
+        if min(array.strides) < 0:  # which torch does not take
+            array = array.copy()
         order = np.argsort([-s for s in array.strides], kind="stable")
         source = array.transpose(order)
         native = source.dtype.newbyteorder("=")
