@@ -407,6 +407,12 @@ def _beside_diffroute(scheme: str) -> None:
     def route_mine() -> Tensor:
         return route_autograd(mine[0], plan, make_filter({scheme: (at, own)}, DT, n))[0]
 
+    made = filter_of(network, scheme)
+    ready = prepare_filter(plan, made.taps, made.pointer, made.pole, made.gain, DEVICE, torch.float32)
+
+    def route_made() -> Tensor:
+        return route_gpu(mine[0].detach(), plan, ready, keep_state=False)[0]
+
     def route_its() -> Tensor:
         return router(its[0], trees, its[1].split([len(tree) for tree in trees.gs]))
 
@@ -424,6 +430,11 @@ def _beside_diffroute(scheme: str) -> None:
         report(f"xroute, {label}", ms, "", memory(call, runoff), errors[0])
         ratio, used = f"{other_ms / ms:.0f} x xroute", memory(other, runoff)
         report(f"diffroute, window {WINDOW}, {label}", other_ms, ratio, used, errors[1])
+        if what == "forward":
+            label = label.replace("from parameters", "with its filter made before")
+            error = require(float((route_made().double() - truth).norm() / truth.norm()), 1e-5, label)
+            ms = median_ms(route_made)
+            report(f"xroute, {label}", ms, f"diffroute: {other_ms / ms:.0f} x", memory(route_made, runoff), error)
 
 
 CASES: dict[str, Callable[[], object]] = {

@@ -120,6 +120,53 @@ def test_a_run_can_be_resumed_from_its_state(converted: Path, tmp_path: Path) ->
             np.testing.assert_array_equal(second["discharge"].values, whole["discharge"].values[7:])
 
 
+@pytest.fixture(scope="module")
+def lower_colorado(shared_data: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """NWM's Lower Colorado as Zarr, its runoff chunked by hour."""
+    folder = tmp_path_factory.mktemp("nwm")
+    source = shared_data("LowerColorado_TX")
+    run("convert", "nwm", source, "--network", folder / "network.zarr", "--runoff", folder / "runoff.nc")
+    with open_dataset(folder / "runoff.nc") as runoff:
+        runoff.drop_encoding().chunk(time=1).to_zarr(folder / "runoff.zarr")
+    return folder
+
+
+def test_workers(lower_colorado: Path, tmp_path: Path) -> None:
+    """Four workers of a local cluster give what one process gives, to the bit; so do those of a scheduler elsewhere."""
+    distributed = pytest.importorskip("distributed")
+    network, runoff = (open_dataset(lower_colorado / f"{name}.zarr") for name in ("network", "runoff"))
+    assert runoff["runoff"].encoding["chunks"][runoff["runoff"].dims.index("time")] == 1
+    eager, end = runoff["runoff"].load().route(network, return_state=True)
+    arguments = ("route", lower_colorado / "runoff.zarr", lower_colorado / "network.zarr")
+    result = run(*arguments, tmp_path / "q.zarr", "--workers", 4, "--save-state", tmp_path / "state.zarr")
+    assert "11,248 reaches x 28 steps" in result.stdout
+    with open_dataset(tmp_path / "q.zarr") as routed, open_dataset(tmp_path / "state.zarr") as state:
+        np.testing.assert_array_equal(routed["discharge"].values, eager.values)
+        np.testing.assert_array_equal(routed["reach"].values, eager["reach"].values)
+        np.testing.assert_array_equal(state["outflow"].values, end["outflow"].values)
+    with distributed.LocalCluster(n_workers=2, processes=False, dashboard_address=None) as cluster:
+        address = cluster.scheduler.address
+        run(*arguments, tmp_path / "p.zarr", "--scheduler", address, "--partitions", 5, "--time-chunk", 6)
+        with open_dataset(tmp_path / "p.zarr") as routed:
+            np.testing.assert_array_equal(routed["discharge"].values, eager.values)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("q.nc", "--workers", 2), "workers write Zarr only"),
+        (("q.nc", "--resume"), "resumed into Zarr only"),
+        (("q.zarr", "--resume", "--overwrite"), "give one of them"),
+        (("q.zarr", "--workers", 2, "--scheduler", "tcp://localhost:1"), "give one of them"),
+    ],
+)
+def test_options_that_do_not_go_together(options: tuple[Any, ...], message: str, small: Path) -> None:
+    output, *others = options
+    assert (
+        message in run("route", small / "runoff.zarr", small / "network.zarr", small / output, *others, code=2).stderr
+    )
+
+
 def test_convert_tells_what_it_found(shared_data: Callable[[str], Path], tmp_path: Path) -> None:
     source = shared_data("nasa_lis_4168")
     result = run("convert", "rapid", source, "--network", tmp_path / "n.nc", "--runoff", tmp_path / "r.nc",
@@ -478,13 +525,22 @@ def test_help_offers_what_there_is() -> None:
     assert "cuda:1" in said and "the GPU if there is one" in said
 
 
-def test_a_failed_run_leaves_nothing(small: Path) -> None:
+def test_a_failed_run_leaves_nothing_or_can_be_resumed(small: Path) -> None:
+    whole = open_dataset(small / "runoff.zarr").load()
     change(small / "runoff.zarr", lambda ds: ds.assign(runoff=ds["runoff"].where(ds["time"].dt.hour < 4)))
     before = sorted(path.name for path in small.iterdir())
-    arguments = ("route", small / "runoff.zarr", small / "network.zarr", small / "q.zarr", "--time-chunk", 1)
-    assert "nan" in run(*arguments, code=1).stderr.lower()
+    arguments = ("route", small / "runoff.zarr", small / "network.zarr")
+    assert "nan" in run(*arguments, small / "q.nc", "--time-chunk", 1, code=1).stderr.lower()
     assert sorted(path.name for path in small.iterdir()) == before
-    run(*arguments, "--nan", "zero")
+    told = run(*arguments, small / "q.zarr", "--time-chunk", 1, code=1).stderr.lower()
+    assert "nan" in told
+    assert "--resume goes on" in run(*arguments, small / "q.zarr", code=1).stderr
+    assert "another run, of nan" in run(*arguments, small / "q.zarr", "--resume", "--nan", "zero", code=1).stderr
+    change(small / "runoff.zarr", lambda ds: whole)
+    assert "x 1 steps" in run(*arguments, small / "q.zarr", "--resume").stdout
+    assert "x 0 steps" in run(*arguments, small / "q.zarr", "--resume").stdout  # all is there
+    run(*arguments, small / "whole.zarr")
+    xr.testing.assert_equal(open_dataset(small / "q.zarr").load(), open_dataset(small / "whole.zarr").load())
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from xroute.options import set_options
 from xroute.routing import route
 from xroute.schemes import Parameter, register_scheme
 from xroute.state import initial_state, steady_state
+from xroute.streaming import route_to_zarr
 from xroute.version import __version__
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ __all__ = [
     "initial_state",
     "register_scheme",
     "route",
+    "route_to_zarr",
     "set_options",
     "steady_state",
 ]

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from dask.sizeof import sizeof
 from numpy.typing import NDArray
 
 from xroute.block import BlockState, RouteOptions, is_cupy, route_block
@@ -110,6 +111,22 @@ class _Routed:
     discharge: Any
     kept: Any
     state: BlockState
+
+
+@sizeof.register(_Routed)  # by which a scheduler knows what is better not sent about
+def _(routed: _Routed) -> int:
+    return sum(int(a.nbytes) for a in (routed.discharge, routed.kept, routed.state.history, routed.state.outflow))
+
+
+@sizeof.register(BlockState)
+def _(state: BlockState) -> int:
+    return int(state.history.nbytes + state.outflow.nbytes)
+
+
+@sizeof.register(Piece)
+def _(piece: Piece) -> int:
+    arrays = (*vars(piece.part.plan).values(), *piece.filter.arrays(), piece.row, piece.discharge_row, piece.ids)
+    return sum(int(a.nbytes) for a in arrays if isinstance(a, np.ndarray))
 
 
 def _route_piece(
@@ -375,9 +392,8 @@ def _pieces(
     row = own if layout.row is None else layout.row
     result_row = own if layout.result_row is None else layout.result_row
     axes = tuple(layout.dims.index(d) for d in layout.engine_dims)
-    label = np.unique(partition(network.plan, partitions), return_inverse=True)[1]  # none of them empty
     pieces = []
-    for number, part in enumerate(make_parts(network.plan, label)):
+    for number, part in enumerate(_parts(network, partitions)):
         wanted = row[part.reach]
         rows = np.unique(wanted[wanted >= 0])
         chunks = []
@@ -398,6 +414,16 @@ def _pieces(
             np.concatenate([place, none]), options, raise_missing, device, get_option("threads"), token, number,
         ))  # fmt: skip
     return pieces
+
+
+def _parts(network: Network, partitions: int) -> list[Part]:
+    """Partitions of a network, none of them empty; the last are kept with it, for one block after another."""
+    known: dict[int, list[Part]] = network.__dict__.setdefault("_parts", {})
+    if partitions not in known:
+        known.clear()
+        label = np.unique(partition(network.plan, partitions), return_inverse=True)[1]
+        known[partitions] = make_parts(network.plan, label)
+    return known[partitions]
 
 
 def _as_slice(rows: Index) -> Any:

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 READABLE = click.Path(path_type=Path)
-CHUNK_VALUES = 2**24  # runoff values of a time chunk, when the user does not say
 #: What the package says to users of Python, and what it means on the command line.
 WORDS = (
     (r"\b(missing|extra|nan|lateral|sampling|scheme)=[\"']([\w-]+)[\"']", r"--\1 \2"),
@@ -259,6 +258,7 @@ def nwm(
 
 def _check_outputs(*paths: Path | None, overwrite: bool, needed: bool = False) -> tuple[Path | None, ...]:
     """Refuse what cannot be written, before any work is done."""
+    from xroute.checkpoint import GROUP
     from xroute.io.files import suffix_format
 
     if needed and all(path is None for path in paths):
@@ -271,7 +271,11 @@ def _check_outputs(*paths: Path | None, overwrite: bool, needed: bool = False) -
         except ValueError as error:
             raise click.UsageError(str(error)) from None
         if path.exists() and not overwrite:
-            raise FileExistsError(f"{path} exists; --overwrite replaces it")
+            unfinished = (path / GROUP).is_dir()
+            raise FileExistsError(
+                f"{path} exists; --overwrite replaces it"
+                + (", --resume goes on with the run in it" if unfinished else "")
+            )
         if not path.absolute().parent.is_dir():
             raise FileNotFoundError(f"no folder {path.parent} to write {path.name} in")
     written = [path for path in paths if path is not None]
@@ -350,6 +354,14 @@ def _substeps(_: click.Context, __: click.Parameter, value: str) -> int | str:
 )
 @click.option("--variable", help="Runoff variable, when the file has several.")
 @click.option("--dtype", type=click.Choice(["float32", "float64"]), help="By default that of the runoff.")
+@click.option("--workers", type=click.IntRange(min=1), metavar="N",
+              help="Route on so many Dask workers of this machine, with a GPU each if it has any; into Zarr.")  # fmt: skip
+@click.option(
+    "--scheduler", metavar="ADDRESS", help="Route on the workers of the Dask scheduler at ADDRESS; into Zarr."
+)
+@click.option("--partitions", type=click.IntRange(min=1), metavar="N",
+              help="Parts that the network is cut into, for workers; by default as many as keep them busy.")  # fmt: skip
+@click.option("--resume", is_flag=True, help="Go on with a run into OUTPUT (Zarr) that was interrupted.")
 @click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
 @click.option("--progress/--no-progress", default=None, help="Progress bar; by default in a terminal.")
 def route(
@@ -362,6 +374,10 @@ def route(
     time_chunk: int | None,
     variable: str | None,
     dtype: str | None,
+    device: str | None,
+    workers: int | None,
+    scheduler: str | None,
+    resume: bool,
     overwrite: bool,
     progress: bool | None,
     **options: Any,
@@ -369,36 +385,56 @@ def route(
     """Route RUNOFF (a file with runoff on time and reach) down NETWORK into OUTPUT.
 
     RUNOFF, NETWORK and OUTPUT are Zarr stores or netCDF files; OUTPUT's suffix (.zarr or .nc) says which to write. The
-    series is read, routed and, with Zarr, written in time chunks, so that it need not fit in memory.
+    series is read, routed and written in blocks of time, so that it need not fit in memory. A run into Zarr that was
+    interrupted goes on where it was with --resume.
     """
-    from xroute.io.files import open_dataset
+    from xroute.cluster import on_workers
+    from xroute.io.cf import cf_dataset
+    from xroute.io.files import open_dataset, suffix_format, write
+    from xroute.labels import standard_names, time_step
     from xroute.network import Network
-    from xroute.time_chunks import route_chunks
+    from xroute.streaming import Stream
 
-    outputs = _check_outputs(output, save_state, overwrite=overwrite)
+    spread = workers is not None or scheduler is not None
+    if workers is not None and scheduler is not None:
+        raise click.UsageError("--workers starts workers here, --scheduler takes those of another: give one of them")
+    if resume and overwrite:
+        raise click.UsageError("--resume keeps what was written, and --overwrite replaces it: give one of them")
+    outputs = _check_outputs(output, save_state, overwrite=overwrite or resume)
+    to_zarr = suffix_format(output) == "zarr"
+    if (spread or resume) and not to_zarr:
+        raise click.UsageError(
+            f"{'workers write' if spread else 'runs can be resumed into'} Zarr only: give OUTPUT the suffix .zarr"
+        )
     _protect([path for path in (runoff, network, initial_state) if path is not None], outputs)
     rivers = Network(open_dataset(network))
-    array = _pick(open_dataset(runoff), variable, runoff)
+    policy = {name: options[name] for name in ("missing", "extra")}
+    array = standard_names(_pick(open_dataset(runoff), variable, runoff), rivers, **policy)
+    step = time_step(array, "time", None if dt is None else _seconds(dt))
     state = None if initial_state is None else open_dataset(initial_state).load()
-    summary = route_chunks(
-        array,
-        rivers,
-        output,
-        state=state,
-        save_state=save_state,
-        dt=None if dt is None else _seconds(dt),
-        time_chunk=time_chunk or _default_chunk(array),
-        dtype=dtype,
-        overwrite=overwrite,
-        progress=sys.stderr.isatty() if progress is None else progress,
-        **options,
-    )
+    shown = sys.stderr.isatty() if progress is None else progress
+
+    def finish(discharge: xr.DataArray) -> xr.Dataset:
+        return cf_dataset(discharge, rivers, dt=step)
+
+    with _workers(scheduler, workers, device) if spread else contextlib.nullcontext():
+        stream = Stream.prepare(
+            on_workers(array, "reach", "time") if spread else array, rivers, time_chunk=time_chunk, initial_state=state,
+            device=device, dtype=dtype, dt=step, **options,
+        )  # fmt: skip
+        if to_zarr:
+            end, summary = stream.to_zarr(output, resume=resume, replace=overwrite, progress=shown, finish=finish)
+        else:
+            end, summary = stream.to_netcdf(output, finish, replace=overwrite, progress=shown)
+    if save_state is not None:
+        write(stream.final_state(end), save_state, overwrite=overwrite or resume)
     click.echo(f"wrote {output}: {summary}")
 
 
-def _default_chunk(array: xr.DataArray) -> int:
-    steps = array.sizes.get("time", 1)
-    return max(1, CHUNK_VALUES // max(1, array.size // max(1, steps)))
+def _workers(scheduler: str | None, n: int | None, device: str | None) -> Any:
+    from xroute.cluster import workers
+
+    return workers(scheduler, n, gpus=device is None or device.startswith("cuda"))
 
 
 def _seconds(text: str) -> float:

@@ -30,6 +30,7 @@ __all__ = [
     "find_time_dim",
     "next_time",
     "require_array",
+    "standard_names",
     "seconds",
     "time_step",
 ]
@@ -76,11 +77,14 @@ class Layout:
         """Number of series of a reach."""
         return math.prod(self.sizes[d] for d in self.batch_dims)
 
+    def ordered(self, data: NDArray[Any]) -> NDArray[Any]:
+        """``data`` [batch, row, time], for any number of steps, in the array's own order of dimensions (a view)."""
+        shape = (*(self.sizes[d] for d in (*self.batch_dims, self.reach_dim)), *data.shape[2:])
+        return data.reshape(shape).transpose([self.engine_dims.index(d) for d in self.dims])
+
     def array(self, data: NDArray[Any]) -> xr.DataArray:
-        """Label ``data`` [batch, row, time] as the result, its dimensions in the array's own order (a view)."""
-        shape = tuple(self.sizes[d] for d in self.engine_dims)
-        order = [self.engine_dims.index(d) for d in self.dims]
-        return xr.DataArray(data.reshape(shape).transpose(order), dims=self.dims, coords=self.coords)
+        """Label ``data`` [batch, row, time] as the result."""
+        return xr.DataArray(self.ordered(data), dims=self.dims, coords=self.coords)
 
 
 def require_array(array: Any, what: str = "runoff") -> xr.DataArray:
@@ -150,6 +154,28 @@ def align(
     sizes[dim] = kept.size + int(lacking.sum())
     coords = _other_rows(array, dim, name, kept, np.concatenate([ids[kept], network.ids[lacking]]))
     return Layout(array.dims, dim, time_dim, batch_dims, row, result_row, coords, sizes)
+
+
+def standard_names(
+    runoff: xr.DataArray,
+    network: Network,
+    *,
+    missing: Literal["raise", "zero"] = "raise",
+    extra: Literal["raise", "drop"] = "raise",
+) -> xr.DataArray:
+    """Name the dimensions ``time`` and ``reach``, with the ids on the latter, before anything is read.
+
+    Raises
+    ------
+    AlignmentError, TimeAxisError
+        As `xroute.route`.
+    """
+    time_dim = find_time_dim(runoff, "time")
+    dim = align(runoff, network, time_dim=time_dim, missing=missing, extra=extra).reach_dim
+    along = [c for c in runoff.coords.values() if c.dims == (dim,) and c.attrs.get("cf_role") == "timeseries_id"]
+    if along and dim not in [c.name for c in along]:
+        runoff = runoff.drop_vars([along[0].name, dim], errors="ignore").assign_coords({dim: along[0].variable})
+    return runoff.rename({old: new for old, new in ((dim, "reach"), (time_dim, "time")) if old != new})
 
 
 def _other_rows(

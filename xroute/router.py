@@ -230,8 +230,7 @@ class Router(torch.nn.Module):
             )
         batch = runoff if runoff.ndim == 3 else runoff[None]
         made = self._filter(parameters)
-        n_lags = made.n_taps - 1
-        history, outflow = (None, None) if state is None else self._start(state, batch.shape[0], n_lags)
+        history, outflow = (None, None) if state is None else self._start(state, batch.shape[0], made.n_taps - 1)
         discharge, history, outflow = route_autograd(
             batch, self.network.plan, made, history, outflow,
             substeps=self.substeps, sampling=self.sampling, lateral=self.lateral, keep_state=return_state,
@@ -239,7 +238,7 @@ class Router(torch.nn.Module):
         discharge = discharge if runoff.ndim == 3 else discharge[0]
         if not return_state:
             return discharge
-        return discharge, RouterState(history, outflow, n_lags, self._network_hash, self._step, self.lateral)
+        return discharge, RouterState(history, outflow, made.n_taps - 1, self._network_hash, self._step, self.lateral)
 
     def get_extra_state(self) -> Tensor:
         """Ids of the reaches, scheme by scheme as their values are: int64 [reach], or of text, UTF-32 [reach, letter]."""

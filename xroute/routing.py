@@ -30,7 +30,7 @@ from xroute.schemes import Filter, make_filter
 from xroute.state import RunKey, align_state, read_state, run_key, state_dataset, write_state
 from xroute.units import flux_scale
 
-__all__ = ["Run", "prepare", "route"]
+__all__ = ["Run", "need_no_step", "prepare", "route"]
 
 
 def route(
@@ -126,7 +126,7 @@ def route(
         stateful=return_state or initial_state is not None,
     )  # fmt: skip
     if run.step is None:
-        _need_no_step(runoff, run.layout.time_dim, return_state)
+        need_no_step(runoff, run.layout.time_dim, return_state)
     known = run.filter, run.network, run.layout
     if lazy:
         from xroute.chunked import LazyState, route_lazily
@@ -261,7 +261,8 @@ def _check_options(runoff: xr.DataArray, sampling: str, lateral: str, nan: str, 
         raise ParameterError(f"partitions is a positive whole number or None, not {partitions!r}")
 
 
-def _need_no_step(runoff: xr.DataArray, time_dim: Hashable, return_state: bool) -> None:
+def need_no_step(runoff: xr.DataArray, time_dim: Hashable, return_state: bool) -> None:
+    """Refuse a run whose step is not known, unless nothing happens in it."""
     if runoff.sizes[time_dim] or return_state:
         raise TimeAxisError(
             f"{time_dim!r} has {runoff.sizes[time_dim]} entries, so the step cannot be told: give dt= (seconds, or '3h')"

@@ -27,7 +27,8 @@ from xroute.schemes import Filter, make_filter
 from xroute.units import flux_in_si, flux_scale
 
 __all__ = [
-    "RunKey", "align_state", "initial_state", "read_state", "run_key", "state_dataset", "steady_state", "write_state",
+    "RunKey", "align_state", "initial_state", "read_state", "run_key", "state_dataset", "state_of_table", "state_table",
+    "steady_state", "write_state",
 ]  # fmt: skip
 
 
@@ -123,11 +124,25 @@ def write_state(
     """Dataset of a state: ``outflow`` (batch, reach), ``n_lags`` (reach), ``inflow`` (batch, reach, lag) if any has lags."""
     n_lags = filter.n_taps - 1
     shape = tuple(layout.sizes[d] for d in layout.batch_dims)
+    outflow, inflow = state_table(state, n_lags)
+    return state_dataset(
+        outflow.reshape(*shape, network.n_reaches), inflow.reshape(*shape, *inflow.shape[1:]), n_lags, network, layout,
+        key, time,
+    )  # fmt: skip
+
+
+def state_table(state: BlockState, n_lags: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Outflow [batch, reach] and inflow [batch, reach, lag] of a state; lags that a reach does not have are 0."""
     longest = int(n_lags.max(initial=0))
-    inflow = np.zeros((state.outflow.shape[0], network.n_reaches, longest))
+    inflow = np.zeros((*state.outflow.shape, longest))
     inflow[:, np.arange(longest) < n_lags[:, None]] = state.history
-    outflow = state.outflow.reshape(*shape, network.n_reaches)
-    return state_dataset(outflow, inflow.reshape(*shape, *inflow.shape[1:]), n_lags, network, layout, key, time)
+    return state.outflow, inflow
+
+
+def state_of_table(outflow: NDArray[Any], inflow: NDArray[Any], n_lags: NDArray[np.int64]) -> BlockState:
+    """State of outflow [batch, reach] and inflow [batch, reach, lag]."""
+    history = inflow[:, np.arange(inflow.shape[2]) < n_lags[:, None]]
+    return BlockState(np.array(history, np.float64, order="C"), np.array(outflow, np.float64, order="C"))
 
 
 def state_dataset(
@@ -181,8 +196,7 @@ def read_state(
     bad = ~(np.isfinite(outflow).all(axis=0) & np.isfinite(inflow).all(axis=(0, 2)))
     if bad.any():
         raise StateError(f"the state is not finite on {int(bad.sum())} reaches: {some(network.ids[bad])}")
-    history = inflow[:, np.arange(inflow.shape[2]) < n_lags[:, None]]
-    return BlockState(np.array(history, np.float64, order="C"), np.array(outflow, np.float64, order="C"))
+    return state_of_table(outflow, inflow, n_lags)
 
 
 def align_state(

@@ -388,10 +388,14 @@ def route_autograd(
         if tensor.shape != (n_batch, size):
             raise StateError(f"{what} has shape {tuple(tensor.shape)}, not (batch {n_batch}, {size})")
         state.append(tensor.to(runoff.device, torch.float64))
-    trace = 0
-    if torch.is_grad_enabled() and any(t.requires_grad for t in (runoff, taps, pole, gain, *state)):
-        trace = backend.trace_numel(runoff, plan, filter.pointer, (substeps, sampling, lateral))
+    options = substeps, sampling, lateral
+    wanted = torch.is_grad_enabled() and any(t.requires_grad for t in (runoff, taps, pole, gain, *state))
+    if not wanted and not torch.compiler.is_compiling():  # an operator takes its time
+        plain = [t.detach().contiguous() for t in (taps, pointer, pole, gain, *state)]
+        series = runoff.detach() if backend.strided else runoff.detach().contiguous()
+        return backend.forward(series, *plain, plan, options, False, keep_state)[:3]
+    trace = backend.trace_numel(runoff, plan, filter.pointer, options) if wanted else 0
     discharge, new_history, new_outflow, _ = torch.ops.xroute.route(
-        runoff, taps, pointer, pole, gain, *state, plan_handle(plan), substeps, sampling, lateral, trace, keep_state
+        runoff, taps, pointer, pole, gain, *state, plan_handle(plan), *options, trace, keep_state
     )
     return discharge, new_history, new_outflow

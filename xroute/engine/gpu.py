@@ -150,11 +150,13 @@ class Windows:
         Of the filter.
     longest
         Taps of the longest window.
-    first, count : int64 [place]
-        First tap of a place among all taps, and how many it has.
+    first, second : int64 [place]
+        First and second tap of a place among all taps.
+    single : bool [place]
+        Whether it has no second tap.
     first_lag : int64 [2, place]
         Where the newest lag of a place stands in the flat history, and how many it has.
-    tap_of_reach, second : int64
+    tap_of_reach, with_second : int64
         First tap of each reach; reaches with a second one.
     groups : int32 [2 (patch + 1)]
         With longer windows, first group of taps of each patch, then how many groups it has.
@@ -167,10 +169,11 @@ class Windows:
     pointer: NDArray[np.int64]
     longest: int
     first: Tensor
-    count: Tensor
+    second: Tensor
+    single: Tensor
     first_lag: Tensor
     tap_of_reach: Tensor
-    second: Tensor
+    with_second: Tensor
     groups: Tensor
     far: Tensor
     far_place: Tensor
@@ -183,7 +186,8 @@ def windows_of(plan: RoutingPlan, pointer: NDArray[np.int64], device: torch.devi
     group = options.group(3, 1)
     cache: list[Windows] = plan.__dict__.setdefault("_device_windows", {}).setdefault((str(device), group), [])
     for known in cache:
-        if known.pointer is pointer or np.array_equal(known.pointer, pointer):
+        same = known.pointer.ctypes.data == pointer.ctypes.data and known.pointer.size == pointer.size
+        if same or np.array_equal(known.pointer, pointer):
             return known
     patches = plan.patches
 
@@ -207,10 +211,12 @@ def windows_of(plan: RoutingPlan, pointer: NDArray[np.int64], device: torch.devi
         place[patches.reach[~patches.spare]] = np.flatnonzero(~patches.spare)
         at = place[owner[far]]
         far_place = (start[at // LANES] * group + k[far]) * LANES + at % LANES
+    second = np.minimum(first + 1, int(pointer[-1]) - 1)
+    first_lag = np.stack([first - patches.reach, count - 1])
     made = Windows(
-        pointer, longest, move(first), move(count), move(np.stack([first - patches.reach, count - 1])),
-        move(pointer[:-1]), move(np.flatnonzero(counts > 1)), move(groups.astype(np.int32)), move(far), move(far_place),
-        n_far, int(pointer[-1]) - counts.size,
+        pointer, longest, move(first), move(second), move(count < 2), move(first_lag), move(pointer[:-1]),
+        move(np.flatnonzero(counts > 1)), move(groups.astype(np.int32)), move(far), move(far_place), n_far,
+        int(pointer[-1]) - counts.size,
     )  # fmt: skip
     cache[:] = [made, *cache[:3]]
     return made
@@ -259,11 +265,11 @@ def prepare_filter(
     c0 = taps[windows.first]
     c01 = c0
     if windows.longest > 1:
-        c1 = taps[(windows.first + 1).clamp(max=taps.numel() - 1)]
-        c01 = c0 + torch.where(windows.count > 1, c1, 0.0)
+        c01 = c0 + taps[windows.second].masked_fill_(windows.single, 0.0)
     coefficients = torch.stack([c0, c01, 1 - pole[index.reach], gain[index.reach]]).to(dtype)
-    far = torch.zeros(windows.n_far, dtype=dtype, device=device)
-    far[windows.far_place] = taps[windows.far].to(dtype)
+    far = coefficients.new_zeros(windows.n_far)
+    if windows.n_far:
+        far[windows.far_place] = taps[windows.far].to(dtype)
     if has_pole is None:
         has_pole = bool((pole != 0).any())
     return DeviceFilter(coefficients, min(windows.longest, 3), has_pole, far, windows)
@@ -650,7 +656,7 @@ class _FilterSums:
             return (first if w.longest < 2 else torch.stack([first, second], dim=1).reshape(-1)), pole, gain
         taps = torch.zeros(n_taps, dtype=torch.float64, device=self.device)
         taps[w.tap_of_reach] = first
-        taps[w.tap_of_reach[w.second] + 1] = second[w.second]
+        taps[w.tap_of_reach[w.with_second] + 1] = second[w.with_second]
         if self.far is not None:
             taps[w.far] = self.far[w.far_place]
         return taps, pole, gain

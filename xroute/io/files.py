@@ -6,6 +6,7 @@ and is renamed when complete, so that a crash leaves no half file. Readers of ot
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import json
 import os
@@ -23,12 +24,13 @@ import xarray as xr
 from xroute.exceptions import XRouteError, require, some
 
 __all__ = [
-    "append",
     "consolidate",
     "locate",
     "mask_fill",
+    "netcdf_variable",
     "open_dataset",
     "open_netcdf",
+    "plain_dataset",
     "replacing",
     "suffix_format",
     "write",
@@ -280,7 +282,7 @@ def write(dataset: xr.Dataset, path: PathLike, *, overwrite: bool = False, compr
     """
     kind = suffix_format(path)
     engine = _writer(kind)
-    plain, encoding = _plain(dataset)
+    plain, encoding = plain_dataset(dataset)
     with replacing(path, overwrite=overwrite) as temporary:
         if kind == "zarr":
             plain.to_zarr(temporary, mode="w", consolidated=False, encoding=encoding)
@@ -292,39 +294,41 @@ def write(dataset: xr.Dataset, path: PathLike, *, overwrite: bool = False, compr
             plain.to_netcdf(temporary, engine=engine, encoding=encoding)  # type: ignore[call-overload]
 
 
-def append(dataset: xr.Dataset, store: Path, *, first: bool, dim: str = "time") -> None:
-    """Write a Dataset as the next piece of a Zarr store along ``dim``; call `consolidate` after the last.
+@contextmanager
+def netcdf_variable(dataset: xr.Dataset, path: Path, name: str, chunks: tuple[int, ...]) -> Iterator[Any]:
+    """A variable of a new netCDF file, to be written slice by slice; all else of the Dataset is written at once.
 
     Parameters
     ----------
     dataset
-        The piece. All but the last are of one length, which becomes the length of a chunk.
-    store
-        The Zarr store, of `replacing`.
-    first
-        Begin the store; later pieces must fit it.
-    dim
-        Dimension to append along.
+        With the variable on Dask, of which nothing is computed.
+    path
+        The file.
+    name
+        The variable.
+    chunks
+        Its chunks.
     """
-    plain, encoding = _plain(dataset)
-    if first:
-        require("zarr", feature="writing Zarr", extra="io")
-        for name, variable in plain.variables.items():
-            if dim in variable.dims and variable.size:
-                encoding.setdefault(str(name), {})["chunks"] = variable.shape
-        plain.to_zarr(store, mode="w", consolidated=False, encoding=encoding)
-    else:
-        fixed = [name for name, variable in plain.variables.items() if dim not in variable.dims]
-        plain.drop_vars(fixed).to_zarr(store, append_dim=dim, consolidated=False)
+    plain, encoding = plain_dataset(dataset)
+    encoding.setdefault(name, {})["chunksizes"] = chunks
+    engine = _writer("netcdf")
+    rest = plain.to_netcdf(path, engine=engine, encoding=encoding, compute=False)  # type: ignore[call-overload]
+    del rest  # closes the file
+    gc.collect()
+    library = importlib.import_module("netCDF4" if engine == "netcdf4" else "h5netcdf.legacyapi")
+    with library.Dataset(path, "a") as file:
+        if engine == "netcdf4":
+            file.set_auto_maskandscale(False)
+        yield file[name]
 
 
-def consolidate(store: Path) -> None:
+def consolidate(store: Any) -> None:
     """Gather a Zarr store's metadata, without which `xarray.open_zarr` warns that opening is slow."""
     zarr = require("zarr", feature="writing Zarr", extra="io")
     with warnings.catch_warnings():
         # Zarr 3 warns of what xarray wants: https://github.com/zarr-developers/zarr-specs/pull/309
         warnings.filterwarnings("ignore", "Consolidated metadata is currently not part")
-        zarr.consolidate_metadata(str(store))
+        zarr.consolidate_metadata(str(store) if isinstance(store, Path) else store)
 
 
 def _is_consolidated(store: Path) -> bool:
@@ -345,7 +349,7 @@ def _writer(kind: str) -> str:
     return "netcdf4"
 
 
-def _plain(dataset: xr.Dataset) -> tuple[xr.Dataset, dict[str, dict[str, Any]]]:
+def plain_dataset(dataset: xr.Dataset) -> tuple[xr.Dataset, dict[str, dict[str, Any]]]:
     """Return the Dataset as it is to be written, and its encoding: no fill value for ids, text of variable length."""
     dataset = dataset.drop_encoding()
     encoding: dict[str, dict[str, Any]] = {}

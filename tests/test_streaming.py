@@ -1,0 +1,432 @@
+"""`route_to_zarr`: the same bits as `route`, through any blocks, crashes, full disks and unreadable runoff."""
+
+from __future__ import annotations
+
+import errno
+import json
+import multiprocessing
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import dask
+import dask.array as da
+import numpy as np
+import pytest
+import xarray as xr
+import zarr
+from hypothesis import given, settings
+from hypothesis import strategies as some
+from strategies import DT, networks, runoffs
+from zarr.storage import LocalStore, MemoryStore
+
+import xroute
+from xroute.exceptions import ParameterError, StateError, XRouteError
+from xroute.streaming import Stream
+
+N_TIME = 40
+
+
+@pytest.fixture(scope="module")
+def network() -> xroute.Network:
+    return xroute.Network(xroute.datasets.scheidegger(12, 10, seed=1))
+
+
+@pytest.fixture(scope="module")
+def runoff(network: xroute.Network) -> xr.DataArray:
+    rng = np.random.default_rng(0)
+    return xr.DataArray(
+        rng.random((N_TIME, network.n_reaches)).astype(np.float32),
+        dims=("time", "reach"),
+        coords={
+            "time": np.datetime64("2001-01-01", "ns") + np.arange(N_TIME) * np.timedelta64(1, "h"),
+            "reach": network.ids,
+            "name": ("reach", [f"r{k}" for k in range(network.n_reaches)]),
+        },
+        attrs={"units": "m3 s-1"},
+    )
+
+
+def stream(runoff: xr.DataArray, network: Any, store: Any, **options: Any) -> Any:
+    return xroute.route_to_zarr(runoff, network, store, progress=False, **options)
+
+
+def contents(store: Path) -> dict[str, Any]:
+    """All that a store holds but the date in its history: metadata, and bytes of chunks."""
+    found: dict[str, Any] = {}
+    for path in sorted(p for p in store.rglob("*") if p.is_file()):
+        name = str(path.relative_to(store))
+        found[name] = path.read_bytes()
+        if path.name == "zarr.json":
+            text = json.dumps(json.loads(found[name]), sort_keys=True)
+            found[name] = (
+                text.replace(text[text.find("20", text.find('"history": "')) :][:20], "") if "history" in text else text
+            )
+    return found
+
+
+def assert_same(one: Path, two: Path) -> None:
+    a, b = contents(one), contents(two)
+    assert a.keys() == b.keys()
+    assert [name for name in a if a[name] != b[name]] == []
+
+
+# ── the result ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@settings(max_examples=25)
+@given(some.data())
+def test_any_blocks(data):
+    dataset, _ = data.draw(networks(max_size=20))
+    runoff = data.draw(runoffs(dataset["reach"].values))
+    runoff = runoff.transpose(*data.draw(some.permutations(runoff.dims)))
+    options = {
+        "substeps": data.draw(some.sampled_from([1, 3])),
+        "sampling": data.draw(some.sampled_from(["mean", "last", "start-mean"])),
+        "dt": DT,
+    }
+    chunked = runoff.chunk(time=data.draw(some.integers(1, 7))) if data.draw(some.booleans()) else runoff
+    partitions = data.draw(some.sampled_from([None, 1, 3])) if chunked.chunks else None
+    time_chunk = data.draw(some.sampled_from([None, 1, 2, 5, 100]))
+    _, start = runoff.route(dataset, return_state=True, **options)
+    start = start.drop_attrs(deep=False).assign_attrs({k: v for k, v in start.attrs.items() if k != "time"})
+    for initial in (None, start):
+        store = MemoryStore()
+        expected, end = runoff.route(dataset, initial_state=initial, return_state=True, **options)
+        found, state = stream(
+            chunked, dataset, store, time_chunk=time_chunk, partitions=partitions, initial_state=initial,
+            return_state=True, **options,
+        )  # fmt: skip
+        assert found.dims == expected.dims and found.dtype == expected.dtype
+        xr.testing.assert_equal(found.load(), expected)
+        xr.testing.assert_identical(state, end)
+
+
+def test_labels_and_attributes(runoff, network, tmp_path):
+    expected = runoff.route(network)
+    found = stream(runoff, network, tmp_path / "q.zarr", time_chunk=7)
+    xr.testing.assert_equal(found, expected)
+    assert {k: v for k, v in found.attrs.items() if k != "history"} == {
+        k: v for k, v in expected.attrs.items() if k != "history"
+    }
+    assert "routed <xroute.Network" in found.attrs["history"]
+    assert found["name"].values.tolist() == runoff["name"].values.tolist()
+    with xr.open_zarr(tmp_path / "q.zarr") as opened:
+        assert opened["discharge"].chunksizes["time"][0] == 7
+
+
+@pytest.mark.parametrize("options", [{"missing": "zero", "extra": "drop"}, {"nan": "zero"}])
+def test_other_reaches_and_missing_values(options, runoff, network, tmp_path):
+    if "nan" in options:
+        given = runoff.where(runoff > 0.2).assign_attrs(runoff.attrs)
+    else:
+        given = xr.concat([runoff[:, 30:], runoff[:, [0]].assign_coords(reach=[10**6])], "reach").drop_vars("name")
+    xr.testing.assert_equal(
+        stream(given, network, tmp_path / "q.zarr", time_chunk=9, **options), given.route(network, **options)
+    )
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_shards_are_written_whole(chunked, runoff, network, tmp_path, monkeypatch):
+    written: list[int] = []
+    original = xr.Dataset.to_zarr
+
+    def spy(self, *args, region=None, **kwargs):
+        if region is not None:
+            written.extend((region["time"].start, region["time"].stop))
+        return original(self, *args, region=region, **kwargs)
+
+    monkeypatch.setattr(xr.Dataset, "to_zarr", spy)
+    encoding = {"discharge": {"chunks": (3, 40), "shards": (12, 120)}}
+    given = runoff.chunk(time=5, reach=50) if chunked else runoff
+    found = stream(
+        given, network, tmp_path / "q.zarr", encoding=encoding, time_chunk=20, partitions=2 if chunked else None
+    )
+    xr.testing.assert_equal(found, runoff.route(network))
+    assert written == [0, 12, 12, 24, 24, 36, 36, 40]
+    assert zarr.open_array(tmp_path / "q.zarr", path="discharge").shards == (12, 120)
+
+
+def test_blocks_follow_the_chunks_of_the_source(runoff, network, monkeypatch):
+    monkeypatch.setattr("xroute.streaming.BLOCK_BYTES", 4 * network.n_reaches * 10)
+    for chunk, block in ((3, 9), (10, 10), (25, 25), (40, 40)):
+        assert Stream.prepare(runoff.chunk(time=chunk), network).block == block
+    monkeypatch.setattr("xroute.streaming.BLOCK_BYTES", 4 * network.n_reaches * 5)
+    assert Stream.prepare(runoff.chunk(time=40), network).block == 5  # too much to be held at once
+    assert Stream.prepare(runoff, network).block == 5
+
+
+def test_long_series_are_read_block_by_block(runoff, network, tmp_path):
+    """Each chunk of runoff is read once, and never more than two blocks ahead of what is written."""
+    store, read = tmp_path / "q.zarr", []
+
+    def block(info: Any = None) -> np.ndarray:
+        (first, last), _ = info[None]["array-location"]
+        done = (
+            [g.attrs["steps"] for g in zarr.open_group(store, path="checkpoint", mode="r").group_values()]
+            if store.exists()
+            else [0]
+        )
+        read.append((first, max(done, default=0)))
+        return runoff.values[first:last]
+
+    lazy = runoff.copy(data=da.map_blocks(lambda block_info=None: block(block_info), chunks=((4,) * 10, (network.n_reaches,)),
+                                          dtype="f4", meta=np.empty((0, 0), "f4")))  # fmt: skip
+    xr.testing.assert_equal(stream(lazy, network, store, time_chunk=4), runoff.route(network))
+    assert sorted(first for first, _ in read) == list(range(0, N_TIME, 4))
+    assert all(first - done <= 8 for first, done in read)
+
+
+def test_empty_and_unlabelled(runoff, network, tmp_path):
+    none = runoff.isel(time=slice(0))
+    xr.testing.assert_equal(stream(none, network, tmp_path / "none.zarr", dt=DT), none.route(network, dt=DT))
+    bare = runoff.drop_vars(["time", "name"])
+    xr.testing.assert_equal(
+        stream(bare, network, tmp_path / "bare.zarr", dt=DT, time_chunk=11), bare.route(network, dt=DT)
+    )
+
+
+# ── interruptions ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_finished_runs_are_left_alone(runoff, network, tmp_path):
+    store = tmp_path / "q.zarr"
+    _, state = stream(runoff, network, store, time_chunk=7, return_state=True)
+    before = {p: p.stat().st_mtime_ns for p in store.rglob("*")}
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise AssertionError("something was read")
+
+    with dask.config.set(scheduler=fail):
+        lazy = runoff.copy(data=da.from_array(runoff.values, chunks=(5, -1)))
+        found, again = stream(lazy, network, store, return_state=True)
+    xr.testing.assert_identical(again, state)
+    assert {p: p.stat().st_mtime_ns for p in store.rglob("*")} == before
+    xr.testing.assert_equal(found, runoff.route(network))
+    with pytest.raises(FileExistsError, match="this run already, or its beginning: resume it"):
+        stream(runoff, network, store, resume=False)
+    stream(runoff, network, store, mode="w", time_chunk=11)
+    assert {p: p.stat().st_mtime_ns for p in store.rglob("*")} != before
+
+
+class Disk:
+    """Makes the n-th change of a local store fail."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.left: float = np.inf
+        self.full = False
+
+        for name in ("set", "delete", "set_if_not_exists"):
+            original = getattr(LocalStore, name)
+
+            async def changed(store: Any, *args: Any, original: Any = original, **kwargs: Any) -> Any:
+                self.left -= 1
+                if self.left < 0:
+                    self.full = True
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                return await original(store, *args, **kwargs)
+
+            monkeypatch.setattr(LocalStore, name, changed)
+
+
+def test_a_disk_that_is_full_at_any_moment(runoff, network, tmp_path, monkeypatch):
+    short = runoff.isel(time=slice(0, 12))
+    stream(short, network, tmp_path / "whole.zarr", time_chunk=4)
+    disk = Disk(monkeypatch)
+    refused, n = 0, 0
+    while True:
+        store = tmp_path / f"q{n}.zarr"
+        disk.left, disk.full = n, False
+        try:
+            stream(short, network, store, time_chunk=4)
+        except OSError as error:
+            assert error.errno == errno.ENOSPC and "could not write" in str(error) and "No space left" in str(error)
+            refused += 1
+        else:
+            assert not disk.full
+            break
+        disk.left = np.inf
+        stream(short, network, store, time_chunk=4)
+        assert_same(store, tmp_path / "whole.zarr")
+        n += 1
+    assert refused > 20
+
+
+@pytest.mark.parametrize("partitions", [None, 2])
+def test_runoff_that_cannot_be_read(partitions, runoff, network, tmp_path):
+    store = tmp_path / "q.zarr"
+
+    def spoil(values: np.ndarray, block_info: Any = None) -> np.ndarray:
+        if block_info[0]["array-location"][0][0] == 24:
+            raise OSError(errno.EIO, "the tape is torn")
+        return values
+
+    lazy = runoff.chunk(time=8)
+    torn = lazy.copy(data=lazy.data.map_blocks(spoil, dtype="f4", meta=np.empty((0, 0), "f4")))
+    options = {"time_chunk": 8, "partitions": partitions}
+    with pytest.raises(
+        (XRouteError, OSError), match=r"steps 24 to 31 \(2001-01-02T00.*the tape is torn.*run again to go on"
+    ):
+        stream(torn, network, store, **options)
+    stream(lazy, network, store, **options)
+    stream(lazy, network, tmp_path / "whole.zarr", **options)
+    assert_same(store, tmp_path / "whole.zarr")
+
+
+def test_runoff_that_is_not_finite(runoff, network, tmp_path):
+    holed = runoff.copy(data=runoff.values.copy())
+    holed[30, 5] = np.nan
+    with pytest.raises(XRouteError, match=r"NaN.*first at 2001-01-02T06"):
+        stream(holed, network, tmp_path / "q.zarr", time_chunk=8)
+    stream(runoff, network, tmp_path / "q.zarr", time_chunk=8)
+    stream(runoff, network, tmp_path / "whole.zarr", time_chunk=8)
+    assert_same(tmp_path / "q.zarr", tmp_path / "whole.zarr")
+
+
+def _run(store: str, ready: Any) -> None:
+    network = xroute.Network(xroute.datasets.scheidegger(12, 10, seed=1))
+    values = np.random.default_rng(0).random((150, network.n_reaches)).astype(np.float32)
+    times = np.datetime64("2001-01-01", "ns") + np.arange(150) * np.timedelta64(1, "h")
+    runoff = xr.DataArray(values, {"time": times, "reach": network.ids}, ("time", "reach"), attrs={"units": "m3 s-1"})
+    runoff.isel(time=slice(0, 2)).route(network, device="cpu")
+    ready.set()
+    xroute.route_to_zarr(runoff, network, store, time_chunk=1, progress=False, device="cpu")
+
+
+def test_killed_at_random_moments(tmp_path):
+    """Twenty times, each time resumed: the store ends as that of a run that nobody disturbed."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["xroute", "xroute.engine.cpu", "zarr", "dask.array", "test_streaming"])
+    rng = np.random.default_rng(5)
+    store, killed, late = tmp_path / "q.zarr", 0, 0
+    while killed < 20:
+        ready = context.Event()
+        process = context.Process(target=_run, args=(str(store), ready))
+        process.start()
+        assert ready.wait(60)
+        time.sleep(rng.uniform(0, 0.25))
+        os.kill(process.pid, signal.SIGKILL) if process.is_alive() else None
+        process.join()
+        assert process.exitcode in (0, -signal.SIGKILL)
+        killed += process.exitcode != 0
+        if process.exitcode == 0:  # it was faster: the next one has nothing to do
+            late += 1
+            store.rename(tmp_path / f"late{late}.zarr")
+    for path in (store, tmp_path / "whole.zarr"):
+        ready = context.Event()
+        process = context.Process(target=_run, args=(str(path), ready))
+        process.start()
+        process.join(120)
+        assert process.exitcode == 0
+    for path in (store, *tmp_path.glob("late*.zarr")):
+        assert_same(path, tmp_path / "whole.zarr")
+
+
+# ── stores of others ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"scheme": "linear_storage"}, "scheme 'muskingum' instead of 'linear_storage'"),
+        ({"substeps": 2}, "substeps 1 instead of 2"),
+        ({"sampling": "last"}, "sampling 'mean' instead of 'last'"),
+        ({"nan": "zero"}, "nan 'raise' instead of 'zero'"),
+        ({"network": 2}, "another network"),
+        ({"k": 2}, "other parameters"),
+        ({"time": 1}, "other reaches, times, members or dimensions"),
+        ({"state": 1}, "another initial state"),
+    ],
+    ids=str,
+)
+def test_another_run(change, message, runoff, network, tmp_path):
+    store = tmp_path / "q.zarr"
+    dataset = network.dataset.assign(tau=("reach", np.full(network.n_reaches, 5000.0)))
+    stream(runoff, dataset, store, time_chunk=8, scheme="muskingum")
+    before = contents(store)
+    options: dict[str, Any] = {"scheme": "muskingum"} | change
+    other = runoff
+    if options.pop("network", None):
+        dataset = dataset.assign(downstream=("reach", np.zeros(network.n_reaches, int)))
+    if options.pop("k", None):
+        dataset = dataset.assign(k=1.01 * dataset["k"])
+    if options.pop("time", None):
+        other = runoff.isel(time=slice(1, None))
+    if options.pop("state", None):
+        options["initial_state"] = xroute.steady_state(
+            dataset, runoff.mean("time", keep_attrs=True), dt="1h", scheme="muskingum"
+        )
+    with pytest.raises(FileExistsError, match=f"holds another run, of .*{message}.*mode|{message}"):
+        stream(other, dataset, store, **options)
+    assert contents(store) == before
+    stream(other, dataset, store, mode="w", **options)
+    stream(other, dataset, tmp_path / "alone.zarr", **options)
+    assert_same(store, tmp_path / "alone.zarr")
+
+
+def test_what_is_no_run(runoff, network, tmp_path):
+    foreign = tmp_path / "foreign.zarr"
+    runoff.to_dataset(name="runoff").to_zarr(foreign)
+    before = contents(foreign)
+    with pytest.raises(
+        FileExistsError, match="holds 'name', 'reach', 'runoff', 'time', which is not the beginning of a run"
+    ):
+        stream(runoff, network, foreign)
+    assert contents(foreign) == before
+    xr.testing.assert_equal(stream(runoff, network, foreign, mode="w"), runoff.route(network))
+    folder = tmp_path / "papers"
+    folder.mkdir()
+    (folder / "thesis.txt").write_text("years of work")
+    for mode in ("w-", "w"):
+        with pytest.raises((FileExistsError, XRouteError), match="a folder with other files, not a Zarr store"):
+            stream(runoff, network, folder, mode=mode)
+    assert (folder / "thesis.txt").read_text() == "years of work"
+    (tmp_path / "file.zarr").write_text("")
+    with pytest.raises(FileExistsError, match="is a file"):
+        stream(runoff, network, tmp_path / "file.zarr")
+    (tmp_path / "empty.zarr").mkdir()
+    xr.testing.assert_equal(stream(runoff, network, tmp_path / "empty.zarr"), runoff.route(network))
+
+
+def test_errors_come_before_anything_is_written(runoff, network, tmp_path):
+    store = tmp_path / "q.zarr"
+    other = xroute.Network(xroute.datasets.scheidegger(3, 4))
+    state = runoff.isel(reach=slice(12)).assign_coords(reach=other.ids).route(other, return_state=True)[1]
+    for error, options in (
+        (ParameterError, {"time_chunk": 0}),
+        (ParameterError, {"time_chunk": 2.5}),
+        (ParameterError, {"mode": "a"}),
+        (ParameterError, {"sampling": "median"}),
+        (ParameterError, {"encoding": {"chunks": (1,)}}),
+        (StateError, {"initial_state": state}),
+        (TypeError, {"colour": "blue"}),
+    ):
+        with pytest.raises(error):
+            stream(runoff, network, store, **options)
+        assert not store.exists()
+
+
+# ── workers ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_on_workers(runoff, network, tmp_path):
+    distributed = pytest.importorskip("distributed")
+    lazy = runoff.chunk(time=3, reach=50)
+    expected, end = runoff.route(network, return_state=True)
+    with (
+        distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None) as cluster,
+        distributed.Client(cluster),
+    ):
+        assert Stream.prepare(lazy, network).spread
+        with pytest.raises((XRouteError, OSError), match="NaN"):
+            stream(
+                lazy.where(lazy["time"] < runoff["time"][30]).assign_attrs(runoff.attrs),
+                network,
+                tmp_path / "q.zarr",
+                time_chunk=9,
+            )
+        found, state = stream(lazy, network, tmp_path / "q.zarr", partitions=3, return_state=True)
+    xr.testing.assert_equal(found, expected)
+    xr.testing.assert_identical(state, end)

@@ -1,0 +1,85 @@
+"""Dask workers for the command line: those of a scheduler that runs, or some of this machine, with a GPU each where there are."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import xarray as xr
+
+from xroute.exceptions import XRouteError, require
+from xroute.options import n_threads, set_options
+
+__all__ = ["local_cluster", "on_workers", "workers"]
+
+TASK_BYTES = 2**25
+"""Runoff of a task, where a file's own chunks are smaller."""
+
+
+@contextmanager
+def workers(address: str | None = None, n: int | None = None, *, gpus: bool = True) -> Iterator[int]:
+    """Be the client of a scheduler at an address, or of ``n`` workers of this machine; yields their number.
+
+    Raises
+    ------
+    XRouteError
+        If there is no scheduler, or it has no workers.
+    """
+    distributed = require("distributed", feature="routing on workers", extra="distributed")
+    if address is not None:
+        try:
+            client = distributed.Client(address, timeout=20)
+        except (OSError, ValueError) as error:
+            raise XRouteError(f"no Dask scheduler answers at {address}: {error}") from error
+        with client:
+            found = len(client.scheduler_info(n_workers=-1)["workers"])
+            if not found:
+                raise XRouteError(
+                    f"the Dask scheduler at {address} has no workers: start some with `dask worker {address}`"
+                )
+            yield found
+        return
+    assert n is not None
+    with (
+        local_cluster(n, gpus=gpus) as cluster,
+        distributed.Client(cluster) as client,
+        set_options(threads=max(1, n_threads() // n)),
+    ):
+        client.wait_for_workers(n)
+        yield n
+
+
+def local_cluster(n: int, *, gpus: bool = True) -> Any:
+    """Cluster of ``n`` worker processes of one thread each on this machine, which share its GPUs out, if there are any."""
+    distributed = require("distributed", feature="routing on workers", extra="distributed")
+    quiet = logging.WARNING
+    count = 0
+    if gpus:
+        import torch
+
+        count = torch.cuda.device_count()
+    if not count:
+        return distributed.LocalCluster(n_workers=n, threads_per_worker=1, dashboard_address=None, silence_logs=quiet)
+    each = {"nthreads": 1, "memory_limit": 0, "silence_logs": quiet}
+    environments = ({"CUDA_VISIBLE_DEVICES": str(k % count)} for k in range(n))
+    specification = {
+        k: {"cls": distributed.Nanny, "options": {**each, "env": env}} for k, env in enumerate(environments)
+    }
+    scheduler = {"cls": distributed.Scheduler, "options": {"host": "127.0.0.1", "port": 0, "dashboard_address": ":0"}}
+    return distributed.SpecCluster(specification, scheduler, silence_logs=quiet)
+
+
+def on_workers(runoff: xr.DataArray, reach_dim: Any, time_dim: Any) -> xr.DataArray:
+    """Runoff that was opened lazily, on Dask: in the file's own chunks, several steps of small ones together."""
+    if runoff.chunks is not None:
+        return runoff
+    stored = runoff.encoding.get("preferred_chunks") or {}
+    across = int(stored.get(reach_dim, runoff.sizes[reach_dim]))
+    own = max(1, int(stored.get(time_dim, 1)))
+    a_step = max(1, across * runoff.dtype.itemsize)
+    along = max(own, TASK_BYTES // a_step // own * own)
+    along = min(along, max(own, math.ceil(runoff.sizes[time_dim] / 4 / own) * own))  # some that follow one another
+    return runoff.chunk({d: {reach_dim: across, time_dim: along}.get(d, 1) for d in runoff.dims if runoff.sizes[d]})

@@ -1,0 +1,565 @@
+"""`route_to_zarr`: a series of any length from store to store, in bounded memory and through crashes.
+
+Runoff is read, routed and written a block of steps at a time, the next one being read meanwhile. With the state carried, the
+blocks together are bit for bit what one call of `route` gives. After each a checkpoint is made (`xroute.checkpoint`), from
+which a run that was killed goes on. Runoff on Dask with workers to route it goes to them, block by block.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+import time as clock
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from dataclasses import replace as changed
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import xarray as xr
+
+from xroute.block import BlockState, is_cupy, zero_state
+from xroute.checkpoint import Checkpoint, Progress, clear, find
+from xroute.engine import compute_type
+from xroute.exceptions import ParameterError, XRouteError, one_of, require
+from xroute.io.files import consolidate, netcdf_variable, plain_dataset, replacing
+from xroute.labels import first_time
+from xroute.network import Network
+from xroute.options import find_device
+from xroute.routing import Run, need_no_step, prepare
+from xroute.state import read_state, state_of_table, state_table, write_state
+from xroute.volumes import Summary, Volumes
+
+__all__ = ["Stream", "route_to_zarr"]
+
+BLOCK_BYTES = 2**27
+"""Runoff of a block, where the caller does not say: several of them are in memory at once."""
+CHUNK_BYTES = 2**23
+"""Discharge of a chunk of the store, likewise."""
+NAME = "discharge"
+
+
+def route_to_zarr(
+    runoff: xr.DataArray,
+    network: xr.Dataset | Network,
+    store: Any,
+    *,
+    time_chunk: int | None = None,
+    resume: bool = True,
+    mode: Literal["w-", "w"] = "w-",
+    progress: bool = True,
+    encoding: Mapping[str, Any] | None = None,
+    initial_state: xr.Dataset | None = None,
+    return_state: bool = False,
+    partitions: int | None = None,
+    device: str | None = None,
+    **options: Any,
+) -> Any:
+    """Route runoff into a Zarr store, block by block; a run that was interrupted goes on where it was.
+
+    Parameters
+    ----------
+    runoff : (reach, time, ...)
+        As for `route`; opened lazily (`xarray.open_zarr`, `xarray.open_dataset`) or on Dask, it need not fit in memory.
+    network
+        As for `route`.
+    store
+        Path, URL or Zarr store to write ``discharge`` to, with the dimensions and coordinates that `route` gives it.
+    time_chunk
+        Steps that are routed and written at a time; by default some 128 MiB of runoff, in whole chunks of it where that
+        can be. It is also the store's chunk along time, unless ``encoding`` says otherwise; the result is the same.
+    resume
+        Whether to go on with a run that the store holds unfinished; a store that holds the whole run is left as it is.
+    mode
+        ``"w-"`` refuses a store that holds anything else, ``"w"`` replaces it, and does not resume.
+    progress
+        Whether to show on stderr how far it has come, how fast, and how long it will take.
+    encoding
+        Of ``discharge``, as for `xarray.Dataset.to_zarr`: ``chunks``, ``shards``, ``compressors``, ... Blocks are made of
+        whole chunks, or shards, along time.
+    initial_state, return_state, partitions, device
+        As for `route`. With ``partitions``, or a client of Dask's distributed scheduler, runoff on Dask is routed by
+        its workers, which write to the store; else in this process.
+    **options
+        ``scheme``, ``substeps``, ``sampling``, ``lateral``, ``missing``, ``extra``, ``nan``, ``reach_dim``, ``time_dim``
+        and ``dt`` of `route`.
+
+    Returns
+    -------
+    discharge : xarray.DataArray
+        As the store holds it, not loaded.
+    state : xarray.Dataset
+        With ``return_state=True``, the final state.
+
+    Raises
+    ------
+    XRouteError
+        As `route`. Blocks that were written before are kept, and the next call goes on after them.
+    FileExistsError
+        If the store holds anything but a part of this run; nothing of it is changed.
+    OSError
+        If it cannot be written, for a full disk for instance; as before, what was written is kept.
+
+    Notes
+    -----
+    Memory is bounded by some blocks, whatever the length of the series. Beside ``discharge`` the store has a small group
+    ``checkpoint``: a description of the run, and the last two states.
+
+    Examples
+    --------
+    >>> import tempfile, xroute
+    >>> network, ds = xroute.datasets.tutorial()
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     discharge = xroute.route_to_zarr(ds.runoff, network, f"{folder}/discharge.zarr", progress=False)
+    ...     discharge.dims == ds.runoff.dims
+    True
+    """
+    one_of("mode", mode, ("w-", "w"))
+    stream = Stream.prepare(
+        runoff, network, time_chunk=time_chunk, encoding=encoding, initial_state=initial_state, partitions=partitions,
+        device=device, **options,
+    )  # fmt: skip
+    state, _ = stream.to_zarr(store, resume=resume, replace=mode == "w", progress=progress)
+    opened = xr.open_zarr(store, chunks=None)[NAME]
+    return (opened, stream.final_state(state)) if return_state else opened
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A run from store to store, before anything is read.
+
+    Attributes
+    ----------
+    run, runoff
+        The run, and what it routes.
+    start
+        State at the start; None is dry.
+    encoding
+        Encoding of discharge in a Zarr store.
+    block
+        Steps of a block.
+    spread
+        Whether Dask's workers route the blocks, in so many ``partitions``.
+    device
+        Where blocks are computed.
+    dtype
+        Type that runoff is read as; None is its own.
+    """
+
+    run: Run
+    runoff: xr.DataArray
+    start: BlockState | None
+    encoding: dict[str, Any]
+    block: int
+    spread: bool
+    partitions: int | None
+    device: str | None
+    dtype: str | None
+
+    @classmethod
+    def prepare(
+        cls,
+        runoff: xr.DataArray,
+        network: xr.Dataset | Network,
+        *,
+        time_chunk: int | None = None,
+        encoding: Mapping[str, Any] | None = None,
+        initial_state: xr.Dataset | None = None,
+        partitions: int | None = None,
+        device: str | None = None,
+        dtype: str | None = None,
+        **options: Any,
+    ) -> Stream:
+        """Check all that can be checked before anything is read."""
+        if time_chunk is not None and (isinstance(time_chunk, bool) or int(time_chunk) != time_chunk or time_chunk < 1):
+            raise ParameterError(f"time_chunk is a positive whole number or None, not {time_chunk!r}")
+        run = prepare(runoff, network, partitions=partitions, stateful=True, **options)
+        layout = run.layout
+        if run.step is None:
+            need_no_step(runoff, layout.time_dim, True)
+        start = None
+        if initial_state is not None and run.key is not None:
+            first = first_time(runoff, layout.time_dim)
+            start = read_state(initial_state, run.filter, run.network, layout, run.key, first)
+        if device is not None:
+            find_device(device)
+        workers = 0 if runoff.chunks is None else _workers()
+        spread = runoff.chunks is not None and (workers > 0 or partitions is not None)
+        given = dict(encoding or {})
+        given = dict(given.get(NAME, {})) if set(given) == {NAME} else given
+        size = compute_type(runoff.dtype if dtype is None else np.dtype(dtype)).itemsize
+        given, block = _chunks(run, runoff, given, time_chunk, size, max(1, workers))
+        return cls(run, runoff, start, given, block, spread, partitions, device, dtype)
+
+    @property
+    def n_steps(self) -> int:
+        """Steps of the series."""
+        return int(self.runoff.sizes[self.run.layout.time_dim])
+
+    def final_state(self, state: BlockState) -> xr.Dataset:
+        """State at the end, labelled."""
+        run = self.run
+        assert run.key is not None
+        return write_state(state, run.filter, run.network, run.layout, run.key, run.moment(self.runoff))
+
+    # ── to Zarr ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def to_zarr(
+        self,
+        store: Any,
+        *,
+        resume: bool = True,
+        replace: bool = False,
+        progress: bool = False,
+        finish: Callable[[xr.DataArray], xr.Dataset] | None = None,
+    ) -> tuple[BlockState, Summary]:
+        """Route into a Zarr store; ``finish`` makes the Dataset to be written of a discharge without values."""
+        require("zarr", feature="writing Zarr", extra="io")
+        require("dask", feature="writing Zarr block by block", extra="io")
+        run = self._description()
+        found = None if replace else find(store)
+        if found is not None:
+            different = found.differences(run)
+            if different or not resume:
+                raise FileExistsError(
+                    f"{store} holds another run, of {different}: choose another path, or replace it" if different else
+                    f"{store} holds this run already, or its beginning: resume it, or replace it"
+                )  # fmt: skip
+        latest = None if found is None else found.latest()
+        if found is None or latest is None:
+            found = Checkpoint(store, run, self.block)
+            begin = self.start or zero_state(self.run.filter, self.run.layout.n_batch)
+            with _writing(f"the layout of {store}", "", "Nothing is routed yet"):
+                clear(store)
+                found.create()
+                self._lay_out(store, finish)
+                latest = Progress(0, self._volumes(None).total), begin
+                found.commit(*latest)
+        else:
+            _sweep(store)
+        done, state = latest
+        begun = done.steps == 0 and self.start is None
+        return self._go_on(found, done, None if begun else state, progress)
+
+    def _go_on(
+        self, checkpoint: Checkpoint, done: Progress, state: BlockState | None, progress: bool
+    ) -> tuple[BlockState, Summary]:
+        """Route what is left, block by block, each followed by a checkpoint."""
+        layout, time_dim = self.run.layout, self.run.layout.time_dim
+        volumes = self._volumes(done.volumes)
+
+        def write(steps: slice, discharge: xr.DataArray) -> Any:
+            region: Any = {time_dim: steps}
+            to_zarr: Any = xr.Dataset({NAME: discharge}).to_zarr
+            return to_zarr(checkpoint.store, region=region, consolidated=True, compute=discharge.chunks is None)
+
+        def keep(steps: slice, state: BlockState) -> None:
+            checkpoint.commit(Progress(steps.stop, volumes.total), state)
+
+        mine = changed(self, block=checkpoint.block)
+        kept = f"{checkpoint.store} holds what was routed before: run again to go on from there"
+        state, seconds = mine._blocks(done.steps, state, volumes, write, keep, progress, kept)
+        if state is None:
+            state = zero_state(self.run.filter, layout.n_batch)
+        return state, self._summary(self.n_steps - done.steps, seconds, volumes)
+
+    def _lay_out(self, store: Any, finish: Callable[[xr.DataArray], xr.Dataset] | None) -> None:
+        """Write coordinates, attributes and chunks, but no values."""
+        import dask.array as da
+
+        layout = self.run.layout
+        sizes = {**layout.sizes, layout.time_dim: self.n_steps}
+        chunks = dict(zip(layout.dims, self.encoding.get("shards") or self.encoding["chunks"], strict=True))
+        chunks[layout.time_dim] = self.block
+        shape = tuple(int(sizes[d]) for d in layout.dims)
+        dtype = compute_type(self.runoff.dtype if self.dtype is None else np.dtype(self.dtype))
+        nothing = da.zeros(shape, chunks=tuple(max(1, min(chunks[d], sizes[d])) for d in layout.dims), dtype=dtype)
+        coords = {n: c.compute() for n, c in xr.Coordinates(layout.coords).items()}
+        empty = self.run.label(xr.DataArray(nothing, dims=layout.dims, coords=coords), self.runoff)
+        dataset, encoding = plain_dataset(empty.to_dataset(name=NAME) if finish is None else finish(empty))
+        encoding[NAME] = {**encoding.get(NAME, {}), **self.encoding}
+        dataset.to_zarr(store, mode="a", compute=False, consolidated=False, encoding=encoding)
+        consolidate(store)
+
+    def _description(self) -> dict[str, Any]:
+        """What two runs must share for one to go on with the other's store."""
+        run, layout = self.run, self.run.layout
+        assert run.key is not None
+        coords = [(n, c.dims, c.compute().values) for n, c in sorted(xr.Coordinates(layout.coords).items(), key=str)]
+        rows = layout.row, layout.result_row, layout.dims, sorted(map(str, layout.sizes.items()))
+        start = () if self.start is None else (self.start.outflow, self.start.history)
+        return {
+            **run.key.attrs(),
+            "units": run.units,
+            "sampling": run.options.sampling,
+            "nan": "zero" if run.options.zero_missing else "raise",
+            "dtype": str(self.runoff.dtype if self.dtype is None else np.dtype(self.dtype)),
+            "parameters": _digest(run.network.ids, *run.network.links, *run.filter.arrays(), run.scale),
+            "coordinates": _digest(coords, rows),
+            "start": _digest(*start),
+        }
+
+    # ── to netCDF ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def to_netcdf(
+        self,
+        path: Path,
+        finish: Callable[[xr.DataArray], xr.Dataset],
+        *,
+        replace: bool = False,
+        progress: bool = False,
+    ) -> tuple[BlockState, Summary]:
+        """Route into a netCDF file, which appears under its name when it is complete."""
+        import dask.array as da
+
+        layout, time_dim = self.run.layout, self.run.layout.time_dim
+        sizes = {**layout.sizes, time_dim: self.n_steps}
+        shape = tuple(int(sizes[d]) for d in layout.dims)
+        dtype = compute_type(self.runoff.dtype if self.dtype is None else np.dtype(self.dtype))
+        nothing = xr.DataArray(da.zeros(shape, chunks=-1, dtype=dtype), dims=layout.dims, coords=layout.coords)
+        volumes = self._volumes(None)
+        with replacing(path, overwrite=replace) as temporary:
+            chunks = tuple(max(1, n) for n in self.encoding["chunks"])
+            template = finish(self.run.label(nothing, self.runoff))
+            with netcdf_variable(template, temporary, NAME, chunks) as variable:
+
+                def write(steps: slice, discharge: xr.DataArray) -> None:
+                    variable[tuple(steps if d == time_dim else slice(None) for d in layout.dims)] = discharge.values
+
+                alone = self if self.runoff.chunks is None else changed(self, spread=False)
+                state, seconds = alone._blocks(
+                    0, self.start, volumes, write, lambda *_: None, progress, f"{path} is not written", ahead=False
+                )
+        if state is None:
+            state = zero_state(self.run.filter, layout.n_batch)
+        return state, self._summary(self.n_steps, seconds, volumes)
+
+    # ── the blocks ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _blocks(
+        self,
+        first: int,
+        state: BlockState | None,
+        volumes: Volumes,
+        write: Callable[[slice, xr.DataArray], Any],
+        keep: Callable[[slice, BlockState], None],
+        progress: bool,
+        kept: str,
+        ahead: bool = True,
+    ) -> tuple[BlockState | None, float]:
+        """Read, route, write and keep the state, from step ``first`` on; returns the state, and seconds of routing."""
+        from tqdm import tqdm
+
+        parts = [slice(k, min(k + self.block, self.n_steps)) for k in range(first, self.n_steps, self.block)]
+        where = None if self.spread else find_device(self.device)
+        seconds = 0.0
+        bar = tqdm(total=self.n_steps, initial=first, unit="step", disable=not progress, file=sys.stderr)
+        with bar, ThreadPoolExecutor(1, "xroute-read") as reader:
+            coming: Future[xr.DataArray] | None = None
+            for k, steps in enumerate(parts):
+                if self.spread:
+                    begin = clock.perf_counter()
+                    state = self._on_workers(steps, state, volumes, write, kept)
+                    seconds += clock.perf_counter() - begin  # with reading and writing, which workers do between
+                else:
+                    with _reading(self._when(steps), kept):
+                        block = self._read(steps) if coming is None else coming.result()
+                    coming = reader.submit(self._read, parts[k + 1]) if ahead and k + 1 < len(parts) else None
+                    if not k:  # one step, thrown away: compiles, or loads what is compiled, before anything is timed
+                        self.run.route(block.isel({self.run.layout.time_dim: slice(0, 1)}), state, where)
+                    begin = clock.perf_counter()
+                    values, state = self.run.route(block, state, where)
+                    seconds += clock.perf_counter() - begin
+                    values = values.get() if is_cupy(values) else values
+                    volumes.add(_sums(block, self.run.layout.reach_dim), _finite_sums(values, (0, 2)))
+                    discharge = xr.DataArray(self.run.layout.ordered(values), dims=self.run.layout.dims)
+                    del block, values
+                    with _writing("the discharge", self._when(steps), kept):
+                        write(steps, discharge)
+                    del discharge
+                with _writing("the checkpoint", self._when(steps), kept):
+                    keep(steps, state)
+                bar.update(steps.stop - steps.start)
+        return state, seconds
+
+    def _read(self, steps: slice) -> xr.DataArray:
+        block = self.runoff.isel({self.run.layout.time_dim: steps}).load()
+        return block if self.dtype is None else block.astype(self.dtype, keep_attrs=True)
+
+    def _on_workers(
+        self,
+        steps: slice,
+        state: BlockState | None,
+        volumes: Volumes,
+        write: Callable[[slice, xr.DataArray], Any],
+        kept: str,
+    ) -> BlockState:
+        """Route a block on Dask's workers, who write it; the state comes back."""
+        import dask
+
+        from xroute.chunked import LazyState, route_lazily
+
+        run, layout = self.run, changed(self.run.layout, coords={})
+        n_lags = run.filter.n_taps - 1
+        shape = tuple(layout.sizes[d] for d in layout.batch_dims)
+        first = None
+        if state is not None:
+            outflow, inflow = (a.reshape(*shape, *a.shape[1:]) for a in state_table(state, n_lags))
+            first = LazyState(outflow, inflow if inflow.shape[-1] else None)
+        block = self.runoff.isel({layout.time_dim: steps})
+        block = block if self.dtype is None else block.astype(self.dtype, keep_attrs=True)
+        result, end = route_lazily(
+            block, run.network, layout, run.filter, first, run.options, scale=run.scale,
+            raise_missing=run.raise_missing, partitions=self.partitions, device=self.device,
+        )  # fmt: skip
+        over = [d for d in layout.dims if d != layout.reach_dim]
+        sums = (
+            block.where(np.isfinite(block), 0.0).sum(over, dtype=np.float64).data,
+            result.where(np.isfinite(result), 0.0).sum(over, dtype=np.float64).data,
+        )
+        own = dict(zip(layout.dims, self.encoding.get("shards") or self.encoding["chunks"], strict=True))
+        written = write(steps, result.chunk({d: min(own[d], result.sizes[d]) for d in layout.dims if result.sizes[d]}))
+        wanted = [written, end.outflow, *sums] + ([] if end.inflow is None else [end.inflow])
+        with _writing("discharge on the workers", self._when(steps), kept):
+            _, last, came, went, *lags = dask.compute(*wanted)
+        volumes.add(came, went)
+        last = last.reshape(layout.n_batch, -1)
+        table = lags[0].reshape(*last.shape, -1) if lags else np.zeros((*last.shape, 0))
+        return state_of_table(last, table, n_lags)
+
+    def _when(self, steps: slice) -> str:
+        """Steps of a block, in words."""
+        time_dim = self.run.layout.time_dim
+        text = f"steps {steps.start} to {steps.stop - 1}"
+        if time_dim in self.runoff.coords:
+            times = self.runoff[time_dim][[steps.start, steps.stop - 1]].values
+            text += f" ({str(times[0])[:19]} to {str(times[1])[:19]})"
+        return text
+
+    def _volumes(self, total: tuple[float, float] | None) -> Volumes:
+        run = self.run
+        return Volumes(run.network, run.layout, run.scale, run.step, run.units, total)
+
+    def _summary(self, n_steps: int, seconds: float, volumes: Volumes) -> Summary:
+        into, out = volumes.total or (None, None)
+        return Summary(self.run.network.n_reaches, n_steps, self.run.layout.n_batch, seconds, into, out)
+
+
+def _workers() -> int:
+    """Workers of the distributed scheduler that this process is a client of."""
+    try:
+        from distributed import get_client
+
+        return len(get_client().scheduler_info(n_workers=-1)["workers"])
+    except (ImportError, ValueError, TypeError):
+        return 0
+
+
+def _chunks(
+    run: Run, runoff: xr.DataArray, encoding: dict[str, Any], time_chunk: int | None, itemsize: int, workers: int
+) -> tuple[dict[str, Any], int]:
+    """Encoding with chunks, and the steps of a block: whole chunks (or shards) along time."""
+    layout, time_dim = run.layout, run.layout.time_dim
+    n_steps = max(1, runoff.sizes[time_dim])
+    rows = max(1, runoff.sizes[layout.reach_dim], layout.sizes[layout.reach_dim])
+    a_step = max(1, layout.n_batch) * rows * itemsize
+    block = time_chunk
+    if block is None:
+        most = max(1, workers * BLOCK_BYTES // a_step)
+        source = max(runoff.chunksizes[time_dim]) if runoff.chunks else _stored_chunk(runoff, time_dim)
+        if source and source <= most:
+            block = most // source * source
+        elif source and source <= 4 * most:  # rather some more memory than to read each chunk several times
+            block = source
+        else:
+            block = most
+    block = min(block, n_steps)
+    if encoding.get("chunks") is None:
+        along = block if time_chunk is not None or workers == 1 else max(1, block // workers)
+        if encoding.get("shards") is not None:
+            along = int(encoding["shards"][layout.dims.index(time_dim)])
+        across = max(1, min(rows, CHUNK_BYTES // (along * itemsize)))
+        sizes = {time_dim: along, layout.reach_dim: min(across, max(1, layout.sizes[layout.reach_dim]))}
+        encoding = {**encoding, "chunks": tuple(sizes.get(d, 1) for d in layout.dims)}
+    for name in ("chunks", "shards"):
+        if encoding.get(name) is not None and len(encoding[name]) != len(layout.dims):
+            raise ParameterError(f"encoding: {name} has {len(encoding[name])} entries, but discharge has {layout.dims}")
+    granule = int((encoding.get("shards") or encoding["chunks"])[layout.dims.index(time_dim)])
+    return encoding, max(granule, block // granule * granule)
+
+
+def _stored_chunk(runoff: xr.DataArray, dim: Any) -> int | None:
+    """Length of the chunks along a dimension in the file that an array was opened from."""
+    preferred = runoff.encoding.get("preferred_chunks") or {}
+    if dim in preferred:
+        return int(preferred[dim])
+    chunks = runoff.encoding.get("chunksizes")
+    return None if chunks is None or len(chunks) != runoff.ndim else int(chunks[runoff.dims.index(dim)])
+
+
+def _sums(block: xr.DataArray, reach_dim: Any) -> Any:
+    data = block.data.get() if is_cupy(block.data) else np.asarray(block.data)
+    return _finite_sums(data, tuple(k for k, d in enumerate(block.dims) if d != reach_dim))
+
+
+def _finite_sums(values: Any, axes: tuple[int, ...]) -> Any:
+    """Sums of what is finite, without a copy where all is."""
+    sums = values.sum(axis=axes, dtype=np.float64)
+    return (
+        sums if np.isfinite(sums).all() else np.where(np.isfinite(values), values, 0).sum(axis=axes, dtype=np.float64)
+    )
+
+
+def _digest(*values: Any) -> str:
+    """Hash of arrays and of what prints the same each time."""
+    digest = hashlib.blake2b(digest_size=12)
+
+    def add(value: Any) -> None:
+        if isinstance(value, (list, tuple)):
+            digest.update(f"({len(value)}".encode())
+            for one in value:
+                add(one)
+        elif isinstance(value, np.ndarray):
+            digest.update(f"{value.dtype.str}{value.shape}".encode())
+            plain = value.dtype.kind not in "OT"
+            digest.update(np.ascontiguousarray(value).tobytes() if plain else repr(value.tolist()).encode())
+        else:
+            digest.update(repr(value).encode())
+
+    add(values)
+    return digest.hexdigest()
+
+
+@contextmanager
+def _reading(when: str, kept: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        raise XRouteError(f"could not read runoff of {when}: {_said(error)}. {kept}") from error
+
+
+@contextmanager
+def _writing(what: Any, when: str, kept: str) -> Iterator[None]:
+    message = f"could not write {what}" + (f" of {when}" if when else "")
+    try:
+        yield
+    except XRouteError:
+        raise
+    except OSError as error:
+        raise OSError(error.errno, f"{message}: {error.strerror or error}. {kept}") from error
+    except Exception as error:
+        raise XRouteError(f"{message}: {_said(error)}. {kept}") from error
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".rstrip(". ")
+
+
+def _sweep(store: Any) -> None:
+    """Remove the half files that a killed process leaves in a folder."""
+    if isinstance(store, (str, Path)) and Path(store).is_dir():
+        for path in Path(store).rglob("*.partial"):
+            path.unlink(missing_ok=True)

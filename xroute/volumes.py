@@ -1,0 +1,83 @@
+"""Volumes of water that come in as runoff and leave a network, summed block by block, and the line that sums up a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from xroute.labels import Layout
+from xroute.network import Network
+from xroute.units import to_si
+
+__all__ = ["Summary", "Volumes"]
+
+
+@dataclass
+class Summary:
+    """What a run did."""
+
+    n_reaches: int
+    n_steps: int
+    n_series: int
+    seconds: float
+    volume_in: float | None
+    volume_out: float | None
+
+    def __str__(self) -> str:
+        """One line."""
+        rate = self.n_reaches * self.n_steps * self.n_series / max(self.seconds, 1e-9)
+        text = f"{self.n_reaches:,} reaches x {self.n_steps:,} steps"
+        text += f" x {self.n_series:,}" if self.n_series != 1 else ""
+        if self.volume_in is not None and self.volume_out is not None:
+            text += f", in {self.volume_in:.6g} m3, out {self.volume_out:.6g} m3"
+            text += f" ({self.volume_out / self.volume_in:.1%})" if self.volume_in else ""
+        return f"{text}, {self.seconds:.2f} s ({rate:.3g} reach-steps/s)"
+
+
+class Volumes:
+    """Sums of the water that enters as runoff and leaves the network [m3]; ``total`` is None where units do not tell."""
+
+    def __init__(
+        self, network: Network, layout: Layout, scale: Any, step: float | None, units: str | None,
+        total: tuple[float, float] | None = None,
+    ) -> None:  # fmt: skip
+        """Begin with what has been counted before.
+
+        Parameters
+        ----------
+        network, layout, scale
+            As in `xroute.routing.Run`.
+        step
+            Step of runoff [s].
+        units
+            Units of discharge.
+        total
+            Volumes so far.
+        """
+        self.total: tuple[float, float] | None = None
+        if step is None or not units:
+            return
+        self.total = total or (0.0, 0.0)
+        self._to_m3 = step * float(to_si(xr.DataArray(1.0, attrs={"units": units}), "m3 s-1", "runoff"))
+        factor = np.broadcast_to(1.0 if scale is None else np.asarray(scale, float), network.n_reaches)
+        upstream, _, fraction = network.links
+        leaves = 1.0 - np.bincount(upstream, fraction, network.n_reaches)  # share of a reach's water
+        self._into = factor, layout.row
+        self._out = leaves, layout.result_row
+
+    def add(self, runoff: Any, discharge: Any) -> None:
+        """Count a block: sums over members and time of runoff and discharge, float64 [row]."""
+        if self.total is None:
+            return
+        into, out = (_weighted(sums, *of) for sums, of in ((runoff, self._into), (discharge, self._out)))
+        self.total = self.total[0] + into * self._to_m3, self.total[1] + out * self._to_m3
+
+
+def _weighted(sums: Any, weight: Any, row: Any) -> float:
+    if row is None:
+        return float(sums @ weight)
+    has = row >= 0
+    return float(sums[row[has]] @ weight[has])
