@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import json
+import logging
 import multiprocessing
 import os
+import shutil
 import signal
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -285,20 +289,93 @@ def test_runoff_that_is_not_finite(runoff, network, tmp_path):
     assert_same(tmp_path / "q.zarr", tmp_path / "whole.zarr")
 
 
-def _run(store: str, ready: Any) -> None:
+def test_another_that_is_still_at_work(runoff, network, tmp_path, monkeypatch):
+    """A run that has lost its store to a second one stops, and the second is not harmed."""
+    store, whole = tmp_path / "q.zarr", runoff.route(network)
+    original = Stream._read
+    begun: list[int] = []
+
+    def read(self: Stream, steps: slice) -> xr.DataArray:
+        if steps.start == 16 and not begun:
+            begun.append(1)
+            xr.testing.assert_equal(stream(runoff, network, store), whole)
+        return original(self, steps)
+
+    monkeypatch.setattr(Stream, "_read", read)
+    with pytest.raises((XRouteError, OSError), match=r"another run writes to .* now|could not write"):
+        stream(runoff, network, store, time_chunk=8)
+    xr.testing.assert_equal(stream(runoff, network, store), whole)
+
+
+def test_resumed_with_other_chunks(runoff, network, tmp_path):
+    holed = runoff.copy(data=np.where(np.arange(N_TIME)[:, None] == 30, np.float32(np.nan), runoff.values))
+    for chunked in (False, True):
+        store, partitions = tmp_path / f"{chunked}.zarr", 2 if chunked else None
+        with pytest.raises(XRouteError, match="NaN"):
+            stream(holed.chunk(time=3) if chunked else holed, network, store, time_chunk=12, partitions=partitions)
+        good = runoff.chunk(time=7) if chunked else runoff
+        found = stream(good, network, store, time_chunk=5, encoding={"chunks": (2, 2)}, partitions=partitions)
+        xr.testing.assert_equal(found, runoff.route(network))
+
+
+def test_text_ids(runoff, network, tmp_path):
+    names = {i: f"reach {i}" for i in network.ids.tolist()}
+    dataset = network.dataset.assign_coords(reach=[names[i] for i in network.ids.tolist()])
+    dataset["downstream"] = ("reach", [names.get(i, "") for i in network.dataset["downstream"].values.tolist()])
+    named = runoff.drop_vars("name").assign_coords(reach=dataset["reach"].values)
+    found = stream(named, dataset, tmp_path / "q.zarr", time_chunk=9)
+    np.testing.assert_array_equal(found.values, runoff.route(network).values)
+    again = found.rename("runoff").route(dataset)  # ids as they come back from Zarr
+    np.testing.assert_array_equal(again.values, named.copy(data=found.values).route(dataset).values)
+
+
+def _run(store: str, ready: Any, short: bool = False, calls: int = 0, mode: Any = "w-") -> None:
     network = xroute.Network(xroute.datasets.scheidegger(12, 10, seed=1))
     values = np.random.default_rng(0).random((150, network.n_reaches)).astype(np.float32)
     times = np.datetime64("2001-01-01", "ns") + np.arange(150) * np.timedelta64(1, "h")
     runoff = xr.DataArray(values, {"time": times, "reach": network.ids}, ("time", "reach"), attrs={"units": "m3 s-1"})
     runoff.isel(time=slice(0, 2)).route(network, device="cpu")
-    ready.set()
-    xroute.route_to_zarr(runoff, network, store, time_chunk=1, progress=False, device="cpu")
+    if ready is not None:
+        ready.set()
+    if calls:  # killed before so many changes of the disk
+        left = itertools.count(calls - 1, -1)
+
+        def deadly(original: Any, *args: Any, **kwargs: Any) -> Any:
+            if next(left) == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return original(*args, **kwargs)
+
+        for name in ("mkdir", "unlink", "rmdir", "link", "replace", "rename"):
+            setattr(os, name, partial(deadly, getattr(os, name)))
+    xroute.route_to_zarr(runoff, network, store, time_chunk=50 if short else 1, mode=mode, progress=False, device="cpu")
+
+
+def _context() -> Any:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["xroute", "xroute.engine.cpu", "zarr", "dask.array", "test_streaming"])
+    return context
+
+
+@pytest.mark.parametrize("mode", ["w-", "w"])
+def test_killed_while_it_begins(mode, tmp_path):
+    """Before any of its first changes of the disk; with "w", of those by which it replaces another run."""
+    context, whole = _context(), tmp_path / "whole.zarr"
+    _run(str(whole), None, short=True)
+    for calls in range(1, 30, 4):
+        store = tmp_path / f"q{calls}.zarr"
+        if mode == "w":
+            shutil.copytree(whole, store)
+        process = context.Process(target=_run, args=(str(store), None, True, calls, mode))
+        process.start()
+        process.join(60)
+        assert process.exitcode == -signal.SIGKILL
+        _run(str(store), None, short=True)
+        assert_same(store, whole)
 
 
 def test_killed_at_random_moments(tmp_path):
     """Twenty times, each time resumed: the store ends as that of a run that nobody disturbed."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["xroute", "xroute.engine.cpu", "zarr", "dask.array", "test_streaming"])
+    context = _context()
     rng = np.random.default_rng(5)
     store, killed, late = tmp_path / "q.zarr", 0, 0
     while killed < 20:
@@ -379,13 +456,27 @@ def test_what_is_no_run(runoff, network, tmp_path):
     folder = tmp_path / "papers"
     folder.mkdir()
     (folder / "thesis.txt").write_text("years of work")
-    for mode in ("w-", "w"):
-        with pytest.raises((FileExistsError, XRouteError), match="a folder with other files, not a Zarr store"):
-            stream(runoff, network, folder, mode=mode)
+    array = tmp_path / "array.zarr"
+    zarr.create_array(array, shape=(3,), dtype="i4")[:] = 7
+    for store in (folder, str(folder), LocalStore(folder), LocalStore(str(folder)), f"file://{folder}"):
+        for mode in ("w-", "w"):
+            with pytest.raises((FileExistsError, XRouteError), match="holds other files, and is no Zarr store"):
+                stream(runoff, network, store, mode=mode)
     assert (folder / "thesis.txt").read_text() == "years of work"
+    for store in (array, LocalStore(array)):
+        with pytest.raises(FileExistsError, match="'an array', which is not the beginning of a run"):
+            stream(runoff, network, store)
+    assert zarr.open_array(array)[0] == 7
+    memory = MemoryStore()
+    zarr.create_array(memory, name="mine", shape=(3,), dtype="i4")
+    with pytest.raises(FileExistsError, match="'mine', which is not the beginning of a run"):
+        stream(runoff, network, memory)
+    with pytest.raises(XRouteError, match="a path, a URL or a Zarr store, not None"):
+        stream(runoff, network, None)
     (tmp_path / "file.zarr").write_text("")
-    with pytest.raises(FileExistsError, match="is a file"):
-        stream(runoff, network, tmp_path / "file.zarr")
+    for mode in ("w-", "w"):
+        with pytest.raises((FileExistsError, XRouteError), match=r"(is|and) no Zarr store"):
+            stream(runoff, network, tmp_path / "file.zarr", mode=mode)
     (tmp_path / "empty.zarr").mkdir()
     xr.testing.assert_equal(stream(runoff, network, tmp_path / "empty.zarr"), runoff.route(network))
 
@@ -397,6 +488,10 @@ def test_errors_come_before_anything_is_written(runoff, network, tmp_path):
     for error, options in (
         (ParameterError, {"time_chunk": 0}),
         (ParameterError, {"time_chunk": 2.5}),
+        (ParameterError, {"time_chunk": "auto"}),
+        (ParameterError, {"encoding": {"discharge": {}, "time": {}}}),
+        (ParameterError, {"encoding": {"chunks": 5}}),
+        (ParameterError, {"encoding": {"chunks": (5, -1)}}),
         (ParameterError, {"mode": "a"}),
         (ParameterError, {"sampling": "median"}),
         (ParameterError, {"encoding": {"chunks": (1,)}}),
@@ -405,6 +500,10 @@ def test_errors_come_before_anything_is_written(runoff, network, tmp_path):
     ):
         with pytest.raises(error):
             stream(runoff, network, store, **options)
+        assert not store.exists()
+    for wrong in (runoff.assign_coords(checkpoint=1), runoff.to_dataset(name="runoff")):
+        with pytest.raises(XRouteError, match=r"a name that the store needs|is an xarray.DataArray"):
+            stream(wrong, network, store)
         assert not store.exists()
 
 
@@ -415,10 +514,15 @@ def test_on_workers(runoff, network, tmp_path):
     distributed = pytest.importorskip("distributed")
     lazy = runoff.chunk(time=3, reach=50)
     expected, end = runoff.route(network, return_state=True)
+    silent = logging.CRITICAL
     with (
-        distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None) as cluster,
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=silent
+        ) as cluster,
         distributed.Client(cluster),
     ):
+        with pytest.raises(XRouteError, match="workers cannot write to"):
+            stream(lazy, network, MemoryStore())
         assert Stream.prepare(lazy, network).spread
         with pytest.raises((XRouteError, OSError), match="NaN"):
             stream(
@@ -426,7 +530,8 @@ def test_on_workers(runoff, network, tmp_path):
                 network,
                 tmp_path / "q.zarr",
                 time_chunk=9,
+                partitions=3,
             )
-        found, state = stream(lazy, network, tmp_path / "q.zarr", partitions=3, return_state=True)
+        found, state = stream(lazy, network, LocalStore(os.path.relpath(tmp_path / "q.zarr")), return_state=True)
     xr.testing.assert_equal(found, expected)
     xr.testing.assert_identical(state, end)

@@ -19,6 +19,7 @@ from dask.sizeof import sizeof
 from numpy.typing import NDArray
 
 from xroute.block import BlockState, RouteOptions, is_cupy, route_block
+from xroute.cluster import find_client
 from xroute.engine import compute_type
 from xroute.exceptions import StateError, XRouteError, some
 from xroute.labels import Layout
@@ -91,6 +92,8 @@ class Piece:
         return _known_piece, (self.token, self.number, tuple(getattr(self, f) for f in self.__dataclass_fields__))
 
 
+KNOWN_BYTES = 2**30
+"""Pieces that a process keeps."""
 _KNOWN: OrderedDict[tuple[str, int], Piece] = OrderedDict()
 
 
@@ -99,7 +102,7 @@ def _known_piece(token: str, number: int, values: tuple[Any, ...]) -> Piece:
     piece = _KNOWN.get(key) or Piece(*values)
     _KNOWN[key] = piece
     _KNOWN.move_to_end(key)
-    while len(_KNOWN) > 64:
+    while len(_KNOWN) > 1 and sum(map(sizeof, _KNOWN.values())) > KNOWN_BYTES:
         _KNOWN.popitem(last=False)
     return piece
 
@@ -253,6 +256,7 @@ def route_lazily(
     raise_missing: bool,
     partitions: int | None,
     device: str | None,
+    held: dict[Any, Any] | None = None,
 ) -> tuple[xr.DataArray, LazyState]:
     """Route runoff on Dask; nothing is computed.
 
@@ -268,6 +272,8 @@ def route_lazily(
         Into how many partitions the network is cut; None leaves it to the workers there are.
     device
         Where tasks compute; None leaves it to where they run.
+    held
+        Where what tasks have in common is kept on the workers of a cluster, for runs that follow one another.
 
     Returns
     -------
@@ -292,7 +298,11 @@ def route_lazily(
         data.name, data.chunks, dims, layout.row, layout.result_row, *filter.arrays(), network.ids, *network.links,
         scale, options, raise_missing, partitions, name, None if start is None else (start.outflow, start.inflow),
     )  # fmt: skip
-    pieces = _pieces(network, layout, filter, sizes, options, scale, raise_missing, partitions, name, token)
+    common = tokenize(
+        sizes[layout.reach_dim], dims, layout.row, layout.result_row, *filter.arrays(), network.ids, *network.links, scale,
+        options, raise_missing, partitions, name, get_option("threads"),
+    )  # fmt: skip
+    pieces = _pieces(network, layout, filter, sizes, options, scale, raise_missing, partitions, name, common)
     out_chunks = _result_chunks(layout, sizes)
     times = (
         runoff[layout.time_dim].values if layout.time_dim in runoff.coords else np.arange(runoff.sizes[layout.time_dim])
@@ -301,7 +311,7 @@ def route_lazily(
     states = _start_arrays(start, batch_chunks, da)
 
     core, result = f"xroute-{token}", f"xroute-discharge-{token}"
-    tasks: dict[Any, Any] = {(f"piece-{token}", k): piece for k, piece in enumerate(pieces)}
+    tasks: dict[Any, Any] = {(f"piece-{token}", k): _held(piece, held) for k, piece in enumerate(pieces)}
     rows = _rows(pieces, layout, out_chunks)
     tasks |= {(f"rows-{token}", r): one for r, one in enumerate(rows)}
     blocks: dict[Any, Any] = {}
@@ -364,14 +374,23 @@ def route_lazily(
     return discharge, LazyState(outflow, inflow)
 
 
+def _held(piece: Piece, held: dict[Any, Any] | None) -> Any:
+    """The piece, or a future of it on the workers."""
+    client = None if held is None else find_client()
+    if held is None or client is None:
+        return piece
+    key = piece.token, piece.number
+    if key not in held:
+        held[key] = client.scatter(piece, broadcast=True, hash=False)
+    return held[key]
+
+
 def _partitions(n_reaches: int, n_members: int) -> int:
     """Partitions where nobody asks for a number: one, or on a cluster as many as give each worker something to do."""
-    try:
-        from distributed import get_client
-
-        workers = len(get_client().scheduler_info(n_workers=-1)["workers"])
-    except (ImportError, ValueError, TypeError):
+    client = find_client()
+    if client is None:
         return 1
+    workers = len(client.scheduler_info(n_workers=-1)["workers"])
     return max(1, min(-(-workers // max(1, n_members)), n_reaches // REACHES))
 
 

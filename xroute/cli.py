@@ -29,10 +29,12 @@ __all__ = ["main"]
 READABLE = click.Path(path_type=Path)
 #: What the package says to users of Python, and what it means on the command line.
 WORDS = (
-    (r"\b(missing|extra|nan|lateral|sampling|scheme)=[\"']([\w-]+)[\"']", r"--\1 \2"),
+    (r"\b(missing|extra|nan|lateral|sampling|scheme|device)=[\"']([\w-]+)[\"']", r"--\1 \2"),
     (r"\bsubsteps=(\d+)", r"--substeps \1"),
     (r"\b(dt|scheme)=(?=[\s,.;]|$)", r"--\1"),
     (r"overwrite=True \(--overwrite\)", "--overwrite"),
+    (r'mode="w"', "--overwrite"),
+    (r"run again to go on", "--resume goes on"),
     (r"\b[Gg]ive (reach|time)_dim=", r"Name it \1 in the file"),
     (r"drop the attribute: del state\.attrs\['time'\]", "carry on"),
     (r'(with missing_downstream="outlet")', r"in Python \1"),
@@ -400,7 +402,14 @@ def route(
         raise click.UsageError("--workers starts workers here, --scheduler takes those of another: give one of them")
     if resume and overwrite:
         raise click.UsageError("--resume keeps what was written, and --overwrite replaces it: give one of them")
-    outputs = _check_outputs(output, save_state, overwrite=overwrite or resume)
+    outputs = (
+        *_check_outputs(output, overwrite=overwrite or resume),
+        *_check_outputs(
+            save_state, overwrite=overwrite or (resume and save_state is not None and _is_state(save_state))
+        ),
+    )
+    if save_state is not None and _overlap(output, save_state):
+        raise click.UsageError(f"two outputs have the same path, or one lies in the other: {output}, {save_state}")
     to_zarr = suffix_format(output) == "zarr"
     if (spread or resume) and not to_zarr:
         raise click.UsageError(
@@ -429,6 +438,17 @@ def route(
     if save_state is not None:
         write(stream.final_state(end), save_state, overwrite=overwrite or resume)
     click.echo(f"wrote {output}: {summary}")
+
+
+def _is_state(path: Path) -> bool:
+    """Whether a file holds a state, which the end of a resumed run may replace."""
+    from xroute.io.files import open_dataset
+
+    if not path.exists():
+        return False
+    with contextlib.suppress(ValueError, OSError), open_dataset(path) as dataset:
+        return {"outflow", "n_lags"} <= set(dataset.variables)
+    return False
 
 
 def _workers(scheduler: str | None, n: int | None, device: str | None) -> Any:

@@ -1,4 +1,4 @@
-"""Dask workers for the command line: those of a scheduler that runs, or some of this machine, with a GPU each where there are."""
+"""Dask workers: those that this process is a client of, those of a scheduler elsewhere, or some of this machine."""
 
 from __future__ import annotations
 
@@ -13,10 +13,23 @@ import xarray as xr
 from xroute.exceptions import XRouteError, require
 from xroute.options import n_threads, set_options
 
-__all__ = ["local_cluster", "on_workers", "workers"]
+__all__ = ["find_client", "local_cluster", "on_workers", "workers"]
 
 TASK_BYTES = 2**25
 """Runoff of a task, where a file's own chunks are smaller."""
+
+
+def find_client() -> Any:
+    """Client of the distributed scheduler that is at work here, or None."""
+    try:
+        from distributed import get_client
+    except ImportError:
+        return None
+    try:
+        client = get_client()
+    except ValueError:
+        return None
+    return client if client.scheduler_info(n_workers=1).get("workers") else None
 
 
 @contextmanager
@@ -55,7 +68,7 @@ def workers(address: str | None = None, n: int | None = None, *, gpus: bool = Tr
 def local_cluster(n: int, *, gpus: bool = True) -> Any:
     """Cluster of ``n`` worker processes of one thread each on this machine, which share its GPUs out, if there are any."""
     distributed = require("distributed", feature="routing on workers", extra="distributed")
-    quiet = logging.WARNING
+    quiet = logging.ERROR  # what fails is told once, by xroute
     count = 0
     if gpus:
         import torch

@@ -52,8 +52,10 @@ def exact_ids(values: Any, what: str, error: type[XRouteError] = NetworkError) -
         return ids.astype(np.int64)
     if ids.dtype.kind == "S":
         return np.char.decode(ids, "utf-8")
-    if ids.dtype.kind in "UT":
-        return ids.astype(str)
+    if ids.dtype.kind == "U":
+        return ids
+    if ids.dtype.kind == "T":
+        return np.array(ids.tolist(), dtype=str).reshape(ids.shape)
     if ids.dtype.kind == "O":
         missing = is_missing(ids)
         if missing.any():

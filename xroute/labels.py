@@ -175,7 +175,12 @@ def standard_names(
     along = [c for c in runoff.coords.values() if c.dims == (dim,) and c.attrs.get("cf_role") == "timeseries_id"]
     if along and dim not in [c.name for c in along]:
         runoff = runoff.drop_vars([along[0].name, dim], errors="ignore").assign_coords({dim: along[0].variable})
-    return runoff.rename({old: new for old, new in ((dim, "reach"), (time_dim, "time")) if old != new})
+    names = {old: new for old, new in ((dim, "reach"), (time_dim, "time")) if old != new}
+    renamed = runoff.rename(names)
+    chunks = runoff.encoding.get("preferred_chunks")
+    if chunks is not None:  # by which blocks are chosen
+        renamed.encoding["preferred_chunks"] = {names.get(d, d): size for d, size in chunks.items()}
+    return renamed
 
 
 def _other_rows(

@@ -13,7 +13,7 @@ from xroute.exceptions import ParameterError
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["find_device", "get_option", "n_threads", "set_options"]
+__all__ = ["check_device", "find_device", "get_option", "n_threads", "set_options"]
 
 _OPTIONS: dict[str, Any] = {"threads": None, "device": None}
 
@@ -53,7 +53,7 @@ class set_options:  # noqa: N801 (reads as a function, as in xarray)
             ):
                 raise ValueError(f"threads must be a positive whole number or None, not {value!r}")
             if name == "device" and value is not None:
-                _check_name(value)
+                check_device(value)
         self._old = {name: _OPTIONS[name] for name in options}
         _OPTIONS.update(options)
 
@@ -85,7 +85,7 @@ def find_device(name: str | None) -> torch.device:
     usable = torch.cuda.is_available() and importlib.util.find_spec("triton") is not None
     if name is None:
         return torch.device("cuda", torch.cuda.current_device()) if usable else torch.device("cpu")
-    _check_name(name)
+    check_device(name)
     device = torch.device(name)
     if device.type == "cpu":
         return device
@@ -100,9 +100,11 @@ def find_device(name: str | None) -> torch.device:
     return torch.device("cuda", torch.cuda.current_device()) if device.index is None else device
 
 
-def _check_name(device: Any) -> None:
-    """Refuse what can be no device's name, without torch; a `torch.device` reads as its name."""
-    if not re.fullmatch(r"(cpu|cuda)(:(\d|[1-9]\d))?", str(device)):  # torch counts to 127, and no host has so many
+def check_device(device: Any) -> None:
+    """Refuse what can be no device's name, without torch; a `torch.device` reads as its name, and None is the default."""
+    if device is not None and not re.fullmatch(
+        r"(cpu|cuda)(:(\d|[1-9]\d))?", str(device)
+    ):  # torch counts to 127, and no host has so many
         raise ParameterError(f"device is 'cpu', 'cuda', 'cuda:1', ... or None, not {device!r}")
 
 

@@ -24,7 +24,7 @@ from xroute.labels import (
     time_step,
 )
 from xroute.network import Network, as_network
-from xroute.options import find_device
+from xroute.options import check_device, find_device
 from xroute.parameters import check_muskingum, read_parameters, resolve_substeps
 from xroute.schemes import Filter, make_filter
 from xroute.state import RunKey, align_state, read_state, run_key, state_dataset, write_state
@@ -119,7 +119,11 @@ def route(
     'm3 s-1'
     """
     lazy = require_array(runoff).chunks is not None
-    where = None if lazy else find_device(device)  # tasks find theirs where they run
+    where = None
+    if lazy:
+        check_device(device)  # tasks find theirs where they run
+    else:
+        where = find_device(device)
     run = prepare(
         runoff, network, scheme=scheme, substeps=substeps, sampling=sampling, lateral=lateral, missing=missing, extra=extra,
         nan=nan, partitions=partitions, reach_dim=reach_dim, time_dim=time_dim, dt=dt,
@@ -184,8 +188,10 @@ class Run:
     key: RunKey | None
     said: str
 
-    def route(self, runoff: xr.DataArray, state: BlockState | None, device: Any) -> tuple[Any, BlockState]:
-        """Discharge [batch, row, time] of runoff in memory, some or all of the series, and the state after it.
+    def route(
+        self, runoff: xr.DataArray, state: BlockState | None, device: Any, first: int = 0
+    ) -> tuple[Any, BlockState]:
+        """Discharge [batch, row, time] of runoff in memory, the series from step ``first`` on or a part of it, and the state.
 
         Raises
         ------
@@ -201,7 +207,7 @@ class Run:
             discharge_row=layout.result_row, n_rows=layout.sizes[layout.reach_dim], scale=self.scale, device=device,
         )  # fmt: skip
         if n_bad and self.raise_missing:
-            raise _not_finite(runoff, self.network, layout, n_bad)
+            raise _not_finite(runoff, self.network, layout, n_bad, first)
         return discharge, state
 
     def label(self, result: xr.DataArray, runoff: xr.DataArray) -> xr.DataArray:
@@ -269,12 +275,12 @@ def need_no_step(runoff: xr.DataArray, time_dim: Hashable, return_state: bool) -
         )
 
 
-def _not_finite(runoff: xr.DataArray, network: Network, layout: Layout, n_bad: int) -> XRouteError:
+def _not_finite(runoff: xr.DataArray, network: Network, layout: Layout, n_bad: int, first: int) -> XRouteError:
     row = np.arange(network.n_reaches) if layout.row is None else layout.row
     bad = ~np.isfinite(runoff.as_numpy().transpose(*layout.engine_dims).values[..., row[row >= 0], :])
     ids = network.ids[row >= 0][bad.any(axis=tuple(k for k in range(bad.ndim) if k != bad.ndim - 2))]
     when = np.flatnonzero(bad.any(axis=tuple(range(bad.ndim - 1))))
-    label = runoff[layout.time_dim].values[when[0]] if layout.time_dim in runoff.coords else when[0]
+    label = runoff[layout.time_dim].values[when[0]] if layout.time_dim in runoff.coords else first + when[0]
     return XRouteError(
         f"{n_bad} values of runoff are NaN or infinite, on {ids.size} reaches: {some(ids)}; first at {label}. "
         'Fill them, or take them as zero with nan="zero"'

@@ -22,11 +22,12 @@ import numpy as np
 import xarray as xr
 
 from xroute.block import BlockState, is_cupy, zero_state
-from xroute.checkpoint import Checkpoint, Progress, clear, find
+from xroute.checkpoint import GROUP, Checkpoint, Progress, as_store, clear, find
+from xroute.cluster import find_client
 from xroute.engine import compute_type
-from xroute.exceptions import ParameterError, XRouteError, one_of, require
+from xroute.exceptions import ParameterError, XRouteError, one_of, require, some
 from xroute.io.files import consolidate, netcdf_variable, plain_dataset, replacing
-from xroute.labels import first_time
+from xroute.labels import first_time, require_array
 from xroute.network import Network
 from xroute.options import find_device
 from xroute.routing import Run, need_no_step, prepare
@@ -67,12 +68,14 @@ def route_to_zarr(
     network
         As for `route`.
     store
-        Path, URL or Zarr store to write ``discharge`` to, with the dimensions and coordinates that `route` gives it.
+        Path, URL or Zarr store to write ``discharge`` to, with the dimensions and coordinates that `route` gives it; not
+        the one that runoff is read from.
     time_chunk
         Steps that are routed and written at a time; by default some 128 MiB of runoff, in whole chunks of it where that
         can be. It is also the store's chunk along time, unless ``encoding`` says otherwise; the result is the same.
     resume
-        Whether to go on with a run that the store holds unfinished; a store that holds the whole run is left as it is.
+        Whether to go on with a run that the store holds unfinished, in that store's own blocks and encoding; a store that
+        holds the whole run is left as it is. Runoff is taken to be what it was: its labels are compared, its values not.
     mode
         ``"w-"`` refuses a store that holds anything else, ``"w"`` replaces it, and does not resume.
     progress
@@ -118,6 +121,7 @@ def route_to_zarr(
     True
     """
     one_of("mode", mode, ("w-", "w"))
+    store = as_store(store)
     stream = Stream.prepare(
         runoff, network, time_chunk=time_chunk, encoding=encoding, initial_state=initial_state, partitions=partitions,
         device=device, **options,
@@ -174,8 +178,14 @@ class Stream:
         **options: Any,
     ) -> Stream:
         """Check all that can be checked before anything is read."""
-        if time_chunk is not None and (isinstance(time_chunk, bool) or int(time_chunk) != time_chunk or time_chunk < 1):
+        whole = isinstance(time_chunk, (int, np.integer)) and not isinstance(time_chunk, bool)
+        if time_chunk is not None and (not whole or time_chunk < 1):
             raise ParameterError(f"time_chunk is a positive whole number or None, not {time_chunk!r}")
+        taken = {NAME, GROUP} & {*require_array(runoff).coords, *runoff.dims}
+        if taken:
+            raise ParameterError(
+                f"runoff has a coordinate {some(sorted(taken))}, a name that the store needs: rename it"
+            )
         run = prepare(runoff, network, partitions=partitions, stateful=True, **options)
         layout = run.layout
         if run.step is None:
@@ -186,10 +196,14 @@ class Stream:
             start = read_state(initial_state, run.filter, run.network, layout, run.key, first)
         if device is not None:
             find_device(device)
-        workers = 0 if runoff.chunks is None else _workers()
+        client = None if runoff.chunks is None else find_client()
+        workers = 0 if client is None else len(client.scheduler_info(n_workers=-1)["workers"])
         spread = runoff.chunks is not None and (workers > 0 or partitions is not None)
         given = dict(encoding or {})
-        given = dict(given.get(NAME, {})) if set(given) == {NAME} else given
+        if NAME in given:
+            if len(given) > 1:
+                raise ParameterError(f"encoding is of {NAME} only, not of {some(sorted(set(given) - {NAME}, key=str))}")
+            given = dict(given[NAME])
         size = compute_type(runoff.dtype if dtype is None else np.dtype(dtype)).itemsize
         given, block = _chunks(run, runoff, given, time_chunk, size, max(1, workers))
         return cls(run, runoff, start, given, block, spread, partitions, device, dtype)
@@ -217,8 +231,11 @@ class Stream:
         finish: Callable[[xr.DataArray], xr.Dataset] | None = None,
     ) -> tuple[BlockState, Summary]:
         """Route into a Zarr store; ``finish`` makes the Dataset to be written of a discharge without values."""
-        require("zarr", feature="writing Zarr", extra="io")
         require("dask", feature="writing Zarr block by block", extra="io")
+        store = as_store(store)
+        here = not isinstance(store, (str, Path)) or str(store).startswith("memory:")
+        if self.spread and here and find_client() is not None:
+            raise XRouteError(f"workers cannot write to {store}: give a path or a URL that they all see")
         run = self._description()
         found = None if replace else find(store)
         if found is not None:
@@ -237,12 +254,22 @@ class Stream:
                 found.create()
                 self._lay_out(store, finish)
                 latest = Progress(0, self._volumes(None).total), begin
-                found.commit(*latest)
-        else:
-            _sweep(store)
+                found.commit(*latest, first=True)
         done, state = latest
+        if done.steps == self.n_steps and self.n_steps:
+            with _writing(store, "", "All is routed; run again to end the run"):
+                if found.taken():
+                    _sweep(store)
+                    found.release()
+            return state, self._summary(0, 0.0, self._volumes(done.volumes))
         begun = done.steps == 0 and self.start is None
-        return self._go_on(found, done, None if begun else state, progress)
+        with _writing(store, "", "Run again to go on"):
+            found.take()
+        result = self._go_on(found, done, None if begun else state, progress)
+        with _writing(store, "", "All is routed; run again to end the run"):
+            _sweep(store)
+            found.release()
+        return result
 
     def _go_on(
         self, checkpoint: Checkpoint, done: Progress, state: BlockState | None, progress: bool
@@ -259,7 +286,10 @@ class Stream:
         def keep(steps: slice, state: BlockState) -> None:
             checkpoint.commit(Progress(steps.stop, volumes.total), state)
 
-        mine = changed(self, block=checkpoint.block)
+        array = require("zarr", feature="writing Zarr", extra="io").open_array(checkpoint.store, path=NAME, mode="r")
+        mine = changed(self, block=checkpoint.block, encoding={"chunks": array.shards or array.chunks})
+        if self.spread:
+            _seen_by_workers(checkpoint.store)
         kept = f"{checkpoint.store} holds what was routed before: run again to go on from there"
         state, seconds = mine._blocks(done.steps, state, volumes, write, keep, progress, kept)
         if state is None:
@@ -356,13 +386,14 @@ class Stream:
         parts = [slice(k, min(k + self.block, self.n_steps)) for k in range(first, self.n_steps, self.block)]
         where = None if self.spread else find_device(self.device)
         seconds = 0.0
+        held: dict[Any, Any] = {}  # what workers need of the network, for as long as this run lasts
         bar = tqdm(total=self.n_steps, initial=first, unit="step", disable=not progress, file=sys.stderr)
         with bar, ThreadPoolExecutor(1, "xroute-read") as reader:
             coming: Future[xr.DataArray] | None = None
             for k, steps in enumerate(parts):
                 if self.spread:
                     begin = clock.perf_counter()
-                    state = self._on_workers(steps, state, volumes, write, kept)
+                    state = self._on_workers(steps, state, volumes, write, kept, held)
                     seconds += clock.perf_counter() - begin  # with reading and writing, which workers do between
                 else:
                     with _reading(self._when(steps), kept):
@@ -371,7 +402,7 @@ class Stream:
                     if not k:  # one step, thrown away: compiles, or loads what is compiled, before anything is timed
                         self.run.route(block.isel({self.run.layout.time_dim: slice(0, 1)}), state, where)
                     begin = clock.perf_counter()
-                    values, state = self.run.route(block, state, where)
+                    values, state = self.run.route(block, state, where, steps.start)
                     seconds += clock.perf_counter() - begin
                     values = values.get() if is_cupy(values) else values
                     volumes.add(_sums(block, self.run.layout.reach_dim), _finite_sums(values, (0, 2)))
@@ -396,6 +427,7 @@ class Stream:
         volumes: Volumes,
         write: Callable[[slice, xr.DataArray], Any],
         kept: str,
+        held: dict[Any, Any],
     ) -> BlockState:
         """Route a block on Dask's workers, who write it; the state comes back."""
         import dask
@@ -413,7 +445,7 @@ class Stream:
         block = block if self.dtype is None else block.astype(self.dtype, keep_attrs=True)
         result, end = route_lazily(
             block, run.network, layout, run.filter, first, run.options, scale=run.scale,
-            raise_missing=run.raise_missing, partitions=self.partitions, device=self.device,
+            raise_missing=run.raise_missing, partitions=self.partitions, device=self.device, held=held,
         )  # fmt: skip
         over = [d for d in layout.dims if d != layout.reach_dim]
         sums = (
@@ -423,7 +455,7 @@ class Stream:
         own = dict(zip(layout.dims, self.encoding.get("shards") or self.encoding["chunks"], strict=True))
         written = write(steps, result.chunk({d: min(own[d], result.sizes[d]) for d in layout.dims if result.sizes[d]}))
         wanted = [written, end.outflow, *sums] + ([] if end.inflow is None else [end.inflow])
-        with _writing("discharge on the workers", self._when(steps), kept):
+        with _working(f"route on the workers {self._when(steps)}", kept):
             _, last, came, went, *lags = dask.compute(*wanted)
         volumes.add(came, went)
         last = last.reshape(layout.n_batch, -1)
@@ -448,14 +480,16 @@ class Stream:
         return Summary(self.run.network.n_reaches, n_steps, self.run.layout.n_batch, seconds, into, out)
 
 
-def _workers() -> int:
-    """Workers of the distributed scheduler that this process is a client of."""
-    try:
-        from distributed import get_client
-
-        return len(get_client().scheduler_info(n_workers=-1)["workers"])
-    except (ImportError, ValueError, TypeError):
-        return 0
+def _seen_by_workers(store: Any) -> None:
+    """Refuse a folder that workers elsewhere do not see: they would write to another."""
+    client = find_client()
+    if client is None or not isinstance(store, Path):
+        return
+    blind = [address for address, sees in client.run((store / GROUP).is_dir).items() if not sees]
+    if blind:
+        raise XRouteError(
+            f"{len(blind)} Dask workers do not see {store}, {blind[0]} for one: write to a file system that all share"
+        )
 
 
 def _chunks(
@@ -477,16 +511,23 @@ def _chunks(
         else:
             block = most
     block = min(block, n_steps)
+    for name in ("chunks", "shards"):
+        if encoding.get(name) is not None and (
+            not isinstance(encoding[name], (tuple, list)) or len(encoding[name]) != len(layout.dims)
+        ):
+            raise ParameterError(f"encoding: {name} has one size for each of {layout.dims}, not {encoding[name]!r}")
+    if encoding.get("chunks") is None and encoding.get("shards") is not None:
+        encoding = {**encoding, "chunks": tuple(encoding["shards"])}
     if encoding.get("chunks") is None:
         along = block if time_chunk is not None or workers == 1 else max(1, block // workers)
-        if encoding.get("shards") is not None:
-            along = int(encoding["shards"][layout.dims.index(time_dim)])
         across = max(1, min(rows, CHUNK_BYTES // (along * itemsize)))
         sizes = {time_dim: along, layout.reach_dim: min(across, max(1, layout.sizes[layout.reach_dim]))}
         encoding = {**encoding, "chunks": tuple(sizes.get(d, 1) for d in layout.dims)}
     for name in ("chunks", "shards"):
-        if encoding.get(name) is not None and len(encoding[name]) != len(layout.dims):
-            raise ParameterError(f"encoding: {name} has {len(encoding[name])} entries, but discharge has {layout.dims}")
+        if encoding.get(name) is not None and not all(
+            isinstance(n, (int, np.integer)) and n > 0 for n in encoding[name]
+        ):
+            raise ParameterError(f"encoding: {name} are positive whole numbers, one for each of {layout.dims}")
     granule = int((encoding.get("shards") or encoding["chunks"])[layout.dims.index(time_dim)])
     return encoding, max(granule, block // granule * granule)
 
@@ -543,15 +584,21 @@ def _reading(when: str, kept: str) -> Iterator[None]:
 
 @contextmanager
 def _writing(what: Any, when: str, kept: str) -> Iterator[None]:
-    message = f"could not write {what}" + (f" of {when}" if when else "")
+    with _working(f"write {what}" + (f" of {when}" if when else ""), kept):
+        yield
+
+
+@contextmanager
+def _working(doing: str, kept: str) -> Iterator[None]:
     try:
         yield
     except XRouteError:
         raise
     except OSError as error:
-        raise OSError(error.errno, f"{message}: {error.strerror or error}. {kept}") from error
+        text = f"could not {doing}: {error.strerror or error}{f': {error.filename}' if error.filename else ''}. {kept}"
+        raise (OSError(text) if error.errno is None else OSError(error.errno, text)) from error
     except Exception as error:
-        raise XRouteError(f"{message}: {_said(error)}. {kept}") from error
+        raise XRouteError(f"could not {doing}: {_said(error)}. {kept}") from error
 
 
 def _said(error: Exception) -> str:
