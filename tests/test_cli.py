@@ -538,9 +538,26 @@ def test_a_failed_run_leaves_nothing_or_can_be_resumed(small: Path) -> None:
     assert "another run, of nan" in run(*arguments, small / "q.zarr", "--resume", "--nan", "zero", code=1).stderr
     change(small / "runoff.zarr", lambda ds: whole)
     assert "x 1 steps" in run(*arguments, small / "q.zarr", "--resume").stdout
-    assert "x 0 steps" in run(*arguments, small / "q.zarr", "--resume").stdout  # all is there
+    assert "holds the whole run already" in run(*arguments, small / "q.zarr", "--resume").stdout
     run(*arguments, small / "whole.zarr")
     xr.testing.assert_equal(open_dataset(small / "q.zarr").load(), open_dataset(small / "whole.zarr").load())
+
+
+def test_an_interrupted_run_says_how_to_go_on(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from xroute.streaming import Stream
+
+    read = Stream._read
+    arguments = ("route", small / "runoff.zarr", small / "network.zarr", small / "q.zarr", "--time-chunk", 2)
+
+    def interrupted(self: Stream, steps: slice) -> xr.DataArray:
+        if steps.start == 2:
+            raise KeyboardInterrupt
+        return read(self, steps)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Stream, "_read", interrupted)
+        assert "with --resume goes on" in run(*arguments, code=1).stderr
+    assert "x 3 steps" in run(*arguments, "--resume").stdout
 
 
 @pytest.mark.parametrize(

@@ -476,3 +476,51 @@ def test_errors():
 def test_torch_is_not_imported_with_xroute():
     code = "import sys, xroute; assert 'torch' not in sys.modules and 'xroute.router' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_fixed_filter_is_made_once_and_anew_when_it_changes(monkeypatch):
+    """Where no gradient is wanted; parameters that were changed in place, loaded or learned are noticed."""
+    made = []
+    make = xroute.router.make_filter
+    monkeypatch.setattr("xroute.router.make_filter", lambda *args, **options: made.append(1) or make(*args, **options))
+    router = Router(river(), dt=DT, learnable="k")
+    runoff = dry(8, 20, 1)
+    made.clear()
+    with torch.no_grad():
+        first = router(runoff)
+        assert torch.equal(router(runoff), first) and len(made) == 1
+        router.values["muskingum"]["k"].raw += 0.1
+        second = router(runoff)
+        assert len(made) == 2 and not torch.equal(second, first)
+        other = Router(river(), dt=DT, learnable="k")
+        router.load_state_dict(other.state_dict())
+        assert torch.equal(router(runoff), first) and len(made) > 2
+    made.clear()
+    assert router(runoff).requires_grad and router(runoff).requires_grad and len(made) == 2
+    with torch.inference_mode():
+        assert torch.equal(router(runoff), first)
+
+
+def test_a_network_keeps_its_filter(monkeypatch):
+    network = xroute.Network(river())
+    runoff = runoff_array(network.ids, 20, np.random.default_rng(0))
+    first = runoff.route(network)
+    with monkeypatch.context() as patch:
+        patch.setattr("xroute.routing.make_filter", lambda *_, **__: pytest.fail("made again"))
+        np.testing.assert_array_equal(runoff.route(network), first)
+    assert not np.array_equal(runoff.route(network, substeps=2), first)
+    other = network.dataset
+    other["k"] = 2 * other["k"]  # of a copy: the network keeps its own
+    assert np.array_equal(runoff.route(network), first) and not np.array_equal(runoff.route(other), first)
+    slower = "test.slower"
+    xroute.register_scheme(
+        slower, [xroute.Parameter("k", "s", low=0)], taps=lambda dt, k: torch.stack([k / k], 1), replace=True
+    )
+    try:
+        once = runoff.route(network, scheme=slower)
+        xroute.register_scheme(
+            slower, [xroute.Parameter("k", "s", low=0)], taps=lambda dt, k: torch.stack([k / k / 2], 1), replace=True
+        )
+        assert not np.array_equal(runoff.route(network, scheme=slower), once)
+    finally:
+        del xroute.schemes.SCHEMES[slower]

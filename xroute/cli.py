@@ -432,12 +432,19 @@ def route(
             device=device, dtype=dtype, dt=step, **options,
         )  # fmt: skip
         if to_zarr:
-            end, summary = stream.to_zarr(output, resume=resume, replace=overwrite, progress=shown, finish=finish)
+            try:
+                end, summary = stream.to_zarr(output, resume=resume, replace=overwrite, progress=shown, finish=finish)
+            except KeyboardInterrupt:
+                click.echo(f"interrupted: the same command with --resume goes on with {output}", err=True)
+                raise
         else:
             end, summary = stream.to_netcdf(output, finish, replace=overwrite, progress=shown)
     if save_state is not None:
         write(stream.final_state(end), save_state, overwrite=overwrite or resume)
-    click.echo(f"wrote {output}: {summary}")
+    if resume and stream.n_steps and not summary.n_steps:
+        click.echo(f"{output} holds the whole run already: nothing was routed")
+    else:
+        click.echo(f"wrote {output}: {summary}")
 
 
 def _is_state(path: Path) -> bool:

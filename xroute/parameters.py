@@ -157,21 +157,21 @@ def auto_substeps(parameters: SchemeParameters, dt: float, ids: NDArray[Any] | N
     return max(1, int(np.ceil(needed.max(initial=0.0))))
 
 
-def check_muskingum(parameters: SchemeParameters, dt: float, substeps: int) -> None:
+def check_muskingum(parameters: SchemeParameters, dt: float, substeps: int) -> bool:
     """Warn once where ``2kx <= dt <= 2k(1-x)`` does not hold, and name substeps that would help, if any would.
 
-    The warning is of the line that called xroute, from which the way here may be long or short.
+    The warning is of the line that called xroute, from which the way here may be long or short. Returns whether it holds.
     """
     if "muskingum" not in parameters:
-        return
+        return True
     k, x = parameters["muskingum"][1]["k"], parameters["muskingum"][1]["x"]
     step, slack = dt / substeps, 1e-9
     kx = k * x
     if step <= 2 * (k - kx).min(initial=np.inf) and step >= 2 * kx.max(initial=0.0):  # the usual case, in a few passes
-        return
+        return True
     long, short = step > 2 * (k - kx) * (1 + slack), step < 2 * kx * (1 - slack)
     if not (long.any() or short.any()):
-        return
+        return True
     at_least = np.ceil(dt / (2 * k * (1 - x)).min() * (1 - slack))
     with np.errstate(over="ignore"):  # where all x are zero, any number will do
         at_most = np.floor(dt / max((2 * kx).max(), np.finfo(float).tiny) * (1 + slack))
@@ -188,6 +188,7 @@ def check_muskingum(parameters: SchemeParameters, dt: float, substeps: int) -> N
         UserWarning,
         stacklevel=_caller_level(),
     )
+    return False
 
 
 def _caller_level() -> int:

@@ -161,6 +161,7 @@ class Router(torch.nn.Module):
                 }
             )
         self._network_hash = _network_hash(self.network, self._at)
+        self._made: tuple[list[Any], Filter] | None = None
         self._filter()  # fails now, not in training, if the parameters have no filter
 
     @property
@@ -313,6 +314,22 @@ class Router(torch.nn.Module):
         if not isinstance(given, Mapping | None):
             raise ParameterError(f"parameters is a dict of tensors by name, not {type(given).__name__}")
         given = given or {}
+        if given or (torch.is_grad_enabled() and any(p.requires_grad for p in self.parameters())):
+            return self._new_filter(given)
+        tensors = [
+            *self.parameters(),
+            *self.buffers(),
+        ]  # no gradient will be wanted, so one filter serves until they change
+        if any(t.is_inference() for t in tensors):
+            return self._new_filter(given)
+        held = [(t, t._version, t.device, t.data_ptr()) for t in tensors]
+        if self._made is None or len(self._made[0]) != len(held) or any(
+            a[0] is not b[0] or a[1:] != b[1:] for a, b in zip(self._made[0], held, strict=True)
+        ):  # fmt: skip
+            self._made = held, self._new_filter(given)
+        return self._made[1]
+
+    def _new_filter(self, given: Mapping[str, Tensor]) -> Filter:
         n = self.n_reaches
         own = {scheme: self._values(scheme) for scheme in self._at}
         unknown = set(given) - {name for values in own.values() for name in values}

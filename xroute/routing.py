@@ -25,8 +25,8 @@ from xroute.labels import (
 )
 from xroute.network import Network, as_network
 from xroute.options import check_device, find_device
-from xroute.parameters import check_muskingum, read_parameters, resolve_substeps
-from xroute.schemes import Filter, make_filter
+from xroute.parameters import SchemeParameters, check_muskingum, read_parameters, resolve_substeps
+from xroute.schemes import SCHEMES, Filter, Scheme, make_filter
 from xroute.state import RunKey, align_state, read_state, run_key, state_dataset, write_state
 from xroute.units import flux_scale
 
@@ -246,17 +246,47 @@ def prepare(
     layout = align(runoff, network, reach_dim=reach_dim, time_dim=time_dim, missing=missing, extra=extra)
     step = time_step(runoff, time_dim, dt)
     scale, units = flux_scale(runoff.attrs.get("units"), step, network.dataset.get("area"), layout.row)
-    parameters = read_parameters(network, scheme)
+    known = _known(network, scheme)
+    parameters = known.parameters
     dt_ = 1.0 if step is None else step
     n = resolve_substeps(substeps, parameters, dt_, network.ids)
-    if runoff.sizes[time_dim] and step is not None:
-        check_muskingum(parameters, step, n)
-    filter = make_filter(parameters, dt_ / n, network.n_reaches, lateral=lateral, ids=network.ids)
+    if runoff.sizes[time_dim] and step is not None and step / n not in known.stable:
+        if check_muskingum(parameters, step, n):
+            known.stable.add(step / n)
+    filter = known.filter(network, dt_ / n, lateral)
     key = run_key(network, layout, scheme, dt_, n, lateral, units) if stateful else None
     schemes = ", ".join(sorted(parameters))
     said = f"xroute: routed {network!r}, scheme={schemes!r}, substeps={n}, {sampling=}, {lateral=}"
     options = RouteOptions(n, sampling, lateral, nan == "zero")
     return Run(network, layout, filter, options, scale, step, units, nan == "raise", key, said)
+
+
+@dataclass
+class _Known:
+    """Parameters of a network, checked, and what was made of them: kept with it, since its arrays do not change."""
+
+    schemes: list[Scheme]
+    parameters: SchemeParameters
+    filters: dict[tuple[float, str], Filter]
+    stable: set[float]
+
+    def filter(self, network: Network, dt: float, lateral: Literal["head", "interval", "outlet"]) -> Filter:
+        """Filter of a routing step [s] and a lateral mode; the last two are kept."""
+        key = dt, lateral
+        if key not in self.filters:
+            while len(self.filters) > 1:
+                del self.filters[next(iter(self.filters))]
+            self.filters[key] = make_filter(self.parameters, dt, network.n_reaches, lateral=lateral, ids=network.ids)
+        return self.filters[key]
+
+
+def _known(network: Network, scheme: str | None) -> _Known:
+    cache: dict[str | None, _Known] = network.__dict__.setdefault("_known", {})
+    known = cache.get(scheme)
+    if known is None or any(SCHEMES.get(s.name) is not s for s in known.schemes):
+        parameters = read_parameters(network, scheme)
+        known = cache[scheme] = _Known([SCHEMES[name] for name in parameters], parameters, {}, set())
+    return known
 
 
 def _check_options(runoff: xr.DataArray, sampling: str, lateral: str, nan: str, partitions: int | None) -> None:

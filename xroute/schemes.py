@@ -8,7 +8,7 @@ schemes they follow. Only `nash_cascade`, `hayami` and `pure_lag` have a window;
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -49,6 +49,10 @@ class Filter:
     pointer: NDArray[np.int64]
     pole: torch.Tensor
     gain: torch.Tensor
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is pickled: not what has been derived and cached, which may live on a device."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
 
     @property
     def n_taps(self) -> NDArray[np.int64]:

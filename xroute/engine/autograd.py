@@ -37,9 +37,10 @@ class Backend:
     Attributes
     ----------
     forward
-        ``forward(runoff, taps, pointer, pole, gain, history, outflow, plan, options, keep_trace, keep_state)
-        -> (discharge, history, outflow, trace)``: new tensors, discharge of the type of runoff, state in float64, and
-        what the backend may keep for its adjoint, which may be empty.
+        ``forward(runoff, taps, pointer, pole, gain, history, outflow, plan, options, keep_trace, keep_state,
+        filter=None) -> (discharge, history, outflow, trace)``: new tensors, discharge of the type of runoff, state in
+        float64, and what the backend may keep for its adjoint, which may be empty. The filter that taps, pole and gain
+        are of is given where there is no graph, so that what is made of it can be kept with it.
     adjoint
         ``adjoint(grad_discharge, grad_history, grad_outflow, runoff, taps, pointer, pole, gain, history, outflow,
         discharge, trace, plan, options, needs_runoff, needs_filter) -> (grad_runoff, grad_taps, grad_pole, grad_gain,
@@ -83,7 +84,7 @@ def _state(history: Tensor, outflow: Tensor, runoff: Tensor, taps: Tensor) -> tu
 
 def _forward_cpu(
     runoff: Tensor, taps: Tensor, pointer: Tensor, pole: Tensor, gain: Tensor, history: Tensor, outflow: Tensor,
-    plan: RoutingPlan, options: Options, keep_trace: bool, keep_state: bool,
+    plan: RoutingPlan, options: Options, keep_trace: bool, keep_state: bool, filter: Filter | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     discharge = torch.empty(runoff.shape, dtype=runoff.dtype)
     dry = outflow.ndim == 1
@@ -130,14 +131,17 @@ def _device_filter(
 
 def _forward_gpu(
     runoff: Tensor, taps: Tensor, pointer: Tensor, pole: Tensor, gain: Tensor, history: Tensor, outflow: Tensor,
-    plan: RoutingPlan, options: Options, keep_trace: bool, keep_state: bool,
+    plan: RoutingPlan, options: Options, keep_trace: bool, keep_state: bool, filter: Filter | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
-    from xroute.engine.gpu import GpuOptions, route_gpu
+    from xroute.engine.gpu import GpuOptions, prepared, route_gpu
 
-    filter = _device_filter(plan, options, runoff, taps, pointer, pole, gain)
+    if filter is None:
+        made = _device_filter(plan, options, runoff, taps, pointer, pole, gain)
+    else:
+        made = prepared(plan, filter, runoff.device, runoff.dtype, GpuOptions(*options), poles=True)
     start = (None, None) if outflow.ndim == 1 else (history, outflow)
     discharge, lags, last, trace = route_gpu(
-        runoff, plan, filter, *start, options=GpuOptions(*options), keep_state=keep_state, keep_trace=keep_trace
+        runoff, plan, made, *start, options=GpuOptions(*options), keep_state=keep_state, keep_trace=keep_trace
     )
     lags, last = (_none(runoff.device) if t is None else t.double() for t in (lags, last))
     return discharge, lags, last, runoff.new_empty(0) if trace is None else trace
@@ -393,7 +397,7 @@ def route_autograd(
     if not wanted and not torch.compiler.is_compiling():  # an operator takes its time
         plain = [t.detach().contiguous() for t in (taps, pointer, pole, gain, *state)]
         series = runoff.detach() if backend.strided else runoff.detach().contiguous()
-        return backend.forward(series, *plain, plan, options, False, keep_state)[:3]
+        return backend.forward(series, *plain, plan, options, False, keep_state, filter)[:3]
     trace = backend.trace_numel(runoff, plan, filter.pointer, options) if wanted else 0
     discharge, new_history, new_outflow, _ = torch.ops.xroute.route(
         runoff, taps, pointer, pole, gain, *state, plan_handle(plan), *options, trace, keep_state

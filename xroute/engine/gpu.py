@@ -27,8 +27,18 @@ from xroute.engine.gpu_adjoint import adjoint_steps, adjoint_substeps
 from xroute.engine.gpu_forward import route_steps, route_substeps
 from xroute.patches import LANES, Links
 from xroute.plan import RoutingPlan
+from xroute.schemes import Filter
 
-__all__ = ["DeviceFilter", "GpuOptions", "adjoint_gpu", "padded", "prepare_filter", "route_gpu", "trace_numel"]
+__all__ = [
+    "DeviceFilter",
+    "GpuOptions",
+    "adjoint_gpu",
+    "padded",
+    "prepare_filter",
+    "prepared",
+    "route_gpu",
+    "trace_numel",
+]
 
 Tensor = torch.Tensor
 LATERAL = {"head": 0, "interval": 1, "outlet": 2}
@@ -273,6 +283,27 @@ def prepare_filter(
     if has_pole is None:
         has_pole = bool((pole != 0).any())
     return DeviceFilter(coefficients, min(windows.longest, 3), has_pole, far, windows)
+
+
+def prepared(
+    plan: RoutingPlan,
+    filter: Filter,
+    device: torch.device,
+    dtype: torch.dtype,
+    options: GpuOptions,
+    *,
+    poles: bool = False,
+) -> DeviceFilter:
+    """`prepare_filter` of a filter, kept with it; ``poles`` takes them for granted, to spare waiting for the device."""
+    cache: dict[Any, tuple[RoutingPlan, DeviceFilter]] = filter.__dict__.setdefault("_prepared", {})
+    key = str(device), dtype, options.group(3, 1), poles
+    if key not in cache or cache[key][0] is not plan:
+        has_pole = True if poles else None
+        made = prepare_filter(
+            plan, filter.taps, filter.pointer, filter.pole, filter.gain, device, dtype, options, has_pole=has_pole
+        )
+        cache[key] = plan, made
+    return cache[key][1]
 
 
 # ── forward ─────────────────────────────────────────────────────────────────────────────────────────────────────────────

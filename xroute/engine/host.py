@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from xroute.engine import compute_type
-from xroute.engine.gpu import DeviceFilter, GpuOptions, prepare_filter, route_gpu
+from xroute.engine.gpu import DeviceFilter, GpuOptions, prepared, route_gpu
 from xroute.plan import RoutingPlan
 from xroute.schemes import Filter
 
@@ -111,7 +111,7 @@ def route_host(
     n_batch, _, n_steps = runoff.shape
     rows = plan.n_reaches if n_rows is None else n_rows
     dtype = torch.float64 if runoff.dtype == np.float64 else torch.float32
-    prepared = prepare_filter(plan, filter.taps, filter.pointer, filter.pole, filter.gain, device, dtype, options)
+    made = prepared(plan, filter, device, dtype, options)
 
     def there(array: NDArray[Any] | None, to: torch.dtype | None = None) -> Tensor | None:
         return None if array is None else torch.from_numpy(np.ascontiguousarray(array)).to(device, to)
@@ -135,7 +135,7 @@ def route_host(
             fine = slice(part.start * options.substeps, part.stop * options.substeps)
             passed = None if kept is None else torch.zeros(kept[..., fine].shape, dtype=dtype, device=device)
             discharge, lags, last, n_bad = route_resident(
-                here, plan, prepared, lags, last, options, **known,
+                here, plan, made, lags, last, options, **known,
                 given=None if given is None else there(given[..., fine], dtype), kept=passed,
             )  # fmt: skip
             bad += n_bad
@@ -180,14 +180,14 @@ def route_cupy(
         dtype = torch.float64 if compute_type(runoff.dtype) == np.float64 else torch.float32
         series = torch.from_dlpack(cupy.ascontiguousarray(runoff))
         device = series.device
-        prepared = prepare_filter(plan, filter.taps, filter.pointer, filter.pole, filter.gain, device, dtype, options)
+        made = prepared(plan, filter, device, dtype, options)
 
         def there(array: NDArray[Any] | None, to: torch.dtype | None = None) -> Tensor | None:
             return None if array is None else torch.from_numpy(np.ascontiguousarray(array)).to(device, to)
 
         passed = None if kept is None else torch.zeros(kept.shape, dtype=dtype, device=device)
         discharge, lags, last, n_bad = route_resident(
-            series.to(dtype), plan, prepared, there(history, dtype), there(outflow, dtype), options,
+            series.to(dtype), plan, made, there(history, dtype), there(outflow, dtype), options,
             runoff_row=there(runoff_row), discharge_row=there(discharge_row), n_rows=n_rows, scale=there(scale, dtype),
             zero_missing=zero_missing, given=there(given, dtype), kept=passed,
         )  # fmt: skip
