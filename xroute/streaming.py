@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import sys
 import time as clock
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -53,11 +53,20 @@ def route_to_zarr(
     mode: Literal["w-", "w"] = "w-",
     progress: bool = True,
     encoding: Mapping[str, Any] | None = None,
+    scheme: str | None = None,
+    substeps: int | Literal["auto"] = 1,
+    sampling: Literal["mean", "last", "start-mean"] = "mean",
+    lateral: Literal["head", "interval", "outlet"] = "head",
     initial_state: xr.Dataset | None = None,
     return_state: bool = False,
+    missing: Literal["raise", "zero"] = "raise",
+    extra: Literal["raise", "drop"] = "raise",
+    nan: Literal["raise", "zero"] = "raise",
     partitions: int | None = None,
     device: str | None = None,
-    **options: Any,
+    reach_dim: Hashable | None = None,
+    time_dim: Hashable = "time",
+    dt: Any = None,
 ) -> Any:
     """Route runoff into a Zarr store, block by block; a run that was interrupted goes on where it was.
 
@@ -83,12 +92,11 @@ def route_to_zarr(
     encoding
         Of ``discharge``, as for `xarray.Dataset.to_zarr`: ``chunks``, ``shards``, ``compressors``, ... Blocks are made of
         whole chunks, or shards, along time.
-    initial_state, return_state, partitions, device
+    scheme, substeps, sampling, lateral, initial_state, return_state, missing, extra, nan, reach_dim, time_dim, dt
+        As for `route`.
+    partitions, device
         As for `route`. With ``partitions``, or a client of Dask's distributed scheduler, runoff on Dask is routed by
         its workers, which write to the store; else in this process.
-    **options
-        ``scheme``, ``substeps``, ``sampling``, ``lateral``, ``missing``, ``extra``, ``nan``, ``reach_dim``, ``time_dim``
-        and ``dt`` of `route`.
 
     Returns
     -------
@@ -123,8 +131,9 @@ def route_to_zarr(
     one_of("mode", mode, ("w-", "w"))
     store = as_store(store)
     stream = Stream.prepare(
-        runoff, network, time_chunk=time_chunk, encoding=encoding, initial_state=initial_state, partitions=partitions,
-        device=device, **options,
+        runoff, network, time_chunk=time_chunk, encoding=encoding, scheme=scheme, substeps=substeps, sampling=sampling,
+        lateral=lateral, initial_state=initial_state, missing=missing, extra=extra, nan=nan, partitions=partitions,
+        device=device, reach_dim=reach_dim, time_dim=time_dim, dt=dt,
     )  # fmt: skip
     state, _ = stream.to_zarr(store, resume=resume, replace=mode == "w", progress=progress)
     opened = xr.open_zarr(store, chunks=None)[NAME]
