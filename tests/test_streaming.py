@@ -27,6 +27,7 @@ from strategies import DT, networks, runoffs
 from zarr.storage import LocalStore, MemoryStore
 
 import xroute
+from xroute.checkpoint import Checkpoint, Progress
 from xroute.exceptions import ParameterError, StateError, XRouteError
 from xroute.streaming import Stream
 
@@ -162,25 +163,27 @@ def test_blocks_follow_the_chunks_of_the_source(runoff, network, monkeypatch):
     assert Stream.prepare(runoff, network).block == 5
 
 
-def test_long_series_are_read_block_by_block(runoff, network, tmp_path):
-    """Each chunk of runoff is read once, and never more than two blocks ahead of what is written."""
-    store, read = tmp_path / "q.zarr", []
+def test_long_series_are_read_block_by_block(runoff, network, tmp_path, monkeypatch):
+    """Each chunk of runoff is read once, and never more than two blocks ahead of what is kept."""
+    read: list[tuple[int, int]] = []
+    kept = [0]
+    commit = Checkpoint.commit
 
-    def block(info: Any = None) -> np.ndarray:
-        (first, last), _ = info[None]["array-location"]
-        done = (
-            [g.attrs["steps"] for g in zarr.open_group(store, path="checkpoint", mode="r").group_values()]
-            if store.exists()
-            else [0]
-        )
-        read.append((first, max(done, default=0)))
+    def spy(self: Checkpoint, progress: Progress, *args: Any, **options: Any) -> None:
+        commit(self, progress, *args, **options)
+        kept.append(progress.steps)
+
+    def block(block_info: Any = None) -> np.ndarray:
+        (first, last), _ = block_info[None]["array-location"]
+        read.append((first, kept[-1]))
         return runoff.values[first:last]
 
-    lazy = runoff.copy(data=da.map_blocks(lambda block_info=None: block(block_info), chunks=((4,) * 10, (network.n_reaches,)),
-                                          dtype="f4", meta=np.empty((0, 0), "f4")))  # fmt: skip
-    xr.testing.assert_equal(stream(lazy, network, store, time_chunk=4), runoff.route(network))
+    monkeypatch.setattr(Checkpoint, "commit", spy)
+    chunks = ((4,) * (N_TIME // 4), (network.n_reaches,))
+    lazy = runoff.copy(data=da.map_blocks(block, chunks=chunks, dtype="f4", meta=np.empty((0, 0), "f4")))
+    xr.testing.assert_equal(stream(lazy, network, tmp_path / "q.zarr", time_chunk=4), runoff.route(network))
     assert sorted(first for first, _ in read) == list(range(0, N_TIME, 4))
-    assert all(first - done <= 8 for first, done in read)
+    assert all(first - done <= 8 for first, done in read) and kept[-1] == N_TIME
 
 
 def test_empty_and_unlabelled(runoff, network, tmp_path):
