@@ -155,10 +155,10 @@ def test_shards_are_written_whole(chunked, runoff, network, tmp_path, monkeypatc
 
 
 def test_blocks_follow_the_chunks_of_the_source(runoff, network, monkeypatch):
-    monkeypatch.setattr("xroute.streaming.BLOCK_BYTES", 4 * network.n_reaches * 10)
+    monkeypatch.setattr("xroute.chunking.BLOCK_BYTES", 4 * network.n_reaches * 10)
     for chunk, block in ((3, 9), (10, 10), (25, 25), (40, 40)):
         assert Stream.prepare(runoff.chunk(time=chunk), network).block == block
-    monkeypatch.setattr("xroute.streaming.BLOCK_BYTES", 4 * network.n_reaches * 5)
+    monkeypatch.setattr("xroute.chunking.BLOCK_BYTES", 4 * network.n_reaches * 5)
     assert Stream.prepare(runoff.chunk(time=40), network).block == 5  # too much to be held at once
     assert Stream.prepare(runoff, network).block == 5
 
@@ -285,8 +285,13 @@ def test_runoff_that_cannot_be_read(partitions, runoff, network, tmp_path):
 def test_runoff_that_is_not_finite(runoff, network, tmp_path):
     holed = runoff.copy(data=runoff.values.copy())
     holed[30, 5] = np.nan
-    with pytest.raises(XRouteError, match=r"NaN.*first at 2001-01-02T06"):
+    holed[31, 6] = np.inf
+    with pytest.raises(XRouteError, match=r"^2 values.*NaN.*first at 2001-01-02T06"):
         stream(holed, network, tmp_path / "q.zarr", time_chunk=8)
+    bare = holed.drop_vars(["time", "name"])
+    for _ in range(2):  # steps are counted from the start of the series, after a resumption too
+        with pytest.raises(XRouteError, match=r"^2 values.*first at 30\b"):
+            stream(bare, network, tmp_path / "bare.zarr", time_chunk=10, dt=DT)
     stream(runoff, network, tmp_path / "q.zarr", time_chunk=8)
     stream(runoff, network, tmp_path / "whole.zarr", time_chunk=8)
     assert_same(tmp_path / "q.zarr", tmp_path / "whole.zarr")

@@ -9,6 +9,7 @@ was still at work there notices. All works on stores that can only put, get and 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import shutil
 import uuid
 from collections.abc import Mapping
@@ -21,7 +22,7 @@ import numpy as np
 from xroute.block import BlockState
 from xroute.exceptions import XRouteError, require, some
 
-__all__ = ["GROUP", "Checkpoint", "Progress", "as_store", "clear", "find"]
+__all__ = ["GROUP", "Checkpoint", "Progress", "as_store", "clear", "digest", "find"]
 
 GROUP = "checkpoint"
 
@@ -142,16 +143,14 @@ def as_store(store: Any) -> Any:
     XRouteError
         If it is nothing that could be a store.
     """
-    from zarr.abc.store import Store
-    from zarr.storage import LocalStore
-
-    if isinstance(store, LocalStore):
+    zarr = _zarr()
+    if isinstance(store, zarr.storage.LocalStore):
         store = store.root
     if isinstance(store, str) and store.startswith("file://"):
         store = store.removeprefix("file://")
     if isinstance(store, Path) or (isinstance(store, str) and "://" not in store):
         return Path(store).expanduser().absolute()
-    if isinstance(store, (str, Store)):
+    if isinstance(store, (str, zarr.abc.store.Store)):
         return store
     raise XRouteError(f"store is a path, a URL or a Zarr store, not {store!r}")
 
@@ -213,6 +212,26 @@ def clear(store: Any) -> None:
         else:
             path.unlink(missing_ok=True)
     _zarr().open_group(store, mode="w")
+
+
+def digest(*values: Any) -> str:
+    """Hash of arrays and of what prints the same each time."""
+    hashed = hashlib.blake2b(digest_size=12)
+
+    def add(value: Any) -> None:
+        if isinstance(value, (list, tuple)):
+            hashed.update(f"({len(value)}".encode())
+            for one in value:
+                add(one)
+        elif isinstance(value, np.ndarray):
+            hashed.update(f"{value.dtype.str}{value.shape}".encode())
+            plain = value.dtype.kind not in "OT"
+            hashed.update(np.ascontiguousarray(value).tobytes() if plain else repr(value.tolist()).encode())
+        else:
+            hashed.update(repr(value).encode())
+
+    add(values)
+    return hashed.hexdigest()
 
 
 def _open(store: Any) -> Any:

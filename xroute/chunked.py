@@ -377,7 +377,7 @@ def route_lazily(
 def _held(piece: Piece, held: dict[Any, Any] | None) -> Any:
     """The piece, or a future of it on the workers."""
     client = None if held is None else find_client()
-    if held is None or client is None:
+    if held is None or client is None or not client.nthreads():
         return piece
     key = piece.token, piece.number
     if key not in held:
@@ -390,7 +390,7 @@ def _partitions(n_reaches: int, n_members: int) -> int:
     client = find_client()
     if client is None:
         return 1
-    workers = len(client.scheduler_info(n_workers=-1)["workers"])
+    workers = len(client.nthreads())
     return max(1, min(-(-workers // max(1, n_members)), n_reaches // REACHES))
 
 

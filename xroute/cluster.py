@@ -10,6 +10,7 @@ from typing import Any
 
 import xarray as xr
 
+from xroute.chunking import stored_chunk
 from xroute.exceptions import XRouteError, require
 from xroute.options import n_threads, set_options
 
@@ -26,10 +27,9 @@ def find_client() -> Any:
     except ImportError:
         return None
     try:
-        client = get_client()
+        return get_client()
     except ValueError:
         return None
-    return client if client.scheduler_info(n_workers=1).get("workers") else None
 
 
 @contextmanager
@@ -48,7 +48,7 @@ def workers(address: str | None = None, n: int | None = None, *, gpus: bool = Tr
         except (OSError, ValueError) as error:
             raise XRouteError(f"no Dask scheduler answers at {address}: {error}") from error
         with client:
-            found = len(client.scheduler_info(n_workers=-1)["workers"])
+            found = len(client.nthreads())
             if not found:
                 raise XRouteError(
                     f"the Dask scheduler at {address} has no workers: start some with `dask worker {address}`"
@@ -89,9 +89,8 @@ def on_workers(runoff: xr.DataArray, reach_dim: Any, time_dim: Any) -> xr.DataAr
     """Runoff that was opened lazily, on Dask: in the file's own chunks, several steps of small ones together."""
     if runoff.chunks is not None:
         return runoff
-    stored = runoff.encoding.get("preferred_chunks") or {}
-    across = int(stored.get(reach_dim, runoff.sizes[reach_dim]))
-    own = max(1, int(stored.get(time_dim, 1)))
+    across = stored_chunk(runoff, reach_dim) or runoff.sizes[reach_dim]
+    own = stored_chunk(runoff, time_dim) or 1
     a_step = max(1, across * runoff.dtype.itemsize)
     along = max(own, TASK_BYTES // a_step // own * own)
     along = min(along, max(own, math.ceil(runoff.sizes[time_dim] / 4 / own) * own))  # some that follow one another

@@ -7,7 +7,6 @@ which a run that was killed goes on. Runoff on Dask with workers to route it goe
 
 from __future__ import annotations
 
-import hashlib
 import sys
 import time as clock
 from collections.abc import Callable, Hashable, Iterator, Mapping
@@ -22,7 +21,8 @@ import numpy as np
 import xarray as xr
 
 from xroute.block import BlockState, is_cupy, zero_state
-from xroute.checkpoint import GROUP, Checkpoint, Progress, as_store, clear, find
+from xroute.checkpoint import GROUP, Checkpoint, Progress, as_store, clear, digest, find
+from xroute.chunking import choose_chunks
 from xroute.cluster import find_client
 from xroute.engine import compute_type
 from xroute.exceptions import ParameterError, XRouteError, one_of, require, some
@@ -36,10 +36,6 @@ from xroute.volumes import Summary, Volumes
 
 __all__ = ["Stream", "route_to_zarr"]
 
-BLOCK_BYTES = 2**27
-"""Runoff of a block, where the caller does not say: several of them are in memory at once."""
-CHUNK_BYTES = 2**23
-"""Discharge of a chunk of the store, likewise."""
 NAME = "discharge"
 
 
@@ -206,15 +202,15 @@ class Stream:
         if device is not None:
             find_device(device)
         client = None if runoff.chunks is None else find_client()
-        workers = 0 if client is None else len(client.scheduler_info(n_workers=-1)["workers"])
-        spread = runoff.chunks is not None and (workers > 0 or partitions is not None)
+        workers = 1 if client is None else max(1, len(client.nthreads()))
+        spread = runoff.chunks is not None and (client is not None or partitions is not None)
         given = dict(encoding or {})
         if NAME in given:
             if len(given) > 1:
                 raise ParameterError(f"encoding is of {NAME} only, not of {some(sorted(set(given) - {NAME}, key=str))}")
             given = dict(given[NAME])
         size = compute_type(runoff.dtype if dtype is None else np.dtype(dtype)).itemsize
-        given, block = _chunks(run, runoff, given, time_chunk, size, max(1, workers))
+        given, block = choose_chunks(run.layout, runoff, given, time_chunk, size, workers)
         return cls(run, runoff, start, given, block, spread, partitions, device, dtype)
 
     @property
@@ -258,7 +254,7 @@ class Stream:
         if found is None or latest is None:
             found = Checkpoint(store, run, self.block)
             begin = self.start or zero_state(self.run.filter, self.run.layout.n_batch)
-            with _writing(f"the layout of {store}", "", "Nothing is routed yet"):
+            with _working(f"write the layout of {store}", "Nothing is routed yet"):
                 clear(store)
                 found.create()
                 self._lay_out(store, finish)
@@ -266,16 +262,16 @@ class Stream:
                 found.commit(*latest, first=True)
         done, state = latest
         if done.steps == self.n_steps and self.n_steps:
-            with _writing(store, "", "All is routed; run again to end the run"):
+            with _working(f"write {store}", "All is routed; run again to end the run"):
                 if found.taken():
                     _sweep(store)
                     found.release()
             return state, self._summary(0, 0.0, self._volumes(done.volumes))
         begun = done.steps == 0 and self.start is None
-        with _writing(store, "", "Run again to go on"):
+        with _working(f"write {store}", "Run again to go on"):
             found.take()
         result = self._go_on(found, done, None if begun else state, progress)
-        with _writing(store, "", "All is routed; run again to end the run"):
+        with _working(f"write {store}", "All is routed; run again to end the run"):
             _sweep(store)
             found.release()
         return result
@@ -284,7 +280,7 @@ class Stream:
         self, checkpoint: Checkpoint, done: Progress, state: BlockState | None, progress: bool
     ) -> tuple[BlockState, Summary]:
         """Route what is left, block by block, each followed by a checkpoint."""
-        layout, time_dim = self.run.layout, self.run.layout.time_dim
+        time_dim = self.run.layout.time_dim
         volumes = self._volumes(done.volumes)
 
         def write(steps: slice, discharge: xr.DataArray) -> Any:
@@ -301,12 +297,18 @@ class Stream:
             _seen_by_workers(checkpoint.store)
         kept = f"{checkpoint.store} holds what was routed before: run again to go on from there"
         state, seconds = mine._blocks(done.steps, state, volumes, write, keep, progress, kept)
-        if state is None:
-            state = zero_state(self.run.filter, layout.n_batch)
         return state, self._summary(self.n_steps - done.steps, seconds, volumes)
 
     def _lay_out(self, store: Any, finish: Callable[[xr.DataArray], xr.Dataset] | None) -> None:
         """Write coordinates, attributes and chunks, but no values."""
+        empty = self._empty()
+        dataset, encoding = plain_dataset(empty.to_dataset(name=NAME) if finish is None else finish(empty))
+        encoding[NAME] = {**encoding.get(NAME, {}), **self.encoding}
+        dataset.to_zarr(store, mode="a", compute=False, consolidated=False, encoding=encoding)
+        consolidate(store)
+
+    def _empty(self) -> xr.DataArray:
+        """Discharge with all its labels and attributes, but no values, in a block's chunks."""
         import dask.array as da
 
         layout = self.run.layout
@@ -317,11 +319,7 @@ class Stream:
         dtype = compute_type(self.runoff.dtype if self.dtype is None else np.dtype(self.dtype))
         nothing = da.zeros(shape, chunks=tuple(max(1, min(chunks[d], sizes[d])) for d in layout.dims), dtype=dtype)
         coords = {n: c.compute() for n, c in xr.Coordinates(layout.coords).items()}
-        empty = self.run.label(xr.DataArray(nothing, dims=layout.dims, coords=coords), self.runoff)
-        dataset, encoding = plain_dataset(empty.to_dataset(name=NAME) if finish is None else finish(empty))
-        encoding[NAME] = {**encoding.get(NAME, {}), **self.encoding}
-        dataset.to_zarr(store, mode="a", compute=False, consolidated=False, encoding=encoding)
-        consolidate(store)
+        return self.run.label(xr.DataArray(nothing, dims=layout.dims, coords=coords), self.runoff)
 
     def _description(self) -> dict[str, Any]:
         """What two runs must share for one to go on with the other's store."""
@@ -336,9 +334,9 @@ class Stream:
             "sampling": run.options.sampling,
             "nan": "zero" if run.options.zero_missing else "raise",
             "dtype": str(self.runoff.dtype if self.dtype is None else np.dtype(self.dtype)),
-            "parameters": _digest(run.network.ids, *run.network.links, *run.filter.arrays(), run.scale),
-            "coordinates": _digest(coords, rows),
-            "start": _digest(*start),
+            "parameters": digest(run.network.ids, *run.network.links, *run.filter.arrays(), run.scale),
+            "coordinates": digest(coords, rows),
+            "start": digest(*start),
         }
 
     # ── to netCDF ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -352,18 +350,11 @@ class Stream:
         progress: bool = False,
     ) -> tuple[BlockState, Summary]:
         """Route into a netCDF file, which appears under its name when it is complete."""
-        import dask.array as da
-
         layout, time_dim = self.run.layout, self.run.layout.time_dim
-        sizes = {**layout.sizes, time_dim: self.n_steps}
-        shape = tuple(int(sizes[d]) for d in layout.dims)
-        dtype = compute_type(self.runoff.dtype if self.dtype is None else np.dtype(self.dtype))
-        nothing = xr.DataArray(da.zeros(shape, chunks=-1, dtype=dtype), dims=layout.dims, coords=layout.coords)
         volumes = self._volumes(None)
         with replacing(path, overwrite=replace) as temporary:
             chunks = tuple(max(1, n) for n in self.encoding["chunks"])
-            template = finish(self.run.label(nothing, self.runoff))
-            with netcdf_variable(template, temporary, NAME, chunks) as variable:
+            with netcdf_variable(finish(self._empty()), temporary, NAME, chunks) as variable:
 
                 def write(steps: slice, discharge: xr.DataArray) -> None:
                     variable[tuple(steps if d == time_dim else slice(None) for d in layout.dims)] = discharge.values
@@ -372,8 +363,6 @@ class Stream:
                 state, seconds = alone._blocks(
                     0, self.start, volumes, write, lambda *_: None, progress, f"{path} is not written", ahead=False
                 )
-        if state is None:
-            state = zero_state(self.run.filter, layout.n_batch)
         return state, self._summary(self.n_steps, seconds, volumes)
 
     # ── the blocks ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -388,7 +377,7 @@ class Stream:
         progress: bool,
         kept: str,
         ahead: bool = True,
-    ) -> tuple[BlockState | None, float]:
+    ) -> tuple[BlockState, float]:
         """Read, route, write and keep the state, from step ``first`` on; returns the state, and seconds of routing."""
         from tqdm import tqdm
 
@@ -400,16 +389,17 @@ class Stream:
         with bar, ThreadPoolExecutor(1, "xroute-read") as reader:
             coming: Future[xr.DataArray] | None = None
             for k, steps in enumerate(parts):
+                when = self._when(steps)
                 if self.spread:
                     begin = clock.perf_counter()
                     state = self._on_workers(steps, state, volumes, write, kept, held)
                     seconds += clock.perf_counter() - begin  # with reading and writing, which workers do between
                 else:
-                    with _reading(self._when(steps), kept):
+                    with _working(f"read runoff of {when}", kept):
                         block = self._read(steps) if coming is None else coming.result()
                     coming = reader.submit(self._read, parts[k + 1]) if ahead and k + 1 < len(parts) else None
-                    if not k:  # one step, thrown away: compiles, or loads what is compiled, before anything is timed
-                        self.run.route(block.isel({self.run.layout.time_dim: slice(0, 1)}), state, where)
+                    if not k:  # a dry step, thrown away: compiles, or loads what is compiled, before anything is timed
+                        self.run.route(xr.zeros_like(block.isel({self.run.layout.time_dim: slice(0, 1)})), state, where)
                     begin = clock.perf_counter()
                     values, state = self.run.route(block, state, where, steps.start)
                     seconds += clock.perf_counter() - begin
@@ -417,13 +407,13 @@ class Stream:
                     volumes.add(_sums(block, self.run.layout.reach_dim), _finite_sums(values, (0, 2)))
                     discharge = xr.DataArray(self.run.layout.ordered(values), dims=self.run.layout.dims)
                     del block, values
-                    with _writing("the discharge", self._when(steps), kept):
+                    with _working(f"write the discharge of {when}", kept):
                         write(steps, discharge)
                     del discharge
-                with _writing("the checkpoint", self._when(steps), kept):
+                with _working(f"write the checkpoint of {when}", kept):
                     keep(steps, state)
                 bar.update(steps.stop - steps.start)
-        return state, seconds
+        return zero_state(self.run.filter, self.run.layout.n_batch) if state is None else state, seconds
 
     def _read(self, steps: slice) -> xr.DataArray:
         block = self.runoff.isel({self.run.layout.time_dim: steps}).load()
@@ -464,7 +454,7 @@ class Stream:
         own = dict(zip(layout.dims, self.encoding.get("shards") or self.encoding["chunks"], strict=True))
         written = write(steps, result.chunk({d: min(own[d], result.sizes[d]) for d in layout.dims if result.sizes[d]}))
         wanted = [written, end.outflow, *sums] + ([] if end.inflow is None else [end.inflow])
-        with _working(f"route on the workers {self._when(steps)}", kept):
+        with _working(f"route {self._when(steps)} on the workers", kept):
             _, last, came, went, *lags = dask.compute(*wanted)
         volumes.add(came, went)
         last = last.reshape(layout.n_batch, -1)
@@ -501,55 +491,6 @@ def _seen_by_workers(store: Any) -> None:
         )
 
 
-def _chunks(
-    run: Run, runoff: xr.DataArray, encoding: dict[str, Any], time_chunk: int | None, itemsize: int, workers: int
-) -> tuple[dict[str, Any], int]:
-    """Encoding with chunks, and the steps of a block: whole chunks (or shards) along time."""
-    layout, time_dim = run.layout, run.layout.time_dim
-    n_steps = max(1, runoff.sizes[time_dim])
-    rows = max(1, runoff.sizes[layout.reach_dim], layout.sizes[layout.reach_dim])
-    a_step = max(1, layout.n_batch) * rows * itemsize
-    block = time_chunk
-    if block is None:
-        most = max(1, workers * BLOCK_BYTES // a_step)
-        source = max(runoff.chunksizes[time_dim]) if runoff.chunks else _stored_chunk(runoff, time_dim)
-        if source and source <= most:
-            block = most // source * source
-        elif source and source <= 4 * most:  # rather some more memory than to read each chunk several times
-            block = source
-        else:
-            block = most
-    block = min(block, n_steps)
-    for name in ("chunks", "shards"):
-        if encoding.get(name) is not None and (
-            not isinstance(encoding[name], (tuple, list)) or len(encoding[name]) != len(layout.dims)
-        ):
-            raise ParameterError(f"encoding: {name} has one size for each of {layout.dims}, not {encoding[name]!r}")
-    if encoding.get("chunks") is None and encoding.get("shards") is not None:
-        encoding = {**encoding, "chunks": tuple(encoding["shards"])}
-    if encoding.get("chunks") is None:
-        along = block if time_chunk is not None or workers == 1 else max(1, block // workers)
-        across = max(1, min(rows, CHUNK_BYTES // (along * itemsize)))
-        sizes = {time_dim: along, layout.reach_dim: min(across, max(1, layout.sizes[layout.reach_dim]))}
-        encoding = {**encoding, "chunks": tuple(sizes.get(d, 1) for d in layout.dims)}
-    for name in ("chunks", "shards"):
-        if encoding.get(name) is not None and not all(
-            isinstance(n, (int, np.integer)) and n > 0 for n in encoding[name]
-        ):
-            raise ParameterError(f"encoding: {name} are positive whole numbers, one for each of {layout.dims}")
-    granule = int((encoding.get("shards") or encoding["chunks"])[layout.dims.index(time_dim)])
-    return encoding, max(granule, block // granule * granule)
-
-
-def _stored_chunk(runoff: xr.DataArray, dim: Any) -> int | None:
-    """Length of the chunks along a dimension in the file that an array was opened from."""
-    preferred = runoff.encoding.get("preferred_chunks") or {}
-    if dim in preferred:
-        return int(preferred[dim])
-    chunks = runoff.encoding.get("chunksizes")
-    return None if chunks is None or len(chunks) != runoff.ndim else int(chunks[runoff.dims.index(dim)])
-
-
 def _sums(block: xr.DataArray, reach_dim: Any) -> Any:
     data = block.data.get() if is_cupy(block.data) else np.asarray(block.data)
     return _finite_sums(data, tuple(k for k, d in enumerate(block.dims) if d != reach_dim))
@@ -563,42 +504,9 @@ def _finite_sums(values: Any, axes: tuple[int, ...]) -> Any:
     )
 
 
-def _digest(*values: Any) -> str:
-    """Hash of arrays and of what prints the same each time."""
-    digest = hashlib.blake2b(digest_size=12)
-
-    def add(value: Any) -> None:
-        if isinstance(value, (list, tuple)):
-            digest.update(f"({len(value)}".encode())
-            for one in value:
-                add(one)
-        elif isinstance(value, np.ndarray):
-            digest.update(f"{value.dtype.str}{value.shape}".encode())
-            plain = value.dtype.kind not in "OT"
-            digest.update(np.ascontiguousarray(value).tobytes() if plain else repr(value.tolist()).encode())
-        else:
-            digest.update(repr(value).encode())
-
-    add(values)
-    return digest.hexdigest()
-
-
-@contextmanager
-def _reading(when: str, kept: str) -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:
-        raise XRouteError(f"could not read runoff of {when}: {_said(error)}. {kept}") from error
-
-
-@contextmanager
-def _writing(what: Any, when: str, kept: str) -> Iterator[None]:
-    with _working(f"write {what}" + (f" of {when}" if when else ""), kept):
-        yield
-
-
 @contextmanager
 def _working(doing: str, kept: str) -> Iterator[None]:
+    """Say of an error what was being done, and what is kept. Any error: backends of files raise what they like."""
     try:
         yield
     except XRouteError:
@@ -607,11 +515,8 @@ def _working(doing: str, kept: str) -> Iterator[None]:
         text = f"could not {doing}: {error.strerror or error}{f': {error.filename}' if error.filename else ''}. {kept}"
         raise (OSError(text) if error.errno is None else OSError(error.errno, text)) from error
     except Exception as error:
-        raise XRouteError(f"could not {doing}: {_said(error)}. {kept}") from error
-
-
-def _said(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".rstrip(". ")
+        said = f"{type(error).__name__}: {error}".rstrip(". ")
+        raise XRouteError(f"could not {doing}: {said}. {kept}") from error
 
 
 def _sweep(store: Any) -> None:
