@@ -256,7 +256,6 @@ def route_lazily(
     raise_missing: bool,
     partitions: int | None,
     device: str | None,
-    held: dict[Any, Any] | None = None,
 ) -> tuple[xr.DataArray, LazyState]:
     """Route runoff on Dask; nothing is computed.
 
@@ -272,8 +271,6 @@ def route_lazily(
         Into how many partitions the network is cut; None leaves it to the workers there are.
     device
         Where tasks compute; None leaves it to where they run.
-    held
-        Where what tasks have in common is kept on the workers of a cluster, for runs that follow one another.
 
     Returns
     -------
@@ -311,7 +308,7 @@ def route_lazily(
     states = _start_arrays(start, batch_chunks, da)
 
     core, result = f"xroute-{token}", f"xroute-discharge-{token}"
-    tasks: dict[Any, Any] = {(f"piece-{token}", k): _held(piece, held) for k, piece in enumerate(pieces)}
+    tasks: dict[Any, Any] = {(f"piece-{token}", k): piece for k, piece in enumerate(pieces)}
     rows = _rows(pieces, layout, out_chunks)
     tasks |= {(f"rows-{token}", r): one for r, one in enumerate(rows)}
     blocks: dict[Any, Any] = {}
@@ -372,17 +369,6 @@ def route_lazily(
     outflow = array(outflows, last, whole, nothing)
     inflow = array(inflows, lag, (*whole, (longest,)), nothing[..., None]) if longest else None
     return discharge, LazyState(outflow, inflow)
-
-
-def _held(piece: Piece, held: dict[Any, Any] | None) -> Any:
-    """The piece, or a future of it on the workers."""
-    client = None if held is None else find_client()
-    if held is None or client is None or not client.nthreads():
-        return piece
-    key = piece.token, piece.number
-    if key not in held:
-        held[key] = client.scatter(piece, broadcast=True, hash=False)
-    return held[key]
 
 
 def _partitions(n_reaches: int, n_members: int) -> int:

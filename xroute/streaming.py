@@ -384,7 +384,6 @@ class Stream:
         parts = [slice(k, min(k + self.block, self.n_steps)) for k in range(first, self.n_steps, self.block)]
         where = None if self.spread else find_device(self.device)
         seconds = 0.0
-        held: dict[Any, Any] = {}  # what workers need of the network, for as long as this run lasts
         bar = tqdm(total=self.n_steps, initial=first, unit="step", disable=not progress, file=sys.stderr)
         with bar, ThreadPoolExecutor(1, "xroute-read") as reader:
             coming: Future[xr.DataArray] | None = None
@@ -392,7 +391,7 @@ class Stream:
                 when = self._when(steps)
                 if self.spread:
                     begin = clock.perf_counter()
-                    state = self._on_workers(steps, state, volumes, write, kept, held)
+                    state = self._on_workers(steps, state, volumes, write, kept)
                     seconds += clock.perf_counter() - begin  # with reading and writing, which workers do between
                 else:
                     with _working(f"read runoff of {when}", kept):
@@ -426,7 +425,6 @@ class Stream:
         volumes: Volumes,
         write: Callable[[slice, xr.DataArray], Any],
         kept: str,
-        held: dict[Any, Any],
     ) -> BlockState:
         """Route a block on Dask's workers, who write it; the state comes back."""
         import dask
@@ -444,7 +442,7 @@ class Stream:
         block = block if self.dtype is None else block.astype(self.dtype, keep_attrs=True)
         result, end = route_lazily(
             block, run.network, layout, run.filter, first, run.options, scale=run.scale,
-            raise_missing=run.raise_missing, partitions=self.partitions, device=self.device, held=held,
+            raise_missing=run.raise_missing, partitions=self.partitions, device=self.device,
         )  # fmt: skip
         over = [d for d in layout.dims if d != layout.reach_dim]
         sums = (
