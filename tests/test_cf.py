@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -213,22 +211,3 @@ def test_optional_libraries_are_named(tmp_path: Path, suffix: str, monkeypatch: 
     monkeypatch.setattr(importlib.util, "find_spec", lambda n, *a: None if "netcdf" in n.lower() else real_find(n, *a))
     with pytest.raises(ImportError, match=r'writing .* needs .*: pip install "xroute\[io\]"'):
         write(xr.Dataset(), tmp_path / f"n{suffix}")
-
-
-def test_readers_do_not_import_the_network_back() -> None:
-    """network reads tables from io, so that io may not lead back to it (the package's own imports are left out)."""
-    code = (
-        "import importlib.util, sys, types\n"
-        "package = types.ModuleType('xroute')\n"
-        "package.__path__ = importlib.util.find_spec('xroute').submodule_search_locations\n"
-        "sys.modules['xroute'] = package\n"
-        "from xroute.io import nwm, rapid, tables\n"
-        "print(sorted({'xroute.labels', 'xroute.network'} & set(sys.modules)))\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
-    from xroute import io
-
-    assert io.cf.write_discharge is io.write_discharge
-    with pytest.raises(AttributeError, match="'xroute.io' has no attribute 'grib'"):
-        _ = io.grib

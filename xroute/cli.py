@@ -393,9 +393,10 @@ def route(
     from xroute.cluster import on_workers
     from xroute.io.cf import cf_dataset
     from xroute.io.files import open_dataset, suffix_format, write
-    from xroute.labels import standard_names, time_step
+    from xroute.labels import standard_names
     from xroute.network import Network
     from xroute.streaming import Stream
+    from xroute.times import time_step
 
     spread = workers is not None or scheduler is not None
     if workers is not None and scheduler is not None:
@@ -467,7 +468,7 @@ def _workers(scheduler: str | None, n: int | None, device: str | None) -> Any:
 def _seconds(text: str) -> float:
     """Seconds of ``3600``, ``1h``, ``15min``, ..."""
     from xroute.exceptions import TimeAxisError
-    from xroute.labels import seconds
+    from xroute.times import seconds
 
     try:
         return seconds(text)

@@ -1,4 +1,4 @@
-"""The error tree, and the two small helpers that every message is made with.
+"""The error tree, and the small helpers that every message is made with.
 
 Every error that a user's data can cause is an `XRouteError`, which is also a `ValueError`. A message says what is wrong,
 where (ids, times, counts), and what to do.
@@ -7,6 +7,8 @@ where (ids, times, counts), and what to do.
 from __future__ import annotations
 
 import importlib
+import sys
+import warnings
 from collections.abc import Iterable
 from types import ModuleType
 
@@ -21,6 +23,7 @@ __all__ = [
     "one_of",
     "require",
     "some",
+    "warn",
 ]
 
 
@@ -64,6 +67,14 @@ def one_of(name: str, value: object, allowed: Iterable[object], error: type[XRou
     allowed = tuple(allowed)
     if value not in allowed:
         raise error(f"{name} is one of {', '.join(map(repr, allowed))}, not {value!r}")
+
+
+def warn(message: str, category: type[Warning] = UserWarning) -> None:
+    """Warn of the line that called xroute, from which the way here may be long or short."""
+    level, frame = 2, sys._getframe(1)  # skip_file_prefixes does this from Python 3.12 on
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == "xroute":
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, category, stacklevel=level)
 
 
 def require(module: str, feature: str, extra: str) -> ModuleType:

@@ -16,10 +16,11 @@ import xarray as xr
 
 from xroute.exceptions import AlignmentError, NetworkError, ParameterError, TimeAxisError, UnitsError, some
 from xroute.ids import exact_ids, locate
-from xroute.labels import find_time_dim, standard_names, time_step
+from xroute.labels import standard_names
 from xroute.network import Network
 from xroute.parameters import check_muskingum, schemes_of
 from xroute.schemes import SCHEMES, Parameter
+from xroute.times import find_time_dim, time_step
 from xroute.units import to_si
 
 __all__ = ["Report", "describe"]

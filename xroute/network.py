@@ -241,13 +241,13 @@ class Network:
         reach, downstream
             Columns of the ids. If neither is given, the columns of a known hydrography are looked for.
         preset
-            Name of a known hydrography (`xroute.io.tables.PRESETS`).
+            Name of a known hydrography (`xroute.tables.PRESETS`).
         units
             Units by column.
         missing_downstream
             As for `Network`.
         """
-        from xroute.io.tables import dataset_from_dataframe
+        from xroute.tables import dataset_from_dataframe
 
         dataset = dataset_from_dataframe(table, reach, downstream, preset=preset, units=units)
         return cls(dataset, missing_downstream=missing_downstream)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-import warnings
 from collections.abc import Hashable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from xroute.exceptions import ParameterError, UnitsError, some
+from xroute.exceptions import ParameterError, UnitsError, some, warn
 from xroute.network import Network
 from xroute.schemes import SCHEMES, Scheme, every, is_every
 from xroute.units import to_si
@@ -160,7 +158,7 @@ def auto_substeps(parameters: SchemeParameters, dt: float, ids: NDArray[Any] | N
 def check_muskingum(parameters: SchemeParameters, dt: float, substeps: int) -> bool:
     """Warn once where ``2kx <= dt <= 2k(1-x)`` does not hold, and name substeps that would help, if any would.
 
-    The warning is of the line that called xroute, from which the way here may be long or short. Returns whether it holds.
+    Returns whether it holds.
     """
     if "muskingum" not in parameters:
         return True
@@ -181,19 +179,9 @@ def check_muskingum(parameters: SchemeParameters, dt: float, substeps: int) -> b
         advice = "no number of substeps puts all reaches inside"
         if long.any():
             advice += f"; substeps={int(at_least)} ends the oscillation of those that are too short for the step"
-    warnings.warn(
+    warn(
         f"{int((long | short).sum())} of {k.size} Muskingum reaches are outside 2kx <= dt <= 2k(1-x) at a routing step of "
         f"{step:g} s, {int(long.sum())} too short (they may oscillate) and {int(short.sum())} too long (outflow may dip "
-        f"below zero): {advice}",
-        UserWarning,
-        stacklevel=_caller_level(),
+        f"below zero): {advice}"
     )
     return False
-
-
-def _caller_level() -> int:
-    """Level, for a warning of the function that asks, of the first frame outside of xroute."""
-    level, frame = 1, sys._getframe(1)  # skip_file_prefixes does this from Python 3.12 on
-    while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == "xroute":
-        level, frame = level + 1, frame.f_back
-    return level

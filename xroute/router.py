@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from xroute.engine.autograd import route_autograd
 from xroute.engine.cpu import LATERAL, SAMPLING
 from xroute.exceptions import ParameterError, StateError, some
-from xroute.labels import seconds
 from xroute.network import Network, as_network
 from xroute.parameters import check_muskingum, read_parameters, resolve_substeps
 from xroute.schemes import SCHEMES, Filter, Parameter, make_filter
+from xroute.times import seconds
 
 __all__ = ["Router", "RouterState"]
 

@@ -9,25 +9,17 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 
+from xroute.attrs import append_history, discharge_attrs
 from xroute.block import BlockState, RouteOptions, is_cupy, route_block
 from xroute.engine.cpu import LATERAL, SAMPLING
 from xroute.exceptions import ParameterError, TimeAxisError, XRouteError, one_of, some
-from xroute.labels import (
-    Layout,
-    align,
-    append_history,
-    discharge_attrs,
-    find_time_dim,
-    first_time,
-    next_time,
-    require_array,
-    time_step,
-)
+from xroute.labels import Layout, align, require_array
 from xroute.network import Network, as_network
 from xroute.options import check_device, find_device
 from xroute.parameters import SchemeParameters, check_muskingum, read_parameters, resolve_substeps
 from xroute.schemes import SCHEMES, Filter, Scheme, make_filter
 from xroute.state import RunKey, align_state, read_state, run_key, state_dataset, write_state
+from xroute.times import find_time_dim, first_time, next_time, time_step
 from xroute.units import flux_scale
 
 __all__ = ["Run", "need_no_step", "prepare", "route"]

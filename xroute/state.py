@@ -6,7 +6,6 @@ gives the same bits as one that never stopped.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -18,12 +17,13 @@ from numpy.typing import NDArray
 
 from xroute.block import BlockState, RouteOptions, route_block
 from xroute.engine.cpu import LATERAL
-from xroute.exceptions import StateError, XRouteError, one_of, some
+from xroute.exceptions import StateError, XRouteError, one_of, some, warn
 from xroute.ids import exact_ids, locate
-from xroute.labels import Layout, align, dated_dims, require_array, seconds
+from xroute.labels import Layout, align, require_array
 from xroute.network import Network, as_network
 from xroute.parameters import read_parameters, resolve_substeps, schemes_of
 from xroute.schemes import Filter, make_filter
+from xroute.times import dated_dims, seconds
 from xroute.units import flux_in_si, flux_scale
 
 __all__ = [
@@ -187,7 +187,7 @@ def read_state(
         If it belongs to another network, scheme, option or time step, or has other members.
     """
     outflow, inflow = (
-        None if a is None else np.asarray(a) for a in align_state(state, filter, network, layout, key, time, 5)
+        None if a is None else np.asarray(a) for a in align_state(state, filter, network, layout, key, time)
     )
     assert outflow is not None
     n_lags = filter.n_taps - 1
@@ -206,7 +206,6 @@ def align_state(
     layout: Layout,
     key: RunKey,
     time: str | None,
-    stacklevel: int = 4,
 ) -> tuple[Any, Any]:
     """Outflow [*batch, reach] and inflow [*batch, reach, lag] (or None) of a state that fits a run, maybe on Dask."""
     if (
@@ -226,11 +225,9 @@ def align_state(
         )
     key.check(state)
     if time is not None and state.attrs.get("time", time) != time:
-        warnings.warn(
+        warn(
             f"the state holds at {state.attrs['time']}, and runoff starts at {time}. If that is meant (a spin-up, say), "
-            "drop the attribute: del state.attrs['time']",
-            UserWarning,
-            stacklevel=stacklevel,
+            "drop the attribute: del state.attrs['time']"
         )
     state = state.isel(reach=at)
     n_lags = filter.n_taps - 1

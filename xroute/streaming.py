@@ -27,11 +27,12 @@ from xroute.cluster import find_client
 from xroute.engine import compute_type
 from xroute.exceptions import ParameterError, XRouteError, one_of, require, some
 from xroute.io.files import consolidate, netcdf_variable, plain_dataset, replacing
-from xroute.labels import first_time, require_array
+from xroute.labels import require_array
 from xroute.network import Network
 from xroute.options import find_device
 from xroute.routing import Run, need_no_step, prepare
 from xroute.state import read_state, state_of_table, state_table, write_state
+from xroute.times import first_time
 from xroute.volumes import Summary, Volumes
 
 __all__ = ["Stream", "route_to_zarr"]

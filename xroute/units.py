@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from xroute.exceptions import ParameterError, UnitsError, some
+from xroute.exceptions import ParameterError, UnitsError, some, warn
 
 __all__ = ["DISCHARGE_UNITS", "flux_in_si", "flux_scale", "to_si"]
 
@@ -91,10 +91,8 @@ def flux_scale(
     if units is not None and not isinstance(units, str):
         raise UnitsError(f"units of runoff are text such as 'm3 s-1', not {units!r}")
     if units is None or not units.strip():
-        warnings.warn(
-            'runoff has no units: it is routed as a volume flux, and the discharge bears no units. Set runoff.attrs["units"]',
-            UserWarning,
-            stacklevel=5,
+        warn(
+            'runoff has no units: it is routed as a volume flux, and the discharge bears no units. Set runoff.attrs["units"]'
         )
         return None, None
     units = _canonical(units)

@@ -14,7 +14,7 @@ import xarray as xr
 
 from xroute.exceptions import AlignmentError, TimeAxisError, some
 from xroute.io.files import open_dataset, write
-from xroute.labels import seconds
+from xroute.times import seconds
 
 __all__ = ["cf_dataset", "open_dataset", "write", "write_discharge"]
 

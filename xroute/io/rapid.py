@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import logging
 import os
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -20,7 +19,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from xroute.exceptions import NetworkError, some
+from xroute.exceptions import NetworkError, some, warn
 from xroute.io.rapid_files import PATTERNS, find_files, read_floats, read_integers, read_namelist
 from xroute.io.rapid_series import read_discharge, read_runoff, read_state
 
@@ -234,8 +233,7 @@ def _tell_left_out(
     outside = declared[1][~np.isin(declared[1], all_ids) & np.isin(declared[0], routed)]
     if feeding.size or outside.size:
         lost = np.concatenate([feeding, outside])
-        warnings.warn(
+        warn(
             f"{lost.size} reaches that are not routed drain into reaches that are; their water is missing: "
-            f"{some(lost)}",
-            stacklevel=3,
+            f"{some(lost)}"
         )
