@@ -1,22 +1,26 @@
-# make demo | test | lint | bench: each installs what it needs into .venv first, and again only when
+# make demo | test | lint | resolve | bench: each installs what it needs into .venv first, and again only when
 # pyproject.toml or constraints.txt change. Another interpreter: make PYTHON=python3.12 test
 PYTHON ?= python3
 VENV ?= .venv
 XROUTE_TEST_DATA ?= ../shared/data
 PYTEST_ARGS ?=
+# What `make resolve` asks about; PyTorch has wheels for macOS from 14 on.
+PYTHONS := 3.11 3.12 3.13
+MACOS := 14.0
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 STAMP := $(VENV)/.installed
 export MPLBACKEND ?= Agg
 
-.PHONY: help install demo test lint bench clean
+.PHONY: help install demo test lint resolve bench clean
 
 help:
-	@echo "make demo   route a small river, print a table, draw demo/discharge.png"
-	@echo "make test   run the tests (data from XROUTE_TEST_DATA, now $(XROUTE_TEST_DATA))"
-	@echo "make lint   ruff and mypy"
-	@echo "make bench  reach-steps per second against a plain array copy"
+	@echo "make demo     route a small river, print a table, draw demo/discharge.png"
+	@echo "make test     run the tests (data from XROUTE_TEST_DATA, now $(XROUTE_TEST_DATA))"
+	@echo "make lint     ruff and mypy"
+	@echo "make resolve  that a fresh machine can install this: each Python, Linux, macOS and Windows"
+	@echo "make bench    reach-steps per second against a plain array copy"
 
 install: $(STAMP)
 
@@ -28,7 +32,7 @@ $(STAMP): pyproject.toml constraints.txt
 	    "Name another: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing xroute and its dependencies into $(VENV) (some minutes the first time)"
-	@$(PIP) install --quiet --upgrade "pip>=25.1"
+	@$(PIP) install --quiet --upgrade --constraint constraints.txt "pip>=25.1"
 	@$(PIP) install --quiet --constraint constraints.txt --editable ".[complete]" --group test --group lint
 	@touch $@
 
@@ -41,6 +45,22 @@ test: $(STAMP)
 lint: $(STAMP)
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
+
+# Nothing is installed: would it be, on a machine that has the package index and neither wheels nor settings of its own?
+# pip answers for this Python and machine, as a user would ask it. It takes every marker from the Python that it runs on,
+# so uv answers for the others; from wheels alone (--no-build), for nobody is to need a compiler.
+# fast-deps reads what a wheel needs without the wheel: 40 MB instead of the 3 GB that an index without metadata costs.
+resolve: $(STAMP)
+	@echo "Resolving for this machine"
+	@PIP_CONFIG_FILE=/dev/null PIP_FIND_LINKS= PIP_EXTRA_INDEX_URL= $(PIP) install --quiet --dry-run --ignore-installed \
+	  --use-feature=fast-deps --constraint constraints.txt ".[complete]" --group test --group lint
+	@set -e; for platform in linux macos windows; do for python in $(PYTHONS); do \
+	  echo "Resolving for $$platform, Python $$python"; \
+	  UV_FIND_LINKS= UV_EXTRA_INDEX_URL= UV_INDEX= UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$$PIP_INDEX_URL}" \
+	  MACOSX_DEPLOYMENT_TARGET=$(MACOS) $(BIN)/uv pip compile --quiet --no-config --no-python-downloads --no-build \
+	    --python $(BIN)/python --python-version $$python --python-platform $$platform \
+	    --constraint constraints.txt --extra complete --group test --group lint pyproject.toml >/dev/null; \
+	done; done
 
 bench: $(STAMP)
 	@$(BIN)/python benchmarks/cpu.py $(BENCH_ARGS)
