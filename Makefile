@@ -52,8 +52,9 @@ lint: $(STAMP)
 # fast-deps reads what a wheel needs without the wheel: 40 MB instead of the 3 GB that an index without metadata costs.
 resolve: $(STAMP)
 	@echo "Resolving for this machine"
-	@PIP_CONFIG_FILE=/dev/null PIP_FIND_LINKS= PIP_EXTRA_INDEX_URL= $(PIP) install --quiet --dry-run --ignore-installed \
-	  --use-feature=fast-deps --constraint constraints.txt ".[complete]" --group test --group lint
+	@PIP_CONFIG_FILE=/dev/null PIP_FIND_LINKS= PIP_EXTRA_INDEX_URL= $(PIP) install --dry-run --ignore-installed \
+	  --use-feature=fast-deps --constraint constraints.txt ".[complete]" --group test --group lint \
+	  >$(VENV)/resolve.log 2>&1 || { tail -n 40 $(VENV)/resolve.log; exit 1; }
 	@set -e; for platform in linux macos windows; do for python in $(PYTHONS); do \
 	  echo "Resolving for $$platform, Python $$python"; \
 	  UV_FIND_LINKS= UV_EXTRA_INDEX_URL= UV_INDEX= UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$$PIP_INDEX_URL}" \
