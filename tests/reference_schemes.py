@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping
 from functools import cache
 
 import numpy as np
-from scipy import stats
+from scipy import linalg, stats
 
-WINDOW = 1e-6  # the mass that a window may leave out before it is renormalised
+WINDOW = 1e-6  # the mass that a window may leave out before it is given back
 
 
 def linear_storage(dt: float, *, tau: float) -> tuple[np.ndarray, float]:
@@ -30,10 +30,12 @@ def muskingum(dt: float, *, k: float, x: float) -> tuple[np.ndarray, float]:
     return np.array([c0, c1]), c2
 
 
-def muskingum_gain(dt: float, *, k: float, x: float) -> float:
-    """Runoff that is constant over the step counts at both of its ends: C0 + C1 (David et al., 2011)."""
-    taps, _ = muskingum(dt, k=k, x=x)
-    return float(taps.sum())
+def muskingum_exact(dt: float, *, k: float, x: float) -> tuple[np.ndarray, float]:
+    """k(1-x) dQ/dt + Q = I - kx dI/dt for I linear within a step, by the matrix exponential of (Q, I, dI/dt)."""
+    storage = k * (1.0 - x)
+    system = np.array([[-1.0, 1.0, -k * x], [0.0, 0.0, storage], [0.0, 0.0, 0.0]]) / storage
+    of_outflow, of_inflow, of_slope = linalg.expm(system * dt)[0]
+    return np.array([of_slope / dt, of_inflow - of_slope / dt]), of_outflow
 
 
 def pure_lag(dt: float, *, delay: float) -> tuple[np.ndarray, float]:
@@ -54,25 +56,56 @@ def nash_cascade(dt: float, *, tau: float, n: float = 3.0, n_taps: int) -> tuple
 
 
 def hayami(dt: float, *, length: float, diffusivity: float, celerity: float, n_taps: int) -> tuple[np.ndarray, float]:
-    """First passage of a diffusive wave (Hayami, 1951): inverse Gaussian, integrated over each step."""
+    """First passage of a diffusive wave (Hayami, 1951): inverse Gaussian, averaged over a step of inflow and of outflow.
+
+    With F the chance to have passed, what has left by t of a step's inflow is the mean of F over a step before t; both means
+    are integrals of scipy's F, by Gauss-Legendre in panels that are fine about the mean.
+    """
     mean = length / celerity
     shape = length**2 / (2.0 * diffusivity)
     travel_time = stats.invgauss(mean / shape, scale=shape)
-    return np.diff(travel_time.cdf(np.arange(n_taps + 1) * dt)), 0.0
+    spread = min(math.sqrt(mean / shape), 1.0)
+    about_mean = mean * np.exp(spread * np.linspace(-9.0, 9.0, 91)) / dt
+    steps = np.arange(n_taps + 1.0)
+    edge = np.union1d(steps, about_mean[about_mean < n_taps])
+    node, weight = np.polynomial.legendre.leggauss(20)
+    width = np.diff(edge)
+    passed = travel_time.cdf((edge[:-1, None] + width[:, None] * (node + 1.0) / 2.0) * dt)
+    integral = (passed * weight).sum(axis=1) * width / 2.0
+    in_step = np.add.reduceat(integral, np.searchsorted(edge, steps[:-1]))
+    return np.diff(in_step, prepend=0.0), 0.0
 
 
-def windowed(taps: np.ndarray) -> np.ndarray:
-    """The fewest taps that keep all but 1e-6 of the mass, with that mass back in proportion."""
-    kept = np.cumsum(taps)
-    n_taps = int(np.searchsorted(kept, 1.0 - WINDOW)) + 1
+def mean_steps(scheme: str, dt: float, **parameters: float) -> float:
+    """Mean travel time of the continuous response, in steps."""
+    p = parameters
+    return {
+        "linear_storage": lambda: p["tau"],
+        "muskingum": lambda: p["k"],
+        "muskingum_exact": lambda: p["k"],
+        "pure_lag": lambda: p["delay"],
+        "nash_cascade": lambda: p["tau"] * p.get("n", 3.0),
+        "hayami": lambda: p["length"] / p["celerity"],
+    }[scheme]() / dt
+
+
+def windowed(taps: np.ndarray, mean: float) -> np.ndarray:
+    """The fewest taps that keep all but 1e-6 of the mass; the last one and a factor on all of them keep mass and mean."""
+    n_taps = max(int(np.searchsorted(np.cumsum(taps), 1.0 - WINDOW)) + 1, math.floor(mean + 0.5) + 2)
     if n_taps > taps.size:
         raise ValueError("n_taps was too small for the window")
-    return taps[:n_taps] / taps[:n_taps].sum()
+    taps = taps[:n_taps].copy()
+    last = n_taps - 1.0
+    factor, extra = np.linalg.solve([[taps.sum(), 1.0], [(taps * np.arange(n_taps)).sum(), last]], [1.0, mean])
+    taps *= factor
+    taps[-1] += extra
+    return taps
 
 
 SCHEMES: Mapping[str, Callable[..., tuple[np.ndarray, float]]] = {
     "linear_storage": linear_storage,
     "muskingum": muskingum,
+    "muskingum_exact": muskingum_exact,
     "pure_lag": pure_lag,
     "nash_cascade": nash_cascade,
     "hayami": hayami,
@@ -81,13 +114,13 @@ SCHEMES: Mapping[str, Callable[..., tuple[np.ndarray, float]]] = {
 
 @cache
 def reference_filter(scheme: str, dt: float, **parameters: float) -> tuple[np.ndarray, float]:
-    """Taps (windowed and renormalised where the response is infinite) and pole of one reach."""
+    """Taps (windowed where the response is infinite) and pole of one reach."""
     if scheme in ("nash_cascade", "hayami"):
         for n_taps in (64, 512, 4096):
             taps, pole = SCHEMES[scheme](dt, n_taps=n_taps, **parameters)
             if taps.sum() > 1.0 - WINDOW:
                 break
-        return windowed(taps), pole
+        return windowed(taps, mean_steps(scheme, dt, **parameters)), pole
     return SCHEMES[scheme](dt, **parameters)
 
 
@@ -97,8 +130,8 @@ def impulse_response(scheme: str, dt: float, n_time: int, **parameters: float) -
     if scheme == "linear_storage":
         a = 1.0 / (1.0 + parameters["tau"] / dt)
         return a * (1.0 - a) ** t
-    if scheme == "muskingum":
-        (c0, c1), c2 = muskingum(dt, **parameters)
+    if scheme in ("muskingum", "muskingum_exact"):
+        (c0, c1), c2 = SCHEMES[scheme](dt, **parameters)
         response = (c1 + c2 * c0) * c2 ** np.maximum(t - 1, 0)
         response[0] = c0
         return response
@@ -116,6 +149,7 @@ def reference_filters(
     names = {
         "linear_storage": ("tau",),
         "muskingum": ("k", "x"),
+        "muskingum_exact": ("k", "x"),
         "pure_lag": ("delay",),
         "nash_cascade": ("tau", "n"),
         "hayami": ("length", "diffusivity", "celerity"),
@@ -126,5 +160,5 @@ def reference_filters(
         kernel, pole[i] = reference_filter(str(scheme), dt, **own)
         taps.append(kernel)
         if lateral == "interval":
-            gain[i] = muskingum_gain(dt, **own)
+            gain[i] = kernel.sum()  # runoff that is constant over the step counts at both of its ends (David et al., 2011)
     return taps, pole, gain

@@ -13,26 +13,16 @@ import pandas as pd
 import xarray as xr
 from hypothesis import strategies as st
 
+import xroute
+
 SHAPES = ("tree", "forest", "bifurcating", "single", "edgeless")
 ID_KINDS = ("small", "beyond_2_31", "beyond_2_53", "negative", "string")
-SCHEMES = ("linear_storage", "muskingum", "pure_lag", "nash_cascade", "hayami")
-PARAMETERS = {
-    "linear_storage": ("tau",),
-    "muskingum": ("k", "x"),
-    "pure_lag": ("delay",),
-    "nash_cascade": ("tau", "n"),
-    "hayami": ("length", "diffusivity", "celerity"),
-}
-UNITS = {
-    "tau": "s",
-    "k": "s",
-    "x": "1",
-    "delay": "s",
-    "n": "1",
-    "length": "m",
-    "diffusivity": "m2 s-1",
-    "celerity": "m s-1",
-}
+SCHEMES = tuple(xroute.schemes.SCHEMES)
+"""The built-in schemes."""
+PARAMETERS = {name: tuple(p.name for p in scheme.parameters) for name, scheme in xroute.schemes.SCHEMES.items()}
+UNITS = {p.name: p.units for scheme in xroute.schemes.SCHEMES.values() for p in scheme.parameters}
+INTERVAL = tuple(name for name, scheme in xroute.schemes.SCHEMES.items() if not scheme.windowed)
+"""Those of taps and a pole, where runoff can join over the interval."""
 DT = 3600.0
 """The runoff step of the drawn cases, in seconds."""
 
@@ -150,7 +140,7 @@ def draw_parameters(scheme: str, n: int, rng: np.random.Generator, dt: float = D
 
     if scheme == "linear_storage":
         return {"tau": dt * log_uniform(0.01, 20.0)}
-    if scheme == "muskingum":
+    if scheme in ("muskingum", "muskingum_exact"):
         return {"k": dt * log_uniform(0.02, 5.0), "x": rng.uniform(0.0, 0.5, n)}
     if scheme == "pure_lag":
         return {"delay": dt * np.where(rng.random(n) < 0.3, rng.integers(0, 4, n), rng.uniform(0.0, 4.0, n))}

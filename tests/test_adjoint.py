@@ -8,7 +8,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from strategies import DT, topology
+from strategies import DT, INTERVAL, topology
 
 import xroute
 from xroute.engine.adjoint import adjoint_cpu
@@ -24,6 +24,7 @@ LATERALS = ("head", "interval", "outlet")
 PARAMETERS = {
     "linear_storage": {"tau": (0.2 * DT, 3 * DT)},
     "muskingum": {"k": (0.6 * DT, 2 * DT), "x": (0.05, 0.45)},
+    "muskingum_exact": {"k": (0.2 * DT, 3 * DT), "x": (0.05, 0.45)},
     "pure_lag": {"delay": (1.1 * DT, 1.9 * DT)},
     "nash_cascade": {"tau": (0.1 * DT, 0.3 * DT), "n": (0.7, 3.0)},
     "hayami": {"length": (2000.0, 4000.0), "diffusivity": (800.0, 1600.0), "celerity": (0.8, 1.5)},
@@ -128,7 +129,7 @@ def test_equals_torch_through_the_naive_recurrence(shape, substeps, lateral, sam
 
 @pytest.mark.parametrize(
     ("scheme", "lateral"),
-    [*itertools.product((*PARAMETERS, "mixed"), ("head", "outlet")), ("muskingum", "interval")],
+    [*itertools.product((*PARAMETERS, "mixed"), ("head", "outlet")), *itertools.product(INTERVAL, ("interval",))],
 )
 @pytest.mark.parametrize("sampling", SAMPLINGS)
 @pytest.mark.parametrize("substeps", [1, 3])

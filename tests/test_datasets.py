@@ -50,6 +50,7 @@ def test_scheidegger_depth_and_outlets():
     ("scheme", "names"),
     [
         ("muskingum", {"k", "x"}),
+        ("muskingum_exact", {"k", "x"}),
         ("linear_storage", {"tau"}),
         ("nash_cascade", {"tau", "n"}),
         ("pure_lag", {"delay"}),

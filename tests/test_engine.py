@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from reference_schemes import reference_filters
 from strategies import (
     DT,
+    INTERVAL,
     PARAMETERS,
     SCHEMES,
     Topology,
@@ -76,7 +77,7 @@ def cases() -> list[tuple[str, str, str, int]]:
         for lateral in ("head", "interval", "outlet")
         for sampling in SAMPLINGS
         for substeps in SUBSTEPS
-        if lateral != "interval" or scheme == "muskingum"
+        if lateral != "interval" or scheme in INTERVAL
     ]
 
 

@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strategies import DT, Topology, chain, networks, rngs, runoff_array, runoffs, small_network
+from strategies import DT, INTERVAL, Topology, chain, networks, rngs, runoff_array, runoffs, small_network
 
 import xroute
 
@@ -21,7 +21,7 @@ few = settings(max_examples=25, deadline=None)
 def cases(draw, **shape) -> tuple[xr.Dataset, Topology, str]:
     """A network and a lateral mode that its schemes know."""
     lateral = draw(st.sampled_from(["head", "interval", "outlet"]))
-    return *draw(networks("muskingum" if lateral == "interval" else None, **shape)), lateral
+    return *draw(networks(draw(st.sampled_from(INTERVAL)) if lateral == "interval" else None, **shape)), lateral
 
 
 def accumulate(values: np.ndarray, drawn: Topology) -> np.ndarray:

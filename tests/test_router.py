@@ -11,7 +11,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from strategies import DT, make_ids, network_dataset, runoff_array, small_network, topology
+from strategies import DT, INTERVAL, make_ids, network_dataset, runoff_array, small_network, topology
 
 import xroute
 from xroute.exceptions import ParameterError, StateError, TimeAxisError
@@ -30,7 +30,7 @@ def river(scheme="muskingum", n: int = 8, shape: str = "tree", seed: int = 0):
 
 def mixed(n: int = 10):
     """All schemes; tau is both linear_storage's and nash_cascade's."""
-    names = ["linear_storage", "muskingum", "pure_lag", "nash_cascade", "hayami"]
+    names = ["linear_storage", "muskingum", "pure_lag", "nash_cascade", "hayami", "muskingum_exact"]
     return river(np.resize(names, n), n, "bifurcating", seed=1)
 
 
@@ -69,7 +69,7 @@ def test_mixed_schemes_and_learnable_values_start_where_the_network_says():
     learned = {name for name, _ in router.named_parameters()}
     assert learned == {
         "values.linear_storage.tau.raw", "values.nash_cascade.tau.raw", "values.muskingum.x.raw",
-        "values.pure_lag.delay.raw", "values.hayami.celerity.raw",
+        "values.pure_lag.delay.raw", "values.hayami.celerity.raw", "values.muskingum_exact.x.raw",
     }  # fmt: skip
     for name, values in router.parameters_si.items():
         here = ~np.isnan(network[name].values)
@@ -161,7 +161,7 @@ def test_state_of_another_network_or_step():
         Router(network, dt=DT, substeps=2, lateral="outlet")(dry(), state=state)
 
 
-@pytest.mark.parametrize("scheme", ["muskingum", "linear_storage", "nash_cascade", "hayami", "pure_lag"])
+@pytest.mark.parametrize("scheme", list(xroute.schemes.SCHEMES))
 def test_bounds_hold_wherever_an_optimiser_goes(scheme):
     network = river(scheme)
     if scheme == "pure_lag":
@@ -177,7 +177,7 @@ def test_bounds_hold_wherever_an_optimiser_goes(scheme):
             p.check(values[p.name].detach().numpy(), network.reach.values, scheme)
         grads = torch.autograd.grad(sum(v.sum() for v in values.values()), list(router.parameters()))
         assert all(g.isfinite().all() for g in grads), value
-        if scheme in ("muskingum", "linear_storage"):  # the others have no window so long
+        if scheme in INTERVAL:  # the others have no window so long
             grads = torch.autograd.grad(router(dry()).square().sum(), list(router.parameters()))
             assert all(g.isfinite().all() for g in grads), value
 

@@ -177,7 +177,7 @@ def test_incomplete_and_broken_states(network, runoff, state):
 def test_survives_storage(tmp_path, kind, store):
     rng = np.random.default_rng(1)
     drawn = topology("tree", 8, rng)
-    network = network_dataset(drawn, make_ids(kind, 8, rng), np.array(SCHEMES)[np.arange(8) % 5], rng)
+    network = network_dataset(drawn, make_ids(kind, 8, rng), np.resize(SCHEMES, 8), rng)
     runoff = runoff_array(network.reach.values, 12, rng, batch={"member": 2})
     whole = xroute.route(runoff, network)
     _, state = xroute.route(runoff.isel(time=slice(7)), network, return_state=True)

@@ -119,7 +119,7 @@ def _parameters(scheme: str, length: Float, celerity: Float, x: Float) -> dict[s
     """Parameters of a scheme for reaches of one travel time, and (Cunge 1969) of one attenuation where it has any."""
     k = length / celerity
     second = {"units": "s"}
-    if scheme == "muskingum":
+    if scheme in ("muskingum", "muskingum_exact"):
         weight = {"units": "1", "long_name": "Muskingum weight of inflow against outflow"}
         return {"k": (k, second | {"long_name": "Muskingum travel time"}), "x": (x, weight)}
     if scheme == "linear_storage":
@@ -136,7 +136,7 @@ def _parameters(scheme: str, length: Float, celerity: Float, x: Float) -> dict[s
             "celerity": (celerity, {"units": "m s-1", "long_name": "celerity of the flood wave"}),
             "diffusivity": (diffusivity, {"units": "m2 s-1", "long_name": "diffusivity of the flood wave"}),
         }
-    known = "muskingum, linear_storage, nash_cascade, pure_lag, hayami"
+    known = "muskingum, muskingum_exact, linear_storage, nash_cascade, pure_lag, hayami"
     raise ParameterError(f"no parameters are made for scheme {scheme!r}: choose one of {known}")
 
 

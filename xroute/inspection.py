@@ -18,8 +18,8 @@ from xroute.exceptions import AlignmentError, NetworkError, ParameterError, Time
 from xroute.ids import exact_ids, locate
 from xroute.labels import standard_names
 from xroute.network import Network
-from xroute.parameters import check_muskingum, schemes_of
-from xroute.schemes import SCHEMES, Parameter
+from xroute.parameters import check_steps, schemes_of
+from xroute.schemes import SCHEMES, Parameter, Scheme
 from xroute.times import find_time_dim, time_step
 from xroute.units import to_si
 
@@ -63,7 +63,7 @@ def describe(
     runoff
         Runoff to check against it (ids, time axis, missing values).
     dt
-        Runoff step [s], for the range in which Muskingum routing is free of negative coefficients.
+        Runoff step [s], for the reaches that would oscillate or dip below zero.
     substeps
         Routing steps in a step.
     steps
@@ -174,8 +174,8 @@ def _parameters(network: Network, report: Report, dt: float | None, substeps: in
             if array is not None:
                 values[parameter.name] = array
                 _range(array, network.dataset[parameter.name], parameter, here, network.ids, name, report)
-        if name == "muskingum" and dt is not None and {"k", "x"} <= set(values):
-            _stability(values, here, dt, substeps, report)
+        if SCHEMES[name].step_range is not None and dt is not None and len(values) == len(SCHEMES[name].parameters):
+            _stability(SCHEMES[name], values, here, dt, substeps, report)
 
 
 def _parameter(dataset: xr.Dataset, parameter: Parameter, scheme: str, report: Report) -> np.ndarray | None:
@@ -220,17 +220,20 @@ def _range(
             )
 
 
-def _stability(values: dict[str, np.ndarray], here: np.ndarray, dt: float, substeps: int, report: Report) -> None:
+def _stability(
+    scheme: Scheme, values: dict[str, np.ndarray], here: np.ndarray, dt: float, substeps: int, report: Report
+) -> None:
     """Say what routing would warn of."""
-    good = here & np.isfinite(values["k"]) & np.isfinite(values["x"]) & (values["k"] > 0)
-    parameters = {"muskingum": (np.flatnonzero(good), {name: array[good] for name, array in values.items()})}
+    good = here.copy()
+    for parameter in scheme.parameters:
+        good &= parameter.allows(values[parameter.name])
+    parameters = {scheme.name: (np.flatnonzero(good), {name: array[good] for name, array in values.items()})}
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        check_muskingum(parameters, dt, substeps)
+        check_steps(parameters, dt, substeps)
     if not caught:
-        report.facts.append(
-            ("  stability", f"2kx <= dt <= 2k(1-x) holds everywhere at a routing step of {dt / substeps:g} s")
-        )
+        step = dt / substeps
+        report.facts.append(("  stability", f"no reach oscillates or dips below zero at a routing step of {step:g} s"))
     report.notes.extend(str(warning.message) for warning in caught)
 
 

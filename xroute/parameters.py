@@ -13,10 +13,14 @@ from xroute.network import Network
 from xroute.schemes import SCHEMES, Scheme, every, is_every
 from xroute.units import to_si
 
-__all__ = ["SchemeParameters", "auto_substeps", "check_muskingum", "read_parameters", "resolve_substeps", "schemes_of"]
+__all__ = [
+    "MOST_SUBSTEPS", "SchemeParameters", "auto_substeps", "check_steps", "read_parameters", "resolve_substeps", "schemes_of",
+]  # fmt: skip
 
-MOST_SUBSTEPS = 10_000
-"""More than these are not chosen automatically: a reach so short wants merging, not a finer step."""
+MOST_SUBSTEPS = 100_000
+"""Most substeps: a day in steps of less than a second."""
+MOST_AUTOMATIC = 10_000
+"""More than these are not chosen automatically: a reach so short wants another scheme, not a finer step."""
 
 SchemeParameters = dict[str, tuple[NDArray[np.int64], dict[str, NDArray[np.float64]]]]
 """By scheme name: positions of its reaches, and parameters by name (float64 [its reaches], SI units)."""
@@ -123,65 +127,81 @@ def resolve_substeps(substeps: Any, parameters: SchemeParameters, dt: float, ids
     Raises
     ------
     ParameterError
-        If it is neither a positive whole number nor ``"auto"``.
+        If it is neither a positive whole number of at most `MOST_SUBSTEPS` nor ``"auto"``.
     """
     if isinstance(substeps, str) and substeps == "auto":
         return auto_substeps(parameters, dt, ids)
     if isinstance(substeps, bool) or not isinstance(substeps, (int, np.integer)) or substeps < 1:
         raise ParameterError(f"substeps is a positive whole number or 'auto', not {substeps!r}")
+    if substeps > MOST_SUBSTEPS:
+        raise ParameterError(
+            f"substeps is at most {MOST_SUBSTEPS:,}, routing steps of {dt / MOST_SUBSTEPS:.3g} s here: a run takes as many times "
+            "as long, and no reach is known that needs a shorter step"
+        )
     return int(substeps)
 
 
 def auto_substeps(parameters: SchemeParameters, dt: float, ids: NDArray[Any] | None = None) -> int:
-    """Fewest substeps that keep every Muskingum reach stable: dt <= 2 k (1 - x) (Cunge 1969).
+    """Fewest substeps with which no reach is too short for the routing step, as its scheme says (`Scheme.step_range`).
 
     Raises
     ------
     ParameterError
-        If that takes more than `MOST_SUBSTEPS`; the reaches are named, by position if ``ids`` are not given.
+        If that takes more than `MOST_AUTOMATIC`; the reaches are named, by position if ``ids`` are not given.
     """
-    if "muskingum" not in parameters:
-        return 1
-    at, values = parameters["muskingum"]
-    with np.errstate(over="ignore"):
-        needed = dt / (2 * values["k"] * (1 - values["x"])) * (1 - 1e-12)
-    over = needed > MOST_SUBSTEPS
-    if over.any():
-        named = at[over] if ids is None else ids[at[over]]
-        raise ParameterError(
-            f'substeps="auto" would take {needed.max():.3g} substeps, more than {MOST_SUBSTEPS:,}, because 2k(1-x) is so '
-            f"short on {int(over.sum())} reaches: {some(named)}. Check their k, merge them, or give substeps as a number"
-        )
-    return max(1, int(np.ceil(needed.max(initial=0.0))))
+    fewest = 1
+    for name, (at, values) in parameters.items():
+        _, highest = SCHEMES[name].limits(values, at.size)
+        with np.errstate(all="ignore"):
+            needed = dt / highest * (1 - 1e-12)
+        over = ~(needed <= MOST_AUTOMATIC)
+        if over.any():
+            named = at[over] if ids is None else ids[at[over]]
+            instead = SCHEMES[name].instead
+            cure = "Check their parameters, or merge them" if instead is None else f"Give them the scheme {instead}"
+            raise ParameterError(
+                f'substeps="auto" would take {needed.max():.3g} substeps, more than {MOST_AUTOMATIC:,}, because so short for '
+                f"steps of {dt:g} s are {int(over.sum())} {name} reaches: {some(named)}. {cure}"
+            )
+        fewest = max(fewest, int(np.ceil(needed.max(initial=0.0))))
+    return fewest
 
 
-def check_muskingum(parameters: SchemeParameters, dt: float, substeps: int) -> bool:
-    """Warn once where ``2kx <= dt <= 2k(1-x)`` does not hold, and name substeps that would help, if any would.
+def check_steps(parameters: SchemeParameters, dt: float, substeps: int) -> bool:
+    """Warn once of reaches that oscillate or dip below zero at this routing step, and name what would help, if anything.
 
-    Returns whether it holds.
+    Returns whether there are none.
     """
-    if "muskingum" not in parameters:
-        return True
-    k, x = parameters["muskingum"][1]["k"], parameters["muskingum"][1]["x"]
     step, slack = dt / substeps, 1e-9
-    kx = k * x
-    if step <= 2 * (k - kx).min(initial=np.inf) and step >= 2 * kx.max(initial=0.0):  # the usual case, in a few passes
-        return True
-    long, short = step > 2 * (k - kx) * (1 + slack), step < 2 * kx * (1 - slack)
-    if not (long.any() or short.any()):
-        return True
-    at_least = np.ceil(dt / (2 * k * (1 - x)).min() * (1 - slack))
-    with np.errstate(over="ignore"):  # where all x are zero, any number will do
-        at_most = np.floor(dt / max((2 * kx).max(), np.finfo(float).tiny) * (1 + slack))
-    if at_least <= at_most:
-        advice = f"substeps={int(max(at_least, 1))} would put all of them inside"
-    else:
-        advice = "no number of substeps puts all reaches inside"
+    said, instead, n_long = [], set(), 0
+    at_least, at_most = 1.0, float(MOST_SUBSTEPS)
+    for name, (at, values) in parameters.items():
+        scheme = SCHEMES[name]
+        if scheme.step_range is None or not at.size:
+            continue
+        lowest, highest = scheme.limits(values, at.size)
+        least, most = lowest.max(), highest.min()
+        with np.errstate(all="ignore"):
+            at_least = max(at_least, np.ceil(dt / most * (1 - slack)))
+            at_most = min(at_most, np.floor(dt / least * (1 + slack)))  # where no reach dips, any number will do
+        if least <= step <= most:  # the usual case, in a few passes
+            continue
+        short, long = step > highest * (1 + slack), step < lowest * (1 - slack)
+        what = []
+        if short.any():
+            what.append(f"{int(short.sum())} are too short for the step, and may oscillate")
+            instead.add((name, scheme.instead))
         if long.any():
-            advice += f"; substeps={int(at_least)} ends the oscillation of those that are too short for the step"
-    warn(
-        f"{int((long | short).sum())} of {k.size} Muskingum reaches are outside 2kx <= dt <= 2k(1-x) at a routing step of "
-        f"{step:g} s, {int(long.sum())} too short (they may oscillate) and {int(short.sum())} too long (outflow may dip "
-        f"below zero): {advice}"
-    )
+            what.append(f"{int(long.sum())} are too long for it, and outflow may dip below zero where inflow rises")
+            n_long += int(long.sum())
+        if what:
+            said.append(f"of {at.size} {name} reaches {' and '.join(what)}")
+    if not said:
+        return True
+    advice = [f"scheme {other} instead of {name} does not oscillate at any step" for name, other in sorted(instead) if other]
+    if at_least <= at_most and int(at_least) != substeps:
+        advice.append(f"substeps={int(at_least)} would put all of them inside their range of steps")
+    elif instead or n_long:
+        advice.append("no number of substeps puts all of them inside their range of steps")
+    warn(f"at a routing step of {step:g} s, {'; '.join(said)}: {'; '.join(advice)}")
     return False

@@ -22,7 +22,7 @@ from xroute.engine.autograd import route_autograd
 from xroute.engine.cpu import LATERAL, SAMPLING
 from xroute.exceptions import ParameterError, StateError, some
 from xroute.network import Network, as_network
-from xroute.parameters import check_muskingum, read_parameters, resolve_substeps
+from xroute.parameters import check_steps, read_parameters, resolve_substeps
 from xroute.schemes import SCHEMES, Filter, Parameter, make_filter
 from xroute.times import seconds
 
@@ -82,8 +82,8 @@ class Router(torch.nn.Module):
     scheme
         Routing scheme of all reaches, in place of the network's own, which may differ from reach to reach.
     substeps
-        Routing steps in a step of runoff, or ``"auto"``: the fewest that keep every Muskingum reach stable with the
-        initial parameters.
+        Routing steps in a step of runoff, or ``"auto"``: the fewest that keep every `muskingum` reach from oscillating
+        with the initial parameters (`muskingum_exact` does not at any step).
     sampling, lateral
         As in `xroute.route`.
     learnable
@@ -109,6 +109,9 @@ class Router(torch.nn.Module):
     The window of `hayami`, `nash_cascade` and `pure_lag` is chosen anew from the values of the parameters in each call.
     Gradients flow through the values of its taps, not through their number. So filters are made outside of the graph of
     `torch.compile`, which breaks there once: ``fullgraph=True`` is an error.
+
+    Filters are looked at (finite, and decaying) when a Router is made, and later wherever no gradient is wanted: in training
+    that would mean to wait for the GPU in each step, and parameters cannot leave their ranges there.
 
     Examples
     --------
@@ -142,7 +145,7 @@ class Router(torch.nn.Module):
         self.sampling, self.lateral = sampling, lateral
         parameters = read_parameters(self.network, scheme)
         self.substeps: int = resolve_substeps(substeps, parameters, self.dt, self.network.ids)
-        check_muskingum(parameters, self.dt, self.substeps)
+        check_steps(parameters, self.dt, self.substeps)
         learned = {learnable} if isinstance(learnable, str) else set(() if learnable is None else learnable)
         known = {name for _, values in parameters.values() for name in values}
         if learned - known:
@@ -355,7 +358,8 @@ class Router(torch.nn.Module):
                     values[name] = value
             by_scheme[scheme] = at, values
         lateral: Any = self.lateral
-        return make_filter(by_scheme, self._step, n, lateral=lateral, ids=self.ids)
+        trained = torch.is_grad_enabled() and any(v.requires_grad for _, values in by_scheme.values() for v in values.values())
+        return make_filter(by_scheme, self._step, n, lateral=lateral, ids=self.ids, check=not trained)
 
     def _start(self, state: RouterState, n_batch: int, n_lags: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
         if not isinstance(state, RouterState):

@@ -16,7 +16,7 @@ from xroute.exceptions import ParameterError, TimeAxisError, XRouteError, one_of
 from xroute.labels import Layout, align, require_array
 from xroute.network import Network, as_network
 from xroute.options import check_device, find_device
-from xroute.parameters import SchemeParameters, check_muskingum, read_parameters, resolve_substeps
+from xroute.parameters import SchemeParameters, check_steps, read_parameters, resolve_substeps
 from xroute.schemes import SCHEMES, Filter, Scheme, make_filter
 from xroute.state import RunKey, align_state, read_state, run_key, state_dataset, write_state
 from xroute.times import find_time_dim, first_time, next_time, time_step
@@ -57,14 +57,15 @@ def route(
     scheme
         Routing scheme of all reaches, in place of the network's own.
     substeps
-        Routing steps in a step of runoff, or ``"auto"``: the fewest that keep every Muskingum reach stable.
+        Routing steps in a step of runoff, or ``"auto"``: the fewest that keep every `muskingum` reach from oscillating
+        (`muskingum_exact` does not at any step).
     sampling
         Discharge of a step: ``"mean"`` of the values at the ends of its substeps, ``"last"`` of them, or
         ``"start-mean"``, the mean of the values at their starts (RAPID's convention).
     lateral
         Where runoff joins its reach: at the ``"head"``, with the upstream inflow, so that the reach routes it; over the
-        ``"interval"``, at both ends of each routing step (RAPID; Muskingum only); or at the ``"outlet"``, unrouted by its
-        own reach (mizuRoute).
+        ``"interval"``, at both ends of each routing step (RAPID; schemes of taps and a pole); or at the
+        ``"outlet"``, unrouted by its own reach (mizuRoute).
     initial_state
         State to start from (`initial_state`, `steady_state`, or what ``return_state=True`` gave); dry by default.
     return_state
@@ -243,7 +244,7 @@ def prepare(
     dt_ = 1.0 if step is None else step
     n = resolve_substeps(substeps, parameters, dt_, network.ids)
     if runoff.sizes[time_dim] and step is not None and step / n not in known.stable:
-        if check_muskingum(parameters, step, n):
+        if check_steps(parameters, step, n):
             known.stable.add(step / n)
     filter = known.filter(network, dt_ / n, lateral)
     key = run_key(network, layout, scheme, dt_, n, lateral, units) if stateful else None

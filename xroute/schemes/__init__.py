@@ -1,0 +1,26 @@
+"""Routing schemes: from the parameters of reaches to the filter that the engine applies.
+
+Every scheme is a linear time-invariant filter of taps and at most one pole. `make_filter` turns a network's parameters into
+one `Filter` for all reaches, whatever mix of schemes they follow. Only schemes with a window have one cut off; taps and a
+pole are exact in time.
+"""
+
+from xroute.schemes.base import Filter, Lateral, Parameter, Scheme
+from xroute.schemes.making import every, is_every, make_filter
+from xroute.schemes.registry import SCHEMES, find_scheme, register_scheme
+from xroute.schemes.window import MAX_TAPS, TAIL
+
+__all__ = [
+    "MAX_TAPS",
+    "SCHEMES",
+    "TAIL",
+    "Filter",
+    "Lateral",
+    "Parameter",
+    "Scheme",
+    "every",
+    "find_scheme",
+    "is_every",
+    "make_filter",
+    "register_scheme",
+]

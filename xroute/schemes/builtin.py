@@ -1,0 +1,211 @@
+"""The built-in schemes, in differentiable torch code: each formula stands here and nowhere else.
+
+The mean travel time of a reach is kept exactly, whatever the step: tau, k, n tau, delay, length / celerity.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from xroute.schemes.base import Float, Parameter, Scheme
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["BUILT_IN"]
+
+
+# ── taps and a pole: exact in time, however slow the reach ──────────────────────────────────────────────────────────────
+
+
+def _linear_storage(dt: float, n_taps: int, *, tau: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Linear reservoir, outflow = storage / tau, stepped implicitly (Zoch 1934)."""
+    a = 1 / (1 + tau / dt)
+    return a[:, None], (tau / dt) * a
+
+
+def _muskingum(dt: float, n_taps: int, *, k: torch.Tensor, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """McCarthy (1938); coefficients as in Cunge (1969), with C0 + C1 + pole = 1."""
+    import torch
+
+    kx = k * x
+    over = 1 / (k - kx + dt / 2)
+    return torch.stack([(dt / 2 - kx) * over, (dt / 2 + kx) * over], dim=1), 1 - dt * over
+
+
+def _muskingum_steps(*, k: Float, x: Float) -> tuple[Float, Float]:
+    """``2kx <= dt <= 2k(1-x)``: below, C0 is negative; above, the pole (Cunge 1969)."""
+    kx = k * x
+    return 2 * kx, 2 * (k - kx)
+
+
+def _muskingum_exact(dt: float, n_taps: int, *, k: torch.Tensor, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """k(1-x) dQ/dt + Q = I - kx dI/dt, solved for inflow that is linear within a step.
+
+    With p = exp(-s), s = dt / (k(1-x)): C0 = 1 - (k/dt)(1-p) and C1 = (k/dt)(1-p) - p. Both are differences of nearly equal
+    numbers where dt is much less than k, so they are made of 1 - (1-p)/s and (1-p)/s - p, which have a series.
+    """
+    import torch
+
+    s = dt / (k * (1 - x))
+    pole = torch.exp(-s)
+    short = s < 0.5
+    near, far = torch.where(short, s, 0.5), torch.where(short, 0.5, s)  # neither form meets what it cannot do
+    at_start = torch.where(short, near * _phi2(-near), 1 + torch.expm1(-far) / far)
+    at_end = torch.where(short, near * torch.exp(-near) * _phi2(near), -torch.expm1(-far) / far - torch.exp(-far))
+    return torch.stack([(at_start - x) / (1 - x), (at_end + x * pole) / (1 - x)], dim=1), pole
+
+
+def _phi2(z: torch.Tensor) -> torch.Tensor:
+    """(exp(z) - 1 - z) / z^2 for abs(z) <= 1/2, by its series."""
+    total = z / math.factorial(15) + 1 / math.factorial(14)
+    for j in range(13, 1, -1):
+        total = total * z + 1 / math.factorial(j)
+    return total
+
+
+def _muskingum_exact_steps(*, k: Float, x: Float) -> tuple[Float, Float]:
+    """C0 >= 0, that is (1 - exp(-s)) / s <= 1 - x with s = dt / (k(1-x)): Lambert's function says from which s on."""
+    from scipy.special import lambertw
+
+    b = 1 / (1 - x)
+    s = np.where(x < 1e-3, x * (2 + x * (4 / 3 + x * (10 / 9))), b + lambertw(-b * np.exp(-b)).real)
+    return s * k * (1 - x), np.full(np.shape(k), np.inf)
+
+
+# ── windows: responses of finite length to means over steps ─────────────────────────────────────────────────────────────
+
+
+def _nash_cascade(dt: float, n_taps: int, /, *, tau: torch.Tensor, n: torch.Tensor) -> tuple[torch.Tensor, None]:
+    """A cascade of n linear reservoirs (Nash 1957): negative binomial in discrete time, n real."""
+    import torch
+
+    t = torch.arange(n_taps, dtype=torch.float64, device=tau.device)
+    tau, n = tau[:, None], n[:, None]
+    # a = 1 / (1 + tau/dt); logarithms, because the factorials overflow
+    log_a, log_rest = -torch.log1p(tau / dt), -torch.log1p(dt / tau)
+    log_taps = n * log_a + torch.lgamma(t + n) - torch.lgamma(n) - torch.lgamma(t + 1) + t * log_rest
+    return torch.exp(log_taps), None
+
+
+def _nash_mass(dt: float, count: Float, /, *, tau: Float, n: Float) -> Float:
+    from scipy.special import betainc
+
+    return np.asarray(betainc(n, count, 1 / (1 + tau / dt)))
+
+
+def _nash_mean(dt: float, /, *, tau: torch.Tensor, n: torch.Tensor) -> torch.Tensor:
+    return n * (tau / dt)
+
+
+def _pure_lag(dt: float, n_taps: int, *, delay: torch.Tensor) -> tuple[torch.Tensor, None]:
+    """Translation by ``delay``, linear between the two steps around it."""
+    return _translation(delay / dt, n_taps), None
+
+
+def _translation(at: torch.Tensor, n_taps: int) -> torch.Tensor:
+    """Taps [reach, n_taps] of a delay of so many steps [reach]."""
+    import torch
+
+    whole = torch.floor(at.detach())
+    t = torch.arange(n_taps, dtype=torch.float64, device=at.device)
+    part = (at - whole)[:, None]
+    first = (t == whole[:, None]).to(torch.float64)
+    second = (t == whole[:, None] + 1).to(torch.float64)
+    return first * (1 - part) + second * part
+
+
+def _lag_mass(dt: float, count: Float, /, *, delay: Float) -> Float:
+    return np.where(count >= np.floor(delay / dt) + 2, 1.0, 0.0)
+
+
+def _hayami(
+    dt: float, n_taps: int, *, length: torch.Tensor, diffusivity: torch.Tensor, celerity: torch.Tensor
+) -> tuple[torch.Tensor, None]:
+    """Diffusive wave (Hayami 1951): its travel time T is inverse Gaussian (Schrödinger 1915).
+
+    Runoff and discharge are means over a step, so T is averaged over both: ``taps[k]`` is the second difference of
+    H(t) = E[max(t - T, 0)], in steps. H is max(t - mean, 0), whose second difference is a translation, and `_spread`.
+    """
+    import torch
+
+    mean, variance = length / (celerity * dt), diffusivity / celerity / celerity / dt
+    edge = torch.arange(-1, n_taps + 1, dtype=torch.float64, device=length.device)
+    spread = _spread(edge, mean[:, None], variance[:, None])
+    taps = _translation(mean, n_taps) + torch.diff(spread, n=2, dim=1)
+    return taps.clamp(min=0.0), None  # none is below zero but by rounding
+
+
+def _spread(t: torch.Tensor, mean: torch.Tensor, variance: torch.Tensor) -> torch.Tensor:
+    """E[max(t - T, 0)] - max(t - mean, 0) of the travel time T, in steps; ``variance`` is D/c^2, half that per step of mean.
+
+    With Phi the normal distribution and w = sqrt(2 variance t), E[max(t - T, 0)] is (t - mean) Phi((t - mean)/w) + (t + mean)
+    exp(mean/variance) Phi(-(t + mean)/w). The exponential overflows and the terms cancel; but they have one normal density
+    in common, and what remains are two Mills ratios.
+    """
+    import torch
+
+    after = t > 0
+    late = after & (t > torch.floor(mean.detach()))  # the steps at which the translation takes t to be after the mean
+    t = torch.where(after, t, 1.0)
+    width = torch.sqrt(2 * variance * t)
+    z = (t - mean) / width
+    density = torch.exp(-z * z / 2) / math.sqrt(2 * math.pi)
+    both = _times_mills((t + mean) / width) - _times_mills(torch.where(late, z, -z))
+    return torch.where(after, width * density * both, 0.0)
+
+
+def _times_mills(a: torch.Tensor) -> torch.Tensor:
+    """``a Phi(-a) / phi(a)``."""
+    import torch
+
+    return a * torch.special.erfcx(a * math.sqrt(0.5)) * math.sqrt(math.pi / 2)
+
+
+def _hayami_mass(dt: float, count: Float, /, *, length: Float, diffusivity: Float, celerity: Float) -> Float:
+    import torch
+
+    mean, variance = length / (celerity * dt), diffusivity / celerity / celerity / dt
+    steps = torch.as_tensor(np.stack([count - 1, count]))
+    before, after = _spread(steps, torch.as_tensor(mean), torch.as_tensor(variance)).numpy()
+    return np.clip(count - mean, 0.0, 1.0) + (after - before)
+
+
+def _hayami_mean(
+    dt: float, /, *, length: torch.Tensor, diffusivity: torch.Tensor, celerity: torch.Tensor
+) -> torch.Tensor:
+    return length / (celerity * dt)
+
+
+def _positive(name: str, units: str, default: float | None = None) -> Parameter:
+    return Parameter(name, units, low=0.0, low_open=True, default=default)
+
+
+_K_AND_X = (_positive("k", "s"), Parameter("x", low=0.0, high=0.5))
+
+BUILT_IN = (
+    Scheme("linear_storage", (_positive("tau", "s"),), _linear_storage),
+    Scheme("muskingum", _K_AND_X, _muskingum, step_range=_muskingum_steps, instead="muskingum_exact"),
+    Scheme("muskingum_exact", _K_AND_X, _muskingum_exact, step_range=_muskingum_exact_steps),
+    Scheme("pure_lag", (Parameter("delay", "s", low=0.0),), _pure_lag, windowed=True, mass_within=_lag_mass),
+    Scheme(
+        "nash_cascade",
+        (_positive("tau", "s"), _positive("n", "1", default=3.0)),
+        _nash_cascade,
+        windowed=True,
+        mass_within=_nash_mass,
+        mean=_nash_mean,
+    ),
+    Scheme(
+        "hayami",
+        (_positive("length", "m"), _positive("diffusivity", "m2 s-1"), _positive("celerity", "m s-1")),
+        _hayami,
+        windowed=True,
+        mass_within=_hayami_mass,
+        mean=_hayami_mean,
+    ),
+)
+"""The schemes that there are without any being registered."""

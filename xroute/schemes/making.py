@@ -1,0 +1,265 @@
+"""One filter for all reaches, of whatever schemes they are, looked at before anything is routed with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xroute.exceptions import ParameterError, some
+from xroute.schemes.base import Filter, Lateral, Scheme
+from xroute.schemes.registry import find_scheme
+from xroute.schemes.window import MAX_TAPS, find_windows, give_back
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["every", "is_every", "make_filter"]
+
+LONGEST = 2**20
+"""Taps beyond any river: so many for each step of each reach would not end."""
+
+
+def make_filter(
+    parameters: Mapping[str, tuple[NDArray[np.int64], Mapping[str, Any]]],
+    dt: float,
+    n_reaches: int,
+    *,
+    lateral: Lateral = "head",
+    ids: NDArray[Any] | None = None,
+    max_taps: int = MAX_TAPS,
+    check: bool | None = None,
+) -> Filter:
+    """Filter of every reach at one routing step.
+
+    Parameters
+    ----------
+    parameters
+        By scheme name: the positions of its reaches, and its parameters by name (float64 arrays or tensors, SI units).
+        Together the positions are all reaches, once. The filter is made on the device of the tensors.
+    dt : float
+        Routing step [s].
+    n_reaches
+        Number of reaches.
+    lateral
+        With ``"interval"`` the filter has a gain for lateral inflow, the sum of the taps; windows have none.
+    ids
+        Ids for messages.
+    max_taps
+        Longest window allowed.
+    check
+        Whether to look at what the built-in schemes give, as is always done with a user's; by default where that does not
+        mean to wait for a GPU.
+
+    Returns
+    -------
+    Filter
+
+    Raises
+    ------
+    ParameterError
+        If a window would be longer than ``max_taps``, ``lateral="interval"`` meets a scheme with a window, or a filter
+        that is looked at is not finite or does not decay.
+    """
+    import torch
+
+    if isinstance(max_taps, bool) or not isinstance(max_taps, (int, np.integer)) or not 1 <= max_taps <= LONGEST:
+        raise ParameterError(f"max_taps is a whole number from 1 to {LONGEST:,}, not {max_taps!r}: every step costs as many")
+    device = _device(parameters)
+    ids = every(n_reaches) if ids is None else ids
+    if lateral == "interval":
+        _refuse_windows(parameters, ids)
+    look = device.type == "cpu" if check is None else check
+    if len(parameters) == 1:  # nothing to merge: the usual case
+        ((name, (at, values)),) = parameters.items()
+        if find_scheme(name).mass_within is None and is_every(at, n_reaches):
+            taps, own_pole = _applied(find_scheme(name), values, dt, ids, device, look)
+            none = torch.zeros(n_reaches, dtype=torch.float64, device=device)
+            return Filter(
+                taps.reshape(-1),
+                _count(n_reaches, taps.shape[1]),
+                none if own_pole is None else own_pole,
+                taps.sum(dim=1) if lateral == "interval" else none,
+            )
+    pieces = [
+        piece
+        for name, (at, values) in parameters.items()
+        if at.size
+        for piece in _pieces(find_scheme(name), at, values, dt, ids, max_taps, device, look)
+    ]
+    n_taps = np.ones(n_reaches, np.int64)
+    for piece in pieces:
+        n_taps[piece.at] = piece.n_taps
+    pointer = np.concatenate([[0], np.cumsum(n_taps)])
+    taps, pole, gain = (
+        torch.zeros(size, dtype=torch.float64, device=device) for size in (int(pointer[-1]), n_reaches, n_reaches)
+    )
+    for piece in pieces:
+        where = torch.from_numpy(piece.at).to(device)
+        k = piece.taps.shape[1]
+        inside = np.arange(k) < piece.n_taps[:, None]
+        entry = torch.from_numpy((pointer[piece.at][:, None] + np.arange(k))[inside]).to(device)
+        taps = taps.index_put((entry,), piece.taps[torch.from_numpy(inside).to(device)])
+        if piece.pole is not None:
+            pole = pole.index_put((where,), piece.pole)
+        if lateral == "interval":
+            gain = gain.index_put((where,), piece.taps.sum(dim=1))
+    return Filter(taps, pointer, pole, gain)
+
+
+def every(n: int) -> NDArray[np.int64]:
+    """Positions of all reaches: one array each time, which `is_every` need not look into."""
+    return _count(n, 1)[:-1]
+
+
+def is_every(at: NDArray[np.int64], n: int) -> bool:
+    """Whether positions are those of all reaches, in order."""
+    return at.size == n and (at.ctypes.data == _count(n, 1).ctypes.data or np.array_equal(at, every(n)))
+
+
+@lru_cache(maxsize=8)
+def _count(n: int, step: int) -> NDArray[np.int64]:
+    """``0, step, ..., n * step``: one array each time, so that what is derived from it can be kept."""
+    return np.arange(n + 1) * step
+
+
+def _device(parameters: Mapping[str, tuple[NDArray[np.int64], Mapping[str, Any]]]) -> torch.device:
+    """Where the parameters are, and so the filter: arrays count as the host's."""
+    import torch
+
+    found = {v.device for _, values in parameters.values() for v in values.values() if isinstance(v, torch.Tensor)}
+    if len(found) > 1:
+        raise ParameterError(f"the parameters are on several devices: {some(sorted(map(str, found)))}")
+    return found.pop() if found else torch.device("cpu")
+
+
+def _refuse_windows(parameters: Mapping[str, tuple[NDArray[np.int64], Mapping[str, Any]]], ids: NDArray[Any]) -> None:
+    """Refuse to let runoff join over the interval where a scheme with a window routes it."""
+    windowed = {name: at for name, (at, _) in parameters.items() if at.size and find_scheme(name).windowed}
+    if windowed:
+        named = "; ".join(f"{at.size} reaches are {name}: {some(ids[at])}" for name, at in windowed.items())
+        raise ParameterError(
+            f'lateral="interval" is for schemes of taps and a pole, which act on values at the ends of steps; {named}. The '
+            'taps of a window act on means over steps already: lateral="head" is what takes runoff as constant within a step'
+        )
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """Reaches of one scheme with windows of about one length."""
+
+    at: NDArray[np.int64]
+    taps: torch.Tensor
+    n_taps: NDArray[np.int64]
+    pole: torch.Tensor | None
+
+
+def _pieces(
+    scheme: Scheme,
+    at: NDArray[np.int64],
+    values: Mapping[str, Any],
+    dt: float,
+    ids: NDArray[Any],
+    max_taps: int,
+    device: torch.device,
+    look: bool,
+) -> list[_Piece]:
+    import torch
+
+    if scheme.mass_within is None:
+        taps, pole = _applied(scheme, values, dt, ids[at], device, look)
+        return [_Piece(at, taps, np.full(at.size, taps.shape[1]), pole)]
+    tensors = {name: torch.as_tensor(v, dtype=torch.float64) for name, v in values.items()}
+    window = find_windows(scheme, dt, tensors, ids[at], max_taps)
+    about = 2 ** np.ceil(np.log2(window)).astype(np.int64)
+    pieces = []
+    for size in np.unique(about):  # long kernels on a few cost the others nothing
+        here = np.flatnonzero(about == size)
+        own = {name: t[torch.from_numpy(here).to(t.device)] for name, t in tensors.items()}
+        taps, _ = scheme.filter(dt, int(window[here].max()), **own)
+        taps = give_back(taps, window[here], None if scheme.mean is None else scheme.mean(dt, **own))
+        if look:
+            _check(scheme, taps, None, own, dt, ids[at[here]])
+        pieces.append(_Piece(at[here], taps, window[here], None))
+    return pieces
+
+
+def _applied(
+    scheme: Scheme, values: Mapping[str, Any], dt: float, ids: NDArray[Any], device: torch.device, look: bool
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Taps [reach, K] and poles of a scheme whose response is not cut off."""
+    import torch
+
+    tensors = {name: torch.as_tensor(v, dtype=torch.float64) for name, v in values.items()}
+    if scheme.from_user:
+        taps, pole = _of_user(scheme, tensors, dt, ids.size, device)
+    else:
+        taps, pole = scheme.filter(dt, 0, **tensors)
+    if look or scheme.from_user:
+        _check(scheme, taps, pole, tensors, dt, ids)
+    return taps, pole
+
+
+def _of_user(
+    scheme: Scheme, tensors: Mapping[str, torch.Tensor], dt: float, n: int, device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Taps [n, K] and poles that a user's function gives, of the right types and shapes."""
+    import torch
+
+    try:
+        made = scheme.filter(dt, 0, **tensors)
+    except ParameterError:
+        raise
+    except Exception as error:  # whatever their code may raise
+        raise ParameterError(f"scheme {scheme.name!r} raised {type(error).__name__}: {error}") from error
+    if not isinstance(made, (tuple, list)) or len(made) != 2:
+        raise ParameterError(
+            f"filter of scheme {scheme.name!r} returned {type(made).__name__}, not taps [reach, K] and pole [reach]"
+        )
+    taps, pole = made
+    for what, tensor in (("taps", taps), ("poles", pole)):
+        if tensor is None and what == "poles":
+            continue
+        if not isinstance(tensor, torch.Tensor) or not tensor.is_floating_point():
+            is_a = tensor.dtype if isinstance(tensor, torch.Tensor) else type(tensor).__name__
+            raise ParameterError(f"scheme {scheme.name!r} returned {what} that are {is_a}, not a tensor of floats")
+    taps = taps.to(device, torch.float64)
+    if taps.ndim != 2 or taps.shape[0] not in (1, n) or not 1 <= taps.shape[1] <= LONGEST:
+        raise ParameterError(
+            f"scheme {scheme.name!r} returned taps of shape {tuple(taps.shape)}, not ({n}, K) with K from 1 to {LONGEST:,}"
+        )
+    if pole is not None:
+        pole = pole.to(device, torch.float64)
+        if tuple(pole.shape) not in ((), (1,), (n,)):
+            raise ParameterError(f"scheme {scheme.name!r} returned poles of shape {tuple(pole.shape)}, not ({n},)")
+        pole = pole.expand(n)
+    return taps.expand(n, -1), pole
+
+
+def _check(
+    scheme: Scheme,
+    taps: torch.Tensor,
+    pole: torch.Tensor | None,
+    values: Mapping[str, torch.Tensor],
+    dt: float,
+    ids: NDArray[Any],
+) -> None:
+    """Refuse taps that are not finite and poles with which water would never leave; on a GPU this waits for it."""
+    bad = ~taps.isfinite().all(dim=1)
+    if pole is not None:
+        bad = bad | ~(pole.abs() < 1)
+    if not bool(bad.any()):
+        return
+    here = bad.cpu().numpy()
+    its = "; ".join(f"{name} = {some(v.detach().cpu().numpy()[here], 3)}" for name, v in values.items())
+    finite = bool(taps[bad].isfinite().all())
+    raise ParameterError(
+        f"{scheme.name}: {int(here.sum())} reaches have no filter at a routing step of {dt:g} s, because "
+        + ("a pole is not between -1 and 1 and the response would not decay" if finite else "taps are NaN or infinite")
+        + f": reaches {some(ids[here])}"
+        + (f", with {its} in SI units" if its else "")
+    )

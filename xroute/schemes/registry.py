@@ -1,0 +1,130 @@
+"""The schemes there are, and how users add theirs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from xroute.exceptions import ParameterError, some
+from xroute.schemes.base import Parameter, Scheme
+from xroute.schemes.builtin import BUILT_IN
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["SCHEMES", "find_scheme", "register_scheme"]
+
+SCHEMES: dict[str, Scheme] = {s.name: s for s in BUILT_IN}
+"""Schemes by name: the built-in ones and those that users register."""
+
+
+def find_scheme(name: str) -> Scheme:
+    """Scheme of a name, or an error that says which there are."""
+    if name not in SCHEMES:
+        raise ParameterError(
+            f"no scheme {name!r}; there are {', '.join(sorted(SCHEMES))}. Add yours with register_scheme"
+        )
+    return SCHEMES[name]
+
+
+def register_scheme(
+    name: str,
+    parameters: Mapping[str, Parameter | str] | tuple[Parameter | str, ...] | list[Parameter | str],
+    *,
+    taps: Callable[..., torch.Tensor] | None = None,
+    filter: Callable[..., tuple[torch.Tensor, torch.Tensor | None]] | None = None,
+    step_range: Callable[..., tuple[Any, Any]] | None = None,
+    instead: str | None = None,
+    replace: bool = False,
+) -> Scheme:
+    """Add a scheme of your own.
+
+    Parameters
+    ----------
+    name
+        What networks call it.
+    parameters
+        Its parameters, each a `Parameter` (name, SI units, range) or just a name; or a mapping of names to SI units.
+    taps
+        ``taps(dt, **parameters) -> [reach, K]``: a response of finite length to means over steps, in torch, from float64
+        tensors [reach] in SI units and the routing step in seconds. Written in differentiable operations it can be
+        calibrated.
+    filter
+        ``filter(dt, **parameters) -> (taps [reach, K], pole [reach])``: instead of ``taps``, for an infinite response to
+        values at the ends of steps. It may be routed with ``lateral="interval"``.
+    step_range
+        ``step_range(**parameters) -> (lowest, highest)``, arrays [reach] in numpy: routing steps [s] between which the
+        scheme neither dips below zero nor oscillates. ``substeps="auto"`` and warnings follow it.
+    instead
+        Scheme with the same parameters and the same mean travel time that does not oscillate at any step: what the
+        warning about reaches that are too short for the step names.
+    replace
+        Whether a scheme of that name may be replaced.
+
+    Raises
+    ------
+    ParameterError
+        If the name is taken, not exactly one function is given, or names and functions are none.
+
+    Examples
+    --------
+    A reach that passes half of its inflow at once and half one step later:
+
+    >>> import torch, xroute
+    >>> scheme = xroute.register_scheme("half_half", [], taps=lambda dt: torch.tensor([[0.5, 0.5]]), replace=True)
+    """
+    if not isinstance(name, str) or not name.strip():
+        raise ParameterError(f"a scheme's name is text, not {name!r}")
+    if name in SCHEMES and not replace:
+        raise ParameterError(f"there is a scheme {name!r} already; pass replace=True to put yours in its place")
+    if (taps is None) == (filter is None):
+        raise ParameterError(f"scheme {name!r} needs exactly one of taps= and filter=")
+    for what, function in (("taps", taps), ("filter", filter), ("step_range", step_range)):
+        if function is not None and not callable(function):
+            raise ParameterError(f"scheme {name!r}: {what}= is a function, not {function!r}")
+    described = _described(name, parameters)
+    names = {p.name for p in described}
+    if instead is not None and (instead not in SCHEMES or {p.name for p in SCHEMES[instead].parameters} != names):
+        raise ParameterError(f"scheme {name!r}: instead= is a scheme of the same parameters, not {instead!r}")
+
+    def make(dt: float, n_taps: int, /, **values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        if taps is not None:
+            return taps(dt, **values), None
+        assert filter is not None
+        return filter(dt, **values)
+
+    SCHEMES[name] = Scheme(
+        name, described, make, windowed=taps is not None, step_range=step_range, instead=instead, from_user=True
+    )
+    return SCHEMES[name]
+
+
+def _described(name: str, parameters: Any) -> tuple[Parameter, ...]:
+    """Parameters of a scheme, checked."""
+    wanted = f"scheme {name!r}: parameters= is a list of names or Parameters, or a mapping of names to SI units"
+    if isinstance(parameters, Mapping):
+        items = [p if isinstance(p, Parameter) else (key, p) for key, p in parameters.items()]
+        moved = [key for key, p in parameters.items() if isinstance(p, Parameter) and p.name != key]
+        if moved:
+            raise ParameterError(f"scheme {name!r}: the Parameters under {some(moved)} have other names")
+    elif isinstance(parameters, (str, bytes)) or not hasattr(parameters, "__iter__"):
+        raise ParameterError(f"{wanted}, not {parameters!r}")
+    else:
+        items = [p if isinstance(p, Parameter) else (p, "1") for p in parameters]
+    described = []
+    for item in items:
+        if isinstance(item, Parameter) and isinstance(item.name, str) and item.name:
+            described.append(item)
+        elif isinstance(item, Parameter):
+            raise ParameterError(f"{wanted}; a Parameter's name is text, not {item.name!r}")
+        elif all(isinstance(text, str) and text for text in item):
+            described.append(Parameter(*item))
+        else:
+            raise ParameterError(f"{wanted}; {item[0]!r} with units {item[1]!r} is none")
+    names = [p.name for p in described]
+    twice = sorted({str(n) for n in names if names.count(n) > 1})
+    if twice:
+        raise ParameterError(f"scheme {name!r} has parameters of the same name: {some(twice)}")
+    if "dt" in names:
+        raise ParameterError(f"scheme {name!r}: its functions get the routing step as dt; give that parameter another name")
+    return tuple(described)
