@@ -129,7 +129,7 @@ def main(debug: bool) -> None:
 @click.option(
     "--dt", help="Runoff step (seconds, or e.g. 1h), for the Muskingum stability range; by default the runoff's."
 )
-@click.option("--substeps", type=click.IntRange(min=1), default=1, show_default=True, help="Routing steps in a step.")
+@click.option("--substeps", type=click.IntRange(min=1), help="Routing steps in a step; by default the network's own.")
 @click.option("--steps", type=click.IntRange(min=0), help="Steps of the run that memory is estimated for.")
 @click.option("--dtype", type=click.Choice(["float32", "float64"]), default="float32", show_default=True)
 def info(
@@ -137,7 +137,7 @@ def info(
     runoff: Path | None,
     variable: str | None,
     dt: str | None,
-    substeps: int,
+    substeps: int | None,
     steps: int | None,
     dtype: str,
 ) -> None:
@@ -323,8 +323,8 @@ def _save(dataset: xr.Dataset, path: Path | None, overwrite: bool) -> None:
 # ── route ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _substeps(_: click.Context, __: click.Parameter, value: str) -> int | str:
-    if value == "auto":
+def _substeps(_: click.Context, __: click.Parameter, value: str | None) -> int | str | None:
+    if value is None or value == "auto":
         return value
     if not value.isdecimal() or int(value) < 1:
         raise click.BadParameter("a positive whole number, or auto")
@@ -336,12 +336,13 @@ def _substeps(_: click.Context, __: click.Parameter, value: str) -> int | str:
 @click.argument("network", type=READABLE)
 @click.argument("output", type=READABLE)
 @click.option("--scheme", help="Routing scheme; by default the one that the network names.")
-@click.option("--substeps", default="1", show_default=True, callback=_substeps, metavar="INT|auto",
-              help="Routing steps in a runoff step; auto: the fewest that are stable.")  # fmt: skip
-@click.option("--sampling", type=click.Choice(["mean", "last", "start-mean"]), default="mean", show_default=True,
-              help="How the substeps make a value (RAPID: start-mean).")  # fmt: skip
-@click.option("--lateral", type=click.Choice(["head", "interval", "outlet"]), default="head", show_default=True,
-              help="Where runoff joins its own reach (RAPID: interval; mizuRoute: outlet).")  # fmt: skip
+@click.option("--substeps", callback=_substeps, metavar="INT|auto",
+              help="Routing steps in a runoff step; auto: as many as are stable.  [default: the network's, or 1]")  # fmt: skip
+@click.option("--sampling", type=click.Choice(["mean", "last", "start-mean"]),
+              help="How the substeps make a value (RAPID: start-mean).  [default: the network's, or mean]")  # fmt: skip
+@click.option("--lateral", type=click.Choice(["head", "interval", "outlet"]),
+              help="Where runoff joins its own reach (RAPID: interval; mizuRoute: outlet).  [default: the network's, or "
+              "head]")  # fmt: skip
 @click.option("--missing", type=click.Choice(["raise", "zero"]), default="raise", show_default=True,
               help="Reaches of the network without runoff.")  # fmt: skip
 @click.option("--extra", type=click.Choice(["raise", "drop"]), default="raise", show_default=True,
@@ -395,8 +396,8 @@ def route(
     from xroute.io.files import open_dataset, suffix_format, write
     from xroute.labels import standard_names
     from xroute.network import Network
+    from xroute.recipe import step_of
     from xroute.streaming import Stream
-    from xroute.times import time_step
 
     spread = workers is not None or scheduler is not None
     if workers is not None and scheduler is not None:
@@ -420,7 +421,7 @@ def route(
     rivers = Network(open_dataset(network))
     policy = {name: options[name] for name in ("missing", "extra")}
     array = standard_names(_pick(open_dataset(runoff), variable, runoff), rivers, **policy)
-    step = time_step(array, "time", None if dt is None else _seconds(dt))
+    step = step_of(array, "time", rivers, None if dt is None else _seconds(dt))
     state = None if initial_state is None else open_dataset(initial_state).load()
     shown = sys.stderr.isatty() if progress is None else progress
 
