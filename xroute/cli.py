@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 READABLE = click.Path(path_type=Path)
+#: What `convert rapid` may read of a folder beside RAPID's own names, and so must not write over.
+RAPID_INPUTS = ("*.parquet", "Q*.nc*", "coords*.csv")
 #: What the package says to users of Python, and what it means on the command line.
 WORDS = (
     (r"\b(missing|extra|nan|lateral|sampling|scheme|device)=[\"']([\w-]+)[\"']", r"--\1 \2"),
@@ -184,8 +186,12 @@ def _outputs(command: Any) -> Any:
 @click.option("--x", "x_file", type=READABLE, help="x.csv, when SOURCE is a connectivity file.")
 @click.option("--basin-ids", type=READABLE, help="riv_bas_id.csv, when SOURCE is a connectivity file.")
 @click.option("--runoff-file", multiple=True, type=READABLE, help="Runoff file, one a region, under an unusual name.")
-@click.option("--variable", default="m3_riv", show_default=True, help="Runoff variable.")
+@click.option("--state", "state_output", type=READABLE, help="Write the initial state here (.zarr or .nc).")
+@click.option("--state-file", type=READABLE, help="Initial flow (Qinit, Q00), when the namelist does not name it.")
+@click.option("--coordinates", type=READABLE, help="Table of id, lon, lat, when it has an unusual name.")
+@click.option("--variable", help="Runoff variable.  [default: m3_riv; RAPID2: Qext]")
 @click.option("--dt", help="Runoff step (seconds, or e.g. 3h), when neither file nor namelist tells.")
+@click.option("--dt-routing", help="Routing step (seconds, or e.g. 15min), when no namelist tells.")
 @click.option("--start", help="Start of the first step, such as 2002-08-30, when the file has no dates.")
 def rapid(
     source: tuple[Path, ...],
@@ -196,33 +202,34 @@ def rapid(
     x_file: Path | None,
     basin_ids: Path | None,
     runoff_file: tuple[Path, ...],
-    variable: str,
+    state_output: Path | None,
+    state_file: Path | None,
+    coordinates: Path | None,
+    variable: str | None,
     dt: str | None,
+    dt_routing: str | None,
     start: str | None,
 ) -> None:
-    """Convert RAPID: a folder (or several, one a region) or a rapid_connect file."""
-    from xroute.io import rapid as reader
+    """Convert RAPID or RAPID2: a folder (RAPID: or several, one a region), a connectivity file, or RAPID2's namelist."""
     from xroute.io.rapid_files import PATTERNS
+    from xroute.io.rapid_setup import find_setup, read_setup
 
-    outputs = _check_outputs(network_output, runoff_output, overwrite=overwrite, needed=True)
-    files = list(runoff_file) or [s if s.is_dir() else s.parent for s in source]
-    _protect(_files((*source, *files, k_file, x_file, basin_ids), *PATTERNS.values()), outputs)
+    outputs = _check_outputs(network_output, runoff_output, state_output, overwrite=overwrite, needed=True)
+    read = (*source, *runoff_file, k_file, x_file, basin_ids, coordinates, state_file)
+    beside = () if runoff_file else [s.parent for s in source if not s.is_dir()]
+    _protect(_files((*read, *beside), *PATTERNS.values(), RAPID_INPUTS), outputs)
     for folder in source:
         if folder.is_dir():
-            found = reader.find_files(folder)
+            found = find_setup(folder)
             click.echo(f"{folder}: " + ", ".join(f"{role} {path.name}" for role, path in found.items()))
-    if len(source) == 1:
-        network = reader.read_network(source[0], k_file, x_file, basin_ids)
-    else:
-        network = reader.read_network(list(source), k_file, x_file, basin_ids)
-    _save(network, outputs[0], overwrite)
-    if outputs[1] is not None:
-        seconds = None if dt is None else _seconds(dt)
-        _save(
-            reader.read_runoff(files, network, dt=seconds, start=start, variable=variable).to_dataset(),
-            outputs[1],
-            overwrite,
-        )
+    setup = read_setup(
+        source, k=k_file, x=x_file, basin_ids=basin_ids, coordinates=coordinates, routing_step=dt_routing,
+        runoff=runoff_output is not None and (runoff_file or True), variable=variable, dt=None if dt is None else _seconds(dt),
+        start=start, state=state_output is not None and (state_file or True),
+    )  # fmt: skip
+    for dataset, path in zip((setup.network, setup.runoff, setup.state), outputs, strict=True):
+        if dataset is not None:
+            _save(dataset, path, overwrite)
 
 
 @convert.command()

@@ -18,7 +18,7 @@ from xroute.io.rapid_files import PATTERNS, find_file, find_namelist, namelist_s
 from xroute.recipe import stated_seconds
 from xroute.times import time_step
 
-__all__ = ["read_discharge", "read_runoff", "read_state"]
+__all__ = ["decode_times", "read_discharge", "read_runoff", "read_state"]
 
 PathLike = str | os.PathLike[str]
 logger = logging.getLogger(__name__)
@@ -244,7 +244,7 @@ def _times(
     if times is not None and n and "since" in str(times.attrs.get("units", "")):
         values = mask_fill(times, zero_is_data=True)
         if not (values.dtype.kind == "f" and bool(values.isnull().any())):
-            decoded = _decode(times, file)
+            decoded = decode_times(times, file)
             if n > 1 and dt is not None:
                 step = (decoded[1] - decoded[0]).item()
                 seconds = step / 1e9 if isinstance(step, int) else step.total_seconds()
@@ -271,7 +271,14 @@ def _times(
     return xr.Variable("time", np.datetime64("1970-01-01" if start is None else start, "ns") + offset, attrs)
 
 
-def _decode(times: xr.DataArray, file: Path) -> xr.DataArray:
+def decode_times(times: xr.DataArray, file: Path) -> xr.DataArray:
+    """Dates of a time variable that was opened raw.
+
+    Raises
+    ------
+    TimeAxisError
+        If its units or calendar are not known, or its dates are out of range.
+    """
     try:
         return xr.decode_cf(xr.Dataset(coords={"time": ("time", times.to_numpy(), _time_attrs(times))}))["time"]
     except (ValueError, OverflowError, KeyError, TypeError) as error:
