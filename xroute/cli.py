@@ -188,6 +188,7 @@ def _outputs(command: Any) -> Any:
 @click.option("--runoff-file", multiple=True, type=READABLE, help="Runoff file, one a region, under an unusual name.")
 @click.option("--state", "state_output", type=READABLE, help="Write the initial state here (.zarr or .nc).")
 @click.option("--state-file", type=READABLE, help="Initial flow (Qinit, Q00), when the namelist does not name it.")
+@click.option("--namelist", type=READABLE, help="RAPID's namelist, when SOURCE has several or none.")
 @click.option("--coordinates", type=READABLE, help="Table of id, lon, lat, when it has an unusual name.")
 @click.option("--variable", help="Runoff variable.  [default: m3_riv; RAPID2: Qext]")
 @click.option("--dt", help="Runoff step (seconds, or e.g. 3h), when neither file nor namelist tells.")
@@ -204,6 +205,7 @@ def rapid(
     runoff_file: tuple[Path, ...],
     state_output: Path | None,
     state_file: Path | None,
+    namelist: Path | None,
     coordinates: Path | None,
     variable: str | None,
     dt: str | None,
@@ -215,15 +217,15 @@ def rapid(
     from xroute.io.rapid_setup import find_setup, read_setup
 
     outputs = _check_outputs(network_output, runoff_output, state_output, overwrite=overwrite, needed=True)
-    read = (*source, *runoff_file, k_file, x_file, basin_ids, coordinates, state_file)
+    read = (*source, *runoff_file, k_file, x_file, basin_ids, namelist, coordinates, state_file)
     beside = () if runoff_file else [s.parent for s in source if not s.is_dir()]
     _protect(_files((*read, *beside), *PATTERNS.values(), RAPID_INPUTS), outputs)
     for folder in source:
         if folder.is_dir():
-            found = find_setup(folder)
+            found = find_setup(folder, namelist)
             click.echo(f"{folder}: " + ", ".join(f"{role} {path.name}" for role, path in found.items()))
     setup = read_setup(
-        source, k=k_file, x=x_file, basin_ids=basin_ids, coordinates=coordinates, routing_step=dt_routing,
+        source, k=k_file, x=x_file, basin_ids=basin_ids, namelist=namelist, coordinates=coordinates, routing_step=dt_routing,
         runoff=runoff_output is not None and (runoff_file or True), variable=variable, dt=None if dt is None else _seconds(dt),
         start=start, state=state_output is not None and (state_file or True),
     )  # fmt: skip

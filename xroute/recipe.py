@@ -53,6 +53,8 @@ def resolve_recipe(
     substeps: Any = None,
     sampling: str | None = None,
     lateral: str | None = None,
+    *,
+    say: bool = False,
 ) -> Recipe:
     """Options of a run: those given, else the network's, else 1, ``"mean"`` and ``"head"``.
 
@@ -64,6 +66,8 @@ def resolve_recipe(
         Step of runoff [s]; None where there is no step, and then any number of substeps will do.
     substeps, sampling, lateral
         As the caller gave them; None leaves them to the network.
+    say
+        Whether to say, once a network, what was taken from it.
 
     Raises
     ------
@@ -97,7 +101,7 @@ def resolve_recipe(
         substeps = 1 if routing is None or step is None else _ratio(step, routing)
         if routing is not None and step is not None:
             taken.insert(0, f"substeps {substeps} of {routing:g} s")
-    if taken:
+    if taken and say:
         _say_once(network, ", ".join(taken))
     return Recipe(substeps, sampling, lateral)  # type: ignore[arg-type]
 

@@ -240,7 +240,7 @@ def prepare(
     time_dim = find_time_dim(runoff, time_dim)
     layout = align(runoff, network, reach_dim=reach_dim, time_dim=time_dim, missing=missing, extra=extra)
     step = step_of(runoff, time_dim, network, dt)
-    recipe = resolve_recipe(network, step, substeps, sampling, lateral)
+    recipe = resolve_recipe(network, step, substeps, sampling, lateral, say=True)
     sampling, lateral = recipe.sampling, recipe.lateral
     scale, units = flux_scale(runoff.attrs.get("units"), step, network.dataset.get("area"), layout.row)
     known = _known(network, scheme)

@@ -310,6 +310,7 @@ def initial_state(
         For ids that do not match, impossible options, values that are not finite, and units of something else.
     """
     network = as_network(network)
+    dt = resolve_step(network, dt)
     rows = {"reach_dim": reach_dim, "missing": missing, "extra": extra}
     flow, layout = _snapshot(discharge, network, "discharge", **rows)
     units = discharge.attrs.get("units") or None

@@ -129,7 +129,7 @@ def _region_files(folder_or_connect: PathLike, chosen: Mapping[str, Path] | None
         return files
     if not path.exists():
         raise FileNotFoundError(f"no RAPID folder or connectivity file {path}")
-    files = find_files(path)
+    files = find_files(path, (chosen or {}).get("namelist"))
     table = find_coordinates(path)
     files |= {} if table is None else {"coordinates": table}
     for role in ("connect", "k", "x"):

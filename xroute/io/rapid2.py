@@ -75,7 +75,8 @@ def find_files(folder_or_namelist: PathLike) -> dict[str, Path]:
     -------
     dict
         Of the roles ``namelist``, ``connect``, ``k``, ``x``, ``basin_ids``, ``coordinates``, ``runoff``, ``state`` (Q00),
-        ``final`` (Qfi) and ``discharge`` those that were found.
+        ``final`` (Qfi) and ``discharge`` those that were found. Of several states or results of which the namelist names
+        none, none is.
 
     Raises
     ------
@@ -98,7 +99,7 @@ def find_files(folder_or_namelist: PathLike) -> dict[str, Path]:
     if "namelist" in found:
         found |= _named_files(found["namelist"])
     for role, candidates in _by_content(folder).items():
-        if role not in found:
+        if role not in found and (len(candidates) == 1 or role in INPUTS):
             if len(candidates) > 1:
                 names = some(file.name for file in candidates)
                 raise XRouteError(f"several files in {folder} could be the {role}: {names}; name the one to use")

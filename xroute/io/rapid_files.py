@@ -57,7 +57,7 @@ LONGEST_ROW = 2**16
 """Characters; a longer row is no row of RAPID's files, of which the widest names the tributaries of a reach."""
 
 
-def find_files(folder: PathLike) -> dict[str, Path]:
+def find_files(folder: PathLike, namelist: PathLike | None = None) -> dict[str, Path]:
     """Find RAPID's files in a folder, by what its namelist calls them and by their usual names.
 
     Parameters
@@ -65,6 +65,8 @@ def find_files(folder: PathLike) -> dict[str, Path]:
     folder
         The folder to look in (not below it). A file that the namelist names is looked for by its base name in the folder,
         since the paths of a namelist are often those of another machine, and then where its path leads from the folder.
+    namelist
+        The namelist, where there are several or it lies elsewhere.
 
     Returns
     -------
@@ -77,15 +79,17 @@ def find_files(folder: PathLike) -> dict[str, Path]:
     XRouteError
         When several files could play the same role.
     """
-    namelist = locate(folder, PATTERNS["namelist"], "namelist")
-    named = {} if namelist is None else _named_files(namelist)
+    chosen = find_namelist(folder) if namelist is None else Path(namelist)
+    named = {} if chosen is None else _named_files(chosen, Path(folder))
     found: dict[str, Path] = {}
     for role in (*PATTERNS, "state"):
-        path = namelist if role == "namelist" else named.get(role)
+        path = chosen if role == "namelist" else named.get(role)
         if path is None and role in PATTERNS:
             path = locate(folder, PATTERNS[role], role)
         if path is not None:
             found[role] = path
+    if chosen is not None and "basin_ids" not in found and read_namelist(chosen).get("riv_bas_id_file"):
+        logger.warning("%s names the ids to route, and that file is not in %s: all reaches are routed", chosen, folder)
     return found
 
 
@@ -98,7 +102,7 @@ def find_file(folder: PathLike, role: str) -> Path | None:
         When several could play it.
     """
     namelist = find_namelist(folder)
-    named = {} if namelist is None else _named_files(namelist)
+    named = {} if namelist is None else _named_files(namelist, Path(folder))
     return named.get(role) or (locate(folder, PATTERNS[role], role) if role in PATTERNS else None)
 
 
@@ -113,8 +117,8 @@ def find_namelist(folder: PathLike) -> Path | None:
     return locate(folder, PATTERNS["namelist"], "namelist")
 
 
-def _named_files(namelist: Path) -> dict[str, Path]:
-    """Files that a namelist names and that are there."""
+def _named_files(namelist: Path, folder: Path) -> dict[str, Path]:
+    """Files that a namelist names and that are in a folder, or where it says."""
     values = read_namelist(namelist)
     found = {}
     for role, name in NAMELIST_NAMES.items():
@@ -122,13 +126,13 @@ def _named_files(namelist: Path) -> dict[str, Path]:
         if not isinstance(text, str) or not text.strip() or (role == "state" and values.get("BS_opt_Qinit") is not True):
             continue
         base = PureWindowsPath(text.strip()).name  # takes slashes of both kinds
-        for path in (namelist.parent / base, namelist.parent / text.strip()):
+        for path in (folder / base, namelist.parent / text.strip()):
             if path.is_file() and not (role in ("runoff", "discharge") and path.suffix.lower() in (".csv", ".txt")):
                 found[role] = path
-                if path.parent != namelist.parent:
-                    logger.info("%s: %s is %s, outside of its folder", namelist, name, path)
+                if path.parent != folder:
+                    logger.info("%s: %s is %s, outside of the folder", namelist, name, path)
                 elif not any(path.match(pattern) for pattern in PATTERNS.get(role, ())):
-                    logger.info("%s: %s is the file %s of its folder", namelist, name, base)
+                    logger.info("%s: %s is the file %s of the folder", namelist, name, base)
                 break
     return found
 
@@ -371,12 +375,13 @@ def read_namelist(path: PathLike) -> dict[str, Any]:
             tokens.append((str(match.lastgroup), match[0]))
     values: dict[str, Any] = {}
     name = None
+    inside = not any(kind == "word" and token[0] in "&$" for kind, token in tokens)  # text around a group is comment
     for k, (kind, token) in enumerate(tokens):
-        if kind == "word" and k + 1 < len(tokens) and tokens[k + 1][0] == "equals":
+        if kind == "word" and (token[0] in "&$" or token == "/"):
+            name, inside = None, token[0] in "&$" and token[1:].lower() != "end"
+        elif inside and kind == "word" and k + 1 < len(tokens) and tokens[k + 1][0] == "equals":
             name = KNOWN_NAMES.get(token.lower(), token)
             values[name] = []  # Fortran keeps the last of several
-        elif kind == "word" and (token[0] in "&$" or token == "/"):
-            name = None
         elif kind in ("word", "text") and name is not None:
             values[name].append(_namelist_value(token))
     return {name: found[0] if len(found) == 1 else found for name, found in values.items() if found}

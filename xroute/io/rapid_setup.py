@@ -35,7 +35,7 @@ class Setup:
     state: xr.Dataset | None
 
 
-def find_setup(source: PathLike) -> dict[str, Path]:
+def find_setup(source: PathLike, namelist: PathLike | None = None) -> dict[str, Path]:
     """Files of a folder or namelist by role, of RAPID2 or RAPID as their content tells.
 
     Raises
@@ -43,7 +43,7 @@ def find_setup(source: PathLike) -> dict[str, Path]:
     XRouteError
         When several files could play the same role.
     """
-    return rapid2.find_files(source) if rapid2.is_rapid2(source) else rapid.find_files(source)
+    return rapid2.find_files(source) if rapid2.is_rapid2(source) else rapid.find_files(source, namelist)
 
 
 def read_setup(
@@ -52,6 +52,7 @@ def read_setup(
     k: PathLike | None = None,
     x: PathLike | None = None,
     basin_ids: PathLike | None = None,
+    namelist: PathLike | None = None,
     coordinates: PathLike | None = None,
     routing_step: Any = None,
     runoff: bool | Sequence[PathLike] = True,
@@ -66,7 +67,7 @@ def read_setup(
     ----------
     sources
         A folder, a connectivity file, or a namelist of RAPID2; or several folders of RAPID, one a region.
-    k, x, basin_ids, coordinates, routing_step
+    k, x, basin_ids, namelist, coordinates, routing_step
         As for `xroute.io.rapid.read_network`.
     runoff
         Whether to read the runoff; or its files, in place of those of ``sources``.
@@ -101,24 +102,32 @@ def read_setup(
     if any(of_python) and len(places) > 1:
         raise XRouteError("RAPID2 is read one set-up at a time; regions to be joined are folders of RAPID")
     one = places[0] if len(places) == 1 else places
-    network = reader.read_network(one, k, x, basin_ids, coordinates=coordinates, routing_step=routing_step)
+    if reader is rapid2 and namelist is not None:
+        raise XRouteError("the namelist of RAPID2 is given in place of its folder")
+    options: dict[str, Any] = {"coordinates": coordinates, "routing_step": routing_step}
+    if namelist is not None:
+        options["namelist"] = namelist
+    network = reader.read_network(one, k, x, basin_ids, **options)
     series = None
     if runoff is not False:
         folders = [place if place.is_dir() or reader is rapid2 else place.parent for place in places]
         files = folders if runoff is True else [Path(file) for file in runoff]
+        if runoff is True and namelist is not None and len(places) == 1 and places[0].is_dir():
+            files = [find_setup(places[0], namelist).get("runoff", places[0])]
         name = variable or ("Qext" if reader is rapid2 else "m3_riv")
         if reader is rapid2 and len(files) == 1:
             files = [rapid2.resolve(files[0], "runoff")]
         series = rapid.read_runoff(files, network, dt=step, start=start, variable=name)
     begin = None
     if state is not False:
-        begin = _state(reader, places, network, series, step, state)
+        begin = _state(reader, places, namelist, network, series, step, state)
     return Setup(network, None if series is None else series.to_dataset(), begin)
 
 
 def _state(
     reader: Any,
     places: Sequence[Path],
+    namelist: PathLike | None,
     network: xr.Dataset,
     runoff: xr.DataArray | None,
     step: float | None,
@@ -132,7 +141,7 @@ def _state(
     elif len(places) > 1:
         raise XRouteError("several regions have an initial flow each: name one file that holds all of them (--state-file)")
     else:
-        found = find_setup(places[0]) if places[0].is_dir() or reader is rapid2 else {}
+        found = find_setup(places[0], namelist) if places[0].is_dir() or reader is rapid2 else {}
         if "state" not in found:
             raise XRouteError(
                 f"no initial flow in {places[0]}: RAPID's namelist does not name one that is there and is to be read "
