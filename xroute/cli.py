@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 READABLE = click.Path(path_type=Path)
+#: What `convert rapid` may read of a folder beside RAPID's own names, and so must not write over.
+RAPID_INPUTS = ("*.parquet", "Q*.nc*", "coords*.csv")
 #: What the package says to users of Python, and what it means on the command line.
 WORDS = (
     (r"\b(missing|extra|nan|lateral|sampling|scheme|device)=[\"']([\w-]+)[\"']", r"--\1 \2"),
@@ -129,7 +131,7 @@ def main(debug: bool) -> None:
 @click.option(
     "--dt", help="Runoff step (seconds, or e.g. 1h), for the Muskingum stability range; by default the runoff's."
 )
-@click.option("--substeps", type=click.IntRange(min=1), default=1, show_default=True, help="Routing steps in a step.")
+@click.option("--substeps", type=click.IntRange(min=1), help="Routing steps in a step; by default the network's own.")
 @click.option("--steps", type=click.IntRange(min=0), help="Steps of the run that memory is estimated for.")
 @click.option("--dtype", type=click.Choice(["float32", "float64"]), default="float32", show_default=True)
 def info(
@@ -137,7 +139,7 @@ def info(
     runoff: Path | None,
     variable: str | None,
     dt: str | None,
-    substeps: int,
+    substeps: int | None,
     steps: int | None,
     dtype: str,
 ) -> None:
@@ -184,8 +186,13 @@ def _outputs(command: Any) -> Any:
 @click.option("--x", "x_file", type=READABLE, help="x.csv, when SOURCE is a connectivity file.")
 @click.option("--basin-ids", type=READABLE, help="riv_bas_id.csv, when SOURCE is a connectivity file.")
 @click.option("--runoff-file", multiple=True, type=READABLE, help="Runoff file, one a region, under an unusual name.")
-@click.option("--variable", default="m3_riv", show_default=True, help="Runoff variable.")
+@click.option("--state", "state_output", type=READABLE, help="Write the initial state here (.zarr or .nc).")
+@click.option("--state-file", type=READABLE, help="Initial flow (Qinit, Q00), when the namelist does not name it.")
+@click.option("--namelist", type=READABLE, help="RAPID's namelist, when SOURCE has several or none.")
+@click.option("--coordinates", type=READABLE, help="Table of id, lon, lat, when it has an unusual name.")
+@click.option("--variable", help="Runoff variable.  [default: m3_riv; RAPID2: Qext]")
 @click.option("--dt", help="Runoff step (seconds, or e.g. 3h), when neither file nor namelist tells.")
+@click.option("--dt-routing", help="Routing step (seconds, or e.g. 15min), when no namelist tells.")
 @click.option("--start", help="Start of the first step, such as 2002-08-30, when the file has no dates.")
 def rapid(
     source: tuple[Path, ...],
@@ -196,33 +203,35 @@ def rapid(
     x_file: Path | None,
     basin_ids: Path | None,
     runoff_file: tuple[Path, ...],
-    variable: str,
+    state_output: Path | None,
+    state_file: Path | None,
+    namelist: Path | None,
+    coordinates: Path | None,
+    variable: str | None,
     dt: str | None,
+    dt_routing: str | None,
     start: str | None,
 ) -> None:
-    """Convert RAPID: a folder (or several, one a region) or a rapid_connect file."""
-    from xroute.io import rapid as reader
+    """Convert RAPID or RAPID2: a folder (RAPID: or several, one a region), a connectivity file, or RAPID2's namelist."""
     from xroute.io.rapid_files import PATTERNS
+    from xroute.io.rapid_setup import find_setup, read_setup
 
-    outputs = _check_outputs(network_output, runoff_output, overwrite=overwrite, needed=True)
-    files = list(runoff_file) or [s if s.is_dir() else s.parent for s in source]
-    _protect(_files((*source, *files, k_file, x_file, basin_ids), *PATTERNS.values()), outputs)
+    outputs = _check_outputs(network_output, runoff_output, state_output, overwrite=overwrite, needed=True)
+    read = (*source, *runoff_file, k_file, x_file, basin_ids, namelist, coordinates, state_file)
+    beside = () if runoff_file else [s.parent for s in source if not s.is_dir()]
+    _protect(_files((*read, *beside), *PATTERNS.values(), RAPID_INPUTS), outputs)
     for folder in source:
         if folder.is_dir():
-            found = reader.find_files(folder)
+            found = find_setup(folder, namelist)
             click.echo(f"{folder}: " + ", ".join(f"{role} {path.name}" for role, path in found.items()))
-    if len(source) == 1:
-        network = reader.read_network(source[0], k_file, x_file, basin_ids)
-    else:
-        network = reader.read_network(list(source), k_file, x_file, basin_ids)
-    _save(network, outputs[0], overwrite)
-    if outputs[1] is not None:
-        seconds = None if dt is None else _seconds(dt)
-        _save(
-            reader.read_runoff(files, network, dt=seconds, start=start, variable=variable).to_dataset(),
-            outputs[1],
-            overwrite,
-        )
+    setup = read_setup(
+        source, k=k_file, x=x_file, basin_ids=basin_ids, namelist=namelist, coordinates=coordinates, routing_step=dt_routing,
+        runoff=runoff_output is not None and (runoff_file or True), variable=variable, dt=None if dt is None else _seconds(dt),
+        start=start, state=state_output is not None and (state_file or True),
+    )  # fmt: skip
+    for dataset, path in zip((setup.network, setup.runoff, setup.state), outputs, strict=True):
+        if dataset is not None:
+            _save(dataset, path, overwrite)
 
 
 @convert.command()
@@ -323,8 +332,8 @@ def _save(dataset: xr.Dataset, path: Path | None, overwrite: bool) -> None:
 # ── route ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _substeps(_: click.Context, __: click.Parameter, value: str) -> int | str:
-    if value == "auto":
+def _substeps(_: click.Context, __: click.Parameter, value: str | None) -> int | str | None:
+    if value is None or value == "auto":
         return value
     if not value.isdecimal() or int(value) < 1:
         raise click.BadParameter("a positive whole number, or auto")
@@ -336,12 +345,13 @@ def _substeps(_: click.Context, __: click.Parameter, value: str) -> int | str:
 @click.argument("network", type=READABLE)
 @click.argument("output", type=READABLE)
 @click.option("--scheme", help="Routing scheme; by default the one that the network names.")
-@click.option("--substeps", default="1", show_default=True, callback=_substeps, metavar="INT|auto",
-              help="Routing steps in a runoff step; auto: the fewest that are stable.")  # fmt: skip
-@click.option("--sampling", type=click.Choice(["mean", "last", "start-mean"]), default="mean", show_default=True,
-              help="How the substeps make a value (RAPID: start-mean).")  # fmt: skip
-@click.option("--lateral", type=click.Choice(["head", "interval", "outlet"]), default="head", show_default=True,
-              help="Where runoff joins its own reach (RAPID: interval; mizuRoute: outlet).")  # fmt: skip
+@click.option("--substeps", callback=_substeps, metavar="INT|auto",
+              help="Routing steps in a runoff step; auto: as many as are stable.  [default: the network's, or 1]")  # fmt: skip
+@click.option("--sampling", type=click.Choice(["mean", "last", "start-mean"]),
+              help="How the substeps make a value (RAPID: start-mean).  [default: the network's, or mean]")  # fmt: skip
+@click.option("--lateral", type=click.Choice(["head", "interval", "outlet"]),
+              help="Where runoff joins its own reach (RAPID: interval; mizuRoute: outlet).  [default: the network's, or "
+              "head]")  # fmt: skip
 @click.option("--missing", type=click.Choice(["raise", "zero"]), default="raise", show_default=True,
               help="Reaches of the network without runoff.")  # fmt: skip
 @click.option("--extra", type=click.Choice(["raise", "drop"]), default="raise", show_default=True,
@@ -395,8 +405,8 @@ def route(
     from xroute.io.files import open_dataset, suffix_format, write
     from xroute.labels import standard_names
     from xroute.network import Network
+    from xroute.recipe import step_of
     from xroute.streaming import Stream
-    from xroute.times import time_step
 
     spread = workers is not None or scheduler is not None
     if workers is not None and scheduler is not None:
@@ -420,7 +430,7 @@ def route(
     rivers = Network(open_dataset(network))
     policy = {name: options[name] for name in ("missing", "extra")}
     array = standard_names(_pick(open_dataset(runoff), variable, runoff), rivers, **policy)
-    step = time_step(array, "time", None if dt is None else _seconds(dt))
+    step = step_of(array, "time", rivers, None if dt is None else _seconds(dt))
     state = None if initial_state is None else open_dataset(initial_state).load()
     shown = sys.stderr.isatty() if progress is None else progress
 

@@ -19,6 +19,7 @@ from xroute.ids import exact_ids, locate
 from xroute.labels import standard_names
 from xroute.network import Network
 from xroute.parameters import check_steps, schemes_of
+from xroute.recipe import recipe_said, resolve_recipe, resolve_step
 from xroute.schemes import SCHEMES, Parameter, Scheme
 from xroute.times import find_time_dim, time_step
 from xroute.units import to_si
@@ -50,7 +51,7 @@ def describe(
     *,
     runoff: xr.DataArray | None = None,
     dt: float | None = None,
-    substeps: int = 1,
+    substeps: int | None = None,
     steps: int | None = None,
     dtype: Any = "float32",
 ) -> Report:
@@ -65,7 +66,7 @@ def describe(
     dt
         Runoff step [s], for the reaches that would oscillate or dip below zero.
     substeps
-        Routing steps in a step.
+        Routing steps in a step; by default the network's own.
     steps
         Steps of the run that memory is estimated for; by default those of the runoff.
     dtype
@@ -84,7 +85,7 @@ def describe(
     network = _topology(dataset, report)
     reaches = _without_links(dataset) if network is None else network
     if reaches is not None:
-        _parameters(reaches, report, step, substeps)
+        _parameters(reaches, report, *_steps(reaches, report, step, substeps))
     if runoff is not None:
         runoff = _runoff(runoff, network, dt, report)
     if runoff is not None and steps is None:
@@ -152,6 +153,20 @@ def _topology(dataset: xr.Dataset, report: Report) -> Network | None:
         ("Strahler orders", ", ".join(f"{order}: {count:,}" for order, count in zip(orders, counts, strict=True)))
     )
     return network
+
+
+def _steps(network: Network, report: Report, dt: float | None, substeps: int | None) -> tuple[float | None, int]:
+    """Report how the network wants to be routed, and return the step of runoff [s] and its substeps."""
+    try:
+        said = recipe_said(network)
+        if said is not None:
+            report.facts.append(("recipe", said))
+            if dt is None and "runoff_step" in network.attrs:
+                dt = resolve_step(network)
+        return dt, 1 if dt is None else resolve_recipe(network, dt, substeps).substeps
+    except ParameterError as error:
+        report.problems.append(str(error))
+        return dt, substeps or 1
 
 
 # ── parameters ────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -93,6 +93,11 @@ class Network:
         return self._dataset.copy(deep=False)
 
     @property
+    def attrs(self) -> dict[Hashable, Any]:
+        """Attributes of the Dataset: its scheme, its source, and how it wants to be routed (`xroute.recipe`)."""
+        return dict(self._dataset.attrs)
+
+    @property
     def n_reaches(self) -> int:
         """Number of reaches."""
         return self.ids.size

@@ -19,10 +19,10 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xroute.engine.autograd import route_autograd
-from xroute.engine.cpu import LATERAL, SAMPLING
 from xroute.exceptions import ParameterError, StateError, some
 from xroute.network import Network, as_network
 from xroute.parameters import check_steps, read_parameters, resolve_substeps
+from xroute.recipe import resolve_recipe
 from xroute.schemes import SCHEMES, Filter, Parameter, make_filter
 from xroute.times import seconds
 
@@ -83,7 +83,8 @@ class Router(torch.nn.Module):
         Routing scheme of all reaches, in place of the network's own, which may differ from reach to reach.
     substeps
         Routing steps in a step of runoff, or ``"auto"``: the fewest that keep every `muskingum` reach from oscillating
-        with the initial parameters (`muskingum_exact` does not at any step).
+        with the initial parameters (`muskingum_exact` does not at any step). By default the network's own, as in
+        `xroute.route`.
     sampling, lateral
         As in `xroute.route`.
     learnable
@@ -131,20 +132,18 @@ class Router(torch.nn.Module):
         *,
         dt: Any,
         scheme: str | None = None,
-        substeps: int | Literal["auto"] = 1,
-        sampling: Literal["mean", "last", "start-mean"] = "mean",
-        lateral: Literal["head", "interval", "outlet"] = "head",
+        substeps: int | Literal["auto"] | None = None,
+        sampling: Literal["mean", "last", "start-mean"] | None = None,
+        lateral: Literal["head", "interval", "outlet"] | None = None,
         learnable: Iterable[str] | None = (),
     ) -> None:
         super().__init__()
-        for value, allowed, name in ((sampling, SAMPLING, "sampling"), (lateral, LATERAL, "lateral")):
-            if value not in allowed:
-                raise ParameterError(f"{name} is one of {', '.join(map(repr, allowed))}, not {value!r}")
         self.network = as_network(network)
         self.dt = seconds(dt)
-        self.sampling, self.lateral = sampling, lateral
+        recipe = resolve_recipe(self.network, self.dt, substeps, sampling, lateral, say=True)
+        self.sampling, self.lateral = recipe.sampling, recipe.lateral
         parameters = read_parameters(self.network, scheme)
-        self.substeps: int = resolve_substeps(substeps, parameters, self.dt, self.network.ids)
+        self.substeps: int = resolve_substeps(recipe.substeps, parameters, self.dt, self.network.ids)
         check_steps(parameters, self.dt, self.substeps)
         learned = {learnable} if isinstance(learnable, str) else set(() if learnable is None else learnable)
         known = {name for _, values in parameters.values() for name in values}

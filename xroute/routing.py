@@ -11,15 +11,15 @@ import xarray as xr
 
 from xroute.attrs import append_history, discharge_attrs
 from xroute.block import BlockState, RouteOptions, is_cupy, route_block
-from xroute.engine.cpu import LATERAL, SAMPLING
 from xroute.exceptions import ParameterError, TimeAxisError, XRouteError, one_of, some
 from xroute.labels import Layout, align, require_array
 from xroute.network import Network, as_network
 from xroute.options import check_device, find_device
 from xroute.parameters import SchemeParameters, check_steps, read_parameters, resolve_substeps
+from xroute.recipe import resolve_recipe, step_of
 from xroute.schemes import SCHEMES, Filter, Scheme, make_filter
 from xroute.state import RunKey, align_state, read_state, run_key, state_dataset, write_state
-from xroute.times import find_time_dim, first_time, next_time, time_step
+from xroute.times import find_time_dim, first_time, next_time
 from xroute.units import flux_scale
 
 __all__ = ["Run", "need_no_step", "prepare", "route"]
@@ -30,9 +30,9 @@ def route(
     network: xr.Dataset | Network,
     *,
     scheme: str | None = None,
-    substeps: int | Literal["auto"] = 1,
-    sampling: Literal["mean", "last", "start-mean"] = "mean",
-    lateral: Literal["head", "interval", "outlet"] = "head",
+    substeps: int | Literal["auto"] | None = None,
+    sampling: Literal["mean", "last", "start-mean"] | None = None,
+    lateral: Literal["head", "interval", "outlet"] | None = None,
     initial_state: xr.Dataset | None = None,
     return_state: bool = False,
     missing: Literal["raise", "zero"] = "raise",
@@ -58,14 +58,16 @@ def route(
         Routing scheme of all reaches, in place of the network's own.
     substeps
         Routing steps in a step of runoff, or ``"auto"``: the fewest that keep every `muskingum` reach from oscillating
-        (`muskingum_exact` does not at any step).
+        (`muskingum_exact` does not at any step). By default as many of the network's own routing steps (attribute
+        ``routing_step`` [s], see `xroute.recipe`) as fit, or 1.
     sampling
         Discharge of a step: ``"mean"`` of the values at the ends of its substeps, ``"last"`` of them, or
-        ``"start-mean"``, the mean of the values at their starts (RAPID's convention).
+        ``"start-mean"``, the mean of the values at their starts (RAPID's convention). By default what the network's
+        attribute ``sampling`` says, or the mean.
     lateral
         Where runoff joins its reach: at the ``"head"``, with the upstream inflow, so that the reach routes it; over the
-        ``"interval"``, at both ends of each routing step (RAPID; schemes of taps and a pole); or at the
-        ``"outlet"``, unrouted by its own reach (mizuRoute).
+        ``"interval"``, at both ends of each routing step (RAPID; schemes of taps and a pole); or at the ``"outlet"``,
+        unrouted by its own reach (mizuRoute). By default what the network's attribute ``lateral`` says, or the head.
     initial_state
         State to start from (`initial_state`, `steady_state`, or what ``return_state=True`` gave); dry by default.
     return_state
@@ -87,7 +89,8 @@ def route(
     reach_dim, time_dim
         Dimensions, where their names or labels do not tell.
     dt
-        Step of runoff, where the time coordinate does not tell: seconds, a timedelta, or text like ``"3h"``.
+        Step of runoff, where the time coordinate does not tell: seconds, a timedelta, or text like ``"3h"``. By default the
+        network's attribute ``runoff_step`` [s], if it has one.
 
     Returns
     -------
@@ -220,9 +223,9 @@ def prepare(
     network: xr.Dataset | Network,
     *,
     scheme: str | None = None,
-    substeps: int | Literal["auto"] = 1,
-    sampling: Literal["mean", "last", "start-mean"] = "mean",
-    lateral: Literal["head", "interval", "outlet"] = "head",
+    substeps: int | Literal["auto"] | None = None,
+    sampling: Literal["mean", "last", "start-mean"] | None = None,
+    lateral: Literal["head", "interval", "outlet"] | None = None,
     missing: Literal["raise", "zero"] = "raise",
     extra: Literal["raise", "drop"] = "raise",
     nan: Literal["raise", "zero"] = "raise",
@@ -233,16 +236,18 @@ def prepare(
     stateful: bool = False,
 ) -> Run:
     """Check what `route` is given, match labels, and make the filter; no runoff is read."""
-    _check_options(runoff, sampling, lateral, nan, partitions)
+    _check_options(nan, partitions)
     network = as_network(network)
     time_dim = find_time_dim(runoff, time_dim)
     layout = align(runoff, network, reach_dim=reach_dim, time_dim=time_dim, missing=missing, extra=extra)
-    step = time_step(runoff, time_dim, dt)
+    step = step_of(runoff, time_dim, network, dt)
+    recipe = resolve_recipe(network, step, substeps, sampling, lateral, say=True)
+    sampling, lateral = recipe.sampling, recipe.lateral
     scale, units = flux_scale(runoff.attrs.get("units"), step, network.dataset.get("area"), layout.row)
     known = _known(network, scheme)
     parameters = known.parameters
     dt_ = 1.0 if step is None else step
-    n = resolve_substeps(substeps, parameters, dt_, network.ids)
+    n = resolve_substeps(recipe.substeps, parameters, dt_, network.ids)
     if runoff.sizes[time_dim] and step is not None and step / n not in known.stable:
         if check_steps(parameters, step, n):
             known.stable.add(step / n)
@@ -282,9 +287,7 @@ def _known(network: Network, scheme: str | None) -> _Known:
     return known
 
 
-def _check_options(runoff: xr.DataArray, sampling: str, lateral: str, nan: str, partitions: int | None) -> None:
-    one_of("sampling", sampling, SAMPLING)
-    one_of("lateral", lateral, LATERAL)
+def _check_options(nan: str, partitions: int | None) -> None:
     one_of("nan", nan, ("raise", "zero"))
     if partitions is not None and (isinstance(partitions, bool) or not isinstance(partitions, int) or partitions < 1):
         raise ParameterError(f"partitions is a positive whole number or None, not {partitions!r}")

@@ -16,12 +16,12 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xroute.block import BlockState, RouteOptions, route_block
-from xroute.engine.cpu import LATERAL
-from xroute.exceptions import StateError, XRouteError, one_of, some, warn
+from xroute.exceptions import StateError, XRouteError, some, warn
 from xroute.ids import exact_ids, locate
 from xroute.labels import Layout, align, require_array
 from xroute.network import Network, as_network
 from xroute.parameters import read_parameters, resolve_substeps, schemes_of
+from xroute.recipe import resolve_recipe, resolve_step
 from xroute.schemes import Filter, make_filter
 from xroute.times import dated_dims, seconds
 from xroute.units import flux_in_si, flux_scale
@@ -39,7 +39,7 @@ class RunKey:
     scheme: str
     dt: float
     substeps: int
-    lateral: str
+    lateral: Literal["head", "interval", "outlet"]
     network: str
     units: str | None
     """Units of discharge, None where they are not known; on the state's variables rather than among its attributes."""
@@ -91,7 +91,7 @@ def run_key(
     scheme: str | None,
     dt: float,
     substeps: int,
-    lateral: str,
+    lateral: Literal["head", "interval", "outlet"],
     units: str | None,
 ) -> RunKey:
     """Key of a run.
@@ -269,11 +269,11 @@ def initial_state(
     network: xr.Dataset | Network,
     discharge: xr.DataArray,
     *,
-    dt: Any,
+    dt: Any = None,
     runoff: xr.DataArray | None = None,
     scheme: str | None = None,
-    substeps: int | Literal["auto"] = 1,
-    lateral: Literal["head", "interval", "outlet"] = "head",
+    substeps: int | Literal["auto"] | None = None,
+    lateral: Literal["head", "interval", "outlet"] | None = None,
     missing: Literal["raise", "zero"] = "raise",
     extra: Literal["raise", "drop"] = "raise",
     reach_dim: Hashable | None = None,
@@ -288,7 +288,8 @@ def initial_state(
         Instantaneous discharge: a volume flux, in the units of the discharge that will be routed (those of the runoff, if
         it is a volume flux). Without units it is taken to be in them. Other dimensions are batch.
     dt
-        Step of that runoff: seconds, a timedelta, or text like ``"3h"``.
+        Step of that runoff: seconds, a timedelta, or text like ``"3h"``; by default the network's attribute
+        ``runoff_step``.
     runoff : (reach, ...), optional
         Lateral inflow at the snapshot, in any units that `route` takes, for ``lateral="head"`` and ``"outlet"``. When it
         is not given, reaches are taken to be in equilibrium: for ``"head"``, what flows in is what keeps the discharge as
@@ -309,6 +310,7 @@ def initial_state(
         For ids that do not match, impossible options, values that are not finite, and units of something else.
     """
     network = as_network(network)
+    dt = resolve_step(network, dt)
     rows = {"reach_dim": reach_dim, "missing": missing, "extra": extra}
     flow, layout = _snapshot(discharge, network, "discharge", **rows)
     units = discharge.attrs.get("units") or None
@@ -322,6 +324,7 @@ def initial_state(
             joins *= flux_in_si(runoff_units, "runoff") / si
         units = units or runoff_units
     filter, key = _prepare(network, layout, scheme, dt, substeps, lateral, units)
+    lateral = key.lateral
     arriving, outflow = _arriving(flow, network), flow
     if lateral == "interval":  # Qinit of RAPID: lateral inflow has its own term
         inflow = arriving
@@ -337,10 +340,10 @@ def steady_state(
     network: xr.Dataset | Network,
     runoff: xr.DataArray,
     *,
-    dt: Any,
+    dt: Any = None,
     scheme: str | None = None,
-    substeps: int | Literal["auto"] = 1,
-    lateral: Literal["head", "interval", "outlet"] = "head",
+    substeps: int | Literal["auto"] | None = None,
+    lateral: Literal["head", "interval", "outlet"] | None = None,
     missing: Literal["raise", "zero"] = "raise",
     extra: Literal["raise", "drop"] = "raise",
     reach_dim: Hashable | None = None,
@@ -368,8 +371,10 @@ def steady_state(
         For ids that do not match, impossible options, values that are not finite, and units that cannot be converted.
     """
     network = as_network(network)
+    dt = resolve_step(network, dt)
     joins, layout, units = _lateral(runoff, network, dt, reach_dim=reach_dim, missing=missing, extra=extra)
     filter, key = _prepare(network, layout, scheme, dt, substeps, lateral, units)
+    lateral = key.lateral
     import torch
 
     gain, lateral_gain = _steady_gain(filter)
@@ -385,14 +390,13 @@ def steady_state(
 
 
 def _prepare(
-    network: Network, layout: Layout, scheme: str | None, dt: Any, substeps: Any, lateral: Any, units: str | None
+    network: Network, layout: Layout, scheme: str | None, step: float, substeps: Any, lateral: Any, units: str | None
 ) -> tuple[Filter, RunKey]:
-    one_of("lateral", lateral, LATERAL)
-    step = seconds(dt)
+    recipe = resolve_recipe(network, step, substeps, lateral=lateral)
     parameters = read_parameters(network, scheme)
-    n = resolve_substeps(substeps, parameters, step, network.ids)
-    filter = make_filter(parameters, step / n, network.n_reaches, lateral=lateral, ids=network.ids)
-    return filter, run_key(network, layout, scheme, step, n, lateral, units)
+    n = resolve_substeps(recipe.substeps, parameters, step, network.ids)
+    filter = make_filter(parameters, step / n, network.n_reaches, lateral=recipe.lateral, ids=network.ids)
+    return filter, run_key(network, layout, scheme, step, n, recipe.lateral, units)
 
 
 def _snapshot(array: xr.DataArray, network: Network, what: str, **rows: Any) -> tuple[NDArray[np.float64], Layout]:

@@ -13,10 +13,12 @@ import pandas as pd
 import xarray as xr
 
 from xroute.exceptions import AlignmentError, TimeAxisError, XRouteError, some
-from xroute.io.files import locate, mask_fill, open_netcdf
-from xroute.io.rapid_files import PATTERNS, read_floats, read_namelist
+from xroute.io.files import mask_fill, open_netcdf
+from xroute.io.rapid_files import PATTERNS, find_file, find_namelist, namelist_seconds, read_floats, read_namelist
+from xroute.recipe import stated_seconds
+from xroute.times import time_step
 
-__all__ = ["read_discharge", "read_runoff", "read_state"]
+__all__ = ["decode_times", "read_discharge", "read_runoff", "read_state"]
 
 PathLike = str | os.PathLike[str]
 logger = logging.getLogger(__name__)
@@ -36,12 +38,13 @@ def read_runoff(
     ----------
     path
         A file, or a folder with one file of a usual name (``m3*.nc``); several when the network has several regions, in
-        the order of the regions.
+        the order of the regions. Several files of a network of one region follow each other in time.
     network
         Network Dataset (of `read_network`) or Network. The runoff takes its reaches and order. Needed when the file
         names no ids, as old files do: their order is that of rapid_connect.csv.
     dt
-        Step [s], for files without a usable time axis. By default ``ZS_TauR`` of a namelist in the same folder.
+        Step [s], for files without a usable time axis. By default the network's attribute ``runoff_step``, or ``ZS_TauR`` of
+        a namelist in the same folder.
     start
         Start of the first step (anything that `numpy.datetime64` takes), for files without a usable time axis.
     variable
@@ -52,29 +55,35 @@ def read_runoff(
     xarray.DataArray
         ``runoff`` (time, reach), ``m3`` per step unless the file says otherwise. Fill values are NaN, but a fill value
         of 0 (which old files declare) is taken for the zero that it is. A file without a usable time axis and without
-        ``start`` gets dates that begin at 1970-01-01; the attributes of ``time`` say so and a warning is logged.
+        ``start`` gets dates that begin at 1970-01-01; the attributes of ``time`` say so and a warning is logged. Where the
+        file has bounds of its times, the attribute ``time_label`` says what a time is of its step.
 
     Raises
     ------
     AlignmentError
         Reaches of the network that the file lacks, or a file without ids that does not fit rapid_connect.csv.
     TimeAxisError
-        No usable time axis and no ``dt``, or a ``dt`` that contradicts the file.
+        No usable time axis and no ``dt``, or a ``dt`` that contradicts the file; files that do not follow each other.
     """
+    network = _dataset(network)
     paths = [path] if isinstance(path, str | os.PathLike) else list(path)
     files = [_resolve(p, "runoff") for p in paths]
-    regions = [_read_series(file, variable, dt, start) for file in files]
-    network = _dataset(network)
-    if len(regions) > 1:
-        _same_times(regions, files)
-        if network is None:
-            raise AlignmentError("several runoff files need the network that they belong to")
-    if network is None:
-        array = _with_ids(regions[0], None, files[0], 0, 1)
+    if not files:
+        raise XRouteError("no runoff file given")
+    known = None if network is None else stated_seconds(network.attrs, "runoff_step")
+    parts = [_read_series(file, variable, dt, start, known) for file in files]
+    n_regions = 1 if network is None else np.atleast_1d(network.attrs.get("connect_rows", 1)).size
+    if n_regions == 1 and len(parts) > 1:
+        array = _with_ids(_join_times(parts, files, dt), network, files[0], 0, 1)
+    elif n_regions > 1:
+        _same_times(parts, files)
+        labelled = [_with_ids(r, network, f, i, len(files)) for i, (r, f) in enumerate(zip(parts, files, strict=True))]
+        array = xr.concat(labelled, "reach", join="exact", combine_attrs="drop_conflicts") if len(parts) > 1 else labelled[0]
     else:
-        parts = [_with_ids(r, network, f, i, len(files)) for i, (r, f) in enumerate(zip(regions, files, strict=True))]
-        array = _select(xr.concat(parts, "reach", join="exact") if len(parts) > 1 else parts[0], network, files)
-    array.attrs = {"long_name": "runoff volume of a step", "units": array.attrs.get("units") or "m3"}
+        array = _with_ids(parts[0], network, files[0], 0, 1)
+    if network is not None:
+        array = _select(array, network, files)
+    array.attrs = _runoff_attrs(array)
     return array.rename("runoff")
 
 
@@ -103,10 +112,12 @@ def read_discharge(
     array = _with_ids(_read_series(file, variable, dt, start), _dataset(network), file, 0, 1)
     if network is not None:
         array = _select(array, _dataset(network), [file])
+    label = {"time_label": array.attrs["time_label"]} if "time_label" in array.attrs else {}
     array.attrs = {
         "long_name": "discharge",
         "units": array.attrs.get("units") or "m3 s-1",
         "cell_methods": "time: mean",
+        **label,
     }
     return array.rename("discharge")
 
@@ -145,6 +156,13 @@ def read_state(path: PathLike, network: Any = None, *, variable: str | None = No
     return array.rename("discharge").assign_attrs(units="m3 s-1", long_name="instantaneous discharge")
 
 
+def _runoff_attrs(array: xr.DataArray) -> dict[str, Any]:
+    flux = array.name == "Qext"
+    units = array.attrs.get("units") or ("m3 s-1" if flux else "m3")
+    attrs = {"long_name": "lateral inflow" if flux else "runoff volume of a step", "units": units}
+    return attrs | ({"time_label": array.attrs["time_label"]} if "time_label" in array.attrs else {})
+
+
 def _dataset(network: Any) -> xr.Dataset | None:
     return getattr(network, "dataset", network) if not isinstance(network, xr.Dataset) else network
 
@@ -152,13 +170,15 @@ def _dataset(network: Any) -> xr.Dataset | None:
 def _resolve(path: PathLike, role: str) -> Path:
     if not Path(path).is_dir():
         return Path(path)
-    found = locate(path, PATTERNS[role], role)
+    found = find_file(path, role)
     if found is None:
         raise FileNotFoundError(f"no {' or '.join(PATTERNS[role])} in {path}")
     return found
 
 
-def _read_series(file: Path, variable: str, dt: float | None, start: Any) -> xr.DataArray:
+def _read_series(
+    file: Path, variable: str, dt: float | None, start: Any, known: float | None = None
+) -> xr.DataArray:
     """One variable as (time, reach), fill values masked, with dates; without reach ids when the file has none."""
     with open_netcdf(file, raw=True) as raw:
         if variable not in raw.variables:
@@ -170,8 +190,11 @@ def _read_series(file: Path, variable: str, dt: float | None, start: Any) -> xr.
             )
         time = next(dim for dim in array.dims if dim != "reach")
         times = raw[str(time)].load() if time in raw.variables else None
+        label = None if times is None else _time_label(raw, times, file)
+    if label is not None:
+        array.attrs["time_label"] = label
     array = array.drop_vars([name for name in array.coords if name != "reach"]).rename({time: "time"})
-    axis = _times(times, array.sizes["time"], dt, start, file)
+    axis = _times(times, array.sizes["time"], dt, start, file, known)
     return array.transpose("time", "reach").assign_coords(time=axis)
 
 
@@ -198,12 +221,30 @@ def _label_reaches(raw: xr.Dataset, array: xr.DataArray, file: Path) -> xr.DataA
     return masked.assign_coords(reach=("reach", exact, {"cf_role": "timeseries_id", "long_name": "reach id"}))
 
 
-def _times(times: xr.DataArray | None, n: int, dt: float | None, start: Any, file: Path) -> xr.Variable:
+def _time_label(raw: xr.Dataset, times: xr.DataArray, file: Path) -> str | None:
+    """What a time is of its step, by the file's bounds; None without bounds that were ever written."""
+    name = times.attrs.get("bounds", "time_bnds")
+    if name not in raw.variables or raw[name].dims[:1] != times.dims or raw[name].shape[1:] != (2,) or not times.size:
+        return None
+    bounds = mask_fill(raw[name].load()).to_numpy().astype(np.float64)
+    if not np.isfinite(bounds).all() or (bounds[:, 0] >= bounds[:, 1]).any():
+        return None
+    values = times.to_numpy().astype(np.float64)
+    for label, moment in (("start", bounds[:, 0]), ("end", bounds[:, 1]), ("middle", bounds.mean(axis=1))):
+        if np.array_equal(values, moment):
+            return label
+    logger.warning("the bounds of the times of %s do not fit them, and are not read", file)
+    return None
+
+
+def _times(
+    times: xr.DataArray | None, n: int, dt: float | None, start: Any, file: Path, known: float | None
+) -> xr.Variable:
     """Use the file's dates when it has them, else an axis made from dt and start."""
     if times is not None and n and "since" in str(times.attrs.get("units", "")):
         values = mask_fill(times, zero_is_data=True)
         if not (values.dtype.kind == "f" and bool(values.isnull().any())):
-            decoded = xr.decode_cf(xr.Dataset(coords={"time": ("time", times.to_numpy(), _time_attrs(times))}))["time"]
+            decoded = decode_times(times, file)
             if n > 1 and dt is not None:
                 step = (decoded[1] - decoded[0]).item()
                 seconds = step / 1e9 if isinstance(step, int) else step.total_seconds()
@@ -211,8 +252,10 @@ def _times(times: xr.DataArray | None, n: int, dt: float | None, start: Any, fil
                     raise TimeAxisError(f"dt={dt} s was given, but the times of {file} are {seconds} s apart")
             return decoded.variable
     if dt is None:
-        namelist = locate(file.parent, PATTERNS["namelist"], "namelist")
-        dt = read_namelist(namelist).get("ZS_TauR") if namelist else None
+        dt = known
+    if dt is None:
+        namelist = find_namelist(file.parent)
+        dt = namelist_seconds(read_namelist(namelist), "ZS_TauR", namelist) if namelist else None
         if dt is None:
             raise TimeAxisError(
                 f"{file} has no usable time axis, and no namelist with ZS_TauR lies beside it; "
@@ -226,6 +269,23 @@ def _times(times: xr.DataArray | None, n: int, dt: float | None, start: Any, fil
         )
     offset = np.rint(np.arange(n) * float(dt) * 1e9).astype("timedelta64[ns]")
     return xr.Variable("time", np.datetime64("1970-01-01" if start is None else start, "ns") + offset, attrs)
+
+
+def decode_times(times: xr.DataArray, file: Path) -> xr.DataArray:
+    """Dates of a time variable that was opened raw.
+
+    Raises
+    ------
+    TimeAxisError
+        If its units or calendar are not known, or its dates are out of range.
+    """
+    try:
+        return xr.decode_cf(xr.Dataset(coords={"time": ("time", times.to_numpy(), _time_attrs(times))}))["time"]
+    except (ValueError, OverflowError, KeyError, TypeError) as error:
+        raise TimeAxisError(
+            f"the times of {file} ({times.name}, {times.attrs.get('units')!r}, calendar {times.attrs.get('calendar')!r}) cannot "
+            f"be read as dates: {error}. Mend the units in the file, or remove the variable and give dt= and start="
+        ) from error
 
 
 def _time_attrs(times: xr.DataArray) -> dict[str, Any]:
@@ -274,6 +334,35 @@ def _select(array: xr.DataArray, network: xr.Dataset | None, files: Sequence[Pat
     if np.array_equal(position, np.arange(len(have))):
         return array
     return array.isel(reach=position)
+
+
+def _join_times(parts: Sequence[xr.DataArray], files: Sequence[Path], dt: float | None) -> xr.DataArray:
+    """Series of files that follow each other, in the order of their dates."""
+    for part, file in zip(parts, files, strict=True):
+        if "comment" in part["time"].attrs or not part.sizes["time"]:
+            raise TimeAxisError(
+                f"{file} has no dates, so nobody knows where it stands among {len(files)} files of one network: give one file "
+                "at a time, or files with dates (with several regions, one file a region)"
+            )
+    order = sorted(range(len(parts)), key=lambda k: parts[k]["time"].values[0])
+    ordered = [parts[k] for k in order]
+    first = ordered[0]
+    for k, part in zip(order, ordered, strict=True):
+        if part.sizes["reach"] != first.sizes["reach"] or ("reach" in part.coords) != ("reach" in first.coords):
+            raise AlignmentError(f"{files[order[0]]} and {files[k]} are of different reaches")
+        if "reach" in part.coords and not np.array_equal(np.sort(part["reach"]), np.sort(first["reach"])):
+            raise AlignmentError(f"{files[order[0]]} and {files[k]} are of different reaches")
+        if part.attrs.get("units") != first.attrs.get("units"):
+            raise XRouteError(f"{files[order[0]]} and {files[k]} are in different units")
+    if "reach" in first.coords:
+        ordered = [part if part is first else part.sel(reach=first["reach"]) for part in ordered]
+    joined = xr.concat(ordered, "time", join="exact", combine_attrs="drop_conflicts")
+    try:
+        time_step(joined, "time", dt)
+    except TimeAxisError as error:
+        raise TimeAxisError(f"{', '.join(files[k].name for k in order)} do not follow each other in time: {error}") from error
+    logger.info("joined in time: %s", ", ".join(files[k].name for k in order))
+    return joined
 
 
 def _same_times(arrays: Sequence[xr.DataArray], files: Sequence[Path]) -> None:

@@ -1,0 +1,232 @@
+"""How a network wants to be routed: the attributes in which a converter notes another model's steps and conventions.
+
+A network may bear ``routing_step`` [s], ``sampling``, ``lateral`` and ``runoff_step`` [s] among its attributes (RAPID's
+namelist says them as ZS_dtR and ZS_TauR). Whoever routes leaves an option out to have the network's; what is given wins.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import xarray as xr
+
+from xroute.engine.cpu import LATERAL, SAMPLING
+from xroute.exceptions import ParameterError, TimeAxisError, one_of
+from xroute.network import Network
+from xroute.times import seconds, time_step
+
+__all__ = ["Recipe", "recipe_said", "resolve_recipe", "resolve_step", "stated_seconds", "step_of"]
+
+logger = logging.getLogger(__name__)
+
+Sampling = Literal["mean", "last", "start-mean"]
+Lateral = Literal["head", "interval", "outlet"]
+
+WHOLE = 1e-9
+"""How far from a whole number, in parts of it, the ratio of two steps may be."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Options of a run with nothing left open.
+
+    Attributes
+    ----------
+    substeps
+        Routing steps in a step of runoff, or ``"auto"``.
+    sampling, lateral
+        As `xroute.route` takes them.
+    """
+
+    substeps: Any
+    sampling: Sampling
+    lateral: Lateral
+
+
+def resolve_recipe(
+    network: Network,
+    step: float | None,
+    substeps: Any = None,
+    sampling: str | None = None,
+    lateral: str | None = None,
+    *,
+    say: bool = False,
+) -> Recipe:
+    """Options of a run: those given, else the network's, else 1, ``"mean"`` and ``"head"``.
+
+    Parameters
+    ----------
+    network : Network
+        Whose attributes hold the recipe, if it has one.
+    step
+        Step of runoff [s]; None where there is no step, and then any number of substeps will do.
+    substeps, sampling, lateral
+        As the caller gave them; None leaves them to the network.
+    say
+        Whether to say, once a network, what was taken from it.
+
+    Raises
+    ------
+    ParameterError
+        For options and attributes of impossible values (the attribute is named), and for a step of runoff that is not a
+        whole number of the network's routing steps.
+
+    Examples
+    --------
+    >>> import xroute
+    >>> from xroute.recipe import resolve_recipe
+    >>> rapid = {"routing_step": 900.0, "sampling": "start-mean", "lateral": "interval"}
+    >>> network = xroute.Network.from_links([1, 2], [2, 0], attrs=rapid)
+    >>> resolve_recipe(network, 10800.0)
+    Recipe(substeps=12, sampling='start-mean', lateral='interval')
+    >>> resolve_recipe(network, 10800.0, substeps=1, lateral="head")
+    Recipe(substeps=1, sampling='start-mean', lateral='head')
+    """
+    attrs = network.attrs
+    taken = []
+    if sampling is None:
+        sampling = _choice(attrs, "sampling", SAMPLING) or "mean"
+        taken += [f"sampling {sampling}"] if "sampling" in attrs else []
+    if lateral is None:
+        lateral = _choice(attrs, "lateral", LATERAL) or "head"
+        taken += [f"lateral {lateral}"] if "lateral" in attrs else []
+    one_of("sampling", sampling, SAMPLING)
+    one_of("lateral", lateral, LATERAL)
+    if substeps is None:
+        routing = stated_seconds(attrs, "routing_step")
+        substeps = 1 if routing is None or step is None else _ratio(step, routing)
+        if routing is not None and step is not None:
+            taken.insert(0, f"substeps {substeps} of {routing:g} s")
+    if taken and say:
+        _say_once(network, ", ".join(taken))
+    return Recipe(substeps, sampling, lateral)  # type: ignore[arg-type]
+
+
+def step_of(runoff: xr.DataArray, time_dim: Hashable, network: Network, dt: Any = None) -> float | None:
+    """Step of runoff [s]: its own (`xroute.times.time_step`), or the network's where its time axis does not tell.
+
+    Parameters
+    ----------
+    runoff : (time_dim, ...)
+    time_dim
+        Its time dimension.
+    network : Network
+        Whose attribute ``runoff_step`` [s] is taken for want of another.
+    dt
+        Step as the caller gave it.
+
+    Returns
+    -------
+    float or None
+        None if neither of the three tells.
+
+    Raises
+    ------
+    TimeAxisError
+        As `xroute.times.time_step`.
+    ParameterError
+        If ``runoff_step`` is wanted, and no span of time.
+    """
+    if dt is not None or "runoff_step" not in network.attrs:
+        return time_step(runoff, time_dim, dt)
+    try:
+        own = time_step(runoff, time_dim)
+    except TimeAxisError:  # no dates: with a step given, only what is wrong with the axis itself is still an error
+        return time_step(runoff, time_dim, stated_seconds(network.attrs, "runoff_step"))
+    stated = stated_seconds(network.attrs, "runoff_step")
+    if own is not None and stated is not None and abs(own - stated) > WHOLE * stated:
+        logger.warning(
+            "the runoff's times are %g s apart, and the network's attribute 'runoff_step' says %g s: the times count",
+            own, stated,
+        )  # fmt: skip
+    return stated if own is None else own
+
+
+def resolve_step(network: Network, dt: Any = None) -> float:
+    """Step of runoff [s] where there is none to look at: the one given, else the network's.
+
+    Raises
+    ------
+    TimeAxisError
+        If there is neither.
+    ParameterError
+        If ``runoff_step`` is wanted, and no span of time.
+    """
+    step = seconds(dt) if dt is not None else stated_seconds(network.attrs, "runoff_step")
+    if step is None:
+        raise TimeAxisError("the step of runoff is not known: give dt= (seconds, or '3h')")
+    return step
+
+
+def recipe_said(network: Network) -> str | None:
+    """The network's recipe in words, or None if it has none.
+
+    Raises
+    ------
+    ParameterError
+        For attributes of impossible values.
+    """
+    attrs = network.attrs
+    routing, runoff = stated_seconds(attrs, "routing_step"), stated_seconds(attrs, "runoff_step")
+    sampling, lateral = _choice(attrs, "sampling", SAMPLING), _choice(attrs, "lateral", LATERAL)
+    parts = [
+        None if routing is None else f"routing step {routing:g} s",
+        None if sampling is None else f"sampling {sampling}",
+        None if lateral is None else f"lateral {lateral}",
+        None if runoff is None else f"runoff step {runoff:g} s",
+    ]
+    return ", ".join(part for part in parts if part) or None
+
+
+def _ratio(step: float, routing: float) -> int:
+    n = round(step / routing)
+    if n < 1 or abs(step / routing - n) > WHOLE * n:
+        raise ParameterError(
+            f"a step of runoff of {step:g} s is not a whole number of the network's routing steps of {routing:g} s "
+            "(attribute 'routing_step'): give runoff on steps that are, or choose the routing steps in a step yourself, "
+            "substeps="
+        )
+    return n
+
+
+def stated_seconds(attrs: Mapping[Any, Any], name: str) -> float | None:
+    """Seconds that a network's attribute states; None if it has not that attribute.
+
+    Raises
+    ------
+    ParameterError
+        Naming the attribute, if it is no span of time.
+    """
+    if name not in attrs:
+        return None
+    value = attrs[name]
+    number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+    if not number or not np.isfinite(value) or value <= 0:
+        raise ParameterError(
+            f"the network's attribute {name!r} must be a positive number of seconds, not {value!r}: correct it, or remove it"
+        )
+    return float(value)
+
+
+def _choice(attrs: Mapping[Any, Any], name: str, allowed: Any) -> str | None:
+    if name not in attrs:
+        return None
+    value = attrs[name]
+    if not isinstance(value, str) or value not in tuple(allowed):
+        raise ParameterError(
+            f"the network's attribute {name!r} must be one of {', '.join(map(repr, allowed))}, not {value!r}: correct it, "
+            "or remove it"
+        )
+    return str(value)
+
+
+def _say_once(network: Network, text: str) -> None:
+    said: set[str] = network.__dict__.setdefault("_said", set())
+    if text not in said:
+        said.add(text)
+        rapid = str(network.attrs.get("source", "")).startswith("RAPID")
+        logger.info("routed %s: %s", "as RAPID does" if rapid else "as the network's attributes say", text)
