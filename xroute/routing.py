@@ -11,12 +11,14 @@ import xarray as xr
 
 from xroute.attrs import append_history, discharge_attrs
 from xroute.block import BlockState, RouteOptions, is_cupy, route_block
+from xroute.engine import compute_type
 from xroute.engine.cpu import LATERAL, SAMPLING
 from xroute.exceptions import ParameterError, TimeAxisError, XRouteError, one_of, some
 from xroute.labels import Layout, align, require_array
 from xroute.network import Network, as_network
 from xroute.options import check_device, find_device
 from xroute.parameters import SchemeParameters, check_muskingum, read_parameters, resolve_substeps
+from xroute.quantities import with_pint_of
 from xroute.schemes import SCHEMES, Filter, Scheme, make_filter
 from xroute.state import RunKey, align_state, read_state, run_key, state_dataset, write_state
 from xroute.times import find_time_dim, first_time, next_time, time_step
@@ -93,7 +95,7 @@ def route(
     discharge : xarray.DataArray
         The same dimensions, order and coordinates as ``runoff``, lazy and in the same chunks if that is on Dask; float32
         for float32 runoff, else float64. In
-        ``m3 s-1``, or in the runoff's own units if that is a volume flux.
+        ``m3 s-1``, or in the runoff's own units if that is a volume flux. A `pint.Quantity` if the runoff is one.
     state : xarray.Dataset
         With ``return_state=True``.
 
@@ -110,7 +112,8 @@ def route(
     >>> discharge.attrs["units"]
     'm3 s-1'
     """
-    lazy = require_array(runoff).chunks is not None
+    given, runoff = runoff, require_array(runoff)
+    lazy = runoff.chunks is not None
     where = None
     if lazy:
         check_device(device)  # tasks find theirs where they run
@@ -135,15 +138,15 @@ def route(
             scale=run.scale, raise_missing=run.raise_missing, partitions=partitions, device=device,
         )  # fmt: skip
         if run.key is None or not return_state:
-            return run.label(result, runoff)
+            return with_pint_of(run.label(result, runoff), given)
         n_lags, moment = run.filter.n_taps - 1, run.moment(runoff)
         state = state_dataset(end.outflow, end.inflow, n_lags, run.network, run.layout, run.key, moment)
-        return run.label(result, runoff), state
+        return with_pint_of(run.label(result, runoff), given), state
     start = None
     if initial_state is not None and run.key is not None:
         start = read_state(initial_state, *known, run.key, first_time(runoff, run.layout.time_dim))
     discharge, final = run.route(runoff, start, where)
-    result = run.label(run.layout.array(discharge), runoff)
+    result = with_pint_of(run.label(run.layout.array(discharge), runoff), given)
     if run.key is None or not return_state:
         return result
     return result, write_state(final, *known, run.key, run.moment(runoff))
@@ -233,6 +236,7 @@ def prepare(
 ) -> Run:
     """Check what `route` is given, match labels, and make the filter; no runoff is read."""
     _check_options(runoff, sampling, lateral, nan, partitions)
+    compute_type(runoff.dtype)
     network = as_network(network)
     time_dim = find_time_dim(runoff, time_dim)
     layout = align(runoff, network, reach_dim=reach_dim, time_dim=time_dim, missing=missing, extra=extra)
