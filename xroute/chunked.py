@@ -24,7 +24,7 @@ from xroute.engine import compute_type
 from xroute.exceptions import StateError, XRouteError, some
 from xroute.labels import Layout
 from xroute.network import Network
-from xroute.options import find_device, get_option, set_options
+from xroute.options import find_device, get_option, options_here
 from xroute.partition import Part, make_parts, partition
 from xroute.schemes import Filter
 
@@ -145,7 +145,7 @@ def _route_piece(
         [np.empty((n_batch, 0, fine)), *(s[:, which] for s, (_, which) in zip(passed, part.source, strict=True))], 1
     )
     kept = np.empty((n_batch, part.plan.kept.size, fine))
-    with set_options(threads=piece.threads):
+    with options_here(threads=piece.threads):
         discharge, end, n_bad = route_block(
             data, part.plan, piece.filter, state, options, runoff_row=piece.row, discharge_row=piece.discharge_row,
             n_rows=part.reach.size, scale=piece.scale, device=find_device(piece.device), given=given, kept=kept,
