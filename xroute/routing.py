@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 
+from xroute.accumulations import Watch, is_lead, says_accumulated
 from xroute.attrs import append_history, discharge_attrs
 from xroute.block import BlockState, RouteOptions, is_cupy, route_block
 from xroute.engine import compute_type
@@ -135,7 +136,7 @@ def route(
             first = LazyState(*align_state(initial_state, *known, run.key, first_time(runoff, run.layout.time_dim)))
         result, end = route_lazily(
             runoff, run.network, run.layout, run.filter, first, run.options,
-            scale=run.scale, raise_missing=run.raise_missing, partitions=partitions, device=device,
+            scale=run.scale, raise_missing=run.raise_missing, partitions=partitions, device=device, watch=run.watch,
         )  # fmt: skip
         if run.key is None or not return_state:
             return with_pint_of(run.label(result, runoff), given)
@@ -170,6 +171,8 @@ class Run:
         What a state must share with the run; None if nobody asks for one.
     said
         The run in a line, for the history.
+    watch
+        What looks for accumulated values; None where there is no step.
     """
 
     network: Network
@@ -182,6 +185,7 @@ class Run:
     raise_missing: bool
     key: RunKey | None
     said: str
+    watch: Watch | None = None
 
     def route(
         self, runoff: xr.DataArray, state: BlockState | None, device: Any, first: int = 0
@@ -197,6 +201,8 @@ class Run:
         data = runoff.transpose(*layout.engine_dims).data
         data = data if is_cupy(data) else np.asarray(data)
         data = data.reshape(layout.n_batch, *data.shape[-2:])
+        if self.watch is not None:
+            self.watch.look(data, first=first == 0)
         discharge, state, n_bad = route_block(
             data, self.network.plan, self.filter, state, self.options, runoff_row=layout.row,
             discharge_row=layout.result_row, n_rows=layout.sizes[layout.reach_dim], scale=self.scale, device=device,
@@ -254,7 +260,8 @@ def prepare(
     schemes = ", ".join(sorted(parameters))
     said = f"xroute: routed {network!r}, scheme={schemes!r}, substeps={n}, {sampling=}, {lateral=}"
     options = RouteOptions(n, sampling, lateral, nan == "zero")
-    return Run(network, layout, filter, options, scale, step, units, nan == "raise", key, said)
+    watch = None if step is None else Watch(says_accumulated(runoff, time_dim, step), is_lead(runoff, time_dim), step)
+    return Run(network, layout, filter, options, scale, step, units, nan == "raise", key, said, watch)
 
 
 @dataclass
