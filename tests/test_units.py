@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import time
+
+import dask
 import numpy as np
+import pint
 import pytest
 import xarray as xr
 from strategies import DT, chain, runoff_array
 
 import xroute
 from xroute.exceptions import ParameterError, UnitsError, XRouteError
+from xroute.unit_text import read_unit_text
+from xroute.units import to_si
 
 
 @pytest.fixture
@@ -187,3 +193,187 @@ def test_only_reaches_with_runoff_need_an_area(network, flux):
     network["area"] = ("reach", [np.nan, 20.0, 5.0], {"units": "km2"})
     with pytest.raises(ParameterError, match="area.*1 reaches: 1"):
         xroute.route(depth, network, missing="zero")
+
+
+# ── texts ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+FOOT, INCH, GALLON, ACRE, MILE = 0.3048, 0.0254, 231 * 0.0254**3, 4046.8726, 1609.344
+VOLUME_FLUX, VOLUME = {"[length]": 3, "[time]": -1}, {"[length]": 3}
+DEPTH_RATE, DEPTH = {"[length]": 1, "[time]": -1}, {"[length]": 1}
+MASS_FLUX, MASS = {"[mass]": 1, "[length]": -2, "[time]": -1}, {"[mass]": 1, "[length]": -2}
+MEANINGS = [  # size of one in SI units, what it is of, and ways to write it
+    (1.0, VOLUME_FLUX,
+     "m3 s-1; m3/s; m^3 s^-1; m**3 s**-1; m³/s; m³ s⁻¹; m³·s⁻¹; m3.s-1; m3*s-1; m3s-1; m3/sec; "
+     "m3 / s; m$^{3}$ s$^{-1}$; m^{3} s^{-1}; meter ** 3 / second; cubic metres per second; "
+     "Cubic meters per second; cubic_meter / second; cms; CMS; cumecs; 1 m3 s-1; m^3/(s); (m3 "
+     "s-1); m3 s−1; meter ** 3.0 / second"),
+    (FOOT**3, VOLUME_FLUX, "cfs; CFS; cusecs; ft3/s; ft³/s; cubic feet per second; cu ft/s; cf/s"),
+    (1e3 * FOOT**3, VOLUME_FLUX, "kcfs; 1000 cfs"),
+    (FOOT**3 / 60, VOLUME_FLUX, "cfm"),
+    (1e-3, VOLUME_FLUX, "l/s; L s-1; litres per second; dm3/s"),
+    (GALLON / 60, VOLUME_FLUX, "gpm; GPM; gal/min"),
+    (1e6 * GALLON / 86400, VOLUME_FLUX, "MGD; Mgal/d; million gallons per day"),
+    (1e3 / 86400, VOLUME_FLUX, "ML/d; MLD"),
+    (ACRE * FOOT / 86400, VOLUME_FLUX, "af/day; acre-feet per day"),
+    (1e6 / 86400, VOLUME_FLUX, "hm³/d; Mm3/d; MCM/day"),
+    (1e9 / 86400, VOLUME_FLUX, "km3/d"),
+    (1e3, VOLUME_FLUX, "1000 m3 s-1; 10^3 m3/s"),
+    (1 / 86400, VOLUME_FLUX, "m3/24h"),
+    (1e6, VOLUME, "Mm3; Mm³; Mm^3; hm3; mcm; MCM; 10^6 m3; 10⁶ m³; 10**6 m3; 1e6 m3; million m3; GL"),
+    (1.0, VOLUME, "m3"),
+    (1e3, VOLUME, "dam3; 1000 m3; thousand m3; ML"),
+    (1e9, VOLUME, "km3; BCM"),
+    (1e9 * FOOT**3, VOLUME, "TMC; tmcft"),
+    (ACRE * FOOT, VOLUME, "acre-ft; acre-feet; ac-ft; acft; AF; acre feet; acre_foot; Acre-Feet"),
+    (1e3 * ACRE * FOOT, VOLUME, "kaf"),
+    (1e6 * ACRE * FOOT, VOLUME, "MAF"),
+    (86400 * FOOT**3, VOLUME, "cfsd; sfd; cfs-day; cfs-days; cfs d"),
+    (1e-3 / 86400, DEPTH_RATE,
+     "mm/day; mm day-1; mm d^-1; mm d-1; mm day^-1; mm per day; mm/24h; mm w.e. d-1; "
+     "millimeter / day"),
+    (1e-3 / 3600, DEPTH_RATE, "mmph; mm/h; mm/hr; mm hr-1; mm h⁻¹; MMPH"),
+    (1e-3 / 10800, DEPTH_RATE, "mm/3h"),
+    (INCH / 3600, DEPTH_RATE, "inches/hr"),
+    (INCH / 86400, DEPTH_RATE, "in/day"),
+    (1e-9, DEPTH_RATE, "L s-1 km-2; l/s/km2; l/(s km2); l/(s·km²)"),
+    (1e-6, DEPTH_RATE, "m3 s-1 km-2; cms/km2"),
+    (FOOT**3 / MILE**2, DEPTH_RATE, "cfs/mi2; cfsm"),
+    (1.0, DEPTH, "m; m of water equivalent; m of water; metres; m per timestep; m/time step"),
+    (1e-3, DEPTH, "mm; mm w.e.; mm H2O; mm water equivalent; l/m2; 1e-3 m; mm per step"),
+    (1.0, MASS_FLUX,
+     "kg m-2 s-1; kg/m^2/s; kg/m2/s; kg m**-2 s**-1; kg/(m2 s); kg/(m^2*s); kg.m-2.s-1; "
+     "kilogram / meter ** 2 / second"),
+    (1.0, MASS, "kg m**-2; kg/m²"),
+]  # fmt: skip
+READ = [(text, size, kind) for size, kind, texts in MEANINGS for text in texts.split("; ")]
+
+
+@pytest.mark.parametrize(("text", "size", "kind"), READ, ids=[t for t, *_ in READ])
+def test_a_text_is_read_as_the_field_means_it(text, size, kind):
+    read = read_unit_text(text, "runoff")
+    assert read.dimensions == kind
+    assert read.in_si == pytest.approx(size, rel=1e-7)  # pint's acre is the surveyor's
+
+
+REFUSED = [
+    "mmcm", "MM", "Mm", "mm d", "nmile", "kpt", "pt", "point", "fm", "mb", "dt", "mm/dt", "inH2O", "mmHg", "degC",
+    "degF", "delta_degC", "barrel", "dB", "bananas", "MG", "mug", "ft_lb", "m3 s -1", "mm/day-1", "m3/s km2",
+    "10-6 m3", "2", "m0", "m10", "m^10", "m^0.5", "m3 3", "0 m", "-1 m3", "1e400 m", "1e99 m", "nan m", "inf m",
+    "s**9**9**9", "9**9**9 m", "((m))", "((((m3))))/s", "m3 s-1\nm3", "m3\x00", "__import__('os')", "lambda: 1",
+    "m;s", "[m]", "m if 1 else s", "m3 s-1 #", "m" * 200, "(" * 80 + "m" + ")" * 80, "m/" * 40, "mm (3h)-1", "3",
+    "hours since 2000-01-01", "days since 1970-01-01 00:00:00", "kg m-2 s-1 (water)", "m3 and s", "mm or m", "ton",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", REFUSED, ids=[repr(t)[:20] for t in REFUSED])
+def test_what_could_mean_something_else_is_refused_at_once(network, flux, text):
+    begin = time.perf_counter()
+    with pytest.raises(UnitsError, match="runoff") as error:
+        xroute.route(flux.assign_attrs(units=text), network)
+    assert time.perf_counter() - begin < 2.0 and len(str(error.value)) < 700
+
+
+@pytest.mark.parametrize("units", [b"m3 s-1", 1.0, ("mm",), True])
+def test_units_that_are_no_text(network, flux, units):
+    with pytest.raises(UnitsError, match="text"):
+        xroute.route(flux.assign_attrs(units=units), network)
+
+
+@pytest.mark.parametrize("units", ["mi d-1", "mph", "km", "hm d-1", "mm3", "mm3 s-1", "percent", "K"])
+def test_what_nobody_means_is_no_runoff(network, flux, units):
+    with pytest.raises(UnitsError, match="runoff"):
+        xroute.route(flux.assign_attrs(units=units), network)
+
+
+@pytest.mark.parametrize("units", ["mm month-1", "m3/mon", "mm/yr", "km3/yr", "Mm3/a", "hm3 year-1"])
+def test_amounts_of_months_are_told_to_be_divided_by_their_days(network, flux, units):
+    with pytest.raises(UnitsError, match=r"days_in_(month|year)") as error:
+        xroute.route(flux.assign_attrs(units=units), network)
+    assert "per step" not in str(error.value)  # a month's amount is none of a step
+
+
+@pytest.mark.parametrize(
+    ("units", "spelt"), [("MGD", "1e6 gal d-1"), ("kcfs", "1e3 ft3 s-1"), ("m³/s", "m3 s-1"), ("1000 cfs", "1000 cfs")]
+)
+def test_discharge_bears_units_that_other_programs_read(network, flux, units, spelt):
+    routed = xroute.route(flux.assign_attrs(units=units), network)
+    assert routed.attrs["units"] == spelt
+    np.testing.assert_array_equal(routed.values, xroute.route(flux.assign_attrs(units="m3 s-1"), network).values)
+
+
+@pytest.mark.parametrize(
+    ("units", "size"),
+    [("km^2", 1e6), ("ha", 1e4), ("acres", ACRE), ("mi2", MILE**2), ("sq km", 1e6), ("sq. mi", MILE**2),
+     ("square kilometers", 1e6), ("km²", 1e6), ("sqkm", 1e6), ("m**2", 1.0), ("meter ** 2", 1.0)],
+)  # fmt: skip
+def test_areas(units, size):
+    assert to_si(xr.DataArray(2.0, attrs={"units": units}), "m2", "area") == pytest.approx(2 * size, rel=1e-7)
+
+
+def test_a_time_span_does_not_bear_units_of_something_else():
+    span = xr.DataArray(np.array([3], "timedelta64[h]"), dims="reach")
+    assert to_si(span, "s", "k") == [10800.0]
+    with pytest.raises(UnitsError, match="timedelta64.*m s-1"):
+        to_si(span.assign_attrs(units="m s-1"), "s", "k")
+
+
+# ── pint's own quantities ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _quantified(array: xr.DataArray, units: str) -> xr.DataArray:
+    return array.drop_attrs().copy(data=pint.UnitRegistry().Quantity(array.data, units))
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("chunked", [False, True])
+def test_units_of_pint_are_used_and_come_back(network, flux, expected, chunked):
+    depth = flux / AREA * 1e3 * 86400
+    given = _quantified(depth.chunk(time=3) if chunked else depth, "mm/day")
+    with dask.config.set(scheduler=_no_scheduler):
+        routed = given.route(network)
+    assert str(routed.data.units) == "meter ** 3 / second" and "units" not in routed.attrs
+    assert (routed.chunks is not None) == chunked
+    np.testing.assert_allclose(np.asarray(routed.data.magnitude), expected.values, rtol=1e-12)
+
+
+def _no_scheduler(*_, **__):
+    raise AssertionError("something was computed")
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_flux_of_pint_keeps_its_units(network, flux, expected):
+    routed = xroute.route(_quantified(flux / FOOT**3, "ft**3/s"), network)
+    assert str(routed.data.units) == "foot ** 3 / second"
+    np.testing.assert_allclose(routed.data.to("m**3/s").magnitude, expected.values, rtol=1e-12)
+    state = xroute.steady_state(network, _quantified(flux, "m**3/s").isel(time=0, drop=True), dt=DT)
+    np.testing.assert_allclose(state.outflow, xroute.steady_state(network, flux.isel(time=0, drop=True), dt=DT).outflow)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_network_of_quantities(network, flux, expected):
+    ureg = pint.UnitRegistry()
+    other = network.assign(
+        tau=("reach", ureg.Quantity(np.full(3, 120.0), "minute")),
+        area=("reach", ureg.Quantity(np.array([1000.0, 2000.0, 500.0]), "hectare")),
+    )
+    depth = (flux / AREA).assign_attrs(units="m s-1")
+    np.testing.assert_allclose(xroute.route(depth, other).values, expected.values, rtol=1e-12)
+    assert list(other.river.outlets) == list(network.river.outlets)
+
+
+def test_pint_and_attributes_that_disagree(network, flux):
+    given = _quantified(flux, "mm/day")
+    assert given.assign_attrs(units="mm d-1").route(network).shape == flux.shape
+    with pytest.raises(UnitsError, match="millimeter / day.*m3 s-1"):
+        given.assign_attrs(units="m3 s-1").route(network)
+    with pytest.raises(UnitsError, match="millimile"):
+        _quantified(flux, "mmph").route(network)
+
+
+@pytest.mark.parametrize("dtype", [complex, bool, object, "datetime64[ns]", "U5"])
+def test_runoff_that_is_no_real_number_is_refused_by_name(network, flux, dtype):
+    values = np.zeros(flux.shape, dtype)
+    for chunked in (False, True):
+        runoff = flux.copy(data=values)
+        with pytest.raises(ParameterError, match="real numbers"):
+            xroute.route(runoff.chunk(time=2) if chunked else runoff, network)

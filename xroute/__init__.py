@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from xroute import accessors as _accessors  # noqa: F401 (registers them)
 from xroute import datasets
+from xroute.accumulations import deaccumulate
 from xroute.exceptions import (
     AlignmentError,
     NetworkError,
@@ -42,6 +43,7 @@ __all__ = [
     "XRouteError",
     "__version__",
     "datasets",
+    "deaccumulate",
     "initial_state",
     "register_scheme",
     "route",

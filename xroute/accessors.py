@@ -11,6 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xroute.network import Network
+from xroute.quantities import dataset_without_pint
 from xroute.routing import route
 
 if TYPE_CHECKING:
@@ -44,9 +45,10 @@ class RiverAccessor:
     @property
     def network(self) -> Network:
         """`Network` of the Dataset as it is now; made anew when topology or parameters have changed."""
-        content = _digest(self._dataset)
+        dataset = dataset_without_pint(self._dataset)
+        content = _digest(dataset)
         if self._known is None or self._known[0] != content:
-            self._known = content, Network(self._dataset)
+            self._known = content, Network(dataset)
         return self._known[1]
 
     @property

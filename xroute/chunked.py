@@ -18,13 +18,14 @@ import xarray as xr
 from dask.sizeof import sizeof
 from numpy.typing import NDArray
 
+from xroute.accumulations import Watch
 from xroute.block import BlockState, RouteOptions, is_cupy, route_block
 from xroute.cluster import find_client
 from xroute.engine import compute_type
 from xroute.exceptions import StateError, XRouteError, some
 from xroute.labels import Layout
 from xroute.network import Network
-from xroute.options import find_device, get_option, set_options
+from xroute.options import find_device, get_option, options_here
 from xroute.partition import Part, make_parts, partition
 from xroute.schemes import Filter
 
@@ -68,6 +69,8 @@ class Piece:
         Row of each reach in its discharge: its own reaches, in the order of the result's rows.
     options, raise_missing, device, threads
         How it is routed, what happens to runoff that is not finite, and where.
+    watch
+        What looks for accumulated values.
     token, number
         Under what name the piece is kept in a process that meets it again.
     """
@@ -84,6 +87,7 @@ class Piece:
     raise_missing: bool
     device: str | None
     threads: int | None
+    watch: Watch | None
     token: str
     number: int
 
@@ -140,12 +144,14 @@ def _route_piece(
     data = taken[0] if len(taken) == 1 else _concatenate(taken)
     n_batch, n_steps = int(np.prod(data.shape[:-2], dtype=np.int64)), data.shape[-1]
     data = data.reshape(n_batch, data.shape[-2], n_steps)
+    if piece.watch is not None:
+        piece.watch.look(data, first=state is None)
     fine = n_steps * options.substeps
     given = np.concatenate(
         [np.empty((n_batch, 0, fine)), *(s[:, which] for s, (_, which) in zip(passed, part.source, strict=True))], 1
     )
     kept = np.empty((n_batch, part.plan.kept.size, fine))
-    with set_options(threads=piece.threads):
+    with options_here(threads=piece.threads):
         discharge, end, n_bad = route_block(
             data, part.plan, piece.filter, state, options, runoff_row=piece.row, discharge_row=piece.discharge_row,
             n_rows=part.reach.size, scale=piece.scale, device=find_device(piece.device), given=given, kept=kept,
@@ -256,6 +262,7 @@ def route_lazily(
     raise_missing: bool,
     partitions: int | None,
     device: str | None,
+    watch: Watch | None = None,
 ) -> tuple[xr.DataArray, LazyState]:
     """Route runoff on Dask; nothing is computed.
 
@@ -271,6 +278,8 @@ def route_lazily(
         Into how many partitions the network is cut; None leaves it to the workers there are.
     device
         Where tasks compute; None leaves it to where they run.
+    watch
+        What looks for accumulated values in them.
 
     Returns
     -------
@@ -293,13 +302,13 @@ def route_lazily(
     name = device if device is not None else get_option("device")
     token = tokenize(
         data.name, data.chunks, dims, layout.row, layout.result_row, *filter.arrays(), network.ids, *network.links,
-        scale, options, raise_missing, partitions, name, None if start is None else (start.outflow, start.inflow),
+        scale, options, raise_missing, partitions, name, watch, None if start is None else (start.outflow, start.inflow),
     )  # fmt: skip
     common = tokenize(
         sizes[layout.reach_dim], dims, layout.row, layout.result_row, *filter.arrays(), network.ids, *network.links, scale,
-        options, raise_missing, partitions, name, get_option("threads"),
+        options, raise_missing, partitions, name, watch, get_option("threads"),
     )  # fmt: skip
-    pieces = _pieces(network, layout, filter, sizes, options, scale, raise_missing, partitions, name, common)
+    pieces = _pieces(network, layout, filter, sizes, options, scale, raise_missing, partitions, name, watch, common)
     out_chunks = _result_chunks(layout, sizes)
     times = (
         runoff[layout.time_dim].values if layout.time_dim in runoff.coords else np.arange(runoff.sizes[layout.time_dim])
@@ -390,6 +399,7 @@ def _pieces(
     raise_missing: bool,
     partitions: int,
     device: str | None,
+    watch: Watch | None,
     token: str,
 ) -> list[Piece]:
     edges = np.concatenate([[0], np.cumsum(sizes[layout.reach_dim])])
@@ -416,7 +426,8 @@ def _pieces(
         pieces.append(Piece(
             part, part.filter(filter), network.ids[part.reach], factor, axes, tuple(chunks),
             np.concatenate([np.where(wanted >= 0, np.searchsorted(rows, wanted), -1), none]),
-            np.concatenate([place, none]), options, raise_missing, device, get_option("threads"), token, number,
+            np.concatenate([place, none]), options, raise_missing, device, get_option("threads"), watch, token,
+            number,
         ))  # fmt: skip
     return pieces
 

@@ -72,8 +72,13 @@ def one_of(name: str, value: object, allowed: Iterable[object], error: type[XRou
 def warn(message: str, category: type[Warning] = UserWarning) -> None:
     """Warn of the line that called xroute, from which the way here may be long or short."""
     level, frame = 2, sys._getframe(1)  # skip_file_prefixes does this from Python 3.12 on
-    while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == "xroute":
-        level, frame = level + 1, frame.f_back
+    while frame.f_back is not None:
+        name = str(frame.f_globals.get("__name__"))
+        if name.partition(".")[0] == "xroute":
+            level += 1
+        elif name not in ("importlib._bootstrap", "importlib._bootstrap_external"):  # which the module warnings skips too
+            break
+        frame = frame.f_back
     warnings.warn(message, category, stacklevel=level)
 
 

@@ -19,6 +19,7 @@ from xroute.ids import exact_ids, locate
 from xroute.labels import standard_names
 from xroute.network import Network
 from xroute.parameters import check_steps, schemes_of
+from xroute.quantities import dataset_without_pint, without_pint
 from xroute.recipe import recipe_said, resolve_recipe, resolve_step
 from xroute.schemes import SCHEMES, Parameter, Scheme
 from xroute.times import find_time_dim, time_step
@@ -77,6 +78,7 @@ def describe(
     Report
     """
     report = Report()
+    dataset, runoff = dataset_without_pint(dataset), None if runoff is None else without_pint(runoff)
     step = dt
     if dt is None and runoff is not None:
         with contextlib.suppress(TimeAxisError):  # what is wrong with it is reported with the runoff

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from xroute.exceptions import AlignmentError, XRouteError, one_of, some
 from xroute.ids import exact_ids, locate
 from xroute.network import Network
+from xroute.quantities import without_pint
 from xroute.times import find_time_dim
 
 __all__ = ["Layout", "align", "require_array", "standard_names"]
@@ -73,11 +74,11 @@ class Layout:
 
 
 def require_array(array: Any, what: str = "runoff") -> xr.DataArray:
-    """The array; what is not a DataArray is refused."""
+    """The array, without units that pint has attached (they are in its attributes then); what is not a DataArray is refused."""
     if not isinstance(array, xr.DataArray):
         hint = f": choose one of {some(array.data_vars)}" if isinstance(array, xr.Dataset) else ""
         raise XRouteError(f"{what} is an xarray.DataArray, not a {type(array).__name__}{hint}")
-    return array
+    return without_pint(array, what)
 
 
 def align(

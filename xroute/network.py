@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from xroute import plan as _plan
 from xroute.exceptions import NetworkError, ParameterError, require, some
 from xroute.ids import exact_ids, is_missing, locate
+from xroute.quantities import dataset_without_pint
 from xroute.topology import is_marker, link_ends, outlet_marker, read_ids, read_links
 
 if TYPE_CHECKING:
@@ -407,7 +408,7 @@ def _rebuild(dataset: xr.Dataset, missing_downstream: Literal["raise", "outlet"]
 
 
 def _own_copy(dataset: xr.Dataset) -> xr.Dataset:
-    copy = dataset.copy(deep=True).load()
+    copy = dataset_without_pint(dataset).copy(deep=True).load()
     for variable in copy.variables.values():
         if not isinstance(variable, xr.IndexVariable):  # the values of an index are pandas's, and immutable
             variable.values.setflags(write=False)

@@ -1,10 +1,19 @@
-"""Options that hold for a session: `set_options`."""
+"""Options: `set_options`, for a session or for a block of code.
+
+A plain call sets what holds for the session, in all its threads. A ``with`` block sets what holds in its own context alone (its
+thread or asyncio task, and what that calls): two of Dask's threads that route at once do not see each other's.
+"""
 
 from __future__ import annotations
 
 import importlib.util
 import os
 import re
+import threading
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar, Token
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +22,23 @@ from xroute.exceptions import ParameterError
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["check_device", "find_device", "get_option", "n_threads", "set_options"]
+__all__ = ["check_device", "find_device", "get_option", "n_threads", "options_here", "set_options"]
 
-_OPTIONS: dict[str, Any] = {"threads": None, "device": None}
+_DEFAULT: dict[str, Any] = {"threads": None, "device": None}
+_SESSION: list[tuple[weakref.ref[set_options], dict[str, Any]]] = []
+"""What plain calls have said, the latest last. Each is taken out by itself when its block begins, so that threads which begin
+blocks at once leave nothing behind."""
+_LOCK = threading.Lock()
+_BLOCKS: ContextVar[dict[str, Any]] = ContextVar("xroute_options")
+"""What the blocks around the code that runs say."""
 
 
 class set_options:  # noqa: N801 (reads as a function, as in xarray)
     """Set options for the session, or for a ``with`` block.
+
+    A plain call holds in all threads until the next one; a ``with`` block holds in its own thread or asyncio task, and goes
+    before what the session says. A plain call inside a block that sets the same option holds to the block's end. Runoff on Dask
+    takes along what held where `xroute.route` was called.
 
     Parameters
     ----------
@@ -44,8 +63,8 @@ class set_options:  # noqa: N801 (reads as a function, as in xarray)
 
     def __init__(self, **options: Any) -> None:
         for name, value in options.items():
-            if name not in _OPTIONS:
-                raise ValueError(f"no option {name!r}; there are {', '.join(sorted(_OPTIONS))}")
+            if name not in _DEFAULT:
+                raise ValueError(f"no option {name!r}; there are {', '.join(sorted(_DEFAULT))}")
             if (
                 name == "threads"
                 and value is not None
@@ -54,21 +73,50 @@ class set_options:  # noqa: N801 (reads as a function, as in xarray)
                 raise ValueError(f"threads must be a positive whole number or None, not {value!r}")
             if name == "device" and value is not None:
                 check_device(value)
-        self._old = {name: _OPTIONS[name] for name in options}
-        _OPTIONS.update(options)
+        self._options = options
+        self._tokens: list[Token[dict[str, Any]]] = []
+        self._around = around = _BLOCKS.get({})
+        self._within = {**around, **{name: value for name, value in options.items() if name in around}}
+        if self._within != around:
+            _BLOCKS.set(self._within)
+        with _LOCK:
+            while _SESSION and _SESSION[0][0]() is None:  # no block can begin with it any more
+                _DEFAULT.update(_SESSION.pop(0)[1])
+            _SESSION.append((weakref.ref(self), {n: v for n, v in options.items() if n not in around}))
 
     def __enter__(self) -> set_options:
+        with _LOCK:
+            _SESSION[:] = [said for said in _SESSION if said[0]() is not self]
+        if _BLOCKS.get({}) is self._within:
+            _BLOCKS.set(self._around)
+        self._tokens.append(_BLOCKS.set({**_BLOCKS.get({}), **self._options}))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        _OPTIONS.update(self._old)
+        _BLOCKS.reset(self._tokens.pop())
+
+
+@contextmanager
+def options_here(**options: Any) -> Iterator[None]:
+    """As a block of `set_options`, of options that are checked already: for tasks, which must not touch the session's."""
+    token = _BLOCKS.set({**_BLOCKS.get({}), **options})
+    try:
+        yield
+    finally:
+        _BLOCKS.reset(token)
 
 
 def get_option(name: str) -> Any:
-    """Value of an option."""
-    return _OPTIONS[name]
+    """Value of an option, where it is asked for."""
+    blocks = _BLOCKS.get({})
+    if name in blocks:
+        return blocks[name]
+    for _, said in reversed(list(_SESSION)):
+        if name in said:
+            return said[name]
+    return _DEFAULT[name]
 
 
 def find_device(name: str | None) -> torch.device:
@@ -81,7 +129,7 @@ def find_device(name: str | None) -> torch.device:
     """
     import torch
 
-    name = _OPTIONS["device"] if name is None else name
+    name = get_option("device") if name is None else name
     usable = torch.cuda.is_available() and importlib.util.find_spec("triton") is not None
     if name is None:
         return torch.device("cuda", torch.cuda.current_device()) if usable else torch.device("cpu")
@@ -110,6 +158,7 @@ def check_device(device: Any) -> None:
 
 def n_threads() -> int:
     """Threads that the CPU engine may use."""
-    if _OPTIONS["threads"]:
-        return int(_OPTIONS["threads"])
+    threads = get_option("threads")
+    if threads:
+        return int(threads)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -15,10 +15,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
+from xroute.kernels import kernel
 from xroute.schedule import renumber
 
 __all__ = ["LANES", "Links", "Patches", "make_patches"]
@@ -146,7 +146,7 @@ def _sorted_links(
     return Links(pointer, source, target, weight, number)
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def _grow(pointer, upstream, given):  # type: ignore[no-untyped-def]
     """Reach below in the same branch (-1 at its root) and branch of each reach; height and size of each branch."""
     n = pointer.size - 1
@@ -182,7 +182,7 @@ def _grow(pointer, upstream, given):  # type: ignore[no-untyped-def]
     return below, branch, height[root], size[root]
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def _rank(pointer, upstream, branch, n_branches):  # type: ignore[no-untyped-def]
     """Branches on the longest way from each branch to an outlet."""
     rank = np.zeros(n_branches, np.int64)
@@ -194,7 +194,7 @@ def _rank(pointer, upstream, branch, n_branches):  # type: ignore[no-untyped-def
     return rank
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def _pack(order, rank, size):  # type: ignore[no-untyped-def]
     """Patch of each branch in the order: branches of one rank, largest first, each into the patch that it fills best."""
     patch = np.full(size.size, -1, np.int64)
@@ -221,7 +221,7 @@ def _pack(order, rank, size):  # type: ignore[no-untyped-def]
     return patch, n_patches
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def _place(below, branch, height, patch, n_patches, given):  # type: ignore[no-untyped-def]
     """Reach in each place (-1 for none), place of each reach, lag and distance of each place."""
     reach = np.full(n_patches * LANES, -1, np.int64)
@@ -242,7 +242,7 @@ def _place(below, branch, height, patch, n_patches, given):  # type: ignore[no-u
     return reach, place, lag, distance
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def _links(place, n_places, below, pointer, upstream, weight):  # type: ignore[no-untyped-def]
     """Tributaries and downstream lane of each place within its branch, and the links between branches: from, to, weight."""
     child, child_weight = np.empty((2, n_places), np.int64), np.zeros((2, n_places))

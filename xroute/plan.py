@@ -10,10 +10,10 @@ from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any
 
-import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
+from xroute.kernels import kernel
 from xroute.patches import Patches, make_patches
 from xroute.schedule import Schedule, make_schedule
 
@@ -116,7 +116,7 @@ def make_plan(
     return RoutingPlan(post_order, pointer, upstream_reach, weight, n_upstream, n_given, kept)
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def _group(key, n):  # type: ignore[no-untyped-def]
     """CSR pointer and members of each group, members in their order (a counting sort)."""
     pointer = np.zeros(n + 1, np.int64)
@@ -132,7 +132,7 @@ def _group(key, n):  # type: ignore[no-untyped-def]
     return pointer, member
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def topological_order(upstream, downstream, n):  # type: ignore[no-untyped-def]
     """Order of Kahn (1962): positions, upstream first. Shorter than ``n`` if there is a cycle."""
     pointer, link = _group(upstream, n)
@@ -158,7 +158,7 @@ def topological_order(upstream, downstream, n):  # type: ignore[no-untyped-def]
     return order[:tail]
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def _count_upstream(order, pointer, upstream_reach):  # type: ignore[no-untyped-def]
     n = order.size
     count = np.ones(n, np.int64)
@@ -169,7 +169,7 @@ def _count_upstream(order, pointer, upstream_reach):  # type: ignore[no-untyped-
     return count
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def _depth_first(pointer, upstream_reach, n_upstream, has_downstream):  # type: ignore[no-untyped-def]
     """Post-order from the outlets, largest branch first: at most about the Strahler order of series are live at once."""
     n = n_upstream.size
@@ -210,7 +210,7 @@ def _depth_first(pointer, upstream_reach, n_upstream, has_downstream):  # type: 
     return order
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def mark_upstream(order, pointer, upstream_reach, mask):  # type: ignore[no-untyped-def]
     """Extend ``mask`` to everything upstream of it, in place."""
     for k in range(order.size - 1, -1, -1):
@@ -220,7 +220,7 @@ def mark_upstream(order, pointer, upstream_reach, mask):  # type: ignore[no-unty
                 mask[upstream_reach[j]] = True
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def follow(order, main):  # type: ignore[no-untyped-def]
     """Position of the last reach on the way down from each, where ``main`` is the next one or -1."""
     last = np.arange(order.size)
@@ -250,7 +250,7 @@ def find_cycle(upstream: Index, downstream: Index, n_reaches: int) -> Index:
     return np.array(walk[seen[at] :][::-1], np.int64)
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def strahler_order(order, pointer, upstream_reach):  # type: ignore[no-untyped-def]
     """Strahler (1957) order: 1 at headwaters; one more than its largest branches' where two of that order join."""
     strahler = np.ones(order.size, np.int64)
@@ -269,7 +269,7 @@ def strahler_order(order, pointer, upstream_reach):  # type: ignore[no-untyped-d
     return strahler
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def path_length(order, pointer, upstream_reach):  # type: ignore[no-untyped-def]
     """Reaches on the longest path that ends in each reach, itself included."""
     length = np.ones(order.size, np.int64)

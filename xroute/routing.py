@@ -9,13 +9,16 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 
+from xroute.accumulations import Watch, is_lead, says_accumulated
 from xroute.attrs import append_history, discharge_attrs
 from xroute.block import BlockState, RouteOptions, is_cupy, route_block
+from xroute.engine import compute_type
 from xroute.exceptions import ParameterError, TimeAxisError, XRouteError, one_of, some
 from xroute.labels import Layout, align, require_array
 from xroute.network import Network, as_network
 from xroute.options import check_device, find_device
 from xroute.parameters import SchemeParameters, check_steps, read_parameters, resolve_substeps
+from xroute.quantities import with_pint_of
 from xroute.recipe import resolve_recipe, step_of
 from xroute.schemes import SCHEMES, Filter, Scheme, make_filter
 from xroute.state import RunKey, align_state, read_state, run_key, state_dataset, write_state
@@ -97,7 +100,7 @@ def route(
     discharge : xarray.DataArray
         The same dimensions, order and coordinates as ``runoff``, lazy and in the same chunks if that is on Dask; float32
         for float32 runoff, else float64. In
-        ``m3 s-1``, or in the runoff's own units if that is a volume flux.
+        ``m3 s-1``, or in the runoff's own units if that is a volume flux. A `pint.Quantity` if the runoff is one.
     state : xarray.Dataset
         With ``return_state=True``.
 
@@ -114,7 +117,8 @@ def route(
     >>> discharge.attrs["units"]
     'm3 s-1'
     """
-    lazy = require_array(runoff).chunks is not None
+    given, runoff = runoff, require_array(runoff)
+    lazy = runoff.chunks is not None
     where = None
     if lazy:
         check_device(device)  # tasks find theirs where they run
@@ -136,18 +140,18 @@ def route(
             first = LazyState(*align_state(initial_state, *known, run.key, first_time(runoff, run.layout.time_dim)))
         result, end = route_lazily(
             runoff, run.network, run.layout, run.filter, first, run.options,
-            scale=run.scale, raise_missing=run.raise_missing, partitions=partitions, device=device,
+            scale=run.scale, raise_missing=run.raise_missing, partitions=partitions, device=device, watch=run.watch,
         )  # fmt: skip
         if run.key is None or not return_state:
-            return run.label(result, runoff)
+            return with_pint_of(run.label(result, runoff), given)
         n_lags, moment = run.filter.n_taps - 1, run.moment(runoff)
         state = state_dataset(end.outflow, end.inflow, n_lags, run.network, run.layout, run.key, moment)
-        return run.label(result, runoff), state
+        return with_pint_of(run.label(result, runoff), given), state
     start = None
     if initial_state is not None and run.key is not None:
         start = read_state(initial_state, *known, run.key, first_time(runoff, run.layout.time_dim))
     discharge, final = run.route(runoff, start, where)
-    result = run.label(run.layout.array(discharge), runoff)
+    result = with_pint_of(run.label(run.layout.array(discharge), runoff), given)
     if run.key is None or not return_state:
         return result
     return result, write_state(final, *known, run.key, run.moment(runoff))
@@ -171,6 +175,8 @@ class Run:
         What a state must share with the run; None if nobody asks for one.
     said
         The run in a line, for the history.
+    watch
+        What looks for accumulated values; None where there is no step.
     """
 
     network: Network
@@ -183,6 +189,7 @@ class Run:
     raise_missing: bool
     key: RunKey | None
     said: str
+    watch: Watch | None = None
 
     def route(
         self, runoff: xr.DataArray, state: BlockState | None, device: Any, first: int = 0
@@ -198,6 +205,8 @@ class Run:
         data = runoff.transpose(*layout.engine_dims).data
         data = data if is_cupy(data) else np.asarray(data)
         data = data.reshape(layout.n_batch, *data.shape[-2:])
+        if self.watch is not None:
+            self.watch.look(data, first=first == 0)
         discharge, state, n_bad = route_block(
             data, self.network.plan, self.filter, state, self.options, runoff_row=layout.row,
             discharge_row=layout.result_row, n_rows=layout.sizes[layout.reach_dim], scale=self.scale, device=device,
@@ -237,6 +246,7 @@ def prepare(
 ) -> Run:
     """Check what `route` is given, match labels, and make the filter; no runoff is read."""
     _check_options(nan, partitions)
+    compute_type(runoff.dtype)
     network = as_network(network)
     time_dim = find_time_dim(runoff, time_dim)
     layout = align(runoff, network, reach_dim=reach_dim, time_dim=time_dim, missing=missing, extra=extra)
@@ -256,7 +266,8 @@ def prepare(
     schemes = ", ".join(sorted(parameters))
     said = f"xroute: routed {network!r}, scheme={schemes!r}, substeps={n}, {sampling=}, {lateral=}"
     options = RouteOptions(n, sampling, lateral, nan == "zero")
-    return Run(network, layout, filter, options, scale, step, units, nan == "raise", key, said)
+    watch = None if step is None else Watch(says_accumulated(runoff, time_dim, step), is_lead(runoff, time_dim), step)
+    return Run(network, layout, filter, options, scale, step, units, nan == "raise", key, said, watch)
 
 
 @dataclass

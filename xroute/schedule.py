@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numba as nb
 import numpy as np
 from numpy.typing import NDArray
+
+from xroute.kernels import kernel
 
 __all__ = ["LANES", "Schedule", "make_schedule", "renumber", "tributaries"]
 
@@ -78,7 +79,7 @@ def make_schedule(
     return Schedule(order[places], task_pointer, group_pointer, slot[places], int(n_slots), *links)
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def renumber(order, pointer, upstream_reach, upstream_weight, n_upstream):  # type: ignore[no-untyped-def]
     """Links into each reach and reaches upstream of it, with reaches numbered along ``order``."""
     n = order.size
@@ -99,7 +100,7 @@ def renumber(order, pointer, upstream_reach, upstream_weight, n_upstream):  # ty
     return to_pointer, to_upstream, to_weight, to_count
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def tributaries(pointer, upstream_reach, n_upstream, size):  # type: ignore[no-untyped-def]
     """Tributary of each reach, -1 in the trunk, and the number of reaches in each tributary.
 
@@ -130,7 +131,7 @@ def tributaries(pointer, upstream_reach, n_upstream, size):  # type: ignore[no-u
     return component, count[:n_components]
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def _pack(size, n_bins):  # type: ignore[no-untyped-def]
     """Bin of each tributary: largest first into the emptiest bin (Graham 1969), by a heap of bins."""
     which = np.empty(size.size, np.int64)
@@ -153,7 +154,7 @@ def _pack(size, n_bins):  # type: ignore[no-untyped-def]
     return which
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def _group_tributaries(component, bin_of_component, n_bins):  # type: ignore[no-untyped-def]
     """Groups with one reach of each of a task's bins, all bins walked at the same pace."""
     load = np.zeros(n_bins + 1, np.int64)
@@ -191,7 +192,7 @@ def _group_tributaries(component, bin_of_component, n_bins):  # type: ignore[no-
     return task_pointer, group_pointer[: g + 1], group_reach
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def _group_trunk(pointer, upstream_reach, component):  # type: ignore[no-untyped-def]
     """Groups of trunk reaches that are equally far from the trunk's upper ends, so independent."""
     n = component.size
@@ -229,7 +230,7 @@ def _group_trunk(pointer, upstream_reach, component):  # type: ignore[no-untyped
     return group_pointer[: g + 1], reach
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def _assign_slots(task_pointer, group_pointer, group_reach, pointer, upstream_reach):  # type: ignore[no-untyped-def]
     """Rows of the working store, used again once all readers of a series are done.
 
@@ -276,7 +277,7 @@ def _assign_slots(task_pointer, group_pointer, group_reach, pointer, upstream_re
     return slot, n_slots
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def _place_links(order, slot, pointer, upstream_reach, upstream_weight):  # type: ignore[no-untyped-def]
     """Links in the order of the schedule, each with the row to read."""
     n = order.size

@@ -311,6 +311,7 @@ def initial_state(
     """
     network = as_network(network)
     dt = resolve_step(network, dt)
+    discharge = require_array(discharge, "discharge")
     rows = {"reach_dim": reach_dim, "missing": missing, "extra": extra}
     flow, layout = _snapshot(discharge, network, "discharge", **rows)
     units = discharge.attrs.get("units") or None
@@ -401,7 +402,6 @@ def _prepare(
 
 def _snapshot(array: xr.DataArray, network: Network, what: str, **rows: Any) -> tuple[NDArray[np.float64], Layout]:
     """Values [batch, reach], zero on reaches that the array lacks, and how the array is laid out."""
-    require_array(array, what)
     layout = align(array, network, what=what, **rows)
     values = array.transpose(*layout.engine_dims).values.astype(np.float64)
     values = values.reshape(layout.n_batch, array.sizes[layout.reach_dim])
@@ -417,7 +417,7 @@ def _lateral(
     runoff: xr.DataArray, network: Network, dt: Any, **rows: Any
 ) -> tuple[NDArray[np.float64], Layout, str | None]:
     """Runoff as a volume flux [batch, reach], its layout, and its units."""
-    require_array(runoff)
+    runoff = require_array(runoff)
     for dim in dated_dims(runoff):
         raise StateError(f"runoff changes along {dim!r}, and a steady one does not: runoff.mean({dim!r}), for instance")
     values, layout = _snapshot(runoff, network, "runoff", **rows)

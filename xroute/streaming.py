@@ -187,7 +187,8 @@ class Stream:
         whole = isinstance(time_chunk, (int, np.integer)) and not isinstance(time_chunk, bool)
         if time_chunk is not None and (not whole or time_chunk < 1):
             raise ParameterError(f"time_chunk is a positive whole number or None, not {time_chunk!r}")
-        taken = {NAME, GROUP} & {*require_array(runoff).coords, *runoff.dims}
+        runoff = require_array(runoff)
+        taken = {NAME, GROUP} & {*runoff.coords, *runoff.dims}
         if taken:
             raise ParameterError(
                 f"runoff has a coordinate {some(sorted(taken))}, a name that the store needs: rename it"
@@ -443,7 +444,7 @@ class Stream:
         block = block if self.dtype is None else block.astype(self.dtype, keep_attrs=True)
         result, end = route_lazily(
             block, run.network, layout, run.filter, first, run.options, scale=run.scale,
-            raise_missing=run.raise_missing, partitions=self.partitions, device=self.device,
+            raise_missing=run.raise_missing, partitions=self.partitions, device=self.device, watch=run.watch,
         )  # fmt: skip
         over = [d for d in layout.dims if d != layout.reach_dim]
         sums = (

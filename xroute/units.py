@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
-import warnings
-from typing import Any
+import math
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
 from xroute.exceptions import ParameterError, UnitsError, some, warn
+from xroute.quantities import without_pint
+from xroute.unit_text import UnitText, read_unit_text
 
 __all__ = ["DISCHARGE_UNITS", "flux_in_si", "flux_scale", "to_si"]
 
@@ -19,44 +19,7 @@ WATER_DENSITY = 1000.0
 """kg m-3; turns the mass fluxes of land-surface models into depths."""
 ACCEPTED = "runoff is a volume flux (m3 s-1), a depth per time (mm d-1, kg m-2 s-1) or per step (mm), or a volume per step (m3)"
 
-ALIASES = {
-    "cms": "m3 s-1",
-    "cumec": "m3 s-1",
-    "cumecs": "m3 s-1",
-    "cfs": "ft3 s-1",
-    "cusec": "ft3 s-1",
-    "cusecs": "ft3 s-1",
-    "-": "1",
-    "none": "1",
-    "unitless": "1",
-}
-"""Spellings that hydrologists use and pint does not know."""
-
 Float = NDArray[np.float64]
-
-
-def _registry() -> Any:
-    with warnings.catch_warnings():  # of no concern here: it says so wherever matplotlib is absent
-        warnings.filterwarnings("ignore", message=r"Import\(s\) unavailable to set up matplotlib", category=UserWarning)
-        from cf_xarray.units import units
-
-    return units
-
-
-def _canonical(units: str) -> str:
-    return ALIASES.get(units.strip().lower(), units)
-
-
-def _parse(units: str, what: str) -> Any:
-    try:
-        return _registry().parse_units(units)
-    except Exception as error:  # pint raises many kinds, and so do the parsers under it
-        accepted = f"; {ACCEPTED}" if what == "runoff" else ""
-        raise UnitsError(f"{what}: units {units!r} are not known to pint ({error}){accepted}") from error
-
-
-def _factor(parsed: Any, to: str) -> float:
-    return float(_registry().Quantity(1.0, parsed).to(to).magnitude)
 
 
 def flux_scale(
@@ -95,33 +58,30 @@ def flux_scale(
             'runoff has no units: it is routed as a volume flux, and the discharge bears no units. Set runoff.attrs["units"]'
         )
         return None, None
-    units = _canonical(units)
-    parsed = _parse(units, "runoff")
-    dimensions = dict(parsed.dimensionality)
+    try:
+        read = read_unit_text(units, "runoff")
+    except UnitsError as error:
+        raise UnitsError(f"{error}. {ACCEPTED[0].upper()}{ACCEPTED[1:]}") from error.__cause__
+    dimensions = read.dimensions
     length, time, mass = (dimensions.pop(f"[{name}]", 0) for name in ("length", "time", "mass"))
     density = WATER_DENSITY if mass else 1.0
-    kg = " kg" if mass else ""
-    kinds: dict[tuple[float, float, float], tuple[str, bool, bool]] = {  # SI units, is a depth, is an amount per step
-        (3, -1, 0): ("m3 s-1", False, False),
-        (0, -1, 1): ("kg s-1", False, False),
-        (3, 0, 0): ("m3", False, True),
-        (0, 0, 1): ("kg", False, True),
-        (1, -1, 0): ("m s-1", True, False),
-        (-2, -1, 1): ("kg m-2 s-1", True, False),
-        (1, 0, 0): ("m", True, True),
-        (-2, 0, 1): ("kg m-2", True, True),
+    kinds: dict[tuple[float, float, float], tuple[bool, bool]] = {  # is a depth, is an amount per step
+        (3, -1, 0): (False, False),
+        (0, -1, 1): (False, False),
+        (3, 0, 0): (False, True),
+        (0, 0, 1): (False, True),
+        (1, -1, 0): (True, False),
+        (-2, -1, 1): (True, False),
+        (1, 0, 0): (True, True),
+        (-2, 0, 1): (True, True),
     }
     if dimensions or (length, time, mass) not in kinds:
         raise UnitsError(f"runoff in {units!r} is no runoff; {ACCEPTED}")
-    si, is_depth, per_step = kinds[length, time, mass]
-    if si == "m3 s-1":
-        return None, units
-    if re.search("month|year|decade|century|millennium", str(parsed)):
-        raise UnitsError(
-            f"runoff in {units!r} is per month or year, which are not all of one length: give a rate per day (mm d-1), or "
-            "an amount per step (mm)"
-        )
-    scale: float | Float = _factor(parsed, si) / density
+    is_depth, per_step = kinds[length, time, mass]
+    _refuse_unmeant(units, read)
+    if (length, time, mass) == (3, -1, 0):
+        return None, _short(read)
+    scale: float | Float = read.in_si / density
     if per_step:
         if dt is None:
             raise UnitsError(
@@ -131,7 +91,7 @@ def flux_scale(
     if is_depth:
         if area is None:
             raise UnitsError(
-                f"runoff in {units!r} is a depth{' (of mass)' if kg else ''}: the network needs the catchment areas, "
+                f"runoff in {units!r} is a depth{' (of mass)' if mass else ''}: the network needs the catchment areas, "
                 "'area' (reach) with units"
             )
         size = to_si(area, "m2", "area")
@@ -143,6 +103,32 @@ def flux_scale(
             raise ParameterError(f"area is NaN, infinite or negative on {int(bad.sum())} reaches: {some(ids)}")
         scale = scale * size
     return scale, DISCHARGE_UNITS
+
+
+def _refuse_unmeant(units: str, read: UnitText) -> None:
+    """Refuse what can be computed and is not meant: months, whose length varies; depths in miles; cubic millimetres."""
+    for name, days in (("month", "days_in_month"), ("year", "days_in_year")):
+        if read.per(name):
+            raise UnitsError(
+                f"runoff in {units!r} is per {name}, and {name}s are not all of one length. If each value is the amount of its "
+                f'{name}, divide it by that {name}\'s days, runoff / runoff["time"].dt.{days}, and name it a rate per day '
+                '(mm d-1, or m3 d-1); then bring it to a regular step, runoff.resample(time="1D").ffill()'
+            )
+    for t in read.tokens:
+        if t.exponent == 1 and (t.name == "mile" or (t.name == "meter" and t.power >= 2)):
+            raise UnitsError(f"runoff in {units!r} would be a depth in miles or kilometres; {ACCEPTED}")
+        if t.exponent == 3 and t.name == "meter" and t.power <= -3:
+            raise UnitsError(
+                f"runoff in {units!r} would be in cubic millimetres; millions of cubic metres are '1e6 m3'. {ACCEPTED}"
+            )
+
+
+def _short(read: UnitText) -> str:
+    """Units of a volume flux as discharge bears them: one spelling of cubic metres and feet, else as they were given."""
+    for units, size in ((DISCHARGE_UNITS, 1.0), ("ft3 s-1", 0.3048**3)):
+        if math.isclose(read.in_si, size, rel_tol=1e-12):
+            return units
+    return read.plain
 
 
 def to_si(values: xr.DataArray, units: str, what: str) -> Float:
@@ -162,21 +148,27 @@ def to_si(values: xr.DataArray, units: str, what: str) -> Float:
     UnitsError
         If its units are unknown or of another kind.
     """
+    values = without_pint(values, what)
     data = values.values
     if data.dtype.kind == "m":
         if units != "s":
             raise UnitsError(f"{what} is a time span, where {units!r} is wanted")
+        said = values.attrs.get("units")
+        if said is not None and read_unit_text(said, what).dimensions != {"[time]": 1.0}:
+            raise UnitsError(
+                f"{what} is a time span by its type (timedelta64), and in {said!r} by its attributes: drop one"
+            )
         return np.where(np.isnat(data), np.nan, data / np.timedelta64(1, "ns") / 1e9)
     if data.dtype.kind not in "iufb":
         raise UnitsError(f"{what} is not a number but {data.dtype}")
-    given = _canonical(str(values.attrs.get("units", "")))
+    given = values.attrs.get("units", "")
     data = data.astype(np.float64)
-    if given.strip() in ("", units):
+    if isinstance(given, str) and given.strip() in ("", units):
         return data
-    parsed = _parse(given, what)
-    if parsed.dimensionality != _registry().parse_units(units).dimensionality:
+    read = read_unit_text(given, what)
+    if read.dimensions != read_unit_text(units, what).dimensions:
         raise UnitsError(f"{what} is in {given!r}, where units like {units!r} are wanted")
-    factor = _factor(parsed, units)
+    factor = read.in_si / read_unit_text(units, what).in_si
     return data if factor == 1.0 else data * factor
 
 

@@ -19,8 +19,9 @@ __all__ = ["compute_type", "route_tensor"]
 
 def compute_type(dtype: np.dtype[Any]) -> np.dtype[Any]:
     """Type of discharge for a type of runoff: float32 for float32 and halves, float64 for all else."""
-    if dtype.kind not in "fiub":
-        raise ParameterError(f"runoff must be numbers, not {dtype}")
+    if dtype.kind not in "fiu":
+        kind = {"c": "complex numbers", "b": "true and false", "O": "Python objects"}.get(dtype.kind, "no numbers")
+        raise ParameterError(f"runoff must be real numbers, and is of type {dtype} ({kind}): convert it, where that is meant")
     return np.dtype(np.float32 if dtype.kind == "f" and dtype.itemsize <= 4 else np.float64)
 
 

@@ -33,7 +33,6 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from math import isqrt
 
-import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
@@ -59,6 +58,7 @@ from xroute.engine.cpu import (
     _store,
 )
 from xroute.engine.intrinsics import fma
+from xroute.kernels import kernel
 from xroute.options import n_threads
 from xroute.plan import RoutingPlan
 from xroute.schedule import LANES
@@ -259,7 +259,7 @@ def _block_length(n: int, n_steps: int, substeps: int, mean_taps: float, stores:
     return max(1, min(BLOCK // substeps, fits) if balanced <= fits else balanced)
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def _place_links(order, pointer, upstream_reach, weight):  # type: ignore[no-untyped-def]
     """Links by place, in the order of the walk: those that end in a place, and those that begin there."""
     n = order.size
@@ -290,7 +290,7 @@ def _place_links(order, pointer, upstream_reach, weight):  # type: ignore[no-unt
     return up_pointer, up_place, up_weight, down_pointer, down_place, down_weight
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def _add_filter(  # type: ignore[no-untyped-def]
     order, pointer, placed_pointer, placed_taps, placed_pole, placed_gain, taps, pole, gain
 ):  # fmt: skip
@@ -302,7 +302,7 @@ def _add_filter(  # type: ignore[no-untyped-def]
             taps[pointer[i] + k] += placed_taps[placed_pointer[place] + k]
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def _adjoint_task(  # type: ignore[no-untyped-def]
     runoff, grad_discharge, grad_runoff, runoff_row, discharge_row, scale, start, stop, first_group, last_group,
     group_pointer, store, lanes, buffer, mu, held, up_pointer, up_place, up_weight, down_pointer, down_place,
@@ -384,7 +384,7 @@ def _adjoint_task(  # type: ignore[no-untyped-def]
                 _write_runoff(grad_runoff, runoff_row[i], start, y, held, n, substeps, 0.0, factor)
 
 
-@nb.njit(cache=True, nogil=True, forceinline=True)
+@kernel(forceinline=True)
 def _begin_lane(  # type: ignore[no-untyped-def]
     lane, grad_discharge, row, held, start, n, substeps, sampling, later
 ):  # fmt: skip
@@ -406,7 +406,7 @@ def _begin_lane(  # type: ignore[no-untyped-def]
         _spread(lane, held, n, substeps, sampling)
 
 
-@nb.njit(cache=True, nogil=True, forceinline=True)
+@kernel(forceinline=True)
 def _spread(lane, held, n, substeps, sampling):  # type: ignore[no-untyped-def]
     for t in range(n):
         at = t * substeps
@@ -424,7 +424,7 @@ def _spread(lane, held, n, substeps, sampling):  # type: ignore[no-untyped-def]
                     lane[at + s] += value
 
 
-@nb.njit(cache=True, nogil=True, forceinline=True)
+@kernel(forceinline=True)
 def _write_runoff(  # type: ignore[no-untyped-def]
     grad_runoff, row, start, series, held, n, substeps, held_factor, factor
 ):  # fmt: skip
@@ -441,7 +441,7 @@ def _write_runoff(  # type: ignore[no-untyped-def]
         target[t] = factor * value
 
 
-@nb.njit(cache=True, nogil=True, forceinline=True)
+@kernel(forceinline=True)
 def _recur_back_one(lane, p, fine):  # type: ignore[no-untyped-def]
     value = 0.0
     for f in range(fine - 1, -1, -1):
@@ -449,7 +449,7 @@ def _recur_back_one(lane, p, fine):  # type: ignore[no-untyped-def]
         lane[f] = value
 
 
-@nb.njit(cache=True, nogil=True, forceinline=True)
+@kernel(forceinline=True)
 def _recur_back(lanes, p, fine):  # type: ignore[no-untyped-def]
     """`_recur_back_one` for eight lanes; each value comes of the same operations as there."""
     r0, r1, r2, r3, r4, r5, r6, r7 = (
@@ -477,7 +477,7 @@ def _recur_back(lanes, p, fine):  # type: ignore[no-untyped-def]
         r7[f] = y7
 
 
-@nb.njit(cache=True, nogil=True, forceinline=True)
+@kernel(forceinline=True)
 def _correlate(y, mu, lane, fine, taps, first, k, grad_history, lags):  # type: ignore[no-untyped-def]
     """Adjoint of the inflow into ``y``; ``grad_history`` from the block's end to its start."""
     if k == 1:
@@ -506,7 +506,7 @@ def _correlate(y, mu, lane, fine, taps, first, k, grad_history, lags):  # type: 
         y[f] = mu[k - 1 + f]
 
 
-@nb.njit(cache=True, nogil=True, forceinline=True)
+@kernel(forceinline=True)
 def _held_dot(lane, held, n, substeps):  # type: ignore[no-untyped-def]
     total = 0.0
     for t in range(n):
@@ -517,7 +517,7 @@ def _held_dot(lane, held, n, substeps):  # type: ignore[no-untyped-def]
     return total
 
 
-@nb.njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
+@kernel(fastmath={"reassoc", "contract"})
 def _dot(a, b, n):  # type: ignore[no-untyped-def]
     """Sum of products; the compiler chooses an order that suits the machine, and keeps to it."""
     total = 0.0

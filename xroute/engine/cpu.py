@@ -13,11 +13,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
-import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
 from xroute.engine.intrinsics import fma, prefetch
+from xroute.kernels import kernel
 from xroute.options import n_threads
 from xroute.plan import RoutingPlan
 from xroute.schedule import LANES, Schedule
@@ -174,7 +174,7 @@ def _place_filter(
     return placed[0], to_pointer, placed[1], placed[2]
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def _gather_filter(  # type: ignore[no-untyped-def]
     order, taps, pointer, pole, gain, to_pointer, to_taps, to_pole, to_gain, first, last
 ):  # fmt: skip
@@ -188,7 +188,7 @@ def _gather_filter(  # type: ignore[no-untyped-def]
             k += 1
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def _place_state(order, pointer, history, outflow):  # type: ignore[no-untyped-def]
     to_history, to_outflow = np.empty_like(history), np.empty_like(outflow)
     k = 0
@@ -201,7 +201,7 @@ def _place_state(order, pointer, history, outflow):  # type: ignore[no-untyped-d
     return to_history, to_outflow
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def _restore_state(order, pointer, place_pointer, lags, last, history, outflow):  # type: ignore[no-untyped-def]
     for place in range(order.size):
         i = order[place]
@@ -227,7 +227,7 @@ def _parallel(function: Callable[[int], int], items: Iterable[int], threads: int
         return list(pool.map(function, items))
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def _route_task(  # type: ignore[no-untyped-def]
     runoff, discharge, runoff_row, discharge_row, scale, start, stop, first_group, last_group,
     group_pointer, slot, store, buffer, held, link_pointer, link_slot, link_weight,
@@ -309,7 +309,7 @@ def _route_task(  # type: ignore[no-untyped-def]
     return bad
 
 
-@nb.njit(cache=True, nogil=True, forceinline=True)
+@kernel(forceinline=True)
 def _prefetch_row(array, row, start, stop):  # type: ignore[no-untyped-def]
     if row >= 0:
         line = 64 // array.itemsize
@@ -317,7 +317,7 @@ def _prefetch_row(array, row, start, stop):  # type: ignore[no-untyped-def]
             prefetch(array, row, t)
 
 
-@nb.njit(cache=True, nogil=True, forceinline=True)
+@kernel(forceinline=True)
 def _read_runoff(held, runoff, row, scale, start, n, zero_missing):  # type: ignore[no-untyped-def]
     if row < 0:
         for t in range(n):
@@ -336,7 +336,7 @@ def _read_runoff(held, runoff, row, scale, start, n, zero_missing):  # type: ign
     return bad
 
 
-@nb.njit(cache=True, nogil=True, forceinline=True)
+@kernel(forceinline=True)
 def _read_and_join(inflow, runoff, row, scale, start, n, series, weight):  # type: ignore[no-untyped-def]
     """`_read_runoff` and `_join` in one pass over the cache: the common case."""
     bad = 0
@@ -348,7 +348,7 @@ def _read_and_join(inflow, runoff, row, scale, start, n, series, weight):  # typ
     return bad
 
 
-@nb.njit(cache=True, nogil=True, forceinline=True)
+@kernel(forceinline=True)
 def _begin_inflow(inflow, held, n, substeps, lateral):  # type: ignore[no-untyped-def]
     if lateral == HEAD:
         for t in range(n):
@@ -359,13 +359,13 @@ def _begin_inflow(inflow, held, n, substeps, lateral):  # type: ignore[no-untype
             inflow[f] = 0.0
 
 
-@nb.njit(cache=True, nogil=True, forceinline=True)
+@kernel(forceinline=True)
 def _join(inflow, fine, series, weight):  # type: ignore[no-untyped-def]
     for f in range(fine):
         inflow[f] = fma(weight, series[f], inflow[f])
 
 
-@nb.njit(cache=True, nogil=True, forceinline=True)
+@kernel(forceinline=True)
 def _apply_taps(store, row, buffer, fine, taps, first, k):  # type: ignore[no-untyped-def]
     if k == 1:
         c0 = taps[first]
@@ -386,7 +386,7 @@ def _apply_taps(store, row, buffer, fine, taps, first, k):  # type: ignore[no-un
                     store[row, f] = fma(c, inflow[f], store[row, f])
 
 
-@nb.njit(cache=True, nogil=True, forceinline=True)
+@kernel(forceinline=True)
 def _add_held(store, row, held, n, substeps, factor):  # type: ignore[no-untyped-def]
     for t in range(n):
         value = factor * held[t]
@@ -394,14 +394,14 @@ def _add_held(store, row, held, n, substeps, factor):  # type: ignore[no-untyped
             store[row, t * substeps + s] += value
 
 
-@nb.njit(cache=True, nogil=True, forceinline=True)
+@kernel(forceinline=True)
 def _recur(store, row, p, y, fine):  # type: ignore[no-untyped-def]
     for f in range(fine):
         y = fma(p, y, store[row, f])
         store[row, f] = y
 
 
-@nb.njit(cache=True, nogil=True, forceinline=True)
+@kernel(forceinline=True)
 def _recur_abreast(store, row, p, y, fine):  # type: ignore[no-untyped-def]
     """`_recur` for eight rows; each value comes of the same operations as there."""
     r0, r1, r2, r3, r4, r5, r6, r7 = row[0], row[1], row[2], row[3], row[4], row[5], row[6], row[7]
@@ -426,7 +426,7 @@ def _recur_abreast(store, row, p, y, fine):  # type: ignore[no-untyped-def]
         store[r7, f] = y7
 
 
-@nb.njit(cache=True, nogil=True, forceinline=True)
+@kernel(forceinline=True)
 def _sample(  # type: ignore[no-untyped-def]
     discharge, to, start, store, row, before, held, n, substeps, sampling, lateral
 ):  # fmt: skip

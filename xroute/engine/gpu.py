@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from xroute.engine.gpu_adjoint import adjoint_steps, adjoint_substeps
 from xroute.engine.gpu_forward import route_steps, route_substeps
+from xroute.kernels import keep_triton_kernels
 from xroute.patches import LANES, Links
 from xroute.plan import RoutingPlan
 from xroute.schemes import Filter
@@ -39,6 +40,8 @@ __all__ = [
     "route_gpu",
     "trace_numel",
 ]
+
+keep_triton_kernels()  # before any is compiled
 
 Tensor = torch.Tensor
 LATERAL = {"head": 0, "interval": 1, "outlet": 2}

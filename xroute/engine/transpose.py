@@ -5,10 +5,10 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
+from xroute.kernels import kernel
 from xroute.options import n_threads
 
 __all__ = ["contiguous"]
@@ -36,7 +36,7 @@ def contiguous(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     return result
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def _transpose(source, target, first, last):  # type: ignore[no-untyped-def]
     """target[i, t] = source[t, i] for rows first to last, in tiles that stay in cache."""
     n = source.shape[0]

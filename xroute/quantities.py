@@ -1,0 +1,77 @@
+"""Units that pint has attached: arrays with a `pint.Quantity` inside, taken apart before routing and put together after.
+
+Pint-xarray is not needed. Left alone, numpy strips a Quantity of its units with no more than a warning of pint's.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import xarray as xr
+
+from xroute.exceptions import UnitsError
+from xroute.unit_text import read_unit_text
+
+__all__ = ["dataset_without_pint", "is_quantity", "with_pint_of", "without_pint"]
+
+
+def is_quantity(array: xr.DataArray | xr.Variable) -> bool:
+    """Whether an array's data is a Quantity of pint; nothing is loaded."""
+    data = array.variable._data if isinstance(array, xr.DataArray) else array._data
+    return type(data).__module__.partition(".")[0] == "pint" and hasattr(data, "magnitude")
+
+
+def without_pint(array: xr.DataArray, what: str = "runoff") -> xr.DataArray:
+    """The array with plain data, lazy where it was, and the units in its attributes; itself where pint has no hand in it.
+
+    Raises
+    ------
+    UnitsError
+        If its attributes name other units than pint does.
+    """
+    if not is_quantity(array):
+        return array
+    return array.copy(deep=False, data=array.data.magnitude).assign_attrs(units=_units(array.variable, what))
+
+
+def dataset_without_pint(dataset: xr.Dataset, what: str = "network") -> xr.Dataset:
+    """A Dataset with plain data, as `without_pint`."""
+    found = {n: v for n, v in dataset.variables.items() if is_quantity(v)}
+    if not found:
+        return dataset
+    plain = {
+        n: (v.dims, v.data.magnitude, {**v.attrs, "units": _units(v, f"{what}: {n!r}")}, v.encoding)
+        for n, v in found.items()
+    }
+    return dataset.assign(plain).set_coords([n for n in found if n in dataset.coords])
+
+
+def with_pint_of(result: xr.DataArray, given: xr.DataArray) -> xr.DataArray:
+    """The result as a Quantity of the registry of what was given, if that was one; the units leave the attributes."""
+    if not is_quantity(given):
+        return result
+    own = given.data._REGISTRY
+    quantity = own.Quantity(result.data, _attached(given.data))
+    made = result.copy(deep=False, data=quantity)
+    made.attrs = {n: v for n, v in copy.copy(result.attrs).items() if n != "units"}
+    return made
+
+
+def _attached(data: Any) -> Any:
+    """Units of discharge in the runoff's registry: the runoff's own, where it is a volume flux."""
+    if data.check("[length]**3/[time]"):
+        return data.units
+    return data._REGISTRY.parse_units("meter**3/second")
+
+
+def _units(variable: xr.Variable, what: str) -> str:
+    attached = format(variable.data.units, "D") or "1"
+    said = variable.attrs.get("units")
+    if said is None:
+        return attached
+    of_pint, of_attrs = read_unit_text(attached, what), read_unit_text(said, what)
+    same = of_pint.dimensions == of_attrs.dimensions and abs(of_pint.in_si / of_attrs.in_si - 1) < 1e-9
+    if not same:
+        raise UnitsError(f"{what} is in {attached!r} by pint, and in {said!r} by its attributes: drop one of them")
+    return attached
