@@ -23,7 +23,7 @@ from xroute.io.files import DEFAULT_FILL, is_id_name, open_dataset
 from xroute.times import find_time_dim
 from xroute.units import flux_in_si
 
-__all__ = ["concatenate", "expand_paths", "file_ids", "open_runoff"]
+__all__ = ["concatenate", "expand_paths", "file_ids", "is_positional", "open_runoff"]
 
 PathLike = str | os.PathLike[str]
 _NETCDF = (".nc", ".nc4", ".netcdf", ".cdf")
@@ -133,7 +133,10 @@ def open_runoff(
 
 def file_ids(variable: xr.DataArray, file: PathLike, error: type[XRouteError] = AlignmentError) -> NDArray[Any]:
     """Ids of a file's variable, exact (int64 or str); an entry that is a declared fill value is an error."""
-    return exact_ids(variable.to_numpy(), f"{variable.name} of {file}", error, fills=declared_fills(variable))
+    values = variable.to_numpy()
+    if values.dtype.kind == "i" and str(variable.attrs.get("_Unsigned", "")).lower() == "true":
+        values = values.view(f"u{values.dtype.itemsize}")
+    return exact_ids(values, f"{variable.name} of {file}", error, fills=declared_fills(variable))
 
 
 def concatenate(arrays: Sequence[xr.DataArray], files: Sequence[PathLike], time_dim: Hashable) -> xr.DataArray:
@@ -320,7 +323,7 @@ def _in_order_of(
     ]
     if all(np.array_equal(array[n].values, first[n].values) for n in names) and array.sizes[dim] == first.sizes[dim]:
         return array
-    beside = [n for n in names if n != dim and not _is_positional(array[n].values)]
+    beside = [n for n in names if n != dim and not is_positional(array[n].values)]
     by = beside[0] if beside else dim
     if by not in names:
         raise AlignmentError(f"{file} has {array.sizes[dim]} entries on {dim!r} without ids, {first_file} {first.sizes[dim]}")
@@ -341,7 +344,7 @@ def _in_order_of(
     return ordered
 
 
-def _is_positional(values: NDArray[Any]) -> bool:
+def is_positional(values: NDArray[Any]) -> bool:
     """Whether values count from 0 or 1."""
     if values.dtype.kind not in "iuf" or not values.size or values[0] not in (0, 1):
         return False
