@@ -16,7 +16,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xroute.exceptions import AlignmentError, XRouteError, one_of, some
-from xroute.ids import exact_ids, locate
+from xroute.ids import convertible, declared_fills, exact_ids, locate
 from xroute.network import Network
 from xroute.quantities import without_pint
 from xroute.times import find_time_dim
@@ -42,6 +42,8 @@ class Layout:
         Coordinates of the result.
     sizes
         Sizes of the result's dimensions.
+    id_coordinate
+        Name of the coordinate that bears the ids: that of the reach dimension, or one beside it.
     """
 
     dims: tuple[Hashable, ...]
@@ -52,6 +54,7 @@ class Layout:
     result_row: NDArray[np.int64] | None
     coords: Mapping[Hashable, Any]
     sizes: Mapping[Hashable, int]
+    id_coordinate: Hashable = "reach"
 
     @property
     def engine_dims(self) -> tuple[Hashable, ...]:
@@ -103,18 +106,14 @@ def align(
     one_of("missing", missing, ("raise", "zero"), AlignmentError)
     one_of("extra", extra, ("raise", "drop"), AlignmentError)
     dim = _find_reach_dim(array, network, reach_dim, time_dim, what)
-    name = _id_coordinate(array, dim, what)
-    ids = exact_ids(array[name].values, f"{what} {name!r}", AlignmentError)
+    name = _id_coordinate(array, network, dim, what)
+    ids = exact_ids(array[name].values, f"{what} {name!r}", AlignmentError, fills=declared_fills(array[name]))
     if ids.dtype.kind != network.ids.dtype.kind and ids.size and network.n_reaches:
-        kinds = {"i": "integers", "U": "text"}
-        raise AlignmentError(
-            f"{what} ids are {kinds[ids.dtype.kind]} and the network's are {kinds[network.ids.dtype.kind]}: "
-            f"convert one, e.g. {what}.assign_coords({name}={what}[{str(name)!r}].astype(...))"
-        )
+        raise AlignmentError(_other_kind(array, name, ids, network.ids, what))
     batch_dims = tuple(d for d in array.dims if d not in (dim, time_dim))
     sizes = {d: array.sizes[d] for d in array.dims}
     if np.array_equal(ids, network.ids):
-        return Layout(array.dims, dim, time_dim, batch_dims, None, None, array.coords, sizes)
+        return Layout(array.dims, dim, time_dim, batch_dims, None, None, array.coords, sizes, name)
     unique, count = np.unique(ids, return_counts=True)
     if unique.size < ids.size:
         raise AlignmentError(f"{int((count > 1).sum())} {what} ids stand more than once: {some(unique[count > 1])}")
@@ -124,8 +123,8 @@ def align(
     if alien and extra == "raise":
         stray = ids[np.setdiff1d(np.arange(ids.size), kept)]
         raise AlignmentError(
-            f'{alien} {what} ids are not in the network: {some(stray)}. Leave them out with extra="drop", or check that '
-            "this is the right network"
+            f"{alien} {what} ids ({name!r}) are not in the network: {some(stray)}. "
+            + (_other_letters(ids, network) or 'Leave them out with extra="drop", or check that this is the right network')
         )
     if lacking.any() and missing == "raise":
         raise AlignmentError(
@@ -133,19 +132,21 @@ def align(
             f'Take it as zero with missing="zero", or give it'
         )
     if not alien and not lacking.any():
-        return Layout(array.dims, dim, time_dim, batch_dims, row, row, array.coords, sizes)
+        return Layout(array.dims, dim, time_dim, batch_dims, row, row, array.coords, sizes, name)
     place = np.full(ids.size, -1)
     place[kept] = np.arange(kept.size)
     result_row = np.where(lacking, kept.size + np.cumsum(lacking) - 1, place[row])
     sizes[dim] = kept.size + int(lacking.sum())
     coords = _other_rows(array, dim, name, kept, np.concatenate([ids[kept], network.ids[lacking]]))
-    return Layout(array.dims, dim, time_dim, batch_dims, row, result_row, coords, sizes)
+    return Layout(array.dims, dim, time_dim, batch_dims, row, result_row, coords, sizes, name)
 
 
 def standard_names(
     runoff: xr.DataArray,
     network: Network,
     *,
+    reach_dim: Hashable | None = None,
+    time_dim: Hashable = "time",
     missing: Literal["raise", "zero"] = "raise",
     extra: Literal["raise", "drop"] = "raise",
 ) -> xr.DataArray:
@@ -156,12 +157,23 @@ def standard_names(
     AlignmentError, TimeAxisError
         As `xroute.route`.
     """
-    time_dim = find_time_dim(runoff, "time")
-    dim = align(runoff, network, time_dim=time_dim, missing=missing, extra=extra).reach_dim
-    along = [c for c in runoff.coords.values() if c.dims == (dim,) and c.attrs.get("cf_role") == "timeseries_id"]
-    if along and dim not in [c.name for c in along]:
-        runoff = runoff.drop_vars([along[0].name, dim], errors="ignore").assign_coords({dim: along[0].variable})
+    time_dim = find_time_dim(runoff, time_dim)
+    layout = align(runoff, network, reach_dim=reach_dim, time_dim=time_dim, missing=missing, extra=extra)
+    dim, bearer = layout.reach_dim, runoff[layout.id_coordinate]
+    ids = exact_ids(bearer.values, f"runoff {bearer.name!r}", AlignmentError)
+    attrs, encoding = runoff.attrs, runoff.encoding
+    if bearer.name != dim:  # what stands on the dimension itself is an index, and stays beside the ids
+        if dim in runoff.indexes:
+            runoff = runoff.reset_index(dim)
+            if dim in runoff.coords:
+                runoff = runoff.assign_coords({f"{dim}_index": runoff[dim].variable}).drop_vars([dim])
+        runoff = runoff.drop_vars([bearer.name])
+    runoff = runoff.assign_coords({dim: (dim, ids, bearer.attrs)})
+    runoff.attrs, runoff.encoding = attrs, encoding
     names = {old: new for old, new in ((dim, "reach"), (time_dim, "time")) if old != new}
+    taken = [new for new in names.values() if new in runoff.coords and runoff[new].dims != ()]
+    if taken:
+        raise AlignmentError(f"the runoff has a coordinate {taken[0]!r} beside the one that is it: drop_vars({taken!r})")
     renamed = runoff.rename(names)
     chunks = runoff.encoding.get("preferred_chunks")
     if chunks is not None:  # by which blocks are chosen
@@ -173,6 +185,8 @@ def _other_rows(
     array: xr.DataArray, dim: Hashable, name: Hashable, kept: NDArray[np.int64], ids: NDArray[Any]
 ) -> Mapping[Hashable, Any]:
     """Coordinates of the rows that are kept, and of rows that are added (unknown there but for ``ids``)."""
+    if isinstance(array.indexes.get(dim), pd.MultiIndex):
+        raise AlignmentError(f"{dim!r} is made of several dimensions, to which no reach can be added: reset_index({dim!r})")
     table = array.coords.to_dataset().isel({dim: kept})
     n_added = ids.size - kept.size
     if not n_added:
@@ -195,20 +209,16 @@ def _find_reach_dim(
         return reach_dim
     if "reach" in array.dims:
         return "reach"
-    fits = []
-    for dim in array.dims:
-        coordinates = [c for c in array.coords.values() if c.dims == (dim,)]
-        if dim == time_dim or not coordinates:
-            continue
-        if any(c.attrs.get("cf_role") == "timeseries_id" for c in coordinates):
-            return dim
-        if dim in array.coords and array[dim].dtype.kind in "iufUSOT":
-            index = pd.Index(array[dim].values)
-            wanted = network.ids.astype(object) if network.ids.dtype.kind == "U" else network.ids
-            if index.isin(wanted).any():
-                fits.append(dim)
-    if len(fits) == 1:
-        return fits[0]
+    found = {dim: _bearers(array, network, dim) for dim in array.dims if dim != time_dim}
+    marked = [dim for dim, bearers in found.items() if any(b.marked for b in bearers)]
+    if len(marked) == 1:
+        return marked[0]
+    fits = [dim for dim, bearers in found.items() if any(b.some for b in bearers)]
+    if len(fits) > 1:  # members and the like are counted from 0 or 1
+        fits = [dim for dim in fits if any(b.some and not b.is_positional for b in found[dim])] or fits
+    fits = fits or [dim for dim, bearers in found.items() if any(b.converted for b in bearers)]
+    if len(fits) == 1 or len(found) == 1:
+        return (fits or list(found))[0]
     raise AlignmentError(
         f"cannot tell which dimension of {what} is the reach: it has {some(array.dims)}"
         + (f", and ids of the network stand on {some(fits)}" if fits else ", none of which bears ids of the network")
@@ -216,14 +226,127 @@ def _find_reach_dim(
     )
 
 
-def _id_coordinate(array: xr.DataArray, dim: Hashable, what: str) -> Hashable:
-    """Name of the ids: the coordinate that says so itself (``cf_role``), or else the dimension's own."""
-    marked = [n for n, c in array.coords.items() if c.dims == (dim,) and c.attrs.get("cf_role") == "timeseries_id"]
-    if dim in array.coords and (dim in marked or not marked):
+@dataclass(frozen=True)
+class _Bearer:
+    """A coordinate that could bear the ids, and how its values meet the network's."""
+
+    name: Hashable
+    ids: NDArray[Any]
+    marked: bool
+    some: bool
+    full: bool
+    converted: bool
+
+    @property
+    def is_positional(self) -> bool:
+        """Whether it counts rows from 0 or 1."""
+        ids = self.ids
+        return ids.dtype.kind == "i" and ids.size > 0 and ids[0] in (0, 1) and bool((np.diff(ids) == 1).all())
+
+
+def _bearers(array: xr.DataArray, network: Network, dim: Hashable) -> list[_Bearer]:
+    """Coordinates along a dimension that could bear ids: exact, unique, and no quantities with units."""
+    found = []
+    for name, coordinate in array.coords.items():
+        marked = coordinate.attrs.get("cf_role") == "timeseries_id"
+        is_quantity = str(coordinate.attrs.get("units", "1")) not in ("", "1", "-") or name in ("lon", "lat", "x", "y")
+        if coordinate.dims != (dim,) or coordinate.dtype.kind not in "iufUSOT" or (is_quantity and not marked):
+            continue
+        try:
+            ids = exact_ids(coordinate.values, "ids")
+        except XRouteError:
+            continue  # no ids: names of which some are missing, places, tuples of a MultiIndex
+        if np.unique(ids).size < ids.size:
+            continue
+        inside = locate(ids, network.ids) >= 0
+        full = bool(inside.any()) and bool(inside.all() or inside.sum() == network.n_reaches)
+        found.append(
+            _Bearer(name, ids, marked, bool(inside.any()), full, convertible(ids, network.ids) is not None)
+        )
+    return found
+
+
+def _id_coordinate(array: xr.DataArray, network: Network, dim: Hashable, what: str) -> Hashable:
+    """Name of the coordinate that bears the ids along ``dim``; an index that counts the rows is none where others do.
+
+    Raises
+    ------
+    AlignmentError
+        If there is none, or if two bear ids of the network in different orders and neither says that it is the one
+        (``cf_role="timeseries_id"``).
+    """
+    along = [n for n, c in array.coords.items() if c.dims == (dim,)]
+    if along == [dim]:
         return dim
-    if marked:
-        return marked[0]
+    bearers = _bearers(array, network, dim)
+    fits = [b for b in bearers if b.full] or [b for b in bearers if b.some]
+    chosen = [b for b in fits if b.marked] or fits
+    if len(chosen) > 1 and not chosen[0].full:
+        chosen = [b for b in chosen if not b.is_positional] or chosen
+        chosen = [b for b in chosen if b.name == dim] or chosen
+    if chosen and chosen[0].is_positional and not chosen[0].marked and chosen[0].ids.size != network.n_reaches:
+        chosen += [b for b in bearers if b.some and not b.is_positional and b not in chosen]
+    for other in chosen[1:]:
+        if not np.array_equal(other.ids, chosen[0].ids):
+            place = int(np.flatnonzero(other.ids != chosen[0].ids)[0])
+            raise AlignmentError(
+                f"{what} has ids of the network on {chosen[0].name!r} and on {other.name!r} (along {dim!r}), and they "
+                f"disagree: {chosen[0].ids[place].item()!r} and {other.ids[place].item()!r} at position {place}. Drop "
+                f"the one that is not the reach: {what}.drop_vars(...), or give the one that is it cf_role='timeseries_id'"
+            )
+    if chosen and chosen[0].is_positional:  # ids of the other kind beside a mere count
+        written = chosen[0].ids.astype(str)
+        for other in bearers:
+            if other.converted and not np.array_equal(other.ids.astype(str), written):
+                return other.name
+    if chosen:
+        return next((b.name for b in chosen if b.name == dim), chosen[0].name)
+    # none bears ids of the network: what comes nearest is named, so that the message can say what is wrong with it
+    near = [b for b in bearers if b.converted]
+    marked = [n for n, c in array.coords.items() if c.dims == (dim,) and c.attrs.get("cf_role") == "timeseries_id"]
+    if near or marked:
+        return near[0].name if near else marked[0]
+    others = [b.name for b in bearers if not b.is_positional and b.name != dim]
+    counts = any(b.name == dim and b.is_positional for b in bearers)
+    if dim in array.coords and not (others and counts):
+        if isinstance(array.indexes.get(dim), pd.MultiIndex):
+            raise AlignmentError(
+                f"{dim!r} of {what} is made of several dimensions, and none of its levels bears each id of the network "
+                f"once: {what}.unstack({str(dim)!r})"
+            )
+        return dim
+    if others:
+        return others[0]
+    repeated = [n for n, c in array.coords.items() if c.dims == (dim,) and n != dim and c.dtype.kind in "iuUSO"]
+    if repeated:
+        return repeated[0]
     raise AlignmentError(
-        f"{what} has no ids along {dim!r}, and is never matched by position. If its rows are the network's, in order: "
-        f"{what}.assign_coords({dim}=network.reach.values)"
+        f"{what} has no ids along {dim!r}, and is never matched by position. If another variable of its file holds them: "
+        f"{what}.assign_coords({dim}=({str(dim)!r}, ids))"
     )
+
+
+def _other_kind(array: xr.DataArray, name: Hashable, ids: NDArray[Any], among: NDArray[Any], what: str) -> str:
+    """What is wrong where text meets integers, and the conversion that makes them meet."""
+    kinds = {"i": "integers", "U": "text"}
+    said = (
+        f"{what} ids ({name!r}) are {kinds[ids.dtype.kind]} ({some(ids, 2)}) and the network's are "
+        f"{kinds[among.dtype.kind]} ({some(among, 2)}): "
+    )
+    how, back = convertible(ids, among), convertible(among, ids)
+    if how is not None:
+        label = f"{what}[{str(name)!r}]"
+        bearer = f"({str(array[name].dims[0])!r}, {label}{how}.data)"
+        return said + f"convert them: {what}.assign_coords({{{str(name)!r}: {bearer}}})"
+    if back is not None:
+        return said + f"convert the network's: network.assign_coords(reach=network.reach{back}), and downstream with it"
+    return said + "and they do not agree when converted either (leading zeros count in text). Is this the right network?"
+
+
+def _other_letters(ids: NDArray[Any], network: Network) -> str:
+    """What to do where ids and the network's differ in the case of letters only."""
+    if ids.dtype.kind == "U" and network.n_reaches:
+        small = np.unique(np.char.lower(network.ids))
+        if (locate(np.unique(np.char.lower(ids)), small) >= 0).all():
+            return "They differ in capital and small letters only: make them the same"
+    return ""

@@ -13,7 +13,7 @@ import os
 import shutil
 import uuid
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from xroute.exceptions import XRouteError, require, some
 
 __all__ = [
     "consolidate",
+    "is_id_name",
     "locate",
     "mask_fill",
     "netcdf_variable",
@@ -37,11 +38,14 @@ __all__ = [
 ]
 
 PathLike = str | os.PathLike[str]
-#: Variables that hold ids: never decoded to floating point, whatever fill value they declare.
-ID_NAMES = ("reach", "downstream", "downstream_id", "upstream_reach", "downstream_reach")
+#: Names of variables that hold ids, in the files of our users' systems (in small letters); see `is_id_name`.
+ID_NAMES = frozenset(
+    "reach downstream upstream_reach downstream_reach link to toid comid rivid linkno dslinkno next_down segment tosegment"
+    " nextdown hru gru basin riv dwn feature river station gauge gage catchment".split()
+)
 #: Fill values of the netCDF library for variables that were never written and declare none.
 DEFAULT_FILL: Mapping[str, Any] = {
-    "i1": -127, "i2": -32767, "i4": -2147483647, "i8": -9223372036854775806,
+    "i2": -32767, "i4": -2147483647, "i8": -9223372036854775806,
     "f4": np.float32(9.969209968386869e36), "f8": 9.969209968386869e36,
 }  # fmt: skip
 _SUFFIXES = {".zarr": "zarr", ".nc": "netcdf", ".nc4": "netcdf", ".netcdf": "netcdf", ".cdf": "netcdf"}
@@ -65,7 +69,7 @@ def open_dataset(path: PathLike) -> xr.Dataset:
     """Open a Zarr store or a netCDF file, lazily and without Dask.
 
     Ids stay what they are in the file (int64 or str), whatever fill value they declare; variables with units of time
-    (travel times such as ``k``) stay numbers.
+    (travel times such as ``k``) stay numbers. What the netCDF library puts where nothing was written is missing (NaN).
 
     Parameters
     ----------
@@ -96,10 +100,8 @@ def open_dataset(path: PathLike) -> xr.Dataset:
                 f"{path} is a folder, but not a Zarr store; `xroute convert` reads folders of other systems"
             )
         require("zarr", feature="reading Zarr", extra="io")
-        raw = xr.open_zarr(target, chunks=None, decode_cf=False, consolidated=_is_consolidated(target))
-    else:
-        raw = open_netcdf(target, raw=True)
-    return _decode(raw)
+        return _decode(xr.open_zarr(target, chunks=None, decode_cf=False, consolidated=_is_consolidated(target)))
+    return open_netcdf(target)
 
 
 def open_netcdf(path: PathLike, *, raw: bool = False) -> xr.Dataset:
@@ -139,7 +141,26 @@ def open_netcdf(path: PathLike, *, raw: bool = False) -> xr.Dataset:
     if engine is None:
         require("netCDF4", feature=f"reading {target.name}", extra="io")
     dataset = xr.open_dataset(target, engine=engine, decode_cf=False)
-    return dataset if raw else _decode(dataset)
+    if raw:
+        return dataset
+    for variable in dataset.variables.values():
+        _declare_default_fill(variable)
+    return _decode(dataset)
+
+
+def _declare_default_fill(variable: xr.Variable) -> None:
+    """Declare the fill value of records that were never written, where a file of numbers declares no other.
+
+    Whole numbers that are not packed are left: their fill value may be an id, or a count.
+    """
+    packed = variable.dtype.kind in "iu" and "scale_factor" in variable.attrs
+    if variable.dtype.kind != "f" and not packed:
+        return
+    declared = [variable.attrs[name] for name in ("_FillValue", "missing_value") if name in variable.attrs]
+    default = DEFAULT_FILL.get(variable.dtype.str[1:])
+    if default is not None and all(np.all(value != value) for value in declared):
+        variable.attrs.pop("missing_value", None)
+        variable.attrs["_FillValue"] = variable.dtype.type(default)
 
 
 def _is_installed(engine: str) -> bool:
@@ -148,23 +169,74 @@ def _is_installed(engine: str) -> bool:
     return all(importlib.util.find_spec(module) is not None for module in modules)
 
 
-def _decode(raw: xr.Dataset) -> xr.Dataset:
+def is_id_name(name: Hashable, variable: xr.Variable) -> bool:
+    """Whether a variable says that it holds ids: by its role, as coordinate of its own dimension, or by its name."""
+    small = str(name).lower()
+    return (
+        variable.attrs.get("cf_role") == "timeseries_id"
+        or (variable.dims == (name,) and "units" not in variable.attrs)
+        or small in ID_NAMES
+        or small.endswith("id")
+        or (small.startswith("downstream") and small != "downstream_area")
+    )
+
+
+def _decode(source: xr.Dataset) -> xr.Dataset:
     """Decode all but ids, which must not pass through floating point, and durations, which are parameters."""
-    whole = {
-        name: False
-        for name, variable in raw.variables.items()
-        if variable.dtype.kind in "iu" and (name in ID_NAMES or variable.attrs.get("cf_role") == "timeseries_id")
-    }
-    masked = {name: name not in whole for name in raw.variables}
-    for name in whole:
-        for attribute in ("_FillValue", "missing_value"):
-            raw[name].attrs.pop(attribute, None)
+    raw = source
+    whole = {name: _whole_numbers(name, variable) for name, variable in raw.variables.items()}
+    masked = {name: value is None for name, value in whole.items()}
+    attrs = {name: dict(raw[name].attrs) for name, value in whole.items() if value is not None}
+    for name, value in whole.items():
+        if value is not None:
+            for attribute in _PACKING:
+                raw[name].attrs.pop(attribute, None)
+            if value.dtype != raw[name].dtype:
+                raw = _with_values(raw, name, value)
     decoded = xr.decode_cf(raw, mask_and_scale=masked, decode_timedelta=False)  # type: ignore[arg-type]
+    for name, given in attrs.items():  # kept, so that an id that is a fill value is refused where it is used
+        decoded[name].encoding.update({key: given[key] for key in ("_FillValue", "missing_value") if key in given})
     for name in [n for n, v in decoded.variables.items() if isinstance(v.dtype, np.dtypes.StringDType)]:
-        text = decoded[name].copy(data=np.array(decoded[name].to_numpy().tolist(), dtype=str))
-        decoded = decoded.assign_coords({name: text}) if name in decoded.coords else decoded.assign({name: text})
-    decoded.set_close(raw.close)
+        decoded = _with_values(decoded, name, np.array(decoded[name].to_numpy().tolist(), dtype=str))
+    decoded.set_close(source.close)
     return decoded
+
+
+_PACKING = ("_FillValue", "missing_value", "_Unsigned", "scale_factor", "add_offset")
+
+
+def _whole_numbers(name: Hashable, variable: xr.Variable) -> np.ndarray | None:
+    """Values of a variable that is, or could be, of ids, as whole numbers; None for what is to be decoded.
+
+    Every series of integers in one dimension could be. Where it does not say so and has gaps, it is decoded if floating
+    point holds it exactly: then it may be a parameter.
+    """
+    attrs = variable.attrs
+    if variable.dtype.kind not in "iu" or variable.ndim > 1 or " since " in str(attrs.get("units", "")):
+        return None
+    named = is_id_name(name, variable)
+    if attrs.get("scale_factor", 1) != 1 or attrs.get("add_offset", 0) != 0:
+        if named and variable.dims == (name,):
+            raise XRouteError(
+                f"{name!r} holds ids packed with scale_factor={attrs.get('scale_factor')}, "
+                f"add_offset={attrs.get('add_offset')}, which cannot be told exactly: store them as integers"
+            )
+        return None
+    values = variable.to_numpy()
+    if str(attrs.get("_Unsigned", "")).lower() in ("true", "false"):
+        kind = "u" if str(attrs["_Unsigned"]).lower() == "true" else "i"
+        values = values.view(f"{kind}{values.dtype.itemsize}")
+    if named:
+        return values
+    fills = [value for key in _PACKING[:2] if key in attrs for value in np.atleast_1d(attrs[key])]
+    gaps = np.isin(values, fills) if fills else np.zeros(values.shape, bool)
+    exact = not values.size or int(values[~gaps].max(initial=0)) < 2**53 and int(values[~gaps].min(initial=0)) > -(2**53)
+    return None if gaps.any() and exact else values
+
+
+def _with_values(dataset: xr.Dataset, name: Hashable, values: np.ndarray) -> xr.Dataset:
+    changed = dataset[name].copy(data=values)
+    return dataset.assign_coords({name: changed}) if name in dataset.coords else dataset.assign({name: changed})
 
 
 def mask_fill(array: xr.DataArray, *, zero_is_data: bool = False) -> xr.DataArray:

@@ -6,7 +6,6 @@ model's own routing is nonlinear, so it is topology, parameters and forcing that
 
 from __future__ import annotations
 
-import glob
 import logging
 import os
 from collections.abc import Sequence
@@ -14,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 
 from xroute.exceptions import AlignmentError, NetworkError, TimeAxisError, XRouteError, some
+from xroute.ids import exact_ids
+from xroute.ids import locate as locate_ids
+from xroute.io.common import concatenate, expand_paths, file_ids
 from xroute.io.files import locate, mask_fill, open_netcdf
 
 __all__ = ["find_files", "read_forcing", "read_network"]
@@ -103,11 +104,13 @@ def read_network(path: PathLike) -> xr.Dataset:
                 raise NetworkError(
                     f"{file} is not a RouteLink file: it has no variable {name!r}, but {some(raw.variables)}"
                 )
-        ids, to = (_integers(raw[name].load(), file) for name in ("link", "to"))
+        ids, to = (file_ids(raw[name].load(), file, NetworkError) for name in ("link", "to"))
+        if ids.dtype.kind != "i" or to.dtype.kind != "i":
+            raise NetworkError(f"link and to of {file} are integers, not {raw['link'].dtype} and {raw['to'].dtype}")
         dim = raw["link"].dims[0]
-        duplicate = pd.Index(ids)[pd.Index(ids).duplicated()].unique()
-        if len(duplicate):
-            raise NetworkError(f"{len(duplicate)} duplicate links in {file}: {some(duplicate)}")
+        unique, count = np.unique(ids, return_counts=True)
+        if unique.size < ids.size:
+            raise NetworkError(f"{int((count > 1).sum())} duplicate links in {file}: {some(unique[count > 1])}")
         inside = np.isin(to, ids)
         unknown = np.unique(to[~inside & (to != OUTLET)])
         if unknown.size:
@@ -138,7 +141,7 @@ def read_network(path: PathLike) -> xr.Dataset:
                     # Parameters are doubles here: what float32 holds, exactly.
                     values = mask_fill(variable).to_numpy().astype(np.float64)
                 else:
-                    values = _integers(variable, file)
+                    values = exact_ids(variable.to_numpy(), f"{name} of {file}")
                 dataset[ours] = ("reach", values, attrs)
         if "gages" in raw.variables:
             gages = _text(raw["gages"].to_numpy())
@@ -147,17 +150,6 @@ def read_network(path: PathLike) -> xr.Dataset:
         dataset.attrs["scheme"] = "muskingum"
     places = [name for name in ("lon", "lat") if name in dataset]
     return dataset.set_coords(places)
-
-
-def _integers(variable: xr.DataArray, file: Path) -> np.ndarray:
-    """Ids as int64; those stored as floating point must be whole and exact."""
-    values = variable.to_numpy()
-    if values.dtype.kind in "iu":
-        return values.astype(np.int64)
-    exact = np.abs(values) < 2.0 ** (53 if values.dtype.itemsize == 8 else 24)
-    if not (exact & (values == np.rint(values))).all():
-        raise NetworkError(f"{variable.name} of {file} is stored as {values.dtype}, and its ids are not exact in it")
-    return values.astype(np.int64)
 
 
 def _text(values: np.ndarray) -> np.ndarray:
@@ -189,79 +181,67 @@ def read_forcing(
     Returns
     -------
     xarray.DataArray
-        ``runoff`` (time, reach) [m3 s-1]. Time is the file's own (its valid time); what is masked in the files is NaN.
-        The attribute ``source_variables`` says what was read.
+        ``runoff`` (time, reach) [m3 s-1]. Time is the file's own (its valid time), which is the **end** of the hour, as
+        the attribute ``time_label`` says; what is masked in the files is NaN. ``source_variables`` says what was read.
 
     Raises
     ------
     AlignmentError
-        Files whose features differ, or reaches of the network that the files lack, with ids.
+        Files whose features differ, or reaches of the network that one of the files lacks, with ids.
     TimeAxisError
-        The same time twice, or a file without time.
+        The same time twice, files that lie within one another, or a file without time.
     XRouteError
         The variables are not there, or are not in m3 s-1.
     """
     paths = _forcing_files(files)
-    wanted = (
-        None
-        if network is None
-        else np.asarray((network if isinstance(network, xr.Dataset) else network.dataset)["reach"])
-    )
+    wanted = None
+    if network is not None:
+        dataset = network if isinstance(network, xr.Dataset) else network.dataset
+        wanted = exact_ids(dataset["reach"].values, "network reach")
     names = [variable] if isinstance(variable, str) else list(variable) if variable is not None else None
-    reference: pd.Index | None = None
-    blocks: list[np.ndarray] = []
-    times: list[tuple[Any, Path, int, int]] = []
-    for number, path in enumerate(paths):
+    parts = []
+    for path in paths:
         with open_netcdf(path) as dataset:
             if "feature_id" not in dataset.variables:
                 raise XRouteError(f"{path} is not a CHRTOUT file: it has no feature_id, but {some(dataset.variables)}")
             names = names or _choose(path)
-            features = pd.Index(_integers(dataset["feature_id"], path))
-            if reference is None:
-                reference = features
-                _check_features(features, wanted, path)
-                if wanted is not None:
-                    reference = pd.Index(wanted)
-                first_features = features
-            order = _order(reference, features, first_features, path, paths[0])
-            values = _sum(dataset, names, path)[:, order]
+            features = file_ids(dataset["feature_id"], path)
+            _check_features(features, wanted, path)
+            values = _sum(dataset, names, path)
             stamps = np.atleast_1d(dataset["time"].to_numpy()) if "time" in dataset.variables else np.empty(0)
-            if len(stamps) != len(values):
+            if len(stamps) != len(values) or not stamps.size:
                 raise TimeAxisError(f"{path} has {len(stamps)} times and {len(values)} fields of {' + '.join(names)}")
-        blocks.append(values)
-        times += [(stamp, path, number, row) for row, stamp in enumerate(stamps)]
-    assert reference is not None and names is not None
-    times.sort(key=lambda entry: entry[0])
-    for (a, path_a, *_), (b, path_b, *_) in zip(times, times[1:], strict=False):
-        if a == b:
-            raise TimeAxisError(f"time {a} is in {path_a} and in {path_b}")
-    data = np.empty((len(times), len(reference)), dtype=np.result_type(*blocks))
-    for row, (_, _, number, step) in enumerate(times):
-        data[row] = blocks[number][step]
-    return xr.DataArray(
-        data,
-        dims=("time", "reach"),
-        coords={
-            "time": ("time", np.array([entry[0] for entry in times]), {"standard_name": "time"}),
-            "reach": ("reach", reference.to_numpy(), {"cf_role": "timeseries_id", "long_name": "feature id"}),
-        },
-        name="runoff",
-        attrs={"long_name": "lateral inflow", "units": "m3 s-1", "source_variables": " + ".join(names)},
-    )
+        if wanted is not None:
+            values, features = values[:, locate_ids(wanted, features)], wanted
+        parts.append(
+            xr.DataArray(
+                values,
+                dims=("time", "reach"),
+                coords={
+                    "time": ("time", stamps, {"standard_name": "time", "long_name": "end of the step"}),
+                    "reach": ("reach", features, {"cf_role": "timeseries_id", "long_name": "feature id"}),
+                },
+                name="runoff",
+            )
+        )
+    assert names is not None
+    runoff = concatenate(parts, paths, "time") if len(parts) > 1 else parts[0]
+    runoff.attrs = {
+        "long_name": "lateral inflow",
+        "units": "m3 s-1",
+        "source_variables": " + ".join(names),
+        "time_label": "end",
+    }
+    return runoff
 
 
 def _forcing_files(files: PathLike | Sequence[PathLike]) -> list[Path]:
-    if isinstance(files, Sequence) and not isinstance(files, str):
-        paths = [Path(path) for path in files]
-    elif Path(files).is_dir():
-        paths = find_files(files).get("forcing", [])
-    elif Path(files).exists():
-        paths = [Path(files)]
-    else:
-        paths = sorted(Path(path) for path in glob.glob(os.fspath(files)))
-    if not paths:
-        raise FileNotFoundError(f"no CHRTOUT files: {files}")
-    return paths
+    if isinstance(files, str | os.PathLike) and Path(files).is_dir():
+        paths: list[Path] = find_files(files).get("forcing", [])
+        if not paths:
+            raise FileNotFoundError(f"no CHRTOUT files: {files}")
+        return paths
+    return expand_paths(files, "CHRTOUT")
 
 
 def _choose(path: Path) -> list[str]:
@@ -307,28 +287,17 @@ def _sum(dataset: xr.Dataset, names: Sequence[str], path: Path) -> np.ndarray:
     return total
 
 
-def _check_features(features: pd.Index, wanted: np.ndarray | None, path: Path) -> None:
-    if not features.is_unique:
-        raise AlignmentError(f"duplicate feature ids in {path}: {some(features[features.duplicated()].unique())}")
+def _check_features(features: np.ndarray, wanted: np.ndarray | None, path: Path) -> None:
+    unique, count = np.unique(features, return_counts=True)
+    if unique.size < features.size:
+        raise AlignmentError(f"duplicate feature ids in {path}: {some(unique[count > 1])}")
     if wanted is None:
         return
-    missing = wanted[~np.isin(wanted, features)]
+    missing = wanted[locate_ids(wanted, features) < 0]
     if missing.size:
         raise AlignmentError(
             f"{missing.size} of the {wanted.size} reaches of the network are not in {path}: {some(missing)}; "
             f"take a part of the network, or read without network= and route with missing='zero'"
         )
-    if len(features) > wanted.size:
-        logger.info("%d features of %s are not in the network and are left out", len(features) - wanted.size, path)
-
-
-def _order(reference: pd.Index, features: pd.Index, first_features: pd.Index, path: Path, first: Path) -> np.ndarray:
-    """Positions of the reference's ids among a file's features, whose set must be that of the first file."""
-    if not features.equals(first_features):
-        differing = features.symmetric_difference(first_features)
-        if len(differing) or len(features) != len(first_features):
-            raise AlignmentError(
-                f"{path} and {first} hold different features: {len(differing)} ids are in one of them only: "
-                f"{some(differing)}"
-            )
-    return reference.get_indexer(reference) if features is reference else features.get_indexer(reference)
+    if features.size > wanted.size:
+        logger.info("%d features of %s are not in the network and are left out", features.size - wanted.size, path)

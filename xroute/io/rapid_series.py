@@ -13,7 +13,8 @@ import pandas as pd
 import xarray as xr
 
 from xroute.exceptions import AlignmentError, TimeAxisError, XRouteError, some
-from xroute.io.files import mask_fill, open_netcdf
+from xroute.io.common import file_ids, is_positional
+from xroute.io.files import is_id_name, mask_fill, open_netcdf
 from xroute.io.rapid_files import PATTERNS, find_file, find_namelist, namelist_seconds, read_floats, read_namelist
 from xroute.recipe import stated_seconds
 from xroute.times import time_step
@@ -200,24 +201,24 @@ def _read_series(
 
 def _label_reaches(raw: xr.Dataset, array: xr.DataArray, file: Path) -> xr.DataArray:
     """Name the reach dimension, attach the file's ids, and mask fill values other than zero."""
-    dims = [
-        d for d in array.dims if str(d).lower() in ("rivid", "reach", "comid", "drainlnid", "river_id", "featureid")
-    ]
-    dims = dims or [d for d in array.dims if str(d).lower() != "time"]
+    dims = [d for d in array.dims if str(d).lower() != "time"]
+    dims = [d for d in dims if is_id_name(d, xr.Variable((), 0))] or dims
     if len(dims) != 1:
         raise XRouteError(f"cannot tell the reach dimension of {array.name} in {file} among {array.dims}")
     dim = str(dims[0])
     masked = mask_fill(array, zero_is_data=True)
     masked = masked.drop_vars(list(masked.coords)).rename({dim: "reach"} if dim != "reach" else {})
-    name = next(
-        (n for n in (dim, "rivid", "reach", "COMID", "comid") if n in raw.variables and raw[n].dims == (dim,)), None
-    )
-    if name is None:
+    beside = [n for n, v in raw.variables.items() if v.dims == (dim,) and n != dim and is_id_name(n, v)]
+    beside = [n for n in beside if raw[n].dtype.kind in "iufSUO"]
+    if dim in raw.variables and (not beside or not is_positional(raw[dim].to_numpy())):
+        name: Any = dim
+    elif len(beside) > 1:
+        raise AlignmentError(f"{file} has several variables that could be the ids of {dim!r}: {some(beside)}; keep one")
+    elif beside:
+        name = beside[0]
+    else:
         return masked
-    ids = raw[name].to_numpy()
-    exact = ids.astype(np.int64)
-    if not np.array_equal(exact, ids):
-        raise AlignmentError(f"{name} of {file} holds ids that are not whole numbers")
+    exact = file_ids(raw[name], file)
     return masked.assign_coords(reach=("reach", exact, {"cf_role": "timeseries_id", "long_name": "reach id"}))
 
 
