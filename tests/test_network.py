@@ -112,14 +112,14 @@ def test_a_marker_that_is_given_is_the_only_one():
 
 
 def test_unknown_downstream_is_counted_and_ten_named():
-    network = small_network({i: 1000 + i for i in range(1, 31)}, "linear_storage", tau=1.0)
+    network = small_network({**{i: 1000 + i for i in range(1, 31)}, 31: 30}, "linear_storage", tau=1.0)
     with pytest.raises(NetworkError) as error:
         Network(network)
     message = str(error.value)
     assert "30" in message and "1001" in message and "1010" in message and "1011" not in message
     assert "missing_downstream" in message
     accepted = Network(network, missing_downstream="outlet")
-    assert accepted.outlets.size == 30 and accepted.links[0].size == 0
+    assert accepted.outlets.size == 30 and accepted.links[0].size == 1
     with pytest.raises(ValueError, match="missing_downstream"):
         Network(network, missing_downstream="ignore")
 

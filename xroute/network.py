@@ -180,7 +180,13 @@ class Network:
         NetworkError
             Naming the ids that are not in the network.
         """
-        wanted = exact_ids(np.atleast_1d(np.asarray(ids)), "ids")
+        wanted = exact_ids(_flat(ids, "ids"), "ids")
+        if wanted.size and self.n_reaches and wanted.dtype.kind != self.ids.dtype.kind:
+            kinds = {"i": "integers", "U": "text"}
+            raise NetworkError(
+                f"reach ids are {kinds[self.ids.dtype.kind]} ({some(self.ids, 2)}), not {kinds[wanted.dtype.kind]}: "
+                f"{some(wanted)}"
+            )
         found = locate(wanted, self.ids)
         if (found < 0).any():
             raise NetworkError(f"not in the network: {some(wanted[found < 0])}")
@@ -288,24 +294,39 @@ class Network:
         missing_downstream
             As for `Network`.
         """
-        starts, ends = exact_ids(np.asarray(upstream), "links"), np.asarray(downstream)
-        named = exact_ids(ends[~is_missing(ends)], "links")
-        if reach is None:
+        starts, ends = exact_ids(_flat(upstream, "upstream"), "links: upstream"), _flat(downstream, "downstream")
+        lengths = {"upstream": starts.size, "downstream": ends.size}
+        if fraction is not None:
+            shares = _flat(fraction, "fraction")
+            lengths["fraction"] = shares.size
+        if len(set(lengths.values())) > 1:
+            raise NetworkError(
+                "links have one upstream id, one downstream id and one fraction each, and these are of lengths "
+                + ", ".join(f"{n} ({name})" for name, n in lengths.items())
+            )
+        named = exact_ids(ends[~is_missing(ends)], "links: downstream")
+        if starts.size and named.size and starts.dtype.kind != named.dtype.kind and not (named == "").all():
+            kinds = {"i": "integers", "U": "text"}
+            raise NetworkError(
+                f"upstream ids are {kinds[starts.dtype.kind]} ({some(starts, 2)}), and downstream ids "
+                f"{kinds[named.dtype.kind]} ({some(named, 2)})"
+            )
+        if reach is not None:
+            ids = exact_ids(_flat(reach, "reach"), "reach")
+        elif not starts.size:
+            raise NetworkError("there are no links, and no reach= that names reaches without any: the network is empty")
+        else:
             named = named[~is_marker(named) | np.isin(named, starts)]
             ids = np.unique(np.concatenate([starts, named])) if named.size else np.unique(starts)
-        else:
-            ids = np.asarray(reach)
         dataset = xr.Dataset(
             {"upstream_reach": ("link", starts), "downstream_reach": ("link", ends)},
             {"reach": ids},
             dict(attrs or {}),
         )
         if fraction is not None:
-            dataset["fraction"] = ("link", np.asarray(fraction, np.float64))
+            dataset["fraction"] = ("link", _as_floats(shares, "fraction"))
         for name, value in (parameters or {}).items():
-            dataset[name] = (
-                value if isinstance(value, xr.DataArray) else ("reach", np.broadcast_to(value, ids.shape).copy())
-            )
+            dataset[name] = value if isinstance(value, xr.DataArray) else ("reach", _for_each(value, ids, name))
         return cls(dataset, missing_downstream=missing_downstream)
 
     @classmethod
@@ -319,24 +340,29 @@ class Network:
         NetworkError
             If the graph is undirected, or a node lacks an attribute that others have.
         """
+        if not hasattr(graph, "is_directed"):
+            raise NetworkError(f"a graph is a networkx.DiGraph, not a {type(graph).__name__}")
         if not graph.is_directed():
             raise NetworkError(
                 "the graph is undirected, so nobody knows which way water flows: give a networkx.DiGraph"
             )
+        if graph.is_multigraph():
+            raise NetworkError("the graph is a multigraph, in which links may stand twice: give a networkx.DiGraph")
         nodes = list(graph.nodes)
+        if not nodes:
+            raise NetworkError("the graph has no nodes: the network is empty")
         table = pd.DataFrame.from_records([graph.nodes[n] for n in nodes], index=range(len(nodes)))
         for name in table:
             lacking = [n for n in nodes if name not in graph.nodes[n]]
             if lacking:
                 raise NetworkError(f"nodes without the attribute {name!r} that others have: {some(lacking)}")
-        ids = exact_ids(
-            np.array(nodes, dtype=object if any(isinstance(n, str) for n in nodes) else None), "graph nodes"
-        )
+        ids = exact_ids(np.fromiter(nodes, object, len(nodes)), "graph nodes")
         edges = list(graph.edges)
         fraction = [graph.edges[e].get("fraction", np.nan) for e in edges]
         up = np.array([e[0] for e in edges], dtype=ids.dtype)
         down = np.array([e[1] for e in edges], dtype=ids.dtype)
-        share = None if np.isnan(fraction).all() else np.where(np.isnan(fraction), 1.0, fraction)
+        shares = _as_floats(np.array(fraction, dtype=object), "fraction")
+        share = None if np.isnan(shares).all() else np.where(np.isnan(shares), 1.0, shares)
         parameters = {str(name): table[name].to_numpy() for name in table}
         return cls.from_links(up, down, share, reach=ids, parameters=parameters, attrs={**graph.graph, **(attrs or {})})
 
@@ -396,6 +422,38 @@ class Network:
             up, down = link_ends(part, self.ids, "outlet")
             part = part.isel({dim: (down >= 0) & kept[up] & kept[down]})
         return Network(part)
+
+
+def _flat(values: Any, what: str) -> NDArray[Any]:
+    """Values as an array of one dimension: one, or a list of them."""
+    if isinstance(values, (pd.Series, pd.Index, pd.api.extensions.ExtensionArray)) and values.isna().any():
+        values = values.astype(object)
+    elif isinstance(values, (list, tuple)) and any(isinstance(v, str) for v in values):
+        values = np.fromiter(values, object, len(values))  # NumPy would write numbers among text as text
+    elif isinstance(values, (set, frozenset, dict)) or hasattr(values, "__next__"):
+        values = np.fromiter(values, object)
+    try:
+        array = np.atleast_1d(np.asarray(values))
+    except ValueError as error:
+        raise NetworkError(f"{what}: a list of ids, not one of lists ({error})") from error
+    if array.ndim > 1:
+        raise NetworkError(f"{what}: a list, not an array of shape {array.shape}")
+    return array
+
+
+def _as_floats(values: NDArray[Any], what: str) -> NDArray[np.float64]:
+    try:
+        return np.asarray(values, np.float64)
+    except (TypeError, ValueError) as error:
+        raise NetworkError(f"{what}: numbers, not {some(values[:3])}") from error
+
+
+def _for_each(value: Any, ids: NDArray[Any], name: str) -> NDArray[Any]:
+    """A parameter for each reach, of one value or of as many as there are reaches."""
+    array = np.asarray(value)
+    if array.ndim and array.shape != ids.shape:
+        raise NetworkError(f"parameter {name!r} has the shape {array.shape}, and there are {ids.size} reaches")
+    return np.broadcast_to(array, ids.shape).copy()
 
 
 def as_network(network: xr.Dataset | Network) -> Network:

@@ -66,12 +66,14 @@ def schemes_of(network: Network, scheme: str | None = None) -> dict[str, NDArray
 
 def _only_fit(variables: set[Hashable]) -> str:
     """Name of the only scheme that these variables are parameters of."""
-    fits = [
-        s.name
+    fitting = [
+        s
         for s in SCHEMES.values()
         if any(p.name in variables for p in s.parameters)
         and all(p.name in variables or p.default is not None for p in s.parameters)
     ]
+    other_ways = {s.instead for s in fitting}  # to step what another describes: to be asked for by name
+    fits = [s.name for s in fitting if s.name not in other_ways]
     if len(fits) != 1:
         raise ParameterError(
             "the network names no routing scheme"

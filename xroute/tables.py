@@ -1,102 +1,31 @@
-"""River networks from tables: data frames and the column names of the common hydrographies.
+"""River networks from tables: data frames with a row for each reach, whatever the hydrography calls its columns.
 
 `dataset_from_dataframe` is what `Network.from_dataframe` stands on. It makes the Dataset and leaves judging the
-topology to `Network`.
+topology to `Network`. Files are read by `xroute.table_files`.
 """
 
 from __future__ import annotations
 
-import os
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-from xroute.exceptions import NetworkError, ParameterError, XRouteError, require, some
+from xroute.exceptions import NetworkError, ParameterError, some, warn
 from xroute.ids import exact_ids
+from xroute.nexus import collapse, is_nexus
+from xroute.presets import PRESETS, Preset, find_preset
+from xroute.table_files import read_table
+from xroute.topology import is_marker
 
 __all__ = ["PRESETS", "Preset", "dataset_from_dataframe", "read_table"]
 
 
-@dataclass(frozen=True)
-class Preset:
-    """Column names of a hydrography.
-
-    Parameters
-    ----------
-    reach, downstream
-        Columns of the ids.
-    columns
-        Column to our name and units, for columns that mean the same as a variable of the data model.
-    """
-
-    reach: str
-    downstream: str
-    columns: Mapping[str, tuple[str, str]] = field(default_factory=dict)
-
-
-#: By name: what a hydrography calls things. 0, -1 and the like mark outlets in all of them.
-PRESETS: dict[str, Preset] = {
-    "merit-basins": Preset(
-        "COMID",
-        "NextDownID",
-        {
-            "lengthkm": ("length", "km"),
-            "slope": ("slope", "1"),
-            "unitarea": ("area", "km2"),
-            "uparea": ("upstream_area", "km2"),
-            "order": ("stream_order", "1"),
-        },
-    ),
-    "tdx-hydro": Preset(
-        "LINKNO",
-        "DSLINKNO",
-        {
-            "Length": ("length", "m"),
-            "Slope": ("slope", "1"),
-            "strmOrder": ("stream_order", "1"),
-            "DSContArea": ("upstream_area", "m2"),
-            "musk_k": ("k", "s"),
-            "musk_x": ("x", "1"),
-        },
-    ),
-    "hydrorivers": Preset(
-        "HYRIV_ID",
-        "NEXT_DOWN",
-        {
-            "LENGTH_KM": ("length", "km"),
-            "CATCH_SKM": ("area", "km2"),
-            "UPLAND_SKM": ("upstream_area", "km2"),
-            "ORD_STRA": ("stream_order", "1"),
-            "DIS_AV_CMS": ("mean_discharge", "m3 s-1"),
-        },
-    ),
-    "nwm-hydrofabric": Preset(
-        "id",
-        "toid",
-        {
-            "lengthkm": ("length", "km"),
-            "Length_m": ("length", "m"),
-            "areasqkm": ("area", "km2"),
-            "tot_drainage_areasqkm": ("upstream_area", "km2"),
-            "So": ("slope", "1"),
-            "slope": ("slope", "1"),
-            "order": ("stream_order", "1"),
-            "MusK": ("k", "s"),
-            "MusX": ("x", "1"),
-        },
-    ),
-    "river-route": Preset("river_id", "downstream_river_id", {"k": ("k", "s"), "x": ("x", "1")}),
-    "rapid2": Preset("riv", "dwn", {"kpr": ("k", "s"), "xpr": ("x", "1")}),
-}
-
-
 def dataset_from_dataframe(
-    df: pd.DataFrame,
+    df: Any,
     reach: str | None = None,
     downstream: str | None = None,
     preset: str | None = None,
@@ -107,26 +36,35 @@ def dataset_from_dataframe(
     Parameters
     ----------
     df
-        The table. Geometry of GeoPandas is not kept, but gives ``lon`` and ``lat`` when the table has none.
+        The table: a data frame of pandas or GeoPandas, or what has ``to_pandas`` (pyarrow, polars). Geometry (of
+        GeoPandas, or as WKB or WKT under any name) is not kept, but gives ``lon`` and ``lat`` when the table has none.
     reach, downstream
         Columns of the reach's own id and of the one downstream. The index may be named, too.
     preset
-        Name of a hydrography (see ``PRESETS``), whose columns get our names and units. Without ``preset`` and without
-        ``reach`` and ``downstream``, it is told from the columns when exactly one fits.
+        Name of a hydrography (see ``PRESETS``), whose columns get our names and units, in capitals or not. Without it and
+        without ``reach`` and ``downstream``, it is told from the columns when exactly one fits.
     units
         Units of columns, by the column's own name or ours.
 
     Returns
     -------
     xarray.Dataset
-        On ``reach``: ``downstream`` and every other column. ``k`` and ``x`` together make it a Muskingum network.
+        On ``reach``: ``downstream`` and every other column. ``k`` and ``x`` together make it a Muskingum network. Where a
+        hydrography names several reaches downstream (SWORD), links with fractions instead. NextGen's nexuses are
+        collapsed: their rows are no reaches.
 
     Raises
     ------
     NetworkError
-        The columns cannot be told, or ids that are missing or not exact whole numbers.
+        No table, no rows, or columns that cannot be told or stand twice; ids that are missing or not exact whole numbers;
+        nexuses of NextGen whose rows are not there.
     ParameterError
         Units for a column that is not there, or two columns for one variable.
+
+    Warns
+    -----
+    UserWarning
+        For columns that no variable can be made of, which are left out, and for bifurcations without fractions.
 
     Examples
     --------
@@ -134,23 +72,29 @@ def dataset_from_dataframe(
     >>> dataset_from_dataframe(table)["length"].attrs["units"]
     'km'
     """
-    table = df.reset_index() if any(name is not None for name in df.index.names) else df
-    chosen = _preset(table, reach, downstream, preset)
+    table = _data_frame(df)
+    chosen = find_preset(table, reach, downstream, preset)
     reach, downstream = reach or chosen.reach, downstream or chosen.downstream
     for column in (reach, downstream):
         if column not in table.columns:
             raise NetworkError(f"the table has no column {column!r}; it has {some(table.columns)}")
-    outlet = _outlet_for_missing(table[downstream])
-    dataset = xr.Dataset(coords={"reach": ("reach", _ids(table[reach], reach), _REACH_ATTRS)})
-    dataset["downstream"] = (
-        "reach",
-        _ids(table[downstream], downstream, missing=outlet),
-        {"long_name": "id downstream"},
-    )
-    geometry = [name for name in table.columns if str(getattr(table[name], "dtype", "")) == "geometry"]
-    dataset = _add_columns(dataset, table.drop(columns=[reach, downstream, *geometry]), chosen)
+    ids = _ids(table[reach], reach)
+    if chosen.several:
+        links = _several(table[downstream], ids, downstream)
+    else:
+        to = _ids(table[downstream], downstream, missing=_outlet_for_missing(ids))
+        if ids.dtype.kind == to.dtype.kind == "U" and is_nexus(to).any():
+            kept, to = collapse(ids, to)
+            table, ids = table.loc[kept], ids[kept]
+        links = {"downstream": ("reach", to, {"long_name": "id downstream"})}
+    dataset = xr.Dataset(links, coords={"reach": ("reach", ids, _REACH_ATTRS)})
+    geometry, left_out = _odd_columns(table.drop(columns=[reach, downstream]))
+    if left_out:
+        warn(f"columns {some(left_out)} hold no numbers, text or dates, and are left out")
+    dataset = _add_columns(dataset, table.drop(columns=[reach, downstream, *geometry, *left_out]), chosen)
     if geometry:
-        dataset = _add_places(dataset, table[geometry[0]])
+        active = getattr(df, "active_geometry_name", None)
+        dataset = _add_places(dataset, _as_geometry(table[active if active in geometry else geometry[0]]))
     dataset = _add_units(dataset, units or {}, chosen)
     if "k" in dataset and "x" in dataset:
         dataset.attrs["scheme"] = "muskingum"
@@ -160,27 +104,38 @@ def dataset_from_dataframe(
 _REACH_ATTRS = {"cf_role": "timeseries_id", "long_name": "reach id"}
 
 
-def _preset(table: pd.DataFrame, reach: str | None, downstream: str | None, preset: str | None) -> Preset:
-    if preset is not None:
-        if preset not in PRESETS:
-            raise NetworkError(f"no preset {preset!r}; there are {', '.join(sorted(PRESETS))}")
-        return PRESETS[preset]
-    if reach is not None and downstream is not None:
-        return Preset(reach, downstream)
-    if reach is not None or downstream is not None:
-        raise NetworkError("give both reach= and downstream=, or neither, or a preset=")
-    fitting = [name for name, p in PRESETS.items() if p.reach in table.columns and p.downstream in table.columns]
-    if len(fitting) == 1:
-        return PRESETS[fitting[0]]
-    known = "; ".join(f"{name}: {p.reach}/{p.downstream}" for name, p in PRESETS.items())
-    what = f"several presets fit the columns ({', '.join(fitting)})" if fitting else "no preset fits the columns"
-    raise NetworkError(f"{what} {some(table.columns)}; give reach= and downstream=, or preset= one of: {known}")
+def _data_frame(df: Any) -> pd.DataFrame:
+    """A table of any library as a data frame of pandas, checked, with a named index among its columns."""
+    if not isinstance(df, pd.DataFrame):
+        arrow = df.to_arrow() if hasattr(df, "to_arrow") else df  # polars, whose integers with gaps would become floats
+        if type(arrow).__module__.startswith("pyarrow") and hasattr(arrow, "to_pandas"):
+            df = arrow.to_pandas(types_mapper=pd.ArrowDtype)
+        if not isinstance(df, pd.DataFrame):
+            raise NetworkError(f"a table is a pandas.DataFrame, not a {type(df).__name__}")
+    if isinstance(df.columns, pd.MultiIndex):
+        raise NetworkError(
+            f"the table's columns have {df.columns.nlevels} levels ({some(df.columns, 3)}): give them one name each, e.g. "
+            "df.columns = df.columns.get_level_values(-1)"
+        )
+    table = df
+    if any(name is not None for name in df.index.names):
+        known = [name for name in df.index.names if name is not None and name in df.columns]
+        if known:
+            raise NetworkError(f"{some(known)} is the name of the index and of a column: df.reset_index(drop=True)")
+        table = pd.DataFrame(df).reset_index() if not hasattr(df, "geometry") else df.reset_index()
+    twice = table.columns[table.columns.duplicated()].unique()
+    if len(twice):
+        raise NetworkError(f"columns stand twice in the table: {some(twice)}; drop or rename one")
+    if not len(table):
+        raise NetworkError(f"the table has no rows; its columns are {some(table.columns)}")
+    return table
 
 
-def _outlet_for_missing(column: pd.Series) -> int | str:
-    """Marker to stand for a missing downstream id."""
-    text = column.dropna()
-    return "" if len(text) and isinstance(text.iloc[0], str) else -1
+def _outlet_for_missing(ids: np.ndarray) -> int | str:
+    """Marker to stand for a missing downstream id: one that no reach bears."""
+    if ids.dtype.kind == "U":
+        return ""
+    return -1 if -1 not in ids else min(int(ids.min()), 0) - 1
 
 
 def _ids(column: pd.Series, name: str, missing: int | str | None = None) -> np.ndarray:
@@ -191,18 +146,54 @@ def _ids(column: pd.Series, name: str, missing: int | str | None = None) -> np.n
             raise NetworkError(
                 f"{int(absent.sum())} rows have no id in column {name!r}, first row {int(absent.argmax())}"
             )
-        is_number = pd.api.types.is_numeric_dtype(column.dtype)
-        column = column.fillna(missing) if is_number else column.astype(object).where(~absent, missing)
-    if pd.api.types.is_string_dtype(column.dtype) and column.dtype != object:
-        column = column.astype(object)
+        present = exact_ids(column[~absent].to_numpy(), f"column {name!r}")
+        missing = "" if present.dtype.kind == "U" and present.size else missing
+        ids = np.full(absent.size, missing, np.result_type(present, np.asarray(missing)) if present.size else None)
+        ids[~absent] = present
+        return ids
     return exact_ids(column.to_numpy(), f"column {name!r}")
+
+
+_NOWHERE = ("", "NA", "NODATA", "None", "nan", "NaN", "<NA>")
+
+
+def _several(column: pd.Series, ids: np.ndarray, name: str) -> dict[str, Any]:
+    """Links of a column that names the reaches downstream with blanks between them, in equal shares where several."""
+    text = ["" if absent else str(v) for v, absent in zip(column.tolist(), column.isna().tolist(), strict=True)]
+    named = [[t for t in re.split(r"[\s,;]+", one) if t not in _NOWHERE] for one in text]
+    names = [t for one in named for t in one]
+    if ids.dtype.kind == "i":
+        wrong = [t for t in names if not re.fullmatch(r"[-+]?\d{1,18}(\.0*)?", t)]
+        if wrong:
+            raise NetworkError(f"column {name!r}: {len(wrong)} entries are no whole numbers: {some(wrong)}")
+        targets = np.array([int(t.partition(".")[0]) for t in names], np.int64)
+    else:
+        targets = np.array(names, dtype=str)
+    n_to = np.array([len(one) for one in named])
+    source = np.repeat(np.arange(ids.size), n_to)
+    leaves = is_marker(targets) & ~np.isin(targets, ids)
+    source, targets = source[~leaves], targets[~leaves]
+    n_out = np.bincount(source, minlength=ids.size)
+    if (n_out <= 1).all():
+        outlet = 0 if ids.dtype.kind == "i" and 0 not in ids else _outlet_for_missing(ids)
+        to = np.full(ids.size, outlet, np.result_type(targets, np.asarray(outlet)) if targets.size else None)
+        to[source] = targets
+        return {"downstream": ("reach", to, {"long_name": "id downstream"})}
+    warn(
+        f"{int((n_out > 1).sum())} reaches drain to several, and the table does not say in which shares: equal ones are "
+        f"taken, at {some(ids[n_out > 1])}. Set 'fraction' (link) of the Dataset where you know better"
+    )
+    return {
+        "upstream_reach": ("link", ids[source], {"long_name": "id upstream"}),
+        "downstream_reach": ("link", targets, {"long_name": "id downstream"}),
+        "fraction": ("link", 1.0 / n_out[source], {"units": "1"}),
+    }
 
 
 def _add_columns(dataset: xr.Dataset, table: pd.DataFrame, preset: Preset) -> xr.Dataset:
     """Every column as a variable, under our name and with units where the preset knows them."""
-    renamed = [
-        preset.columns[str(column)][0] if str(column) in preset.columns else str(column) for column in table.columns
-    ]
+    meanings = [preset.means(column) for column in table.columns]
+    renamed = [m[0] if m else str(c) for m, c in zip(meanings, table.columns, strict=True)]
     duplicate = sorted({name for name in renamed if renamed.count(name) > 1})
     for position, column in enumerate(table.columns):
         name = renamed[position]
@@ -215,98 +206,114 @@ def _add_columns(dataset: xr.Dataset, table: pd.DataFrame, preset: Preset) -> xr
             name = f"{name}_"
         series = table[column]
         values: np.ndarray
+        if series.dtype.kind == "c":
+            raise ParameterError(f"column {column!r} holds complex numbers")
         if pd.api.types.is_bool_dtype(series.dtype) and not series.isna().any():
             values = series.to_numpy(dtype=bool)
         elif pd.api.types.is_numeric_dtype(series.dtype):
-            whole = pd.api.types.is_integer_dtype(series.dtype) and not series.isna().any()
-            values = series.to_numpy(np.int64) if whole else series.to_numpy(np.float64, na_value=np.nan)
+            values = _numbers(series)
         elif pd.api.types.is_datetime64_any_dtype(series.dtype):
             values = series.dt.tz_localize(None).to_numpy()
         else:
             text = series.astype(object).where(series.notna(), "")
             values = np.array([str(value) for value in text], dtype=str) if len(text) else np.zeros(0, "<U1")
-        known = preset.columns.get(str(column))
+        known = meanings[position]
         attrs = {"units": known[1]} if known and known[0] == name else {}
         dataset[name] = ("reach", values, attrs)
     places = [name for name in ("lon", "lat") if name in dataset]
     return dataset.set_coords(places)
 
 
+def _numbers(series: pd.Series) -> np.ndarray:
+    """A column of numbers; whole ones never lose digits: with gaps, those too large for floating point become text."""
+    if not pd.api.types.is_integer_dtype(series.dtype):
+        return series.to_numpy(np.float64, na_value=np.nan)
+    absent = series.isna().to_numpy()
+    present = exact_ids(series[~absent].to_numpy(), f"column {series.name!r}", ParameterError)
+    if not absent.any():
+        return present
+    if np.abs(present).max(initial=0) < 2**53:
+        return series.to_numpy(np.float64, na_value=np.nan)
+    text = np.full(absent.size, "", f"<U{len(str(np.iinfo(np.int64).min))}")
+    text[~absent] = present.astype(str)
+    return text
+
+
+_WKT = re.compile(r"\s*(SRID=\d+;)?(MULTI)?(POINT|LINESTRING|POLYGON)\s*(Z|M|ZM)?\s*\(", re.IGNORECASE)
+
+
+def _odd_columns(table: pd.DataFrame) -> tuple[list[Any], list[Any]]:
+    """Columns of geometry (of GeoPandas, WKB or WKT), and those that no variable can be made of."""
+    geometry, left_out = [], []
+    for column in table.columns:
+        series = table[column]
+        if str(series.dtype) == "geometry":
+            geometry.append(column)
+        elif not (pd.api.types.is_numeric_dtype(series.dtype) or pd.api.types.is_datetime64_any_dtype(series.dtype)):
+            present = series.dropna()
+            first = present.iloc[0] if len(present) else ""
+            if (isinstance(first, bytes) and _is_wkb(first)) or (isinstance(first, str) and _WKT.match(first)):
+                geometry.append(column)
+            elif hasattr(first, "geom_type"):
+                geometry.append(column)
+            elif isinstance(first, (bytes, bytearray, memoryview, list, tuple, dict, set, np.ndarray)):
+                left_out.append(column)
+    return geometry, left_out
+
+
+def _is_wkb(value: bytes) -> bool:
+    """Whether bytes begin as well-known binary does: the order of bytes, then a type of geometry."""
+    if len(value) < 5 or value[0] not in (0, 1):
+        return False
+    kind = int.from_bytes(value[1:5], "little" if value[0] else "big")
+    return (kind & 0x1FFFFFFF) % 1000 in range(1, 18)
+
+
+def _as_geometry(series: pd.Series) -> Any:
+    """A column of geometry as GeoPandas has it; None where GeoPandas is not installed."""
+    if str(series.dtype) == "geometry":
+        return series
+    try:
+        import geopandas  # type: ignore[import-not-found, import-untyped, unused-ignore]
+    except ImportError:
+        warn(f"geometry in column {series.name!r} gives no lon and lat: that needs geopandas (pip install geopandas)")
+        return None
+    values = series.astype(object).where(series.notna(), None)
+    first = series.dropna().iloc[0]
+    try:
+        if isinstance(first, bytes):
+            return geopandas.GeoSeries.from_wkb(values)
+        if isinstance(first, str):
+            return geopandas.GeoSeries.from_wkt(values.str.replace(r"^\s*SRID=\d+;", "", regex=True))
+        return geopandas.GeoSeries(values)
+    except (ValueError, TypeError, RuntimeError) as error:  # shapely's own errors are ValueErrors
+        warn(f"geometry in column {series.name!r} cannot be read, and gives no lon and lat: {error}")
+        return None
+
+
 def _add_places(dataset: xr.Dataset, geometry: Any) -> xr.Dataset:
     """Longitude and latitude of a point on each geometry, when the table has none of its own."""
-    if "lon" in dataset.variables or "lat" in dataset.variables:
+    if geometry is None or "lon" in dataset.variables or "lat" in dataset.variables:
         return dataset
     if geometry.crs is not None and not geometry.crs.is_geographic:
         geometry = geometry.to_crs("EPSG:4326")
     points = geometry.representative_point()
+    lon, lat = (np.asarray(values, np.float64) for values in (points.x, points.y))
+    if geometry.crs is None and ((np.abs(lon) > 360).any() or (np.abs(lat) > 90).any()):
+        warn("the geometry says no coordinate system and is not in degrees: it gives no lon and lat (set_crs)")
+        return dataset
     return dataset.assign_coords(
-        lon=("reach", points.x.to_numpy(dtype=np.float64), {"standard_name": "longitude", "units": "degrees_east"}),
-        lat=("reach", points.y.to_numpy(dtype=np.float64), {"standard_name": "latitude", "units": "degrees_north"}),
+        lon=("reach", lon, {"standard_name": "longitude", "units": "degrees_east"}),
+        lat=("reach", lat, {"standard_name": "latitude", "units": "degrees_north"}),
     )
 
 
 def _add_units(dataset: xr.Dataset, units: Mapping[str, str], preset: Preset) -> xr.Dataset:
     for column, unit in units.items():
-        name = column if column in dataset.variables else preset.columns.get(column, (column, ""))[0]
+        name = column if column in dataset.variables else (preset.means(column) or (column, ""))[0]
         if name not in dataset.variables:
             raise ParameterError(
                 f"units are given for {column!r}, but the table has no such column; it has {some(dataset)}"
             )
         dataset[name].attrs["units"] = unit
     return dataset
-
-
-def read_table(
-    path: str | os.PathLike[str],
-    reach: str | None = None,
-    downstream: str | None = None,
-    preset: str | None = None,
-    units: Mapping[str, str] | None = None,
-    **options: Any,
-) -> xr.Dataset:
-    """Read a network from a csv, parquet, feather or GeoPackage file.
-
-    Parameters
-    ----------
-    path
-        ``*.csv``, ``*.parquet``, ``*.feather``, ``*.gpkg`` (or any vector file that GeoPandas reads: ``*.shp``,
-        ``*.fgb``, ``*.geojson``).
-    reach, downstream, preset, units
-        As in `dataset_from_dataframe`.
-    **options
-        For the pandas or GeoPandas reader, for example ``layer="flowpaths"``.
-
-    Returns
-    -------
-    xarray.Dataset
-
-    Raises
-    ------
-    XRouteError
-        Another suffix, or as `dataset_from_dataframe`.
-    ImportError
-        The library for the format is not installed.
-    """
-    suffix = Path(path).suffix.lower()
-    if not Path(path).exists():
-        raise FileNotFoundError(f"no file {path}")
-    table: Any
-    nullable: dict[str, Any] = {"dtype_backend": "numpy_nullable"}
-    if suffix == ".csv":
-        # A column of whole numbers with gaps would pass through floating point, and 64-bit ids with it.
-        table = pd.read_csv(path, **(nullable | options))
-    elif suffix in (".parquet", ".pq", ".feather"):
-        require("pyarrow", feature=f"reading {suffix}", extra="io")
-        reader: Any = pd.read_feather if suffix == ".feather" else pd.read_parquet
-        table = reader(path, **(nullable | options))
-        if "geometry" in table.columns and table["geometry"].map(type).eq(bytes).any():
-            table = table.drop(columns="geometry")
-    elif suffix in (".gpkg", ".shp", ".fgb", ".geojson"):
-        try:
-            import geopandas  # type: ignore[import-not-found, import-untyped, unused-ignore]
-        except ImportError as error:
-            raise ImportError(f"reading {suffix} needs geopandas: pip install geopandas") from error
-        table = geopandas.read_file(path, **options)
-    else:
-        raise XRouteError(f"cannot read a table from {path}: use .csv, .parquet, .feather or .gpkg")
-    return dataset_from_dataframe(table, reach, downstream, preset, units)

@@ -10,7 +10,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xroute.exceptions import NetworkError, one_of, some
-from xroute.ids import exact_ids, is_missing, locate
+from xroute.ids import convertible, declared_fills, exact_ids, is_missing, locate
 
 __all__ = ["Links", "is_marker", "link_ends", "outlet_marker", "read_ids", "read_links"]
 
@@ -43,7 +43,9 @@ def read_ids(dataset: xr.Dataset) -> NDArray[Any]:
         raise NetworkError(
             "the network has no coordinate 'reach' with the ids of its reaches: ds.assign_coords(reach=ids)"
         )
-    ids = exact_ids(dataset["reach"].values, "network reach")
+    if dataset["reach"].dims != ("reach",):
+        raise NetworkError(f"the coordinate 'reach' has dimensions {dataset['reach'].dims}, not ('reach',)")
+    ids = exact_ids(dataset["reach"].values, "network reach", fills=declared_fills(dataset["reach"]))
     unique, count = np.unique(ids, return_counts=True)
     if unique.size < ids.size:
         raise NetworkError(f"{int((count > 1).sum())} reach ids stand more than once: {some(unique[count > 1])}")
@@ -85,9 +87,7 @@ def outlet_marker(dataset: xr.Dataset, ids: NDArray[Any]) -> Any:
     """Value that marks an outlet, of the ids' kind: the Dataset's own marker if it has one, or one that is no reach id."""
     given = dataset["downstream"].attrs.get("outlet")
     if given is not None and not _is_nan(given):
-        marker = exact_ids(np.asarray([given]), "the outlet marker")
-        if marker.dtype.kind == ids.dtype.kind:
-            return marker[0].item()
+        return _markers(given, ids)[0].item()
     if ids.dtype.kind == "U":
         return ""
     candidates = np.array([0, -1, int(ids.min(initial=0)) - 1])
@@ -103,7 +103,9 @@ def link_ends(
     dataset: xr.Dataset, ids: NDArray[Any], missing_downstream: str
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Positions of the two ends of each of the Dataset's links; -1 downstream where its water leaves the network."""
-    starts = exact_ids(dataset["upstream_reach"].values, "network upstream_reach")
+    given = dataset["upstream_reach"]
+    starts = exact_ids(given.values, "network upstream_reach", fills=declared_fills(given))
+    _same_kind(starts, ids, "upstream_reach")
     upstream = locate(starts, ids)
     if (upstream < 0).any():
         raise NetworkError(f"links start at ids that are not in the network: {some(np.unique(starts[upstream < 0]))}")
@@ -132,19 +134,20 @@ def _drains_to(
     """Positions that ``downstream`` names, -1 for an outlet; ``source`` are the ids of the reaches that drain there."""
     name, values = downstream.name, downstream.values
     missing = is_missing(values)
+    for fill in declared_fills(downstream):
+        missing = missing | (values == fill)
     marker = downstream.attrs.get("outlet")
+    explicit = marker is not None and not _is_nan(marker)
     target = np.full(values.size, -1, np.int64)
-    outlet = missing.copy() if marker is None or _is_nan(marker) else np.zeros(values.size, bool)
+    outlet = np.zeros(values.size, bool) if explicit else missing.copy()
     named = ~missing
     to = exact_ids(values[named], f"network {name}")
-    if to.dtype.kind != ids.dtype.kind and to.size:
-        kinds = {"i": "integers", "U": "text"}
-        if not (to.dtype.kind == "U" and (to == "").all()):
-            raise NetworkError(f"reach ids are {kinds[ids.dtype.kind]}, but {name} ids are {kinds[to.dtype.kind]}")
+    if not (to.dtype.kind == "U" and (to == "").all()):
+        _same_kind(to, ids, str(name))
     target[named] = locate(to, ids)
-    if marker is not None and not _is_nan(marker):
+    if explicit:
         marked = np.zeros(values.size, bool)
-        marked[named] = to == exact_ids(np.asarray([marker]), "the outlet marker")[0] if to.size else False
+        marked[named] = np.isin(to, _markers(marker, ids)) if to.size and to.dtype.kind == ids.dtype.kind else False
         outlet |= marked
         target[marked] = -1  # an explicit marker is a marker, even if a reach bears that id
     elif marker is None:
@@ -161,9 +164,47 @@ def _drains_to(
         names = np.unique(values[unknown].astype(ids.dtype if ids.dtype.kind == "i" else str))
         raise NetworkError(
             f"{int(unknown.sum())} reaches drain to {names.size} ids that are not in the network: {some(names)} "
-            f'(from reaches {some(source[unknown])}). Add them, or take them as outlets with missing_downstream="outlet"'
+            f"(from reaches {some(source[unknown])}). {_advice(names, target)}"
+        )
+    if unknown.any() and ids.size > 1 and not (target >= 0).any():
+        raise NetworkError(
+            f"none of the {name} ids is in the network ({some(np.unique(values[unknown].astype(str)))}, where reaches are "
+            f'{some(ids, 3)}), so that missing_downstream="outlet" would leave {ids.size} reaches without a link. Are they '
+            "ids of other things (nexuses, catchments), or of another table? Mark outlets in the table if it is meant so"
         )
     return target
+
+
+def _advice(unknown: NDArray[Any], target: NDArray[np.int64]) -> str:
+    """What to do about downstream ids that are not in the network; what would cut every link is not advised."""
+    if unknown.dtype.kind == "U" and np.char.startswith(unknown, "nex-").any():
+        return "These are nexuses of NextGen: xroute.tables.read_table and Network.from_dataframe collapse them"
+    if not (target >= 0).any() and target.size > 1:
+        return "None of the downstream ids is a reach: are they ids of other things, or of another table?"
+    return 'Add them, or take them as outlets with missing_downstream="outlet"'
+
+
+def _same_kind(given: NDArray[Any], ids: NDArray[Any], name: str) -> None:
+    if given.dtype.kind == ids.dtype.kind or not given.size:
+        return
+    kinds = {"i": "integers", "U": "text"}
+    how = convertible(given, ids)
+    raise NetworkError(
+        f"reach ids are {kinds[ids.dtype.kind]} ({some(ids, 2)}), but {name} ids are {kinds[given.dtype.kind]} "
+        f"({some(given, 2)})" + (f": convert them, network[{name!r}]{how}" if how else "")
+    )
+
+
+def _markers(given: Any, ids: NDArray[Any]) -> NDArray[Any]:
+    """Outlet markers of the attribute, one or several, of the kind of the ids."""
+    markers = exact_ids(np.atleast_1d(np.asarray(given)), "the outlet marker (downstream.attrs['outlet'])")
+    if markers.dtype.kind != ids.dtype.kind:
+        kinds = {"i": "integers", "U": "text"}
+        raise NetworkError(
+            f"the outlet marker, downstream.attrs['outlet'] = {given!r}, is {kinds[markers.dtype.kind]}, and reach ids are "
+            f"{kinds[ids.dtype.kind]}"
+        )
+    return markers
 
 
 def _from_links(

@@ -149,8 +149,8 @@ def _spread(t: torch.Tensor, mean: torch.Tensor, variance: torch.Tensor) -> torc
     import torch
 
     after = t > 0
-    late = after & (t > torch.floor(mean.detach()))  # the steps at which the translation takes t to be after the mean
-    t = torch.where(after, t, 1.0)
+    t = torch.where(after, t, 1.0)  # where the rest has values and gradients
+    late = t > torch.floor(mean.detach())  # the steps that the translation takes to be after the mean
     width = torch.sqrt(2 * variance * t)
     z = (t - mean) / width
     density = torch.exp(-z * z / 2) / math.sqrt(2 * math.pi)

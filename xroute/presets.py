@@ -1,0 +1,178 @@
+"""What the common hydrographies call the columns of their tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pandas as pd
+
+from xroute.exceptions import NetworkError, some
+
+__all__ = ["PRESETS", "Preset", "find_preset", "plain_name"]
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Column names of a hydrography.
+
+    Parameters
+    ----------
+    reach, downstream
+        Columns of the ids.
+    columns
+        Column to our name and units, for columns that mean the same as a variable of the data model.
+    several
+        The downstream column may name several ids, with blanks between them.
+    """
+
+    reach: str
+    downstream: str
+    columns: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    several: bool = False
+
+    def means(self, column: Any) -> tuple[str, str] | None:
+        """Our name and units of a column, whatever its capitals; None if the hydrography says nothing of it."""
+        exact = self.columns.get(str(column))
+        small = {name.lower(): meaning for name, meaning in self.columns.items()}
+        return exact or small.get(plain_name(column))
+
+
+#: By name: what a hydrography calls things. 0, -1 and the like mark outlets in all of them.
+PRESETS: dict[str, Preset] = {
+    "merit-basins": Preset(
+        "COMID",
+        "NextDownID",
+        {
+            "lengthkm": ("length", "km"),
+            "slope": ("slope", "1"),
+            "unitarea": ("area", "km2"),
+            "uparea": ("upstream_area", "km2"),
+            "order": ("stream_order", "1"),
+        },
+    ),
+    "tdx-hydro": Preset(
+        "LINKNO",
+        "DSLINKNO",
+        {
+            "Length": ("length", "m"),
+            "Slope": ("slope", "1"),
+            "strmOrder": ("stream_order", "1"),
+            "DSContArea": ("upstream_area", "m2"),
+            "musk_k": ("k", "s"),
+            "musk_x": ("x", "1"),
+        },
+    ),
+    "hydrorivers": Preset(
+        "HYRIV_ID",
+        "NEXT_DOWN",
+        {
+            "LENGTH_KM": ("length", "km"),
+            "CATCH_SKM": ("area", "km2"),
+            "UPLAND_SKM": ("upstream_area", "km2"),
+            "ORD_STRA": ("stream_order", "1"),
+            "DIS_AV_CMS": ("mean_discharge", "m3 s-1"),
+        },
+    ),
+    "nwm-hydrofabric": Preset(
+        "id",
+        "toid",
+        {
+            "lengthkm": ("length", "km"),
+            "Length_m": ("length", "m"),
+            "areasqkm": ("area", "km2"),
+            "tot_drainage_areasqkm": ("upstream_area", "km2"),
+            "So": ("slope", "1"),
+            "slope": ("slope", "1"),
+            "order": ("stream_order", "1"),
+            "MusK": ("k", "s"),
+            "MusX": ("x", "1"),
+        },
+    ),
+    "mizuroute": Preset(
+        "segId",
+        "downSegId",
+        {"length": ("length", "m"), "slope": ("slope", "1"), "area": ("area", "m2")},
+    ),
+    "mizuroute-tosegment": Preset(
+        "seg_id",
+        "tosegment",
+        {"length": ("length", "m"), "slope": ("slope", "1"), "area": ("area", "m2")},
+    ),
+    "sword": Preset(
+        "reach_id",
+        "rch_id_dn",
+        {
+            "reach_len": ("length", "m"),
+            "reach_length": ("length", "m"),
+            "slope": ("slope", "m km-1"),
+            "facc": ("upstream_area", "km2"),
+            "width": ("width", "m"),
+            "x": ("lon", "degrees_east"),
+            "y": ("lat", "degrees_north"),
+        },
+        several=True,
+    ),
+    "river-route-3": Preset(
+        "riverId",
+        "nextRiverId",
+        {
+            "muskingumK": ("k", "s"),
+            "muskingumX": ("x", "1"),
+            "lengthMeters": ("length", "m"),
+            "areaM2": ("area", "m2"),
+            "catchment_area": ("area", "m2"),
+            "strahlerOrder": ("stream_order", "1"),
+        },
+    ),
+    "river-route": Preset("river_id", "downstream_river_id", {"k": ("k", "s"), "x": ("x", "1")}),
+    "rapid2": Preset("riv", "dwn", {"kpr": ("k", "s"), "xpr": ("x", "1")}),
+}
+
+
+def find_preset(table: pd.DataFrame, reach: str | None, downstream: str | None, preset: str | None) -> Preset:
+    """Preset that is named or that the columns fit, with the names of the id columns as they stand in the table.
+
+    Raises
+    ------
+    NetworkError
+        If there is none, or several fit.
+    """
+    if preset is not None:
+        if preset not in PRESETS:
+            raise NetworkError(f"no preset {preset!r}; there are {', '.join(sorted(PRESETS))}")
+        chosen = PRESETS[preset]
+        return replace(
+            chosen,
+            reach=reach or _spelled(table, chosen.reach),
+            downstream=downstream or _spelled(table, chosen.downstream),
+        )
+    if reach is not None and downstream is not None:
+        return Preset(reach, downstream)
+    if reach is not None or downstream is not None:
+        raise NetworkError("give both reach= and downstream=, or neither, or a preset=")
+    spelled = {
+        name: replace(p, reach=_spelled(table, p.reach), downstream=_spelled(table, p.downstream))
+        for name, p in PRESETS.items()
+    }
+    fitting = [name for name, p in spelled.items() if p.reach in table.columns and p.downstream in table.columns]
+    exact = [n for n in fitting if PRESETS[n].reach in table.columns and PRESETS[n].downstream in table.columns]
+    if len(exact or fitting) == 1:
+        return spelled[(exact or fitting)[0]]
+    known = "; ".join(f"{name}: {p.reach}/{p.downstream}" for name, p in PRESETS.items())
+    what = f"several presets fit the columns ({', '.join(fitting)})" if fitting else "no preset fits the columns"
+    raise NetworkError(f"{what} {some(table.columns)}; give reach= and downstream=, or preset= one of: {known}")
+
+
+def plain_name(column: Any) -> str:
+    """A column's name without capitals and the blanks around it."""
+    return str(column).strip().lower()
+
+
+def _spelled(table: pd.DataFrame, column: str) -> str:
+    """How a column's name is spelled in the table, where only capitals and blanks differ."""
+    if column in table.columns:
+        return column
+    fitting = [c for c in table.columns if plain_name(c) == column.lower()]
+    return fitting[0] if len(fitting) == 1 else column
