@@ -15,9 +15,10 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from xroute.exceptions import AlignmentError, XRouteError, one_of, some
+from xroute.exceptions import AlignmentError, TimeAxisError, XRouteError, one_of, some
 from xroute.ids import exact_ids, locate
 from xroute.network import Network
+from xroute.stamps import is_dated
 from xroute.times import find_time_dim
 
 __all__ = ["Layout", "align", "require_array", "standard_names"]
@@ -147,20 +148,32 @@ def standard_names(
     *,
     missing: Literal["raise", "zero"] = "raise",
     extra: Literal["raise", "drop"] = "raise",
+    time_dim: Hashable | None = None,
 ) -> xr.DataArray:
     """Name the dimensions ``time`` and ``reach``, with the ids on the latter, before anything is read.
+
+    Where the series runs along another dimension than ``time``, as that of a forecast does, the latter is renamed to what
+    its labels say: ``forecast_reference_time``.
 
     Raises
     ------
     AlignmentError, TimeAxisError
         As `xroute.route`.
     """
-    time_dim = find_time_dim(runoff, "time")
+    time_dim = find_time_dim(runoff, time_dim)
     dim = align(runoff, network, time_dim=time_dim, missing=missing, extra=extra).reach_dim
     along = [c for c in runoff.coords.values() if c.dims == (dim,) and c.attrs.get("cf_role") == "timeseries_id"]
     if along and dim not in [c.name for c in along]:
         runoff = runoff.drop_vars([along[0].name, dim], errors="ignore").assign_coords({dim: along[0].variable})
     names = {old: new for old, new in ((dim, "reach"), (time_dim, "time")) if old != new}
+    if time_dim != "time" and "time" in (*runoff.dims, *runoff.coords):
+        names["time"] = "forecast_reference_time"
+        dated = "time" in runoff.coords and is_dated(runoff["time"])
+        if not dated or names["time"] in (*runoff.dims, *runoff.coords):
+            raise TimeAxisError(
+                f"the series runs along {time_dim!r}, which is to be called 'time', and 'time' is something else here: "
+                "rename it in the file"
+            )
     renamed = runoff.rename(names)
     chunks = runoff.encoding.get("preferred_chunks")
     if chunks is not None:  # by which blocks are chosen

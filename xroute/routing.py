@@ -19,7 +19,7 @@ from xroute.options import check_device, find_device
 from xroute.parameters import SchemeParameters, check_muskingum, read_parameters, resolve_substeps
 from xroute.schemes import SCHEMES, Filter, Scheme, make_filter
 from xroute.state import RunKey, align_state, read_state, run_key, state_dataset, write_state
-from xroute.times import find_time_dim, first_time, next_time, time_step
+from xroute.times import Clock, read_clock
 from xroute.units import flux_scale
 
 __all__ = ["Run", "need_no_step", "prepare", "route"]
@@ -41,8 +41,9 @@ def route(
     partitions: int | None = None,
     device: str | None = None,
     reach_dim: Hashable | None = None,
-    time_dim: Hashable = "time",
+    time_dim: Hashable | None = None,
     dt: Any = None,
+    label: Literal["start", "middle", "end"] | None = None,
 ) -> Any:
     """Route runoff down a river network.
 
@@ -84,9 +85,13 @@ def route(
         is one, else the CPU. A GPU computes float32 runoff in float32, a CPU in float64. Runoff in cupy is routed where
         it is, and so is its discharge.
     reach_dim, time_dim
-        Dimensions, where their names or labels do not tell.
+        Dimensions, where their names or labels do not tell. Of a forecast, the series runs along its leads.
     dt
         Step of runoff, where the time coordinate does not tell: seconds, a timedelta, or text like ``"3h"``.
+    label
+        Whether a stamp is the ``"start"``, the ``"middle"`` or the ``"end"`` of its step, where neither CF bounds (see
+        `with_bounds`) nor the reader of the files tell; by default the start. Discharge has the runoff's stamps, and says
+        in ``attrs["time_label"]`` what they mean.
 
     Returns
     -------
@@ -118,7 +123,7 @@ def route(
         where = find_device(device)
     run = prepare(
         runoff, network, scheme=scheme, substeps=substeps, sampling=sampling, lateral=lateral, missing=missing, extra=extra,
-        nan=nan, partitions=partitions, reach_dim=reach_dim, time_dim=time_dim, dt=dt,
+        nan=nan, partitions=partitions, reach_dim=reach_dim, time_dim=time_dim, dt=dt, label=label,
         stateful=return_state or initial_state is not None,
     )  # fmt: skip
     if run.step is None:
@@ -129,7 +134,7 @@ def route(
 
         first = None
         if initial_state is not None and run.key is not None:
-            first = LazyState(*align_state(initial_state, *known, run.key, first_time(runoff, run.layout.time_dim)))
+            first = LazyState(*align_state(initial_state, *known, run.key, run.clock.start(runoff)))
         result, end = route_lazily(
             runoff, run.network, run.layout, run.filter, first, run.options,
             scale=run.scale, raise_missing=run.raise_missing, partitions=partitions, device=device,
@@ -141,7 +146,7 @@ def route(
         return run.label(result, runoff), state
     start = None
     if initial_state is not None and run.key is not None:
-        start = read_state(initial_state, *known, run.key, first_time(runoff, run.layout.time_dim))
+        start = read_state(initial_state, *known, run.key, run.clock.start(runoff))
     discharge, final = run.route(runoff, start, where)
     result = run.label(run.layout.array(discharge), runoff)
     if run.key is None or not return_state:
@@ -157,8 +162,8 @@ class Run:
     ----------
     network, layout, filter, options, scale
         As `xroute.block.route_block` takes them.
-    step
-        Step of runoff [s]; None if neither its time axis nor the caller tells, and then there is nothing to route.
+    clock
+        Along which dimension the series runs, how long its step is, and what a stamp means.
     units
         Units of discharge, None where the runoff has none.
     raise_missing
@@ -174,11 +179,16 @@ class Run:
     filter: Filter
     options: RouteOptions
     scale: Any
-    step: float | None
+    clock: Clock
     units: str | None
     raise_missing: bool
     key: RunKey | None
     said: str
+
+    @property
+    def step(self) -> float | None:
+        """Step of runoff [s]; None if neither its time axis nor the caller tells, and then there is nothing to route."""
+        return self.clock.step
 
     def route(
         self, runoff: xr.DataArray, state: BlockState | None, device: Any, first: int = 0
@@ -205,13 +215,14 @@ class Run:
     def label(self, result: xr.DataArray, runoff: xr.DataArray) -> xr.DataArray:
         """Name and attributes of discharge, in place."""
         result.name = "discharge"
-        result.attrs = discharge_attrs(self.units, self.options.sampling, self.layout.time_dim)
+        n_steps = runoff.sizes[self.clock.dim] if self.clock.dim in runoff.coords else 0
+        result.attrs = dict(discharge_attrs(self.units, self.options.sampling, self.clock, n_steps))
         result.attrs["history"] = append_history(runoff.attrs.get("history"), self.said)
         return result
 
     def moment(self, runoff: xr.DataArray) -> str | None:
         """When the state at the end of some runoff holds."""
-        return next_time(runoff, self.layout.time_dim, self.step or 1.0)
+        return self.clock.end(runoff)
 
 
 def prepare(
@@ -227,16 +238,17 @@ def prepare(
     nan: Literal["raise", "zero"] = "raise",
     partitions: int | None = None,
     reach_dim: Hashable | None = None,
-    time_dim: Hashable = "time",
+    time_dim: Hashable | None = None,
     dt: Any = None,
+    label: Literal["start", "middle", "end"] | None = None,
     stateful: bool = False,
 ) -> Run:
     """Check what `route` is given, match labels, and make the filter; no runoff is read."""
     _check_options(runoff, sampling, lateral, nan, partitions)
     network = as_network(network)
-    time_dim = find_time_dim(runoff, time_dim)
+    clock = read_clock(runoff, time_dim, dt, label)
+    time_dim, step = clock.dim, clock.step
     layout = align(runoff, network, reach_dim=reach_dim, time_dim=time_dim, missing=missing, extra=extra)
-    step = time_step(runoff, time_dim, dt)
     scale, units = flux_scale(runoff.attrs.get("units"), step, network.dataset.get("area"), layout.row)
     known = _known(network, scheme)
     parameters = known.parameters
@@ -250,7 +262,7 @@ def prepare(
     schemes = ", ".join(sorted(parameters))
     said = f"xroute: routed {network!r}, scheme={schemes!r}, substeps={n}, {sampling=}, {lateral=}"
     options = RouteOptions(n, sampling, lateral, nan == "zero")
-    return Run(network, layout, filter, options, scale, step, units, nan == "raise", key, said)
+    return Run(network, layout, filter, options, scale, clock, units, nan == "raise", key, said)
 
 
 @dataclass

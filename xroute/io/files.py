@@ -21,7 +21,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from xroute.bounds import time_encoding
 from xroute.exceptions import XRouteError, require, some
+from xroute.stamps import decodable
 
 __all__ = [
     "consolidate",
@@ -159,7 +161,8 @@ def _decode(raw: xr.Dataset) -> xr.Dataset:
     for name in whole:
         for attribute in ("_FillValue", "missing_value"):
             raw[name].attrs.pop(attribute, None)
-    decoded = xr.decode_cf(raw, mask_and_scale=masked, decode_timedelta=False)  # type: ignore[arg-type]
+    times: Any = decodable(raw) or True  # the others stay numbers, which is told where they are needed
+    decoded = xr.decode_cf(raw, mask_and_scale=masked, decode_times=times, decode_timedelta=False)  # type: ignore[arg-type]
     for name in [n for n, v in decoded.variables.items() if isinstance(v.dtype, np.dtypes.StringDType)]:
         text = decoded[name].copy(data=np.array(decoded[name].to_numpy().tolist(), dtype=str))
         decoded = decoded.assign_coords({name: text}) if name in decoded.coords else decoded.assign({name: text})
@@ -359,9 +362,4 @@ def plain_dataset(dataset: xr.Dataset) -> tuple[xr.Dataset, dict[str, dict[str, 
             dataset = dataset.assign_coords({name: text}) if name in dataset.coords else dataset.assign({name: text})
         elif variable.dtype.kind in "iu":
             encoding[str(name)] = {"_FillValue": None}
-    if "time_bnds" in dataset and "time" in dataset.coords:
-        first = dataset["time"].to_numpy()[:1]
-        date = str(first[0])[:19].replace("T", " ") if first.size else "1970-01-01"
-        encoding["time"] = {"units": f"seconds since {date}", "dtype": "int64", "_FillValue": None}
-        encoding["time_bnds"] = {"_FillValue": None}
-    return dataset, encoding
+    return dataset, encoding | time_encoding(dataset)

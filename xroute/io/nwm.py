@@ -189,7 +189,8 @@ def read_forcing(
     Returns
     -------
     xarray.DataArray
-        ``runoff`` (time, reach) [m3 s-1]. Time is the file's own (its valid time); what is masked in the files is NaN.
+        ``runoff`` (time, reach) [m3 s-1]. Time is the file's own (its valid time, the end of the hour that
+        the inflow is of: ``attrs["time_label"]``); what is masked in the files is NaN.
         The attribute ``source_variables`` says what was read.
 
     Raises
@@ -246,7 +247,10 @@ def read_forcing(
             "reach": ("reach", reference.to_numpy(), {"cf_role": "timeseries_id", "long_name": "feature id"}),
         },
         name="runoff",
-        attrs={"long_name": "lateral inflow", "units": "m3 s-1", "source_variables": " + ".join(names)},
+        attrs={
+            "long_name": "lateral inflow", "units": "m3 s-1", "time_label": "end",
+            "source_variables": " + ".join(names),
+        },  # fmt: skip
     )
 
 
