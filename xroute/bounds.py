@@ -104,10 +104,11 @@ def read_bounds(
         if (np.abs(at - (a + part * length)) <= slack).all():
             return label, size
     off = (at - a) / length
+    other = next(d for d in variable.dims if d != coordinate.dims[0])
     raise TimeAxisError(
         f"stamps are at neither the starts, the middles nor the ends of their intervals in {name!r}: the first, "
         f"{show(times[0])}, is at {off[0]:.3g} of {interval(0)}" + ("" if np.ptp(off) < ROUNDED else ", and others elsewhere")
-        + f". Set them to the starts, say: ds.assign_coords({coordinate.name}=ds[{name!r}][..., 0])"
+        + f". Set them to the starts, say: ds.assign_coords({coordinate.name}=ds[{name!r}].min({other!r}))"
     )
 
 
@@ -126,6 +127,8 @@ def _pairs(
         units = variable.attrs.get("units", variable.encoding.get("units", known.get("units", "")))
         calendar = variable.attrs.get("calendar", variable.encoding.get("calendar", known.get("calendar")))
         values = decode_numbers(values, units, calendar)
+        if values.dtype.kind in "iuf":
+            raise TimeAxisError(f"{name!r} are numbers, of which no units say what they count: decode it as the stamps are")
     if pd.isna(values).any():
         raise TimeAxisError(f"{name!r} has {int(pd.isna(values).sum())} missing times")
     kinds = {times.dtype.kind, values.dtype.kind}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import re
+import warnings
 from collections.abc import Hashable, Mapping
 from typing import Any
 
@@ -66,13 +67,17 @@ def is_dated(coordinate: xr.DataArray) -> bool:
         return True
     if dtype.kind in "iuf":
         units = str(coordinate.attrs.get("units", ""))
-        return bool(re.search(r"\bsince\b", units)) or unit_seconds(units) is not None
+        return _since(units) or unit_seconds(units) is not None
     if dtype.kind not in "OUTS" or not coordinate.size:
         return False
     first = coordinate[(0,) * coordinate.ndim].values.item()
     if isinstance(first, (str, bytes)):
         return bool(_DATE.fullmatch(first.decode("latin1") if isinstance(first, bytes) else first))
     return hasattr(first, "year") or isinstance(first, (datetime.timedelta, np.timedelta64))
+
+
+def _since(units: str) -> bool:
+    return re.search(r"\bsince\b", units, re.I) is not None
 
 
 def unit_seconds(units: Any) -> float | None:
@@ -100,26 +105,31 @@ def stamps(array: xr.DataArray, dim: Hashable, *, counted: bool = False) -> NDAr
     coordinate = axis(array, dim)
     if coordinate is None:
         return None
-    name, values = coordinate.name, coordinate.values
-    _refuse(coordinate, values, dim)
+    name = coordinate.name
+    _refuse_type(coordinate)
+    values = coordinate.values
+    _refuse(coordinate, values)
     bad = pd.isna(values)
     if bad.any():
         raise TimeAxisError(f"times are missing (NaT), first at position {int(np.flatnonzero(bad)[0])}")
     if values.dtype.kind in "mM" or not values.size:
         return np.asarray(values)
     if values.dtype.kind == "O":
-        return _of_objects(values, name)
+        values = _of_objects(values, name)
+        if values.dtype.kind not in "iuf":
+            return values
     units = str(coordinate.attrs.get("units", ""))
     try:
         return decode_numbers(values, units, coordinate.attrs.get("calendar"))
     except TimeAxisError as error:
-        unit = unit_seconds(units.split()[0]) if units.split() else None
+        unit = unit_seconds(re.split(r"\bsince\b", units, flags=re.I)[0]) if _since(units) else None
         if counted:
             return values if unit is None else _durations(values, unit)
         source = coordinate.encoding.get("source") or array.encoding.get("source")
+        steps = "" if unit is None else "Give the step with dt= (readers take start=, too), or "
         raise TimeAxisError(
-            f"{str(name)!r}{f' of {source}' if source else ''} cannot be decoded: {error}. "
-            f"Give the step with dt=, or dates: runoff.assign_coords({name}=...) (readers take start=)"
+            f"{str(name)!r}{f' of {source}' if source else ''} cannot be decoded: {error}. {steps or 'Give '}dates: "
+            f"runoff.assign_coords({name}=...)" + ("" if steps else ", or dt= if all steps are of one length")
         ) from error
 
 
@@ -135,13 +145,15 @@ def decode_numbers(values: NDArray[Any], units: Any, calendar: Any = None) -> ND
     units = str(units)
     if unit_seconds(units) is not None:
         return _durations(values, unit_seconds(units) or 1.0)
-    if not re.search(r"\bsince\b", units):
+    if not _since(units):
         if re.match(r"\s*day as ", units):
             raise TimeAxisError(f"units are {units!r}, which are no CF units (cdo -a writes them; cdo -r writes CF)")
         return np.asarray(values)
     attrs = {"units": units} | ({} if calendar is None else {"calendar": calendar})
     try:
-        decoded: NDArray[Any] = xr.coders.CFDatetimeCoder().decode(xr.Variable("t", values.ravel(), attrs)).values
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", xr.SerializationWarning)  # that cftime is used: it is as good
+            decoded: NDArray[Any] = xr.coders.CFDatetimeCoder().decode(xr.Variable("t", values.ravel(), attrs)).values
     except Exception as error:  # pandas and cftime each have their own for units, calendars and ranges
         said = f"units {units!r}" + ("" if calendar is None else f", calendar {calendar!r}")
         inner = str(error.__cause__ or error).splitlines()
@@ -154,10 +166,10 @@ def decodable(raw: xr.Dataset) -> dict[Hashable, bool]:
 
     For ``xarray.decode_cf(raw, decode_times=decodable(raw))``, which else fails for a whole file because of one of them.
     """
-    result = {}
+    result: dict[Hashable, bool] = {}
     for name, variable in raw.variables.items():
         units = variable.attrs.get("units")
-        if not isinstance(units, str) or not re.search(r"\bsince\b", units) or variable.dtype.kind not in "iuf":
+        if not isinstance(units, str) or not _since(units) or variable.dtype.kind not in "iuf":
             continue
         whole = variable if variable.ndim <= 1 or variable.size <= 1_000_000 else variable[(slice(0, 1),) * variable.ndim]
         values = whole.values.astype(float) if variable.dtype.kind == "f" else whole.values
@@ -202,7 +214,8 @@ def _durations(values: NDArray[Any], unit: float) -> NDArray[Any]:
 def _of_objects(values: NDArray[Any], name: Hashable) -> NDArray[Any]:
     """Objects as times: cftime as it is, those of the standard library as datetime64 and timedelta64."""
     kinds = {type(v) for v in values.flat}
-    first = values.flat[0]
+    if all(issubclass(k, (int, float, np.number)) and not issubclass(k, (bool, np.timedelta64)) for k in kinds):
+        return np.array(values.tolist())  # of pandas' own integers
     if any(getattr(v, "tzinfo", None) is not None for v in values.flat):
         raise TimeAxisError(f"{str(name)!r} bears a time zone at some of its times, and none at others")
     if all(issubclass(k, datetime.datetime) for k in kinds):
@@ -213,35 +226,45 @@ def _of_objects(values: NDArray[Any], name: Hashable) -> NDArray[Any]:
         return values.astype("timedelta64[us]")
     if all(hasattr(v, "calendar") for v in values.flat) and len({v.calendar for v in values.flat}) == 1:
         return values
-    what = f"values of {len(kinds)} types" if len(kinds) > 1 else f"a {type(first).__name__}"
-    raise TimeAxisError(f"{str(name)!r} holds {what}, not times of one kind: {', '.join(sorted(k.__name__ for k in kinds))}")
+    raise TimeAxisError(f"{str(name)!r} holds not times of one kind but {', '.join(sorted(k.__name__ for k in kinds))}")
 
 
-def _refuse(coordinate: xr.DataArray, values: NDArray[Any], dim: Hashable) -> None:
+def _zoned(name: Any, zone: Any) -> TimeAxisError:
+    way = f"runoff.assign_coords({name}=pd.to_datetime(runoff.indexes[{name!r}], utc=True).tz_localize(None))"
+    return TimeAxisError(f"{name!r} bears a time zone ({zone}), which CF times do not have. In UTC: {way}")
+
+
+def _refuse_type(coordinate: xr.DataArray) -> None:
+    """Refuse what pandas has types of its own for, before values are asked for."""
+    name, dtype = coordinate.name, coordinate.dtype
+    if isinstance(dtype, pd.CategoricalDtype):
+        way = f"runoff.assign_coords({name}=pd.to_datetime(runoff[{name!r}].values))"
+        raise TimeAxisError(f"{name!r} holds categories, not times: {way}")
+    if isinstance(dtype, pd.DatetimeTZDtype):
+        raise _zoned(name, dtype.tz)
+
+
+def _refuse(coordinate: xr.DataArray, values: NDArray[Any]) -> None:
     """Refuse what is not times, by its name and with the way out."""
     name: Any = coordinate.name
-    dtype: Any = coordinate.dtype
     first: Any = values.flat[0] if values.size and values.dtype.kind in "OTUS" else None
     now = f"runoff.indexes[{name!r}]"
 
     def convert(to: str, label: str = "") -> str:
         return f"runoff.assign_coords({name}={to}){label}"
 
-    if isinstance(dtype, pd.CategoricalDtype):
-        raise TimeAxisError(f"{name!r} holds categories, not times: {convert(f'pd.to_datetime(runoff[{name!r}].values)')}")
     if isinstance(first, pd.Period):
         label = ", whose stamps are the starts (label='start')"
         raise TimeAxisError(f"{name!r} holds periods, not times: {convert(f'{now}.to_timestamp()', label)}")
     if isinstance(first, pd.Interval):
         label = ", whose stamps are the starts (label='start')"
         raise TimeAxisError(f"{name!r} holds intervals, not times: {convert(f'{now}.left', label)}")
-    if isinstance(dtype, pd.DatetimeTZDtype) or getattr(first, "tzinfo", None) is not None:
-        zone = dtype.tz if isinstance(dtype, pd.DatetimeTZDtype) else first.tzinfo
-        way = convert(f"pd.to_datetime({now}, utc=True).tz_localize(None)")
-        raise TimeAxisError(f"{name!r} bears a time zone ({zone}), which CF times do not have. In UTC: {way}")
+    if getattr(first, "tzinfo", None) is not None:
+        raise _zoned(name, first.tzinfo)
     if isinstance(first, (str, bytes)) or values.dtype.kind in "TUS":
-        text = first.decode("latin1") if isinstance(first, bytes) else first
-        way = convert(f"pd.to_datetime(runoff[{name!r}].values.astype(str), format=...)")
+        text = first.decode("latin1") if isinstance(first, bytes) else str(first)
+        form = "'ISO8601'" if re.match(r"\s*\d{4}-\d\d", text) else "..."
+        way = convert(f"pd.to_datetime(runoff[{name!r}].values.astype(str), format={form})")
         raise TimeAxisError(
             f"{name!r} holds text ({text!r}), not times, and the order of day and month is not guessed: {way}"
         )

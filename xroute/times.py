@@ -127,7 +127,7 @@ def _kind(array: xr.DataArray, dim: Hashable) -> str | None:
     if coordinate is None or not is_dated(coordinate):
         return None
     if coordinate.dtype.kind in "iuf":
-        return "M" if "since" in str(coordinate.attrs.get("units")) else "m"
+        return "M" if "since" in str(coordinate.attrs.get("units")).lower() else "m"
     first = coordinate.values.flat[0] if coordinate.dtype.kind == "O" and coordinate.size else None
     return "m" if coordinate.dtype.kind == "m" or isinstance(first, (datetime.timedelta, np.timedelta64)) else "M"
 

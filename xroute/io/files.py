@@ -99,6 +99,7 @@ def open_dataset(path: PathLike) -> xr.Dataset:
             )
         require("zarr", feature="reading Zarr", extra="io")
         raw = xr.open_zarr(target, chunks=None, decode_cf=False, consolidated=_is_consolidated(target))
+        raw.encoding["source"] = str(path)
     else:
         raw = open_netcdf(target, raw=True)
     return _decode(raw)
@@ -161,7 +162,9 @@ def _decode(raw: xr.Dataset) -> xr.Dataset:
     for name in whole:
         for attribute in ("_FillValue", "missing_value"):
             raw[name].attrs.pop(attribute, None)
-    times: Any = decodable(raw) or True  # the others stay numbers, which is told where they are needed
+    times: Any = decodable(raw) or True  # the others stay numbers, which is told where they are needed, and of which file
+    for variable in raw.variables.values():
+        variable.encoding.setdefault("source", raw.encoding.get("source"))
     decoded = xr.decode_cf(raw, mask_and_scale=masked, decode_times=times, decode_timedelta=False)  # type: ignore[arg-type]
     for name in [n for n, v in decoded.variables.items() if isinstance(v.dtype, np.dtypes.StringDType)]:
         text = decoded[name].copy(data=np.array(decoded[name].to_numpy().tolist(), dtype=str))
