@@ -25,6 +25,7 @@ from xroute.routing import route
 from xroute.schemes import Parameter, register_scheme
 from xroute.state import initial_state, steady_state
 from xroute.streaming import route_to_zarr
+from xroute.times import with_bounds
 from xroute.version import __version__
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ __all__ = [
     "route_to_zarr",
     "set_options",
     "steady_state",
+    "with_bounds",
 ]
 
 

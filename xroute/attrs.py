@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Hashable
+from collections.abc import Mapping
+from typing import Any
+
+from xroute.times import Clock, label_attrs
 
 __all__ = ["STANDARD_NAME", "append_history", "discharge_attrs"]
 
 STANDARD_NAME = "water_volume_transport_in_river_channel"
 
 
-def discharge_attrs(units: str | None, sampling: str, time_dim: Hashable) -> dict[str, str]:
-    """CF attributes of discharge."""
-    attrs = {"long_name": "river discharge", "standard_name": STANDARD_NAME}
+def discharge_attrs(units: str | None, sampling: str, clock: Clock, n_steps: int) -> Mapping[str, Any]:
+    """CF attributes of discharge, and what its stamps mean where that is known."""
+    attrs: dict[str, Any] = {"long_name": "river discharge", "standard_name": STANDARD_NAME}
     if units is not None:
         attrs["units"] = units
-    attrs["cell_methods"] = f"{time_dim}: {'point' if sampling == 'last' else 'mean'}"
+    if sampling == "last":
+        where = "" if clock.label in ("end", None) else " (comment: at the end of the step)"
+        attrs["cell_methods"] = f"{clock.dim}: point{where}"
+    else:
+        attrs["cell_methods"] = f"{clock.dim}: mean"
+    if clock.label is not None and clock.step is not None:
+        attrs |= label_attrs(clock.label, clock.step, n_steps)
     return attrs
 
 

@@ -440,7 +440,7 @@ def route(
     with _workers(scheduler, workers, device) if spread else contextlib.nullcontext():
         stream = Stream.prepare(
             on_workers(array, "reach", "time") if spread else array, rivers, time_chunk=time_chunk, initial_state=state,
-            device=device, dtype=dtype, dt=step, **options,
+            device=device, dtype=dtype, dt=step, time_dim="time", **options,
         )  # fmt: skip
         if to_zarr:
             try:
@@ -489,17 +489,18 @@ def _seconds(text: str) -> float:
 def _pick(dataset: xr.Dataset, variable: str | None, path: Path) -> xr.DataArray:
     """The runoff variable of a file: the one named, or called runoff, or the only one on time and reach."""
     from xroute.exceptions import XRouteError, some
+    from xroute.times import with_bounds
 
     if variable is not None:
         if variable not in dataset.data_vars:
             raise XRouteError(f"{path} has no variable {variable!r}; it has {some(dataset.data_vars)}")
-        return dataset[variable]
+        return with_bounds(dataset, variable)
     bounds = {variable.attrs.get("bounds") for variable in dataset.variables.values()}
     candidates = [n for n, v in dataset.data_vars.items() if v.ndim > 1 and v.dtype.kind in "fiu" and n not in bounds]
     if "runoff" in candidates:
-        return dataset["runoff"]
+        return with_bounds(dataset, "runoff")
     if len(candidates) == 1:
-        return dataset[candidates[0]]
+        return with_bounds(dataset, candidates[0])
     what = (
         f"several variables ({some(candidates)})" if candidates else f"no variable on time and reach ({some(dataset)})"
     )

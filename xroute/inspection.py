@@ -82,7 +82,7 @@ def describe(
     step = dt
     if dt is None and runoff is not None:
         with contextlib.suppress(TimeAxisError):  # what is wrong with it is reported with the runoff
-            step = time_step(runoff, find_time_dim(runoff, "time"))
+            step = time_step(runoff, find_time_dim(runoff))
     dataset = _unique(dataset, report)
     network = _topology(dataset, report)
     reaches = _without_links(dataset) if network is None else network
@@ -264,7 +264,7 @@ def _runoff(runoff: xr.DataArray, network: Network | None, dt: float | None, rep
     if "units" not in runoff.attrs:
         report.notes.append("the runoff has no units; discharge will have none")
     try:
-        time_dim = find_time_dim(runoff, "time")
+        time_dim = find_time_dim(runoff)
     except TimeAxisError as error:
         report.problems.append(str(error))
         return None

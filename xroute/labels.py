@@ -15,10 +15,11 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from xroute.exceptions import AlignmentError, XRouteError, one_of, some
+from xroute.exceptions import AlignmentError, TimeAxisError, XRouteError, one_of, some
 from xroute.ids import convertible, declared_fills, exact_ids, locate
 from xroute.network import Network
 from xroute.quantities import without_pint
+from xroute.stamps import is_dated
 from xroute.times import find_time_dim
 
 __all__ = ["Layout", "align", "require_array", "standard_names"]
@@ -146,11 +147,14 @@ def standard_names(
     network: Network,
     *,
     reach_dim: Hashable | None = None,
-    time_dim: Hashable = "time",
+    time_dim: Hashable | None = None,
     missing: Literal["raise", "zero"] = "raise",
     extra: Literal["raise", "drop"] = "raise",
 ) -> xr.DataArray:
     """Name the dimensions ``time`` and ``reach``, with the ids on the latter, before anything is read.
+
+    Where the series runs along another dimension than ``time``, as that of a forecast does, the latter is renamed to what
+    its labels say: ``forecast_reference_time``.
 
     Raises
     ------
@@ -171,9 +175,16 @@ def standard_names(
     runoff = runoff.assign_coords({dim: (dim, ids, bearer.attrs)})
     runoff.attrs, runoff.encoding = attrs, encoding
     names = {old: new for old, new in ((dim, "reach"), (time_dim, "time")) if old != new}
-    taken = [new for new in names.values() if new in runoff.coords and runoff[new].dims != ()]
-    if taken:
-        raise AlignmentError(f"the runoff has a coordinate {taken[0]!r} beside the one that is it: drop_vars({taken!r})")
+    if time_dim != "time" and "time" in (*runoff.dims, *runoff.coords):
+        names["time"] = "forecast_reference_time"
+        dated = "time" in runoff.coords and is_dated(runoff["time"])
+        if not dated or names["time"] in (*runoff.dims, *runoff.coords):
+            raise TimeAxisError(
+                f"the series runs along {time_dim!r}, which is to be called 'time', and 'time' is something else here: "
+                "rename it in the file"
+            )
+    if "reach" in names.values() and "reach" in (*runoff.dims, *runoff.coords):
+        raise AlignmentError("the runoff has a coordinate 'reach' beside the one that is it: drop_vars(['reach'])")
     renamed = runoff.rename(names)
     chunks = runoff.encoding.get("preferred_chunks")
     if chunks is not None:  # by which blocks are chosen

@@ -22,7 +22,7 @@ from xroute.quantities import with_pint_of
 from xroute.recipe import resolve_recipe, step_of
 from xroute.schemes import SCHEMES, Filter, Scheme, make_filter
 from xroute.state import RunKey, align_state, read_state, run_key, state_dataset, write_state
-from xroute.times import find_time_dim, first_time, next_time
+from xroute.times import Clock, find_time_dim, read_clock
 from xroute.units import flux_scale
 
 __all__ = ["Run", "need_no_step", "prepare", "route"]
@@ -44,8 +44,9 @@ def route(
     partitions: int | None = None,
     device: str | None = None,
     reach_dim: Hashable | None = None,
-    time_dim: Hashable = "time",
+    time_dim: Hashable | None = None,
     dt: Any = None,
+    label: Literal["start", "middle", "end"] | None = None,
 ) -> Any:
     """Route runoff down a river network.
 
@@ -90,10 +91,14 @@ def route(
         is one, else the CPU. A GPU computes float32 runoff in float32, a CPU in float64. Runoff in cupy is routed where
         it is, and so is its discharge.
     reach_dim, time_dim
-        Dimensions, where their names or labels do not tell.
+        Dimensions, where their names or labels do not tell. Of a forecast, the series runs along its leads.
     dt
         Step of runoff, where the time coordinate does not tell: seconds, a timedelta, or text like ``"3h"``. By default the
         network's attribute ``runoff_step`` [s], if it has one.
+    label
+        Whether a stamp is the ``"start"``, the ``"middle"`` or the ``"end"`` of its step, where neither CF bounds (see
+        `with_bounds`) nor the reader of the files tell; by default the start. Discharge has the runoff's stamps, and says
+        in ``attrs["time_label"]`` what they mean.
 
     Returns
     -------
@@ -126,7 +131,7 @@ def route(
         where = find_device(device)
     run = prepare(
         runoff, network, scheme=scheme, substeps=substeps, sampling=sampling, lateral=lateral, missing=missing, extra=extra,
-        nan=nan, partitions=partitions, reach_dim=reach_dim, time_dim=time_dim, dt=dt,
+        nan=nan, partitions=partitions, reach_dim=reach_dim, time_dim=time_dim, dt=dt, label=label,
         stateful=return_state or initial_state is not None,
     )  # fmt: skip
     if run.step is None:
@@ -137,7 +142,7 @@ def route(
 
         first = None
         if initial_state is not None and run.key is not None:
-            first = LazyState(*align_state(initial_state, *known, run.key, first_time(runoff, run.layout.time_dim)))
+            first = LazyState(*align_state(initial_state, *known, run.key, run.clock.start(runoff)))
         result, end = route_lazily(
             runoff, run.network, run.layout, run.filter, first, run.options,
             scale=run.scale, raise_missing=run.raise_missing, partitions=partitions, device=device, watch=run.watch,
@@ -149,7 +154,7 @@ def route(
         return with_pint_of(run.label(result, runoff), given), state
     start = None
     if initial_state is not None and run.key is not None:
-        start = read_state(initial_state, *known, run.key, first_time(runoff, run.layout.time_dim))
+        start = read_state(initial_state, *known, run.key, run.clock.start(runoff))
     discharge, final = run.route(runoff, start, where)
     result = with_pint_of(run.label(run.layout.array(discharge), runoff), given)
     if run.key is None or not return_state:
@@ -165,8 +170,8 @@ class Run:
     ----------
     network, layout, filter, options, scale
         As `xroute.block.route_block` takes them.
-    step
-        Step of runoff [s]; None if neither its time axis nor the caller tells, and then there is nothing to route.
+    clock
+        Along which dimension the series runs, how long its step is, and what a stamp means.
     units
         Units of discharge, None where the runoff has none.
     raise_missing
@@ -184,12 +189,17 @@ class Run:
     filter: Filter
     options: RouteOptions
     scale: Any
-    step: float | None
+    clock: Clock
     units: str | None
     raise_missing: bool
     key: RunKey | None
     said: str
     watch: Watch | None = None
+
+    @property
+    def step(self) -> float | None:
+        """Step of runoff [s]; None if neither its time axis nor the caller tells, and then there is nothing to route."""
+        return self.clock.step
 
     def route(
         self, runoff: xr.DataArray, state: BlockState | None, device: Any, first: int = 0
@@ -218,13 +228,14 @@ class Run:
     def label(self, result: xr.DataArray, runoff: xr.DataArray) -> xr.DataArray:
         """Name and attributes of discharge, in place."""
         result.name = "discharge"
-        result.attrs = discharge_attrs(self.units, self.options.sampling, self.layout.time_dim)
+        n_steps = runoff.sizes[self.clock.dim] if self.clock.dim in runoff.coords else 0
+        result.attrs = dict(discharge_attrs(self.units, self.options.sampling, self.clock, n_steps))
         result.attrs["history"] = append_history(runoff.attrs.get("history"), self.said)
         return result
 
     def moment(self, runoff: xr.DataArray) -> str | None:
         """When the state at the end of some runoff holds."""
-        return next_time(runoff, self.layout.time_dim, self.step or 1.0)
+        return self.clock.end(runoff)
 
 
 def prepare(
@@ -240,8 +251,9 @@ def prepare(
     nan: Literal["raise", "zero"] = "raise",
     partitions: int | None = None,
     reach_dim: Hashable | None = None,
-    time_dim: Hashable = "time",
+    time_dim: Hashable | None = None,
     dt: Any = None,
+    label: Literal["start", "middle", "end"] | None = None,
     stateful: bool = False,
 ) -> Run:
     """Check what `route` is given, match labels, and make the filter; no runoff is read."""
@@ -249,8 +261,9 @@ def prepare(
     compute_type(runoff.dtype)
     network = as_network(network)
     time_dim = find_time_dim(runoff, time_dim)
-    layout = align(runoff, network, reach_dim=reach_dim, time_dim=time_dim, missing=missing, extra=extra)
     step = step_of(runoff, time_dim, network, dt)
+    clock = read_clock(runoff, time_dim, step, label)
+    layout = align(runoff, network, reach_dim=reach_dim, time_dim=time_dim, missing=missing, extra=extra)
     recipe = resolve_recipe(network, step, substeps, sampling, lateral, say=True)
     sampling, lateral = recipe.sampling, recipe.lateral
     scale, units = flux_scale(runoff.attrs.get("units"), step, network.dataset.get("area"), layout.row)
@@ -267,7 +280,7 @@ def prepare(
     said = f"xroute: routed {network!r}, scheme={schemes!r}, substeps={n}, {sampling=}, {lateral=}"
     options = RouteOptions(n, sampling, lateral, nan == "zero")
     watch = None if step is None else Watch(says_accumulated(runoff, time_dim, step), is_lead(runoff, time_dim), step)
-    return Run(network, layout, filter, options, scale, step, units, nan == "raise", key, said, watch)
+    return Run(network, layout, filter, options, scale, clock, units, nan == "raise", key, said, watch)
 
 
 @dataclass

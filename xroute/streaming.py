@@ -21,6 +21,7 @@ import numpy as np
 import xarray as xr
 
 from xroute.block import BlockState, is_cupy, zero_state
+from xroute.bounds import add_bounds, bounds_name
 from xroute.checkpoint import GROUP, Checkpoint, Progress, as_store, clear, digest, find
 from xroute.chunking import choose_chunks
 from xroute.cluster import find_client
@@ -31,8 +32,8 @@ from xroute.labels import require_array
 from xroute.network import Network
 from xroute.options import find_device
 from xroute.routing import Run, need_no_step, prepare
+from xroute.stamps import axis
 from xroute.state import read_state, state_of_table, state_table, write_state
-from xroute.times import first_time
 from xroute.volumes import Summary, Volumes
 
 __all__ = ["Stream", "route_to_zarr"]
@@ -62,8 +63,9 @@ def route_to_zarr(
     partitions: int | None = None,
     device: str | None = None,
     reach_dim: Hashable | None = None,
-    time_dim: Hashable = "time",
+    time_dim: Hashable | None = None,
     dt: Any = None,
+    label: Literal["start", "middle", "end"] | None = None,
 ) -> Any:
     """Route runoff into a Zarr store, block by block; a run that was interrupted goes on where it was.
 
@@ -89,7 +91,7 @@ def route_to_zarr(
     encoding
         Of ``discharge``, as for `xarray.Dataset.to_zarr`: ``chunks``, ``shards``, ``compressors``, ... Blocks are made of
         whole chunks, or shards, along time.
-    scheme, substeps, sampling, lateral, initial_state, return_state, missing, extra, nan, reach_dim, time_dim, dt
+    scheme, substeps, sampling, lateral, initial_state, return_state, missing, extra, nan, reach_dim, time_dim, dt, label
         As for `route`.
     partitions, device
         As for `route`. With ``partitions``, or a client of Dask's distributed scheduler, runoff on Dask is routed by
@@ -130,7 +132,7 @@ def route_to_zarr(
     stream = Stream.prepare(
         runoff, network, time_chunk=time_chunk, encoding=encoding, scheme=scheme, substeps=substeps, sampling=sampling,
         lateral=lateral, initial_state=initial_state, missing=missing, extra=extra, nan=nan, partitions=partitions,
-        device=device, reach_dim=reach_dim, time_dim=time_dim, dt=dt,
+        device=device, reach_dim=reach_dim, time_dim=time_dim, dt=dt, label=label,
     )  # fmt: skip
     state, _ = stream.to_zarr(store, resume=resume, replace=mode == "w", progress=progress)
     opened = xr.open_zarr(store, chunks=None)[NAME]
@@ -199,8 +201,7 @@ class Stream:
             need_no_step(runoff, layout.time_dim, True)
         start = None
         if initial_state is not None and run.key is not None:
-            first = first_time(runoff, layout.time_dim)
-            start = read_state(initial_state, run.filter, run.network, layout, run.key, first)
+            start = read_state(initial_state, run.filter, run.network, layout, run.key, run.clock.start(runoff))
         if device is not None:
             find_device(device)
         client = None if runoff.chunks is None else find_client()
@@ -304,10 +305,17 @@ class Stream:
     def _lay_out(self, store: Any, finish: Callable[[xr.DataArray], xr.Dataset] | None) -> None:
         """Write coordinates, attributes and chunks, but no values."""
         empty = self._empty()
-        dataset, encoding = plain_dataset(empty.to_dataset(name=NAME) if finish is None else finish(empty))
+        dataset, encoding = plain_dataset(self._with_bounds(empty) if finish is None else finish(empty))
         encoding[NAME] = {**encoding.get(NAME, {}), **self.encoding}
         dataset.to_zarr(store, mode="a", compute=False, consolidated=False, encoding=encoding)
         consolidate(store)
+
+    def _with_bounds(self, discharge: xr.DataArray) -> xr.Dataset:
+        """Discharge, and under their name the bounds that its coordinate of time declares, if it does."""
+        dataset, clock = discharge.to_dataset(name=NAME), self.run.clock
+        coordinate = axis(discharge, clock.dim)
+        bounds = None if coordinate is None else bounds_name(coordinate)
+        return dataset if bounds is None else add_bounds(dataset, clock.dim, clock.step, clock.label, bounds)
 
     def _empty(self) -> xr.DataArray:
         """Discharge with all its labels and attributes, but no values, in a block's chunks."""
@@ -335,6 +343,7 @@ class Stream:
             "units": run.units,
             "sampling": run.options.sampling,
             "nan": "zero" if run.options.zero_missing else "raise",
+            "label": run.clock.label,
             "dtype": str(self.runoff.dtype if self.dtype is None else np.dtype(self.dtype)),
             "parameters": digest(run.network.ids, *run.network.links, *run.filter.arrays(), run.scale),
             "coordinates": digest(coords, rows),

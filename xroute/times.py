@@ -1,20 +1,39 @@
-"""Time: which dimension is the time, and how long a step is."""
+"""Time: which dimension the series runs along, how long a step is, and what a stamp means.
+
+All of it is told by labels, or asked for; a `Clock` is the answer. What a coordinate holds is read in `xroute.stamps`, its
+regularity in `xroute.spacing`, CF bounds in `xroute.bounds`.
+"""
 
 from __future__ import annotations
 
 import datetime
 import re
 from collections.abc import Hashable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
-from numpy.typing import NDArray
 
-from xroute.exceptions import TimeAxisError, some
+from xroute.bounds import LABELS, bounds_name, read_bounds
+from xroute.exceptions import TimeAxisError, XRouteError, one_of, some, warn
+from xroute.spacing import ROUNDED, find_step
+from xroute.stamps import axis, is_dated, stamps
 
-__all__ = ["dated_dims", "find_time_dim", "first_time", "next_time", "seconds", "time_step"]
+__all__ = ["Clock", "dated_dims", "find_time_dim", "label_attrs", "read_clock", "seconds", "time_step", "with_bounds"]
+
+#: Names that say of a dimension that forecasts start along it, and that they go on along it.
+REFERENCE = {
+    "forecast_reference_time", "reference_time", "reftime", "ref_time", "init", "init_time", "init_date", "initial_time",
+    "initialization_time", "initialisation_time", "analysis_time", "base_time", "basetime", "issue_time", "issue_date",
+    "start_time", "cycle", "cycle_time", "run_time", "model_run", "hindcast_start",
+}  # fmt: skip
+LEAD = {
+    "step", "lead", "leads", "lead_time", "leadtime", "lead_hour", "lead_day", "lead_hours", "lead_days", "forecast_period",
+    "forecast_hour", "forecast_hours", "forecast_lead_time", "forecast_step", "forecast_day", "prediction_timedelta",
+    "fhour", "fhr", "horizon", "forecast_horizon",
+}  # fmt: skip
 
 
 def seconds(dt: Any) -> float:
@@ -43,104 +62,286 @@ def seconds(dt: Any) -> float:
     return value
 
 
-def find_time_dim(array: xr.DataArray, time_dim: Hashable) -> Hashable:
-    """Name of the time dimension: the one given, or else the only one whose coordinate bears dates."""
-    if time_dim in array.dims:
-        return time_dim
-    dated = dated_dims(array)
-    if time_dim == "time" and len(dated) == 1:
-        return dated[0]
-    raise TimeAxisError(f"runoff has no dimension {time_dim!r}; it has {some(array.dims)}. Give time_dim=")
+# ── which dimension ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def dated_dims(array: xr.DataArray) -> list[Hashable]:
-    """Dimensions whose coordinates bear dates."""
-    return [d for d in array.dims if d in array.coords and _is_dated(array[d].values)]
+def find_time_dim(array: xr.DataArray, time_dim: Hashable | None = None) -> Hashable:
+    """Name of the dimension that the series runs along: the one given, or else the only one that can be it.
 
-
-def time_step(array: xr.DataArray, time_dim: Hashable, dt: Any = None) -> float | None:
-    """Step of the time axis [s]; None if it has fewer than two times and ``dt`` is not given.
+    Of a forecast's reference times and leads it is the leads, where both are labelled: by ``standard_name``
+    (``forecast_reference_time`` and ``forecast_period``), by names that say so, or as dates and durations with a
+    ``valid_time`` of both.
 
     Raises
     ------
     TimeAxisError
-        For times that are missing, disordered, double or irregular (the place is named), for a ``dt`` that contradicts
-        them, and for plain numbers without ``dt``.
+        If none is, or several may be, whatever their sizes.
+    """
+    if time_dim is not None:
+        if time_dim in array.dims:
+            return time_dim
+        raise TimeAxisError(f"runoff has no dimension {time_dim!r}; it has {some(array.dims)}. Give time_dim=")
+    dated = dated_dims(array)
+    may = [d for d in array.dims if d in dated or d == "time" or _counts(array, d)]
+    if len(may) == 1:
+        return may[0]
+    if not may:
+        raise TimeAxisError(f"runoff has no dimension 'time'; it has {some(array.dims)}. Give time_dim=")
+    role = {d: _role(array, d) for d in may}
+    leads = [d for d in may if role[d] == "lead"]
+    if len(leads) == 1 and all(role[d] == "reference" for d in may if d not in leads):
+        return leads[0]
+    durations = [d for d in may if _kind(array, d) == "m"]
+    if len(may) == 2 and len(durations) == 1 and role[durations[0]] != "reference" and _valid_time(array, may):
+        return durations[0]
+    said = ", ".join(f"{str(d)!r} ({array.sizes[d]} {_what(array, d, role[d])})" for d in may)
+    raise TimeAxisError(f"the series may run along {said}: say along which one. Give time_dim=")
+
+
+def dated_dims(array: xr.DataArray) -> list[Hashable]:
+    """Dimensions whose coordinates bear dates or durations."""
+    return [d for d in array.dims if (c := axis(array, d)) is not None and c.attrs.get("cf_role") is None and is_dated(c)]
+
+
+def _counts(array: xr.DataArray, dim: Hashable) -> bool:
+    """Whether a dimension bears numbers or nothing, and is named or labelled as one of a forecast's two."""
+    return _role(array, dim) is not None and array[dim].attrs.get("cf_role") is None
+
+
+def _role(array: xr.DataArray, dim: Hashable) -> str | None:
+    """``"lead"`` or ``"reference"``, as the labels of a dimension say; None where they do not."""
+    roles = {"forecast_period": "lead", "forecast_reference_time": "reference"}
+    coordinate = axis(array, dim)
+    names = {} if coordinate is None else coordinate.attrs
+    said = roles.get(str(names.get("standard_name")))
+    if said is None and "standard_name" not in names:
+        plain = re.sub(r"[\s-]", "_", str(dim)).lower()
+        said = "lead" if plain in LEAD else "reference" if plain in REFERENCE else None
+    kind = _kind(array, dim)
+    return None if (said, kind) in (("lead", "M"), ("reference", "m")) else said
+
+
+def _kind(array: xr.DataArray, dim: Hashable) -> str | None:
+    """``"m"`` for durations and ``"M"`` for dates; None for numbers that do not say."""
+    coordinate = axis(array, dim)
+    if coordinate is None or not is_dated(coordinate):
+        return None
+    if coordinate.dtype.kind in "iuf":
+        return "M" if "since" in str(coordinate.attrs.get("units")).lower() else "m"
+    first = coordinate.values.flat[0] if coordinate.dtype.kind == "O" and coordinate.size else None
+    return "m" if coordinate.dtype.kind == "m" or isinstance(first, (datetime.timedelta, np.timedelta64)) else "M"
+
+
+def _valid_time(array: xr.DataArray, dims: list[Hashable]) -> bool:
+    """Whether a coordinate on both dimensions bears the times that forecasts are valid at."""
+    return any(set(c.dims) == set(dims) and is_dated(c) for c in array.coords.values() if c.ndim == 2)
+
+
+def _what(array: xr.DataArray, dim: Hashable, role: str | None) -> str:
+    kind = {"m": "durations", "M": "dates", None: "entries"}[_kind(array, dim)]
+    return kind + {"lead": ", forecast leads", "reference": ", forecast reference times", None: ""}[role]
+
+
+# ── how long ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def time_step(array: xr.DataArray, time_dim: Hashable, dt: Any = None) -> float | None:
+    """Step of the time axis [s]; None if it has fewer than two times and neither ``dt`` nor its bounds tell.
+
+    Raises
+    ------
+    TimeAxisError
+        For times that are missing, disordered, double or irregular (the place is named), that follow the calendar by
+        months, or that cannot be decoded; for a ``dt`` that contradicts them, and for plain numbers without ``dt``.
     """
     given = None if dt is None else seconds(dt)
-    if time_dim not in array.coords:
+    values = stamps(array, time_dim, counted=given is not None)
+    if values is None:
         if given is None and array.sizes[time_dim]:
             raise TimeAxisError(f"{time_dim!r} has no coordinate, so the step is unknown: give dt= (seconds, or '3h')")
         return given
-    values = array[time_dim].values
-    if values.size and isinstance(values.flat[0], pd.Period):
+    if values.dtype.kind not in "mMO" and given is None and values.size:
         raise TimeAxisError(
-            f"{time_dim!r} holds periods, not times: assign_coords({time_dim}=runoff.indexes[{time_dim!r}].to_timestamp())"
+            f"{time_dim!r} is not dates but {values.dtype}, without units such as 'hours since ...': give dt="
         )
-    if pd.isna(values).any():
-        raise TimeAxisError(f"times are missing (NaT), first at position {int(np.flatnonzero(pd.isna(values))[0])}")
-    dated = _is_dated(values)
-    if not dated and given is None and values.size:
-        since = " (undecoded: use xr.decode_cf)" if "since" in str(array[time_dim].attrs.get("units", "")) else ""
-        raise TimeAxisError(f"{time_dim!r} is not dates but {values.dtype}{since}: decode it, or give dt=")
-    if values.size < 2:
-        return given
-    steps = _steps(values)
-    step = float(np.median(steps)) if not dated or given is None else given
-    if step <= 0 and (steps <= 0).all():
-        raise TimeAxisError(
-            f"times {'decrease' if (steps < 0).any() else 'are all the same'}: runoff.sortby({time_dim!r})"
+    if values.size > 1:
+        return find_step(values, time_dim, given)
+    noted = _noted(array, "time_step")
+    if given is not None and noted is not None and values.size and not np.isclose(given, noted, rtol=ROUNDED):
+        raise TimeAxisError(f"dt is {given:g} s, and the bounds of the only time are {noted:g} s apart")
+    return noted if given is None and values.size else given
+
+
+def _noted(array: xr.DataArray, name: str) -> float | None:
+    """Step [s] that was noted with the runoff when its bounds were read: ``time_step`` of a single time only."""
+    noted = array.attrs.get(name)
+    return float(noted) if isinstance(noted, (int, float, np.integer, np.floating)) and noted > 0 else None
+
+
+# ── what a stamp means ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Clock:
+    """The time of a series.
+
+    Attributes
+    ----------
+    dim
+        Dimension that it runs along.
+    step
+        Length of a step [s]; None where it is not known, and then there is nothing to route.
+    label
+        Whether a stamp is the ``"start"``, the ``"middle"`` or the ``"end"`` of its step; None where that is not known.
+    """
+
+    dim: Hashable
+    step: float | None
+    label: str | None
+
+    def start(self, array: xr.DataArray) -> str | None:
+        """When the first step of a series starts, as text; None if times are not dates."""
+        return self._moment(array, 0, 0.0)
+
+    def end(self, array: xr.DataArray) -> str | None:
+        """When the last step of a series ends, as text; None if times are not dates."""
+        return self._moment(array, -1, 1.0)
+
+    def _moment(self, array: xr.DataArray, position: int, part: float) -> str | None:
+        values = stamps(array.isel({self.dim: [position]}) if array.sizes[self.dim] else array, self.dim, counted=True)
+        if values is None or not values.size or values.dtype.kind not in "mMO" or self.label is None or self.step is None:
+            return None
+        later = (part - LABELS[self.label]) * self.step
+        whole = self.step >= 60 and self.step % 1 == 0  # then a part of a second is rounding
+        if values.dtype.kind == "O":
+            moment = values[0] + datetime.timedelta(seconds=later)
+            micro = moment.microsecond
+            moment += datetime.timedelta(microseconds=((micro >= 500_000) * 1_000_000 - micro) if whole else 0)
+            return str(moment.isoformat())
+        kind: Any = pd.Timestamp if values.dtype.kind == "M" else pd.Timedelta
+        moment = kind(values[0]) + pd.Timedelta(later, "s")
+        return str((moment.round("s") if whole else moment).isoformat())
+
+
+def read_clock(
+    array: xr.DataArray, time_dim: Hashable | None = None, dt: Any = None, label: str | None = None
+) -> Clock:
+    """Which dimension is the time, how long a step is, and what a stamp means.
+
+    A label that is given counts most, then that of the bounds (see `with_bounds`), then what the reader of the files noted
+    in ``attrs["time_label"]``; failing all, stamps are starts.
+
+    Raises
+    ------
+    TimeAxisError
+        As `find_time_dim` and `time_step`; and for a label that contradicts the bounds.
+    """
+    dim = find_time_dim(array, time_dim)
+    if label is not None:
+        one_of("label", label, tuple(LABELS), TimeAxisError)
+    step = time_step(array, dim, dt)
+    return Clock(dim, step, _label(array, dim, step, label))
+
+
+def _label(array: xr.DataArray, dim: Hashable, step: float | None, label: str | None) -> str | None:
+    coordinate = axis(array, dim)
+    declared = None if coordinate is None else bounds_name(coordinate)
+    noted, of = array.attrs.get("time_label"), _noted(array, "time_label_step")
+    if noted is not None:
+        one_of("attrs['time_label']", noted, tuple(LABELS), TimeAxisError)
+        if of is not None and step is not None and not np.isclose(of, step, rtol=ROUNDED):
+            if label is None:
+                warn(
+                    f"attrs['time_label'] is {noted!r} of steps of {of:g} s, and steps are {step:g} s now, so that what a stamp "
+                    "means is not known and is not written. Give label='start', 'end' or 'middle'"
+                )
+            return label
+        if label is not None and of is not None and label != noted:
+            raise TimeAxisError(f"label is {label!r}, and by its bounds a stamp is the {noted!r} of its step")
+        return label or str(noted)
+    if label is None and declared is not None:
+        warn(
+            f"{str(dim)!r} names bounds ({declared!r}) that a DataArray does not hold, so that what a stamp means is not known, "
+            "and no bounds are written. Give label='start', 'end' or 'middle', or take the runoff from its Dataset with "
+            "xroute.with_bounds(ds, name)"
         )
-    bad = np.flatnonzero(np.abs(steps - step) > 1e-6 * abs(step))
-    if bad.size:
-        i = int(bad[0])
-        if dated and given is not None and bad.size == steps.size and np.ptp(steps) == 0:
-            raise TimeAxisError(f"dt is {given:g} s, but times are {steps[0]:g} s apart")
-        unit = " s" if dated else ""
-        kinds = {-1: "a step back", 0: "a duplicate", 1: "a gap" if steps[i] > step else "a short step"}
-        raise TimeAxisError(
-            f"times are not regular: {kinds[int(np.sign(steps[i]))]} of {steps[i]:g}{unit} between {_show(values[i])} "
-            f"and {_show(values[i + 1])} "
-            f"(positions {i} and {i + 1}), where the step is {step:g}{unit}; {bad.size} such places. "
-            "Fill or reindex the series first: no step is skipped silently"
-        )
-    return step if dated and given is None else given
-
-
-def next_time(array: xr.DataArray, time_dim: Hashable, dt: float) -> str | None:
-    """Time at the end of the last step, as text; None if times are not dates."""
-    return _moment(array, time_dim, -1, dt)
-
-
-def first_time(array: xr.DataArray, time_dim: Hashable) -> str | None:
-    """First time, as `next_time` writes it."""
-    return _moment(array, time_dim, 0, 0.0)
-
-
-def _moment(array: xr.DataArray, time_dim: Hashable, position: int, later: float) -> str | None:
-    if time_dim not in array.coords or not array.sizes[time_dim] or not _is_dated(array[time_dim].values):
         return None
-    moment = array[time_dim].values[position]
-    if isinstance(moment, np.datetime64):
-        return (pd.Timestamp(moment) + pd.Timedelta(later, "s")).isoformat()
-    if isinstance(moment, np.timedelta64):
-        return (pd.Timedelta(moment) + pd.Timedelta(later, "s")).isoformat()
-    return str((moment + datetime.timedelta(seconds=later)).isoformat())
+    return label or "start"
 
 
-def _is_dated(values: NDArray[Any]) -> bool:
-    return values.dtype.kind in "mM" or (
-        values.dtype.kind == "O" and values.size > 0 and hasattr(values.flat[0], "year")
-    )
+def with_bounds(dataset: xr.Dataset, name: Hashable, time_dim: Hashable | None = None) -> xr.DataArray:
+    """Take runoff out of a Dataset, with what the CF bounds of its times say of them.
+
+    A DataArray does not hold bounds (they have a dimension of their own), so what they say is noted in its attributes:
+    ``time_label``, which of ``"start"``, ``"middle"`` and ``"end"`` of its step a stamp is; ``time_label_step`` [s], the
+    step that this was said of (of a mean over days it need not hold); and of a single time ``time_step`` [s].
+
+    Parameters
+    ----------
+    dataset
+        With the runoff, decoded or not.
+    name
+        Its name.
+    time_dim
+        Its time dimension, where that cannot be told.
+
+    Returns
+    -------
+    xarray.DataArray
+        The variable, not read. Without bounds in the Dataset, or with times that cannot be read, as it is: routing says
+        what is wrong with them.
+
+    Raises
+    ------
+    TimeAxisError
+        For bounds that are not those of a series: intervals that overlap, or leave gaps, or are of no length; stamps at
+        neither end nor the middle of theirs; climatological ones.
+    XRouteError
+        There is no such variable.
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd, xarray as xr
+    >>> end = pd.date_range("2000-01-01 01:00", periods=2, freq="h")
+    >>> bounds = np.stack([end - pd.Timedelta("1h"), end], axis=1)
+    >>> ds = xr.Dataset({"runoff": ("time", [1.0, 2.0]), "time_bnds": (("time", "nv"), bounds)})
+    >>> ds = ds.assign_coords(time=("time", end, {"bounds": "time_bnds"}))
+    >>> with_bounds(ds, "runoff").attrs["time_label"]
+    'end'
+    """
+    if name not in dataset.variables:
+        raise XRouteError(f"there is no variable {name!r}; there are {some(dataset.data_vars)}")
+    array = dataset[name]
+    try:
+        dim = find_time_dim(array, time_dim)
+        coordinate = axis(array, dim)
+    except TimeAxisError:
+        return array
+    if coordinate is None:
+        return array
+    bounds = bounds_name(coordinate)
+    if bounds is None:  # undeclared, but under the name that everybody gives them
+        usual = (f"{coordinate.name}_{suffix}" for suffix in ("bnds", "bounds", "bnd", "bound"))
+        fits = {2: {dim, *(d for d, size in dataset.sizes.items() if size == 2)}}
+        bounds = next(
+            (n for n in usual if n in dataset.variables and dataset[n].ndim == 2 and dim in dataset[n].dims
+             and set(dataset[n].dims) <= fits[2]), None,
+        )  # fmt: skip
+    if bounds not in dataset.variables or not array.sizes[dim]:
+        return array
+    try:
+        times = stamps(array, dim)
+        step = time_step(array, dim) if array.sizes[dim] > 1 else None
+    except TimeAxisError:
+        return array
+    assert times is not None and bounds is not None
+    if times.dtype.kind not in "mMO":
+        return array
+    label, size = read_bounds(dataset.variables[bounds], bounds, coordinate, times, step)
+    return array.assign_attrs(label_attrs(label, size, array.sizes[dim]))
 
 
-def _steps(values: NDArray[Any]) -> NDArray[np.float64]:
-    if values.dtype.kind in "mM":
-        return np.diff(values).astype("timedelta64[ns]").astype(np.int64) / 1e9
-    if values.dtype.kind == "O":  # cftime: microseconds are exact in its differences
-        return np.array([d.total_seconds() for d in np.diff(values)])
-    return np.diff(values).astype(np.float64)
-
-
-def _show(value: Any) -> str:
-    return pd.Timestamp(value).isoformat() if isinstance(value, np.datetime64) else str(value)
+def label_attrs(label: str, step: float, n_steps: int) -> dict[str, Any]:
+    """Attributes that note what a stamp means."""
+    attrs: dict[str, Any] = {"time_label": label, "time_label_step": step}
+    return attrs | ({"time_step": step} if n_steps == 1 else {})

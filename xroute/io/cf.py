@@ -6,26 +6,31 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
+from xroute.bounds import add_bounds, bounds_name
 from xroute.exceptions import AlignmentError, TimeAxisError, some
 from xroute.io.files import open_dataset, write
-from xroute.times import seconds
+from xroute.stamps import axis, is_dated
+from xroute.times import Clock, find_time_dim, read_clock
 
 __all__ = ["cf_dataset", "open_dataset", "write", "write_discharge"]
 
 PathLike = str | os.PathLike[str]
 
 
-def cf_dataset(discharge: xr.DataArray, network: Any = None, *, dt: Any = None) -> xr.Dataset:
+def cf_dataset(
+    discharge: xr.DataArray, network: Any = None, *, dt: Any = None, label: Literal["start", "middle", "end"] | None = None
+) -> xr.Dataset:
     """Discharge as a CF Dataset of time series (``featureType="timeSeries"``), to be written with `write`.
 
-    Timestamps name the **start** of the step that a value belongs to; ``time_bnds`` holds [t, t + dt]. A time axis that
-    is no dates (numbers, or none) is kept without bounds.
+    ``time_bnds`` holds the steps that values belong to, as ``attrs["time_label"]`` of the discharge says: its stamps are
+    starts (what they are where nothing is said), middles or ends. A time axis that is no dates (numbers, or none) is kept
+    without bounds, and so is one that names bounds of which nothing is known.
 
     Parameters
     ----------
@@ -35,6 +40,8 @@ def cf_dataset(discharge: xr.DataArray, network: Any = None, *, dt: Any = None) 
         Network or its Dataset: ``lon`` and ``lat`` of the reaches are added when it has them.
     dt
         Step (seconds, a timedelta, or text like ``"3h"``); needed for a single time only.
+    label
+        What a stamp is: ``"start"``, ``"middle"`` or ``"end"`` of its step; by default what the discharge says.
 
     Returns
     -------
@@ -45,7 +52,7 @@ def cf_dataset(discharge: xr.DataArray, network: Any = None, *, dt: Any = None) 
     AlignmentError
         No ``reach`` coordinate, or reaches that the network does not have.
     TimeAxisError
-        A single time without ``dt``.
+        A single time without ``dt``; times that are not regular.
     """
     if "reach" not in discharge.coords:
         raise AlignmentError(
@@ -66,8 +73,7 @@ def cf_dataset(discharge: xr.DataArray, network: Any = None, *, dt: Any = None) 
             long_name = {"lon": "longitude", "lat": "latitude"}[coordinate]
             attrs = {"standard_name": long_name, "long_name": f"{long_name} of the reach", "units": units}
             dataset = dataset.assign_coords({coordinate: ("reach", values, attrs)})
-    if "time" in array.dims:
-        dataset = _add_bounds(dataset, dt)
+    dataset = _describe_time(dataset, discharge, dt, label)
     history = discharge.attrs.get("history")
     variable.attrs.pop("history", None)
     dataset.attrs = {"Conventions": "CF-1.11", "featureType": "timeSeries", "source": "xroute"}
@@ -97,23 +103,27 @@ def _of_network(network: Any, name: str, ids: np.ndarray) -> np.ndarray | None:
     return dataset[name].to_numpy()[position]
 
 
-def _add_bounds(dataset: xr.Dataset, dt: Any) -> xr.Dataset:
-    if "time" not in dataset.coords or dataset["time"].dtype.kind not in "mMO":
-        return dataset  # steps that are counted, not dated, have no bounds
-    times = dataset["time"]
-    start = times.to_numpy()
-    if start.size > 1:
-        step = start[1] - start[0]
-    elif dt is not None:
-        step = np.timedelta64(round(seconds(dt) * 1e6), "us")
-        step = step.item() if start.dtype.kind == "O" else step
-    else:
+def _describe_time(dataset: xr.Dataset, discharge: xr.DataArray, dt: Any, label: str | None) -> xr.Dataset:
+    """Say what the stamps of discharge are, and add their bounds where it is known."""
+    try:
+        dim = find_time_dim(discharge)
+    except TimeAxisError:
+        return dataset  # a snapshot, or one of many forecasts: no one dimension is the time
+    coordinate = axis(discharge, dim)
+    if coordinate is None or not coordinate.size or not is_dated(coordinate):
+        return add_bounds(dataset, dim, None, None, "")  # steps that are counted, not dated, have no bounds
+    if coordinate.size == 1 and dt is None and "time_step" not in discharge.attrs:
         raise TimeAxisError("discharge has a single time, so its step cannot be told; give dt= (seconds)")
-    bounds = np.stack([start, start + step], axis=1)
-    times.attrs.update({"standard_name": "time", "axis": "T", "bounds": "time_bnds"})
-    times.attrs.setdefault("long_name", "start of the step")
-    dataset = dataset.assign_coords(time=times)
-    dataset["time_bnds"] = (("time", "bnds"), bounds)
+    if label is None and "time_label" not in discharge.attrs and bounds_name(coordinate) is not None:
+        clock = Clock(dim, None, None)  # of which routing has warned
+    else:
+        clock = read_clock(discharge, dim, dt, label)
+    dataset = add_bounds(dataset, dim, clock.step, clock.label, "time_bnds" if dim == "time" else f"{dim}_bnds")
+    attrs = dataset[coordinate.name].attrs
+    attrs.setdefault("standard_name", "time")
+    attrs["axis"] = "T"
+    if clock.label is not None:
+        attrs["long_name"] = f"{clock.label} of the step"
     return dataset
 
 
@@ -123,14 +133,15 @@ def write_discharge(
     network: Any = None,
     *,
     dt: Any = None,
+    label: Literal["start", "middle", "end"] | None = None,
     dtype: Any = None,
     compression: int = 0,
     overwrite: bool = False,
 ) -> None:
     """Write discharge as a CF file of time series: ``time_bnds``, ``cf_role``, ids intact, places when known.
 
-    Timestamps name the **start** of the step that a value belongs to; ``time_bnds`` holds [t, t + dt], and
-    ``cell_methods`` is what `xroute.route` wrote for the sampling.
+    ``time_bnds`` holds the steps that values belong to (see `cf_dataset`), and ``cell_methods`` is what `xroute.route`
+    wrote for the sampling.
 
     Parameters
     ----------
@@ -140,8 +151,8 @@ def write_discharge(
         ``*.nc``, or ``*.zarr`` for the same in Zarr.
     network
         Network or its Dataset, for ``lon`` and ``lat``.
-    dt
-        Step, for a single time (see `cf_dataset`).
+    dt, label
+        Step, for a single time, and what a stamp is (see `cf_dataset`).
     dtype
         Store as this type, for example ``"float32"``; by default that of the discharge.
     compression
@@ -155,4 +166,4 @@ def write_discharge(
         As `cf_dataset` and `write`.
     """
     array = discharge if dtype is None else discharge.astype(dtype, keep_attrs=True)
-    write(cf_dataset(array, network, dt=dt), path, overwrite=overwrite, compression=compression)
+    write(cf_dataset(array, network, dt=dt, label=label), path, overwrite=overwrite, compression=compression)

@@ -21,7 +21,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from xroute.bounds import time_encoding
 from xroute.exceptions import XRouteError, require, some
+from xroute.stamps import decodable
 
 __all__ = [
     "consolidate",
@@ -100,7 +102,9 @@ def open_dataset(path: PathLike) -> xr.Dataset:
                 f"{path} is a folder, but not a Zarr store; `xroute convert` reads folders of other systems"
             )
         require("zarr", feature="reading Zarr", extra="io")
-        return _decode(xr.open_zarr(target, chunks=None, decode_cf=False, consolidated=_is_consolidated(target)))
+        raw = xr.open_zarr(target, chunks=None, decode_cf=False, consolidated=_is_consolidated(target))
+        raw.encoding["source"] = str(path)
+        return _decode(raw)
     return open_netcdf(target)
 
 
@@ -193,7 +197,10 @@ def _decode(source: xr.Dataset) -> xr.Dataset:
                 raw[name].attrs.pop(attribute, None)
             if value.dtype != raw[name].dtype:
                 raw = _with_values(raw, name, value)
-    decoded = xr.decode_cf(raw, mask_and_scale=masked, decode_timedelta=False)  # type: ignore[arg-type]
+    times: Any = decodable(raw) or True  # the others stay numbers, which is told where they are needed, and of which file
+    for variable in raw.variables.values():
+        variable.encoding.setdefault("source", source.encoding.get("source"))
+    decoded = xr.decode_cf(raw, mask_and_scale=masked, decode_times=times, decode_timedelta=False)  # type: ignore[arg-type]
     for name, given in attrs.items():  # kept, so that an id that is a fill value is refused where it is used
         decoded[name].encoding.update({key: given[key] for key in ("_FillValue", "missing_value") if key in given})
     for name in [n for n, v in decoded.variables.items() if isinstance(v.dtype, np.dtypes.StringDType)]:
@@ -431,9 +438,4 @@ def plain_dataset(dataset: xr.Dataset) -> tuple[xr.Dataset, dict[str, dict[str, 
             dataset = dataset.assign_coords({name: text}) if name in dataset.coords else dataset.assign({name: text})
         elif variable.dtype.kind in "iu":
             encoding[str(name)] = {"_FillValue": None}
-    if "time_bnds" in dataset and "time" in dataset.coords:
-        first = dataset["time"].to_numpy()[:1]
-        date = str(first[0])[:19].replace("T", " ") if first.size else "1970-01-01"
-        encoding["time"] = {"units": f"seconds since {date}", "dtype": "int64", "_FillValue": None}
-        encoding["time_bnds"] = {"_FillValue": None}
-    return dataset, encoding
+    return dataset, encoding | time_encoding(dataset)
