@@ -274,15 +274,15 @@ def read_connectivity(path: PathLike) -> Connectivity:
         cells = text.split(",")
         while len(cells) > 3 and not cells[-1].strip():  # as spreadsheets fill up short rows
             cells.pop()
-        numbers = [_whole(path, row, cell, k + 1) for k, cell in enumerate(cells)]
+        numbers = _whole_numbers(path, row, cells)
         if len(numbers) < 2:
             raise NetworkError(f"{path}, row {row} has 1 column; it needs id, downstream, ...")
-        if min(len(numbers), 3) != width and width:
+        if len(numbers) < width or (width == 2 and len(numbers) > 2):
             raise NetworkError(
                 f"{path}, row {row} has {len(numbers)} columns, and those before it {'at least 3' if width == 3 else 2}: "
                 "each needs id, downstream, number upstream, and their ids"
             )
-        width = min(len(numbers), 3)
+        width = width or min(len(numbers), 3)
         ids.append(numbers[0])
         downstream.append(numbers[1])
         if width == 3:
@@ -292,8 +292,8 @@ def read_connectivity(path: PathLike) -> Connectivity:
                     f"{path}, row {row}: the number of upstream reaches, {n}, does not fit the {len(declared)} columns that "
                     f"follow it, for reach {numbers[0]}"
                 )
-            beyond = [number for number in declared[n:] if number > 0]
-            if beyond:
+            if len(declared) > n and max(declared[n:]) > 0:
+                beyond = [number for number in declared[n:] if number > 0]
                 raise NetworkError(
                     f"{path}, row {row}: reach {numbers[0]} has {n} reaches upstream, and {len(beyond)} more ids follow, "
                     f"{beyond[0]} for one: correct the number or remove them"
@@ -304,6 +304,13 @@ def read_connectivity(path: PathLike) -> Connectivity:
         raise NetworkError(f"{path} is empty")
     down, owners, up = (np.array(column, np.int64) for column in (downstream, owner, upstream))
     return Connectivity(np.array(ids, np.int64), down, owners, up, width == 3)
+
+
+def _whole_numbers(path: PathLike, row: int, cells: list[str]) -> list[int]:
+    """Cells of a row; looked at one by one only where they are not the plain digits of short ids."""
+    if all(len(cell) < 19 and cell.isdigit() and cell.isascii() for cell in cells):
+        return [int(cell) for cell in cells]
+    return [_whole(path, row, cell, k + 1) for k, cell in enumerate(cells)]
 
 
 def _whole(path: PathLike, row: int, text: str, column: int | None) -> int:
