@@ -332,7 +332,7 @@ def test_muskingum_warns_once_and_names_the_substeps_that_help():
         xroute.route(impulse(network.reach.values, 1, 3), network)
     assert len(caught) == 1
     message = str(caught[0].message)
-    assert "2 are too short" in message and "substeps=3" in message  # 720 <= 3600 / 3 <= 1620
+    assert "2 of 5" in message and "2 too short" in message and "substeps=3" in message  # 720 <= 3600 / 3 <= 1620
     assert message.index("muskingum_exact") < message.index("substeps=3")
 
 

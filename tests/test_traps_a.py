@@ -51,7 +51,7 @@ def test_a_reach_of_a_millimetre_is_not_rounded_away():
 def test_a_reach_too_short_for_the_step_is_told_of_the_exact_scheme_before_substeps():
     """205 substeps for a whole network are a dear cure for one reach of 38 s."""
     network = chain(2, "muskingum", k=([37.6, 3600.0], "s"), x=0.2)
-    with pytest.warns(UserWarning, match="of 2 muskingum reaches 1 are too short.*muskingum_exact") as caught:
+    with pytest.warns(UserWarning, match="1 of 2 muskingum reaches .* 1 too short.*muskingum_exact") as caught:
         routed(network)
     assert "substeps=" not in str(caught[0].message)  # with so many, the other reach would dip below zero
     with warnings.catch_warnings():
@@ -60,7 +60,7 @@ def test_a_reach_too_short_for_the_step_is_told_of_the_exact_scheme_before_subst
 
 
 def test_a_reach_too_long_for_the_step_is_not_told_to_take_more_substeps():
-    with pytest.warns(UserWarning, match="1 are too long for it, and outflow may dip below zero") as caught:
+    with pytest.warns(UserWarning, match=r"1 too long \(outflow may dip below zero") as caught:
         routed(chain(1, "muskingum", k=(36000.0, "s"), x=0.4))
     assert "substeps=" not in str(caught[0].message) and "muskingum_exact" not in str(caught[0].message)
 
@@ -123,7 +123,8 @@ def test_a_copy_of_muskingum_is_muskingum_in_every_mode(registry, lateral, subst
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             values = xroute.route(runoff, network, scheme=scheme, lateral=lateral, substeps=substeps).values
-        found.append((values, [str(w.message).replace("mine", "muskingum") for w in caught]))
+        told = [str(w.message).replace("mine", "muskingum") for w in caught]
+        found.append((values, [t.replace("2kx <= dt <= 2k(1-x)", "their range of steps") for t in told]))
     np.testing.assert_array_equal(found[0][0], found[1][0])
     assert found[0][1] == found[1][1] and bool(found[0][1]) == (substeps in (1, 3))
 
@@ -214,7 +215,6 @@ def test_nonsense_is_not_registered(registry, name, parameters, options, message
         ("linear_storage", {"tau": [1e300, 3600.0]}, "linear_storage: 1 reaches.* pole .*reaches 1, with tau = 1e.300"),
         ("muskingum_exact", {"k": [3600.0, 1e300], "x": 0.2}, "muskingum_exact: 1 reaches.*reaches 2"),
         ("nash_cascade", {"tau": [3600.0, 1e-310], "n": 2.0}, "nash_cascade: 1 reaches.* NaN .*reaches 2, with tau = 1e-310"),
-        ("hayami", {"length": 3600.0, "diffusivity": [1e3, 1e308], "celerity": 1.0}, "hayami: 1 reaches.* NaN .*reaches 2"),
         ("hayami", {"length": 3600.0, "diffusivity": 1e3, "celerity": [1.0, 1e-310]}, "hayami: .*longer than max_taps.*: 2"),
     ],
 )

@@ -224,7 +224,7 @@ def test_muskingum_exact_needs_no_substeps():
 def test_muskingum_exact_of_a_long_reach_may_dip_and_says_so():
     network = chain(2, "muskingum_exact", k=([36000.0, 3600.0], "s"), x=0.4)
     runoff = impulse(network.reach.values, 1, 5)
-    with pytest.warns(UserWarning, match="of 2 muskingum_exact reaches 1 are too long") as caught:
+    with pytest.warns(UserWarning, match="1 of 2 muskingum_exact reaches .* 1 too long") as caught:
         routed = xroute.route(runoff, network)
     assert len(caught) == 1 and "oscillate" not in str(caught[0].message) and routed.values.min() < 0.0
 

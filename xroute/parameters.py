@@ -175,7 +175,7 @@ def check_steps(parameters: SchemeParameters, dt: float, substeps: int) -> bool:
     Returns whether there are none.
     """
     step, slack = dt / substeps, 1e-9
-    said, instead, n_long = [], set(), 0
+    said, instead = [], set()
     at_least, at_most = 1.0, float(MOST_SUBSTEPS)
     for name, (at, values) in parameters.items():
         scheme = SCHEMES[name]
@@ -191,19 +191,19 @@ def check_steps(parameters: SchemeParameters, dt: float, substeps: int) -> bool:
         short, long = step > highest * (1 + slack), step < lowest * (1 - slack)
         what = []
         if short.any():
-            what.append(f"{int(short.sum())} are too short for the step, and may oscillate")
+            what.append(f"{int(short.sum())} too short (they may oscillate)")
             instead.add((name, scheme.instead))
         if long.any():
-            what.append(f"{int(long.sum())} are too long for it, and outflow may dip below zero where inflow rises")
-            n_long += int(long.sum())
+            what.append(f"{int(long.sum())} too long (outflow may dip below zero where inflow rises)")
         if what:
-            said.append(f"of {at.size} {name} reaches {' and '.join(what)}")
+            n, rule = int((short | long).sum()), scheme.step_rule or "their range of steps"
+            said.append(f"{n} of {at.size} {name} reaches are outside {rule}, {' and '.join(what)}")
     if not said:
         return True
     advice = [f"scheme {other} instead of {name} does not oscillate at any step" for name, other in sorted(instead) if other]
     if at_least <= at_most and int(at_least) != substeps:
-        advice.append(f"substeps={int(at_least)} would put all of them inside their range of steps")
-    elif instead or n_long:
-        advice.append("no number of substeps puts all of them inside their range of steps")
+        advice.append(f"substeps={int(at_least)} would put all of them inside")
+    else:
+        advice.append("no number of substeps puts all reaches inside")
     warn(f"at a routing step of {step:g} s, {'; '.join(said)}: {'; '.join(advice)}")
     return False

@@ -118,6 +118,8 @@ class Scheme:
     step_range
         ``step_range(**parameters) -> (lowest, highest)``: routing steps [s] between which it neither dips below zero nor
         oscillates [reach], in numpy; None where it does neither at any step.
+    step_rule
+        That range as a formula, for messages.
     instead
         Scheme of the same parameters and the same mean travel time that does not oscillate at any step.
     from_user
@@ -131,6 +133,7 @@ class Scheme:
     mass_within: Callable[..., Float] | None = None
     mean: Callable[..., torch.Tensor] | None = None
     step_range: Callable[..., tuple[Any, Any]] | None = None
+    step_rule: str = ""
     instead: str | None = None
     from_user: bool = False
 

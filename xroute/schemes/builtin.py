@@ -188,7 +188,14 @@ _K_AND_X = (_positive("k", "s"), Parameter("x", low=0.0, high=0.5))
 
 BUILT_IN = (
     Scheme("linear_storage", (_positive("tau", "s"),), _linear_storage),
-    Scheme("muskingum", _K_AND_X, _muskingum, step_range=_muskingum_steps, instead="muskingum_exact"),
+    Scheme(
+        "muskingum",
+        _K_AND_X,
+        _muskingum,
+        step_range=_muskingum_steps,
+        step_rule="2kx <= dt <= 2k(1-x)",
+        instead="muskingum_exact",
+    ),
     Scheme("muskingum_exact", _K_AND_X, _muskingum_exact, step_range=_muskingum_exact_steps),
     Scheme("pure_lag", (Parameter("delay", "s", low=0.0),), _pure_lag, windowed=True, mass_within=_lag_mass),
     Scheme(
