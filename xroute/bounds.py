@@ -187,8 +187,10 @@ def add_bounds(dataset: xr.Dataset, dim: Hashable, step: float | None, label: st
     else:
         bounds = edges(coordinate.values, step, label)
     attrs = {n: v for n, v in coordinate.attrs.items() if n not in ("bounds", "climatology")}
-    plain = coordinate.variable.copy(deep=False).drop_encoding()
-    plain.attrs = attrs if bounds is None else attrs | {"bounds": name}
+    values = coordinate.values
+    if bounds is not None and bounds.dtype.kind in "mM":  # one unit in memory: xarray encodes whole seconds by half ones as NaT
+        values = values.astype(bounds.dtype)
+    plain = xr.Variable(coordinate.dims, values, attrs if bounds is None else attrs | {"bounds": name})
     dataset = dataset.assign_coords({coordinate.name: plain})
     return dataset if bounds is None else dataset.assign({name: ((dim, "bnds"), bounds)})
 
