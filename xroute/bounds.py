@@ -202,7 +202,7 @@ def time_encoding(dataset: xr.Dataset) -> dict[str, dict[str, Any]]:
         bounds = coordinate.attrs.get("bounds")
         if bounds not in dataset.variables or coordinate.dtype.kind not in "mMO" or not coordinate.size:
             continue
-        if dataset[bounds].dtype.kind != coordinate.dtype.kind or any(v.isnull().any() for v in (coordinate, dataset[bounds])):
+        if dataset[bounds].dtype != coordinate.dtype or any(v.isnull().any() for v in (coordinate, dataset[bounds])):
             continue
         first = coordinate.values[:1]
         ticks, tick = offsets(np.concatenate([first, coordinate.values, dataset[bounds].values.ravel()]))
