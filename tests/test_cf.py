@@ -211,3 +211,66 @@ def test_optional_libraries_are_named(tmp_path: Path, suffix: str, monkeypatch: 
     monkeypatch.setattr(importlib.util, "find_spec", lambda n, *a: None if "netcdf" in n.lower() else real_find(n, *a))
     with pytest.raises(ImportError, match=r'writing .* needs .*: pip install "xroute\[io\]"'):
         write(xr.Dataset(), tmp_path / f"n{suffix}")
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize(("label", "before"), [("start", 0.0), ("middle", 0.5), ("end", 1.0)])
+@pytest.mark.parametrize("step", ["1s", "1h", "333333334ns"])
+@pytest.mark.parametrize("calendar", ["datetime64[ns]", "datetime64[s]", "noleap"])
+def test_bounds_follow_from_the_label(tmp_path: Path, suffix, label, before, step, calendar) -> None:
+    """Half steps are held exactly, whatever the unit that stamps have in memory."""
+    if step.endswith("ns") and calendar != "datetime64[ns]":
+        pytest.skip("no such stamps")
+    time: Any = pd.date_range("2001-02-28T23:00", periods=4, freq=step)
+    if calendar == "noleap":
+        pytest.importorskip("cftime")
+        time = xr.date_range("2001-02-28T23:00", periods=4, freq=step, calendar=calendar, use_cftime=True)
+    else:
+        time = time.values.astype(calendar)
+    discharge = make_discharge(time=time).assign_attrs(time_label=label)
+    write_discharge(discharge, tmp_path / f"q{suffix}")
+    with open_dataset(tmp_path / f"q{suffix}") as back:
+        np.testing.assert_array_equal(back["time"], discharge["time"])
+        assert back["time"].attrs["long_name"] == f"{label} of the step"
+        low, high = back["time_bnds"].transpose("time", "bnds").values.T
+        nanoseconds = round(pd.Timedelta(step) / pd.Timedelta("1ns"))
+        off = [pd.Timedelta(t - a) / pd.Timedelta("1ns") for t, a in zip(back["time"].values, low, strict=True)]
+        assert off == [before * nanoseconds] * 4 and (low[1:] == high[:-1]).all() and (high > low).all()
+
+
+def test_the_label_may_be_given_and_must_not_contradict() -> None:
+    discharge = make_discharge()
+    bounds = cf_dataset(discharge, label="end")["time_bnds"].values
+    np.testing.assert_array_equal(bounds[:, 1], discharge["time"])
+    with pytest.raises(TimeAxisError, match="label is one of"):
+        cf_dataset(discharge, label="right")  # type: ignore[arg-type]
+
+
+def test_bounds_of_which_nothing_is_known_are_not_made_up() -> None:
+    discharge = make_discharge()
+    discharge["time"].attrs["bounds"] = "time_bnds"
+    dataset = cf_dataset(discharge)
+    assert "time_bnds" not in dataset and "bounds" not in dataset["time"].attrs
+    assert "long_name" not in dataset["time"].attrs
+    assert cf_dataset(discharge, label="middle")["time"].attrs["bounds"] == "time_bnds"
+
+
+def test_stamps_rounded_in_storage_have_bounds_without_cracks() -> None:
+    days = np.round(np.arange(9) / 72, 6)
+    time = xr.decode_cf(xr.Dataset(coords={"time": ("time", days, {"units": "days since 2000-01-01"})})).time.values
+    for label in ("start", "middle", "end"):
+        bounds = cf_dataset(make_discharge(time=time, n_times=9), label=label)["time_bnds"].values
+        assert (bounds[1:, 0] == bounds[:-1, 1]).all()
+        np.testing.assert_allclose((bounds[:, 1] - bounds[:, 0]) / np.timedelta64(1, "s"), 1200, atol=0.09)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_leads_and_numbers_have_bounds_of_their_own_kind(tmp_path: Path, suffix: str) -> None:
+    leads = make_discharge(time=pd.timedelta_range("1h", periods=4, freq="h")).rename(time="step")
+    write_discharge(leads.assign_attrs(time_label="end"), tmp_path / f"s{suffix}")
+    with open_dataset(tmp_path / f"s{suffix}") as back:
+        assert back["step"].attrs["bounds"] == "step_bnds" and back["step_bnds"].values[0].tolist() == [0, 3600]
+    numbers = make_discharge(time=("time", np.arange(4), {"units": "hours since 2001-01-01"}))
+    write_discharge(numbers.assign_attrs(time_label="middle"), tmp_path / f"n{suffix}")
+    with open_dataset(tmp_path / f"n{suffix}") as back:
+        assert back["time_bnds"].values[0].tolist() == np.array(["2000-12-31T23:30", "2001-01-01T00:30"], "M8[ns]").tolist()

@@ -49,6 +49,7 @@ def test_hurricane_laura(shared_data: Callable[[str], Path]) -> None:
     assert forcing.dims == ("time", "reach") and forcing.sizes["time"] == 24
     assert forcing["time"].values[0] == np.datetime64("2020-08-26T01:00")
     assert forcing.attrs["source_variables"] == "qSfcLatRunoff + qBucket" and forcing.attrs["units"] == "m3 s-1"
+    assert forcing.attrs["time_label"] == "end"  # of the hour that the inflow is of
 
 
 def test_forcing_is_matched_by_id(shared_data: Callable[[str], Path]) -> None:

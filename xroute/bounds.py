@@ -187,8 +187,10 @@ def add_bounds(dataset: xr.Dataset, dim: Hashable, step: float | None, label: st
     else:
         bounds = edges(coordinate.values, step, label)
     attrs = {n: v for n, v in coordinate.attrs.items() if n not in ("bounds", "climatology")}
-    plain = coordinate.variable.copy(deep=False).drop_encoding()
-    plain.attrs = attrs if bounds is None else attrs | {"bounds": name}
+    values = coordinate.values
+    if bounds is not None and bounds.dtype.kind in "mM":  # one unit in memory: xarray encodes whole seconds by half ones as NaT
+        values = values.astype(bounds.dtype)
+    plain = xr.Variable(coordinate.dims, values, attrs if bounds is None else attrs | {"bounds": name})
     dataset = dataset.assign_coords({coordinate.name: plain})
     return dataset if bounds is None else dataset.assign({name: ((dim, "bnds"), bounds)})
 
@@ -199,6 +201,8 @@ def time_encoding(dataset: xr.Dataset) -> dict[str, dict[str, Any]]:
     for name, coordinate in dataset.coords.items():
         bounds = coordinate.attrs.get("bounds")
         if bounds not in dataset.variables or coordinate.dtype.kind not in "mMO" or not coordinate.size:
+            continue
+        if dataset[bounds].dtype != coordinate.dtype or any(v.isnull().any() for v in (coordinate, dataset[bounds])):
             continue
         first = coordinate.values[:1]
         ticks, tick = offsets(np.concatenate([first, coordinate.values, dataset[bounds].values.ravel()]))

@@ -283,7 +283,7 @@ def _runoff(runoff: xr.DataArray, network: Network | None, dt: float | None, rep
         return None
     try:
         runoff = standard_names(runoff, network, missing="zero", extra="drop")
-    except AlignmentError as error:
+    except (AlignmentError, TimeAxisError) as error:
         report.problems.append(str(error))
         return None
     ids = exact_ids(runoff["reach"].to_numpy(), "runoff reach")

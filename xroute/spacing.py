@@ -60,7 +60,8 @@ def find_step(values: NDArray[Any], dim: Any, given: float | None = None) -> flo
     if regular and (given is None or not dated):
         return _plainest(seconds, best) if dated or given is None else given
     if regular and given is not None:
-        if _beside(seconds, given) <= ROUNDED * given:
+        rounding = max(2 * _beside(seconds, best), _grain(seconds, best) / 2 if best % 60 else 0.0)
+        if _beside(seconds, given) <= min(rounding + 1e-6 * given, ROUNDED * given):
             return given
         raise TimeAxisError(f"dt is {given:g} s, but times are {_plainest(seconds, best):g} s apart")
     raise TimeAxisError(_irregular(values, steps, step, dim, dated))
@@ -80,7 +81,8 @@ def _flattest(seconds: NDArray[np.float64], step: float) -> float:
 
 def _plainest(seconds: NDArray[np.float64], step: float) -> float:
     """The plainest step that fits as well as ``step`` does, within what rounding leaves open."""
-    slack = max(2 * _beside(seconds, step), _grain(seconds, step) / 2) + 1e-9 * step
+    whole = abs(step - round(step)) < 1e-6 * step
+    slack = max(2 * _beside(seconds, step), 0.0 if whole else _grain(seconds, step) / 2) + 1e-9 * step
     coarse = [round(step / unit) * unit for unit in _PLAIN if unit >= 60]
     parts = [whole / k for whole, most in ((86400.0, 24), (3600.0, 12)) for k in [round(whole / step)] if 0 < k <= most]
     fine = [round(step / unit) * unit for unit in _PLAIN if unit < 60]
@@ -89,8 +91,6 @@ def _plainest(seconds: NDArray[np.float64], step: float) -> float:
 
 def _grain(seconds: NDArray[np.float64], step: float) -> float:
     """Rounding [s] of stamps that are days or hours with so many decimals, which does not show in a few of them."""
-    if abs(step - round(step)) < 1e-6 * step:
-        return 0.0
     steps = np.diff(seconds)
     for grain in (unit * 10.0**-d for d in range(2, 7) for unit in (86400.0, 3600.0)):
         if grain <= 2 * ROUNDED * step and (np.abs(steps / grain - np.rint(steps / grain)) * grain < 3e-6).all():
