@@ -172,3 +172,19 @@ def test_demo_saves_what_it_names_and_closes_the_balance(tmp_path, capsys):
     assert float(told.split(" of it unaccounted")[0].split()[-1]) < 1e-6
     discharge = xr.open_dataset(tmp_path / "out" / "discharge.nc")["discharge"]
     assert f"{float(discharge.max()):,.0f}" in told  # the mouth's peak
+
+
+@pytest.mark.parametrize("calendar", ["noleap", "360_day", "standard"])
+def test_hydrographs_of_other_calendars(calendar):
+    network, ds = tutorial()
+    discharge = ds.runoff.isel(time=slice(0, 48))
+    start = "2001-02-28" if calendar != "360_day" else "2001-02-30"
+    time = xr.date_range(start, periods=48, freq="h", calendar=calendar, use_cftime=True)
+    discharge = discharge.assign_coords(time=time).expand_dims(member=2)
+    figure = overview(network, discharge, runoff=discharge.isel(member=0))
+    figure.canvas.draw()
+    ax = figure.axes[-1]
+    labels = [t.get_text() for t in ax.get_xticklabels()]
+    turn = {"noleap": "03-01 00:00", "standard": "03-01 00:00", "360_day": "03-01 00:00"}[calendar]
+    assert turn in labels, labels
+    pyplot.close(figure)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Hashable
+import inspect
+from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from xroute.maps import plot_network
 from xroute.network import Network
 from xroute.quantities import dataset_without_pint
 from xroute.routing import route
@@ -21,6 +23,18 @@ if TYPE_CHECKING:
 __all__ = ["RiverAccessor", "RouteAccessor"]
 
 
+def _as_of(function: Callable[..., Any]) -> Callable[[Any], Any]:
+    """A method bears the parameters and the documentation of the function that it calls with its own object first."""
+
+    def bear(method: Any) -> Any:
+        itself, *others = inspect.signature(function).parameters.values()
+        method.__signature__ = inspect.signature(function).replace(parameters=[itself.replace(name="self"), *others])
+        method.__doc__ = method.__doc__ or function.__doc__
+        return method
+
+    return bear
+
+
 @xr.register_dataarray_accessor("route")
 class RouteAccessor:
     """Callable accessor: ``ds.runoff.route(network)`` is `xroute.route`."""
@@ -28,10 +42,9 @@ class RouteAccessor:
     def __init__(self, runoff: xr.DataArray) -> None:
         self._runoff = runoff
 
+    @_as_of(route)
     def __call__(self, network: xr.Dataset | Network, **options: Any) -> Any:  # noqa: D102 (documented in route)
         return route(self._runoff, network, **options)
-
-    __call__.__doc__ = route.__doc__
 
 
 @xr.register_dataset_accessor("river")
@@ -102,10 +115,9 @@ class RiverAccessor:
         """Table of the variables on ``reach``, indexed by id."""
         return self.network.to_dataframe()
 
+    @_as_of(plot_network)
     def plot(self, values: xr.DataArray | Hashable | None = None, **options: Any) -> Any:
         """Map of the network; see `xroute.plotting.plot_network`."""
-        from xroute.plotting import plot_network
-
         if isinstance(values, Hashable) and not isinstance(values, xr.DataArray) and values is not None:
             values = self._dataset[values]
         return plot_network(self.network, values, **options)

@@ -7,7 +7,7 @@ called. Colours are safe for colour-blind readers: viridis for amounts, Okabe an
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
@@ -84,12 +84,12 @@ def plot_hydrographs(
         others = [d for d in series.dims if d != "time"]
         if others:
             low, high = (series.quantile(q, others) for q in (0.05, 0.95))
-            ax.fill_between(series["time"].to_numpy(), low, high, color=colour, alpha=0.2, linewidth=0)
+            ax.fill_between(_drawn(series["time"]), low, high, color=colour, alpha=0.2, linewidth=0)
             series = series.median(others)
-        ax.plot(series["time"].to_numpy(), series.to_numpy(), color=colour, linewidth=1.8, label=name)
+        ax.plot(_drawn(series["time"]), series.to_numpy(), color=colour, linewidth=1.8, label=name)
         if mark_peak and series.size and bool(series.notnull().any()):
             peak = series.isel(time=int(series.argmax("time")))
-            at, size = peak["time"].to_numpy(), float(peak)
+            at, size = _drawn(peak["time"]), float(peak)
             ax.plot(at, size, "o", color=colour, markersize=4.5, markeredgecolor="white", clip_on=False, zorder=3)
             text = f"{size:,.0f}" if abs(size) >= 100 else f"{size:.3g}"
             ax.annotate(text, (at, size), (7, 1), textcoords="offset points", color=colour, fontsize=9)
@@ -101,6 +101,8 @@ def plot_hydrographs(
         locator = dates.AutoDateLocator(minticks=3, maxticks=8)
         ax.xaxis.set_major_locator(locator)
         ax.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator))
+    elif isinstance(discharge.indexes["time"], xr.CFTimeIndex) and discharge.sizes["time"]:
+        ax.xaxis.set_major_formatter(_calendar_dates(discharge["time"]))
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(axis="y", color=PALE, alpha=0.3, linewidth=0.6)
     if len(names) > 1 if legend is None else legend:
@@ -225,10 +227,35 @@ def _names(gauges: Sequence[Hashable] | dict[Hashable, str]) -> dict[Hashable, s
     return dict(gauges) if isinstance(gauges, dict) else {g: f"reach {g}" for g in gauges}
 
 
+def _drawn(time: xr.DataArray) -> Any:
+    """Times as matplotlib takes them: dates of other calendars (cftime) as days since 1970, of their own calendar."""
+    values = time.to_numpy()
+    if values.dtype.kind != "O" or not values.size:
+        return values
+    import cftime
+
+    return cftime.date2num(values, "days since 1970-01-01", calendar=values.flat[0].calendar)
+
+
+def _calendar_dates(time: xr.DataArray) -> Any:
+    """Labels of an axis in days since 1970: dates of the times' own calendar, with hours where they span few days."""
+    import cftime
+    from matplotlib.ticker import FuncFormatter
+
+    calendar = time.to_numpy().flat[0].calendar
+    days = np.ptp(_drawn(time))
+
+    def label(day: float, _: int | None = None) -> str:
+        date = cftime.num2date(round(day * 1440) / 1440, "days since 1970-01-01", calendar=calendar)
+        return str(date.strftime("%Y-%m-%d" if days > 8 else "%m-%d %H:%M"))
+
+    return FuncFormatter(label)
+
+
 def _hang(ax: Axes, runoff: xr.DataArray) -> None:
     """Mean runoff as bars from the top, as rain is drawn over hydrographs."""
     mean = runoff.mean([d for d in runoff.dims if d != "time"])
-    time = mean["time"].to_numpy()
+    time = _drawn(mean["time"])
     ax.fill_between(time, mean.to_numpy(), step="post", color=PALE, linewidth=0)
     ax.set_ylim(float(mean.max()) * 1.15 or 1.0, 0.0)
     ax.set_ylabel(f"Runoff\n[{describe_units(runoff.attrs.get('units', ''))}]")
