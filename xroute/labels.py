@@ -125,7 +125,7 @@ def align(
         stray = ids[np.setdiff1d(np.arange(ids.size), kept)]
         raise AlignmentError(
             f"{alien} {what} ids ({name!r}) are not in the network: {some(stray)}. "
-            + (_other_letters(ids, network) or 'Leave them out with extra="drop", or check that this is the right network')
+            + (_advice(ids, network) or 'Leave them out with extra="drop", or check that this is the right network')
         )
     if lacking.any() and missing == "raise":
         raise AlignmentError(
@@ -197,7 +197,9 @@ def _other_rows(
 ) -> Mapping[Hashable, Any]:
     """Coordinates of the rows that are kept, and of rows that are added (unknown there but for ``ids``)."""
     if isinstance(array.indexes.get(dim), pd.MultiIndex):
-        raise AlignmentError(f"{dim!r} is made of several dimensions, to which no reach can be added: reset_index({dim!r})")
+        raise AlignmentError(
+            f"{dim!r} is made of several dimensions, to which no reach can be added: reset_index({dim!r})"
+        )
     table = array.coords.to_dataset().isel({dim: kept})
     n_added = ids.size - kept.size
     if not n_added:
@@ -228,8 +230,12 @@ def _find_reach_dim(
     if len(fits) > 1:  # members and the like are counted from 0 or 1
         fits = [dim for dim in fits if any(b.some and not b.is_positional for b in found[dim])] or fits
     fits = fits or [dim for dim, bearers in found.items() if any(b.converted for b in bearers)]
-    if len(fits) == 1 or len(found) == 1:
-        return (fits or list(found))[0]
+    if len(fits) == 1:
+        return fits[0]
+    if len(found) == 1:
+        dim, bearers = next(iter(found.items()))
+        if not bearers or not all(b.is_positional for b in bearers):
+            return dim  # what is wrong with its ids is said by name
     raise AlignmentError(
         f"cannot tell which dimension of {what} is the reach: it has {some(array.dims)}"
         + (f", and ids of the network stand on {some(fits)}" if fits else ", none of which bears ids of the network")
@@ -271,9 +277,7 @@ def _bearers(array: xr.DataArray, network: Network, dim: Hashable) -> list[_Bear
             continue
         inside = locate(ids, network.ids) >= 0
         full = bool(inside.any()) and bool(inside.all() or inside.sum() == network.n_reaches)
-        found.append(
-            _Bearer(name, ids, marked, bool(inside.any()), full, convertible(ids, network.ids) is not None)
-        )
+        found.append(_Bearer(name, ids, marked, bool(inside.any()), full, convertible(ids, network.ids) is not None))
     return found
 
 
@@ -351,13 +355,17 @@ def _other_kind(array: xr.DataArray, name: Hashable, ids: NDArray[Any], among: N
         return said + f"convert them: {what}.assign_coords({{{str(name)!r}: {bearer}}})"
     if back is not None:
         return said + f"convert the network's: network.assign_coords(reach=network.reach{back}), and downstream with it"
-    return said + "and they do not agree when converted either (leading zeros count in text). Is this the right network?"
+    return (
+        said + "and they do not agree when converted either (leading zeros count in text). Is this the right network?"
+    )
 
 
-def _other_letters(ids: NDArray[Any], network: Network) -> str:
-    """What to do where ids and the network's differ in the case of letters only."""
+def _advice(ids: NDArray[Any], network: Network) -> str:
+    """What to do where ids and the network's differ in the case of letters only, or where they have nothing in common."""
+    if (locate(np.unique(ids), np.unique(network.ids)) >= 0).any():
+        return ""
     if ids.dtype.kind == "U" and network.n_reaches:
         small = np.unique(np.char.lower(network.ids))
         if (locate(np.unique(np.char.lower(ids)), small) >= 0).all():
             return "They differ in capital and small letters only: make them the same"
-    return ""
+    return "None of them is: is this the right network, or does another coordinate bear the ids?"

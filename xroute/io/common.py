@@ -46,7 +46,9 @@ def expand_paths(paths: PathLike | Sequence[PathLike], what: str = "runoff") -> 
         if target.is_dir() and not _is_store(target):
             inside = sorted(p for p in target.iterdir() if p.suffix.lower() in _NETCDF or (p.is_dir() and _is_store(p)))
             if not inside:
-                raise XRouteError(f"{path} is a folder without netCDF files or Zarr stores ({', '.join(_NETCDF)}, .zarr)")
+                raise XRouteError(
+                    f"{path} is a folder without netCDF files or Zarr stores ({', '.join(_NETCDF)}, .zarr)"
+                )
             found += inside
         elif target.exists():
             found.append(target)
@@ -319,20 +321,27 @@ def _in_order_of(
     names = [
         n
         for n, c in array.coords.items()
-        if c.dims == (dim,) and c.dtype.kind in "iufUSOT" and n in first.coords and (n == dim or is_id_name(n, c.variable))
+        if c.dims == (dim,)
+        and c.dtype.kind in "iufUSOT"
+        and n in first.coords
+        and (n == dim or is_id_name(n, c.variable))
     ]
     if all(np.array_equal(array[n].values, first[n].values) for n in names) and array.sizes[dim] == first.sizes[dim]:
         return array
     beside = [n for n in names if n != dim and not is_positional(array[n].values)]
     by = beside[0] if beside else dim
     if by not in names:
-        raise AlignmentError(f"{file} has {array.sizes[dim]} entries on {dim!r} without ids, {first_file} {first.sizes[dim]}")
+        raise AlignmentError(
+            f"{file} has {array.sizes[dim]} entries on {dim!r} without ids, {first_file} {first.sizes[dim]}"
+        )
     here, there = (file_ids(a[by], f) for a, f in ((array, file), (first, first_file)))
     for ids, where in ((here, file), (there, first_file)):
         unique, count = np.unique(ids, return_counts=True)
         if (count > 1).any():
             raise AlignmentError(f"duplicate {by} ids in {where}: {some(unique[count > 1])}")
-    differing = np.setxor1d(here, there) if here.dtype.kind == there.dtype.kind else np.concatenate([here, there], dtype=str)
+    differing = (
+        np.setxor1d(here, there) if here.dtype.kind == there.dtype.kind else np.concatenate([here, there], dtype=str)
+    )
     if differing.size:
         raise AlignmentError(
             f"{file} and {first_file} hold different reaches: {differing.size} ids are in one of them only: {some(differing)}"
@@ -340,7 +349,9 @@ def _in_order_of(
     ordered = array.isel({dim: locate(there, here)})
     wrong = [n for n in beside if not np.array_equal(ordered[n].values, first[n].values)]
     if wrong:
-        raise AlignmentError(f"{some([by, *wrong])} pair differently in {file} and in {first_file}: drop all but the ids")
+        raise AlignmentError(
+            f"{some([by, *wrong])} pair differently in {file} and in {first_file}: drop all but the ids"
+        )
     return ordered
 
 

@@ -237,7 +237,9 @@ def _whole_numbers(name: Hashable, variable: xr.Variable) -> np.ndarray | None:
         return values
     fills = [value for key in _PACKING[:2] if key in attrs for value in np.atleast_1d(attrs[key])]
     gaps = np.isin(values, fills) if fills else np.zeros(values.shape, bool)
-    exact = not values.size or int(values[~gaps].max(initial=0)) < 2**53 and int(values[~gaps].min(initial=0)) > -(2**53)
+    exact = (
+        not values.size or int(values[~gaps].max(initial=0)) < 2**53 and int(values[~gaps].min(initial=0)) > -(2**53)
+    )
     return None if gaps.any() and exact else values
 
 
