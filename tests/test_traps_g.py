@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import find_data
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -62,13 +61,3 @@ def test_a_bare_machine_routes_and_learns(names):
     water, imported = without(*names)
     assert float(water) == pytest.approx(1.0, abs=1e-12)
     assert imported == "[]"
-
-
-def test_data_that_are_missing_skip_here_and_fail_on_ci(monkeypatch, tmp_path):
-    monkeypatch.setenv("XROUTE_TEST_DATA", str(tmp_path))
-    monkeypatch.delenv("CI", raising=False)
-    with pytest.raises(pytest.skip.Exception, match="set XROUTE_TEST_DATA"):
-        find_data("LowerColorado_TX")
-    monkeypatch.setenv("CI", "true")
-    with pytest.raises(pytest.fail.Exception, match="set XROUTE_TEST_DATA"):
-        find_data("LowerColorado_TX")
