@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -36,6 +37,7 @@ from xroute.schemes import Filter, make_filter
 
 CUDA = torch.cuda.is_available()
 DEVICE = torch.device("cuda" if CUDA else "cpu")
+needs_triton = pytest.mark.skipif(find_spec("triton") is None, reason="no triton here: it is for Linux")
 PARTS = 2
 """Processes that share the checks where Triton interprets."""
 PATIENCE = 1200
@@ -507,7 +509,8 @@ def print_part(part: int) -> None:
 def interpret(part: int) -> dict[str, Any]:
     """Let a process do its part of the checks; what went wrong stands in place of what it found."""
     code = f"import faulthandler as f; f.dump_traceback_later({PATIENCE - 30}); import test_gpu; test_gpu.print_part({part})"
-    environment = {**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": str(Path(__file__).parent)}
+    paths = os.pathsep.join([str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = {**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": paths}
     try:
         run = subprocess.run(
             [sys.executable, "-W", "ignore", "-c", code],
@@ -547,6 +550,7 @@ def interpreted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return found
 
 
+@needs_triton
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.xdist_group(f"gpu-{part_of(name)}")) for name in CHECKS]
 )
@@ -600,6 +604,7 @@ def test_large_networks(options, mark):
         assert error(found, wanted) < 10 * BACKWARD[p.case.dtype], name
 
 
+@needs_triton
 def test_given_reaches_must_be_given():
     """Else programs would wait for ever."""
     plan = make_plan(np.array([1]), np.array([0]), np.ones(1), 2, n_given=1)
@@ -611,6 +616,7 @@ def test_given_reaches_must_be_given():
         route_gpu(torch.zeros(1, 2, 4, device=DEVICE), plan, made)
 
 
+@needs_triton
 def test_traces_are_bounded():
     """What training keeps does not grow with substeps: beyond a few times the runoff, nothing is kept."""
     from xroute.engine import gpu
