@@ -362,6 +362,12 @@ def test_ids_to_route_have_one_column(region: Path) -> None:
         rapid.read_network(region)
 
 
+def test_an_empty_list_of_ids_is_not_all_of_them(region: Path) -> None:
+    (region / "riv_bas_id.csv").write_text("\n\n")
+    with pytest.raises(NetworkError, match="riv_bas_id.csv is empty"):
+        rapid.read_network(region)
+
+
 def test_initial_flow_has_one_column(region: Path) -> None:
     network = rapid.read_network(region)
     (region / "Qinit.csv").write_text(f"{BIG},1.0\n5,2.0\n7,3.0\n9,4.0\n")
@@ -516,6 +522,9 @@ def test_coordinates_are_read_by_id(region: Path, caplog: pytest.LogCaptureFixtu
     assert "1 coordinates in coords_a.csv are of no reach" in caplog.text
     (region / "coords_a.csv").write_text(f"COMID,Lat,Lon\n{BIG},32,-94\n5,30,-96\n")
     assert rapid.read_network(region)["lon"].values[:2].tolist() == [-94, -96]
+    (region / "coords_a.csv").rename(region / "comid_lat_lon_z.csv")
+    (region / "comid_lat_lon_z.csv").write_text(f"{BIG},32,-94,7\n5,30,-96,8\n")
+    assert rapid.read_network(region)["lat"].values[:2].tolist() == [32, 30]
 
 
 @pytest.mark.parametrize(

@@ -268,7 +268,17 @@ def test_reaches_without_a_state_or_runoff_are_named(folder: Path) -> None:
         read_setup([folder])
 
 
-def test_a_folder_of_both_is_rapids(folder: Path) -> None:
+def test_in_a_folder_of_both_the_namelist_tells(folder: Path) -> None:
     (folder / "rapid_connect.csv").write_text("1,0\n")
-    assert not rapid2.is_rapid2(folder) and find_setup(folder)["connect"].name == "rapid_connect.csv"
-    assert rapid2.is_rapid2(folder / "nml_A.yml")
+    assert find_setup(folder)["connect"].name == "con_A.parquet"
+    (folder / "rapid_namelist").write_text("&NL\nZS_dtR = 900\n/\n")
+    assert find_setup(folder)["connect"].name == "rapid_connect.csv"
+    assert find_setup(folder / "nml_A.yml")["connect"].name == "con_A.parquet"
+    (folder / "nml_A.yml").unlink()
+    assert find_setup(folder)["connect"].name == "rapid_connect.csv"
+
+
+def test_an_empty_list_of_ids_is_not_all_of_them(folder: Path) -> None:
+    table(folder / "bas_A.parquet", riv=BAS[:0])
+    with pytest.raises(NetworkError, match="bas_A.parquet is empty"):
+        rapid2.read_network(folder)

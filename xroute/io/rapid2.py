@@ -24,6 +24,7 @@ from xroute.ids import exact_ids
 from xroute.io import rapid_series
 from xroute.io.files import open_netcdf
 from xroute.io.rapid_coordinates import Points, check_points, netcdf_points, place
+from xroute.io.rapid_files import find_namelist
 from xroute.io.rapid_network import Region, assemble, recipe_attrs, refuse_duplicates, rows_to_route
 
 __all__ = [
@@ -50,11 +51,17 @@ SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
 def is_rapid2(path: PathLike) -> bool:
     """Whether a folder, a YAML file or a table is RAPID2's, by its content.
 
-    A folder with a ``rapid_connect*.csv`` of RAPID is not, whatever else lies in it.
+    Of a folder with the files of both, as RAPID2's converter leaves it, the namelist tells; with RAPID's own namelist, or
+    none, it is RAPID's.
     """
     path = Path(path)
     if path.is_dir():
         if any(path.glob("rapid_connect*.csv")):
+            if not _namelists(path):
+                return False
+            if find_namelist(path) is None:
+                return True
+            logger.info("%s holds set-ups of RAPID and RAPID2: RAPID's is read; RAPID2's is given by its namelist", path)
             return False
         return bool(_namelists(path)) or any(_role_of_table(table) == "connect" for table in _tables(path))
     if path.suffix.lower() in (".yml", ".yaml"):
@@ -389,6 +396,8 @@ def _read_ids(path: Path, name: str) -> NDArray[np.int64]:
     ids = exact_ids(_column(path, name), f"{name} of {path}")
     if ids.dtype.kind != "i":
         raise NetworkError(f"{path}: {name!r} holds text, and RAPID2's ids are whole numbers")
+    if not ids.size:
+        raise NetworkError(f"{path} is empty")
     return ids
 
 

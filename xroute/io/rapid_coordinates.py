@@ -55,7 +55,7 @@ def read_points(path: Path) -> Points:
         For rows that are not of that form (file and row are named), ids that stand twice, and places off the globe.
     """
     ids, lons, lats = [], [], []
-    columns = (0, 1, 2)
+    columns = (0, 2, 1) if "lat_lon" in path.name.lower() else (0, 1, 2)  # RAPIDpy's comid_lat_lon_z.csv
     for row, text in rows_of(path):
         cells = [cell.strip().strip('"') for cell in text.split(",")]
         if row == 1 and any(cell.lower() in ("lon", "lat", "longitude", "latitude") for cell in cells):

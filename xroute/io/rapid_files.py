@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xroute.exceptions import NetworkError
+from xroute.exceptions import NetworkError, XRouteError, some
 from xroute.io.files import locate
 
 __all__ = [
@@ -114,7 +114,14 @@ def find_namelist(folder: PathLike) -> Path | None:
     XRouteError
         When there are several.
     """
-    return locate(folder, PATTERNS["namelist"], "namelist")
+    for pattern in PATTERNS["namelist"]:
+        found = sorted(p for p in Path(folder).glob(pattern) if p.is_file() and p.suffix.lower() not in (".yml", ".yaml"))
+        if len(found) > 1:
+            names = some(path.name for path in found)
+            raise XRouteError(f"several files in {folder} could be the namelist ({pattern}): {names}; name the one to use")
+        if found:
+            return found[0]
+    return None
 
 
 def _named_files(namelist: Path, folder: Path) -> dict[str, Path]:
@@ -233,6 +240,8 @@ def read_ids(path: PathLike) -> NDArray[np.int64]:
     ids = array("q")
     for row, text in rows_of(path):
         ids.append(_whole(path, row, text, None))
+    if not ids:
+        raise NetworkError(f"{path} is empty")
     return np.array(ids, np.int64)
 
 
