@@ -29,6 +29,7 @@ from zarr.storage import LocalStore, MemoryStore
 import xroute
 from xroute.checkpoint import Checkpoint, Progress
 from xroute.exceptions import ParameterError, StateError, XRouteError
+from xroute.fence import OwnStore
 from xroute.streaming import Stream
 
 N_TIME = 40
@@ -226,7 +227,7 @@ class Disk:
         self.full = False
 
         for name in ("set", "delete", "set_if_not_exists"):
-            original = getattr(LocalStore, name)
+            original = getattr(OwnStore, name)
 
             async def changed(store: Any, *args: Any, original: Any = original, **kwargs: Any) -> Any:
                 self.left -= 1
@@ -235,7 +236,7 @@ class Disk:
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
                 return await original(store, *args, **kwargs)
 
-            monkeypatch.setattr(LocalStore, name, changed)
+            monkeypatch.setattr(OwnStore, name, changed)
 
 
 def test_a_disk_that_is_full_at_any_moment(runoff, network, tmp_path, monkeypatch):

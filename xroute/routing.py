@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -33,7 +34,7 @@ def route(
     substeps: int | Literal["auto"] = 1,
     sampling: Literal["mean", "last", "start-mean"] = "mean",
     lateral: Literal["head", "interval", "outlet"] = "head",
-    initial_state: xr.Dataset | None = None,
+    initial_state: xr.Dataset | str | os.PathLike[str] | None = None,
     return_state: bool = False,
     missing: Literal["raise", "zero"] = "raise",
     extra: Literal["raise", "drop"] = "raise",
@@ -66,7 +67,8 @@ def route(
         ``"interval"``, at both ends of each routing step (RAPID; Muskingum only); or at the ``"outlet"``, unrouted by its
         own reach (mizuRoute).
     initial_state
-        State to start from (`initial_state`, `steady_state`, or what ``return_state=True`` gave); dry by default.
+        State to start from (`initial_state`, `steady_state`, or what ``return_state=True`` gave), or the path of one; dry
+        by default. Its routing step, dt / substeps, is the run's; the step of the runoff that made it need not be.
     return_state
         Whether to return the final state too, so that a later run can go on from here.
     missing

@@ -282,6 +282,10 @@ def write(dataset: xr.Dataset, path: PathLike, *, overwrite: bool = False, compr
     """
     kind = suffix_format(path)
     engine = _writer(kind)
+    if {"outflow", "n_lags"} <= set(dataset.variables):
+        from xroute.state import with_checksum  # which imports the network, that is read from files
+
+        dataset = with_checksum(dataset)
     plain, encoding = plain_dataset(dataset)
     with replacing(path, overwrite=overwrite) as temporary:
         if kind == "zarr":
