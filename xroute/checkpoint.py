@@ -85,18 +85,17 @@ class Checkpoint:
         XRouteError
             If another run has taken the store.
         """
-        self.own.settle()
+        self.own.settle()  # discharge, and the slot before: this one need not be on the disk until that is overwritten
         slot = _zarr().open_group(self.own, path=f"{GROUP}/{-(-progress.steps // self.block) % 2}", mode="w")
         for name, values in (("outflow", state.outflow), ("history", state.history)):
             chunk = tuple(max(1, min(n, 2**22)) for n in values.shape)
             array = slot.create_array(name, shape=values.shape, chunks=chunk, dtype=values.dtype, compressors=None)
             if values.size:
                 array[...] = values
-        self.own.settle()
         attributes = {"steps": progress.steps, "volumes": progress.volumes}
         slot.attrs.put({**attributes, "digest": _slot_digest(attributes, state)})
-        self.own.settle()
         if first:
+            self.own.settle()
             self.begun()
 
     def latest(self) -> tuple[Progress, BlockState] | None:

@@ -17,6 +17,7 @@ import shutil
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,7 @@ def release(own: OwnStore | AskingStore) -> None:
     if isinstance(own, OwnStore):
         own.settle()
         _retire(own.folder)
-        _sync_folder(own.folder.parent)
+        _sync(own.folder.parent)
     else:
         sync(own.unclaim())
 
@@ -142,7 +143,7 @@ class OwnStore(LocalStore):
     writer
         Name of the run's own folder.
     unsettled
-        Folders whose entries are not yet sure to be on the disk. None syncs each at once: so do copies in other processes,
+        Files and folders that are not yet sure to be on the disk. None syncs each at once: so do copies in other processes,
         which nobody tells to `settle`.
     """
 
@@ -164,8 +165,10 @@ class OwnStore(LocalStore):
 
     def settle(self) -> None:
         """Make sure that all which was written is on the disk."""
-        while self.unsettled:
-            _sync_folder(self.unsettled.pop())
+        if self.unsettled:
+            with ThreadPoolExecutor(8) as pool:  # a file system's journal takes several at a time
+                list(pool.map(_sync, sorted(self.unsettled)))
+            self.unsettled.clear()
 
     def note_new_folders(self) -> None:
         """Settle the way to the run's own folder, too."""
@@ -223,8 +226,9 @@ class OwnStore(LocalStore):
         try:
             with temporary.open("wb") as file:
                 file.write(value.as_numpy_array())  # type: ignore[arg-type]
-                file.flush()
-                os.fsync(file.fileno())
+                if self.unsettled is None or os.name == "nt":
+                    file.flush()
+                    os.fsync(file.fileno())
         except FileNotFoundError as error:
             raise self.overtaken() from error
         except BaseException:
@@ -235,6 +239,8 @@ class OwnStore(LocalStore):
             self._rename(temporary, target, move)
         finally:
             temporary.unlink(missing_ok=True)
+        if self.unsettled is not None:
+            self.unsettled.add(target)
         self._note(target.parent)
 
     def _remove(self, key: str) -> None:
@@ -273,7 +279,7 @@ class OwnStore(LocalStore):
 
     def _note(self, folder: Path) -> None:
         if self.unsettled is None:
-            _sync_folder(folder)
+            _sync(folder)
         else:
             self.unsettled.add(folder)
 
@@ -346,13 +352,13 @@ def _overtaken(store: Any) -> XRouteError:
     return XRouteError(f"another run writes to {store} now, and this one stops (nothing of the other is touched)")
 
 
-def _sync_folder(folder: Path) -> None:
-    """Put a folder's entries on the disk, where folders can be opened."""
+def _sync(path: Path) -> None:
+    """Put a file, or a folder's entries, on the disk, where what is written already can be opened for it."""
     if os.name == "nt":
         return
     try:
-        descriptor = os.open(folder, os.O_RDONLY)
-    except FileNotFoundError:  # it was deleted since
+        descriptor = os.open(path, os.O_RDONLY)
+    except (FileNotFoundError, NotADirectoryError):  # it was deleted since
         return
     try:
         os.fsync(descriptor)
