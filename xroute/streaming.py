@@ -12,7 +12,7 @@ import sys
 import time as clock
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from dataclasses import replace as changed
 from pathlib import Path
@@ -392,15 +392,20 @@ class Stream:
         volumes = self._volumes(None)
         with replacing(path, overwrite=replace) as temporary:
             chunks = tuple(max(1, n) for n in self.encoding["chunks"])
-            with netcdf_variable(finish(self._empty()), temporary, NAME, chunks) as variable:
+            kept = f"{path} is not written"
+            with ExitStack() as file:
+                with _working(f"begin {path}", kept):
+                    variable = file.enter_context(netcdf_variable(finish(self._empty()), temporary, NAME, chunks))
 
                 def write(steps: slice, discharge: xr.DataArray) -> None:
                     variable[tuple(steps if d == time_dim else slice(None) for d in layout.dims)] = discharge.values
 
                 alone = self if self.runoff.chunks is None else changed(self, spread=False)
                 state, seconds = alone._blocks(
-                    0, self.start, volumes, write, lambda *_: None, progress, f"{path} is not written", ahead=False
+                    0, self.start, volumes, write, lambda *_: None, progress, kept, ahead=False
                 )
+                with _working(f"end {path}", kept):  # what is left in buffers is written now
+                    file.close()
         return state, self._summary(self.n_steps, seconds, volumes)
 
     # ── the blocks ──────────────────────────────────────────────────────────────────────────────────────────────────

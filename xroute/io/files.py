@@ -249,6 +249,9 @@ def replacing(path: PathLike, *, overwrite: bool = False) -> Iterator[Path]:
             temporary.rename(target)
             shutil.rmtree(old)
         else:
+            if temporary.is_file():  # a power cut after the renaming must not leave an empty file under the name
+                with open(temporary, "r+b") as file:
+                    os.fsync(file.fileno())
             temporary.replace(target)
     finally:
         if temporary.is_dir():
