@@ -266,7 +266,7 @@ def test_errors_come_at_once(runoff, network):
         lazy.isel(reach=slice(3, None)).route(network)
     _, state = lazy.route(network, return_state=True)
     daily = lazy.assign_coords(time=T0 + np.arange(30) * np.timedelta64(1, "D"))
-    with pytest.raises(StateError, match="another time step"):
+    with pytest.raises(StateError, match="another routing step"):
         daily.route(network, initial_state=state)
 
 

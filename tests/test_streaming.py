@@ -3,32 +3,30 @@
 from __future__ import annotations
 
 import errno
-import itertools
-import json
 import logging
 import multiprocessing
 import os
-import shutil
-import signal
-import time
-from functools import partial
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import dask
 import dask.array as da
+import kills
 import numpy as np
 import pytest
 import xarray as xr
 import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as some
+from kills import contents, differences
 from strategies import DT, networks, runoffs
 from zarr.storage import LocalStore, MemoryStore
 
 import xroute
 from xroute.checkpoint import Checkpoint, Progress
 from xroute.exceptions import ParameterError, StateError, XRouteError
+from xroute.fence import OwnStore
 from xroute.streaming import Stream
 
 N_TIME = 40
@@ -58,24 +56,8 @@ def stream(runoff: xr.DataArray, network: Any, store: Any, **options: Any) -> An
     return xroute.route_to_zarr(runoff, network, store, progress=False, **options)
 
 
-def contents(store: Path) -> dict[str, Any]:
-    """All that a store holds but the date in its history: metadata, and bytes of chunks."""
-    found: dict[str, Any] = {}
-    for path in sorted(p for p in store.rglob("*") if p.is_file()):
-        name = str(path.relative_to(store))
-        found[name] = path.read_bytes()
-        if path.name == "zarr.json":
-            text = json.dumps(json.loads(found[name]), sort_keys=True)
-            found[name] = (
-                text.replace(text[text.find("20", text.find('"history": "')) :][:20], "") if "history" in text else text
-            )
-    return found
-
-
 def assert_same(one: Path, two: Path) -> None:
-    a, b = contents(one), contents(two)
-    assert a.keys() == b.keys()
-    assert [name for name in a if a[name] != b[name]] == []
+    assert differences(one, two) == []
 
 
 # ── the result ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -226,7 +208,7 @@ class Disk:
         self.full = False
 
         for name in ("set", "delete", "set_if_not_exists"):
-            original = getattr(LocalStore, name)
+            original = getattr(OwnStore, name)
 
             async def changed(store: Any, *args: Any, original: Any = original, **kwargs: Any) -> Any:
                 self.left -= 1
@@ -235,7 +217,7 @@ class Disk:
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
                 return await original(store, *args, **kwargs)
 
-            monkeypatch.setattr(LocalStore, name, changed)
+            monkeypatch.setattr(OwnStore, name, changed)
 
 
 def test_a_disk_that_is_full_at_any_moment(runoff, network, tmp_path, monkeypatch):
@@ -337,76 +319,34 @@ def test_text_ids(runoff, network, tmp_path):
     np.testing.assert_array_equal(again.values, named.copy(data=found.values).route(dataset).values)
 
 
-def _run(store: str, ready: Any, short: bool = False, calls: int = 0, mode: Any = "w-") -> None:
-    network = xroute.Network(xroute.datasets.scheidegger(12, 10, seed=1))
-    values = np.random.default_rng(0).random((150, network.n_reaches)).astype(np.float32)
-    times = np.datetime64("2001-01-01", "ns") + np.arange(150) * np.timedelta64(1, "h")
-    runoff = xr.DataArray(values, {"time": times, "reach": network.ids}, ("time", "reach"), attrs={"units": "m3 s-1"})
-    runoff.isel(time=slice(0, 2)).route(network, device="cpu")
-    if ready is not None:
-        ready.set()
-    if calls:  # killed before so many changes of the disk
-        left = itertools.count(calls - 1, -1)
-
-        def deadly(original: Any, *args: Any, **kwargs: Any) -> Any:
-            if next(left) == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return original(*args, **kwargs)
-
-        for name in ("mkdir", "unlink", "rmdir", "link", "replace", "rename"):
-            setattr(os, name, partial(deadly, getattr(os, name)))
-    xroute.route_to_zarr(runoff, network, store, time_chunk=50 if short else 1, mode=mode, progress=False, device="cpu")
+def _campaign(folder: Path, moments: list[list[dict[str, Any]]], mode: str) -> list[tuple[int, list[str]]]:
+    return list(kills.campaign(folder, moments, mode=mode))
 
 
-def _context() -> Any:
+def killed(folder: Path, moments: list[list[dict[str, Any]]], mode: str = "w-") -> list[tuple[int, list[str]]]:
+    """`kills.campaign`, in a process that has no threads, so that it can be forked."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["xroute", "xroute.engine.cpu", "zarr", "dask.array", "test_streaming"])
-    return context
+    context.set_forkserver_preload(["xroute", "xroute.engine.cpu", "zarr", "dask.array", "kills"])
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        return pool.submit(_campaign, folder, moments, mode).result()
 
 
 @pytest.mark.parametrize("mode", ["w-", "w"])
 def test_killed_while_it_begins(mode, tmp_path):
-    """Before any of its first changes of the disk; with "w", of those by which it replaces another run."""
-    context, whole = _context(), tmp_path / "whole.zarr"
-    _run(str(whole), None, short=True)
-    for calls in range(1, 30, 4):
-        store = tmp_path / f"q{calls}.zarr"
-        if mode == "w":
-            shutil.copytree(whole, store)
-        process = context.Process(target=_run, args=(str(store), None, True, calls, mode))
-        process.start()
-        process.join(60)
-        assert process.exitcode == -signal.SIGKILL
-        _run(str(store), None, short=True)
-        assert_same(store, whole)
+    """Before each of its first changes of the disk; with "w", of those by which it replaces another run."""
+    before = [*range(1, 13), *range(15, 45, 5)]
+    found = killed(tmp_path, [[{"before": k}] for k in before], mode)
+    assert found == [(1, [])] * len(before)
 
 
-def test_killed_at_random_moments(tmp_path):
-    """Twenty times, each time resumed: the store ends as that of a run that nobody disturbed."""
-    context = _context()
+def test_killed_again_and_again(tmp_path):
+    """At random moments, each time resumed: the store ends as that of a run that nobody disturbed."""
     rng = np.random.default_rng(5)
-    store, killed, late = tmp_path / "q.zarr", 0, 0
-    while killed < 20:
-        ready = context.Event()
-        process = context.Process(target=_run, args=(str(store), ready))
-        process.start()
-        assert ready.wait(60)
-        time.sleep(rng.uniform(0, 0.25))
-        os.kill(process.pid, signal.SIGKILL) if process.is_alive() else None
-        process.join()
-        assert process.exitcode in (0, -signal.SIGKILL)
-        killed += process.exitcode != 0
-        if process.exitcode == 0:  # it was faster: the next one has nothing to do
-            late += 1
-            store.rename(tmp_path / f"late{late}.zarr")
-    for path in (store, tmp_path / "whole.zarr"):
-        ready = context.Event()
-        process = context.Process(target=_run, args=(str(path), ready))
-        process.start()
-        process.join(120)
-        assert process.exitcode == 0
-    for path in (store, *tmp_path.glob("late*.zarr")):
-        assert_same(path, tmp_path / "whole.zarr")
+    moments = [[{"before": int(k)} for k in rng.integers(1, 60, 5)] for _ in range(3)]
+    moments += [[{"after": float(t)} for t in rng.uniform(0, 0.3, 3)] for _ in range(2)]
+    found = killed(tmp_path, moments)
+    assert [different for _, different in found] == [[]] * len(moments)
+    assert sum(n for n, _ in found) >= 8
 
 
 # ── stores of others ────────────────────────────────────────────────────────────────────────────────────────────────────

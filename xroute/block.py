@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xroute.engine import route_tensor
+from xroute.exceptions import StateError
 from xroute.plan import RoutingPlan
 from xroute.schemes import Filter
 
@@ -102,7 +103,14 @@ def route_block(
         At the block's end.
     n_bad
         Number of values of runoff that were not finite.
+
+    Raises
+    ------
+    StateError
+        For a state of other sizes or types: kernels do not look whether they read beyond it.
     """
+    if state is not None:
+        _check_state(state, filter, runoff.shape[0], plan.n_reaches)
     factors = None if scale is None else np.broadcast_to(np.asarray(scale, np.float64), plan.n_reaches)
     if is_cupy(runoff) or (device is not None and device.type == "cuda"):
         from xroute.engine import compute_type
@@ -136,3 +144,13 @@ def route_block(
         given=given, kept=kept,
     )  # fmt: skip
     return discharge, state, n_bad
+
+
+def _check_state(state: BlockState, filter: Filter, n_batch: int, n_reaches: int) -> None:
+    n_lags = int(filter.pointer[-1]) - (filter.pointer.size - 1)
+    for name, array, size in (("history", state.history, n_lags), ("outflow", state.outflow, n_reaches)):
+        if array.shape != (n_batch, size) or array.dtype != np.float64:
+            raise StateError(
+                f"the state's {name} is {array.dtype} {array.shape}, and this network and its members need float64 "
+                f"{(n_batch, size)}"
+            )

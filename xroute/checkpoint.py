@@ -1,16 +1,16 @@
 """Checkpoints of a run in the Zarr store that it writes: which run it is, how far it has come, and the rivers' state there.
 
 A group of the store, ``checkpoint``, bears the run's description, and two slots that are written by turns. A slot is emptied,
-filled with the state, and made valid last, by its attributes; so whenever a run is killed, one slot at least is whole, and
-nothing that was written after it counts. A run that begins or goes on puts its own mark on the store, so that another that
-was still at work there notices. All works on stores that can only put, get and delete.
+filled with the state, and made valid last, by its attributes, when all that it speaks of is on the disk. They hold a digest
+of its arrays, too. So whenever a run is killed, one slot at least is whole, and nothing that was written after it counts; and
+one that is damaged later is known for it, and the other is used. A run that begins or goes on takes the store
+(`xroute.fence`), which closes it to any other that was still at work there.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import shutil
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 
 from xroute.block import BlockState
-from xroute.exceptions import XRouteError, require, some
+from xroute.exceptions import XRouteError, require, some, warn
 
-__all__ = ["GROUP", "Checkpoint", "Progress", "as_store", "clear", "digest", "find"]
+__all__ = ["GROUP", "Checkpoint", "Progress", "as_store", "check_replaceable", "clear", "digest", "find"]
 
 GROUP = "checkpoint"
 
@@ -35,7 +35,7 @@ class Progress:
     volumes: tuple[float, float] | None
 
 
-@dataclass(frozen=True)
+@dataclass
 class Checkpoint:
     """The checkpoint of a store.
 
@@ -47,71 +47,105 @@ class Checkpoint:
         Description of the run: what another must share with it to go on in its place.
     block
         Steps of runoff that are routed and written at a time.
-    mark
-        By which a run knows that the store is still its own.
+    own
+        The store as this run writes to it, once it is taken.
     """
 
     store: Any
     run: dict[str, Any]
     block: int
-    mark: str = field(default_factory=lambda: uuid.uuid4().hex, compare=False)
+    own: Any = field(default=None, compare=False)
+
+    def take(self) -> None:
+        """Take the store: no other run can write to it from now on."""
+        self.own = _fence().take(self.store, uuid.uuid4().hex)
+
+    def taken(self) -> bool:
+        """Whether a run is at work on the store, or was killed while it was."""
+        return bool(_fence().is_taken(self.store))
 
     def create(self) -> None:
         """Write the description; the store has been cleared."""
-        _zarr().open_group(self.store, mode="a").create_group(GROUP, attributes={"run": self.run, "block": self.block})
+        attributes = {"run": self.run, "block": self.block}
+        _zarr().create_group(self.own, path=GROUP, attributes=attributes, overwrite=False)
 
-    def take(self) -> None:
-        """Put the mark of this run on the store."""
-        self._group("r+").attrs["mark"] = self.mark
-
-    def taken(self) -> bool:
-        """Whether some run has its mark on the store."""
-        return "mark" in self._group("r").attrs
+    def begun(self) -> None:
+        """Say that the store is laid out, and has a slot: from now on it is an error if none can be read."""
+        _zarr().open_group(self.own, path=GROUP, mode="r+", use_consolidated=False).attrs["begun"] = True
 
     def release(self) -> None:
-        """Take the mark away: the run is over."""
-        attrs = self._group("r+").attrs
-        if "mark" in attrs:
-            del attrs["mark"]
+        """Give the store back: the run is over."""
+        _fence().release(self.own)
 
     def commit(self, progress: Progress, state: BlockState, *, first: bool = False) -> None:
-        """Make progress last; what the store holds up to there has been written.
+        """Make progress last; what the store holds up to there has been written, and is on the disk before this says so.
 
         Raises
         ------
         XRouteError
             If another run has taken the store.
         """
-        if not first:
-            try:
-                own = self._group("r").attrs.get("mark") == self.mark
-            except (FileNotFoundError, KeyError):
-                own = False
-            if not own:
-                raise XRouteError(f"another run writes to {self.store} now, and this one stops: let one finish")
-        slot = _zarr().open_group(self.store, path=f"{GROUP}/{-(-progress.steps // self.block) % 2}", mode="w")
+        self.own.settle()  # discharge, and the slot before: this one need not be on the disk until that is overwritten
+        slot = _zarr().open_group(self.own, path=f"{GROUP}/{-(-progress.steps // self.block) % 2}", mode="w")
         for name, values in (("outflow", state.outflow), ("history", state.history)):
             chunk = tuple(max(1, min(n, 2**22)) for n in values.shape)
             array = slot.create_array(name, shape=values.shape, chunks=chunk, dtype=values.dtype, compressors=None)
             if values.size:
                 array[...] = values
-        slot.attrs.put({"steps": progress.steps, "volumes": progress.volumes})
+        attributes = {"steps": progress.steps, "volumes": progress.volumes}
+        slot.attrs.put({**attributes, "digest": _slot_digest(attributes, state)})
+        if first:
+            self.own.settle()
+            self.begun()
 
     def latest(self) -> tuple[Progress, BlockState] | None:
-        """Last progress that was made to last; None if the store was not even laid out."""
-        found = []
-        if self._group("r").attrs.get("cleared"):
+        """Last progress that was made to last; None if the store was not even laid out.
+
+        Raises
+        ------
+        XRouteError
+            If it was, and neither slot can be used.
+        """
+        attrs = self._group("r").attrs
+        if attrs.get("cleared") or not attrs.get("begun"):
             return None
-        for path in (f"{GROUP}/0", f"{GROUP}/1"):
-            with contextlib.suppress(FileNotFoundError, KeyError, ValueError):  # not there, or cut off while written
-                slot = _zarr().open_group(self.store, path=path, mode="r", use_consolidated=False)
-                found.append((int(slot.attrs["steps"]), slot))
+        found, damaged = [], {}
+        for number in (0, 1):
+            try:
+                slot = self._slot(number)
+            except (
+                Exception
+            ) as error:  # codecs and metadata that are damaged raise what they like, and it is told below
+                damaged[number] = f"{type(error).__name__}: {error}".rstrip(". ")
+            else:
+                found += [] if slot is None else [slot]
+        told = "; ".join(f"slot {number}: {why}" for number, why in damaged.items())
         if not found:
+            raise XRouteError(
+                f"no checkpoint of {self.store} can be read ({told or 'both are gone'}), so that nobody knows how far it has "
+                'come. Route it again from its first step: mode="w" replaces it'
+            )
+        progress, state = max(found, key=lambda one: one[0].steps)
+        if damaged:
+            warn(
+                f"a checkpoint of {self.store} is damaged ({told}): the other one is used, after {progress.steps} steps"
+            )
+        return progress, state
+
+    def _slot(self, number: int) -> tuple[Progress, BlockState] | None:
+        """A slot; None if it was cut off while it was written."""
+        try:
+            slot = _zarr().open_group(self.store, path=f"{GROUP}/{number}", mode="r", use_consolidated=False)
+        except FileNotFoundError:
             return None
-        steps, slot = max(found, key=lambda one: one[0])
-        volumes = slot.attrs["volumes"]
-        progress = Progress(steps, None if volumes is None else (float(volumes[0]), float(volumes[1])))
-        return progress, BlockState(np.asarray(slot["history"][...]), np.asarray(slot["outflow"][...]))
+        attributes = dict(slot.attrs)
+        if "steps" not in attributes:
+            return None
+        state = BlockState(*(np.asarray(slot[name][...]) for name in ("history", "outflow")))
+        if attributes.pop("digest", None) != _slot_digest(attributes, state):
+            raise XRouteError("its arrays are not those that were written")
+        volumes = attributes["volumes"]
+        return Progress(attributes["steps"], None if volumes is None else (float(volumes[0]), float(volumes[1]))), state
 
     def differences(self, run: Mapping[str, Any]) -> str:
         """In what another run differs from this one, in words; empty if in nothing."""
@@ -128,6 +162,7 @@ _WORDS = {
     "parameters": "other parameters",
     "coordinates": "other reaches, times, members or dimensions",
     "start": "another initial state",
+    "form": "another version of xroute",
 }
 
 
@@ -163,55 +198,90 @@ def find(store: Any) -> Checkpoint | None:
     FileExistsError
         If something is there that `route_to_zarr` did not write.
     """
-    root = _open(store)
-    with contextlib.suppress(FileNotFoundError, KeyError, ValueError):
-        attrs = _zarr().open_group(store, path=GROUP, mode="r", use_consolidated=False).attrs
-        if "run" in attrs and "block" in attrs:
-            return Checkpoint(store, dict(attrs["run"]), int(attrs["block"]))
+    attrs = _attributes(store)
+    if attrs is not None:
+        return Checkpoint(store, dict(attrs["run"]), int(attrs["block"]))
+    if isinstance(store, Path) and store.is_file():
+        raise FileExistsError(f"{store} is a file, and no Zarr store: choose another path")
+    root, names = _open(store), _fence().names(store)
     if root is None:
-        if _is_empty(store):
+        if not names:
             return None
         raise FileExistsError(f"{store} holds other files, and is no Zarr store: choose another path")
-    keys = sorted(root.keys()) if hasattr(root, "keys") else ["an array"]
-    if not keys and not dict(root.attrs):
+    if not names and hasattr(root, "keys") and not dict(root.attrs):
         return None
+    what = (names or ["attributes"]) if hasattr(root, "keys") else ["an array"]
     raise FileExistsError(
-        f'{store} holds {some(keys)}, which is not the beginning of a run: choose another path, or replace it with mode="w"'
+        f'{store} holds {some(what)}, which is not the beginning of a run: choose another path, or replace it with mode="w"'
     )
 
 
-def clear(store: Any) -> None:
-    """Empty a store, or make one.
-
-    The description goes last, and says from the first that the rest does not count: if this is cut off, what is left is a
-    run that has not begun.
+def check_replaceable(store: Any) -> None:
+    """Refuse to replace what is no Zarr store: it is nothing that a run should delete.
 
     Raises
     ------
     XRouteError
-        For what is no Zarr store: it is nothing that a run should delete.
+        For files, and folders of other things.
     """
     if isinstance(store, Path) and store.is_file():
         raise XRouteError(f"{store} is a file, and no Zarr store: it is not replaced")
-    ours = False
-    with contextlib.suppress(FileNotFoundError, KeyError, ValueError):
-        group = _zarr().open_group(store, path=GROUP, mode="r+", use_consolidated=False)
-        ours = "run" in group.attrs
-        if ours:
-            group.attrs["cleared"] = True
-    if not ours and _open(store) is None and not _is_empty(store):
+    if _attributes(store) is None and _open(store) is None and _fence().names(store):
         raise XRouteError(f"{store} holds other files, and is no Zarr store: it is not replaced")
-    last = (
-        [store / "zarr.json", store / GROUP / "0", store / GROUP / "1", store / GROUP]
-        if isinstance(store, Path)
-        else []
+
+
+def clear(checkpoint: Checkpoint) -> None:
+    """Empty a store that was taken.
+
+    The description goes last, and says from the first that the rest does not count: if this is cut off, what is left is a
+    run that has not begun. What is no run goes before the metadata of its root, so that what is left is still a Zarr store.
+    """
+    from zarr.core.sync import sync
+
+    own, fence = checkpoint.own, _fence()
+    ours = _attributes(checkpoint.store) is not None
+    if ours:
+        _zarr().open_group(own, path=GROUP, mode="r+", use_consolidated=False).attrs["cleared"] = True
+
+    async def names(prefix: str) -> list[str]:
+        return [name async for name in own.list_dir(prefix)]
+
+    async def empty() -> None:
+        for name in await names(""):
+            if name != GROUP and name not in fence.METADATA:
+                await own.delete_dir(name)
+        for name in await names(GROUP):
+            if name not in fence.METADATA or not ours:
+                await own.delete_dir(f"{GROUP}/{name}")
+        for name in fence.METADATA:
+            await own.delete(name)
+        for name in fence.METADATA:
+            await own.delete(f"{GROUP}/{name}")
+
+    sync(empty())
+
+
+def _attributes(store: Any) -> dict[str, Any] | None:
+    """Attributes of the checkpoint of a store, None if there is none."""
+    with contextlib.suppress(FileNotFoundError, KeyError, ValueError):
+        attrs = dict(_zarr().open_group(store, path=GROUP, mode="r", use_consolidated=False).attrs)
+        if "run" in attrs and "block" in attrs:
+            return attrs
+    return None
+
+
+def _slot_digest(attributes: Mapping[str, Any], state: BlockState) -> str:
+    volumes = attributes["volumes"]
+    return digest(
+        int(attributes["steps"]), None if volumes is None else [float(v) for v in volumes], state.outflow, state.history
     )
-    for path in (*(p for p in _entries(store) if p not in last), *last):
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
-    _zarr().open_group(store, mode="w")
+
+
+def _fence() -> Any:
+    _zarr()
+    from xroute import fence
+
+    return fence
 
 
 def digest(*values: Any) -> str:
@@ -240,20 +310,3 @@ def _open(store: Any) -> Any:
         return _zarr().open(store, mode="r")
     except (FileNotFoundError, KeyError, ValueError, NotADirectoryError):
         return None
-
-
-def _entries(store: Any) -> list[Path]:
-    return list(store.iterdir()) if isinstance(store, Path) and store.is_dir() else []
-
-
-def _is_empty(store: Any) -> bool:
-    """Whether nothing is there but the half files of a process that was killed."""
-    if isinstance(store, Path):
-        return not store.is_file() and all(p.suffix == ".partial" for p in _entries(store))
-    if isinstance(store, str):
-        fsspec = require("fsspec", feature="stores at a URL", extra="io")
-        system, path = fsspec.core.url_to_fs(store)
-        return not system.exists(path) or not (system.isfile(path) or system.ls(path))
-    from zarr.core.sync import sync
-
-    return bool(sync(store.is_empty("")))

@@ -431,7 +431,6 @@ def route(
     policy = {name: options[name] for name in ("missing", "extra")}
     array = standard_names(_pick(open_dataset(runoff), variable, runoff), rivers, **policy)
     step = step_of(array, "time", rivers, None if dt is None else _seconds(dt))
-    state = None if initial_state is None else open_dataset(initial_state).load()
     shown = sys.stderr.isatty() if progress is None else progress
 
     def finish(discharge: xr.DataArray) -> xr.Dataset:
@@ -439,7 +438,7 @@ def route(
 
     with _workers(scheduler, workers, device) if spread else contextlib.nullcontext():
         stream = Stream.prepare(
-            on_workers(array, "reach", "time") if spread else array, rivers, time_chunk=time_chunk, initial_state=state,
+            on_workers(array, "reach", "time") if spread else array, rivers, time_chunk=time_chunk, initial_state=initial_state,
             device=device, dtype=dtype, dt=step, time_dim="time", **options,
         )  # fmt: skip
         if to_zarr:

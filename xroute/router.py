@@ -375,12 +375,21 @@ class Router(torch.nn.Module):
             )
         if state.lateral != self.lateral:
             raise StateError(f"the state is of lateral={state.lateral!r}, and this Router of lateral={self.lateral!r}")
+        for name, tensor in (("history", state.history), ("outflow", state.outflow)):
+            if not isinstance(tensor, Tensor) or tensor.dtype != torch.float64:
+                kind = tensor.dtype if isinstance(tensor, Tensor) else type(tensor).__name__
+                raise StateError(f"the state's {name} is {kind}, not a tensor of float64")
         if state.n_lags.shape != n_lags.shape or state.outflow.shape != (n_batch, self.n_reaches):
             raise StateError(
                 f"the state is of {state.outflow.shape[0]} members x {state.n_lags.size} reaches, not of {n_batch} x "
                 f"{self.n_reaches}"
             )
         if np.array_equal(state.n_lags, n_lags):
+            shape = n_batch, int(n_lags.sum())
+            if state.history.shape != shape:
+                raise StateError(
+                    f"the state's history has the shape {tuple(state.history.shape)}, not {shape}: part of it is missing"
+                )
             return state.history, state.outflow
         other = self.ids[state.n_lags != n_lags]
         raise StateError(

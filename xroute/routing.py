@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -36,7 +37,7 @@ def route(
     substeps: int | Literal["auto"] | None = None,
     sampling: Literal["mean", "last", "start-mean"] | None = None,
     lateral: Literal["head", "interval", "outlet"] | None = None,
-    initial_state: xr.Dataset | None = None,
+    initial_state: xr.Dataset | str | os.PathLike[str] | None = None,
     return_state: bool = False,
     missing: Literal["raise", "zero"] = "raise",
     extra: Literal["raise", "drop"] = "raise",
@@ -73,7 +74,8 @@ def route(
         ``"interval"``, at both ends of each routing step (RAPID; schemes of taps and a pole); or at the ``"outlet"``,
         unrouted by its own reach (mizuRoute). By default what the network's attribute ``lateral`` says, or the head.
     initial_state
-        State to start from (`initial_state`, `steady_state`, or what ``return_state=True`` gave); dry by default.
+        State to start from (`initial_state`, `steady_state`, or what ``return_state=True`` gave), or the path of one; dry
+        by default. Its routing step, dt / substeps, is the run's; the step of the runoff that made it need not be.
     return_state
         Whether to return the final state too, so that a later run can go on from here.
     missing

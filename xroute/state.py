@@ -1,13 +1,17 @@
 """Routing states: what a river holds between two runs, as a Dataset that can be stored, and ways to start from one.
 
 A state is the last K - 1 inflows and the last filtered outflow of every reach, in float64, so that a run that is resumed
-gives the same bits as one that never stopped.
+gives the same bits as one that never stopped. It is read by its labels, and nothing of it reaches the engine before its
+sizes, labels and types were looked at. One that `xroute.io.write` stores bears a ``checksum`` of each member's ids and
+values, which goes with it through selections and other orders, and is compared where a state is read from its path.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Hashable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -27,8 +31,8 @@ from xroute.times import dated_dims, seconds
 from xroute.units import flux_in_si, flux_scale
 
 __all__ = [
-    "RunKey", "align_state", "initial_state", "read_state", "run_key", "state_dataset", "state_of_table", "state_table",
-    "steady_state", "write_state",
+    "RunKey", "align_state", "initial_state", "open_state", "read_state", "run_key", "state_dataset", "state_of_table",
+    "state_table", "steady_state", "with_checksum", "write_state",
 ]  # fmt: skip
 
 
@@ -54,27 +58,37 @@ class RunKey:
             "network": self.network,
         }
 
+    @property
+    def step(self) -> float:
+        """Routing step [s], which inflows are apart."""
+        return self.dt / self.substeps
+
     def check(self, state: xr.Dataset) -> None:
         """Refuse the state of another run, by name."""
-        attrs = state.attrs
+        attrs = {name: _plain(value) for name, value in state.attrs.items()}
         for name, mine in self.attrs().items():
             if name not in attrs:
                 raise StateError(
                     f"the state has no attribute {name!r}: it was not made by xroute, or its attributes were lost"
                 )
             its = attrs[name]
-            if (isinstance(mine, float) and not np.isclose(float(its), mine, rtol=1e-9)) or (
-                not isinstance(mine, float) and str(its) != str(mine)
-            ):
-                what = {"dt": "time step [s]"}.get(name, name)
-                detail = (
-                    " (other ids, links or schemes of reaches)"
-                    if name == "network"
-                    else f": {its!r}, and this run has {mine!r}"
-                )
-                raise StateError(f"the state is of another {what}{detail}")
+            if name in ("dt", "substeps") or str(its) == str(mine):
+                continue
+            detail = (
+                " (other ids, links or schemes of reaches)"
+                if name == "network"
+                else f": {its!r}, and this run has {mine!r}"
+            )
+            raise StateError(f"the state is of another {name}{detail}")
+        dt, substeps = (_positive(name, attrs[name]) for name in ("dt", "substeps"))
+        if not np.isclose(dt / substeps, self.step, rtol=1e-9, atol=0.0):
+            raise StateError(
+                f"the state is of another routing step: its inflows are {dt / substeps:g} s apart (dt {dt:g} s, substeps "
+                f"{substeps:g}), and this run's {self.step:g} s (dt {self.dt:g} s, substeps {self.substeps}). With substeps "
+                "that make them equal, it can be used"
+            )
         for name in {"outflow", "inflow"} & set(state.variables):
-            units = state[name].attrs.get("units")
+            units = _plain(state[name].attrs.get("units"))
             if None not in (units, self.units) and not np.isclose(
                 _in_si(units), _in_si(self.units), rtol=1e-12, atol=0.0
             ):
@@ -83,6 +97,25 @@ class RunKey:
 
 def _in_si(units: Any) -> float:
     return flux_in_si(units, "the state")
+
+
+def _plain(value: Any) -> Any:
+    """An attribute as it was before a file made bytes, an array of one entry or a number of numpy of it."""
+    if isinstance(value, (list, tuple, np.ndarray)) and np.size(value) == 1:
+        value = np.asarray(value, dtype=object).ravel()[0]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+
+
+def _positive(name: str, value: Any) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError) as error:
+        raise StateError(f"the state's attribute {name!r} is {value!r}, not a number") from error
+    if not (np.isfinite(number) and number > 0):
+        raise StateError(f"the state's attribute {name!r} is {value!r}, not a positive number")
+    return number
 
 
 def run_key(
@@ -101,7 +134,8 @@ def run_key(
     StateError
         If a batch dimension has the name of one of the state's own.
     """
-    taken = {"reach", "lag"} & set(layout.batch_dims)
+    own = {"outflow", "inflow", "n_lags", "checksum"}
+    taken = {"reach", "lag", *own} & set(layout.batch_dims) or own & set(_batch_coords(layout))
     if taken:
         raise StateError(f"the dimension {some(sorted(taken))} would stand twice in a state: rename it in the runoff")
     schemes = schemes_of(network, scheme)
@@ -156,7 +190,7 @@ def state_dataset(
 ) -> xr.Dataset:
     """`write_state` of arrays [*batch, reach] and [*batch, reach, lag], of numpy or Dask; None where there are no lags."""
     longest = int(n_lags.max(initial=0))
-    coords = {n: c.variable for n, c in xr.Coordinates(layout.coords).items() if set(c.dims) <= set(layout.batch_dims)}
+    coords = _batch_coords(layout)
     coords["reach"] = ("reach", network.ids, {"cf_role": "timeseries_id"})
     dims = (*layout.batch_dims, "reach")
     attrs = {"title": "xroute routing state", **key.attrs()} | ({} if time is None else {"time": time})
@@ -171,8 +205,64 @@ def state_dataset(
     return xr.Dataset(variables, coords, attrs)
 
 
+def _batch_coords(layout: Layout) -> dict[Hashable, Any]:
+    """Coordinates of the runoff that a state keeps."""
+    coords = xr.Coordinates(layout.coords).items()
+    return {n: c.variable for n, c in coords if set(c.dims) <= set(layout.batch_dims)}
+
+
+def with_checksum(state: xr.Dataset) -> xr.Dataset:
+    """State with a ``checksum`` of each member's ids and values, as `xroute.io.write` stores it."""
+    state = _in_form(state)
+    members = [d for d in state["outflow"].dims if d != "reach"]
+    attrs = {"long_name": "checksum of the member's ids, outflow and inflow"}
+    return state.assign(checksum=(members, _sums(state, members), attrs))
+
+
+def _sums(state: xr.Dataset, members: list[Hashable]) -> NDArray[np.float64]:
+    """`_checksum` of a state in form."""
+    ids = exact_ids(state["reach"].values, "state reach", StateError)
+    hashed = pd.util.hash_array(ids.astype(object) if ids.dtype.kind == "U" else ids)
+    outflow = state["outflow"].transpose(*members, "reach").values.astype(np.float64)
+    inflow = None
+    if "inflow" in state.variables:
+        inflow = state["inflow"].transpose(*members, "reach", "lag").values.astype(np.float64)
+    return _checksum(outflow, inflow, hashed, state["n_lags"].values.astype(np.int64))
+
+
+def _checksum(
+    outflow: NDArray[np.float64],
+    inflow: NDArray[np.float64] | None,
+    hashed: NDArray[np.uint64],
+    n_lags: NDArray[np.int64],
+) -> NDArray[np.float64]:
+    """Checksum of each member, whole and below 2**53, of outflow [*batch, reach], inflow [*batch, reach, lag] and hashed ids.
+
+    A sum over reaches, so that their order does not count; each term is a mixture (splitmix64: Steele et al. 2014) of a
+    value's bits, its reach and its lag.
+    """
+
+    def mixed(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
+        bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return bits ^ (bits >> np.uint64(31))
+
+    def bits_of(values: NDArray[np.float64]) -> NDArray[np.uint64]:
+        return np.ascontiguousarray(values + 0.0).view(np.uint64)  # -0 and 0 are one: stores do not tell them apart
+
+    with np.errstate(over="ignore"):
+        reach = mixed(hashed + n_lags.astype(np.uint64))
+        total = mixed(bits_of(outflow) ^ reach).sum(axis=-1, dtype=np.uint64)
+        for lag in range(0 if inflow is None else inflow.shape[-1]):
+            assert inflow is not None
+            has = n_lags > lag
+            seed = mixed(reach[has] + np.uint64(lag + 1))
+            total = total + mixed(bits_of(inflow[..., has, lag]) ^ seed).sum(axis=-1, dtype=np.uint64)
+    return (np.asarray(total) >> np.uint64(11)).astype(np.float64)
+
+
 def read_state(
-    state: xr.Dataset,
+    state: Any,
     filter: Filter,
     network: Network,
     layout: Layout,
@@ -184,7 +274,7 @@ def read_state(
     Raises
     ------
     StateError
-        If it belongs to another network, scheme, option or time step, or has other members.
+        If it belongs to another network, scheme, option or routing step, has other members, or is no whole state.
     """
     outflow, inflow = (
         None if a is None else np.asarray(a) for a in align_state(state, filter, network, layout, key, time)
@@ -192,28 +282,28 @@ def read_state(
     assert outflow is not None
     n_lags = filter.n_taps - 1
     outflow = outflow.reshape(layout.n_batch, network.n_reaches)
-    inflow = np.empty((*outflow.shape, 0)) if inflow is None else inflow.reshape(*outflow.shape, inflow.shape[-1])
-    bad = ~(np.isfinite(outflow).all(axis=0) & np.isfinite(inflow).all(axis=(0, 2)))
+    inflow = np.zeros((*outflow.shape, 0)) if inflow is None else inflow.reshape(*outflow.shape, inflow.shape[-1])
+    bad = ~np.isfinite(outflow).all(axis=0)
+    for lag in range(inflow.shape[-1]):
+        bad |= (n_lags > lag) & ~np.isfinite(inflow[:, :, lag]).all(axis=0)
     if bad.any():
         raise StateError(f"the state is not finite on {int(bad.sum())} reaches: {some(network.ids[bad])}")
     return state_of_table(outflow, inflow, n_lags)
 
 
 def align_state(
-    state: xr.Dataset,
+    state: Any,
     filter: Filter,
     network: Network,
     layout: Layout,
     key: RunKey,
     time: str | None,
 ) -> tuple[Any, Any]:
-    """Outflow [*batch, reach] and inflow [*batch, reach, lag] (or None) of a state that fits a run, maybe on Dask."""
-    if (
-        not isinstance(state, xr.Dataset)
-        or not {"outflow", "n_lags"} <= set(state.variables)
-        or ("inflow" not in state.variables and (state["n_lags"] > 0).any())
-    ):
-        raise StateError("a state is a Dataset with 'outflow', 'inflow' and 'n_lags', as return_state=True gives it")
+    """Outflow [*batch, reach] and inflow [*batch, reach, lag] (or None) of a state that fits a run, maybe on Dask.
+
+    ``state`` is a Dataset, or the path of one; lags stand in order, 1 first.
+    """
+    state = open_state(state)
     ids = exact_ids(state["reach"].values, "state reach", StateError)
     at = locate(network.ids, ids)
     alien = locate(ids, network.ids) < 0
@@ -238,13 +328,119 @@ def align_state(
             "Their parameters have changed, so their past inflow cannot be used"
         )
     dims = (*layout.batch_dims, "reach")
-    strange = set(state["outflow"].dims) - set(dims)
+    strange = sorted(map(str, set(state["outflow"].dims) - set(dims)))
     if strange:
-        raise StateError(f"the state has dimensions that runoff does not have: {some(sorted(map(str, strange)))}")
+        raise StateError(
+            f"the state has dimensions that runoff does not have beside reach and time: {some(strange)}. Choose one entry, "
+            f"state.isel({strange[0]}=...), if that is meant"
+        )
     for dim in layout.batch_dims:
         state = _like_batch(state, dim, layout)
     inflow = state["inflow"].transpose(*dims, "lag").data if "inflow" in state.variables else None
     return state["outflow"].transpose(*dims).data, inflow
+
+
+def open_state(state: Any) -> xr.Dataset:
+    """A state that is one in form: a Dataset, or the path of one, whose values are then compared with their checksum.
+
+    Returns
+    -------
+    xarray.Dataset
+        With lags in order, if it has any.
+
+    Raises
+    ------
+    StateError
+        For anything else, and for variables, dimensions, labels or types that a state does not have.
+    FileNotFoundError
+        If there is nothing at the path.
+    """
+    if not isinstance(state, (str, os.PathLike)):
+        return _in_form(state)
+    from xroute.io.files import open_dataset  # which imports the network
+
+    try:
+        with open_dataset(Path(state)) as dataset:
+            loaded = dataset.load()
+    except (XRouteError, FileNotFoundError, ImportError):
+        raise
+    except (OSError, RuntimeError, ValueError, KeyError) as error:
+        raise StateError(f"the state {state} cannot be read: {type(error).__name__}: {error}") from error
+    found = _in_form(loaded)
+    if "checksum" in found.variables:
+        _compare(found, state)
+    return found
+
+
+def _compare(state: xr.Dataset, path: Any) -> None:
+    """Refuse values that are not those of the checksum."""
+    members = [d for d in state["outflow"].dims if d != "reach"]
+    stored = state["checksum"]
+    if set(stored.dims) != set(members):
+        raise StateError(f"the state {path} has a checksum on {some(stored.dims)}, and values on {some(members)}")
+    same = (xr.Variable(members, _sums(state, members)) == stored.variable).values
+    if not same.all():
+        raise StateError(
+            f"the state {path} is damaged: the values of {int((~same).sum())} of {same.size} members are not those that were "
+            "written. If they were changed on purpose, drop_vars('checksum') before they are stored"
+        )
+
+
+def _in_form(state: Any) -> xr.Dataset:
+    """The state, lags in order; what is none is refused, before any of its values are used."""
+    if not isinstance(state, xr.Dataset):
+        raise StateError(
+            "a state is a Dataset with 'outflow', 'inflow' and 'n_lags', as return_state=True gives it, or the path of one, "
+            f"not a {type(state).__name__}"
+        )
+    lacking = [name for name in ("outflow", "n_lags", "reach") if name not in state.variables]
+    if lacking:
+        raise StateError(
+            f"the state has no {some(lacking)}: a state is a Dataset with 'outflow', 'inflow' and 'n_lags', as "
+            f"return_state=True gives it, and this one has {some(state.variables)}"
+        )
+    lags = "inflow" in state.variables
+    for name, kinds in (("outflow", "fiu"), ("inflow", "fiu"), ("n_lags", "fiu")):
+        if name in state.variables and state[name].dtype.kind not in kinds:
+            raise StateError(f"the state's {name!r} is of type {state[name].dtype}, not numbers")
+    members = [d for d in state["outflow"].dims if d != "reach"]
+    for name, dims in (("reach", ["reach"]), ("n_lags", ["reach"]), ("outflow", [*members, "reach"])):
+        if set(state[name].dims) != set(dims):
+            raise StateError(f"the state's {name!r} is on {some(state[name].dims)}, not on {some(dims)}")
+    ids = exact_ids(state["reach"].values, "state reach", StateError)
+    unique, count = np.unique(ids, return_counts=True)
+    if unique.size < ids.size:
+        raise StateError(
+            f"{int((count > 1).sum())} reaches stand more than once in the state: {some(unique[count > 1])}"
+        )
+    n_lags = state["n_lags"].values
+    bad = ~((n_lags >= 0) & (n_lags == np.floor(n_lags)))
+    if bad.any():
+        raise StateError(
+            f"the state's 'n_lags' are not whole numbers from 0 on {int(bad.sum())} reaches: {some(ids[bad])}"
+        )
+    longest = int(n_lags.max(initial=0))
+    if not lags:
+        if longest:
+            raise StateError(
+                f"the state has no 'inflow', and its reaches have up to {longest} lags: {some(state.variables)}"
+            )
+        return state
+    if set(state["inflow"].dims) != {*members, "reach", "lag"}:
+        raise StateError(
+            f"the state's 'inflow' is on {some(state['inflow'].dims)}, not on {some([*members, 'reach', 'lag'])}"
+        )
+    if "lag" not in state.variables:
+        raise StateError(
+            f"the state's {state.sizes['lag']} lags have no labels, 1 to {longest}: which is which, is not known"
+        )
+    labels = state["lag"].values
+    if labels.dtype.kind not in "iuf" or not np.array_equal(np.sort(labels), np.arange(1, longest + 1)):
+        raise StateError(
+            f"the state's lags are {some(labels) or 'none'}, and its reaches need 1 to {longest}, each once: part of it is "
+            "missing, or it was put together of two"
+        )
+    return state.isel(lag=np.argsort(labels))
 
 
 def _like_batch(state: xr.Dataset, dim: Hashable, layout: Layout) -> xr.Dataset:
@@ -252,9 +448,24 @@ def _like_batch(state: xr.Dataset, dim: Hashable, layout: Layout) -> xr.Dataset:
     size, labels = layout.sizes[dim], xr.Coordinates(layout.coords).get(dim)
     if dim not in state["outflow"].dims:
         held = {"outflow", "inflow"} & set(state.variables)
-        return state.assign({n: state[n].expand_dims({dim: size}) for n in held})
-    if labels is not None and dim in state.coords:
-        at = pd.Index(state[dim].values).get_indexer(pd.Index(labels.values))
+        alone = state.drop_vars([dim], errors="ignore")  # the label of the one member that was chosen
+        return alone.assign({n: alone[n].expand_dims({dim: size}) for n in held})
+    if (labels is None) != (dim not in state.coords):
+        has, lacks = ("state", "runoff") if labels is None else ("runoff", "state")
+        raise StateError(
+            f"{dim!r} has labels in the {has} and none in the {lacks}, so that nobody knows which is which: "
+            f"assign_coords({dim}=...) to the {lacks}"
+        )
+    if labels is not None:
+        its, mine = pd.Index(state[dim].values), pd.Index(labels.values)
+        if its.equals(mine):
+            return state
+        double = its[its.duplicated()]
+        if double.size:
+            raise StateError(
+                f"{double.unique().size} labels of the state's {dim!r} stand more than once: {some(double.unique())}"
+            )
+        at = its.get_indexer(mine)
         if (at < 0).any() or state.sizes[dim] != size:
             raise StateError(
                 f"the state's {dim!r} is {some(state[dim].values)}, and the runoff's {some(labels.values)}"

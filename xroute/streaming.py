@@ -7,11 +7,12 @@ which a run that was killed goes on. Runoff on Dask with workers to route it goe
 
 from __future__ import annotations
 
+import os
 import sys
 import time as clock
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from dataclasses import replace as changed
 from pathlib import Path
@@ -22,7 +23,7 @@ import xarray as xr
 
 from xroute.block import BlockState, is_cupy, zero_state
 from xroute.bounds import add_bounds, bounds_name
-from xroute.checkpoint import GROUP, Checkpoint, Progress, as_store, clear, digest, find
+from xroute.checkpoint import GROUP, Checkpoint, Progress, as_store, check_replaceable, clear, digest, find
 from xroute.chunking import choose_chunks
 from xroute.cluster import find_client
 from xroute.engine import compute_type
@@ -39,6 +40,8 @@ from xroute.volumes import Summary, Volumes
 __all__ = ["Stream", "route_to_zarr"]
 
 NAME = "discharge"
+UNFINISHED = "unfinished"
+"""Attribute of a store that holds the beginning of a run."""
 
 
 def route_to_zarr(
@@ -55,7 +58,7 @@ def route_to_zarr(
     substeps: int | Literal["auto"] | None = None,
     sampling: Literal["mean", "last", "start-mean"] | None = None,
     lateral: Literal["head", "interval", "outlet"] | None = None,
-    initial_state: xr.Dataset | None = None,
+    initial_state: xr.Dataset | str | os.PathLike[str] | None = None,
     return_state: bool = False,
     missing: Literal["raise", "zero"] = "raise",
     extra: Literal["raise", "drop"] = "raise",
@@ -179,7 +182,7 @@ class Stream:
         *,
         time_chunk: int | None = None,
         encoding: Mapping[str, Any] | None = None,
-        initial_state: xr.Dataset | None = None,
+        initial_state: xr.Dataset | str | os.PathLike[str] | None = None,
         partitions: int | None = None,
         device: str | None = None,
         dtype: str | None = None,
@@ -245,6 +248,8 @@ class Stream:
         if self.spread and here and find_client() is not None:
             raise XRouteError(f"workers cannot write to {store}: give a path or a URL that they all see")
         run = self._description()
+        if replace:
+            check_replaceable(store)
         found = None if replace else find(store)
         if found is not None:
             different = found.differences(run)
@@ -253,31 +258,54 @@ class Stream:
                     f"{store} holds another run, of {different}: choose another path, or replace it" if different else
                     f"{store} holds this run already, or its beginning: resume it, or replace it"
                 )  # fmt: skip
-        latest = None if found is None else found.latest()
-        if found is None or latest is None:
-            found = Checkpoint(store, run, self.block)
-            begin = self.start or zero_state(self.run.filter, self.run.layout.n_batch)
+            latest = found.latest()
+            if latest is not None and self._is_over(latest[0]) and not found.taken():
+                return latest[1], self._summary(0, 0.0, self._volumes(latest[0].volumes))
+        else:
             with _working(f"write the layout of {store}", "Nothing is routed yet"):
-                clear(store)
-                found.create()
-                self._lay_out(store, finish)
-                latest = Progress(0, self._volumes(None).total), begin
-                found.commit(*latest, first=True)
-        done, state = latest
-        if done.steps == self.n_steps and self.n_steps:
-            with _working(f"write {store}", "All is routed; run again to end the run"):
-                if found.taken():
-                    _sweep(store)
-                    found.release()
-            return state, self._summary(0, 0.0, self._volumes(done.volumes))
-        begun = done.steps == 0 and self.start is None
+                self._try_layout(finish)
+        checkpoint = found or Checkpoint(store, run, self.block)
         with _working(f"write {store}", "Run again to go on"):
-            found.take()
-        result = self._go_on(found, done, None if begun else state, progress)
+            checkpoint.take()
+        latest = (
+            None if found is None else self._still(checkpoint).latest()
+        )  # none but this run writes to it from here on
+        if latest is None:
+            latest = Progress(0, self._volumes(None).total), self.start or self._dry()
+            checkpoint.block = self.block
+            with _working(f"write the layout of {store}", "Nothing is routed yet"):
+                clear(checkpoint)
+                checkpoint.create()
+                self._lay_out(checkpoint.own, finish)
+                checkpoint.commit(*latest, first=True)
+        done, state = latest
+        if self._is_over(done):
+            result = state, self._summary(0, 0.0, self._volumes(done.volumes))
+        else:
+            begun = done.steps == 0 and self.start is None
+            result = self._go_on(checkpoint, done, None if begun else state, progress)
         with _working(f"write {store}", "All is routed; run again to end the run"):
-            _sweep(store)
-            found.release()
+            root = require("zarr", feature="writing Zarr", extra="io").open_group(checkpoint.own, mode="r+")
+            if UNFINISHED in root.attrs:
+                del root.attrs[UNFINISHED]
+            consolidate(checkpoint.own)
+            checkpoint.release()
         return result
+
+    def _still(self, checkpoint: Checkpoint) -> Checkpoint:
+        """The checkpoint, if the store that was taken still holds the run that was found in it."""
+        again = find(checkpoint.store)
+        if again is None or again.run != checkpoint.run or again.block != checkpoint.block:
+            raise XRouteError(
+                f"another run has replaced what {checkpoint.store} held a moment ago: run again to see which"
+            )
+        return checkpoint
+
+    def _is_over(self, progress: Progress) -> bool:
+        return progress.steps == self.n_steps and self.n_steps > 0
+
+    def _dry(self) -> BlockState:
+        return zero_state(self.run.filter, self.run.layout.n_batch)
 
     def _go_on(
         self, checkpoint: Checkpoint, done: Progress, state: BlockState | None, progress: bool
@@ -289,7 +317,7 @@ class Stream:
         def write(steps: slice, discharge: xr.DataArray) -> Any:
             region: Any = {time_dim: steps}
             to_zarr: Any = xr.Dataset({NAME: discharge}).to_zarr
-            return to_zarr(checkpoint.store, region=region, consolidated=True, compute=discharge.chunks is None)
+            return to_zarr(checkpoint.own, region=region, consolidated=True, compute=discharge.chunks is None)
 
         def keep(steps: slice, state: BlockState) -> None:
             checkpoint.commit(Progress(steps.stop, volumes.total), state)
@@ -303,10 +331,13 @@ class Stream:
         return state, self._summary(self.n_steps - done.steps, seconds, volumes)
 
     def _lay_out(self, store: Any, finish: Callable[[xr.DataArray], xr.Dataset] | None) -> None:
-        """Write coordinates, attributes and chunks, but no values."""
+        """Write coordinates, attributes and chunks, but no values; that it is unfinished is said in the attributes."""
         empty = self._empty()
         dataset, encoding = plain_dataset(self._with_bounds(empty) if finish is None else finish(empty))
         encoding[NAME] = {**encoding.get(NAME, {}), **self.encoding}
+        dataset = dataset.assign_attrs(
+            {UNFINISHED: "this run was interrupted, or is under way: discharge is not complete"}
+        )
         dataset.to_zarr(store, mode="a", compute=False, consolidated=False, encoding=encoding)
         consolidate(store)
 
@@ -316,6 +347,11 @@ class Stream:
         coordinate = axis(discharge, clock.dim)
         bounds = None if coordinate is None else bounds_name(coordinate)
         return dataset if bounds is None else add_bounds(dataset, clock.dim, clock.step, clock.label, bounds)
+
+    def _try_layout(self, finish: Callable[[xr.DataArray], xr.Dataset] | None) -> None:
+        """Lay it out in memory: what cannot be written is found before anything on the disk is touched."""
+        zarr = require("zarr", feature="writing Zarr", extra="io")
+        self._lay_out(zarr.storage.MemoryStore(), finish)
 
     def _empty(self) -> xr.DataArray:
         """Discharge with all its labels and attributes, but no values, in a block's chunks."""
@@ -339,6 +375,7 @@ class Stream:
         rows = layout.row, layout.result_row, layout.dims, sorted(map(str, layout.sizes.items()))
         start = () if self.start is None else (self.start.outflow, self.start.history)
         return {
+            "form": 2,
             **run.key.attrs(),
             "units": run.units,
             "sampling": run.options.sampling,
@@ -365,15 +402,20 @@ class Stream:
         volumes = self._volumes(None)
         with replacing(path, overwrite=replace) as temporary:
             chunks = tuple(max(1, n) for n in self.encoding["chunks"])
-            with netcdf_variable(finish(self._empty()), temporary, NAME, chunks) as variable:
+            kept = f"{path} is not written"
+            with ExitStack() as file:
+                with _working(f"begin {path}", kept):
+                    variable = file.enter_context(netcdf_variable(finish(self._empty()), temporary, NAME, chunks))
 
                 def write(steps: slice, discharge: xr.DataArray) -> None:
                     variable[tuple(steps if d == time_dim else slice(None) for d in layout.dims)] = discharge.values
 
                 alone = self if self.runoff.chunks is None else changed(self, spread=False)
                 state, seconds = alone._blocks(
-                    0, self.start, volumes, write, lambda *_: None, progress, f"{path} is not written", ahead=False
+                    0, self.start, volumes, write, lambda *_: None, progress, kept, ahead=False
                 )
+                with _working(f"end {path}", kept):  # what is left in buffers is written now
+                    file.close()
         return state, self._summary(self.n_steps, seconds, volumes)
 
     # ── the blocks ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -423,7 +465,7 @@ class Stream:
                 with _working(f"write the checkpoint of {when}", kept):
                     keep(steps, state)
                 bar.update(steps.stop - steps.start)
-        return zero_state(self.run.filter, self.run.layout.n_batch) if state is None else state, seconds
+        return self._dry() if state is None else state, seconds
 
     def _read(self, steps: slice) -> xr.DataArray:
         block = self.runoff.isel({self.run.layout.time_dim: steps}).load()
@@ -526,10 +568,3 @@ def _working(doing: str, kept: str) -> Iterator[None]:
     except Exception as error:
         said = f"{type(error).__name__}: {error}".rstrip(". ")
         raise XRouteError(f"could not {doing}: {said}. {kept}") from error
-
-
-def _sweep(store: Any) -> None:
-    """Remove the half files that a killed process leaves in a folder."""
-    if isinstance(store, (str, Path)) and Path(store).is_dir():
-        for path in Path(store).rglob("*.partial"):
-            path.unlink(missing_ok=True)

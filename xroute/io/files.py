@@ -330,6 +330,9 @@ def replacing(path: PathLike, *, overwrite: bool = False) -> Iterator[Path]:
             temporary.rename(target)
             shutil.rmtree(old)
         else:
+            if temporary.is_file():  # a power cut after the renaming must not leave an empty file under the name
+                with open(temporary, "r+b") as file:
+                    os.fsync(file.fileno())
             temporary.replace(target)
     finally:
         if temporary.is_dir():
@@ -363,6 +366,10 @@ def write(dataset: xr.Dataset, path: PathLike, *, overwrite: bool = False, compr
     """
     kind = suffix_format(path)
     engine = _writer(kind)
+    if {"outflow", "n_lags"} <= set(dataset.variables):
+        from xroute.state import with_checksum  # which imports the network, that is read from files
+
+        dataset = with_checksum(dataset)
     plain, encoding = plain_dataset(dataset)
     with replacing(path, overwrite=overwrite) as temporary:
         if kind == "zarr":
