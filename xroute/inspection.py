@@ -9,10 +9,11 @@ import contextlib
 import warnings
 from collections.abc import Hashable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
+from scipy.sparse import coo_array, csgraph
 
 from xroute.exceptions import AlignmentError, NetworkError, ParameterError, TimeAxisError, UnitsError, some
 from xroute.ids import exact_ids, locate
@@ -21,6 +22,7 @@ from xroute.network import Network
 from xroute.parameters import check_muskingum, schemes_of
 from xroute.schemes import SCHEMES, Parameter
 from xroute.times import find_time_dim, time_step
+from xroute.topology import read_ids, read_links
 from xroute.units import to_si
 
 __all__ = ["Report", "describe"]
@@ -53,6 +55,10 @@ def describe(
     substeps: int = 1,
     steps: int | None = None,
     dtype: Any = "float32",
+    scheme: str | None = None,
+    missing_downstream: Literal["raise", "outlet"] = "raise",
+    reach_dim: Hashable | None = None,
+    time_dim: Hashable = "time",
 ) -> Report:
     """Describe a network Dataset and find its problems.
 
@@ -70,6 +76,8 @@ def describe(
         Steps of the run that memory is estimated for; by default those of the runoff.
     dtype
         Type of runoff and discharge in memory.
+    scheme, missing_downstream, reach_dim, time_dim
+        As for `xroute.route` and `xroute.Network`.
 
     Returns
     -------
@@ -79,14 +87,14 @@ def describe(
     step = dt
     if dt is None and runoff is not None:
         with contextlib.suppress(TimeAxisError):  # what is wrong with it is reported with the runoff
-            step = time_step(runoff, find_time_dim(runoff, "time"))
+            step = time_step(runoff, find_time_dim(runoff, time_dim))
     dataset = _unique(dataset, report)
-    network = _topology(dataset, report)
+    network = _topology(dataset, report, missing_downstream)
     reaches = _without_links(dataset) if network is None else network
     if reaches is not None:
-        _parameters(reaches, report, step, substeps)
+        _parameters(reaches, report, step, substeps, scheme)
     if runoff is not None:
-        runoff = _runoff(runoff, network, dt, report)
+        runoff = _runoff(runoff, network, dt, report, reach_dim, time_dim)
     if runoff is not None and steps is None:
         steps = runoff.sizes["time"]
     if steps is not None:
@@ -119,10 +127,10 @@ def _without_links(dataset: xr.Dataset) -> Network | None:
         return None
 
 
-def _topology(dataset: xr.Dataset, report: Report) -> Network | None:
+def _topology(dataset: xr.Dataset, report: Report, missing_downstream: Literal["raise", "outlet"]) -> Network | None:
     """Add facts and problems of reaches and links, and return the Network as far as it can be mended."""
     try:
-        network = Network(dataset)
+        network = Network(dataset, missing_downstream=missing_downstream)
     except NetworkError as error:
         report.problems.append(str(error))
         try:
@@ -130,8 +138,11 @@ def _topology(dataset: xr.Dataset, report: Report) -> Network | None:
         except NetworkError as second:
             if str(second) != str(error):
                 report.problems.append(str(second))
+            _cycles(dataset, report)
             report.facts.append(("reaches", f"{dataset.sizes.get('reach', 0):,}"))
             return None
+    if not network.n_reaches:
+        report.problems.append("the network is empty: it has no reaches")
     outlets = network.outlets
     report.facts.append(("reaches", f"{network.n_reaches:,} ({network.headwaters.size:,} headwaters)"))
     report.facts.append(("links", f"{network.links[0].size:,}{', with bifurcations' * network.has_bifurcations}"))
@@ -154,13 +165,28 @@ def _topology(dataset: xr.Dataset, report: Report) -> Network | None:
     return network
 
 
+def _cycles(dataset: xr.Dataset, report: Report) -> None:
+    """Add how many cycles there are, when it is more than the one that an error names."""
+    try:
+        ids = read_ids(dataset)
+        links = read_links(dataset, ids, "outlet")
+    except NetworkError:  # reported already
+        return
+    graph = coo_array((np.ones(links.upstream.size), (links.upstream, links.downstream)), (ids.size, ids.size))
+    _, label = csgraph.connected_components(graph.tocsr(), connection="strong")
+    sizes = np.bincount(label)
+    if (sizes > 1).sum() > 1:
+        first = ids[np.unique(label, return_index=True)[1][sizes > 1]]
+        report.problems.append(f"there are {first.size} cycles in all; a reach of each: {some(first)}")
+
+
 # ── parameters ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _parameters(network: Network, report: Report, dt: float | None, substeps: int) -> None:
+def _parameters(network: Network, report: Report, dt: float | None, substeps: int, scheme: str | None) -> None:
     """Add facts and problems of the schemes' parameters."""
     try:
-        schemes = schemes_of(network)
+        schemes = schemes_of(network, scheme)
     except ParameterError as error:
         report.problems.append(str(error))
         return
@@ -237,14 +263,21 @@ def _stability(values: dict[str, np.ndarray], here: np.ndarray, dt: float, subst
 # ── runoff and memory ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _runoff(runoff: xr.DataArray, network: Network | None, dt: float | None, report: Report) -> xr.DataArray | None:
+def _runoff(
+    runoff: xr.DataArray,
+    network: Network | None,
+    dt: float | None,
+    report: Report,
+    reach_dim: Hashable | None,
+    time_dim: Hashable,
+) -> xr.DataArray | None:
     """Add facts and problems of the runoff, and return it as it would be routed, if it can be."""
     sizes = ", ".join(f"{size:,} {dim}" for dim, size in runoff.sizes.items())
     report.facts.append(("runoff", f"{runoff.name} [{runoff.attrs.get('units', 'no units')}] on {sizes}"))
     if "units" not in runoff.attrs:
         report.notes.append("the runoff has no units; discharge will have none")
     try:
-        time_dim = find_time_dim(runoff, "time")
+        time_dim = find_time_dim(runoff, time_dim)
     except TimeAxisError as error:
         report.problems.append(str(error))
         return None
@@ -262,7 +295,9 @@ def _runoff(runoff: xr.DataArray, network: Network | None, dt: float | None, rep
     if network is None:
         return None
     try:
-        runoff = standard_names(runoff, network, missing="zero", extra="drop")
+        runoff = standard_names(
+            runoff, network, missing="zero", extra="drop", reach_dim=reach_dim, time_dim=time_dim
+        )
     except AlignmentError as error:
         report.problems.append(str(error))
         return None

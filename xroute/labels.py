@@ -20,7 +20,7 @@ from xroute.ids import exact_ids, locate
 from xroute.network import Network
 from xroute.times import find_time_dim
 
-__all__ = ["Layout", "align", "require_array", "standard_names"]
+__all__ = ["Layout", "align", "grid_dims", "require_array", "standard_names"]
 
 
 @dataclass(frozen=True)
@@ -147,6 +147,8 @@ def standard_names(
     *,
     missing: Literal["raise", "zero"] = "raise",
     extra: Literal["raise", "drop"] = "raise",
+    reach_dim: Hashable | None = None,
+    time_dim: Hashable = "time",
 ) -> xr.DataArray:
     """Name the dimensions ``time`` and ``reach``, with the ids on the latter, before anything is read.
 
@@ -155,8 +157,8 @@ def standard_names(
     AlignmentError, TimeAxisError
         As `xroute.route`.
     """
-    time_dim = find_time_dim(runoff, "time")
-    dim = align(runoff, network, time_dim=time_dim, missing=missing, extra=extra).reach_dim
+    time_dim = find_time_dim(runoff, time_dim)
+    dim = align(runoff, network, reach_dim=reach_dim, time_dim=time_dim, missing=missing, extra=extra).reach_dim
     along = [c for c in runoff.coords.values() if c.dims == (dim,) and c.attrs.get("cf_role") == "timeseries_id"]
     if along and dim not in [c.name for c in along]:
         runoff = runoff.drop_vars([along[0].name, dim], errors="ignore").assign_coords({dim: along[0].variable})
@@ -194,6 +196,13 @@ def _find_reach_dim(
         return reach_dim
     if "reach" in array.dims:
         return "reach"
+    grid = grid_dims(array)
+    if grid:
+        raise AlignmentError(
+            f"{what} stands on a grid ({' x '.join(map(repr, grid))}), not on the reaches of the network. Bring it to their "
+            "catchments first, each cell weighted by its area in the catchment: means of depths, sums of volumes (xroute "
+            "has no function for that yet)"
+        )
     fits = []
     for dim in array.dims:
         coordinates = [c for c in array.coords.values() if c.dims == (dim,)]
@@ -213,6 +222,31 @@ def _find_reach_dim(
         + (f", and ids of the network stand on {some(fits)}" if fits else ", none of which bears ids of the network")
         + ". Give reach_dim="
     )
+
+
+#: Names of a grid's axes: rows, columns, and cells that are counted along one dimension.
+GRID_AXES = (
+    {"lat", "latitude", "rlat", "y", "yc", "nlat", "south_north", "northing", "nj", "row"},
+    {"lon", "longitude", "rlon", "x", "xc", "nlon", "west_east", "easting", "ni", "column", "col"},
+)
+GRID_CELLS = {"cell", "cells", "ncell", "ncells", "ngrid", "gridcell", "grid_cell", "lndgrid", "landpoint", "nface", "ncol"}
+_ROWS = {"latitude", "grid_latitude", "projection_y_coordinate", "degrees_north", "Y"}
+_COLUMNS = {"longitude", "grid_longitude", "projection_x_coordinate", "degrees_east", "X"}
+
+
+def grid_dims(array: xr.DataArray) -> tuple[Hashable, ...]:
+    """Dimensions of a grid: its rows and columns, by name or by what their labels say of themselves, or its cells."""
+
+    def axis(dim: Hashable, names: set[str], said: set[str]) -> bool:
+        attrs = array[dim].attrs if dim in array.coords else {}
+        return str(dim).lower() in names or bool(said & {attrs.get(a) for a in ("standard_name", "units", "axis")})
+
+    rows = [d for d in array.dims if axis(d, GRID_AXES[0], _ROWS)]
+    columns = [d for d in array.dims if axis(d, GRID_AXES[1], _COLUMNS)]
+    if rows and columns:
+        return rows[0], columns[0]
+    # A cell's number may well be a reach's id: then the dimension bears labels.
+    return tuple(d for d in array.dims if str(d).lower() in GRID_CELLS and d not in array.coords)
 
 
 def _id_coordinate(array: xr.DataArray, dim: Hashable, what: str) -> Hashable:

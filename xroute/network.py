@@ -7,6 +7,7 @@ Dataset afterwards can make its answers stale.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Hashable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,7 +18,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xroute import plan as _plan
-from xroute.exceptions import NetworkError, ParameterError, require, some
+from xroute.exceptions import NetworkError, ParameterError, reading, require, some
 from xroute.ids import exact_ids, is_missing, locate
 from xroute.topology import is_marker, link_ends, outlet_marker, read_ids, read_links
 
@@ -60,7 +61,8 @@ class Network:
             raise NetworkError(
                 f"a network is an xarray.Dataset, not {type(dataset).__name__}; see Network.from_dataframe"
             )
-        self._dataset: xr.Dataset = _own_copy(dataset)
+        with reading("the network's Dataset"):
+            self._dataset: xr.Dataset = _own_copy(dataset)
         self._missing_downstream = missing_downstream
         self.ids: NDArray[Any] = read_ids(self._dataset).copy()
         """Ids of the reaches in the Dataset's order: int64 or str [reach]."""
@@ -392,8 +394,13 @@ class Network:
         return Network(part)
 
 
-def as_network(network: xr.Dataset | Network) -> Network:
-    """`Network` of a Dataset, or the Network itself."""
+def as_network(network: xr.Dataset | Network | str | os.PathLike[str]) -> Network:
+    """`Network` of a Dataset, or of the one at a path (Zarr, netCDF or a table), or the Network itself."""
+    if isinstance(network, (str, os.PathLike)):
+        from xroute.kinds import open_any
+
+        with open_any(network) as dataset:
+            return Network(dataset)
     return network if isinstance(network, Network) else Network(network)
 
 

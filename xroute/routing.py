@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -11,8 +12,9 @@ import xarray as xr
 
 from xroute.attrs import append_history, discharge_attrs
 from xroute.block import BlockState, RouteOptions, is_cupy, route_block
+from xroute.census import require_finite
 from xroute.engine.cpu import LATERAL, SAMPLING
-from xroute.exceptions import ParameterError, TimeAxisError, XRouteError, one_of, some
+from xroute.exceptions import ParameterError, TimeAxisError, XRouteError, one_of, reading, some
 from xroute.labels import Layout, align, require_array
 from xroute.network import Network, as_network
 from xroute.options import check_device, find_device
@@ -27,7 +29,7 @@ __all__ = ["Run", "need_no_step", "prepare", "route"]
 
 def route(
     runoff: xr.DataArray,
-    network: xr.Dataset | Network,
+    network: xr.Dataset | Network | str | os.PathLike[str],
     *,
     scheme: str | None = None,
     substeps: int | Literal["auto"] = 1,
@@ -53,7 +55,7 @@ def route(
         Reaches are matched with the network's by id. Units: a volume flux (``m3 s-1``), a depth per time (``mm d-1``,
         ``kg m-2 s-1``) or per step (``mm``), or a volume per step (``m3``).
     network
-        Network Dataset, or a `Network` (which keeps its plan from call to call).
+        Network Dataset, a `Network` (which keeps its plan from call to call), or the path of one (Zarr, netCDF, a table).
     scheme
         Routing scheme of all reaches, in place of the network's own.
     substeps
@@ -188,11 +190,12 @@ class Run:
         Raises
         ------
         XRouteError
-            For runoff that is not finite, unless it is taken as zero.
+            For runoff that is not finite, unless it is taken as zero, and for discharge that overflows.
         """
         layout = self.layout
-        data = runoff.transpose(*layout.engine_dims).data
-        data = data if is_cupy(data) else np.asarray(data)
+        with reading("the runoff"):  # xarray reads what was opened lazily only now
+            data = runoff.transpose(*layout.engine_dims).data
+            data = data if is_cupy(data) else np.asarray(data)
         data = data.reshape(layout.n_batch, *data.shape[-2:])
         discharge, state, n_bad = route_block(
             data, self.network.plan, self.filter, state, self.options, runoff_row=layout.row,
@@ -200,6 +203,9 @@ class Run:
         )  # fmt: skip
         if n_bad and self.raise_missing:
             raise _not_finite(runoff, self.network, layout, n_bad, first)
+        time_dim = layout.time_dim
+        when = runoff[time_dim].values if time_dim in runoff.coords else first + np.arange(runoff.sizes[time_dim])
+        require_finite(discharge, self.network.ids, layout.result_row, when)
         return discharge, state
 
     def label(self, result: xr.DataArray, runoff: xr.DataArray) -> xr.DataArray:
@@ -216,7 +222,7 @@ class Run:
 
 def prepare(
     runoff: xr.DataArray,
-    network: xr.Dataset | Network,
+    network: xr.Dataset | Network | str | os.PathLike[str],
     *,
     scheme: str | None = None,
     substeps: int | Literal["auto"] = 1,
