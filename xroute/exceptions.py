@@ -7,6 +7,7 @@ where (ids, times, counts), and what to do.
 from __future__ import annotations
 
 import importlib
+import os
 import shutil
 import sys
 import warnings
@@ -27,6 +28,7 @@ __all__ = [
     "one_of",
     "reading",
     "require",
+    "require_memory",
     "some",
     "warn",
     "writing",
@@ -115,6 +117,35 @@ def reading(source: Any, how: str = "") -> Iterator[None]:
         text = ": ".join(part for part in (name, " ".join(said.split())[:300].rstrip(". ")) if part)
         how = f" {how}" if how else ""
         raise XRouteError(f"{source} cannot be read{how} ({text}): it may be damaged, or of a kind not known here") from error
+
+
+def require_memory(array: Any, what: str, advice: str) -> None:
+    """Refuse an array that is not in memory yet, and is larger than all the memory of this machine.
+
+    Parameters
+    ----------
+    array
+        A DataArray or a Dataset.
+    what
+        What it is, for the message.
+    advice
+        What to do instead.
+
+    Raises
+    ------
+    XRouteError
+        With the sizes.
+    """
+    try:
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # not told on this system
+        return
+    if array.nbytes > memory:
+        sizes = " x ".join(f"{size:,} {dim}" for dim, size in array.sizes.items())
+        raise XRouteError(
+            f"{what} of {sizes} takes {array.nbytes / 1e9:,.0f} GB, and this machine has {memory / 1e9:,.0f} GB of memory: "
+            f"{advice}"
+        )
 
 
 @contextmanager

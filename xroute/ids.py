@@ -51,7 +51,10 @@ def exact_ids(values: Any, what: str, error: type[XRouteError] = NetworkError) -
             )
         return ids.astype(np.int64)
     if ids.dtype.kind == "S":
-        return np.char.decode(ids, "utf-8")
+        try:
+            return np.char.decode(ids, "utf-8")
+        except UnicodeDecodeError as cause:
+            raise error(f"{what}: ids are bytes that are not text in UTF-8 ({cause}): decode them") from cause
     if ids.dtype.kind == "U":
         return ids
     if ids.dtype.kind == "T":

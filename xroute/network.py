@@ -18,7 +18,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xroute import plan as _plan
-from xroute.exceptions import NetworkError, ParameterError, reading, require, some
+from xroute.exceptions import NetworkError, ParameterError, reading, require, require_memory, some
 from xroute.ids import exact_ids, is_missing, locate
 from xroute.topology import is_marker, link_ends, outlet_marker, read_ids, read_links
 
@@ -61,6 +61,7 @@ class Network:
             raise NetworkError(
                 f"a network is an xarray.Dataset, not {type(dataset).__name__}; see Network.from_dataframe"
             )
+        require_memory(dataset, "a network", "it is hardly a network, or its file is damaged")
         with reading("the network's Dataset"):
             self._dataset: xr.Dataset = _own_copy(dataset)
         self._missing_downstream = missing_downstream
@@ -315,6 +316,8 @@ class Network:
         NetworkError
             If the graph is undirected, or a node lacks an attribute that others have.
         """
+        if not hasattr(graph, "is_directed"):
+            raise NetworkError(f"a graph is a networkx.DiGraph, not a {type(graph).__name__}")
         if not graph.is_directed():
             raise NetworkError(
                 "the graph is undirected, so nobody knows which way water flows: give a networkx.DiGraph"

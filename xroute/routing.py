@@ -14,7 +14,7 @@ from xroute.attrs import append_history, discharge_attrs
 from xroute.block import BlockState, RouteOptions, is_cupy, route_block
 from xroute.census import require_finite
 from xroute.engine.cpu import LATERAL, SAMPLING
-from xroute.exceptions import ParameterError, TimeAxisError, XRouteError, one_of, reading, some
+from xroute.exceptions import ParameterError, TimeAxisError, XRouteError, one_of, reading, require_memory, some
 from xroute.labels import Layout, align, require_array
 from xroute.network import Network, as_network
 from xroute.options import check_device, find_device
@@ -113,6 +113,8 @@ def route(
     'm3 s-1'
     """
     lazy = require_array(runoff).chunks is not None
+    if not lazy:
+        require_memory(runoff, "runoff", "route it in blocks with route_to_zarr, or open it in chunks")
     where = None
     if lazy:
         check_device(device)  # tasks find theirs where they run
@@ -279,6 +281,8 @@ class _Known:
 
 
 def _known(network: Network, scheme: str | None) -> _Known:
+    if scheme is not None and not isinstance(scheme, str):
+        raise ParameterError(f"scheme is the name of a routing scheme or None, not {scheme!r}")
     cache: dict[str | None, _Known] = network.__dict__.setdefault("_known", {})
     known = cache.get(scheme)
     if known is None or any(SCHEMES.get(s.name) is not s for s in known.schemes):

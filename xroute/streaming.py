@@ -206,6 +206,8 @@ class Stream:
         client = None if runoff.chunks is None else find_client()
         workers = 1 if client is None else max(1, len(client.nthreads()))
         spread = runoff.chunks is not None and (client is not None or partitions is not None)
+        if encoding is not None and not isinstance(encoding, Mapping):
+            raise ParameterError(f"encoding is a mapping, as for xarray.Dataset.to_zarr, not {encoding!r}")
         given = dict(encoding or {})
         if NAME in given:
             if len(given) > 1:

@@ -16,8 +16,9 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from xroute.exceptions import NetworkError, ParameterError, XRouteError, require, some
+from xroute.exceptions import NetworkError, ParameterError, XRouteError, reading, require, some
 from xroute.ids import exact_ids
+from xroute.io.files import existing
 
 __all__ = ["PRESETS", "Preset", "dataset_from_dataframe", "read_table"]
 
@@ -134,6 +135,10 @@ def dataset_from_dataframe(
     >>> dataset_from_dataframe(table)["length"].attrs["units"]
     'km'
     """
+    if not isinstance(df, pd.DataFrame):
+        raise NetworkError(f"a table is a pandas.DataFrame, not a {type(df).__name__}")
+    if units is not None and not isinstance(units, Mapping):
+        raise ParameterError(f"units are a mapping of columns to units, not {units!r}")
     table = df.reset_index() if any(name is not None for name in df.index.names) else df
     chosen = _preset(table, reach, downstream, preset)
     reach, downstream = reach or chosen.reach, downstream or chosen.downstream
@@ -287,9 +292,14 @@ def read_table(
     ImportError
         The library for the format is not installed.
     """
-    suffix = Path(path).suffix.lower()
-    if not Path(path).exists():
-        raise FileNotFoundError(f"no file {path}")
+    target = existing(path)
+    with reading(target, "as a table"):
+        table = _read(target, options)
+    return dataset_from_dataframe(table, reach, downstream, preset, units)
+
+
+def _read(path: Path, options: dict[str, Any]) -> Any:
+    suffix = path.suffix.lower()
     table: Any
     nullable: dict[str, Any] = {"dtype_backend": "numpy_nullable"}
     if suffix == ".csv":
@@ -309,4 +319,4 @@ def read_table(
         table = geopandas.read_file(path, **options)
     else:
         raise XRouteError(f"cannot read a table from {path}: use .csv, .parquet, .feather or .gpkg")
-    return dataset_from_dataframe(table, reach, downstream, preset, units)
+    return table

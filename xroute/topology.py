@@ -133,6 +133,8 @@ def _drains_to(
     name, values = downstream.name, downstream.values
     missing = is_missing(values)
     marker = downstream.attrs.get("outlet")
+    if marker is not None and np.ndim(marker):
+        raise NetworkError(f"{name}.attrs['outlet'] is one id that marks outlets, not {marker!r}")
     target = np.full(values.size, -1, np.int64)
     outlet = missing.copy() if marker is None or _is_nan(marker) else np.zeros(values.size, bool)
     named = ~missing

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import threading
@@ -44,6 +45,7 @@ def interruptible() -> Iterator[None]:
     def stop(number: int, _: FrameType | None) -> None:
         if not first:
             first.append(time.monotonic())
+            logging.getLogger("asyncio").setLevel(logging.CRITICAL + 1)  # of Zarr's tasks that are broken off
             raise Interrupted(number)
         if time.monotonic() - first[0] > PATIENCE:
             os._exit(128 + number)

@@ -57,6 +57,8 @@ def suffix_format(path: PathLike) -> str:
     XRouteError
         For another suffix.
     """
+    if not isinstance(path, (str, os.PathLike)):
+        raise XRouteError(f"a path is text or a pathlib.Path, not {path!r}")
     suffix = Path(path).suffix.lower()
     if suffix not in _SUFFIXES:
         raise XRouteError(f"cannot tell the format of {path} by its suffix: use .zarr for Zarr or .nc for netCDF")
