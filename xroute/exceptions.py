@@ -116,7 +116,10 @@ def reading(source: Any, how: str = "") -> Iterator[None]:
         name = "" if isinstance(error, OSError) and error.strerror else type(error).__name__
         text = ": ".join(part for part in (name, " ".join(said.split())[:300].rstrip(". ")) if part)
         how = f" {how}" if how else ""
-        raise XRouteError(f"{source} cannot be read{how} ({text}): it may be damaged, or of a kind not known here") from error
+        advice = "it may be damaged, or of a kind not known here"
+        if isinstance(error, UnicodeError):
+            advice = "it is no text in UTF-8, so save it as that"
+        raise XRouteError(f"{source} cannot be read{how} ({text}): {advice}") from error
 
 
 def require_memory(array: Any, what: str, advice: str) -> None:

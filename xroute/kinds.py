@@ -13,6 +13,7 @@ from xroute.attrs import STANDARD_NAME
 from xroute.exceptions import XRouteError, reading, some
 from xroute.inspection import Report
 from xroute.io.files import existing, open_dataset
+from xroute.labels import grid_dims
 
 __all__ = ["TABLES", "describe_other", "is_table", "kind", "open_any"]
 
@@ -61,7 +62,7 @@ def open_any(path: str | os.PathLike[str], **columns: Any) -> xr.Dataset:
 
 
 def kind(dataset: xr.Dataset) -> str:
-    """``"network"``, ``"state"``, ``"discharge"``, ``"runoff"``, or ``"other"``."""
+    """``"network"``, ``"state"``, ``"discharge"``, ``"runoff"``, ``"grid"``, or ``"other"``."""
     names = set(dataset.variables)
     if {"outflow", "n_lags"} <= names:
         return "state"
@@ -69,6 +70,8 @@ def kind(dataset: xr.Dataset) -> str:
         return "network"
     if any(v.attrs.get("standard_name") == STANDARD_NAME or n == "discharge" for n, v in dataset.data_vars.items()):
         return "discharge"
+    if any(grid_dims(v) for v in dataset.data_vars.values()):
+        return "grid"
     if "runoff" in dataset.data_vars or _series(dataset):
         return "runoff"
     return "network" if "reach" in dataset.dims else "other"
@@ -80,11 +83,12 @@ def _series(dataset: xr.Dataset) -> list[Hashable]:
 
 def describe_other(dataset: xr.Dataset, what: str) -> Report:
     """Report of a file that is no network."""
-    report = Report()
+    report = Report(judged=False)
     said = {
         "state": "a state: a run starts from it with --initial-state",
         "discharge": "discharge, as a run gives it",
         "runoff": "runoff, or another series; with a network: xroute info NETWORK --runoff FILE",
+        "grid": "fields on a grid, which are to be brought to the catchments of a network first",
         "other": f"neither a network nor runoff, discharge or a state; its variables are {some(dataset.variables)}",
     }
     report.facts.append(("holds", said[what]))

@@ -72,7 +72,7 @@ class Network:
         if cycle.size:
             raise NetworkError(
                 f"the network has a cycle of {cycle.size} reaches: {some(self.ids[cycle])}, and back to "
-                f"{self.ids[cycle[0]]!r}. Water must leave: break it at one of them"
+                f"{some(self.ids[cycle[:1]])}. Water must leave: break it at one of them"
             )
 
         for array in (self.ids, *self.links):

@@ -26,6 +26,8 @@ __all__ = [
 ]
 
 READABLE = click.Path(path_type=Path)
+STORE = ("zarr.json", ".zgroup", ".zmetadata", ".zarray")
+"""Files of which a Zarr store has one."""
 
 
 # ── options ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -77,7 +79,7 @@ def seconds(text: str | None) -> float | None:
 def open_network(
     path: Path, preset: str | None, reach_column: str | None, downstream_column: str | None, column_units: Sequence[str]
 ) -> xr.Dataset:
-    """Dataset of a network in Zarr, netCDF or a table."""
+    """Dataset of a network in Zarr, netCDF or a table, or of whatever else is in the file."""
     from xroute.kinds import is_table, open_any
 
     columns = {"reach": reach_column, "downstream": downstream_column, "preset": preset, "units": _units(column_units)}
@@ -131,8 +133,9 @@ def check_outputs(*paths: Path | None, overwrite: bool, needed: bool = False) ->
 def protect(inputs: Iterable[Path], outputs: Sequence[Path | None]) -> None:
     """Refuse to write over what is read, --overwrite or not."""
     for source in inputs:
+        plain = source.is_dir() and not any((source / name).exists() for name in STORE)  # with place for outputs in it
         for path in outputs:
-            if path is not None and overlap(path, source):
+            if path is not None and overlap(path, source) and not (plain and path.resolve() != source.resolve()):
                 raise click.UsageError(f"the output {path} would replace the input {source}, or a part of it")
 
 

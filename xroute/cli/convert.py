@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from xroute.cli.common import READABLE, check_outputs, files_within, protect, save, seconds
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 __all__ = ["convert"]
 
@@ -26,6 +29,15 @@ def _outputs(command: Any) -> Any:
     ):
         command = option(command)
     return command
+
+
+def _check(network: xr.Dataset) -> None:
+    """Refuse a network that nothing could be routed down: one that is empty, or has a cycle."""
+    from xroute.exceptions import NetworkError
+    from xroute.network import Network
+
+    if not Network(network).n_reaches:
+        raise NetworkError(f"the network of {network.attrs.get('source', 'these files')} is empty: it has no reaches")
 
 
 @convert.command()
@@ -67,6 +79,7 @@ def rapid(
         network = reader.read_network(source[0], k_file, x_file, basin_ids)
     else:
         network = reader.read_network(list(source), k_file, x_file, basin_ids)
+    _check(network)
     datasets = [(network, outputs[0])]
     if outputs[1] is not None:
         runoff = reader.read_runoff(files, network, dt=step, start=start, variable=variable)
@@ -100,6 +113,7 @@ def nwm(
     if outputs[1] is not None and not places:
         raise click.UsageError("--runoff needs the forcing: --forcing FOLDER, or a SOURCE folder that holds it")
     network = reader.read_network(source[0])
+    _check(network)
     datasets = [(network, outputs[0])]
     if outputs[1] is not None:
         files = places[0] if len(places) == 1 else places

@@ -112,9 +112,11 @@ def route(
     A run into Zarr that was interrupted goes on where it was with --resume.
     """
     from xroute.cluster import on_workers
+    from xroute.exceptions import NetworkError
     from xroute.io.cf import cf_dataset
     from xroute.io.common import expand_paths, open_runoff
     from xroute.io.files import open_dataset
+    from xroute.kinds import kind
     from xroute.labels import standard_names
     from xroute.network import Network
     from xroute.streaming import Stream
@@ -132,7 +134,10 @@ def route(
     protect([path for path in (*paths, network, initial_state) if path is not None], outputs)
     step = seconds(dt)
     columns = (preset, reach_column, downstream_column, column_units)
-    rivers = Network(open_network(network, *columns), missing_downstream=missing_downstream)
+    dataset = open_network(network, *columns)
+    if kind(dataset) in ("state", "discharge", "runoff", "grid"):
+        raise NetworkError(f"{network} holds a {kind(dataset)}, and no network: RUNOFF, NETWORK, OUTPUT is the order")
+    rivers = Network(dataset, missing_downstream=missing_downstream)
     dims: dict[str, Any] = {name: dim for name, dim in (("reach_dim", reach_dim), ("time_dim", time_dim)) if dim}
     policy = {name: options[name] for name in ("missing", "extra")}
     array = standard_names(open_runoff(paths, list(variable) or None, **dims), rivers, **dims, **policy)

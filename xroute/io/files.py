@@ -305,11 +305,11 @@ def write(dataset: xr.Dataset, path: PathLike, *, overwrite: bool = False, compr
     ImportError
         The library for the format is not installed.
     """
-    write_all([(dataset, Path(path))], overwrite=overwrite, compression=compression)
+    write_all([(dataset, path)], overwrite=overwrite, compression=compression)
 
 
 def write_all(
-    datasets: Sequence[tuple[xr.Dataset, Path]], *, overwrite: bool = False, compression: int = 0
+    datasets: Sequence[tuple[xr.Dataset, PathLike]], *, overwrite: bool = False, compression: int = 0
 ) -> None:
     """`write` several Datasets, all of them or none: names are given when the last is complete."""
     kinds = [suffix_format(path) for _, path in datasets]
