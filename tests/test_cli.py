@@ -517,7 +517,7 @@ def test_messages_name_options_of_the_command_line(small: Path) -> None:
     assert "--extra drop" in run(*arguments, code=1).stderr
     assert "--missing zero" in run(*arguments, "--extra", "drop", code=1).stderr
     change(small / "runoff.zarr", lambda ds: ds.rename(reach="x").assign_coords(x=[1, 2, 3]))
-    assert "Name it reach in the file" in run(*arguments, code=1).stderr
+    assert "Give --reach-dim" in run(*arguments, code=1).stderr
 
 
 def test_help_offers_what_there_is() -> None:
@@ -556,7 +556,7 @@ def test_an_interrupted_run_says_how_to_go_on(small: Path, monkeypatch: pytest.M
 
     with monkeypatch.context() as patch:
         patch.setattr(Stream, "_read", interrupted)
-        assert "with --resume goes on" in run(*arguments, code=1).stderr
+        assert "with --resume goes on" in run(*arguments, code=130).stderr
     assert "x 3 steps" in run(*arguments, "--resume").stdout
 
 

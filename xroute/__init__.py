@@ -7,6 +7,7 @@ Importing the package registers the accessors ``DataArray.route`` and ``Dataset.
 
 from typing import TYPE_CHECKING
 
+import xroute.startup as _startup  # noqa: F401 (first, since what follows takes long)
 from xroute import accessors as _accessors  # noqa: F401 (registers them)
 from xroute import datasets
 from xroute.accumulations import deaccumulate

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from xroute.accumulations import Watch
 from xroute.block import BlockState, RouteOptions, is_cupy, route_block
+from xroute.census import require_finite
 from xroute.cluster import find_client
 from xroute.engine import compute_type
 from xroute.exceptions import StateError, XRouteError, some
@@ -158,6 +159,7 @@ def _route_piece(
         )  # fmt: skip
     if n_bad and piece.raise_missing:
         raise _not_finite(piece, data, n_bad, times)
+    require_finite(discharge, piece.ids, piece.discharge_row[: piece.ids.size], times)
     return _Routed(discharge, kept, end)
 
 

@@ -15,11 +15,14 @@ from scipy.sparse import coo_array, csgraph
 from scipy.spatial import Delaunay
 
 from xroute.exceptions import ParameterError
-from xroute.storms import KM_PER_DEGREE, Storm, storm_runoff
+from xroute.storms import KM_PER_DEGREE, Storm, generator, storm_runoff, whole_number
 
 __all__ = ["scheidegger", "storm_runoff", "tutorial"]
 
 Float = NDArray[np.float64]
+
+MANY = 10**9
+"""Reaches that a lattice may have: more than all rivers of the Earth, and more than memory holds."""
 
 
 def scheidegger(
@@ -72,10 +75,14 @@ def scheidegger(
     >>> network.downstream.values[-4:]
     array([0, 0, 0, 0])
     """
+    for name, value in (("rows", rows), ("columns", columns)):
+        whole_number(name, value)
+    rng = generator(seed)
     if rows < 1 or columns < 1:
         raise ParameterError(f"a lattice of {rows} rows x {columns} columns has no reaches: both must be at least 1")
     n = rows * columns
-    rng = np.random.default_rng(seed)
+    if n > MANY:
+        raise ParameterError(f"a lattice of {rows} rows x {columns} columns has {n:,} reaches, more than {MANY:,}")
     row, column = np.divmod(np.arange(n), columns)
     position = (row + 1) * columns + (column + rng.integers(0, 2, n)) % columns
     is_outlet = row == rows - 1
@@ -206,7 +213,7 @@ def tutorial(seed: int = 3) -> tuple[xr.Dataset, xr.Dataset]:
     >>> int((network.downstream == 0).sum()), dict(dataset.runoff.sizes)["time"], dataset.runoff.attrs["units"]
     (1, 240, 'mm h-1')
     """
-    rng = np.random.default_rng(seed)
+    rng = generator(seed)
     spacing = 4.0
     x, y, downstream, n_upstream = _grow_river(rng, *_scatter(rng, spacing), spacing)
 

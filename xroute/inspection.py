@@ -9,10 +9,11 @@ import contextlib
 import warnings
 from collections.abc import Hashable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
+from scipy.sparse import coo_array, csgraph
 
 from xroute.exceptions import AlignmentError, NetworkError, ParameterError, TimeAxisError, UnitsError, some
 from xroute.ids import exact_ids, locate
@@ -23,6 +24,7 @@ from xroute.quantities import dataset_without_pint, without_pint
 from xroute.recipe import recipe_said, resolve_recipe, resolve_step
 from xroute.schemes import SCHEMES, Parameter, Scheme
 from xroute.times import find_time_dim, time_step
+from xroute.topology import read_ids, read_links
 from xroute.units import to_si
 
 __all__ = ["Report", "describe"]
@@ -37,13 +39,16 @@ class Report:
     facts: list[tuple[str, str]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    judged: bool = True
+    """Whether problems were looked for."""
 
     def text(self) -> str:
         """Return the report as text, one fact a line."""
         width = max((len(name) for name, _ in self.facts), default=0)
         lines = [f"  {name:<{width}}  {value}" for name, value in self.facts]
         lines += [f"  note: {note}" for note in self.notes]
-        lines += [f"  problem: {problem}" for problem in self.problems] or ["  no problems found"]
+        lines += [f"  problem: {problem}" for problem in self.problems]
+        lines += ["  no problems found"] if self.judged and not self.problems else []
         return "\n".join(lines)
 
 
@@ -55,6 +60,10 @@ def describe(
     substeps: int | None = None,
     steps: int | None = None,
     dtype: Any = "float32",
+    scheme: str | None = None,
+    missing_downstream: Literal["raise", "outlet"] = "raise",
+    reach_dim: Hashable | None = None,
+    time_dim: Hashable | None = None,
 ) -> Report:
     """Describe a network Dataset and find its problems.
 
@@ -72,6 +81,8 @@ def describe(
         Steps of the run that memory is estimated for; by default those of the runoff.
     dtype
         Type of runoff and discharge in memory.
+    scheme, missing_downstream, reach_dim, time_dim
+        As for `xroute.route` and `xroute.Network`.
 
     Returns
     -------
@@ -82,14 +93,14 @@ def describe(
     step = dt
     if dt is None and runoff is not None:
         with contextlib.suppress(TimeAxisError):  # what is wrong with it is reported with the runoff
-            step = time_step(runoff, find_time_dim(runoff))
+            step = time_step(runoff, find_time_dim(runoff, time_dim))
     dataset = _unique(dataset, report)
-    network = _topology(dataset, report)
+    network = _topology(dataset, report, missing_downstream)
     reaches = _without_links(dataset) if network is None else network
     if reaches is not None:
-        _parameters(reaches, report, *_steps(reaches, report, step, substeps))
+        _parameters(reaches, report, *_steps(reaches, report, step, substeps), scheme)
     if runoff is not None:
-        runoff = _runoff(runoff, network, dt, report)
+        runoff = _runoff(runoff, network, dt, report, reach_dim, time_dim)
     if runoff is not None and steps is None:
         steps = runoff.sizes["time"]
     if steps is not None:
@@ -122,10 +133,10 @@ def _without_links(dataset: xr.Dataset) -> Network | None:
         return None
 
 
-def _topology(dataset: xr.Dataset, report: Report) -> Network | None:
+def _topology(dataset: xr.Dataset, report: Report, missing_downstream: Literal["raise", "outlet"]) -> Network | None:
     """Add facts and problems of reaches and links, and return the Network as far as it can be mended."""
     try:
-        network = Network(dataset)
+        network = Network(dataset, missing_downstream=missing_downstream)
     except NetworkError as error:
         report.problems.append(str(error))
         try:
@@ -133,8 +144,11 @@ def _topology(dataset: xr.Dataset, report: Report) -> Network | None:
         except NetworkError as second:
             if str(second) != str(error):
                 report.problems.append(str(second))
+            _cycles(dataset, report)
             report.facts.append(("reaches", f"{dataset.sizes.get('reach', 0):,}"))
             return None
+    if not network.n_reaches:
+        report.problems.append("the network is empty: it has no reaches")
     outlets = network.outlets
     report.facts.append(("reaches", f"{network.n_reaches:,} ({network.headwaters.size:,} headwaters)"))
     report.facts.append(("links", f"{network.links[0].size:,}{', with bifurcations' * network.has_bifurcations}"))
@@ -171,13 +185,28 @@ def _steps(network: Network, report: Report, dt: float | None, substeps: int | N
         return dt, substeps or 1
 
 
+def _cycles(dataset: xr.Dataset, report: Report) -> None:
+    """Add how many cycles there are, when it is more than the one that an error names."""
+    try:
+        ids = read_ids(dataset)
+        links = read_links(dataset, ids, "outlet")
+    except NetworkError:  # reported already
+        return
+    graph = coo_array((np.ones(links.upstream.size), (links.upstream, links.downstream)), (ids.size, ids.size))
+    _, label = csgraph.connected_components(graph.tocsr(), connection="strong")
+    sizes = np.bincount(label)
+    if (sizes > 1).sum() > 1:
+        first = ids[np.unique(label, return_index=True)[1][sizes > 1]]
+        report.problems.append(f"there are {first.size} cycles in all; a reach of each: {some(first)}")
+
+
 # ── parameters ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _parameters(network: Network, report: Report, dt: float | None, substeps: int) -> None:
+def _parameters(network: Network, report: Report, dt: float | None, substeps: int, scheme: str | None) -> None:
     """Add facts and problems of the schemes' parameters."""
     try:
-        schemes = schemes_of(network)
+        schemes = schemes_of(network, scheme)
     except ParameterError as error:
         report.problems.append(str(error))
         return
@@ -257,14 +286,21 @@ def _stability(
 # ── runoff and memory ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _runoff(runoff: xr.DataArray, network: Network | None, dt: float | None, report: Report) -> xr.DataArray | None:
+def _runoff(
+    runoff: xr.DataArray,
+    network: Network | None,
+    dt: float | None,
+    report: Report,
+    reach_dim: Hashable | None,
+    time_dim: Hashable,
+) -> xr.DataArray | None:
     """Add facts and problems of the runoff, and return it as it would be routed, if it can be."""
     sizes = ", ".join(f"{size:,} {dim}" for dim, size in runoff.sizes.items())
     report.facts.append(("runoff", f"{runoff.name} [{runoff.attrs.get('units', 'no units')}] on {sizes}"))
     if "units" not in runoff.attrs:
         report.notes.append("the runoff has no units; discharge will have none")
     try:
-        time_dim = find_time_dim(runoff)
+        time_dim = find_time_dim(runoff, time_dim)
     except TimeAxisError as error:
         report.problems.append(str(error))
         return None
@@ -282,7 +318,9 @@ def _runoff(runoff: xr.DataArray, network: Network | None, dt: float | None, rep
     if network is None:
         return None
     try:
-        runoff = standard_names(runoff, network, missing="zero", extra="drop")
+        runoff = standard_names(
+            runoff, network, missing="zero", extra="drop", reach_dim=reach_dim, time_dim=time_dim
+        )
     except (AlignmentError, TimeAxisError) as error:
         report.problems.append(str(error))
         return None

@@ -22,7 +22,7 @@ from xroute.quantities import without_pint
 from xroute.stamps import is_dated
 from xroute.times import find_time_dim
 
-__all__ = ["Layout", "align", "require_array", "standard_names"]
+__all__ = ["Layout", "align", "grid_dims", "require_array", "standard_names"]
 
 
 @dataclass(frozen=True)
@@ -226,6 +226,13 @@ def _find_reach_dim(
     marked = [dim for dim, bearers in found.items() if any(b.marked for b in bearers)]
     if len(marked) == 1:
         return marked[0]
+    grid = grid_dims(array)
+    if grid:
+        raise AlignmentError(
+            f"{what} stands on a grid ({' x '.join(map(repr, grid))}), not on the reaches of the network. Bring it to their "
+            "catchments first, each cell weighted by its area in the catchment: means of depths, sums of volumes (xroute "
+            "has no function for that yet)"
+        )
     fits = [dim for dim, bearers in found.items() if any(b.some for b in bearers)]
     if len(fits) > 1:  # members and the like are counted from 0 or 1
         fits = [dim for dim in fits if any(b.some and not b.is_positional for b in found[dim])] or fits
@@ -241,6 +248,31 @@ def _find_reach_dim(
         + (f", and ids of the network stand on {some(fits)}" if fits else ", none of which bears ids of the network")
         + ". Give reach_dim="
     )
+
+
+#: Names of a grid's axes: rows, columns, and cells that are counted along one dimension.
+GRID_AXES = (
+    {"lat", "latitude", "rlat", "y", "yc", "nlat", "south_north", "northing", "nj", "row"},
+    {"lon", "longitude", "rlon", "x", "xc", "nlon", "west_east", "easting", "ni", "column", "col"},
+)
+GRID_CELLS = {"cell", "cells", "ncell", "ncells", "ngrid", "gridcell", "grid_cell", "lndgrid", "landpoint", "nface", "ncol"}
+_ROWS = {"latitude", "grid_latitude", "projection_y_coordinate", "degrees_north", "Y"}
+_COLUMNS = {"longitude", "grid_longitude", "projection_x_coordinate", "degrees_east", "X"}
+
+
+def grid_dims(array: xr.DataArray) -> tuple[Hashable, ...]:
+    """Dimensions of a grid: its rows and columns, by name or by what their labels say of themselves, or its cells."""
+
+    def axis(dim: Hashable, names: set[str], said: set[str]) -> bool:
+        attrs = array[dim].attrs if dim in array.coords else {}
+        return str(dim).lower() in names or bool(said & {attrs.get(a) for a in ("standard_name", "units", "axis")})
+
+    rows = [d for d in array.dims if axis(d, GRID_AXES[0], _ROWS)]
+    columns = [d for d in array.dims if axis(d, GRID_AXES[1], _COLUMNS)]
+    if rows and columns:
+        return rows[0], columns[0]
+    # A cell's number may well be a reach's id: then the dimension bears labels.
+    return tuple(d for d in array.dims if str(d).lower() in GRID_CELLS and d not in array.coords)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ Dataset afterwards can make its answers stale.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Hashable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,7 +18,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xroute import plan as _plan
-from xroute.exceptions import NetworkError, ParameterError, require, some
+from xroute.exceptions import NetworkError, ParameterError, reading, require, require_memory, some
 from xroute.ids import exact_ids, is_missing, locate
 from xroute.quantities import dataset_without_pint
 from xroute.topology import is_marker, link_ends, outlet_marker, read_ids, read_links
@@ -61,7 +62,9 @@ class Network:
             raise NetworkError(
                 f"a network is an xarray.Dataset, not {type(dataset).__name__}; see Network.from_dataframe"
             )
-        self._dataset: xr.Dataset = _own_copy(dataset)
+        require_memory(dataset, "a network", "it is hardly a network, or its file is damaged")
+        with reading("the network's Dataset"):
+            self._dataset: xr.Dataset = _own_copy(dataset)
         self._missing_downstream = missing_downstream
         self.ids: NDArray[Any] = read_ids(self._dataset).copy()
         """Ids of the reaches in the Dataset's order: int64 or str [reach]."""
@@ -70,7 +73,7 @@ class Network:
         if cycle.size:
             raise NetworkError(
                 f"the network has a cycle of {cycle.size} reaches: {some(self.ids[cycle])}, and back to "
-                f"{self.ids[cycle[0]]!r}. Water must leave: break it at one of them"
+                f"{some(self.ids[cycle[:1]])}. Water must leave: break it at one of them"
             )
 
         for array in (self.ids, *self.links):
@@ -456,8 +459,13 @@ def _for_each(value: Any, ids: NDArray[Any], name: str) -> NDArray[Any]:
     return np.broadcast_to(array, ids.shape).copy()
 
 
-def as_network(network: xr.Dataset | Network) -> Network:
-    """`Network` of a Dataset, or the Network itself."""
+def as_network(network: xr.Dataset | Network | str | os.PathLike[str]) -> Network:
+    """`Network` of a Dataset, or of the one at a path (Zarr, netCDF or a table), or the Network itself."""
+    if isinstance(network, (str, os.PathLike)):
+        from xroute.kinds import open_any
+
+        with open_any(network) as dataset:
+            return Network(dataset)
     return network if isinstance(network, Network) else Network(network)
 
 

@@ -13,8 +13,9 @@ import xarray as xr
 from xroute.accumulations import Watch, is_lead, says_accumulated
 from xroute.attrs import append_history, discharge_attrs
 from xroute.block import BlockState, RouteOptions, is_cupy, route_block
+from xroute.census import require_finite
 from xroute.engine import compute_type
-from xroute.exceptions import ParameterError, TimeAxisError, XRouteError, one_of, some
+from xroute.exceptions import ParameterError, TimeAxisError, XRouteError, one_of, reading, require_memory, some
 from xroute.labels import Layout, align, require_array
 from xroute.network import Network, as_network
 from xroute.options import check_device, find_device
@@ -31,7 +32,7 @@ __all__ = ["Run", "need_no_step", "prepare", "route"]
 
 def route(
     runoff: xr.DataArray,
-    network: xr.Dataset | Network,
+    network: xr.Dataset | Network | str | os.PathLike[str],
     *,
     scheme: str | None = None,
     substeps: int | Literal["auto"] | None = None,
@@ -58,7 +59,7 @@ def route(
         Reaches are matched with the network's by id. Units: a volume flux (``m3 s-1``), a depth per time (``mm d-1``,
         ``kg m-2 s-1``) or per step (``mm``), or a volume per step (``m3``).
     network
-        Network Dataset, or a `Network` (which keeps its plan from call to call).
+        Network Dataset, a `Network` (which keeps its plan from call to call), or the path of one (Zarr, netCDF, a table).
     scheme
         Routing scheme of all reaches, in place of the network's own.
     substeps
@@ -126,6 +127,8 @@ def route(
     """
     given, runoff = runoff, require_array(runoff)
     lazy = runoff.chunks is not None
+    if not lazy:
+        require_memory(runoff, "runoff", "route it in blocks with route_to_zarr, or open it in chunks")
     where = None
     if lazy:
         check_device(device)  # tasks find theirs where they run
@@ -211,11 +214,12 @@ class Run:
         Raises
         ------
         XRouteError
-            For runoff that is not finite, unless it is taken as zero.
+            For runoff that is not finite, unless it is taken as zero, and for discharge that overflows.
         """
         layout = self.layout
-        data = runoff.transpose(*layout.engine_dims).data
-        data = data if is_cupy(data) else np.asarray(data)
+        with reading("the runoff"):  # xarray reads what was opened lazily only now
+            data = runoff.transpose(*layout.engine_dims).data
+            data = data if is_cupy(data) else np.asarray(data)
         data = data.reshape(layout.n_batch, *data.shape[-2:])
         if self.watch is not None:
             self.watch.look(data, first=first == 0)
@@ -225,6 +229,9 @@ class Run:
         )  # fmt: skip
         if n_bad and self.raise_missing:
             raise _not_finite(runoff, self.network, layout, n_bad, first)
+        time_dim = layout.time_dim
+        when = runoff[time_dim].values if time_dim in runoff.coords else first + np.arange(runoff.sizes[time_dim])
+        require_finite(discharge, self.network.ids, layout.result_row, when)
         return discharge, state
 
     def label(self, result: xr.DataArray, runoff: xr.DataArray) -> xr.DataArray:
@@ -242,7 +249,7 @@ class Run:
 
 def prepare(
     runoff: xr.DataArray,
-    network: xr.Dataset | Network,
+    network: xr.Dataset | Network | str | os.PathLike[str],
     *,
     scheme: str | None = None,
     substeps: int | Literal["auto"] | None = None,
@@ -305,6 +312,8 @@ class _Known:
 
 
 def _known(network: Network, scheme: str | None) -> _Known:
+    if scheme is not None and not isinstance(scheme, str):
+        raise ParameterError(f"scheme is the name of a routing scheme or None, not {scheme!r}")
     cache: dict[str | None, _Known] = network.__dict__.setdefault("_known", {})
     known = cache.get(scheme)
     if known is None or any(SCHEMES.get(s.name) is not s for s in known.schemes):

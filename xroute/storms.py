@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,12 +15,11 @@ import xarray as xr
 from numpy.typing import DTypeLike, NDArray
 
 from xroute.exceptions import ParameterError
+from xroute.network import Network, as_network
+from xroute.times import seconds
 from xroute.units import DISCHARGE_UNITS, flux_scale, to_si
 
-if TYPE_CHECKING:
-    from xroute.network import Network
-
-__all__ = ["Storm", "storm_runoff"]
+__all__ = ["Storm", "generator", "storm_runoff", "whole_number"]
 
 Float = NDArray[np.float64]
 KM_PER_DEGREE = 111.2
@@ -111,10 +110,16 @@ def storm_runoff(
     >>> runoff.shape, str(runoff.dtype), runoff.attrs["units"]
     ((600, 3, 48), 'float32', 'm3 s-1')
     """
-    dataset = network if isinstance(network, xr.Dataset) else network.dataset
-    step = pd.Timedelta(dt)
+    dataset = network if isinstance(network, xr.Dataset) else as_network(network).dataset
+    step = pd.Timedelta(seconds(dt), "s")
     hours = step / pd.Timedelta("1h")
     kind = np.dtype(dtype)
+    whole_number("steps", steps)
+    rng = generator(seed)
+    try:
+        times = pd.date_range(start, periods=max(0, steps), freq=step)
+    except (ValueError, TypeError, OverflowError, MemoryError) as error:
+        raise ParameterError(f"{steps:,} steps of {dt} from {start!r} are no times: {error}") from error
     if steps < 0 or not hours > 0:
         raise ParameterError(f"steps={steps} must not be negative, and dt={dt} must be positive")
     if members is not None and members < 1:
@@ -128,7 +133,6 @@ def storm_runoff(
 
     x, y = _plane(dataset)
     scale = _scale(dataset, units, step / pd.Timedelta("1s"))
-    rng = np.random.default_rng(seed)
     span = max(float(np.ptp(x)), float(np.ptp(y)), 50.0) if x.size else 50.0
     first = _make_storms(rng, x, y, span, steps * hours) if storms is None else list(storms)
     ensemble = [first] + [_perturb(rng, first, span) for _ in range(1, members or 1)]
@@ -140,13 +144,27 @@ def storm_runoff(
         _fill(one, x, y, scale, its_storms, hours)
 
     coordinates: dict[str, Any] = {
-        "time": ("time", pd.date_range(start, periods=steps, freq=step), {"standard_name": "time"}),
+        "time": ("time", times, {"standard_name": "time"}),
         "reach": dataset["reach"].variable,
     }
     if members is not None:
         coordinates["member"] = ("member", np.arange(members), {"standard_name": "realization"})
     attrs = {"long_name": "runoff into the reach", "units": units, "cell_methods": "time: mean"}
     return xr.DataArray(values, coordinates, order, "runoff", attrs)
+
+
+def whole_number(name: str, value: Any) -> None:
+    """Refuse what is no whole number."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise ParameterError(f"{name} is a whole number, not {value!r}")
+
+
+def generator(seed: Any) -> np.random.Generator:
+    """Random numbers of a seed."""
+    try:
+        return np.random.default_rng(seed)
+    except (TypeError, ValueError) as error:
+        raise ParameterError(f"seed is a whole number, not negative, and not {seed!r}") from error
 
 
 def _variable(dataset: xr.Dataset, name: str, purpose: str) -> xr.DataArray:

@@ -23,6 +23,7 @@ import xarray as xr
 
 from xroute.block import BlockState, is_cupy, zero_state
 from xroute.bounds import add_bounds, bounds_name
+from xroute.census import n_negative
 from xroute.checkpoint import GROUP, Checkpoint, Progress, as_store, check_replaceable, clear, digest, find
 from xroute.chunking import choose_chunks
 from xroute.cluster import find_client
@@ -210,6 +211,8 @@ class Stream:
         client = None if runoff.chunks is None else find_client()
         workers = 1 if client is None else max(1, len(client.nthreads()))
         spread = runoff.chunks is not None and (client is not None or partitions is not None)
+        if encoding is not None and not isinstance(encoding, Mapping):
+            raise ParameterError(f"encoding is a mapping, as for xarray.Dataset.to_zarr, not {encoding!r}")
         given = dict(encoding or {})
         if NAME in given:
             if len(given) > 1:
@@ -456,7 +459,8 @@ class Stream:
                     values, state = self.run.route(block, state, where, steps.start)
                     seconds += clock.perf_counter() - begin
                     values = values.get() if is_cupy(values) else values
-                    volumes.add(_sums(block, self.run.layout.reach_dim), _finite_sums(values, (0, 2)))
+                    volumes.add(_sums(block, self.run.layout.reach_dim), values.sum(axis=(0, 2), dtype=np.float64))
+                    volumes.n_negative += n_negative(values)
                     discharge = xr.DataArray(self.run.layout.ordered(values), dims=self.run.layout.dims)
                     del block, values
                     with _working(f"write the discharge of {when}", kept):
@@ -500,14 +504,16 @@ class Stream:
         over = [d for d in layout.dims if d != layout.reach_dim]
         sums = (
             block.where(np.isfinite(block), 0.0).sum(over, dtype=np.float64).data,
-            result.where(np.isfinite(result), 0.0).sum(over, dtype=np.float64).data,
+            result.sum(over, dtype=np.float64).data,
+            (result < 0).sum().data,
         )
         own = dict(zip(layout.dims, self.encoding.get("shards") or self.encoding["chunks"], strict=True))
         written = write(steps, result.chunk({d: min(own[d], result.sizes[d]) for d in layout.dims if result.sizes[d]}))
         wanted = [written, end.outflow, *sums] + ([] if end.inflow is None else [end.inflow])
         with _working(f"route {self._when(steps)} on the workers", kept):
-            _, last, came, went, *lags = dask.compute(*wanted)
+            _, last, came, went, below, *lags = dask.compute(*wanted)
         volumes.add(came, went)
+        volumes.n_negative += int(below)
         last = last.reshape(layout.n_batch, -1)
         table = lags[0].reshape(*last.shape, -1) if lags else np.zeros((*last.shape, 0))
         return state_of_table(last, table, n_lags)
@@ -527,7 +533,9 @@ class Stream:
 
     def _summary(self, n_steps: int, seconds: float, volumes: Volumes) -> Summary:
         into, out = volumes.total or (None, None)
-        return Summary(self.run.network.n_reaches, n_steps, self.run.layout.n_batch, seconds, into, out)
+        return Summary(
+            self.run.network.n_reaches, n_steps, self.run.layout.n_batch, seconds, into, out, volumes.n_negative
+        )
 
 
 def _seen_by_workers(store: Any) -> None:

@@ -13,6 +13,7 @@ import pandas as pd
 import xarray as xr
 
 from xroute.exceptions import NetworkError, XRouteError, require, some
+from xroute.io.files import existing
 from xroute.presets import find_preset
 
 __all__ = ["read_table"]
@@ -58,10 +59,8 @@ def read_table(
     """
     from xroute.tables import dataset_from_dataframe
 
-    target = Path(path)
+    target = existing(path)
     suffix = target.suffix.lower()
-    if not target.exists():
-        raise FileNotFoundError(f"no file {path}")
     known = (".csv", ".tsv", ".txt", ".parquet", ".pq", ".feather", *_VECTOR)
     if suffix not in known:
         raise XRouteError(f"cannot read a table from {path}: use .csv, .parquet, .feather or .gpkg")

@@ -73,6 +73,8 @@ def dataset_from_dataframe(
     'km'
     """
     table = _data_frame(df)
+    if units is not None and not isinstance(units, Mapping):
+        raise ParameterError(f"units are a mapping of columns to units, not {units!r}")
     chosen = find_preset(table, reach, downstream, preset)
     reach, downstream = reach or chosen.reach, downstream or chosen.downstream
     for column in (reach, downstream):

@@ -25,6 +25,7 @@ class Summary:
     seconds: float
     volume_in: float | None
     volume_out: float | None
+    n_negative: int = 0
 
     def __str__(self) -> str:
         """One line."""
@@ -34,11 +35,16 @@ class Summary:
         if self.volume_in is not None and self.volume_out is not None:
             text += f", in {self.volume_in:.6g} m3, out {self.volume_out:.6g} m3"
             text += f" ({self.volume_out / self.volume_in:.1%})" if self.volume_in else ""
+        if self.n_negative:
+            text += f", {self.n_negative:,} values of discharge negative"
         return f"{text}, {self.seconds:.2f} s ({rate:.3g} reach-steps/s)"
 
 
 class Volumes:
-    """Sums of the water that enters as runoff and leaves the network [m3]; ``total`` is None where units do not tell."""
+    """Sums of the water that enters as runoff and leaves the network [m3]; ``total`` is None where units do not tell.
+
+    ``n_negative`` counts values of discharge that are negative, of the blocks that this run has routed.
+    """
 
     def __init__(
         self, network: Network, layout: Layout, scale: Any, step: float | None, units: str | None,
@@ -58,6 +64,7 @@ class Volumes:
             Volumes so far.
         """
         self.total: tuple[float, float] | None = None
+        self.n_negative = 0
         if step is None or not units:
             return
         self.total = total or (0.0, 0.0)

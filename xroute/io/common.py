@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from xroute.exceptions import AlignmentError, TimeAxisError, UnitsError, XRouteError, some, warn
 from xroute.ids import declared_fills, exact_ids, locate
 from xroute.io.files import DEFAULT_FILL, is_id_name, open_dataset
-from xroute.times import find_time_dim
+from xroute.times import find_time_dim, with_bounds
 from xroute.units import flux_in_si
 
 __all__ = ["concatenate", "expand_paths", "file_ids", "is_positional", "open_runoff"]
@@ -118,7 +118,7 @@ def open_runoff(
     for file in files:
         dataset = open_dataset(file)
         names = names or [_only_variable(dataset, file)]
-        array = _sum(dataset, names, file)
+        array = _sum(dataset, names, file, time_dim)
         if len(files) == 1 and time_dim is None and "time" not in array.coords:
             arrays.append(array)
             continue
@@ -126,7 +126,7 @@ def open_runoff(
             array = array.expand_dims("time")
         arrays.append(array)
     if len(arrays) > 1:
-        array = concatenate(arrays, files, find_time_dim(arrays[0], "time" if time_dim is None else time_dim))
+        array = concatenate(arrays, files, find_time_dim(arrays[0], time_dim))
     else:
         array = arrays[0]
     _tell_never_written(array, files, time_dim)
@@ -201,12 +201,12 @@ def _only_variable(dataset: xr.Dataset, file: Path) -> str:
     raise XRouteError(f"{file} has {what}; name the runoff: --variable (several are added up)")
 
 
-def _sum(dataset: xr.Dataset, names: Sequence[str], file: Path) -> xr.DataArray:
+def _sum(dataset: xr.Dataset, names: Sequence[str], file: Path, time_dim: Hashable | None) -> xr.DataArray:
     """One variable of a file, or the sum of several of equal units, with the ids that stand beside it."""
     for name in names:
         if name not in dataset.data_vars:
             raise XRouteError(f"{file} has no variable {name!r}; it has {some(dataset.data_vars)}")
-    parts = [_with_ids_beside(dataset, name) for name in names]
+    parts = [_with_ids_beside(dataset, name, time_dim) for name in names]
     total = parts[0]
     for part, name in zip(parts[1:], names[1:], strict=True):
         if set(part.dims) != set(total.dims):
@@ -248,7 +248,7 @@ def check_same_units(first: Any, second: Any, what: str) -> None:
     raise UnitsError(f"{what} are in different units, {first!r} and {second!r}: convert one before they are added up")
 
 
-def _with_ids_beside(dataset: xr.Dataset, name: str) -> xr.DataArray:
+def _with_ids_beside(dataset: xr.Dataset, name: str, time_dim: Hashable | None) -> xr.DataArray:
     """A variable with the ids along its dimensions as coordinates, also where the file calls them data."""
     beside = [
         other
@@ -256,7 +256,7 @@ def _with_ids_beside(dataset: xr.Dataset, name: str) -> xr.DataArray:
         if variable.ndim == 1 and variable.dims[0] in dataset[name].dims and variable.dims[0] != other
         and variable.dtype.kind in "iuUSOT" and is_id_name(other, variable.variable)
     ]  # fmt: skip
-    return dataset.set_coords(beside)[name]
+    return with_bounds(dataset.set_coords(beside), name, time_dim)
 
 
 def _tell_never_written(array: xr.DataArray, files: Sequence[Path], time_dim: Hashable | None) -> None:

@@ -14,7 +14,7 @@ import shutil
 import uuid
 import warnings
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,12 @@ import numpy as np
 import xarray as xr
 
 from xroute.bounds import time_encoding
-from xroute.exceptions import XRouteError, require, some
+from xroute.exceptions import XRouteError, reading, require, some, writing
 from xroute.stamps import decodable
 
 __all__ = [
     "consolidate",
+    "existing",
     "is_id_name",
     "locate",
     "mask_fill",
@@ -37,6 +38,7 @@ __all__ = [
     "replacing",
     "suffix_format",
     "write",
+    "write_all",
 ]
 
 PathLike = str | os.PathLike[str]
@@ -61,6 +63,8 @@ def suffix_format(path: PathLike) -> str:
     XRouteError
         For another suffix.
     """
+    if not isinstance(path, (str, os.PathLike)):
+        raise XRouteError(f"a path is text or a pathlib.Path, not {path!r}")
     suffix = Path(path).suffix.lower()
     if suffix not in _SUFFIXES:
         raise XRouteError(f"cannot tell the format of {path} by its suffix: use .zarr for Zarr or .nc for netCDF")
@@ -87,7 +91,7 @@ def open_dataset(path: PathLike) -> xr.Dataset:
     FileNotFoundError
         There is nothing at the path.
     XRouteError
-        What is there is neither Zarr nor netCDF.
+        What is there is neither Zarr nor netCDF, or is damaged.
     ImportError
         The library for the format is not installed.
 
@@ -95,17 +99,17 @@ def open_dataset(path: PathLike) -> xr.Dataset:
     --------
     >>> network = open_dataset("network.zarr")  # doctest: +SKIP
     """
-    target = Path(path)
-    if target.is_dir():
-        if not any((target / name).exists() for name in ("zarr.json", ".zgroup", ".zmetadata")):
-            raise XRouteError(
-                f"{path} is a folder, but not a Zarr store; `xroute convert` reads folders of other systems"
-            )
-        require("zarr", feature="reading Zarr", extra="io")
+    target = existing(path)
+    if not target.is_dir():
+        return open_netcdf(target)
+    if not any((target / name).exists() for name in ("zarr.json", ".zgroup", ".zmetadata")):
+        what = "a Zarr array, and not a group of them" if (target / ".zarray").exists() else "not a Zarr store"
+        raise XRouteError(f"{path} is a folder, but {what}; `xroute convert` reads folders of other systems")
+    require("zarr", feature="reading Zarr", extra="io")
+    with reading(target, "as a Zarr store"):
         raw = xr.open_zarr(target, chunks=None, decode_cf=False, consolidated=_is_consolidated(target))
         raw.encoding["source"] = str(path)
         return _decode(raw)
-    return open_netcdf(target)
 
 
 def open_netcdf(path: PathLike, *, raw: bool = False) -> xr.Dataset:
@@ -127,10 +131,10 @@ def open_netcdf(path: PathLike, *, raw: bool = False) -> xr.Dataset:
     FileNotFoundError, XRouteError, ImportError
         As `open_dataset`.
     """
-    target = Path(path)
-    if not target.exists():
-        raise FileNotFoundError(f"no file {path}")
-    with open(target, "rb") as stream:
+    target = existing(path)
+    if target.is_dir():
+        raise XRouteError(f"{path} is a folder, where a netCDF file is expected")
+    with reading(target), open(target, "rb") as stream:
         magic = stream.read(8)
     engines: tuple[str, ...]
     if magic[:4] in (b"CDF\x01", b"CDF\x02"):
@@ -144,12 +148,13 @@ def open_netcdf(path: PathLike, *, raw: bool = False) -> xr.Dataset:
     engine = next((e for e in engines if _is_installed(e)), None)
     if engine is None:
         require("netCDF4", feature=f"reading {target.name}", extra="io")
-    dataset = xr.open_dataset(target, engine=engine, decode_cf=False)
-    if raw:
-        return dataset
-    for variable in dataset.variables.values():
-        _declare_default_fill(variable)
-    return _decode(dataset)
+    with reading(target, "as netCDF"):
+        dataset = xr.open_dataset(target, engine=engine, decode_cf=False)
+        if raw:
+            return dataset
+        for variable in dataset.variables.values():
+            _declare_default_fill(variable)
+        return _decode(dataset)
 
 
 def _declare_default_fill(variable: xr.Variable) -> None:
@@ -165,6 +170,28 @@ def _declare_default_fill(variable: xr.Variable) -> None:
     if default is not None and all(np.all(value != value) for value in declared):
         variable.attrs.pop("missing_value", None)
         variable.attrs["_FillValue"] = variable.dtype.type(default)
+
+
+def existing(path: Any) -> Path:
+    """Path of something that is there.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is nothing, or a link to nothing.
+    XRouteError
+        It is no path, or a URL.
+    """
+    if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):
+        raise XRouteError(f"a path is text or a pathlib.Path, not {path!r}")
+    if "://" in os.fspath(path):
+        raise XRouteError(f"{path} is a URL, and files of this machine are read here: open it with xarray.open_zarr")
+    target = Path(path)
+    with reading(target):
+        if target.exists():
+            return target
+        broken = target.is_symlink()
+    raise FileNotFoundError(f"{path} is a link to nothing" if broken else f"no file {path}")
 
 
 def _is_installed(engine: str) -> bool:
@@ -364,22 +391,36 @@ def write(dataset: xr.Dataset, path: PathLike, *, overwrite: bool = False, compr
     ImportError
         The library for the format is not installed.
     """
-    kind = suffix_format(path)
-    engine = _writer(kind)
+    write_all([(dataset, path)], overwrite=overwrite, compression=compression)
+
+
+def write_all(
+    datasets: Sequence[tuple[xr.Dataset, PathLike]], *, overwrite: bool = False, compression: int = 0
+) -> None:
+    """`write` several Datasets, all of them or none: names are given when the last is complete."""
+    kinds = [suffix_format(path) for _, path in datasets]
+    engines = [_writer(kind) for kind in kinds]
+    with ExitStack() as stack:
+        drafts = [stack.enter_context(replacing(path, overwrite=overwrite)) for _, path in datasets]
+        for (dataset, path), kind, engine, draft in zip(datasets, kinds, engines, drafts, strict=True):
+            with writing(path):
+                _put(dataset, draft, kind, engine, compression)
+
+
+def _put(dataset: xr.Dataset, path: Path, kind: str, engine: Any, compression: int) -> None:
     if {"outflow", "n_lags"} <= set(dataset.variables):
         from xroute.state import with_checksum  # which imports the network, that is read from files
 
         dataset = with_checksum(dataset)
     plain, encoding = plain_dataset(dataset)
-    with replacing(path, overwrite=overwrite) as temporary:
-        if kind == "zarr":
-            plain.to_zarr(temporary, mode="w", consolidated=False, encoding=encoding)
-            consolidate(temporary)
-        else:
-            for name, variable in plain.variables.items():
-                if compression and variable.dtype.kind == "f" and variable.ndim:
-                    encoding.setdefault(str(name), {}).update(zlib=True, complevel=compression, shuffle=True)
-            plain.to_netcdf(temporary, engine=engine, encoding=encoding)  # type: ignore[call-overload]
+    if kind == "zarr":
+        plain.to_zarr(path, mode="w", consolidated=False, encoding=encoding)
+        consolidate(path)
+        return
+    for name, variable in plain.variables.items():
+        if compression and variable.dtype.kind == "f" and variable.ndim:
+            encoding.setdefault(str(name), {}).update(zlib=True, complevel=compression, shuffle=True)
+    plain.to_netcdf(path, engine=engine, encoding=encoding)
 
 
 @contextmanager

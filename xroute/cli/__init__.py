@@ -1,0 +1,62 @@
+"""The ``xroute`` command: describe a network, convert files of other systems, route, and show a demonstration.
+
+Only what the command line adds stands here: options, messages, progress, signals. A file of this package is a command;
+`messages` says what the package says in options, `common` is what several commands share. Problems with data exit with 1
+and one line that says what to do (``--debug`` adds the traceback), wrong usage with 2, an interrupted run with 130 or 143.
+Heavy modules are imported by the command that needs them.
+"""
+
+from __future__ import annotations
+
+import traceback
+from typing import Any
+
+import click
+
+from xroute.cli import convert, demo, info, route
+from xroute.cli.messages import error_line, notes
+from xroute.cli.signals import LEFT, Interrupted, interruptible
+from xroute.version import __version__
+
+__all__ = ["main"]
+
+
+class Commands(click.Group):
+    """Commands whose errors are one line, without a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; the user's mistakes become messages with exit code 1, a signal the code that shells give it."""
+        debug = bool(ctx.params.get("debug"))
+        with notes(), interruptible():
+            try:
+                return super().invoke(ctx)
+            except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+                raise
+            except (Interrupted, KeyboardInterrupt) as signal:
+                if debug:
+                    traceback.print_exc()
+                click.echo(f"interrupted: {ctx.meta.get(LEFT, 'nothing was written')}", err=True)
+                raise click.exceptions.Exit(getattr(signal, "code", 130)) from None
+            except Exception as error:  # whatever it is, it is said in a line; what is not ours to say is called a bug
+                if debug:
+                    raise
+                raise click.ClickException(error_line(error)) from error
+
+
+SESSION = """\b
+A typical session:
+  xroute convert rapid RAPID_FOLDER --network network.zarr --runoff runoff.zarr
+  xroute info network.zarr --runoff runoff.zarr
+  xroute route runoff.zarr network.zarr discharge.zarr
+"""
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]}, epilog=SESSION)
+@click.version_option(__version__, prog_name="xroute")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def main(debug: bool) -> None:
+    """Route runoff down river networks."""
+
+
+for command in (info.info, convert.convert, route.route, demo.demo):
+    main.add_command(command)

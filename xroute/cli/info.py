@@ -1,0 +1,64 @@
+"""``xroute info``: what a network is, and what is wrong with it; what other files are."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from xroute.cli.common import READABLE, network_options, open_network, runoff_options, seconds
+from xroute.cli.messages import in_options
+
+__all__ = ["info"]
+
+
+@click.command()
+@click.argument("network", type=READABLE)
+@click.option("--runoff", type=str, multiple=True,
+              help="Check that this runoff fits the network: a file or a pattern; may be given more than once.")  # fmt: skip
+@runoff_options
+@network_options
+@click.option("--scheme", help="Routing scheme; by default the one that the network names.")
+@click.option("--substeps", type=click.IntRange(min=1), help="Routing steps in a runoff step.")
+@click.option("--steps", type=click.IntRange(min=0), help="Steps of the run that memory is estimated for.")
+@click.option("--dtype", type=click.Choice(["float32", "float64"]), default="float32", show_default=True)
+def info(
+    network: Path,
+    runoff: tuple[str, ...],
+    variable: tuple[str, ...],
+    reach_dim: str | None,
+    time_dim: str | None,
+    dt: str | None,
+    missing_downstream: Any,
+    substeps: int | None,
+    **others: Any,
+) -> None:
+    """Describe NETWORK and list its problems (exit code 1 when there are any).
+
+    NETWORK is a Zarr store, a netCDF file or a table (.csv, .parquet, .gpkg, .shp, ...). Of a file that holds runoff,
+    discharge or a state instead, it is said what it holds.
+    """
+    from xroute.inspection import describe
+    from xroute.io.common import open_runoff
+    from xroute.kinds import describe_other, kind
+
+    table = {name: others.pop(name) for name in ("preset", "reach_column", "downstream_column", "column_units")}
+    dataset = open_network(network, **table)
+    step = seconds(dt)
+    what = kind(dataset)
+    if what != "network" and not runoff:
+        click.echo(f"{network}\n" + in_options(describe_other(dataset, what).text()))
+        return
+    array = None
+    if runoff:
+        array = open_runoff(list(runoff), list(variable) or None, reach_dim=reach_dim, time_dim=time_dim)
+    given: dict[str, Any] = {"substeps": substeps, "reach_dim": reach_dim, "time_dim": time_dim}
+    report = describe(
+        dataset, runoff=array, dt=step, missing_downstream=missing_downstream,
+        **{name: value for name, value in given.items() if value is not None}, **others,
+    )  # fmt: skip
+    click.echo(f"{network}\n" + in_options(report.text()))
+    if report.problems:
+        sys.exit(1)
