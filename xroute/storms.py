@@ -14,7 +14,7 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import DTypeLike, NDArray
 
-from xroute.exceptions import ParameterError
+from xroute.exceptions import ParameterError, TimeAxisError
 from xroute.network import Network, as_network
 from xroute.times import seconds
 from xroute.units import DISCHARGE_UNITS, flux_scale, to_si
@@ -111,7 +111,10 @@ def storm_runoff(
     ((600, 3, 48), 'float32', 'm3 s-1')
     """
     dataset = network if isinstance(network, xr.Dataset) else as_network(network).dataset
-    step = pd.Timedelta(seconds(dt), "s")
+    try:
+        step = pd.Timedelta(seconds(dt), "s")
+    except TimeAxisError as error:
+        raise ParameterError(f"dt={dt} is no step: {error}") from error
     hours = step / pd.Timedelta("1h")
     kind = np.dtype(dtype)
     whole_number("steps", steps)
@@ -120,8 +123,8 @@ def storm_runoff(
         times = pd.date_range(start, periods=max(0, steps), freq=step)
     except (ValueError, TypeError, OverflowError, MemoryError) as error:
         raise ParameterError(f"{steps:,} steps of {dt} from {start!r} are no times: {error}") from error
-    if steps < 0 or not hours > 0:
-        raise ParameterError(f"steps={steps} must not be negative, and dt={dt} must be positive")
+    if steps < 0:
+        raise ParameterError(f"steps={steps} must not be negative")
     if members is not None and members < 1:
         raise ParameterError(f"members={members} must be positive, or None for no ensemble")
     if kind.kind != "f":
