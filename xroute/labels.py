@@ -305,7 +305,8 @@ def _bearers(array: xr.DataArray, network: Network, dim: Hashable) -> list[_Bear
             ids = exact_ids(coordinate.values, "ids")
         except XRouteError:
             continue  # no ids: names of which some are missing, places, tuples of a MultiIndex
-        if np.unique(ids).size < ids.size:
+        # pandas asks sorted ids at no cost, where NumPy's hashes of regular ids collide
+        if not pd.Index(ids.astype(object) if ids.dtype.kind == "U" else ids).is_unique:
             continue
         inside = locate(ids, network.ids) >= 0
         full = bool(inside.any()) and bool(inside.all() or inside.sum() == network.n_reaches)
