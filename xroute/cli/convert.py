@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 __all__ = ["convert"]
 
+#: What `convert rapid` may read of a folder beside RAPID's own names, and so must not write over.
+RAPID_INPUTS = ("*.parquet", "Q*.nc*", "coords*.csv")
+
 
 @click.group()
 def convert() -> None:
@@ -47,8 +50,13 @@ def _check(network: xr.Dataset) -> None:
 @click.option("--x", "x_file", type=READABLE, help="x.csv, when SOURCE is a connectivity file.")
 @click.option("--basin-ids", type=READABLE, help="riv_bas_id.csv, when SOURCE is a connectivity file.")
 @click.option("--runoff-file", multiple=True, type=READABLE, help="Runoff file, one a region, under an unusual name.")
-@click.option("--variable", default="m3_riv", show_default=True, help="Runoff variable.")
+@click.option("--state", "state_output", type=READABLE, help="Write the initial state here (.zarr or .nc).")
+@click.option("--state-file", type=READABLE, help="Initial flow (Qinit, Q00), when the namelist does not name it.")
+@click.option("--namelist", type=READABLE, help="RAPID's namelist, when SOURCE has several or none.")
+@click.option("--coordinates", type=READABLE, help="Table of id, lon, lat, when it has an unusual name.")
+@click.option("--variable", help="Runoff variable.  [default: m3_riv; RAPID2: Qext]")
 @click.option("--dt", help="Runoff step (seconds, or e.g. 3h), when neither file nor namelist tells.")
+@click.option("--dt-routing", help="Routing step (seconds, or e.g. 15min), when no namelist tells.")
 @click.option("--start", help="Start of the first step, such as 2002-08-30, when the file has no dates.")
 def rapid(
     source: tuple[Path, ...],
@@ -59,32 +67,36 @@ def rapid(
     x_file: Path | None,
     basin_ids: Path | None,
     runoff_file: tuple[Path, ...],
-    variable: str,
+    state_output: Path | None,
+    state_file: Path | None,
+    namelist: Path | None,
+    coordinates: Path | None,
+    variable: str | None,
     dt: str | None,
+    dt_routing: str | None,
     start: str | None,
 ) -> None:
-    """Convert RAPID: a folder (or several, one a region) or a rapid_connect file."""
-    from xroute.io import rapid as reader
+    """Convert RAPID or RAPID2: a folder (RAPID: or several, one a region), a connectivity file, or RAPID2's namelist."""
     from xroute.io.rapid_files import PATTERNS
+    from xroute.io.rapid_setup import find_setup, read_setup
 
-    outputs = check_outputs(network_output, runoff_output, overwrite=overwrite, needed=True)
+    outputs = check_outputs(network_output, runoff_output, state_output, overwrite=overwrite, needed=True)
     step = seconds(dt)
-    files = list(runoff_file) or [s if s.is_dir() else s.parent for s in source]
-    protect(files_within((*source, *files, k_file, x_file, basin_ids), *PATTERNS.values()), outputs)
+    read = (*source, *runoff_file, k_file, x_file, basin_ids, namelist, coordinates, state_file)
+    beside = () if runoff_file else [s.parent for s in source if not s.is_dir()]
+    protect(files_within((*read, *beside), *PATTERNS.values(), RAPID_INPUTS), outputs)
     for folder in source:
         if folder.is_dir():
-            found = reader.find_files(folder)
+            found = find_setup(folder, namelist)
             click.echo(f"{folder}: " + ", ".join(f"{role} {path.name}" for role, path in found.items()))
-    if len(source) == 1:
-        network = reader.read_network(source[0], k_file, x_file, basin_ids)
-    else:
-        network = reader.read_network(list(source), k_file, x_file, basin_ids)
-    _check(network)
-    datasets = [(network, outputs[0])]
-    if outputs[1] is not None:
-        runoff = reader.read_runoff(files, network, dt=step, start=start, variable=variable)
-        datasets.append((runoff.to_dataset(), outputs[1]))
-    save(datasets, overwrite)
+    setup = read_setup(
+        source, k=k_file, x=x_file, basin_ids=basin_ids, namelist=namelist, coordinates=coordinates, routing_step=dt_routing,
+        runoff=runoff_output is not None and (runoff_file or True), variable=variable, dt=step,
+        start=start, state=state_output is not None and (state_file or True),
+    )  # fmt: skip
+    _check(setup.network)
+    made = zip((setup.network, setup.runoff, setup.state), outputs, strict=True)
+    save([(dataset, path) for dataset, path in made if dataset is not None], overwrite)
 
 
 @convert.command()

@@ -115,12 +115,11 @@ def route(
     from xroute.exceptions import NetworkError
     from xroute.io.cf import cf_dataset
     from xroute.io.common import expand_paths, open_runoff
-    from xroute.io.files import open_dataset
     from xroute.kinds import kind
     from xroute.labels import standard_names
     from xroute.network import Network
+    from xroute.recipe import step_of
     from xroute.streaming import Stream
-    from xroute.times import time_step
 
     spread = workers is not None or scheduler is not None
     _check_together(output, spread, workers is not None and scheduler is not None, resume, overwrite)
@@ -141,8 +140,7 @@ def route(
     dims: dict[str, Any] = {name: dim for name, dim in (("reach_dim", reach_dim), ("time_dim", time_dim)) if dim}
     policy = {name: options[name] for name in ("missing", "extra")}
     array = standard_names(open_runoff(paths, list(variable) or None, **dims), rivers, **dims, **policy)
-    step = time_step(array, "time", step)
-    state = None if initial_state is None else open_dataset(initial_state)
+    step = step_of(array, "time", rivers, step)
     shown = sys.stderr.isatty() if progress is None else progress
     given = {name: value for name, value in options.items() if value is not None}
 
@@ -151,8 +149,8 @@ def route(
 
     with _workers(scheduler, workers, device) if spread else contextlib.nullcontext():
         stream = Stream.prepare(
-            on_workers(array, "reach", "time") if spread else array, rivers, time_chunk=time_chunk, initial_state=state,
-            device=device, dtype=dtype, dt=step, **given,
+            on_workers(array, "reach", "time") if spread else array, rivers, time_chunk=time_chunk,
+            initial_state=initial_state, device=device, dtype=dtype, dt=step, time_dim="time", **given,
         )  # fmt: skip
         context.meta[LEFT] = _Left(output)
         if output.suffix.lower() == ".zarr":
