@@ -24,7 +24,7 @@ from xroute.network import Network
 from xroute.options import set_options
 from xroute.routing import route
 from xroute.schemes import Parameter, register_scheme
-from xroute.state import initial_state, steady_state
+from xroute.spinup import initial_state, steady_state
 from xroute.streaming import route_to_zarr
 from xroute.times import with_bounds
 from xroute.version import __version__

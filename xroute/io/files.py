@@ -409,7 +409,7 @@ def write_all(
 
 def _put(dataset: xr.Dataset, path: Path, kind: str, engine: Any, compression: int) -> None:
     if {"outflow", "n_lags"} <= set(dataset.variables):
-        from xroute.state import with_checksum  # which imports the network, that is read from files
+        from xroute.stored_state import with_checksum  # which reads from files
 
         dataset = with_checksum(dataset)
     plain, encoding = plain_dataset(dataset)

@@ -134,7 +134,7 @@ def _state(
     state: bool | PathLike,
 ) -> xr.Dataset:
     from xroute.network import Network
-    from xroute.state import initial_state
+    from xroute.spinup import initial_state
 
     if not isinstance(state, bool):
         file = Path(state)

@@ -1,0 +1,201 @@
+"""Ways to start warm: a state from a snapshot of discharge, and the state in equilibrium with a constant runoff."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any, Literal
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from xroute.block import BlockState, RouteOptions, route_block
+from xroute.exceptions import StateError, XRouteError, some
+from xroute.labels import Layout, align, require_array
+from xroute.network import Network, as_network
+from xroute.parameters import read_parameters, resolve_substeps
+from xroute.recipe import resolve_recipe, resolve_step
+from xroute.schemes import Filter, make_filter
+from xroute.state import RunKey, run_key, write_state
+from xroute.times import dated_dims, seconds
+from xroute.units import flux_in_si, flux_scale
+
+__all__ = ["initial_state", "steady_state"]
+
+
+def initial_state(
+    network: xr.Dataset | Network,
+    discharge: xr.DataArray,
+    *,
+    dt: Any = None,
+    runoff: xr.DataArray | None = None,
+    scheme: str | None = None,
+    substeps: int | Literal["auto"] | None = None,
+    lateral: Literal["head", "interval", "outlet"] | None = None,
+    missing: Literal["raise", "zero"] = "raise",
+    extra: Literal["raise", "drop"] = "raise",
+    reach_dim: Hashable | None = None,
+) -> xr.Dataset:
+    """State from a snapshot of discharge, such as RAPID's Qinit.
+
+    Parameters
+    ----------
+    network
+        Network Dataset or `Network`.
+    discharge : (reach, ...)
+        Instantaneous discharge: a volume flux, in the units of the discharge that will be routed (those of the runoff, if
+        it is a volume flux). Without units it is taken to be in them. Other dimensions are batch.
+    dt
+        Step of that runoff: seconds, a timedelta, or text like ``"3h"``; by default the network's attribute
+        ``runoff_step``.
+    runoff : (reach, ...), optional
+        Lateral inflow at the snapshot, in any units that `route` takes, for ``lateral="head"`` and ``"outlet"``. When it
+        is not given, reaches are taken to be in equilibrium: for ``"head"``, what flows in is what keeps the discharge as
+        it is; for ``"outlet"``, the outflow is what the upstream discharge keeps up.
+    scheme, substeps, lateral
+        As they will be given to `route`.
+    missing, extra, reach_dim
+        As for `route`.
+
+    Returns
+    -------
+    xarray.Dataset
+        State for ``initial_state=``.
+
+    Raises
+    ------
+    AlignmentError, ParameterError, StateError, UnitsError
+        For ids that do not match, impossible options, values that are not finite, and units of something else.
+    """
+    network = as_network(network)
+    dt = resolve_step(network, dt)
+    discharge = require_array(discharge, "discharge")
+    rows = {"reach_dim": reach_dim, "missing": missing, "extra": extra}
+    flow, layout = _snapshot(discharge, network, "discharge", **rows)
+    units = discharge.attrs.get("units") or None
+    si = None if units is None else flux_in_si(units, "discharge")
+    joins = None
+    if runoff is not None:
+        joins, at, runoff_units = _lateral(runoff, network, dt, **rows)
+        if at.batch_dims != layout.batch_dims:
+            raise StateError(f"discharge has the batch dimensions {layout.batch_dims}, and runoff {at.batch_dims}")
+        if si is not None and runoff_units is not None:
+            joins *= flux_in_si(runoff_units, "runoff") / si
+        units = units or runoff_units
+    filter, key = _prepare(network, layout, scheme, dt, substeps, lateral, units)
+    lateral = key.lateral
+    arriving, outflow = _arriving(flow, network), flow
+    if lateral == "interval":  # Qinit of RAPID: lateral inflow has its own term
+        inflow = arriving
+    elif lateral == "outlet":
+        inflow = arriving
+        outflow = _steady_gain(filter)[0] * arriving if joins is None else flow - joins
+    else:
+        inflow = flow / _steady_gain(filter)[0] if joins is None else arriving + joins
+    return write_state(_constant(inflow, outflow, filter), filter, network, layout, key, None)
+
+
+def steady_state(
+    network: xr.Dataset | Network,
+    runoff: xr.DataArray,
+    *,
+    dt: Any = None,
+    scheme: str | None = None,
+    substeps: int | Literal["auto"] | None = None,
+    lateral: Literal["head", "interval", "outlet"] | None = None,
+    missing: Literal["raise", "zero"] = "raise",
+    extra: Literal["raise", "drop"] = "raise",
+    reach_dim: Hashable | None = None,
+) -> xr.Dataset:
+    """State in equilibrium with a constant runoff, in closed form: no spin-up run is needed.
+
+    Parameters
+    ----------
+    network
+        Network Dataset or `Network`.
+    runoff : (reach, ...)
+        Constant runoff, e.g. ``ds.runoff.mean("time")``, in any units that `route` takes.
+    dt, scheme, substeps, lateral, missing, extra, reach_dim
+        As for `initial_state`.
+
+    Returns
+    -------
+    xarray.Dataset
+        State for ``initial_state=``; its ``outflow`` is the steady discharge (without the reach's own runoff for
+        ``lateral="outlet"``).
+
+    Raises
+    ------
+    AlignmentError, ParameterError, StateError, UnitsError
+        For ids that do not match, impossible options, values that are not finite, and units that cannot be converted.
+    """
+    network = as_network(network)
+    dt = resolve_step(network, dt)
+    joins, layout, units = _lateral(runoff, network, dt, reach_dim=reach_dim, missing=missing, extra=extra)
+    filter, key = _prepare(network, layout, scheme, dt, substeps, lateral, units)
+    lateral = key.lateral
+    import torch
+
+    gain, lateral_gain = _steady_gain(filter)
+    instant = Filter(
+        torch.from_numpy(gain), np.arange(network.n_reaches + 1), torch.zeros(gain.size, dtype=torch.float64),
+        torch.from_numpy(lateral_gain),
+    )  # fmt: skip
+    flow, _, _ = route_block(joins[:, :, None].copy(), network.plan, instant, None, RouteOptions(lateral=lateral))
+    flow = flow[:, :, 0]
+    inflow = _arriving(flow, network) + (joins if lateral == "head" else 0.0)
+    outflow = flow - joins if lateral == "outlet" else flow
+    return write_state(_constant(inflow, outflow, filter), filter, network, layout, key, None)
+
+
+def _prepare(
+    network: Network, layout: Layout, scheme: str | None, step: float, substeps: Any, lateral: Any, units: str | None
+) -> tuple[Filter, RunKey]:
+    recipe = resolve_recipe(network, step, substeps, lateral=lateral)
+    parameters = read_parameters(network, scheme)
+    n = resolve_substeps(recipe.substeps, parameters, step, network.ids)
+    filter = make_filter(parameters, step / n, network.n_reaches, lateral=recipe.lateral, ids=network.ids)
+    return filter, run_key(network, layout, scheme, step, n, recipe.lateral, units)
+
+
+def _snapshot(array: xr.DataArray, network: Network, what: str, **rows: Any) -> tuple[NDArray[np.float64], Layout]:
+    """Values [batch, reach], zero on reaches that the array lacks, and how the array is laid out."""
+    layout = align(array, network, what=what, **rows)
+    values = array.transpose(*layout.engine_dims).values.astype(np.float64)
+    values = values.reshape(layout.n_batch, array.sizes[layout.reach_dim])
+    if layout.row is not None:
+        values = np.where(layout.row >= 0, values[:, layout.row], 0.0)
+    bad = ~np.isfinite(values).all(axis=0)
+    if bad.any():
+        raise XRouteError(f"{what} is not finite on {int(bad.sum())} reaches: {some(network.ids[bad])}")
+    return values, layout
+
+
+def _lateral(
+    runoff: xr.DataArray, network: Network, dt: Any, **rows: Any
+) -> tuple[NDArray[np.float64], Layout, str | None]:
+    """Runoff as a volume flux [batch, reach], its layout, and its units."""
+    runoff = require_array(runoff)
+    for dim in dated_dims(runoff):
+        raise StateError(f"runoff changes along {dim!r}, and a steady one does not: runoff.mean({dim!r}), for instance")
+    values, layout = _snapshot(runoff, network, "runoff", **rows)
+    scale, units = flux_scale(runoff.attrs.get("units"), seconds(dt), network.dataset.get("area"), layout.row)
+    return values * (1.0 if scale is None else scale), layout, units
+
+
+def _arriving(flow: NDArray[np.float64], network: Network) -> NDArray[np.float64]:
+    up, down, fraction = network.links
+    total = np.zeros_like(flow)
+    for b in range(flow.shape[0]):
+        total[b] = np.bincount(down, fraction * flow[b, up], network.n_reaches)
+    return total
+
+
+def _steady_gain(filter: Filter) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Outflow for a constant inflow of one, and for a constant lateral inflow of one."""
+    taps, pointer, pole, gain = filter.arrays()
+    return np.add.reduceat(taps, pointer[:-1]) / (1 - pole), gain / (1 - pole)
+
+
+def _constant(inflow: NDArray[np.float64], outflow: NDArray[np.float64], filter: Filter) -> BlockState:
+    return BlockState(np.repeat(inflow, filter.n_taps - 1, axis=1), outflow)
