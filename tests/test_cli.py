@@ -517,6 +517,8 @@ def test_messages_name_options_of_the_command_line(small: Path) -> None:
     assert "--extra drop" in run(*arguments, code=1).stderr
     assert "--missing zero" in run(*arguments, "--extra", "drop", code=1).stderr
     change(small / "runoff.zarr", lambda ds: ds.rename(reach="x").assign_coords(x=[1, 2, 3]))
+    assert "are not in the network: 1, 2, 3" in run(*arguments, code=1).stderr
+    change(small / "runoff.zarr", lambda ds: ds.expand_dims(b=[1, 2]).rename(x="a").drop_vars(["a", "b"]))
     assert "Give --reach-dim" in run(*arguments, code=1).stderr
 
 

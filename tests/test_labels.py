@@ -186,7 +186,7 @@ def test_the_time_dim_may_have_another_name(network, runoff):
 
 
 def test_what_cannot_be_told_raises(network, runoff):
-    nameless = runoff.rename(reach="y").drop_vars("y").expand_dims(x=3)
+    nameless = runoff.rename(reach="a").drop_vars("a").expand_dims(b=3)
     with pytest.raises(AlignmentError, match="reach_dim"):
         xroute.route(nameless, network)
     with pytest.raises((TypeError, XRouteError), match="DataArray"):
@@ -204,7 +204,7 @@ def test_unknown_options_name_the_known_ones(network, runoff, option):
     assert known in str(error.value)
 
 
-@pytest.mark.parametrize("substeps", [0, -3, 1.5, "many", True, None])
+@pytest.mark.parametrize("substeps", [0, -3, 1.5, "many", True])
 def test_substeps_are_whole_and_positive(network, runoff, substeps):
     with pytest.raises((ParameterError, TypeError), match="substeps"):
         xroute.route(runoff, network, substeps=substeps)

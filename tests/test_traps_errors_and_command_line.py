@@ -90,7 +90,7 @@ def test_links_that_go_round_in_a_circle(folder: Path) -> None:
 
 def test_a_table_in_utf_16(folder: Path) -> None:
     Path("network.csv").write_bytes("COMID,NextDownID\n1,0\n".encode("utf-16"))
-    assert "save it as" in command("info", "network.csv", code=1)
+    assert "1 (1 headwaters)" in command("info", "network.csv", code=1)  # which has no scheme
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1junkPAR1", bytes(range(256))])
@@ -151,10 +151,12 @@ def test_a_path_is_a_network(folder: Path) -> None:
         np.testing.assert_array_equal(xroute.route(make_runoff(), path).values, expected.values)  # type: ignore[arg-type]
 
 
-def test_an_outlet_marker_that_is_a_list() -> None:
+def test_outlet_markers_of_another_kind() -> None:
     network = make_network()
     network["downstream"].attrs["outlet"] = [0, -1]
-    with pytest.raises(XRouteError, match="one id that marks outlets"):
+    assert xroute.Network(network).outlets.size == 1
+    network["downstream"].attrs["outlet"] = "none"
+    with pytest.raises(XRouteError, match="outlet"):
         xroute.Network(network)
 
 

@@ -119,9 +119,9 @@ def test_warnings_point_at_the_line_that_called(network, runoff, tmp_path):
             call()
         assert {w.filename for w in caught if "no units" in str(w.message)} == {__file__}
     short = chain(2, "muskingum", k=(0.1, "h"), x=0.2)
-    with pytest.warns(UserWarning, match="Muskingum") as caught:
+    with pytest.warns(UserWarning, match="muskingum_exact") as caught:
         xroute.Router(short, dt="1h")
-    assert {w.filename for w in caught if "Muskingum" in str(w.message)} == {__file__}
+    assert {w.filename for w in caught if "muskingum_exact" in str(w.message)} == {__file__}
 
 
 def test_the_accessor_shows_the_parameters_of_route(runoff):

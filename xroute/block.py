@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xroute.engine import route_tensor
+from xroute.engine import NotFinite, route_tensor
 from xroute.exceptions import StateError
 from xroute.plan import RoutingPlan
 from xroute.schemes import Filter
@@ -72,7 +72,7 @@ def route_block(
     device: torch.device | None = None,
     given: Float | None = None,
     kept: Float | None = None,
-) -> tuple[NDArray[Any], BlockState, int]:
+) -> tuple[NDArray[Any], BlockState, NotFinite]:
     """Route a block.
 
     Parameters
@@ -101,8 +101,8 @@ def route_block(
     discharge : [batch, n_rows, time]
     state
         At the block's end.
-    n_bad
-        Number of values of runoff that were not finite.
+    n_bad : NotFinite
+        Number of values of runoff, and of discharge, that were not finite.
 
     Raises
     ------

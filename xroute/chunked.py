@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from xroute.accumulations import Watch
 from xroute.block import BlockState, RouteOptions, is_cupy, route_block
-from xroute.census import require_finite
+from xroute.census import overflow
 from xroute.cluster import find_client
 from xroute.engine import compute_type
 from xroute.exceptions import StateError, XRouteError, some
@@ -157,9 +157,10 @@ def _route_piece(
             data, part.plan, piece.filter, state, options, runoff_row=piece.row, discharge_row=piece.discharge_row,
             n_rows=part.reach.size, scale=piece.scale, device=find_device(piece.device), given=given, kept=kept,
         )  # fmt: skip
-    if n_bad and piece.raise_missing:
-        raise _not_finite(piece, data, n_bad, times)
-    require_finite(discharge, piece.ids, piece.discharge_row[: piece.ids.size], times)
+    if n_bad.runoff and piece.raise_missing:
+        raise _not_finite(piece, data, n_bad.runoff, times)
+    if n_bad.discharge:
+        raise overflow(discharge, piece.ids, piece.discharge_row[: piece.ids.size], times)
     return _Routed(discharge, kept, end)
 
 

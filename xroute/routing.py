@@ -13,7 +13,7 @@ import xarray as xr
 from xroute.accumulations import Watch, is_lead, says_accumulated
 from xroute.attrs import append_history, discharge_attrs
 from xroute.block import BlockState, RouteOptions, is_cupy, route_block
-from xroute.census import require_finite
+from xroute.census import overflow
 from xroute.engine import compute_type
 from xroute.exceptions import ParameterError, TimeAxisError, XRouteError, one_of, reading, require_memory, some
 from xroute.labels import Layout, align, require_array
@@ -227,11 +227,12 @@ class Run:
             data, self.network.plan, self.filter, state, self.options, runoff_row=layout.row,
             discharge_row=layout.result_row, n_rows=layout.sizes[layout.reach_dim], scale=self.scale, device=device,
         )  # fmt: skip
-        if n_bad and self.raise_missing:
-            raise _not_finite(runoff, self.network, layout, n_bad, first)
-        time_dim = layout.time_dim
-        when = runoff[time_dim].values if time_dim in runoff.coords else first + np.arange(runoff.sizes[time_dim])
-        require_finite(discharge, self.network.ids, layout.result_row, when)
+        if n_bad.runoff and self.raise_missing:
+            raise _not_finite(runoff, self.network, layout, n_bad.runoff, first)
+        if n_bad.discharge:
+            time_dim = layout.time_dim
+            when = runoff[time_dim].values if time_dim in runoff.coords else first + np.arange(runoff.sizes[time_dim])
+            raise overflow(discharge, self.network.ids, layout.result_row, when)
         return discharge, state
 
     def label(self, result: xr.DataArray, runoff: xr.DataArray) -> xr.DataArray:

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xroute.engine.cpu import route_cpu
+from xroute.engine.cpu import NotFinite, route_cpu
 from xroute.exceptions import ParameterError
 
 if TYPE_CHECKING:
     from xroute.plan import RoutingPlan
     from xroute.schemes import Filter
 
-__all__ = ["compute_type", "route_tensor"]
+__all__ = ["NotFinite", "compute_type", "route_tensor"]
 
 
 def compute_type(dtype: np.dtype[Any]) -> np.dtype[Any]:
@@ -43,7 +43,7 @@ def route_tensor(
     dry: bool = False,
     given: NDArray[np.float64] | None = None,
     kept: NDArray[np.float64] | None = None,
-) -> tuple[NDArray[Any], int]:
+) -> tuple[NDArray[Any], NotFinite]:
     """Route runoff ``[batch, row, time]``; ``history`` and ``outflow`` are taken to the end of the series in place.
 
     Parameters are those of `xroute.engine.cpu.route_cpu`, options checked by the caller; the discharge is allocated here.
@@ -51,8 +51,8 @@ def route_tensor(
     Returns
     -------
     discharge : [batch, n_rows, time]
-    n_bad : int
-        Number of values of runoff that were not finite.
+    n_bad : NotFinite
+        Number of values of runoff, and of discharge, that were not finite.
 
     Raises
     ------

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,7 @@ from xroute.options import n_threads
 from xroute.plan import RoutingPlan
 from xroute.schedule import LANES, Schedule
 
-__all__ = ["route_cpu"]
+__all__ = ["NotFinite", "route_cpu"]
 
 MEAN, LAST, START_MEAN = 0, 1, 2
 HEAD, INTERVAL, OUTLET = 0, 1, 2
@@ -31,6 +32,14 @@ LATERAL = {"head": HEAD, "interval": INTERVAL, "outlet": OUTLET}
 
 BLOCK = 512
 """Routing steps in a block of time: long enough to spread the cost of a reach, short enough for 8 rows in L1."""
+
+
+class NotFinite(NamedTuple):
+    """How many values of runoff were not finite, and how many of the discharge that was made of it."""
+
+    runoff: int
+    discharge: int
+
 
 Float = NDArray[np.float64]
 Index = NDArray[np.int64]
@@ -57,7 +66,7 @@ def route_cpu(
     dry: bool = False,
     given: Float | None = None,
     kept: Float | None = None,
-) -> int:
+) -> NotFinite:
     """Route ``runoff`` into ``discharge``, and ``history`` and ``outflow`` to the end of the series, in place.
 
     Parameters
@@ -78,12 +87,12 @@ def route_cpu(
 
     Returns
     -------
-    int
-        How many values of runoff were not finite.
+    NotFinite
+        How many values of runoff, and of discharge, were not finite.
     """
     n_batch, _, n_steps = runoff.shape
     if not n_batch or not n_steps or not plan.n_reaches:
-        return 0
+        return NotFinite(0, 0)
     runoff = runoff.view()
     runoff.setflags(write=False)  # always, so that arrays that are read-only do not compile the kernels again
     schedule = plan.schedule
@@ -105,44 +114,48 @@ def route_cpu(
     modes = (substeps, SAMPLING[sampling], LATERAL[lateral], zero_missing)
     n_tasks = schedule.task_pointer.size - 1
 
-    def run(member: int, tasks: Iterable[int], start: int, store: Float) -> int:
+    def run(member: int, tasks: Iterable[int], start: int, store: Float) -> NotFinite:
         buffer = np.empty(longest + 7 + width)
         buffer = buffer[(-(buffer.ctypes.data // 8) - (longest - 1)) % 8 :]
         held = np.empty(min(block, n_steps))
         stop = min(start + block, n_steps)
-        bad = 0
+        bad = []
         for task in tasks:
             first, last = schedule.task_pointer[task], schedule.task_pointer[task + 1]
-            bad += _route_task(
+            bad.append(_route_task(
                 runoff[member], discharge[member], *static, start, stop, first, last,
                 schedule.group_pointer, schedule.slot, store, buffer, held,
                 schedule.link_pointer, schedule.link_slot, schedule.link_weight,
                 placed_taps, placed_pointer, placed_pole, placed_gain, *state[member], *modes,
                 given[member], given_row, kept[member], kept_row,
-            )  # fmt: skip
-        return bad
+            ))  # fmt: skip
+        return _total(bad)
 
     starts = range(0, n_steps, block)
     threads = max(1, min(n_threads(), n_batch * (n_tasks - 1)))
     if n_batch >= threads:  # whole members side by side: nobody waits
 
-        def run_members(first: int) -> int:
+        def run_members(first: int) -> NotFinite:
             store = _store(schedule, width)
-            return sum(run(b, range(n_tasks), s, store) for b in range(first, n_batch, threads) for s in starts)
+            return _total(run(b, range(n_tasks), s, store) for b in range(first, n_batch, threads) for s in starts)
 
-        bad = sum(_parallel(run_members, range(threads), threads))
+        bad = _parallel(run_members, range(threads), threads)
     else:
-        bad = 0
+        bad = []
         store = _store(schedule, width)
         with ThreadPoolExecutor(threads) as pool:
             for member in range(n_batch):
                 for start in starts:
                     part = [pool.submit(run, member, (task,), start, store) for task in range(n_tasks - 1)]
-                    bad += sum(p.result() for p in part)
-                    bad += run(member, (n_tasks - 1,), start, store)
+                    bad += [p.result() for p in part]
+                    bad.append(run(member, (n_tasks - 1,), start, store))
     for b, (lags, last) in enumerate(state):
         _restore_state(order, tap_pointer, placed_pointer, lags, last, history[b], outflow[b])
-    return bad
+    return _total(bad)
+
+
+def _total(counts: Iterable[tuple[int, int]]) -> NotFinite:
+    return NotFinite(*map(sum, zip((0, 0), *counts, strict=True)))
 
 
 def _exchange_rows(plan: RoutingPlan, order: Index) -> tuple[Index, Index]:
@@ -220,7 +233,7 @@ def _store(schedule: Schedule, width: int) -> Float:
     return memory[first : first + rows * stride].reshape(rows, stride)
 
 
-def _parallel(function: Callable[[int], int], items: Iterable[int], threads: int) -> list[int]:
+def _parallel(function: Callable[[int], Any], items: Iterable[int], threads: int) -> list[Any]:
     if threads == 1:
         return [function(item) for item in items]
     with ThreadPoolExecutor(threads) as pool:
@@ -237,6 +250,7 @@ def _route_task(  # type: ignore[no-untyped-def]
     n = stop - start
     fine = n * substeps
     bad = 0
+    over = 0
     row = np.empty(LANES, np.int64)
     p = np.zeros(LANES)
     y = np.zeros(LANES)
@@ -299,14 +313,14 @@ def _route_task(  # type: ignore[no-untyped-def]
                 factor = scale[i] if scale.size > 1 else scale[0]
                 _read_runoff(held, runoff, runoff_row[i], factor, start, n, zero_missing)
             if discharge_row[i] >= 0:
-                _sample(
+                over += _sample(
                     discharge, discharge_row[i], start, store, slot[i], before, held, n, substeps, sampling, lateral
                 )
             if lateral == OUTLET:
                 _add_held(store, slot[i], held, n, substeps, 1.0)
             if kept_row.size > 0 and kept_row[i] >= 0:
                 kept[kept_row[i], start * substeps : stop * substeps] = store[slot[i], :fine]
-    return bad
+    return bad, over
 
 
 @kernel(forceinline=True)
@@ -431,14 +445,17 @@ def _sample(  # type: ignore[no-untyped-def]
     discharge, to, start, store, row, before, held, n, substeps, sampling, lateral
 ):  # fmt: skip
     target = discharge[to, start : start + n]
+    over = 0  # looked at here, where it is at hand: a pass of its own over the memory would cost more
     if sampling != START_MEAN and substeps == 1:
         if lateral == OUTLET:
             for t in range(n):
                 target[t] = store[row, t] + held[t]
+                over += not (target[t] - target[t] == 0.0)
         else:
             for t in range(n):
                 target[t] = store[row, t]
-        return
+                over += not (target[t] - target[t] == 0.0)
+        return over
     for t in range(n):
         at = t * substeps
         if sampling == LAST:
@@ -456,3 +473,5 @@ def _sample(  # type: ignore[no-untyped-def]
         if lateral == OUTLET:
             value += held[t]
         target[t] = value
+        over += not (target[t] - target[t] == 0.0)
+    return over

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from xroute.engine import compute_type
+from xroute.engine import NotFinite, compute_type
 from xroute.engine.gpu import DeviceFilter, GpuOptions, prepared, route_gpu
 from xroute.plan import RoutingPlan
 from xroute.schemes import Filter
@@ -44,7 +44,7 @@ def route_resident(
     zero_missing: bool = False,
     given: Tensor | None = None,
     kept: Tensor | None = None,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Route runoff [batch, row, time] that is on the device.
 
     Returns
@@ -54,6 +54,8 @@ def route_resident(
         State at the end.
     n_bad : int64 scalar tensor
         Number of values of runoff, on rows of the network, that were not finite.
+    overflown : bool scalar tensor
+        Whether any discharge is not finite.
     """
     if runoff_row is not None:
         present = runoff_row >= 0
@@ -70,13 +72,14 @@ def route_resident(
         runoff, plan, filter, history, outflow, options=options, scale=scale, given=given, kept=kept
     )
     assert lags is not None and last is not None
+    overflown = ~torch.isfinite(torch.stack(torch.aminmax(discharge))).all() if discharge.numel() else n_bad < 0
     if discharge_row is not None:
         wanted = torch.nonzero(discharge_row >= 0)[:, 0]
         rows = plan.n_reaches if n_rows is None else n_rows
         placed = discharge.new_empty(discharge.shape[0], rows, discharge.shape[2])
         placed[:, discharge_row[wanted]] = discharge[:, wanted]
         discharge = placed
-    return discharge, lags, last, n_bad
+    return discharge, lags, last, n_bad, overflown
 
 
 def route_host(
@@ -96,7 +99,7 @@ def route_host(
     block: int | None = None,
     given: NDArray[np.float64] | None = None,
     kept: NDArray[np.float64] | None = None,
-) -> tuple[NDArray[Any], NDArray[np.float64], NDArray[np.float64], int]:
+) -> tuple[NDArray[Any], NDArray[np.float64], NDArray[np.float64], NotFinite]:
     """Route runoff [batch, row, time], float32 or float64, over ``device``; ``block`` steps at a time, or as many as fit.
 
     ``given`` and ``kept`` are what partitions exchange, as for `xroute.engine.gpu.route_gpu`.
@@ -106,7 +109,8 @@ def route_host(
     discharge : [batch, n_rows, time]
     history, outflow
         State at the end, in float64.
-    n_bad : int
+    n_bad : NotFinite
+        Of discharge 1 for any.
     """
     n_batch, _, n_steps = runoff.shape
     rows = plan.n_reaches if n_rows is None else n_rows
@@ -125,7 +129,7 @@ def route_host(
     starts = range(0, max(n_steps, 1), block)
     pinned = n_batch * rows * n_steps * dtype.itemsize <= PINNED_BYTES
     result = torch.empty((n_batch, rows, n_steps), dtype=dtype, pin_memory=pinned and n_steps > 0)
-    bad = torch.zeros((), dtype=torch.int64, device=device)
+    bad = torch.zeros(2, dtype=torch.int64, device=device)
     with torch.cuda.device(device):
         back, stage = torch.cuda.Stream(), _Stage(device)
         ahead = stage.send(runoff[..., : min(block, n_steps)])
@@ -134,11 +138,11 @@ def route_host(
             part = slice(first, min(first + block, n_steps))
             fine = slice(part.start * options.substeps, part.stop * options.substeps)
             passed = None if kept is None else torch.zeros(kept[..., fine].shape, dtype=dtype, device=device)
-            discharge, lags, last, n_bad = route_resident(
+            discharge, lags, last, n_bad, overflown = route_resident(
                 here, plan, made, lags, last, options, **known,
                 given=None if given is None else there(given[..., fine], dtype), kept=passed,
             )  # fmt: skip
-            bad += n_bad
+            bad += torch.stack([n_bad, overflown.long()])
             if kept is not None and passed is not None:
                 kept[..., fine] = passed.cpu().numpy()
             discharge = discharge.contiguous()
@@ -154,7 +158,7 @@ def route_host(
             if not direct:
                 result[..., part] = target
     assert lags is not None and last is not None
-    return result.numpy(), lags.double().cpu().numpy(), last.double().cpu().numpy(), int(bad)
+    return result.numpy(), lags.double().cpu().numpy(), last.double().cpu().numpy(), NotFinite(*bad.tolist())
 
 
 def route_cupy(
@@ -172,7 +176,7 @@ def route_cupy(
     zero_missing: bool = False,
     given: NDArray[np.float64] | None = None,
     kept: NDArray[np.float64] | None = None,
-) -> tuple[Any, NDArray[np.float64], NDArray[np.float64], int]:
+) -> tuple[Any, NDArray[np.float64], NDArray[np.float64], NotFinite]:
     """`route_host` for a cupy array: discharge is one too, on the same device, and neither goes through the host."""
     import cupy
 
@@ -186,7 +190,7 @@ def route_cupy(
             return None if array is None else torch.from_numpy(np.ascontiguousarray(array)).to(device, to)
 
         passed = None if kept is None else torch.zeros(kept.shape, dtype=dtype, device=device)
-        discharge, lags, last, n_bad = route_resident(
+        discharge, lags, last, n_bad, overflown = route_resident(
             series.to(dtype), plan, made, there(history, dtype), there(outflow, dtype), options,
             runoff_row=there(runoff_row), discharge_row=there(discharge_row), n_rows=n_rows, scale=there(scale, dtype),
             zero_missing=zero_missing, given=there(given, dtype), kept=passed,
@@ -195,7 +199,8 @@ def route_cupy(
             kept[:] = passed.cpu().numpy()
         torch.cuda.synchronize(device)  # cupy works on a stream of its own
         result = cupy.from_dlpack(discharge.contiguous())
-    return result, lags.double().cpu().numpy(), last.double().cpu().numpy(), int(n_bad)
+    bad = NotFinite(int(n_bad), int(overflown))
+    return result, lags.double().cpu().numpy(), last.double().cpu().numpy(), bad
 
 
 class _Stage:
