@@ -24,7 +24,7 @@ from xroute.quantities import with_pint_of
 from xroute.recipe import resolve_recipe, step_of
 from xroute.schemes import SCHEMES, Filter, Scheme, make_filter
 from xroute.state import RunKey, align_state, read_state, run_key, state_dataset, write_state
-from xroute.times import Clock, find_time_dim, read_clock
+from xroute.times import Clock, find_time_dim, stamp_label
 from xroute.units import flux_scale
 
 __all__ = ["Run", "need_no_step", "prepare", "route"]
@@ -271,7 +271,7 @@ def prepare(
     network = as_network(network)
     time_dim = find_time_dim(runoff, time_dim)
     step = step_of(runoff, time_dim, network, dt)
-    clock = read_clock(runoff, time_dim, step, label)
+    clock = Clock(time_dim, step, stamp_label(runoff, time_dim, step, label))
     layout = align(runoff, network, reach_dim=reach_dim, time_dim=time_dim, missing=missing, extra=extra)
     recipe = resolve_recipe(network, step, substeps, sampling, lateral, say=True)
     sampling, lateral = recipe.sampling, recipe.lateral
