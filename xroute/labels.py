@@ -16,7 +16,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xroute.exceptions import AlignmentError, TimeAxisError, XRouteError, one_of, some
-from xroute.ids import convertible, declared_fills, exact_ids, locate
+from xroute.ids import convertible, declared_fills, exact_ids, is_positional, locate, repeated, within
 from xroute.network import Network
 from xroute.quantities import without_pint
 from xroute.stamps import is_dated
@@ -115,14 +115,14 @@ def align(
     sizes = {d: array.sizes[d] for d in array.dims}
     if np.array_equal(ids, network.ids):
         return Layout(array.dims, dim, time_dim, batch_dims, None, None, array.coords, sizes, name)
-    unique, count = np.unique(ids, return_counts=True)
-    if unique.size < ids.size:
-        raise AlignmentError(f"{int((count > 1).sum())} {what} ids stand more than once: {some(unique[count > 1])}")
+    twice = repeated(ids)
+    if twice.size:
+        raise AlignmentError(f"{twice.size} {what} ids stand more than once: {some(twice)}")
     row = locate(network.ids, ids)
     kept = np.sort(row[row >= 0])
     lacking, alien = row < 0, ids.size - kept.size
     if alien and extra == "raise":
-        stray = ids[np.setdiff1d(np.arange(ids.size), kept)]
+        stray = np.delete(ids, kept)
         raise AlignmentError(
             f"{alien} {what} ids ({name!r}) are not in the network: {some(stray)}. "
             + (_advice(ids, network) or 'Leave them out with extra="drop", or check that this is the right network')
@@ -289,8 +289,7 @@ class _Bearer:
     @property
     def is_positional(self) -> bool:
         """Whether it counts rows from 0 or 1."""
-        ids = self.ids
-        return ids.dtype.kind == "i" and ids.size > 0 and ids[0] in (0, 1) and bool((np.diff(ids) == 1).all())
+        return is_positional(self.ids)
 
 
 def _bearers(array: xr.DataArray, network: Network, dim: Hashable) -> list[_Bearer]:
@@ -365,9 +364,9 @@ def _id_coordinate(array: xr.DataArray, network: Network, dim: Hashable, what: s
         return dim
     if others:
         return others[0]
-    repeated = [n for n, c in array.coords.items() if c.dims == (dim,) and n != dim and c.dtype.kind in "iuUSO"]
-    if repeated:
-        return repeated[0]
+    double = [n for n, c in array.coords.items() if c.dims == (dim,) and n != dim and c.dtype.kind in "iuUSO"]
+    if double:
+        return double[0]
     raise AlignmentError(
         f"{what} has no ids along {dim!r}, and is never matched by position. If another variable of its file holds them: "
         f"{what}.assign_coords({dim}=({str(dim)!r}, ids))"
@@ -395,10 +394,9 @@ def _other_kind(array: xr.DataArray, name: Hashable, ids: NDArray[Any], among: N
 
 def _advice(ids: NDArray[Any], network: Network) -> str:
     """What to do where ids and the network's differ in the case of letters only, or where they have nothing in common."""
-    if (locate(np.unique(ids), np.unique(network.ids)) >= 0).any():
+    if within(ids, network.ids).any():
         return ""
     if ids.dtype.kind == "U" and network.n_reaches:
-        small = np.unique(np.char.lower(network.ids))
-        if (locate(np.unique(np.char.lower(ids)), small) >= 0).all():
+        if within(np.char.lower(ids), np.char.lower(network.ids)).all():
             return "They differ in capital and small letters only: make them the same"
     return "None of them is: is this the right network, or does another coordinate bear the ids?"

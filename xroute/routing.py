@@ -15,7 +15,8 @@ from xroute.attrs import append_history, discharge_attrs
 from xroute.block import BlockState, RouteOptions, is_cupy, route_block
 from xroute.census import require_finite
 from xroute.engine import compute_type
-from xroute.exceptions import ParameterError, TimeAxisError, XRouteError, one_of, reading, require_memory, some
+from xroute.exceptions import ParameterError, TimeAxisError, XRouteError, one_of, some
+from xroute.guards import reading, require_memory
 from xroute.labels import Layout, align, require_array
 from xroute.network import Network, as_network
 from xroute.options import check_device, find_device

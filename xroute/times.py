@@ -21,7 +21,9 @@ from xroute.exceptions import TimeAxisError, XRouteError, one_of, some, warn
 from xroute.spacing import ROUNDED, find_step
 from xroute.stamps import axis, is_dated, stamps
 
-__all__ = ["Clock", "dated_dims", "find_time_dim", "label_attrs", "read_clock", "seconds", "stamp_label", "time_step", "with_bounds"]
+__all__ = [
+    "Clock", "dated_dims", "find_time_dim", "label_attrs", "read_clock", "seconds", "stamp_label", "time_step", "with_bounds",
+]  # fmt: skip
 
 #: Names that say of a dimension that forecasts start along it, and that they go on along it.
 REFERENCE = {

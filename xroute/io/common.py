@@ -18,12 +18,12 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xroute.exceptions import AlignmentError, TimeAxisError, UnitsError, XRouteError, some, warn
-from xroute.ids import declared_fills, exact_ids, locate
+from xroute.ids import declared_fills, exact_ids, is_positional, locate, repeated, within
 from xroute.io.files import DEFAULT_FILL, is_id_name, open_dataset
 from xroute.times import find_time_dim, with_bounds
 from xroute.units import flux_in_si
 
-__all__ = ["concatenate", "expand_paths", "file_ids", "is_positional", "open_runoff"]
+__all__ = ["concatenate", "expand_paths", "file_ids", "open_runoff"]
 
 PathLike = str | os.PathLike[str]
 _NETCDF = (".nc", ".nc4", ".netcdf", ".cdf")
@@ -336,12 +336,13 @@ def _in_order_of(
         )
     here, there = (file_ids(a[by], f) for a, f in ((array, file), (first, first_file)))
     for ids, where in ((here, file), (there, first_file)):
-        unique, count = np.unique(ids, return_counts=True)
-        if (count > 1).any():
-            raise AlignmentError(f"duplicate {by} ids in {where}: {some(unique[count > 1])}")
-    differing = (
-        np.setxor1d(here, there) if here.dtype.kind == there.dtype.kind else np.concatenate([here, there], dtype=str)
-    )
+        twice = repeated(ids)
+        if twice.size:
+            raise AlignmentError(f"duplicate {by} ids in {where}: {some(twice)}")
+    if here.dtype.kind == there.dtype.kind:
+        differing = np.sort(np.concatenate([here[~within(here, there)], there[~within(there, here)]]))
+    else:
+        differing = np.concatenate([here, there], dtype=str)
     if differing.size:
         raise AlignmentError(
             f"{file} and {first_file} hold different reaches: {differing.size} ids are in one of them only: {some(differing)}"
@@ -353,10 +354,3 @@ def _in_order_of(
             f"{some([by, *wrong])} pair differently in {file} and in {first_file}: drop all but the ids"
         )
     return ordered
-
-
-def is_positional(values: NDArray[Any]) -> bool:
-    """Whether values count from 0 or 1."""
-    if values.dtype.kind not in "iuf" or not values.size or values[0] not in (0, 1):
-        return False
-    return bool(np.array_equal(values, np.arange(values.size) + values[0]))

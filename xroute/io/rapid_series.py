@@ -13,7 +13,8 @@ import pandas as pd
 import xarray as xr
 
 from xroute.exceptions import AlignmentError, TimeAxisError, XRouteError, some
-from xroute.io.common import file_ids, is_positional
+from xroute.ids import is_positional
+from xroute.io.common import file_ids
 from xroute.io.files import is_id_name, mask_fill, open_netcdf
 from xroute.io.rapid_files import PATTERNS, find_file, find_namelist, namelist_seconds, read_floats, read_namelist
 from xroute.recipe import stated_seconds
