@@ -411,3 +411,23 @@ def test_nwm_forcing_says_that_it_is_stamped_at_the_end(tmp_path: Path) -> None:
         tmp_path / "1.CHRTOUT_DOMAIN1"
     )
     assert nwm.read_forcing(tmp_path).attrs["time_label"] == "end"
+
+
+# ---------------------------------------------------------------- another network
+
+
+@pytest.mark.parametrize("options", [{"extra": "drop"}, {"missing": "zero"}, {"missing": "zero", "extra": "drop"}])
+def test_runoff_of_another_network_is_no_river_of_zeros(options: Any) -> None:
+    with pytest.raises(AlignmentError, match="No id is in both: is this the right network") as caught:
+        runoff(hru=IDS + 1000).route(network(), **options)
+    assert "Take it as zero" not in str(caught.value) and "Leave them out" not in str(caught.value)
+
+
+def test_a_table_of_tabs_is_a_network_by_its_path(tmp_path: Path) -> None:
+    path = tmp_path / "rivers.tsv"
+    path.write_text("id\tto\n" + "".join(f"{i}\t{d}\n" for i, d in zip(IDS, (103, 103, 104, 0), strict=True)))
+    table = read_table(path, "id", "to")
+    assert table["downstream"].values.tolist() == [103, 103, 104, 0]
+    from xroute.network_files import open_any
+
+    assert open_any(path, reach="id", downstream="to").identical(table)

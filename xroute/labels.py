@@ -121,6 +121,11 @@ def align(
     row = locate(network.ids, ids)
     kept = np.sort(row[row >= 0])
     lacking, alien = row < 0, ids.size - kept.size
+    if alien and not kept.size and network.n_reaches and missing == "zero" and extra == "drop":
+        raise AlignmentError(
+            f"none of the {alien} {what} ids ({name!r}) is in the network, and all discharge would be zero: "
+            f"{some(ids, 3)}, where reaches are {some(network.ids, 3)}. {_advice(ids, network)}"
+        )
     if alien and extra == "raise":
         stray = np.delete(ids, kept)
         raise AlignmentError(
@@ -130,7 +135,7 @@ def align(
     if lacking.any() and missing == "raise":
         raise AlignmentError(
             f"{int(lacking.sum())} reaches of the network have no {what}: {some(network.ids[lacking])}. "
-            f'Take it as zero with missing="zero", or give it'
+            + (_advice(ids, network) or 'Take it as zero with missing="zero", or give it')
         )
     if not alien and not lacking.any():
         return Layout(array.dims, dim, time_dim, batch_dims, row, row, array.coords, sizes, name)
@@ -394,9 +399,9 @@ def _other_kind(array: xr.DataArray, name: Hashable, ids: NDArray[Any], among: N
 
 def _advice(ids: NDArray[Any], network: Network) -> str:
     """What to do where ids and the network's differ in the case of letters only, or where they have nothing in common."""
-    if within(ids, network.ids).any():
+    if not ids.size or within(ids, network.ids).any():
         return ""
     if ids.dtype.kind == "U" and network.n_reaches:
         if within(np.char.lower(ids), np.char.lower(network.ids)).all():
             return "They differ in capital and small letters only: make them the same"
-    return "None of them is: is this the right network, or does another coordinate bear the ids?"
+    return "No id is in both: is this the right network, or does another coordinate bear the ids?"

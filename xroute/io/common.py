@@ -270,7 +270,8 @@ def _tell_never_written(array: xr.DataArray, files: Sequence[Path], time_dim: Ha
     if gaps:
         warn(
             f"{array.name} of {_names(files)} holds records that were never written (the netCDF library's fill value, "
-            f"{default:.3g}; {gaps} values in the first and the last step). They count as missing: see nan="
+            f"{default:.3g}; {gaps} values in the first and the last step). They count as missing: leave out what the "
+            "model did not write, or let it end its run"
         )
 
 

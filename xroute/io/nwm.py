@@ -297,7 +297,8 @@ def _check_features(features: np.ndarray, wanted: np.ndarray | None, path: Path)
     if missing.size:
         raise AlignmentError(
             f"{missing.size} of the {wanted.size} reaches of the network are not in {path}: {some(missing)}; "
-            f"take a part of the network, or read without network= and route with missing='zero'"
+            + ("no id is in both: is this the file's network?" if missing.size == wanted.size
+               else "take a part of the network, or read without network= and route with missing='zero'")
         )
     if features.size > wanted.size:
         logger.info("%d features of %s are not in the network and are left out", features.size - wanted.size, path)
