@@ -7,9 +7,10 @@ where (ids, times, counts), and what to do.
 from __future__ import annotations
 
 import importlib
+import itertools
 import sys
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sized
 from types import ModuleType
 
 __all__ = [
@@ -57,8 +58,8 @@ class StateError(XRouteError):
 
 def some(values: Iterable[object], n: int = 10) -> str:
     """Name the first ``n`` of ``values``, and how many there are when that is more."""
-    items = [v.item() if hasattr(v, "item") else v for v in values]
-    shown = ", ".join(repr(v) for v in items[:n])
+    items = values if isinstance(values, Sized) else list(values)
+    shown = ", ".join(repr(v.item() if hasattr(v, "item") else v) for v in itertools.islice(items, n))
     return shown if len(items) <= n else f"{shown}, ... ({len(items)} in all)"
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -106,8 +107,8 @@ def align(
     """
     one_of("missing", missing, ("raise", "zero"), AlignmentError)
     one_of("extra", extra, ("raise", "drop"), AlignmentError)
-    dim = _find_reach_dim(array, network, reach_dim, time_dim, what)
-    name = _id_coordinate(array, network, dim, what)
+    dim, bearers = _find_reach_dim(array, network, reach_dim, time_dim, what)
+    name = _id_coordinate(array, network, dim, what, bearers)
     ids = exact_ids(array[name].values, f"{what} {name!r}", AlignmentError, fills=declared_fills(array[name]))
     if ids.dtype.kind != network.ids.dtype.kind and ids.size and network.n_reaches:
         raise AlignmentError(_other_kind(array, name, ids, network.ids, what))
@@ -220,17 +221,18 @@ def _other_rows(
 
 def _find_reach_dim(
     array: xr.DataArray, network: Network, reach_dim: Hashable | None, time_dim: Hashable | None, what: str
-) -> Hashable:
+) -> tuple[Hashable, list[_Bearer] | None]:
+    """The reach dimension, and what bears ids along it if that was looked at."""
     if reach_dim is not None:
         if reach_dim not in array.dims:
             raise AlignmentError(f"{what} has no dimension {reach_dim!r}; it has {some(array.dims)}")
-        return reach_dim
+        return reach_dim, None
     if "reach" in array.dims:
-        return "reach"
+        return "reach", None
     found = {dim: _bearers(array, network, dim) for dim in array.dims if dim != time_dim}
     marked = [dim for dim, bearers in found.items() if any(b.marked for b in bearers)]
     if len(marked) == 1:
-        return marked[0]
+        return marked[0], found[marked[0]]
     grid = grid_dims(array)
     if grid:
         raise AlignmentError(
@@ -243,11 +245,11 @@ def _find_reach_dim(
         fits = [dim for dim in fits if any(b.some and not b.is_positional for b in found[dim])] or fits
     fits = fits or [dim for dim, bearers in found.items() if any(b.converted for b in bearers)]
     if len(fits) == 1:
-        return fits[0]
+        return fits[0], found[fits[0]]
     if len(found) == 1:
         dim, bearers = next(iter(found.items()))
         if not bearers or not all(b.is_positional for b in bearers):
-            return dim  # what is wrong with its ids is said by name
+            return dim, bearers  # what is wrong with its ids is said by name
     raise AlignmentError(
         f"cannot tell which dimension of {what} is the reach: it has {some(array.dims)}"
         + (f", and ids of the network stand on {some(fits)}" if fits else ", none of which bears ids of the network")
@@ -291,7 +293,7 @@ class _Bearer:
     full: bool
     converted: bool
 
-    @property
+    @cached_property
     def is_positional(self) -> bool:
         """Whether it counts rows from 0 or 1."""
         return is_positional(self.ids)
@@ -318,7 +320,9 @@ def _bearers(array: xr.DataArray, network: Network, dim: Hashable) -> list[_Bear
     return found
 
 
-def _id_coordinate(array: xr.DataArray, network: Network, dim: Hashable, what: str) -> Hashable:
+def _id_coordinate(
+    array: xr.DataArray, network: Network, dim: Hashable, what: str, bearers: list[_Bearer] | None = None
+) -> Hashable:
     """Name of the coordinate that bears the ids along ``dim``; an index that counts the rows is none where others do.
 
     Raises
@@ -330,7 +334,7 @@ def _id_coordinate(array: xr.DataArray, network: Network, dim: Hashable, what: s
     along = [n for n, c in array.coords.items() if c.dims == (dim,)]
     if along == [dim]:
         return dim
-    bearers = _bearers(array, network, dim)
+    bearers = _bearers(array, network, dim) if bearers is None else bearers
     fits = [b for b in bearers if b.full] or [b for b in bearers if b.some]
     chosen = [b for b in fits if b.marked] or fits
     if len(chosen) > 1 and not chosen[0].full:
