@@ -64,7 +64,13 @@ def some(values: Iterable[object], n: int = 10) -> str:
 
 
 def one_of(name: str, value: object, allowed: Iterable[object], error: type[XRouteError] = ParameterError) -> None:
-    """Refuse a value of an option that is not one of those allowed."""
+    """Refuse a value of an option that is not one of those allowed.
+
+    Raises
+    ------
+    XRouteError
+        Of the kind of ``error``.
+    """
     allowed = tuple(allowed)
     if value not in allowed:
         raise error(f"{name} is one of {', '.join(map(repr, allowed))}, not {value!r}")

@@ -79,7 +79,13 @@ class Layout:
 
 
 def require_array(array: Any, what: str = "runoff") -> xr.DataArray:
-    """The array, without units that pint has attached (they are in its attributes then); what is not a DataArray is refused."""
+    """The array, without units that pint has attached (they are in its attributes then); what is not a DataArray is refused.
+
+    Raises
+    ------
+    XRouteError
+        If it is no DataArray, or has two kinds of units.
+    """
     if not isinstance(array, xr.DataArray):
         hint = f": choose one of {some(array.data_vars)}" if isinstance(array, xr.Dataset) else ""
         raise XRouteError(f"{what} is an xarray.DataArray, not a {type(array).__name__}{hint}")

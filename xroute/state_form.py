@@ -34,7 +34,13 @@ def with_checksum(state: xr.Dataset) -> xr.Dataset:
 
 
 def check_form(state: Any) -> xr.Dataset:
-    """The state, lags in order; what is none is refused, before any of its values are used."""
+    """The state, lags in order; what is none is refused, before any of its values are used.
+
+    Raises
+    ------
+    StateError
+        For variables, dimensions, labels or types that a state does not have.
+    """
     if not isinstance(state, xr.Dataset):
         raise StateError(
             "a state is a Dataset with 'outflow', 'inflow' and 'n_lags', as return_state=True gives it, or the path of one, "

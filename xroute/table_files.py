@@ -35,7 +35,18 @@ def read_frame(
     preset: str | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> Any:
-    """A file's table as a data frame, its ids exact; parameters and errors are those of `xroute.tables.read_table`."""
+    """A file's table as a data frame, its ids exact.
+
+    Parameters
+    ----------
+    path, reach, downstream, preset, options
+        As for `xroute.tables.read_table`.
+
+    Raises
+    ------
+    FileNotFoundError, XRouteError, ImportError
+        As `xroute.tables.read_table`.
+    """
     target = existing(path)
     suffix = target.suffix.lower()
     if suffix not in SUFFIXES:

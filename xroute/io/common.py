@@ -23,7 +23,7 @@ from xroute.io.files import DEFAULT_FILL, is_id_name, open_dataset
 from xroute.times import find_time_dim, with_bounds
 from xroute.units import flux_in_si
 
-__all__ = ["concatenate", "expand_paths", "file_ids", "open_runoff"]
+__all__ = ["check_same_units", "concatenate", "expand_paths", "file_ids", "open_runoff"]
 
 PathLike = str | os.PathLike[str]
 _NETCDF = (".nc", ".nc4", ".netcdf", ".cdf")
@@ -235,6 +235,7 @@ def check_same_units(first: Any, second: Any, what: str) -> None:
     Raises
     ------
     UnitsError
+        Naming both, unless they are two spellings of one volume flux.
     """
     a, b = (None if units is None else " ".join(str(units).split()) for units in (first, second))
     if a == b:

@@ -175,7 +175,13 @@ def recipe_attrs(
 
 
 def refuse_duplicates(ids: Sequence[NDArray[np.int64]], files: Sequence[Path]) -> None:
-    """Refuse ids that stand twice, in a region or in two."""
+    """Refuse ids that stand twice, in a region or in two.
+
+    Raises
+    ------
+    NetworkError
+        Naming them, and the files.
+    """
     joined = pd.Index(np.concatenate(list(ids)))
     duplicate = joined[joined.duplicated()].unique()
     if len(duplicate):

@@ -140,6 +140,13 @@ def read_state(path: PathLike, network: Any = None, *, variable: str | None = No
     -------
     xarray.DataArray
         ``discharge`` (reach) [m3 s-1].
+
+    Raises
+    ------
+    AlignmentError
+        Reaches of the network that the file lacks, or a file without ids that does not fit rapid_connect.csv.
+    XRouteError
+        A file without such a variable, or one that cannot be read.
     """
     file, network = Path(path), _dataset(network)
     if file.suffix.lower() == ".csv":
