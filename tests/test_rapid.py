@@ -465,6 +465,14 @@ def test_a_namelist_decides_between_two(region: Path) -> None:
     assert rapid.read_network(region, namelist=region / "rapid_namelist_b").attrs["routing_step"] == 300
 
 
+def test_a_file_that_the_namelist_names_is_not_there(region: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (region / "rapid_namelist").write_text("&NL\nk_file='in/k_calibrated.csv' x_file='x.csv'\n/\n")
+    with caplog.at_level(logging.WARNING, "xroute"):
+        rapid.read_network(region)
+    told = [r.getMessage() for r in caplog.records if "no such file" in r.getMessage()]
+    assert len(told) == 1 and "in/k_calibrated.csv as k" in told[0] and "k.csv is read instead" in told[0]
+
+
 def test_without_a_namelist_the_routing_step_is_asked_for(region: Path, caplog: pytest.LogCaptureFixture) -> None:
     network = rapid.read_network(region)
     assert "the routing step is not known" in caplog.text and "give routing_step=" in caplog.text
