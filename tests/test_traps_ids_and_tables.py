@@ -175,6 +175,15 @@ def test_float32_ids_that_are_not_exact_are_refused(tmp_path: Path) -> None:
         nwm.read_network(tmp_path)
 
 
+def test_a_fill_value_among_the_ids_of_another_model(tmp_path: Path) -> None:
+    pytest.importorskip("netCDF4")
+    data = xr.Dataset({"m3_riv": (("time", "rivid"), np.ones((2, 2)))}, {"rivid": np.array([7, -9999], "i4"), "time": [0, 1]})
+    data["rivid"].attrs["_FillValue"] = np.int32(-9999)
+    data.to_netcdf(tmp_path / "m3.nc")
+    with pytest.raises(AlignmentError, match="rivid of .*m3.nc: 1 id is missing .the fill value -9999., at position 1"):
+        rapid.read_runoff(tmp_path / "m3.nc", dt=3600)
+
+
 # ---------------------------------------------------------------- outlets
 
 
