@@ -388,7 +388,7 @@ def test_files_that_do_not_fit_together(tmp_path: Path) -> None:
         open_runoff(tmp_path / "d.nc", ["Qs", "Qb"])
     with pytest.raises(XRouteError, match="named twice"):
         open_runoff([first, first], "Qs")
-    with pytest.raises(XRouteError, match="several variables .'Qs', 'Qb'.*--variable"):
+    with pytest.raises(XRouteError, match="several variables .'Qs', 'Qb'.*variables="):
         open_runoff(first)
     with pytest.raises(FileNotFoundError, match="no runoff files"):
         open_runoff(str(tmp_path / "*.grib"))

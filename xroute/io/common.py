@@ -198,7 +198,7 @@ def _only_variable(dataset: xr.Dataset, file: Path) -> str:
     what = (
         f"several variables ({some(candidates)})" if candidates else f"no variable on time and reach ({some(dataset)})"
     )
-    raise XRouteError(f"{file} has {what}; name the runoff: --variable (several are added up)")
+    raise XRouteError(f"{file} has {what}; name the runoff: variables= (several are added up)")
 
 
 def _sum(dataset: xr.Dataset, names: Sequence[str], file: Path, time_dim: Hashable | None) -> xr.DataArray:
