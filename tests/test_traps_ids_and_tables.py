@@ -394,16 +394,17 @@ def test_files_that_do_not_fit_together(tmp_path: Path) -> None:
         open_runoff(str(tmp_path / "*.grib"))
 
 
-def test_records_that_were_never_written_are_missing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("dim", ["time", "valid_time"])
+def test_records_that_were_never_written_are_missing(dim: str, tmp_path: Path) -> None:
     netcdf = pytest.importorskip("netCDF4")
     with netcdf.Dataset(tmp_path / "r.nc", "w") as file:
-        file.createDimension("time", None)
+        file.createDimension(dim, None)
         file.createDimension("rivid", 4)
         file.createVariable("rivid", "i8", ("rivid",))[:] = IDS
-        time = file.createVariable("time", "f8", ("time",))
+        time = file.createVariable(dim, "f8", (dim,))
         time.units = "hours since 2000-01-01"
         time[:] = np.arange(3)
-        variable = file.createVariable("runoff", "f4", ("time", "rivid"))
+        variable = file.createVariable("runoff", "f4", (dim, "rivid"))
         variable.units = "m3 s-1"
         variable[0] = 1.0
     with pytest.warns(UserWarning, match="never written"):

@@ -254,7 +254,7 @@ def _add_columns(dataset: xr.Dataset, table: pd.DataFrame, preset: Preset) -> xr
         elif pd.api.types.is_numeric_dtype(series.dtype):
             values = _numbers(series)
         elif pd.api.types.is_datetime64_any_dtype(series.dtype):
-            values = series.dt.tz_localize(None).to_numpy()
+            values = (series if series.dt.tz is None else series.dt.tz_convert("UTC").dt.tz_localize(None)).to_numpy()
         else:
             text = series.astype(object).where(series.notna(), "")
             values = np.array([str(value) for value in text], dtype=str) if len(text) else np.zeros(0, "<U1")

@@ -119,9 +119,6 @@ def open_runoff(
         dataset = open_dataset(file)
         names = names or [_only_variable(dataset, file)]
         array = _sum(dataset, names, file, time_dim)
-        if len(files) == 1 and time_dim is None and "time" not in array.coords:
-            arrays.append(array)
-            continue
         if "time" in array.coords and array["time"].ndim == 0:
             array = array.expand_dims("time")
         arrays.append(array)
@@ -263,8 +260,11 @@ def _with_ids_beside(dataset: xr.Dataset, name: str, time_dim: Hashable | None) 
 def _tell_never_written(array: xr.DataArray, files: Sequence[Path], time_dim: Hashable | None) -> None:
     """Warn, once, if the first or the last record holds the fill value that the netCDF library puts where nothing was."""
     default = DEFAULT_FILL.get(np.dtype(array.encoding.get("dtype", array.dtype)).str[1:])
-    dim = "time" if time_dim is None else time_dim
-    if default is None or array.encoding.get("_FillValue") != default or dim not in array.dims or not array.size:
+    if default is None or array.encoding.get("_FillValue") != default or not array.size:
+        return
+    try:
+        dim = find_time_dim(array, time_dim)
+    except TimeAxisError:  # routing asks for it
         return
     ends = array.isel({dim: sorted({0, array.sizes[dim] - 1})})
     gaps = int(ends.isnull().sum())
