@@ -274,3 +274,19 @@ def test_what_is_one_is_seen_at_every_step(dt):
     assert (
         looks_accumulated(np.vstack([values, np.zeros((200, values.shape[1]))]), dt * 3600.0) == 86400.0
     )  # a dry land
+
+
+@pytest.mark.parametrize("dim", ["time", "valid_time"])
+def test_the_time_dimension_is_told_by_its_dates(dim):
+    time = pd.date_range("2001-01-01T06:00", periods=5, freq="6h")
+    given = xr.DataArray([1.0, 3.0, 6.0, 10.0, 2.0], {dim: time}, attrs={"units": "mm"})
+    assert xroute.deaccumulate(given, "day").values.tolist() == [1.0, 2.0, 3.0, 4.0, 2.0]
+
+
+def test_values_at_00_utc_alone_are_the_days_already():
+    time = pd.date_range("2001-01-02", periods=4, freq="D")
+    given = xr.DataArray([4.0, 1.0, 3.0, 2.0], {"time": time}, attrs={"units": "mm"})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = xroute.deaccumulate(given, "day")
+    assert found.values.tolist() == [4.0, 1.0, 3.0, 2.0] and found.sizes["time"] == 4

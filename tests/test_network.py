@@ -520,3 +520,28 @@ def test_answers_that_are_kept_cannot_be_spoilt(basin):
 def test_an_undirected_graph_is_refused():
     with pytest.raises(NetworkError, match="undirected"):
         Network.from_networkx(nx.Graph([(1, 2), (2, 3)]))
+
+
+def test_ids_are_compared_as_numpy_does_without_its_slow_hashes():
+    from xroute.ids import distinct, is_positional, repeated, within
+
+    rng = np.random.default_rng(0)
+    for ids in (rng.integers(-50, 50, 200), rng.integers(-50, 50, 200).astype(str), np.zeros(0, np.int64)):
+        among = ids[:70]
+        assert distinct(ids).tolist() == sorted(set(ids.tolist()))
+        assert repeated(ids).tolist() == sorted({i for i in ids.tolist() if ids.tolist().count(i) > 1})
+        assert within(ids, among).tolist() == [i in set(among.tolist()) for i in ids.tolist()]
+    assert all(is_positional(np.array(v)) for v in ([0, 1, 2], [1, 2], [1.0, 2.0]))
+    assert not any(is_positional(np.array(v)) for v in ([2, 3], [0, 2], ["0", "1"], []))
+
+
+def test_networks_of_links_do_not_ask_for_numpys_slow_hashes(monkeypatch):
+    unique = np.unique
+
+    def sorting(values, **options):  # a million ids take five seconds otherwise
+        assert options or np.size(values) < 10
+        return unique(values, **options)
+
+    monkeypatch.setattr(np, "unique", sorting)
+    ids = np.arange(1, 1000) * 1000
+    assert Network.from_links(ids[:-1], ids[1:]).n_reaches == 999

@@ -110,3 +110,10 @@ def test_six_threaded_computes_leave_the_session_as_it_was():
     with ThreadPoolExecutor(6) as pool, dask.config.set(scheduler="threads"):
         list(pool.map(lambda one: one.compute(), lazy))
     assert get_option("threads") is None is elsewhere("threads")
+
+
+@pytest.mark.parametrize("value", ["many", [2], 0, -1, 1.5, True, np.nan])
+def test_threads_that_are_no_number_are_refused_by_name(value):
+    with pytest.raises(xroute.ParameterError, match="threads must be a positive whole number"):
+        xroute.set_options(threads=value)
+    assert get_option("threads") is None

@@ -465,6 +465,14 @@ def test_a_namelist_decides_between_two(region: Path) -> None:
     assert rapid.read_network(region, namelist=region / "rapid_namelist_b").attrs["routing_step"] == 300
 
 
+def test_a_file_that_the_namelist_names_is_not_there(region: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (region / "rapid_namelist").write_text("&NL\nk_file='in/k_calibrated.csv' x_file='x.csv'\n/\n")
+    with caplog.at_level(logging.WARNING, "xroute"):
+        rapid.read_network(region)
+    told = [r.getMessage() for r in caplog.records if "no such file" in r.getMessage()]
+    assert len(told) == 1 and "in/k_calibrated.csv as k" in told[0] and "k.csv is read instead" in told[0]
+
+
 def test_without_a_namelist_the_routing_step_is_asked_for(region: Path, caplog: pytest.LogCaptureFixture) -> None:
     network = rapid.read_network(region)
     assert "the routing step is not known" in caplog.text and "give routing_step=" in caplog.text
@@ -578,10 +586,17 @@ def test_files_of_one_network_follow_each_other_in_time(region: Path) -> None:
     with pytest.raises(TimeAxisError, match="a.nc, b.nc do not follow each other in time: .* a gap"):
         rapid.read_runoff(files, network)
     part(region / "b.nc", [1, 2], 8)
-    with pytest.raises(TimeAxisError, match="do not follow each other in time: .* a duplicate"):
+    with pytest.raises(TimeAxisError, match=r"time 2001-01-01T01\S* is in \S*a.nc and in \S*b.nc"):
         rapid.read_runoff(files, network)
     part(region / "b.nc", [2, 3], 8, [7, 9, 5, 77])
-    with pytest.raises(AlignmentError, match="are of different reaches"):
+    with pytest.raises(AlignmentError, match="hold different reaches: 2 ids .*77"):
+        rapid.read_runoff(files, network)
+    with xr.open_dataset(part(region / "b.nc", [2, 3], 8)) as late:  # the ends of its steps, where the other file has the starts
+        ends = late.load()
+    ends["time_bnds"] = (("time", "nv"), ends["time"].values[:, None] + np.array([-1, 0], "m8[h]"))
+    ends["time"].attrs["bounds"] = "time_bnds"
+    ends.to_netcdf(region / "b.nc", engine="netcdf4")
+    with pytest.raises(TimeAxisError, match="time_label of .*a.nc are None, and of .*b.nc 'end'"):
         rapid.read_runoff(files, network)
     for name in ("a.nc", "b.nc"):
         xr.Dataset({"m3_riv": (("Time", "DrainLnID"), np.zeros((2, 4), "f4"))}).to_netcdf(region / name, engine="scipy")

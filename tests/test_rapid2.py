@@ -256,6 +256,14 @@ def test_states_of_several_times_and_bounds_of_several_steps(folder: Path) -> No
         rapid2.read_network(folder)
 
 
+def test_steps_of_bounds_in_hours(folder: Path) -> None:
+    hours = np.arange(len(QEXT)) * (DT // 3600)
+    path = netcdf(folder / "Qext_A.nc4", "Qext", QEXT, hours, np.stack([hours, hours + DT // 3600], axis=1))
+    with netCDF4.Dataset(path, "a") as file:
+        file["time"].units = "hours since 1970-01-01 00:00:00 +00:00"
+    assert rapid2.read_network(folder).attrs["runoff_step"] == DT
+
+
 def test_reaches_without_a_state_or_runoff_are_named(folder: Path) -> None:
     netcdf(folder / "Qinit_A.nc4", "Qout", np.where(RIV == 30, np.nan, 1.0)[None], [86400])
     with pytest.raises(XRouteError, match="discharge is not finite on 1 reaches: 30"):

@@ -422,3 +422,13 @@ def test_times_beside_the_dimension(network, runoff):
     """WRF numbers nothing along Time, and has the times beside it."""
     beside = runoff.drop_vars("time").rename(time="Time").assign_coords(XTIME=("Time", runoff.time.values))
     np.testing.assert_array_equal(xroute.route(beside, network).values, xroute.route(runoff, network).values)
+
+
+def test_a_run_looks_at_its_times_once(network, runoff, monkeypatch):
+    from xroute import spacing
+
+    looked = []
+    monkeypatch.setattr(spacing, "_calendar_steps", lambda values: looked.append("calendar"))
+    monkeypatch.setattr("xroute.times.find_step", lambda *given: looked.append("step") or spacing.find_step(*given))
+    runoff.route(network)
+    assert looked == ["step"]  # and hours are no months

@@ -175,6 +175,15 @@ def test_float32_ids_that_are_not_exact_are_refused(tmp_path: Path) -> None:
         nwm.read_network(tmp_path)
 
 
+def test_a_fill_value_among_the_ids_of_another_model(tmp_path: Path) -> None:
+    pytest.importorskip("netCDF4")
+    data = xr.Dataset({"m3_riv": (("time", "rivid"), np.ones((2, 2)))}, {"rivid": np.array([7, -9999], "i4"), "time": [0, 1]})
+    data["rivid"].attrs["_FillValue"] = np.int32(-9999)
+    data.to_netcdf(tmp_path / "m3.nc")
+    with pytest.raises(AlignmentError, match="rivid of .*m3.nc: 1 id is missing .the fill value -9999., at position 1"):
+        rapid.read_runoff(tmp_path / "m3.nc", dt=3600)
+
+
 # ---------------------------------------------------------------- outlets
 
 
@@ -379,22 +388,23 @@ def test_files_that_do_not_fit_together(tmp_path: Path) -> None:
         open_runoff(tmp_path / "d.nc", ["Qs", "Qb"])
     with pytest.raises(XRouteError, match="named twice"):
         open_runoff([first, first], "Qs")
-    with pytest.raises(XRouteError, match="several variables .'Qs', 'Qb'.*--variable"):
+    with pytest.raises(XRouteError, match="several variables .'Qs', 'Qb'.*variables="):
         open_runoff(first)
     with pytest.raises(FileNotFoundError, match="no runoff files"):
         open_runoff(str(tmp_path / "*.grib"))
 
 
-def test_records_that_were_never_written_are_missing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("dim", ["time", "valid_time"])
+def test_records_that_were_never_written_are_missing(dim: str, tmp_path: Path) -> None:
     netcdf = pytest.importorskip("netCDF4")
     with netcdf.Dataset(tmp_path / "r.nc", "w") as file:
-        file.createDimension("time", None)
+        file.createDimension(dim, None)
         file.createDimension("rivid", 4)
         file.createVariable("rivid", "i8", ("rivid",))[:] = IDS
-        time = file.createVariable("time", "f8", ("time",))
+        time = file.createVariable(dim, "f8", (dim,))
         time.units = "hours since 2000-01-01"
         time[:] = np.arange(3)
-        variable = file.createVariable("runoff", "f4", ("time", "rivid"))
+        variable = file.createVariable("runoff", "f4", (dim, "rivid"))
         variable.units = "m3 s-1"
         variable[0] = 1.0
     with pytest.warns(UserWarning, match="never written"):
@@ -411,3 +421,23 @@ def test_nwm_forcing_says_that_it_is_stamped_at_the_end(tmp_path: Path) -> None:
         tmp_path / "1.CHRTOUT_DOMAIN1"
     )
     assert nwm.read_forcing(tmp_path).attrs["time_label"] == "end"
+
+
+# ---------------------------------------------------------------- another network
+
+
+@pytest.mark.parametrize("options", [{"extra": "drop"}, {"missing": "zero"}, {"missing": "zero", "extra": "drop"}])
+def test_runoff_of_another_network_is_no_river_of_zeros(options: Any) -> None:
+    with pytest.raises(AlignmentError, match="No id is in both: is this the right network") as caught:
+        runoff(hru=IDS + 1000).route(network(), **options)
+    assert "Take it as zero" not in str(caught.value) and "Leave them out" not in str(caught.value)
+
+
+def test_a_table_of_tabs_is_a_network_by_its_path(tmp_path: Path) -> None:
+    path = tmp_path / "rivers.tsv"
+    path.write_text("id\tto\n" + "".join(f"{i}\t{d}\n" for i, d in zip(IDS, (103, 103, 104, 0), strict=True)))
+    table = read_table(path, "id", "to")
+    assert table["downstream"].values.tolist() == [103, 103, 104, 0]
+    from xroute.network_files import open_any
+
+    assert open_any(path, reach="id", downstream="to").identical(table)

@@ -168,6 +168,14 @@ def test_a_stored_state_is_damaged(network, runoff, state, tmp_path):
     zarr.open_array(path, path="outflow", mode="r+")[1] *= 1.0000001
     with pytest.raises(StateError, match="state.zarr is damaged: the values of 1 of 1 members"):
         runoff.route(network, initial_state=path)
+    swapped = state.copy(deep=True)
+    xroute.io.write(swapped, tmp_path / "swapped.zarr")
+    lags = zarr.open_array(tmp_path / "swapped.zarr", path="inflow", mode="r+")
+    values = np.asarray(lags[...])
+    values[2, [0, 1]] = values[2, [1, 0]]  # the same numbers, of the same reach
+    lags[...] = values
+    with pytest.raises(StateError, match="swapped.zarr is damaged"):
+        runoff.route(network, initial_state=tmp_path / "swapped.zarr")
     (tmp_path / "half.nc").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
     with pytest.raises(XRouteError, match="half.nc"):
         runoff.route(network, initial_state=tmp_path / "half.nc")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import os
 from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +44,7 @@ class RouteAccessor:
         self._runoff = runoff
 
     @_as_of(route)
-    def __call__(self, network: xr.Dataset | Network, **options: Any) -> Any:  # noqa: D102 (documented in route)
+    def __call__(self, network: xr.Dataset | Network | str | os.PathLike[str], **options: Any) -> Any:  # noqa: D102 (documented in route)
         return route(self._runoff, network, **options)
 
 

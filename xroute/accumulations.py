@@ -39,7 +39,7 @@ def deaccumulate(
     first: Literal["drop", "nan"] = "drop",
     negative: Literal["keep", "zero"] = "keep",
     hour: float = 0.0,
-    time_dim: Hashable = "time",
+    time_dim: Hashable | None = None,
     dt: Any = None,
 ) -> xr.DataArray:
     """Amounts per step, of values that accumulate.
@@ -131,10 +131,10 @@ def deaccumulate(
     return result.isel({dim: slice(1, None)})
 
 
-def _lead_dim(runoff: xr.DataArray, time_dim: Hashable) -> Hashable:
+def _lead_dim(runoff: xr.DataArray, time_dim: Hashable | None) -> Hashable:
     """The dimension of lead times: the one asked for, or else the only one of durations, or of dates."""
     leads = [d for d in runoff.dims if is_lead(runoff, d)]
-    if time_dim == "time" and len(leads) == 1:
+    if time_dim is None and len(leads) == 1:
         return leads[0]
     return find_time_dim(runoff, time_dim)
 

@@ -113,9 +113,7 @@ class Checkpoint:
         for number in (0, 1):
             try:
                 slot = self._slot(number)
-            except (
-                Exception
-            ) as error:  # codecs and metadata that are damaged raise what they like, and it is told below
+            except Exception as error:  # damaged codecs and metadata raise what they like, and it is told below
                 damaged[number] = f"{type(error).__name__}: {error}".rstrip(". ")
             else:
                 found += [] if slot is None else [slot]

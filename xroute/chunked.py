@@ -413,7 +413,7 @@ def _pieces(
     pieces = []
     for number, part in enumerate(_parts(network, partitions)):
         wanted = row[part.reach]
-        rows = np.unique(wanted[wanted >= 0])
+        rows = np.sort(wanted[wanted >= 0])  # no row is two reaches'
         chunks = []
         for chunk in np.unique(np.searchsorted(edges, rows, side="right") - 1):
             inside = rows[(rows >= edges[chunk]) & (rows < edges[chunk + 1])] - edges[chunk]

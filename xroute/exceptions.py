@@ -7,15 +7,11 @@ where (ids, times, counts), and what to do.
 from __future__ import annotations
 
 import importlib
-import os
-import shutil
+import itertools
 import sys
 import warnings
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Iterable, Sized
 from types import ModuleType
-from typing import Any
 
 __all__ = [
     "AlignmentError",
@@ -26,12 +22,9 @@ __all__ = [
     "UnitsError",
     "XRouteError",
     "one_of",
-    "reading",
     "require",
-    "require_memory",
     "some",
     "warn",
-    "writing",
 ]
 
 
@@ -65,13 +58,19 @@ class StateError(XRouteError):
 
 def some(values: Iterable[object], n: int = 10) -> str:
     """Name the first ``n`` of ``values``, and how many there are when that is more."""
-    items = [v.item() if hasattr(v, "item") else v for v in values]
-    shown = ", ".join(repr(v) for v in items[:n])
+    items = values if isinstance(values, Sized) else list(values)
+    shown = ", ".join(repr(v.item() if hasattr(v, "item") else v) for v in itertools.islice(items, n))
     return shown if len(items) <= n else f"{shown}, ... ({len(items)} in all)"
 
 
 def one_of(name: str, value: object, allowed: Iterable[object], error: type[XRouteError] = ParameterError) -> None:
-    """Refuse a value of an option that is not one of those allowed."""
+    """Refuse a value of an option that is not one of those allowed.
+
+    Raises
+    ------
+    XRouteError
+        Of the kind of ``error``.
+    """
     allowed = tuple(allowed)
     if value not in allowed:
         raise error(f"{name} is one of {', '.join(map(repr, allowed))}, not {value!r}")
@@ -88,104 +87,6 @@ def warn(message: str, category: type[Warning] = UserWarning) -> None:
             break
         frame = frame.f_back
     warnings.warn(message, category, stacklevel=level)
-
-
-@contextmanager
-def reading(source: Any, how: str = "") -> Iterator[None]:
-    """Make ours of whatever the libraries of a file's format raise while it is read: they raise what they like.
-
-    Parameters
-    ----------
-    source
-        What is read, for the message.
-    how
-        As what it is read, such as "as netCDF".
-
-    Raises
-    ------
-    XRouteError
-        It cannot be read, or takes more memory than there is.
-    PermissionError
-        It may not be read.
-    """
-    try:
-        yield
-    except (XRouteError, ImportError):
-        raise
-    except PermissionError as error:
-        raise PermissionError(error.errno, f"{source} may not be read: {error.strerror or error}") from error
-    except MemoryError as error:
-        raise XRouteError(f"{source} does not fit in memory: {error}") from error
-    except Exception as error:
-        said = error.strerror if isinstance(error, OSError) and error.strerror else f"{error}"
-        name = "" if isinstance(error, OSError) and error.strerror else type(error).__name__
-        text = ": ".join(part for part in (name, " ".join(said.split())[:300].rstrip(". ")) if part)
-        how = f" {how}" if how else ""
-        advice = "it may be damaged, or of a kind not known here"
-        if isinstance(error, UnicodeError):
-            advice = "it is no text in UTF-8, so save it as that"
-        raise XRouteError(f"{source} cannot be read{how} ({text}): {advice}") from error
-
-
-def require_memory(array: Any, what: str, advice: str) -> None:
-    """Refuse an array that is not in memory yet, and is larger than all the memory of this machine.
-
-    Parameters
-    ----------
-    array
-        A DataArray or a Dataset.
-    what
-        What it is, for the message.
-    advice
-        What to do instead.
-
-    Raises
-    ------
-    XRouteError
-        With the sizes.
-    """
-    try:
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):  # not told on this system
-        return
-    if array.nbytes > memory:
-        sizes = " x ".join(f"{size:,} {dim}" for dim, size in array.sizes.items())
-        raise XRouteError(
-            f"{what} of {sizes} takes {array.nbytes / 1e9:,.0f} GB, and this machine has {memory / 1e9:,.0f} GB of memory: "
-            f"{advice}"
-        )
-
-
-@contextmanager
-def writing(target: Any, kept: str = "") -> Iterator[None]:
-    """Say of any error what was being written, and what is kept; OSErrors stay what they are, others become ours.
-
-    Raises
-    ------
-    OSError
-        For a full disk, for instance.
-    XRouteError
-        For what the libraries of the file's format raise.
-    """
-    try:
-        yield
-    except (XRouteError, ImportError, FileExistsError, FileNotFoundError):
-        raise
-    except OSError as error:
-        text = f"could not write {target}: {error.strerror or error}{kept}"
-        raise (OSError(text) if error.errno is None else OSError(error.errno, text)) from error
-    except Exception as error:
-        said = f"{type(error).__name__}: {error}".rstrip(". ")
-        raise XRouteError(f"could not write {target} ({said}){_space(target)}{kept}") from error
-
-
-def _space(target: Any) -> str:
-    """How little space a disk has left, if that may be why: libraries seldom say so."""
-    try:
-        free = shutil.disk_usage(Path(target).absolute().parent).free
-    except (OSError, TypeError):
-        return ""
-    return f"; its disk has {free / 1e6:.1f} MB left" if free < 1e8 else ""
 
 
 def require(module: str, feature: str, extra: str) -> ModuleType:

@@ -1,70 +1,23 @@
-"""What a file holds: a network, runoff, discharge, a state, or a grid; and networks of whatever form by their path."""
+"""What a file holds: a network, runoff, discharge, a state, or a grid."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Hashable
-from pathlib import Path
-from typing import Any
 
 import xarray as xr
 
 from xroute.attrs import STANDARD_NAME
-from xroute.exceptions import XRouteError, reading, some
+from xroute.exceptions import some
 from xroute.inspection import Report
-from xroute.io.files import existing, open_dataset
 from xroute.labels import grid_dims
+from xroute.state_form import is_state
 
-__all__ = ["TABLES", "describe_other", "is_table", "kind", "open_any"]
-
-#: Suffixes of tables, which `xroute.tables.read_table` reads.
-TABLES = (".csv", ".parquet", ".pq", ".feather", ".gpkg", ".shp", ".fgb", ".geojson")
-
-
-def is_table(path: str | os.PathLike[str]) -> bool:
-    """Whether a path names a table, by its suffix."""
-    return Path(path).suffix.lower() in TABLES
-
-
-def open_any(path: str | os.PathLike[str], **columns: Any) -> xr.Dataset:
-    """Network Dataset of a Zarr store, a netCDF file (neither is read yet), or a table.
-
-    Parameters
-    ----------
-    path
-        The file.
-    **columns
-        Of a table, as for `xroute.tables.read_table`.
-
-    Raises
-    ------
-    FileNotFoundError, PermissionError
-        There is nothing, or nothing that may be read.
-    XRouteError
-        It is none of these, or damaged.
-    """
-    target = existing(path)
-    if is_table(target):
-        from xroute.tables import read_table
-
-        if target.is_dir() and target.suffix.lower() not in (".parquet", ".pq"):
-            raise XRouteError(f"{path} is a folder, where a table is expected")
-        with reading(target, "as a table"):
-            return read_table(target, **columns)
-    if not target.is_dir():
-        with reading(target), open(target, "rb") as stream:
-            if stream.read(4)[:3] not in (b"CDF", b"\x89HD"):
-                raise XRouteError(
-                    f"{path} is not a netCDF file{'' if target.stat().st_size else ' (it is empty)'}, and a table is "
-                    f"known by its suffix: {', '.join(TABLES)}"
-                )
-    return open_dataset(target)
-
+__all__ = ["describe_other", "kind"]
 
 def kind(dataset: xr.Dataset) -> str:
     """``"network"``, ``"state"``, ``"discharge"``, ``"runoff"``, ``"grid"``, or ``"other"``."""
     names = set(dataset.variables)
-    if {"outflow", "n_lags"} <= names:
+    if is_state(dataset):
         return "state"
     if "downstream" in names or names & {"upstream_reach", "downstream_reach"}:
         return "network"

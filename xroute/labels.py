@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -16,7 +17,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xroute.exceptions import AlignmentError, TimeAxisError, XRouteError, one_of, some
-from xroute.ids import convertible, declared_fills, exact_ids, locate
+from xroute.ids import convertible, declared_fills, exact_ids, is_positional, locate, repeated, within
 from xroute.network import Network
 from xroute.quantities import without_pint
 from xroute.stamps import is_dated
@@ -78,7 +79,13 @@ class Layout:
 
 
 def require_array(array: Any, what: str = "runoff") -> xr.DataArray:
-    """The array, without units that pint has attached (they are in its attributes then); what is not a DataArray is refused."""
+    """The array, without units that pint has attached (they are in its attributes then); what is not a DataArray is refused.
+
+    Raises
+    ------
+    XRouteError
+        If it is no DataArray, or has two kinds of units.
+    """
     if not isinstance(array, xr.DataArray):
         hint = f": choose one of {some(array.data_vars)}" if isinstance(array, xr.Dataset) else ""
         raise XRouteError(f"{what} is an xarray.DataArray, not a {type(array).__name__}{hint}")
@@ -106,8 +113,8 @@ def align(
     """
     one_of("missing", missing, ("raise", "zero"), AlignmentError)
     one_of("extra", extra, ("raise", "drop"), AlignmentError)
-    dim = _find_reach_dim(array, network, reach_dim, time_dim, what)
-    name = _id_coordinate(array, network, dim, what)
+    dim, bearers = _find_reach_dim(array, network, reach_dim, time_dim, what)
+    name = _id_coordinate(array, network, dim, what, bearers)
     ids = exact_ids(array[name].values, f"{what} {name!r}", AlignmentError, fills=declared_fills(array[name]))
     if ids.dtype.kind != network.ids.dtype.kind and ids.size and network.n_reaches:
         raise AlignmentError(_other_kind(array, name, ids, network.ids, what))
@@ -115,14 +122,19 @@ def align(
     sizes = {d: array.sizes[d] for d in array.dims}
     if np.array_equal(ids, network.ids):
         return Layout(array.dims, dim, time_dim, batch_dims, None, None, array.coords, sizes, name)
-    unique, count = np.unique(ids, return_counts=True)
-    if unique.size < ids.size:
-        raise AlignmentError(f"{int((count > 1).sum())} {what} ids stand more than once: {some(unique[count > 1])}")
+    twice = repeated(ids)
+    if twice.size:
+        raise AlignmentError(f"{twice.size} {what} ids stand more than once: {some(twice)}")
     row = locate(network.ids, ids)
     kept = np.sort(row[row >= 0])
     lacking, alien = row < 0, ids.size - kept.size
+    if alien and not kept.size and network.n_reaches and missing == "zero" and extra == "drop":
+        raise AlignmentError(
+            f"none of the {alien} {what} ids ({name!r}) is in the network, and all discharge would be zero: "
+            f"{some(ids, 3)}, where reaches are {some(network.ids, 3)}. {_advice(ids, network)}"
+        )
     if alien and extra == "raise":
-        stray = ids[np.setdiff1d(np.arange(ids.size), kept)]
+        stray = np.delete(ids, kept)
         raise AlignmentError(
             f"{alien} {what} ids ({name!r}) are not in the network: {some(stray)}. "
             + (_advice(ids, network) or 'Leave them out with extra="drop", or check that this is the right network')
@@ -130,7 +142,7 @@ def align(
     if lacking.any() and missing == "raise":
         raise AlignmentError(
             f"{int(lacking.sum())} reaches of the network have no {what}: {some(network.ids[lacking])}. "
-            f'Take it as zero with missing="zero", or give it'
+            + (_advice(ids, network) or 'Take it as zero with missing="zero", or give it')
         )
     if not alien and not lacking.any():
         return Layout(array.dims, dim, time_dim, batch_dims, row, row, array.coords, sizes, name)
@@ -215,17 +227,18 @@ def _other_rows(
 
 def _find_reach_dim(
     array: xr.DataArray, network: Network, reach_dim: Hashable | None, time_dim: Hashable | None, what: str
-) -> Hashable:
+) -> tuple[Hashable, list[_Bearer] | None]:
+    """The reach dimension, and what bears ids along it if that was looked at."""
     if reach_dim is not None:
         if reach_dim not in array.dims:
             raise AlignmentError(f"{what} has no dimension {reach_dim!r}; it has {some(array.dims)}")
-        return reach_dim
+        return reach_dim, None
     if "reach" in array.dims:
-        return "reach"
+        return "reach", None
     found = {dim: _bearers(array, network, dim) for dim in array.dims if dim != time_dim}
     marked = [dim for dim, bearers in found.items() if any(b.marked for b in bearers)]
     if len(marked) == 1:
-        return marked[0]
+        return marked[0], found[marked[0]]
     grid = grid_dims(array)
     if grid:
         raise AlignmentError(
@@ -238,11 +251,11 @@ def _find_reach_dim(
         fits = [dim for dim in fits if any(b.some and not b.is_positional for b in found[dim])] or fits
     fits = fits or [dim for dim, bearers in found.items() if any(b.converted for b in bearers)]
     if len(fits) == 1:
-        return fits[0]
+        return fits[0], found[fits[0]]
     if len(found) == 1:
         dim, bearers = next(iter(found.items()))
         if not bearers or not all(b.is_positional for b in bearers):
-            return dim  # what is wrong with its ids is said by name
+            return dim, bearers  # what is wrong with its ids is said by name
     raise AlignmentError(
         f"cannot tell which dimension of {what} is the reach: it has {some(array.dims)}"
         + (f", and ids of the network stand on {some(fits)}" if fits else ", none of which bears ids of the network")
@@ -286,11 +299,10 @@ class _Bearer:
     full: bool
     converted: bool
 
-    @property
+    @cached_property
     def is_positional(self) -> bool:
         """Whether it counts rows from 0 or 1."""
-        ids = self.ids
-        return ids.dtype.kind == "i" and ids.size > 0 and ids[0] in (0, 1) and bool((np.diff(ids) == 1).all())
+        return is_positional(self.ids)
 
 
 def _bearers(array: xr.DataArray, network: Network, dim: Hashable) -> list[_Bearer]:
@@ -314,7 +326,9 @@ def _bearers(array: xr.DataArray, network: Network, dim: Hashable) -> list[_Bear
     return found
 
 
-def _id_coordinate(array: xr.DataArray, network: Network, dim: Hashable, what: str) -> Hashable:
+def _id_coordinate(
+    array: xr.DataArray, network: Network, dim: Hashable, what: str, bearers: list[_Bearer] | None = None
+) -> Hashable:
     """Name of the coordinate that bears the ids along ``dim``; an index that counts the rows is none where others do.
 
     Raises
@@ -326,7 +340,7 @@ def _id_coordinate(array: xr.DataArray, network: Network, dim: Hashable, what: s
     along = [n for n, c in array.coords.items() if c.dims == (dim,)]
     if along == [dim]:
         return dim
-    bearers = _bearers(array, network, dim)
+    bearers = _bearers(array, network, dim) if bearers is None else bearers
     fits = [b for b in bearers if b.full] or [b for b in bearers if b.some]
     chosen = [b for b in fits if b.marked] or fits
     if len(chosen) > 1 and not chosen[0].full:
@@ -365,9 +379,9 @@ def _id_coordinate(array: xr.DataArray, network: Network, dim: Hashable, what: s
         return dim
     if others:
         return others[0]
-    repeated = [n for n, c in array.coords.items() if c.dims == (dim,) and n != dim and c.dtype.kind in "iuUSO"]
-    if repeated:
-        return repeated[0]
+    double = [n for n, c in array.coords.items() if c.dims == (dim,) and n != dim and c.dtype.kind in "iuUSO"]
+    if double:
+        return double[0]
     raise AlignmentError(
         f"{what} has no ids along {dim!r}, and is never matched by position. If another variable of its file holds them: "
         f"{what}.assign_coords({dim}=({str(dim)!r}, ids))"
@@ -395,10 +409,9 @@ def _other_kind(array: xr.DataArray, name: Hashable, ids: NDArray[Any], among: N
 
 def _advice(ids: NDArray[Any], network: Network) -> str:
     """What to do where ids and the network's differ in the case of letters only, or where they have nothing in common."""
-    if (locate(np.unique(ids), np.unique(network.ids)) >= 0).any():
+    if not ids.size or within(ids, network.ids).any():
         return ""
     if ids.dtype.kind == "U" and network.n_reaches:
-        small = np.unique(np.char.lower(network.ids))
-        if (locate(np.unique(np.char.lower(ids)), small) >= 0).all():
+        if within(np.char.lower(ids), np.char.lower(network.ids)).all():
             return "They differ in capital and small letters only: make them the same"
-    return "None of them is: is this the right network, or does another coordinate bear the ids?"
+    return "No id is in both: is this the right network, or does another coordinate bear the ids?"

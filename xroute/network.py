@@ -18,8 +18,9 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xroute import plan as _plan
-from xroute.exceptions import NetworkError, ParameterError, reading, require, require_memory, some
-from xroute.ids import exact_ids, is_missing, locate
+from xroute.exceptions import NetworkError, ParameterError, require, some
+from xroute.guards import reading, require_memory
+from xroute.ids import distinct, exact_ids, is_missing, locate, within
 from xroute.quantities import dataset_without_pint
 from xroute.topology import is_marker, link_ends, outlet_marker, read_ids, read_links
 
@@ -319,8 +320,8 @@ class Network:
         elif not starts.size:
             raise NetworkError("there are no links, and no reach= that names reaches without any: the network is empty")
         else:
-            named = named[~is_marker(named) | np.isin(named, starts)]
-            ids = np.unique(np.concatenate([starts, named])) if named.size else np.unique(starts)
+            named = named[~is_marker(named) | within(named, starts)]
+            ids = distinct(np.concatenate([starts, named]) if named.size else starts)
         dataset = xr.Dataset(
             {"upstream_reach": ("link", starts), "downstream_reach": ("link", ends)},
             {"reach": ids},
@@ -462,7 +463,7 @@ def _for_each(value: Any, ids: NDArray[Any], name: str) -> NDArray[Any]:
 def as_network(network: xr.Dataset | Network | str | os.PathLike[str]) -> Network:
     """`Network` of a Dataset, or of the one at a path (Zarr, netCDF or a table), or the Network itself."""
     if isinstance(network, (str, os.PathLike)):
-        from xroute.kinds import open_any
+        from xroute.network_files import open_any
 
         with open_any(network) as dataset:
             return Network(dataset)

@@ -17,6 +17,8 @@ from contextvars import ContextVar, Token
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from xroute.exceptions import ParameterError
 
 if TYPE_CHECKING:
@@ -51,7 +53,7 @@ class set_options:  # noqa: N801 (reads as a function, as in xarray)
 
     Raises
     ------
-    ValueError
+    ParameterError
         For an unknown option or an impossible value. Whether there is such a GPU is asked only when something is routed.
 
     Examples
@@ -64,13 +66,9 @@ class set_options:  # noqa: N801 (reads as a function, as in xarray)
     def __init__(self, **options: Any) -> None:
         for name, value in options.items():
             if name not in _DEFAULT:
-                raise ValueError(f"no option {name!r}; there are {', '.join(sorted(_DEFAULT))}")
-            if (
-                name == "threads"
-                and value is not None
-                and (isinstance(value, bool) or int(value) != value or value < 1)
-            ):
-                raise ValueError(f"threads must be a positive whole number or None, not {value!r}")
+                raise ParameterError(f"no option {name!r}; there are {', '.join(sorted(_DEFAULT))}")
+            if name == "threads" and value is not None and not (_is_whole(value) and value >= 1):
+                raise ParameterError(f"threads must be a positive whole number or None, not {value!r}")
             if name == "device" and value is not None:
                 check_device(value)
         self._options = options
@@ -96,6 +94,10 @@ class set_options:  # noqa: N801 (reads as a function, as in xarray)
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         _BLOCKS.reset(self._tokens.pop())
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool) and value % 1 == 0
 
 
 @contextmanager

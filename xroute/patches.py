@@ -141,8 +141,9 @@ def _sorted_links(
     source, target, weight = source[by], target[by], weight[by]
     pointer = np.searchsorted(target // LANES, np.arange(n_places // LANES + 1))
     number = np.full(n_places + n_given, -1, np.int64)
-    sources = np.unique(np.concatenate([source, kept]))
-    number[sources] = np.arange(sources.size)
+    used = np.zeros(n_places + n_given, bool)
+    used[source] = used[kept] = True
+    number[used] = np.arange(np.count_nonzero(used))
     return Links(pointer, source, target, weight, number)
 
 

@@ -15,7 +15,8 @@ from xroute.attrs import append_history, discharge_attrs
 from xroute.block import BlockState, RouteOptions, is_cupy, route_block
 from xroute.census import overflow
 from xroute.engine import compute_type
-from xroute.exceptions import ParameterError, TimeAxisError, XRouteError, one_of, reading, require_memory, some
+from xroute.exceptions import ParameterError, TimeAxisError, XRouteError, one_of, some
+from xroute.guards import reading, require_memory
 from xroute.labels import Layout, align, require_array
 from xroute.network import Network, as_network
 from xroute.options import check_device, find_device
@@ -24,7 +25,7 @@ from xroute.quantities import with_pint_of
 from xroute.recipe import resolve_recipe, step_of
 from xroute.schemes import SCHEMES, Filter, Scheme, make_filter
 from xroute.state import RunKey, align_state, read_state, run_key, state_dataset, write_state
-from xroute.times import Clock, find_time_dim, read_clock
+from xroute.times import Clock, find_time_dim, stamp_label
 from xroute.units import flux_scale
 
 __all__ = ["Run", "need_no_step", "prepare", "route"]
@@ -272,7 +273,7 @@ def prepare(
     network = as_network(network)
     time_dim = find_time_dim(runoff, time_dim)
     step = step_of(runoff, time_dim, network, dt)
-    clock = read_clock(runoff, time_dim, step, label)
+    clock = Clock(time_dim, step, stamp_label(runoff, time_dim, step, label))
     layout = align(runoff, network, reach_dim=reach_dim, time_dim=time_dim, missing=missing, extra=extra)
     recipe = resolve_recipe(network, step, substeps, sampling, lateral, say=True)
     sampling, lateral = recipe.sampling, recipe.lateral

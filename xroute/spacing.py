@@ -19,6 +19,8 @@ __all__ = ["ROUNDED", "find_step"]
 
 #: By how much of a step stamps may lie beside a regular axis.
 ROUNDED = 0.01
+#: Steps below this are no months [s]: stamps within a month may move by a day or two.
+SHORTEST_MONTH = 25 * 86400.0
 #: Steps that data have [s], the plainest first; whole numbers of them are tried, then whole parts of a day and an hour.
 _PLAIN = (86400.0, 43200.0, 21600.0, 10800.0, 3600.0, 1800.0, 900.0, 600.0, 300.0, 60.0, 30.0, 10.0, 5.0, 1.0)
 _ROUND_TO = ("D", "12h", "6h", "3h", "h", "30min", "15min", "10min", "5min", "min", "30s", "10s", "s")
@@ -49,7 +51,7 @@ def find_step(values: NDArray[Any], dim: Any, given: float | None = None) -> flo
     if (steps <= 0).all():
         word = "decrease" if (steps < 0).any() else "are all the same"
         raise TimeAxisError(f"times {word}: " + (f"runoff.sortby({dim!r})" if word == "decrease" else "give each its own"))
-    calendar = _calendar_steps(values) if dated else None
+    calendar = _calendar_steps(values) if dated and step >= SHORTEST_MONTH else None
     if calendar is not None and (given is None or np.ptp(steps)):
         raise TimeAxisError(_not_constant(values, steps, dim, calendar))
     seconds = ticks * tick

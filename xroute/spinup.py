@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Hashable
 from typing import Any, Literal
 
@@ -24,7 +25,7 @@ __all__ = ["initial_state", "steady_state"]
 
 
 def initial_state(
-    network: xr.Dataset | Network,
+    network: xr.Dataset | Network | str | os.PathLike[str],
     discharge: xr.DataArray,
     *,
     dt: Any = None,
@@ -41,7 +42,7 @@ def initial_state(
     Parameters
     ----------
     network
-        Network Dataset or `Network`.
+        Network Dataset, a `Network`, or the path of one.
     discharge : (reach, ...)
         Instantaneous discharge: a volume flux, in the units of the discharge that will be routed (those of the runoff, if
         it is a volume flux). Without units it is taken to be in them. Other dimensions are batch.
@@ -96,7 +97,7 @@ def initial_state(
 
 
 def steady_state(
-    network: xr.Dataset | Network,
+    network: xr.Dataset | Network | str | os.PathLike[str],
     runoff: xr.DataArray,
     *,
     dt: Any = None,
@@ -112,7 +113,7 @@ def steady_state(
     Parameters
     ----------
     network
-        Network Dataset or `Network`.
+        Network Dataset, a `Network`, or the path of one.
     runoff : (reach, ...)
         Constant runoff, e.g. ``ds.runoff.mean("time")``, in any units that `route` takes.
     dt, scheme, substeps, lateral, missing, extra, reach_dim

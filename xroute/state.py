@@ -244,6 +244,11 @@ def align_state(
     """Outflow [*batch, reach] and inflow [*batch, reach, lag] (or None) of a state that fits a run, maybe on Dask.
 
     ``state`` is a Dataset, or the path of one; lags stand in order, 1 first.
+
+    Raises
+    ------
+    StateError
+        As `read_state`, but for values, which are not read.
     """
     state = open_state(state)
     ids = exact_ids(state["reach"].values, "state reach", StateError)

@@ -157,13 +157,25 @@ def storm_runoff(
 
 
 def whole_number(name: str, value: Any) -> None:
-    """Refuse what is no whole number."""
+    """Refuse what is no whole number.
+
+    Raises
+    ------
+    ParameterError
+        Naming the option.
+    """
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
         raise ParameterError(f"{name} is a whole number, not {value!r}")
 
 
 def generator(seed: Any) -> np.random.Generator:
-    """Random numbers of a seed."""
+    """Random numbers of a seed.
+
+    Raises
+    ------
+    ParameterError
+        If it is none.
+    """
     try:
         return np.random.default_rng(seed)
     except (TypeError, ValueError) as error:

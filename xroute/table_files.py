@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Mapping
@@ -10,74 +11,55 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import xarray as xr
 
 from xroute.exceptions import NetworkError, XRouteError, require, some
+from xroute.guards import reading
 from xroute.io.files import existing
-from xroute.presets import find_preset
+from xroute.presets import PRESETS, find_preset, plain_name
 
-__all__ = ["read_table"]
+__all__ = ["SUFFIXES", "read_frame"]
 
+_TEXT = (".csv", ".tsv", ".txt")
+_COLUMNS = (".parquet", ".pq", ".feather")
 _VECTOR = (".gpkg", ".shp", ".fgb", ".geojson")
+SUFFIXES = (*_TEXT, *_COLUMNS, *_VECTOR)
+"""Of files that hold tables."""
 _FLOWPATHS = ("flowpaths", "flowlines")
 _ATTRIBUTES = ("flowpath-attributes", "flowpath_attributes")
 
 
-def read_table(
+def read_frame(
     path: str | os.PathLike[str],
     reach: str | None = None,
     downstream: str | None = None,
     preset: str | None = None,
-    units: Mapping[str, str] | None = None,
-    **options: Any,
-) -> xr.Dataset:
-    """Read a network from a csv, parquet, feather or GeoPackage file.
+    options: Mapping[str, Any] | None = None,
+) -> Any:
+    """A file's table as a data frame, its ids exact.
 
     Parameters
     ----------
-    path
-        ``*.csv`` (with commas, semicolons, tabs or bars; UTF-8 or UTF-16), ``*.parquet``, ``*.feather``, ``*.gpkg`` (or
-        any vector file that GeoPandas reads: ``*.shp``, ``*.fgb``, ``*.geojson``). Of a NextGen GeoPackage the flowpaths
-        are taken, with their attributes, and the nexuses between them.
-    reach, downstream, preset, units
-        As in `dataset_from_dataframe`.
-    **options
-        For the pandas or GeoPandas reader, for example ``layer="flowpaths"``.
-
-    Returns
-    -------
-    xarray.Dataset
+    path, reach, downstream, preset, options
+        As for `xroute.tables.read_table`.
 
     Raises
     ------
-    FileNotFoundError
-        There is nothing at the path.
-    XRouteError
-        Another suffix, a file that is not what its suffix says, or as `dataset_from_dataframe`.
-    ImportError
-        The library for the format is not installed.
+    FileNotFoundError, XRouteError, ImportError
+        As `xroute.tables.read_table`.
     """
-    from xroute.tables import dataset_from_dataframe
-
     target = existing(path)
     suffix = target.suffix.lower()
-    known = (".csv", ".tsv", ".txt", ".parquet", ".pq", ".feather", *_VECTOR)
-    if suffix not in known:
+    if suffix not in SUFFIXES:
         raise XRouteError(f"cannot read a table from {path}: use .csv, .parquet, .feather or .gpkg")
-    if suffix in (".parquet", ".pq", ".feather"):
+    if suffix in _COLUMNS:
         require("pyarrow", feature=f"reading {suffix}", extra="io")
-    try:
+    given = dict(options or {})
+    with reading(target, "as a table"):
         if suffix in _VECTOR:
-            table = _read_vector(target, options)
-        elif suffix in (".csv", ".tsv", ".txt"):
-            table = _read_csv(target, reach, downstream, preset, options)
-        else:
-            table = _read_columns(target, suffix, options)
-    except XRouteError:
-        raise
-    except (ValueError, RuntimeError, OSError, KeyError, TypeError) as error:  # of pandas, pyarrow and pyogrio
-        raise XRouteError(f"{path} cannot be read as {suffix}: {error}") from error
-    return dataset_from_dataframe(table, reach, downstream, preset, units)
+            return _read_vector(target, given)
+        if suffix in _TEXT:
+            return _read_csv(target, reach, downstream, preset, given)
+        return _read_columns(target, suffix, given)
 
 
 def _read_csv(
@@ -173,8 +155,6 @@ def _read_columns(path: Path, suffix: str, options: dict[str, Any]) -> Any:
 
 def _declared_geometry(metadata: Mapping[bytes, bytes]) -> list[str]:
     """Geometry columns that GeoParquet declares, the primary one first."""
-    import json
-
     declared = json.loads(metadata.get(b"geo", b"{}"))
     columns = list(declared.get("columns", {}))
     return sorted(columns, key=lambda name: name != declared.get("primary_column"))
@@ -232,8 +212,6 @@ def _with_attributes(table: Any, attributes: pd.DataFrame, where: str) -> Any:
     twice = attributes[key][attributes[key].duplicated()].unique()
     if len(twice):
         raise NetworkError(f"{where} has several rows for {some(twice)}")
-    from xroute.presets import PRESETS, plain_name
-
     means = PRESETS["nwm-hydrofabric"].means
     has = {plain_name(c) for c in table.columns} | {m[0] for c in table.columns if (m := means(c)) is not None}
     new = [

@@ -1,11 +1,12 @@
 """River networks from tables: data frames with a row for each reach, whatever the hydrography calls its columns.
 
-`dataset_from_dataframe` is what `Network.from_dataframe` stands on. It makes the Dataset and leaves judging the
-topology to `Network`. Files are read by `xroute.table_files`.
+`dataset_from_dataframe` is what `Network.from_dataframe` stands on, and `read_table` the same for files (which
+`xroute.table_files` opens). They make the Dataset and leave judging the topology to `Network`.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -15,10 +16,10 @@ import pandas as pd
 import xarray as xr
 
 from xroute.exceptions import NetworkError, ParameterError, some, warn
-from xroute.ids import exact_ids
+from xroute.ids import exact_ids, within
 from xroute.nexus import collapse, is_nexus
 from xroute.presets import PRESETS, Preset, find_preset
-from xroute.table_files import read_table
+from xroute.table_files import read_frame
 from xroute.topology import is_marker
 
 __all__ = ["PRESETS", "Preset", "dataset_from_dataframe", "read_table"]
@@ -103,6 +104,44 @@ def dataset_from_dataframe(
     return dataset
 
 
+def read_table(
+    path: str | os.PathLike[str],
+    reach: str | None = None,
+    downstream: str | None = None,
+    preset: str | None = None,
+    units: Mapping[str, str] | None = None,
+    **options: Any,
+) -> xr.Dataset:
+    """Read a network from a csv, parquet, feather or GeoPackage file.
+
+    Parameters
+    ----------
+    path
+        ``*.csv`` (with commas, semicolons, tabs or bars; UTF-8 or UTF-16), ``*.parquet``, ``*.feather``, ``*.gpkg`` (or
+        any vector file that GeoPandas reads: ``*.shp``, ``*.fgb``, ``*.geojson``). Of a NextGen GeoPackage the flowpaths
+        are taken, with their attributes, and the nexuses between them.
+    reach, downstream, preset, units
+        As in `dataset_from_dataframe`.
+    **options
+        For the pandas or GeoPandas reader, for example ``layer="flowpaths"``.
+
+    Returns
+    -------
+    xarray.Dataset
+
+    Raises
+    ------
+    FileNotFoundError
+        There is nothing at the path.
+    XRouteError
+        Another suffix, a file that is not what its suffix says, or as `dataset_from_dataframe`.
+    ImportError
+        The library for the format is not installed.
+    """
+    table = read_frame(path, reach, downstream, preset, options)
+    return dataset_from_dataframe(table, reach, downstream, preset, units)
+
+
 _REACH_ATTRS = {"cf_role": "timeseries_id", "long_name": "reach id"}
 
 
@@ -173,7 +212,7 @@ def _several(column: pd.Series, ids: np.ndarray, name: str) -> dict[str, Any]:
         targets = np.array(names, dtype=str)
     n_to = np.array([len(one) for one in named])
     source = np.repeat(np.arange(ids.size), n_to)
-    leaves = is_marker(targets) & ~np.isin(targets, ids)
+    leaves = is_marker(targets) & ~within(targets, ids)
     source, targets = source[~leaves], targets[~leaves]
     n_out = np.bincount(source, minlength=ids.size)
     if (n_out <= 1).all():
@@ -215,7 +254,7 @@ def _add_columns(dataset: xr.Dataset, table: pd.DataFrame, preset: Preset) -> xr
         elif pd.api.types.is_numeric_dtype(series.dtype):
             values = _numbers(series)
         elif pd.api.types.is_datetime64_any_dtype(series.dtype):
-            values = series.dt.tz_localize(None).to_numpy()
+            values = (series if series.dt.tz is None else series.dt.tz_convert("UTC").dt.tz_localize(None)).to_numpy()
         else:
             text = series.astype(object).where(series.notna(), "")
             values = np.array([str(value) for value in text], dtype=str) if len(text) else np.zeros(0, "<U1")

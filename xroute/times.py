@@ -21,7 +21,9 @@ from xroute.exceptions import TimeAxisError, XRouteError, one_of, some, warn
 from xroute.spacing import ROUNDED, find_step
 from xroute.stamps import axis, is_dated, stamps
 
-__all__ = ["Clock", "dated_dims", "find_time_dim", "label_attrs", "read_clock", "seconds", "time_step", "with_bounds"]
+__all__ = [
+    "Clock", "dated_dims", "find_time_dim", "label_attrs", "read_clock", "seconds", "stamp_label", "time_step", "with_bounds",
+]  # fmt: skip
 
 #: Names that say of a dimension that forecasts start along it, and that they go on along it.
 REFERENCE = {
@@ -237,13 +239,20 @@ def read_clock(
         As `find_time_dim` and `time_step`; and for a label that contradicts the bounds.
     """
     dim = find_time_dim(array, time_dim)
+    step = time_step(array, dim, dt)
+    return Clock(dim, step, stamp_label(array, dim, step, label))
+
+
+def stamp_label(array: xr.DataArray, dim: Hashable, step: float | None, label: str | None = None) -> str | None:
+    """What a stamp means, where the dimension and its step [s] are known; None where nothing tells (see `read_clock`).
+
+    Raises
+    ------
+    TimeAxisError
+        For a label that is none, or contradicts the bounds.
+    """
     if label is not None:
         one_of("label", label, tuple(LABELS), TimeAxisError)
-    step = time_step(array, dim, dt)
-    return Clock(dim, step, _label(array, dim, step, label))
-
-
-def _label(array: xr.DataArray, dim: Hashable, step: float | None, label: str | None) -> str | None:
     coordinate = axis(array, dim)
     declared = None if coordinate is None else bounds_name(coordinate)
     noted, of = array.attrs.get("time_label"), _noted(array, "time_label_step")

@@ -10,7 +10,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xroute.exceptions import NetworkError, one_of, some
-from xroute.ids import convertible, declared_fills, exact_ids, is_missing, locate
+from xroute.ids import convertible, declared_fills, distinct, exact_ids, is_missing, locate, repeated
 
 __all__ = ["Links", "is_marker", "link_ends", "outlet_marker", "read_ids", "read_links"]
 
@@ -46,9 +46,9 @@ def read_ids(dataset: xr.Dataset) -> NDArray[Any]:
     if dataset["reach"].dims != ("reach",):
         raise NetworkError(f"the coordinate 'reach' has dimensions {dataset['reach'].dims}, not ('reach',)")
     ids = exact_ids(dataset["reach"].values, "network reach", fills=declared_fills(dataset["reach"]))
-    unique, count = np.unique(ids, return_counts=True)
-    if unique.size < ids.size:
-        raise NetworkError(f"{int((count > 1).sum())} reach ids stand more than once: {some(unique[count > 1])}")
+    twice = repeated(ids)
+    if twice.size:
+        raise NetworkError(f"{twice.size} reach ids stand more than once: {some(twice)}")
     return ids
 
 
@@ -108,7 +108,7 @@ def link_ends(
     _same_kind(starts, ids, "upstream_reach")
     upstream = locate(starts, ids)
     if (upstream < 0).any():
-        raise NetworkError(f"links start at ids that are not in the network: {some(np.unique(starts[upstream < 0]))}")
+        raise NetworkError(f"links start at ids that are not in the network: {some(distinct(starts[upstream < 0]))}")
     return upstream, _drains_to(dataset["downstream_reach"], starts, ids, missing_downstream)
 
 
@@ -161,14 +161,14 @@ def _drains_to(
                 f"{name} of {int((missing & unknown).sum())} reaches is missing, and the outlet marker is {marker!r}: "
                 f"{some(source[missing & unknown])}"
             )
-        names = np.unique(values[unknown].astype(ids.dtype if ids.dtype.kind == "i" else str))
+        names = distinct(values[unknown].astype(ids.dtype if ids.dtype.kind == "i" else str))
         raise NetworkError(
             f"{int(unknown.sum())} reaches drain to {names.size} ids that are not in the network: {some(names)} "
             f"(from reaches {some(source[unknown])}). {_advice(names, target)}"
         )
     if unknown.any() and ids.size > 1 and not (target >= 0).any():
         raise NetworkError(
-            f"none of the {name} ids is in the network ({some(np.unique(values[unknown].astype(str)))}, where reaches are "
+            f"none of the {name} ids is in the network ({some(distinct(values[unknown].astype(str)))}, where reaches are "
             f'{some(ids, 3)}), so that missing_downstream="outlet" would leave {ids.size} reaches without a link. Are they '
             "ids of other things (nexuses, catchments), or of another table? Mark outlets in the table if it is meant so"
         )

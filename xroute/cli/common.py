@@ -80,7 +80,7 @@ def open_network(
     path: Path, preset: str | None, reach_column: str | None, downstream_column: str | None, column_units: Sequence[str]
 ) -> xr.Dataset:
     """Dataset of a network in Zarr, netCDF or a table, or of whatever else is in the file."""
-    from xroute.kinds import is_table, open_any
+    from xroute.network_files import is_table, open_any
 
     columns = {"reach": reach_column, "downstream": downstream_column, "preset": preset, "units": _units(column_units)}
     given = [name for name, value in columns.items() if value]

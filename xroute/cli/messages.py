@@ -23,6 +23,7 @@ WORDS = (
     (r"\breach= and downstream=", "--reach-column and --downstream-column"),
     (r"overwrite=True \(--overwrite\)", "--overwrite"),
     (r'mode="w"', "--overwrite"),
+    (r"\bvariables=", "--variable"),
     (r"runoff\.astype\(([\"'])float64\1\)", "--dtype float64"),
     (r"\b([Rr])un again to go on", r"\1un again with --resume to go on"),
     (r"resume it, or replace it", "--resume goes on with it, --overwrite replaces it"),

@@ -209,11 +209,12 @@ def _save_state(stream: Stream, end: Any, path: Path, output: Path, overwrite: b
 def _is_state(path: Path) -> bool:
     """Whether a file holds a state, which the end of a resumed run may replace."""
     from xroute.io.files import open_dataset
+    from xroute.state_form import is_state
 
     if not path.exists():
         return False
     with contextlib.suppress(ValueError, OSError), open_dataset(path) as dataset:
-        return {"outflow", "n_lags"} <= set(dataset.variables)
+        return is_state(dataset)
     return False
 
 

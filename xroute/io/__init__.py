@@ -1,14 +1,16 @@
 """Readers and writers of the files that our users come from, one module a system.
 
-`rapid` (Fortran RAPID), `nwm` (National Water Model RouteLink and CHRTOUT), and `cf` (discharge as CF netCDF, and any
-Dataset to and from Zarr or netCDF). Readers return plain xarray objects in xroute's data model with ids kept exact;
-nothing here routes. Tables of the known hydrographies are read by `xroute.tables`.
+`rapid` (Fortran RAPID), `rapid2` (RAPID2), `nwm` (National Water Model RouteLink and CHRTOUT), and `cf` (discharge as CF
+netCDF, and any Dataset to and from Zarr or netCDF); `open_runoff` opens runoff of any other origin, from one file or many.
+Readers return plain xarray objects in xroute's data model with ids kept exact; nothing here routes. Tables of the known
+hydrographies are read by `xroute.tables`.
 """
 
 from __future__ import annotations
 
-from xroute.io import cf, nwm, rapid
+from xroute.io import cf, nwm, rapid, rapid2
 from xroute.io.cf import write_discharge
+from xroute.io.common import open_runoff
 from xroute.io.files import open_dataset, write
 
-__all__ = ["cf", "nwm", "open_dataset", "rapid", "write", "write_discharge"]
+__all__ = ["cf", "nwm", "open_dataset", "open_runoff", "rapid", "rapid2", "write", "write_discharge"]

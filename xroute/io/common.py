@@ -18,12 +18,12 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xroute.exceptions import AlignmentError, TimeAxisError, UnitsError, XRouteError, some, warn
-from xroute.ids import declared_fills, exact_ids, locate
+from xroute.ids import declared_fills, exact_ids, is_positional, locate, repeated, within
 from xroute.io.files import DEFAULT_FILL, is_id_name, open_dataset
 from xroute.times import find_time_dim, with_bounds
 from xroute.units import flux_in_si
 
-__all__ = ["concatenate", "expand_paths", "file_ids", "is_positional", "open_runoff"]
+__all__ = ["check_same_units", "concatenate", "expand_paths", "file_ids", "open_runoff"]
 
 PathLike = str | os.PathLike[str]
 _NETCDF = (".nc", ".nc4", ".netcdf", ".cdf")
@@ -119,9 +119,6 @@ def open_runoff(
         dataset = open_dataset(file)
         names = names or [_only_variable(dataset, file)]
         array = _sum(dataset, names, file, time_dim)
-        if len(files) == 1 and time_dim is None and "time" not in array.coords:
-            arrays.append(array)
-            continue
         if "time" in array.coords and array["time"].ndim == 0:
             array = array.expand_dims("time")
         arrays.append(array)
@@ -198,7 +195,7 @@ def _only_variable(dataset: xr.Dataset, file: Path) -> str:
     what = (
         f"several variables ({some(candidates)})" if candidates else f"no variable on time and reach ({some(dataset)})"
     )
-    raise XRouteError(f"{file} has {what}; name the runoff: --variable (several are added up)")
+    raise XRouteError(f"{file} has {what}; name the runoff: variables= (several are added up)")
 
 
 def _sum(dataset: xr.Dataset, names: Sequence[str], file: Path, time_dim: Hashable | None) -> xr.DataArray:
@@ -235,6 +232,7 @@ def check_same_units(first: Any, second: Any, what: str) -> None:
     Raises
     ------
     UnitsError
+        Naming both, unless they are two spellings of one volume flux.
     """
     a, b = (None if units is None else " ".join(str(units).split()) for units in (first, second))
     if a == b:
@@ -262,15 +260,19 @@ def _with_ids_beside(dataset: xr.Dataset, name: str, time_dim: Hashable | None) 
 def _tell_never_written(array: xr.DataArray, files: Sequence[Path], time_dim: Hashable | None) -> None:
     """Warn, once, if the first or the last record holds the fill value that the netCDF library puts where nothing was."""
     default = DEFAULT_FILL.get(np.dtype(array.encoding.get("dtype", array.dtype)).str[1:])
-    dim = "time" if time_dim is None else time_dim
-    if default is None or array.encoding.get("_FillValue") != default or dim not in array.dims or not array.size:
+    if default is None or array.encoding.get("_FillValue") != default or not array.size:
+        return
+    try:
+        dim = find_time_dim(array, time_dim)
+    except TimeAxisError:  # routing asks for it
         return
     ends = array.isel({dim: sorted({0, array.sizes[dim] - 1})})
     gaps = int(ends.isnull().sum())
     if gaps:
         warn(
             f"{array.name} of {_names(files)} holds records that were never written (the netCDF library's fill value, "
-            f"{default:.3g}; {gaps} values in the first and the last step). They count as missing: see nan="
+            f"{default:.3g}; {gaps} values in the first and the last step). They count as missing: leave out what the "
+            "model did not write, or let it end its run"
         )
 
 
@@ -336,12 +338,13 @@ def _in_order_of(
         )
     here, there = (file_ids(a[by], f) for a, f in ((array, file), (first, first_file)))
     for ids, where in ((here, file), (there, first_file)):
-        unique, count = np.unique(ids, return_counts=True)
-        if (count > 1).any():
-            raise AlignmentError(f"duplicate {by} ids in {where}: {some(unique[count > 1])}")
-    differing = (
-        np.setxor1d(here, there) if here.dtype.kind == there.dtype.kind else np.concatenate([here, there], dtype=str)
-    )
+        twice = repeated(ids)
+        if twice.size:
+            raise AlignmentError(f"duplicate {by} ids in {where}: {some(twice)}")
+    if here.dtype.kind == there.dtype.kind:
+        differing = np.sort(np.concatenate([here[~within(here, there)], there[~within(there, here)]]))
+    else:
+        differing = np.concatenate([here, there], dtype=str)
     if differing.size:
         raise AlignmentError(
             f"{file} and {first_file} hold different reaches: {differing.size} ids are in one of them only: {some(differing)}"
@@ -353,10 +356,3 @@ def _in_order_of(
             f"{some([by, *wrong])} pair differently in {file} and in {first_file}: drop all but the ids"
         )
     return ordered
-
-
-def is_positional(values: NDArray[Any]) -> bool:
-    """Whether values count from 0 or 1."""
-    if values.dtype.kind not in "iuf" or not values.size or values[0] not in (0, 1):
-        return False
-    return bool(np.array_equal(values, np.arange(values.size) + values[0]))

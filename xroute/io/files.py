@@ -22,8 +22,10 @@ import numpy as np
 import xarray as xr
 
 from xroute.bounds import time_encoding
-from xroute.exceptions import XRouteError, reading, require, some, writing
+from xroute.exceptions import XRouteError, require, some
+from xroute.guards import reading, writing
 from xroute.stamps import decodable
+from xroute.state_form import is_state, with_checksum
 
 __all__ = [
     "consolidate",
@@ -408,9 +410,7 @@ def write_all(
 
 
 def _put(dataset: xr.Dataset, path: Path, kind: str, engine: Any, compression: int) -> None:
-    if {"outflow", "n_lags"} <= set(dataset.variables):
-        from xroute.stored_state import with_checksum  # which reads from files
-
+    if is_state(dataset):
         dataset = with_checksum(dataset)
     plain, encoding = plain_dataset(dataset)
     if kind == "zarr":

@@ -16,7 +16,7 @@ import numpy as np
 import xarray as xr
 
 from xroute.exceptions import AlignmentError, NetworkError, TimeAxisError, XRouteError, some
-from xroute.ids import exact_ids
+from xroute.ids import distinct, exact_ids, repeated, within
 from xroute.ids import locate as locate_ids
 from xroute.io.common import concatenate, expand_paths, file_ids
 from xroute.io.files import locate, mask_fill, open_netcdf
@@ -108,11 +108,11 @@ def read_network(path: PathLike) -> xr.Dataset:
         if ids.dtype.kind != "i" or to.dtype.kind != "i":
             raise NetworkError(f"link and to of {file} are integers, not {raw['link'].dtype} and {raw['to'].dtype}")
         dim = raw["link"].dims[0]
-        unique, count = np.unique(ids, return_counts=True)
-        if unique.size < ids.size:
-            raise NetworkError(f"{int((count > 1).sum())} duplicate links in {file}: {some(unique[count > 1])}")
-        inside = np.isin(to, ids)
-        unknown = np.unique(to[~inside & (to != OUTLET)])
+        twice = repeated(ids)
+        if twice.size:
+            raise NetworkError(f"{twice.size} duplicate links in {file}: {some(twice)}")
+        inside = within(to, ids)
+        unknown = distinct(to[~inside & (to != OUTLET)])
         if unknown.size:
             logger.info(
                 "%d downstream links are not in %s, their reaches are outlets: %s", unknown.size, file, some(unknown)
@@ -288,16 +288,17 @@ def _sum(dataset: xr.Dataset, names: Sequence[str], path: Path) -> np.ndarray:
 
 
 def _check_features(features: np.ndarray, wanted: np.ndarray | None, path: Path) -> None:
-    unique, count = np.unique(features, return_counts=True)
-    if unique.size < features.size:
-        raise AlignmentError(f"duplicate feature ids in {path}: {some(unique[count > 1])}")
+    twice = repeated(features)
+    if twice.size:
+        raise AlignmentError(f"duplicate feature ids in {path}: {some(twice)}")
     if wanted is None:
         return
     missing = wanted[locate_ids(wanted, features) < 0]
     if missing.size:
         raise AlignmentError(
             f"{missing.size} of the {wanted.size} reaches of the network are not in {path}: {some(missing)}; "
-            f"take a part of the network, or read without network= and route with missing='zero'"
+            + ("no id is in both: is this the file's network?" if missing.size == wanted.size
+               else "take a part of the network, or read without network= and route with missing='zero'")
         )
     if features.size > wanted.size:
         logger.info("%d features of %s are not in the network and are left out", features.size - wanted.size, path)

@@ -26,6 +26,7 @@ from xroute.io.files import open_netcdf
 from xroute.io.rapid_coordinates import Points, check_points, netcdf_points, place
 from xroute.io.rapid_files import find_namelist
 from xroute.io.rapid_network import Region, assemble, recipe_attrs, refuse_duplicates, rows_to_route
+from xroute.stamps import unit_seconds
 
 __all__ = [
     "find_files", "is_rapid2", "read_discharge", "read_namelist", "read_network", "read_runoff", "read_state", "resolve",
@@ -45,7 +46,6 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
 }  # fmt: skip
 INPUTS = ("connect", "k", "x", "basin_ids", "runoff")
 TABLES = (".parquet", ".pqt", ".pq")
-SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
 
 
 def is_rapid2(path: PathLike) -> bool:
@@ -231,7 +231,25 @@ def read_runoff(
 
 
 def read_discharge(path: PathLike, network: Any = None, *, variable: str = "Qout") -> xr.DataArray:
-    """Read RAPID2's discharge (time, reach) [m3 s-1], the mean over each step; parameters as for `read_runoff`."""
+    """Read RAPID2's discharge (Qout).
+
+    Parameters
+    ----------
+    path
+        The file, or a folder or namelist that has one.
+    network, variable
+        As for `read_runoff`.
+
+    Returns
+    -------
+    xarray.DataArray
+        ``discharge`` (time, reach) [m3 s-1], the mean over each step.
+
+    Raises
+    ------
+    FileNotFoundError, AlignmentError, TimeAxisError
+        As `read_runoff`.
+    """
     return rapid_series.read_discharge(resolve(path, "discharge"), network, variable=variable)
 
 
@@ -446,10 +464,11 @@ def _external_step(path: Path) -> float | None:
         if "time" not in raw.variables or "time_bnds" not in raw.variables or not raw.sizes.get("time"):
             return None
         bounds = raw["time_bnds"].to_numpy()
-        unit = str(raw["time"].attrs.get("units", "seconds")).split()[0].lower().rstrip("s")
-    if bounds.ndim != 2 or bounds.shape[1] != 2 or unit not in SECONDS:
+        unit = (str(raw["time"].attrs.get("units", "")).split() or ["seconds"])[0]
+    length = unit_seconds(unit)
+    if bounds.ndim != 2 or bounds.shape[1] != 2 or length is None:
         return None
     widths = np.unique(np.diff(bounds.astype(np.float64), axis=1))
     if widths.size > 1:
-        raise TimeAxisError(f"the steps of {path} are not all of a length: {some(widths)} {unit}s by its time_bnds")
-    return float(widths[0]) * SECONDS[unit] if widths[0] > 0 else None
+        raise TimeAxisError(f"the steps of {path} are not all of a length: {some(widths)} {unit} by its time_bnds")
+    return float(widths[0]) * length if widths[0] > 0 else None

@@ -87,7 +87,13 @@ def _columns(path: Path, names: list[str]) -> tuple[int, int, int]:
 
 
 def check_points(path: Path, points: Points) -> Points:
-    """Refuse ids that stand twice and places off the globe."""
+    """Refuse ids that stand twice and places off the globe.
+
+    Raises
+    ------
+    NetworkError
+        Naming reaches.
+    """
     ids, lon, lat = points
     index = pd.Index(ids)
     if not index.is_unique:

@@ -80,15 +80,19 @@ def find_files(folder: PathLike, namelist: PathLike | None = None) -> dict[str, 
         When several files could play the same role.
     """
     chosen = find_namelist(folder) if namelist is None else Path(namelist)
+    stated = {} if chosen is None else read_namelist(chosen)
     named = {} if chosen is None else _named_files(chosen, Path(folder))
     found: dict[str, Path] = {}
     for role in (*PATTERNS, "state"):
         path = chosen if role == "namelist" else named.get(role)
         if path is None and role in PATTERNS:
             path = locate(folder, PATTERNS[role], role)
+            text = stated.get(NAMELIST_NAMES.get(role, ""))
+            if path is not None and role in ("connect", "k", "x", "basin_ids") and isinstance(text, str) and text.strip():
+                logger.warning("%s names %s as %s, and there is no such file: %s is read instead", chosen, text, role, path)
         if path is not None:
             found[role] = path
-    if chosen is not None and "basin_ids" not in found and read_namelist(chosen).get("riv_bas_id_file"):
+    if "basin_ids" not in found and stated.get("riv_bas_id_file"):
         logger.warning("%s names the ids to route, and that file is not in %s: all reaches are routed", chosen, folder)
     return found
 

@@ -14,10 +14,11 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xroute.exceptions import NetworkError, some, warn
+from xroute.ids import distinct, within
 from xroute.io.rapid_files import namelist_seconds
 from xroute.times import seconds
 
-__all__ = ["Region", "assemble", "recipe_attrs", "rows_to_route"]
+__all__ = ["Region", "assemble", "recipe_attrs", "refuse_duplicates", "rows_to_route"]
 
 logger = logging.getLogger(__name__)
 OUTLET = -1
@@ -89,12 +90,12 @@ def assemble(regions: Sequence[Region], system: str) -> xr.Dataset:
 
     ids = np.concatenate([region.ids[region.rows] for region in regions])
     file_downstream = np.concatenate([region.downstream[region.rows] for region in regions])
-    downstream = np.where(np.isin(file_downstream, ids), file_downstream, OUTLET)
-    left_out = ~np.isin(all_ids, ids)
+    downstream = np.where(within(file_downstream, ids), file_downstream, OUTLET)
+    left_out = ~within(all_ids, ids)
     listed = "riv_bas_id" if system == "RAPID" else "bas"
     _tell_left_out(all_ids[left_out], all_downstream[left_out], declared, all_ids, ids, listed)
 
-    unknown = np.unique(file_downstream[(downstream == OUTLET) & (file_downstream > 0)])
+    unknown = distinct(file_downstream[(downstream == OUTLET) & (file_downstream > 0)])
     if unknown.size:
         logger.info("%d downstream ids are not routed, their reaches are outlets: %s", unknown.size, some(unknown))
     rows = np.concatenate([region.rows for region in regions])
@@ -174,7 +175,13 @@ def recipe_attrs(
 
 
 def refuse_duplicates(ids: Sequence[NDArray[np.int64]], files: Sequence[Path]) -> None:
-    """Refuse ids that stand twice, in a region or in two."""
+    """Refuse ids that stand twice, in a region or in two.
+
+    Raises
+    ------
+    NetworkError
+        Naming them, and the files.
+    """
     joined = pd.Index(np.concatenate(list(ids)))
     duplicate = joined[joined.duplicated()].unique()
     if len(duplicate):
@@ -199,7 +206,9 @@ def _check_upstream(
     owner, source = index.get_indexer(pd.Index(declared[0])), index.get_indexer(pd.Index(declared[1]))
     known = source >= 0
     by_upstream = owner[known] * n + source[known]
-    conflict = np.setxor1d(by_downstream, by_upstream)
+    conflict = np.sort(np.concatenate([
+        by_downstream[~within(by_downstream, by_upstream)], by_upstream[~within(by_upstream, by_downstream)],
+    ]))  # fmt: skip
     if conflict.size:
         links = [f"{ids[key % n]} -> {ids[key // n]}" for key in conflict[:10]]
         raise NetworkError(
@@ -219,8 +228,8 @@ def _tell_left_out(
     """Say how many reaches are left out, and warn when routed reaches lack their water."""
     if ids.size:
         logger.info("%d reaches are not in %s and are left out: %s", ids.size, listed, some(ids))
-    feeding = ids[np.isin(downstream, routed)]
-    outside = declared[1][~np.isin(declared[1], all_ids) & np.isin(declared[0], routed)]
+    feeding = ids[within(downstream, routed)]
+    outside = declared[1][~within(declared[1], all_ids) & within(declared[0], routed)]
     if feeding.size or outside.size:
         lost = np.concatenate([feeding, outside])
         warn(

@@ -13,7 +13,8 @@ import pandas as pd
 import xarray as xr
 
 from xroute.exceptions import AlignmentError, TimeAxisError, XRouteError, some
-from xroute.io.common import file_ids, is_positional
+from xroute.ids import is_positional
+from xroute.io.common import concatenate, file_ids
 from xroute.io.files import is_id_name, mask_fill, open_netcdf
 from xroute.io.rapid_files import PATTERNS, find_file, find_namelist, namelist_seconds, read_floats, read_namelist
 from xroute.recipe import stated_seconds
@@ -139,6 +140,13 @@ def read_state(path: PathLike, network: Any = None, *, variable: str | None = No
     -------
     xarray.DataArray
         ``discharge`` (reach) [m3 s-1].
+
+    Raises
+    ------
+    AlignmentError
+        Reaches of the network that the file lacks, or a file without ids that does not fit rapid_connect.csv.
+    XRouteError
+        A file without such a variable, or one that cannot be read.
     """
     file, network = Path(path), _dataset(network)
     if file.suffix.lower() == ".csv":
@@ -345,24 +353,15 @@ def _join_times(parts: Sequence[xr.DataArray], files: Sequence[Path], dt: float 
                 f"{file} has no dates, so nobody knows where it stands among {len(files)} files of one network: give one file "
                 "at a time, or files with dates (with several regions, one file a region)"
             )
-    order = sorted(range(len(parts)), key=lambda k: parts[k]["time"].values[0])
-    ordered = [parts[k] for k in order]
-    first = ordered[0]
-    for k, part in zip(order, ordered, strict=True):
-        if part.sizes["reach"] != first.sizes["reach"] or ("reach" in part.coords) != ("reach" in first.coords):
-            raise AlignmentError(f"{files[order[0]]} and {files[k]} are of different reaches")
-        if "reach" in part.coords and not np.array_equal(np.sort(part["reach"]), np.sort(first["reach"])):
-            raise AlignmentError(f"{files[order[0]]} and {files[k]} are of different reaches")
-        if part.attrs.get("units") != first.attrs.get("units"):
-            raise XRouteError(f"{files[order[0]]} and {files[k]} are in different units")
-    if "reach" in first.coords:
-        ordered = [part if part is first else part.sel(reach=first["reach"]) for part in ordered]
-    joined = xr.concat(ordered, "time", join="exact", combine_attrs="drop_conflicts")
+        if ("reach" in part.coords) != ("reach" in parts[0].coords):
+            raise AlignmentError(f"one of {files[0]} and {file} names the ids of its reaches, and the other does not")
+    joined = concatenate(parts, files, "time")
+    names = ", ".join(files[k].name for k in sorted(range(len(parts)), key=lambda k: parts[k]["time"].values[0]))
     try:
         time_step(joined, "time", dt)
     except TimeAxisError as error:
-        raise TimeAxisError(f"{', '.join(files[k].name for k in order)} do not follow each other in time: {error}") from error
-    logger.info("joined in time: %s", ", ".join(files[k].name for k in order))
+        raise TimeAxisError(f"{names} do not follow each other in time: {error}") from error
+    logger.info("joined in time: %s", names)
     return joined
 
 

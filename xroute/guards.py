@@ -1,0 +1,115 @@
+"""Guards: what other libraries raise where files are read and written becomes ours, and what no memory could hold is refused.
+
+`reading` and `writing` stand as closely as can be around the calls of those libraries, which raise what they like.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from xroute.exceptions import XRouteError
+
+__all__ = ["reading", "require_memory", "writing"]
+
+
+@contextmanager
+def reading(source: Any, how: str = "") -> Iterator[None]:
+    """Make ours of whatever the libraries of a file's format raise while it is read: they raise what they like.
+
+    Parameters
+    ----------
+    source
+        What is read, for the message.
+    how
+        As what it is read, such as "as netCDF".
+
+    Raises
+    ------
+    XRouteError
+        It cannot be read, or takes more memory than there is.
+    PermissionError
+        It may not be read.
+    """
+    try:
+        yield
+    except (XRouteError, ImportError):
+        raise
+    except PermissionError as error:
+        raise PermissionError(error.errno, f"{source} may not be read: {error.strerror or error}") from error
+    except MemoryError as error:
+        raise XRouteError(f"{source} does not fit in memory: {error}") from error
+    except Exception as error:
+        said = error.strerror if isinstance(error, OSError) and error.strerror else f"{error}"
+        name = "" if isinstance(error, OSError) and error.strerror else type(error).__name__
+        text = ": ".join(part for part in (name, " ".join(said.split())[:300].rstrip(". ")) if part)
+        how = f" {how}" if how else ""
+        advice = "it may be damaged, or of a kind not known here"
+        if isinstance(error, UnicodeError):
+            advice = "it is no text in UTF-8, so save it as that"
+        raise XRouteError(f"{source} cannot be read{how} ({text}): {advice}") from error
+
+
+def require_memory(array: Any, what: str, advice: str) -> None:
+    """Refuse an array that is not in memory yet, and is larger than all the memory of this machine.
+
+    Parameters
+    ----------
+    array
+        A DataArray or a Dataset.
+    what
+        What it is, for the message.
+    advice
+        What to do instead.
+
+    Raises
+    ------
+    XRouteError
+        With the sizes.
+    """
+    try:
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # not told on this system
+        return
+    if array.nbytes > memory:
+        sizes = " x ".join(f"{size:,} {dim}" for dim, size in array.sizes.items())
+        raise XRouteError(
+            f"{what} of {sizes} takes {array.nbytes / 1e9:,.0f} GB, and this machine has {memory / 1e9:,.0f} GB of memory: "
+            f"{advice}"
+        )
+
+
+@contextmanager
+def writing(target: Any) -> Iterator[None]:
+    """Say of any error what was being written; OSErrors stay what they are, others become ours.
+
+    Raises
+    ------
+    OSError
+        For a full disk, for instance.
+    XRouteError
+        For what the libraries of the file's format raise.
+    """
+    try:
+        yield
+    except (XRouteError, ImportError, FileExistsError, FileNotFoundError):
+        raise
+    except OSError as error:
+        text = f"could not write {target}: {error.strerror or error}"
+        raise (OSError(text) if error.errno is None else OSError(error.errno, text)) from error
+    except Exception as error:
+        said = f"{type(error).__name__}: {error}".rstrip(". ")
+        raise XRouteError(f"could not write {target} ({said}){_space(target)}") from error
+
+
+def _space(target: Any) -> str:
+    """How little space a disk has left, if that may be why: libraries seldom say so."""
+    try:
+        free = shutil.disk_usage(Path(target).absolute().parent).free
+    except (OSError, TypeError):
+        return ""
+    return f"; its disk has {free / 1e6:.1f} MB left" if free < 1e8 else ""

@@ -1,0 +1,54 @@
+"""Network Datasets from files of whatever form: Zarr, netCDF or a table, told by content and suffix."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from xroute.exceptions import XRouteError
+from xroute.guards import reading
+from xroute.io.files import existing, open_dataset
+from xroute.table_files import SUFFIXES
+from xroute.tables import read_table
+
+__all__ = ["is_table", "open_any"]
+
+
+def is_table(path: str | os.PathLike[str]) -> bool:
+    """Whether a path names a table, by its suffix."""
+    return Path(path).suffix.lower() in SUFFIXES
+
+
+def open_any(path: str | os.PathLike[str], **columns: Any) -> xr.Dataset:
+    """Network Dataset of a Zarr store, a netCDF file (neither is read yet), or a table.
+
+    Parameters
+    ----------
+    path
+        The file.
+    **columns
+        Of a table, as for `xroute.tables.read_table`.
+
+    Raises
+    ------
+    FileNotFoundError, PermissionError
+        There is nothing, or nothing that may be read.
+    XRouteError
+        It is none of these, or damaged.
+    """
+    target = existing(path)
+    if is_table(target):
+        if target.is_dir() and target.suffix.lower() not in (".parquet", ".pq"):
+            raise XRouteError(f"{path} is a folder, where a table is expected")
+        return read_table(target, **columns)
+    if not target.is_dir():
+        with reading(target), open(target, "rb") as stream:
+            if stream.read(4)[:3] not in (b"CDF", b"\x89HD"):
+                raise XRouteError(
+                    f"{path} is not a netCDF file{'' if target.stat().st_size else ' (it is empty)'}, and a table is "
+                    f"known by its suffix: {', '.join(SUFFIXES)}"
+                )
+    return open_dataset(target)

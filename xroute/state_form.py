@@ -1,0 +1,151 @@
+"""What a state must be: its variables, dimensions, labels and types; and the checksum that tells a damaged one.
+
+A state is read by its labels, and none of its values is used before sizes, labels and types were looked at. The
+``checksum`` of each member's ids and values goes with a state through selections and other orders.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+
+from xroute.exceptions import StateError, some
+from xroute.ids import exact_ids, repeated
+
+__all__ = ["check_form", "is_state", "same_sums", "with_checksum"]
+
+
+def is_state(dataset: xr.Dataset) -> bool:
+    """Whether a Dataset means to be a state."""
+    return {"outflow", "n_lags"} <= set(dataset.variables)
+
+
+def with_checksum(state: xr.Dataset) -> xr.Dataset:
+    """State with a ``checksum`` of each member's ids and values, as `xroute.io.write` stores it."""
+    state = check_form(state)
+    members = [d for d in state["outflow"].dims if d != "reach"]
+    attrs = {"long_name": "checksum of the member's ids, outflow and inflow"}
+    return state.assign(checksum=(members, _sums(state, members), attrs))
+
+
+def check_form(state: Any) -> xr.Dataset:
+    """The state, lags in order; what is none is refused, before any of its values are used.
+
+    Raises
+    ------
+    StateError
+        For variables, dimensions, labels or types that a state does not have.
+    """
+    if not isinstance(state, xr.Dataset):
+        raise StateError(
+            "a state is a Dataset with 'outflow', 'inflow' and 'n_lags', as return_state=True gives it, or the path of one, "
+            f"not a {type(state).__name__}"
+        )
+    lacking = [name for name in ("outflow", "n_lags", "reach") if name not in state.variables]
+    if lacking:
+        raise StateError(
+            f"the state has no {some(lacking)}: a state is a Dataset with 'outflow', 'inflow' and 'n_lags', as "
+            f"return_state=True gives it, and this one has {some(state.variables)}"
+        )
+    lags = "inflow" in state.variables
+    for name, kinds in (("outflow", "fiu"), ("inflow", "fiu"), ("n_lags", "fiu")):
+        if name in state.variables and state[name].dtype.kind not in kinds:
+            raise StateError(f"the state's {name!r} is of type {state[name].dtype}, not numbers")
+    members = [d for d in state["outflow"].dims if d != "reach"]
+    for name, dims in (("reach", ["reach"]), ("n_lags", ["reach"]), ("outflow", [*members, "reach"])):
+        if set(state[name].dims) != set(dims):
+            raise StateError(f"the state's {name!r} is on {some(state[name].dims)}, not on {some(dims)}")
+    ids = exact_ids(state["reach"].values, "state reach", StateError)
+    twice = repeated(ids)
+    if twice.size:
+        raise StateError(f"{twice.size} reaches stand more than once in the state: {some(twice)}")
+    n_lags = state["n_lags"].values
+    bad = ~((n_lags >= 0) & (n_lags == np.floor(n_lags)))
+    if bad.any():
+        raise StateError(
+            f"the state's 'n_lags' are not whole numbers from 0 on {int(bad.sum())} reaches: {some(ids[bad])}"
+        )
+    longest = int(n_lags.max(initial=0))
+    if not lags:
+        if longest:
+            raise StateError(
+                f"the state has no 'inflow', and its reaches have up to {longest} lags: {some(state.variables)}"
+            )
+        return state
+    if set(state["inflow"].dims) != {*members, "reach", "lag"}:
+        raise StateError(
+            f"the state's 'inflow' is on {some(state['inflow'].dims)}, not on {some([*members, 'reach', 'lag'])}"
+        )
+    if "lag" not in state.variables:
+        raise StateError(
+            f"the state's {state.sizes['lag']} lags have no labels, 1 to {longest}: which is which, is not known"
+        )
+    labels = state["lag"].values
+    if labels.dtype.kind not in "iuf" or not np.array_equal(np.sort(labels), np.arange(1, longest + 1)):
+        raise StateError(
+            f"the state's lags are {some(labels) or 'none'}, and its reaches need 1 to {longest}, each once: part of it is "
+            "missing, or it was put together of two"
+        )
+    return state.isel(lag=np.argsort(labels))
+
+
+def same_sums(state: xr.Dataset, where: Any) -> NDArray[np.bool_]:
+    """Of a state with a checksum, which members [*batch] hold the values that it was made of.
+
+    Raises
+    ------
+    StateError
+        If the checksum is not of its members.
+    """
+    members = [d for d in state["outflow"].dims if d != "reach"]
+    stored = state["checksum"]
+    if set(stored.dims) != set(members):
+        raise StateError(f"the state {where} has a checksum on {some(stored.dims)}, and values on {some(members)}")
+    return np.asarray((xr.Variable(members, _sums(state, members)) == stored.variable).values)
+
+
+def _sums(state: xr.Dataset, members: list[Hashable]) -> NDArray[np.float64]:
+    """`_checksum` of a state in form."""
+    ids = exact_ids(state["reach"].values, "state reach", StateError)
+    hashed = pd.util.hash_array(ids.astype(object) if ids.dtype.kind == "U" else ids)
+    outflow = state["outflow"].transpose(*members, "reach").values.astype(np.float64)
+    inflow = None
+    if "inflow" in state.variables:
+        inflow = state["inflow"].transpose(*members, "reach", "lag").values.astype(np.float64)
+    return _checksum(outflow, inflow, hashed, state["n_lags"].values.astype(np.int64))
+
+
+def _checksum(
+    outflow: NDArray[np.float64],
+    inflow: NDArray[np.float64] | None,
+    hashed: NDArray[np.uint64],
+    n_lags: NDArray[np.int64],
+) -> NDArray[np.float64]:
+    """Checksum of each member, whole and below 2**53, of outflow [*batch, reach], inflow [*batch, reach, lag] and hashed ids.
+
+    A sum over reaches, so that their order does not count; each term is a mixture (splitmix64: Steele et al. 2014) of a
+    value's bits, its reach and its lag.
+    """
+
+    def mixed(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
+        bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return bits ^ (bits >> np.uint64(31))
+
+    def bits_of(values: NDArray[np.float64]) -> NDArray[np.uint64]:
+        return np.ascontiguousarray(values + 0.0).view(np.uint64)  # -0 and 0 are one: stores do not tell them apart
+
+    with np.errstate(over="ignore"):
+        reach = mixed(hashed + n_lags.astype(np.uint64))
+        total = mixed(bits_of(outflow) ^ reach).sum(axis=-1, dtype=np.uint64)
+        for lag in range(0 if inflow is None else inflow.shape[-1]):
+            assert inflow is not None
+            has = n_lags > lag
+            seed = mixed(reach[has] + np.uint64(lag + 1))
+            total = total + mixed(bits_of(inflow[..., has, lag]) ^ seed).sum(axis=-1, dtype=np.uint64)
+    return (np.asarray(total) >> np.uint64(11)).astype(np.float64)
