@@ -24,7 +24,7 @@ import xarray as xr
 import xroute
 
 #: All by which a folder is changed, but for files that are written: those are in the run's own folder until they are renamed.
-CHANGES = ("mkdir", "unlink", "rmdir", "link", "replace", "rename")
+CHANGES = ("mkdir", "unlink", "rmdir", "replace", "rename")
 N_TIME = 150
 
 

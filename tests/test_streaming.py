@@ -348,8 +348,8 @@ def test_killed_while_it_begins(mode, apart, tmp_path):
 @pytest.mark.parametrize(("same", "began"), [(True, False), (True, True), (False, False), (False, True)])
 def test_stopped_and_overtaken(same, began, apart, tmp_path):
     """SIGSTOP before a change of the disk, while another run resumes or replaces it: the stopped one writes nothing more."""
-    found = apart(_overtakings, tmp_path, [2, 4, 9, 23, 41], same, began)
-    assert found == [(False, [])] * 5
+    found = apart(_overtakings, tmp_path, [2, 11, 41], same, began)
+    assert found == [(False, [])] * 3
 
 
 def test_killed_again_and_again(apart, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import Any
 
@@ -307,6 +308,22 @@ def test_nothing_lands_after_another_took_the_store(tmp_path):
     release(two)
     assert zarr.open_array(tmp_path / "q.zarr", path="a")[:].tolist() == [1.0, 1.0, 2.0, 2.0]
     assert [p.name for p in (tmp_path / "q.zarr" / "checkpoint").iterdir()] == []
+
+
+def test_a_file_system_has_no_hard_links(network, runoff, tmp_path, monkeypatch):
+    def link(*_: Any, **__: Any) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr("os.link", link)
+    found = xroute.route_to_zarr(runoff, network, tmp_path / "q.zarr", progress=False)
+    np.testing.assert_array_equal(found.values, runoff.route(network).values)
+
+
+@pytest.mark.parametrize("scheme", ["file", "local"])
+def test_a_url_of_this_machine_is_a_folder(scheme, network, runoff, tmp_path):
+    found = xroute.route_to_zarr(runoff, network, f"{scheme}://{tmp_path}/q.zarr", progress=False)
+    np.testing.assert_array_equal(found.values, runoff.route(network).values)
+    assert (tmp_path / "q.zarr" / "zarr.json").is_file()
 
 
 def test_a_folder_with_a_users_files_is_not_touched(network, runoff, tmp_path):
