@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
+import dask
 import pytest
 from hypothesis import settings
 
@@ -15,6 +16,8 @@ import xroute
 
 settings.register_profile("xroute", deadline=None)  # a first call compiles
 settings.load_profile("xroute")
+# Workers that start on a busy machine may be silent for longer than distributed waits.
+dask.config.set({"distributed.comm.timeouts.connect": "300s", "distributed.comm.timeouts.tcp": "300s"})
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 TRITON = re.compile(r"^(import|from) (triton|xroute\.engine\.(gpu|lanes))\b", re.MULTILINE)

@@ -14,7 +14,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ import xarray as xr
 import xroute
 
 #: All by which a folder is changed, but for files that are written: those are in the run's own folder until they are renamed.
-CHANGES = ("mkdir", "unlink", "rmdir", "link", "replace", "rename")
+CHANGES = ("mkdir", "unlink", "rmdir", "replace", "rename")
 N_TIME = 150
 
 
@@ -38,6 +38,7 @@ def series() -> tuple[xroute.Network, xr.DataArray]:
     )
 
 
+@cache
 def warm() -> Callable[[Path, int, str], None]:
     """A run of so many blocks, all that it needs loaded; threads do not outlive a fork, so it is not tried on a store."""
     import dask.array  # noqa: F401
@@ -81,12 +82,37 @@ def forked(work: Callable[[], None], *, before: int = 0, after: float | None = N
     return status != 0
 
 
-def _arm(before: int) -> None:
+def overtaken(first: Callable[[], None], second: Callable[[], None], *, before: int) -> bool | None:
+    """Stop a child before the so many-th change of the disk, do something else, and let it go on.
+
+    Returns whether the child then ended well; None if it came to its end before it was stopped.
+    """
+    child = os.fork()
+    if not child:
+        try:
+            with open(os.devnull, "w") as null:
+                os.dup2(null.fileno(), 2)
+            _arm(before, signal.SIGSTOP)
+            first()
+            os._exit(0)
+        finally:
+            os._exit(1)
+    if not os.WIFSTOPPED(os.waitpid(child, os.WUNTRACED)[1]):
+        return None
+    try:
+        forked(second)
+    finally:
+        os.kill(child, signal.SIGCONT)
+        status = os.waitpid(child, 0)[1]
+    return os.waitstatus_to_exitcode(status) == 0
+
+
+def _arm(before: int, what: int = signal.SIGKILL) -> None:
     left = itertools.count(before - 1, -1)
 
     def deadly(original: Any, *args: Any, **kwargs: Any) -> Any:
         if next(left) == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), what)
         return original(*args, **kwargs)
 
     for name in CHANGES:
@@ -136,11 +162,32 @@ def campaign(
         shutil.rmtree(store)
 
 
-def _another(store: Path) -> None:
+def overtakings(
+    folder: Path, moments: list[int], *, same: bool, began: bool = False
+) -> Iterator[tuple[bool | None, list[str]]]:
+    """For each moment, a run that is stopped there, overtaken and let go on: whether it ended well, and what differs.
+
+    It is overtaken by the same run, which resumes it, or by another with ``mode="w"``; the store must be as that leaves it.
+    With ``began`` it had been killed before, and resumes.
+    """
+    run, whole = warm(), folder / "whole.zarr"
+    second = partial(run, blocks=3, mode="w-") if same else partial(_another, mode="w")
+    forked(partial(second, whole))
+    for number, before in enumerate(moments):
+        store = folder / f"store{number}.zarr"
+        if began:
+            forked(partial(run, store, 3, "w-"), before=60)
+        ended = overtaken(partial(run, store, 3, "w-"), partial(second, store), before=before)
+        yield ended, differences(store, whole)
+        shutil.rmtree(store)
+
+
+def _another(store: Path, mode: Any = "w-") -> None:
     network, runoff = series()
     xroute.route_to_zarr(
-        2 * runoff.assign_attrs(units="m3 s-1"), network, store, substeps=2, time_chunk=50, progress=False
-    )
+        2 * runoff.assign_attrs(units="m3 s-1"),
+        network, store, substeps=2, time_chunk=50, mode=mode, progress=False, device="cpu",
+    )  # fmt: skip
 
 
 def _main(folder: Path, n: int) -> None:

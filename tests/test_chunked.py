@@ -220,9 +220,10 @@ def test_workers_may_die(cluster, network):
     def kill():
         while not stop.wait(rng.uniform(0.2, 0.6)):
             if len(killed) < 4:
-                worker = rng.choice([w for w in local.workers.values()])
-                killed.append(worker.process.process.pid)
-                os.kill(killed[-1], signal.SIGKILL)
+                process = getattr(rng.choice(list(local.workers.values())).process, "process", None)
+                if getattr(process, "pid", None):  # else it has not come back since it was killed
+                    killed.append(process.pid)
+                    os.kill(process.pid, signal.SIGKILL)
 
     killer = threading.Thread(target=kill)
     with dask.config.set({"distributed.scheduler.allowed-failures": 100}):

@@ -406,10 +406,10 @@ def test_a_row_of_a_million_commas_ends_at_once(region: Path) -> None:
         before = (region / name).read_text() if (region / name).exists() else None
         (region / name).write_text("1" + "," * 1_000_000 + "\n")
         tracemalloc.start()
-        begin = time.perf_counter()
+        begin = time.process_time()
         with pytest.raises(NetworkError, match=rf"{name}, row 1 has more than 65,536 characters"):
             rapid.read_network(region)
-        assert time.perf_counter() - begin < 5 and tracemalloc.get_traced_memory()[1] < 2e7
+        assert time.process_time() - begin < 5 and tracemalloc.get_traced_memory()[1] < 2e7
         tracemalloc.stop()
         (region / name).unlink() if before is None else (region / name).write_text(before)
     zeros = ",0" * 20_000  # wide, and still a row

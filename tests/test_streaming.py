@@ -6,6 +6,7 @@ import errno
 import logging
 import multiprocessing
 import os
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -239,7 +240,7 @@ def test_a_disk_that_is_full_at_any_moment(runoff, network, tmp_path, monkeypatc
         disk.left = np.inf
         stream(short, network, store, time_chunk=4)
         assert_same(store, tmp_path / "whole.zarr")
-        n += 1
+        n += 1 if n < 24 else 3
     assert refused > 20
 
 
@@ -319,32 +320,44 @@ def test_text_ids(runoff, network, tmp_path):
     np.testing.assert_array_equal(again.values, named.copy(data=found.values).route(dataset).values)
 
 
-def _campaign(folder: Path, moments: list[list[dict[str, Any]]], mode: str) -> list[tuple[int, list[str]]]:
+def _campaign(folder: Path, moments: list[list[dict[str, Any]]], mode: str = "w-") -> list[tuple[int, list[str]]]:
     return list(kills.campaign(folder, moments, mode=mode))
 
 
-def killed(folder: Path, moments: list[list[dict[str, Any]]], mode: str = "w-") -> list[tuple[int, list[str]]]:
-    """`kills.campaign`, in a process that has no threads, so that it can be forked."""
+def _overtakings(folder: Path, moments: list[int], same: bool, began: bool) -> list[tuple[bool | None, list[str]]]:
+    return list(kills.overtakings(folder, moments, same=same, began=began))
+
+
+@pytest.fixture(scope="module")
+def apart() -> Iterator[Callable[..., Any]]:
+    """Does something in a process that has no threads, so that it can be forked."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["xroute", "xroute.engine.cpu", "zarr", "dask.array", "kills"])
     with ProcessPoolExecutor(1, mp_context=context) as pool:
-        return pool.submit(_campaign, folder, moments, mode).result()
+        yield lambda work, *arguments: pool.submit(work, *arguments).result()
 
 
 @pytest.mark.parametrize("mode", ["w-", "w"])
-def test_killed_while_it_begins(mode, tmp_path):
+def test_killed_while_it_begins(mode, apart, tmp_path):
     """Before each of its first changes of the disk; with "w", of those by which it replaces another run."""
     before = [*range(1, 9), *range(10, 42, 8)]
-    found = killed(tmp_path, [[{"before": k}] for k in before], mode)
+    found = apart(_campaign, tmp_path, [[{"before": k}] for k in before], mode)
     assert found == [(1, [])] * len(before)
 
 
-def test_killed_again_and_again(tmp_path):
+@pytest.mark.parametrize(("same", "began"), [(True, False), (True, True), (False, False), (False, True)])
+def test_stopped_and_overtaken(same, began, apart, tmp_path):
+    """SIGSTOP before a change of the disk, while another run resumes or replaces it: the stopped one writes nothing more."""
+    found = apart(_overtakings, tmp_path, [2, 11, 41], same, began)
+    assert found == [(False, [])] * 3
+
+
+def test_killed_again_and_again(apart, tmp_path):
     """At random moments, each time resumed: the store ends as that of a run that nobody disturbed."""
     rng = np.random.default_rng(5)
     moments = [[{"before": int(k)} for k in rng.integers(1, 60, 5)] for _ in range(3)]
     moments += [[{"after": float(t)} for t in rng.uniform(0, 0.3, 3)] for _ in range(2)]
-    found = killed(tmp_path, moments)
+    found = apart(_campaign, tmp_path, moments)
     assert [different for _, different in found] == [[]] * len(moments)
     assert sum(n for n, _ in found) >= 8
 

@@ -347,9 +347,9 @@ def test_a_signal_leaves_neither_noise_nor_drafts(folder: Path, number: signal.S
 
 def _stopped(arguments: list[str], number: signal.Signals, ready: Callable[[], bool]) -> Any:
     process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    end = time.monotonic() + 120
+    end = time.monotonic() + 600
     while not ready() and process.poll() is None and time.monotonic() < end:
         time.sleep(0.01)
     process.send_signal(number)
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=600)
     return subprocess.CompletedProcess(arguments, process.returncode, out, err)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,12 @@ import numpy as np
 import pytest
 import xarray as xr
 import zarr
+from click.testing import CliRunner
 from strategies import chain, runoff_array
 
 import xroute
 from xroute.block import BlockState, RouteOptions, route_block
+from xroute.cli import main
 from xroute.exceptions import StateError, XRouteError
 from xroute.fence import OwnStore, release, take
 from xroute.schemes import Filter
@@ -228,12 +231,70 @@ def test_a_slot_is_damaged(damage, network, runoff, tmp_path, monkeypatch):
     np.testing.assert_array_equal(found.values, runoff.route(network).values)
 
 
+@pytest.mark.parametrize("finished", [False, True])
+@pytest.mark.parametrize(
+    "file",
+    ["reach/c/0", "time/c/0", "time/zarr.json", "discharge/zarr.json", "discharge/c/0/0", "zarr.json", "checkpoint/zarr.json"],
+)
+def test_a_file_of_the_store_is_damaged(file, finished, network, runoff, tmp_path, monkeypatch):
+    """Labels, metadata, the run's description and chunks: gone, empty, cut or changed, none is taken for what it was."""
+    store, path = tmp_path / "q.zarr", tmp_path / "q.zarr" / file
+    begin(runoff, network, store, 4, monkeypatch)
+    if finished:
+        xroute.route_to_zarr(runoff, network, store, progress=False)
+    whole = path.read_bytes()
+    anchors = {"time/zarr.json": b" since", "zarr.json": b'shape"', "checkpoint/zarr.json": b'dt"'}
+    at = whole.index(anchors[file]) if file in anchors else len(whole) // 2
+    for damaged in (None, b"", whole[: len(whole) // 2], whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :]):
+        path.unlink() if damaged is None else path.write_bytes(damaged)
+        if file == "discharge/c/0/0" and damaged:  # discharge is not read again, but who reads it is told
+            found = xroute.route_to_zarr(runoff, network, store, progress=False)
+            with pytest.raises(RuntimeError, match="decompression error"):
+                found.load()
+        else:
+            with pytest.raises((XRouteError, FileExistsError), match='(damaged|cannot be read|lost).*mode="w"'):
+                xroute.route_to_zarr(runoff, network, store, progress=False)
+        path.write_bytes(whole)
+    path.unlink()
+    found = xroute.route_to_zarr(runoff, network, store, progress=False, mode="w")
+    np.testing.assert_array_equal(found.values, runoff.route(network).values)
+
+
+def test_a_user_adds_attributes_to_a_store(network, runoff, tmp_path):
+    store = tmp_path / "q.zarr"
+    xroute.route_to_zarr(runoff, network, store, progress=False)
+    zarr.open_array(store, path="discharge", mode="r+").attrs["comment"] = "calibrated"
+    with pytest.warns(UserWarning, match="'discharge/zarr.json'.*changed since, or damaged"):
+        found = xroute.route_to_zarr(runoff, network, store, progress=False)
+    np.testing.assert_array_equal(found.values, runoff.route(network).values)
+
+
+def test_another_run_ends_between_asking_and_taking(network, runoff, tmp_path, monkeypatch):
+    """Without mode="w" nothing is replaced, not even what came a moment before the store is taken."""
+    store, original, other = tmp_path / "q.zarr", xroute.checkpoint.Checkpoint.take, 2 * runoff
+    other.attrs = runoff.attrs
+
+    def late(self: Any) -> None:
+        monkeypatch.setattr(xroute.checkpoint.Checkpoint, "take", original)
+        xroute.route_to_zarr(other, network, store, substeps=2, progress=False)
+        original(self)
+
+    monkeypatch.setattr(xroute.checkpoint.Checkpoint, "take", late)
+    with pytest.raises(XRouteError, match="another run has replaced"):
+        xroute.route_to_zarr(runoff, network, store, progress=False)
+    found = xroute.route_to_zarr(other, network, store, substeps=2, progress=False)
+    np.testing.assert_array_equal(found.values, other.route(network, substeps=2).values)
+
+
 def test_an_unfinished_store_says_so(network, runoff, tmp_path, monkeypatch):
     store = tmp_path / "q.zarr"
     begin(runoff, network, store, 4, monkeypatch)
     for consolidated in (True, False):
         with xr.open_zarr(store, consolidated=consolidated) as opened:
             assert "interrupted" in opened.attrs["unfinished"]
+            assert opened["discharge"][{"time": slice(4, None)}].isnull().all()
+    told = CliRunner().invoke(main, ["info", str(store)]).output
+    assert "problem: it is unfinished: this run was interrupted" in told
     xroute.route_to_zarr(runoff, network, store, progress=False)
     for consolidated in (True, False):
         with xr.open_zarr(store, consolidated=consolidated) as opened:
@@ -255,6 +316,22 @@ def test_nothing_lands_after_another_took_the_store(tmp_path):
     release(two)
     assert zarr.open_array(tmp_path / "q.zarr", path="a")[:].tolist() == [1.0, 1.0, 2.0, 2.0]
     assert [p.name for p in (tmp_path / "q.zarr" / "checkpoint").iterdir()] == []
+
+
+def test_a_file_system_has_no_hard_links(network, runoff, tmp_path, monkeypatch):
+    def link(*_: Any, **__: Any) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr("os.link", link)
+    found = xroute.route_to_zarr(runoff, network, tmp_path / "q.zarr", progress=False)
+    np.testing.assert_array_equal(found.values, runoff.route(network).values)
+
+
+@pytest.mark.parametrize("scheme", ["file", "local"])
+def test_a_url_of_this_machine_is_a_folder(scheme, network, runoff, tmp_path):
+    found = xroute.route_to_zarr(runoff, network, f"{scheme}://{tmp_path}/q.zarr", progress=False)
+    np.testing.assert_array_equal(found.values, runoff.route(network).values)
+    assert (tmp_path / "q.zarr" / "zarr.json").is_file()
 
 
 def test_a_folder_with_a_users_files_is_not_touched(network, runoff, tmp_path):

@@ -267,10 +267,10 @@ REFUSED = [
 
 @pytest.mark.parametrize("text", REFUSED, ids=[repr(t)[:20] for t in REFUSED])
 def test_what_could_mean_something_else_is_refused_at_once(network, flux, text):
-    begin = time.perf_counter()
+    begin = time.process_time()
     with pytest.raises(UnitsError, match="runoff") as error:
         xroute.route(flux.assign_attrs(units=text), network)
-    assert time.perf_counter() - begin < 2.0 and len(str(error.value)) < 700
+    assert time.process_time() - begin < 2.0 and len(str(error.value)) < 700
 
 
 @pytest.mark.parametrize("units", [b"m3 s-1", 1.0, ("mm",), True])

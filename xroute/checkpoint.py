@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -49,12 +50,15 @@ class Checkpoint:
         Steps of runoff that are routed and written at a time.
     own
         The store as this run writes to it, once it is taken.
+    layout
+        Digests of what the store was laid out with (`xroute.intact`).
     """
 
     store: Any
     run: dict[str, Any]
     block: int
     own: Any = field(default=None, compare=False)
+    layout: dict[str, list[str]] = field(default_factory=dict, compare=False)
 
     def take(self) -> None:
         """Take the store: no other run can write to it from now on."""
@@ -66,12 +70,16 @@ class Checkpoint:
 
     def create(self) -> None:
         """Write the description; the store has been cleared."""
-        attributes = {"run": self.run, "block": self.block}
-        _zarr().create_group(self.own, path=GROUP, attributes=attributes, overwrite=False)
+        _zarr().create_group(self.own, path=GROUP, attributes=self._attributes(), overwrite=False)
 
     def begun(self) -> None:
         """Say that the store is laid out, and has a slot: from now on it is an error if none can be read."""
-        _zarr().open_group(self.own, path=GROUP, mode="r+", use_consolidated=False).attrs["begun"] = True
+        group = _zarr().open_group(self.own, path=GROUP, mode="r+", use_consolidated=False)
+        group.attrs.put({**self._attributes(), "begun": True})
+
+    def _attributes(self) -> dict[str, Any]:
+        described = {"run": self.run, "block": self.block, "layout": self.layout}
+        return {**described, "digest": _description_digest(described)}
 
     def release(self) -> None:
         """Give the store back: the run is over."""
@@ -179,8 +187,8 @@ def as_store(store: Any) -> Any:
     zarr = _zarr()
     if isinstance(store, zarr.storage.LocalStore):
         store = store.root
-    if isinstance(store, str) and store.startswith("file://"):
-        store = store.removeprefix("file://")
+    if isinstance(store, str) and store.startswith(("file://", "local://")):
+        store = store.partition("://")[2]
     if isinstance(store, Path) or (isinstance(store, str) and "://" not in store):
         return Path(store).expanduser().absolute()
     if isinstance(store, (str, zarr.abc.store.Store)):
@@ -195,10 +203,17 @@ def find(store: Any) -> Checkpoint | None:
     ------
     FileExistsError
         If something is there that `route_to_zarr` did not write.
+    XRouteError
+        If it did, and the description of the run is damaged.
     """
     attrs = _attributes(store)
     if attrs is not None:
-        return Checkpoint(store, dict(attrs["run"]), int(attrs["block"]))
+        if "digest" in attrs and attrs["digest"] != _description_digest(attrs):
+            raise XRouteError(
+                f"{store} is damaged: the description of its run, in {GROUP}, is not as written, so that nobody knows which "
+                'run it was. Route it again from its first step: mode="w" replaces it'
+            )
+        return Checkpoint(store, dict(attrs["run"]), int(attrs["block"]), layout=attrs.get("layout", {}))
     if isinstance(store, Path) and store.is_file():
         raise FileExistsError(f"{store} is a file, and no Zarr store: choose another path")
     root, names = _open(store), _fence().names(store)
@@ -209,8 +224,10 @@ def find(store: Any) -> Checkpoint | None:
     if not names and hasattr(root, "keys") and not dict(root.attrs):
         return None
     what = (names or ["attributes"]) if hasattr(root, "keys") else ["an array"]
+    lost = f", or one whose {GROUP} cannot be read" if GROUP in names else ""
     raise FileExistsError(
-        f'{store} holds {some(what)}, which is not the beginning of a run: choose another path, or replace it with mode="w"'
+        f"{store} holds {some(what)}, which is not the beginning of a run{lost}: choose another path, or replace it with "
+        'mode="w"'
     )
 
 
@@ -260,12 +277,16 @@ def clear(checkpoint: Checkpoint) -> None:
 
 
 def _attributes(store: Any) -> dict[str, Any] | None:
-    """Attributes of the checkpoint of a store, None if there is none."""
-    with contextlib.suppress(FileNotFoundError, KeyError, ValueError):
+    """Attributes of the checkpoint of a store, None if there is none that can be read: metadata raise what they like."""
+    with contextlib.suppress(Exception):
         attrs = dict(_zarr().open_group(store, path=GROUP, mode="r", use_consolidated=False).attrs)
         if "run" in attrs and "block" in attrs:
             return attrs
     return None
+
+
+def _description_digest(attributes: Mapping[str, Any]) -> str:
+    return digest(json.dumps([attributes["run"], attributes["block"], attributes.get("layout")], sort_keys=True))
 
 
 def _slot_digest(attributes: Mapping[str, Any], state: BlockState) -> str:
@@ -303,8 +324,8 @@ def digest(*values: Any) -> str:
 
 
 def _open(store: Any) -> Any:
-    """The root group or array of a store, None if there is none."""
+    """The root group or array of a store, None if there is none that can be read: metadata raise what they like."""
     try:
         return _zarr().open(store, mode="r")
-    except (FileNotFoundError, KeyError, ValueError, NotADirectoryError):
+    except Exception:
         return None

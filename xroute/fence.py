@@ -10,7 +10,6 @@ stores, memory) bear the mark under a key, which is asked for before each write.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import os
 import shutil
@@ -185,12 +184,12 @@ class OwnStore(LocalStore):
 
     async def set(self, key: str, value: Buffer) -> None:
         """Write a value."""
-        await asyncio.to_thread(self._put, key, value, os.replace)
+        await asyncio.to_thread(self._put, key, value)
 
     async def set_if_not_exists(self, key: str, value: Buffer) -> None:
-        """Write a value where there is none."""
-        with contextlib.suppress(FileExistsError):
-            await asyncio.to_thread(self._put, key, value, os.link)
+        """Write a value where there is none: nobody else makes one, and hard links are not for every file system."""
+        if not await self.exists(key):
+            await self.set(key, value)
 
     async def delete(self, key: str) -> None:
         """Delete a value."""
@@ -202,7 +201,7 @@ class OwnStore(LocalStore):
 
     def set_sync(self, key: str, value: Buffer) -> None:
         """Write a value."""
-        self._put(key, value, os.replace)
+        self._put(key, value)
 
     def delete_sync(self, key: str) -> None:
         """Delete a value."""
@@ -220,7 +219,7 @@ class OwnStore(LocalStore):
             if not (inside and name.startswith(WRITER)):
                 yield name
 
-    def _put(self, key: str, value: Buffer, move: Callable[[Path, Path], None]) -> None:
+    def _put(self, key: str, value: Buffer) -> None:
         self._check_writable()
         target, temporary = self.root / key, self.folder / uuid.uuid4().hex
         try:
@@ -236,7 +235,7 @@ class OwnStore(LocalStore):
             raise
         self._make_folder(target.parent)
         try:
-            self._rename(temporary, target, move)
+            self._rename(temporary, target, os.replace)
         finally:
             temporary.unlink(missing_ok=True)
         if self.unsettled is not None:

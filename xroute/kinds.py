@@ -45,6 +45,8 @@ def describe_other(dataset: xr.Dataset, what: str) -> Report:
         "other": f"neither a network nor runoff, discharge or a state; its variables are {some(dataset.variables)}",
     }
     report.facts.append(("holds", said[what]))
+    if "unfinished" in dataset.attrs:  # of `xroute.streaming`
+        report.problems.append(f"it is unfinished: {dataset.attrs['unfinished']}. What began it goes on (--resume)")
     report.facts.append(("sizes", ", ".join(f"{size:,} {dim}" for dim, size in dataset.sizes.items()) or "none"))
     if what == "state":
         known = {"scheme": "scheme", "dt": "runoff step [s]", "substeps": "substeps", "lateral": "lateral", "time": "holds at"}

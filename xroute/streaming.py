@@ -262,6 +262,8 @@ class Stream:
                     f"{store} holds this run already, or its beginning: resume it, or replace it"
                 )  # fmt: skip
             latest = found.latest()
+            if latest is not None:
+                self._check_intact(found, latest[0].steps)
             if latest is not None and self._is_over(latest[0]) and not found.taken():
                 return latest[1], self._summary(0, 0.0, self._volumes(latest[0].volumes))
         else:
@@ -270,9 +272,9 @@ class Stream:
         checkpoint = found or Checkpoint(store, run, self.block)
         with _working(f"write {store}", "Run again to go on"):
             checkpoint.take()
-        latest = (
-            None if found is None else self._still(checkpoint).latest()
-        )  # none but this run writes to it from here on
+        if not replace:  # none but this run writes to it from here on; until now another could
+            self._still(checkpoint, found)
+        latest = None if found is None else checkpoint.latest()
         if latest is None:
             latest = Progress(0, self._volumes(None).total), self.start or self._dry()
             checkpoint.block = self.block
@@ -280,6 +282,7 @@ class Stream:
                 clear(checkpoint)
                 checkpoint.create()
                 self._lay_out(checkpoint.own, finish)
+                checkpoint.layout = _intact().layout_digests(checkpoint.own, NAME, UNFINISHED)
                 checkpoint.commit(*latest, first=True)
         done, state = latest
         if self._is_over(done):
@@ -295,14 +298,19 @@ class Stream:
             checkpoint.release()
         return result
 
-    def _still(self, checkpoint: Checkpoint) -> Checkpoint:
-        """The checkpoint, if the store that was taken still holds the run that was found in it."""
+    def _still(self, checkpoint: Checkpoint, found: Checkpoint | None) -> None:
+        """Refuse a store that, when it was taken, no longer held what was found in it."""
         again = find(checkpoint.store)
-        if again is None or again.run != checkpoint.run or again.block != checkpoint.block:
+        if again != found:
+            checkpoint.release()
             raise XRouteError(
                 f"another run has replaced what {checkpoint.store} held a moment ago: run again to see which"
             )
-        return checkpoint
+
+    def _check_intact(self, found: Checkpoint, steps: int) -> None:
+        layout = self.run.layout
+        axis = layout.dims.index(layout.time_dim)
+        _intact().check_intact(found.store, found.layout, NAME, UNFINISHED, steps, axis)
 
     def _is_over(self, progress: Progress) -> bool:
         return progress.steps == self.n_steps and self.n_steps > 0
@@ -337,7 +345,7 @@ class Stream:
         """Write coordinates, attributes and chunks, but no values; that it is unfinished is said in the attributes."""
         empty = self._empty()
         dataset, encoding = plain_dataset(self._with_bounds(empty) if finish is None else finish(empty))
-        encoding[NAME] = {**encoding.get(NAME, {}), **self.encoding}
+        encoding[NAME] = {**encoding.get(NAME, {}), **_with_checksums(self.encoding)}
         dataset = dataset.assign_attrs(
             {UNFINISHED: "this run was interrupted, or is under way: discharge is not complete"}
         )
@@ -378,7 +386,7 @@ class Stream:
         rows = layout.row, layout.result_row, layout.dims, sorted(map(str, layout.sizes.items()))
         start = () if self.start is None else (self.start.outflow, self.start.history)
         return {
-            "form": 2,
+            "form": 3,
             **run.key.attrs(),
             "units": run.units,
             "sampling": run.options.sampling,
@@ -536,6 +544,23 @@ class Stream:
         return Summary(
             self.run.network.n_reaches, n_steps, self.run.layout.n_batch, seconds, into, out, volumes.n_negative
         )
+
+
+def _with_checksums(encoding: dict[str, Any]) -> dict[str, Any]:
+    """Encoding whose chunks bear a checksum, which whoever reads them compares; one that names codecs is left as it is."""
+    if {"compressors", "compressor", "filters", "serializer"} & set(encoding):
+        return encoding
+    zarr = require("zarr", feature="writing Zarr", extra="io")
+    if zarr.config.get("default_zarr_format") != 3:
+        return encoding
+    return {**encoding, "compressors": zarr.codecs.ZstdCodec(level=0, checksum=True)}
+
+
+def _intact() -> Any:
+    require("zarr", feature="reading and writing Zarr", extra="io")
+    from xroute import intact
+
+    return intact
 
 
 def _seen_by_workers(store: Any) -> None:

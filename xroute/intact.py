@@ -1,0 +1,173 @@
+"""Whether a store still holds what a run wrote to it: labels and metadata by their digests, discharge by its chunks.
+
+What is laid out at first is small, and its digests stand in the checkpoint. Discharge is not read again: its chunks must be
+there, and bear the checksum of their own codec, which whoever reads them compares; one that is gone reads as NaN.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from zarr.abc.store import Store
+from zarr.core.buffer import default_buffer_prototype
+from zarr.core.sync import sync
+from zarr.storage import FsspecStore, LocalStore
+
+from xroute.checkpoint import GROUP, digest
+from xroute.exceptions import XRouteError, some, warn
+
+__all__ = ["check_intact", "layout_digests"]
+
+AGAIN = 'Route it again from its first step: mode="w" replaces it'
+GATHERED = "consolidated_metadata"
+MEANING = {"units", "calendar", "_FillValue", "missing_value", "scale_factor", "add_offset", "coordinates", "bounds"}
+"""Attributes without which values are others; the rest of them a user may change."""
+
+
+def layout_digests(store: Store, name: str, passing: str) -> dict[str, list[str]]:
+    """Digests of all that a store holds but chunks of ``name`` and the checkpoint: of each key's value, and its attributes.
+
+    Parameters
+    ----------
+    store
+        A store that was laid out.
+    name
+        The variable whose chunks come later.
+    passing
+        Attribute of the root that does not stay.
+    """
+    return {key: _digests(_value(store, key), key, passing) for key in sorted(sync(_keys(store, name)))}
+
+
+def check_intact(store: Any, layout: Mapping[str, list[str]], name: str, passing: str, steps: int, axis: int) -> None:
+    """Refuse a store that has lost, or no longer has as it was written, what its checkpoint covers.
+
+    Parameters
+    ----------
+    store
+        Of `xroute.checkpoint.as_store`.
+    layout, name, passing
+        Of `layout_digests`.
+    steps, axis
+        Steps of ``name`` that were written, and the axis that they are on.
+
+    Raises
+    ------
+    XRouteError
+        With the keys that are damaged. Attributes that are others may be a user's own, and are a warning.
+    """
+    opened = _opened(store)
+    damaged, attributes = [], []
+    for key, (value, attrs) in layout.items():
+        found = _value(opened, key)
+        now = None if found is None else _digests(found, key, passing)
+        if now is None or now[0] != value:
+            damaged.append(key)
+        elif now[1] != attrs:
+            attributes.append(key)
+    if not damaged:
+        damaged += _stale(opened, layout)
+    if damaged:
+        raise XRouteError(f"{store} is damaged: {some(damaged)} {_are(damaged)} not as written, or gone. {AGAIN}")
+    lost = _lost(store, opened, name, steps, axis)
+    if lost:
+        raise XRouteError(
+            f"{store} is damaged: {len(lost)} chunks of {name} that were written are gone or empty: {some(lost)}. {AGAIN}"
+        )
+    if attributes:
+        warn(f"attributes of {store} are not those that were written ({some(attributes)}): changed since, or damaged")
+
+
+def _are(names: list[str]) -> str:
+    return "is" if len(names) == 1 else "are"
+
+
+async def _keys(store: Store, name: str) -> list[str]:
+    found = []
+    async for entry in store.list_dir(""):
+        if entry not in (GROUP, name):
+            below = [key async for key in store.list_prefix(f"{entry}/")]
+            found += below or [entry]
+    return found + [
+        f"{name}/{key}" for key in ("zarr.json", ".zarray", ".zattrs") if await store.exists(f"{name}/{key}")
+    ]
+
+
+def _value(store: Store, key: str) -> bytes | None:
+    found = sync(store.get(key, default_buffer_prototype()))
+    return None if found is None else found.to_bytes()
+
+
+def _digests(value: bytes | None, key: str, passing: str) -> list[str]:
+    if key.rpartition("/")[2] not in ("zarr.json", ".zattrs", ".zmetadata"):
+        return [digest(value), ""]
+    try:
+        metadata = json.loads(value or b"")
+        if key.endswith(".zmetadata"):  # gathered anew at the end of a run
+            return ["", ""]
+        if key.endswith(".zattrs"):
+            metadata = {"attributes": metadata}
+        attrs = {n: v for n, v in metadata.get("attributes", {}).items() if n not in (passing, "history")}
+        rest = {n: v for n, v in metadata.items() if n not in ("attributes", GATHERED)}
+        rest["attributes"] = {n: attrs.pop(n) for n in MEANING & set(attrs)}
+    except (ValueError, AttributeError):
+        return ["damaged", ""]
+    return [digest(json.dumps(rest, sort_keys=True)), digest(json.dumps(attrs, sort_keys=True))]
+
+
+def _stale(store: Store, layout: Mapping[str, list[str]]) -> list[str]:
+    """The root's metadata, if what it has gathered of the arrays is not what they say of themselves."""
+    import zarr
+
+    root = json.loads(_value(store, "zarr.json") or b"{}")
+    if not root.get(GATHERED):
+        return []
+    try:
+        zarr.open_group(store, mode="r", use_consolidated=True)
+        gathered = root[GATHERED]["metadata"]
+        copies = {f"{array}/zarr.json": json.dumps(copy).encode() for array, copy in gathered.items()}
+    except Exception:  # damaged metadata raise what they like
+        return ["zarr.json"]
+    arrays = [key for key in layout if key.endswith("/zarr.json")]
+    same = all(_digests(copies.get(key), key, "")[0] == layout[key][0] for key in arrays)
+    return [] if same else ["zarr.json"]
+
+
+def _lost(store: Any, opened: Store, name: str, steps: int, axis: int) -> list[str]:
+    """Keys of chunks that should hold values, and are not there or have no bytes."""
+    expected = _chunks(opened, name, steps, axis)
+    if isinstance(store, Path):
+        return [key for key in expected if not _has_bytes(store / key)]
+
+    async def listed() -> set[str]:
+        return {key async for key in opened.list_prefix(f"{name}/")}
+
+    there = sync(listed())
+    return [key for key in expected if key not in there]
+
+
+def _has_bytes(path: Path) -> bool:
+    try:
+        return path.stat().st_size > 0
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+
+
+def _chunks(store: Store, name: str, steps: int, axis: int) -> Iterator[str]:
+    import zarr
+
+    array = zarr.open_array(store, path=name, mode="r")
+    shape = [steps if k == axis else n for k, n in enumerate(array.shape)]
+    counts = [-(-n // size) for n, size in zip(shape, array.shards or array.chunks, strict=True)]
+    for at in itertools.product(*map(range, counts)):
+        yield f"{name}/{array.metadata.encode_chunk_key(at)}"
+
+
+def _opened(store: Any) -> Store:
+    if isinstance(store, Path):
+        return LocalStore(store, read_only=True)
+    return FsspecStore.from_url(store, read_only=True) if isinstance(store, str) else store
