@@ -56,8 +56,12 @@ def workers(address: str | None = None, n: int | None = None, *, gpus: bool = Tr
             yield found
         return
     assert n is not None
+    try:
+        local = local_cluster(n, gpus=gpus)
+    except (OSError, RuntimeError) as error:  # no process, no port, no memory to start one
+        raise XRouteError(f"{n} Dask workers cannot be started on this machine: {error}") from error
     with (
-        local_cluster(n, gpus=gpus) as cluster,
+        local as cluster,
         distributed.Client(cluster) as client,
         set_options(threads=max(1, n_threads() // n)),
     ):

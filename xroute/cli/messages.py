@@ -21,6 +21,15 @@ SAME = (
 #: Other things that are called otherwise here.
 WORDS = (
     (r"\breach= and downstream=", "--reach-column and --downstream-column"),
+    (r"xroute\.deaccumulate\(runoff, reset=\"(\w+)\"\)", r"--deaccumulate \1"),
+    (r"xroute\.deaccumulate\b", "--deaccumulate"),
+    (r"when reset= says \(\"day\" at 00 UTC or hour=, \"forecast\", \"never\"\)", "when --deaccumulate says"),
+    (r"reset=\"(\w+)\"", r"--deaccumulate \1"),
+    (r": shift the times, or give hour=", ": shift the times"),
+    (r" \(first=\"nan\" keeps it, as NaN\)", ""),
+    (r"label='start', 'end' or 'middle'(, or take the runoff from its Dataset with xroute\.with_bounds\(ds, name\))?", "--label"),
+    (r"name the files: read_network\(connect, k=, x=, basin_ids=\)",
+     "name the files: xroute convert rapid CONNECTIVITY --k FILE --x FILE --basin-ids FILE"),
     (r"overwrite=True \(--overwrite\)", "--overwrite"),
     (r'mode="w"', "--overwrite"),
     (r"runoff\.astype\(([\"'])float64\1\)", "--dtype float64"),
