@@ -431,3 +431,26 @@ def test_a_mistake_in_a_conversion_is_told_in_options(folder: Path) -> None:
 def test_tables_are_there_after_one_import() -> None:
     code = "import xroute, sys; assert 'xroute.tables' not in sys.modules; xroute.tables.read_table; xroute.plotting; xroute.io"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_cells_with_the_ids_of_reaches_beside_them_are_reaches(folder: Path) -> None:
+    network = make_network().assign_coords(reach=[30, 10, 20]).assign(downstream=("reach", [10, 20, 0]))
+    write(network, "ids.zarr")
+    ds = make_runoff().drop_vars("reach").rename(reach="gridcell").to_dataset()
+    write(ds.assign(reach=("gridcell", [20, 30, 10])), "cells.nc")
+    command("route", "cells.nc", "ids.zarr", "q.nc")
+    with open_dataset("q.nc") as q:
+        assert q["discharge"].sel(reach=[30, 10, 20]).values[0].tolist() == [1.0, 2.0, 3.0]
+    write(ds.assign(number=("gridcell", [1, 2, 3])), "cells.nc", overwrite=True)  # a count of cells is no id of a reach
+    assert "grid" in command("route", "cells.nc", "network.zarr", "p.nc", code=1)
+
+
+def test_an_option_is_said_once(folder: Path) -> None:
+    Path("rapid").mkdir()
+    Path("rapid/rapid_connect.csv").write_text("1,2,0,0\n2,0,1,1\n")
+    for name in ("k", "x"):
+        Path(f"rapid/{name}.csv").write_text("0.1\n0.1\n")
+    bare = xr.Dataset({"m3_riv": (("time", "rivid"), np.ones((3, 2)), {"units": "m3"}), "rivid": ("rivid", [1, 2])})
+    bare.to_netcdf("rapid/m3_riv.nc")
+    output = command("convert", "rapid", "rapid", "--network", "n.nc", "--runoff", "r.nc", "--dt", "1h")
+    assert "; --start sets it" in output and "start=" not in output

@@ -31,6 +31,7 @@ WORDS = (
     (r"name the files: read_network\(connect, k=, x=, basin_ids=\)",
      "name the files: xroute convert rapid CONNECTIVITY --k FILE --x FILE --basin-ids FILE"),
     (r"overwrite=True \(--overwrite\)", "--overwrite"),
+    (r"routing_step= \(--dt-routing\)", "--dt-routing"),
     (r'mode="w"', "--overwrite"),
     (r"runoff\.astype\(([\"'])float64\1\)", "--dtype float64"),
     (r"\b([Rr])un again to go on", r"\1un again with --resume to go on"),
@@ -39,12 +40,14 @@ WORDS = (
 )
 _SAME = re.compile(rf"(?<![\w.])({'|'.join(SAME)})=(?:([\"'])([^\"']*)\2|(\d\w*)|(?=[\s,.;:)]|$))")
 
+_TWICE = re.compile(r"(--[\w-]+) \(\1\)")  # where a message says both, as of start= (--start)
+
 
 def in_options(text: str) -> str:
     """Say a message of the package in options of the command line."""
     for python, option in WORDS:
         text = re.sub(python, option, text)
-    return _SAME.sub(_option, text)
+    return _TWICE.sub(r"\1", _SAME.sub(_option, text))
 
 
 def _option(match: re.Match[str]) -> str:
