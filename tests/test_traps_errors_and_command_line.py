@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from click.testing import CliRunner
 
 import xroute
 from xroute.cli import main
+from xroute.cli.messages import notes
 from xroute.exceptions import XRouteError
 from xroute.io.files import open_dataset, write
 
@@ -454,3 +456,9 @@ def test_an_option_is_said_once(folder: Path) -> None:
     bare.to_netcdf("rapid/m3_riv.nc")
     output = command("convert", "rapid", "rapid", "--network", "n.nc", "--runoff", "r.nc", "--dt", "1h")
     assert "; --start sets it" in output and "start=" not in output
+
+
+def test_warnings_of_libraries_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with notes():
+        warnings.warn("Port 8787 is taken.\nPerhaps a cluster runs?\nAnother is used", UserWarning, stacklevel=1)
+    assert capsys.readouterr().err == "warning: Port 8787 is taken. Perhaps a cluster runs? Another is used\n"

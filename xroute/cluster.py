@@ -79,7 +79,7 @@ def local_cluster(n: int, *, gpus: bool = True) -> Any:
 
         count = torch.cuda.device_count()
     if not count:
-        return distributed.LocalCluster(n_workers=n, threads_per_worker=1, dashboard_address=None, silence_logs=quiet)
+        return distributed.LocalCluster(n_workers=n, threads_per_worker=1, dashboard_address=":0", silence_logs=quiet)
     each = {"nthreads": 1, "memory_limit": 0, "silence_logs": quiet}
     environments = ({"CUDA_VISIBLE_DEVICES": str(k % count)} for k in range(n))
     specification = {

@@ -83,7 +83,7 @@ def notes() -> Iterator[None]:
     def echo_once(message: Warning | str, *_: Any, **__: Any) -> None:
         if str(message) not in shown:  # a run in chunks warns of the same thing for each
             shown.add(str(message))
-            click.echo(f"warning: {in_options(str(message))}", err=True)
+            click.echo(f"warning: {' '.join(in_options(str(message)).split())}", err=True)
 
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
