@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from click.testing import CliRunner
 
 import xroute
 from xroute.cli import main
+from xroute.cli.messages import notes
 from xroute.exceptions import XRouteError
 from xroute.io.files import open_dataset, write
 
@@ -353,3 +355,112 @@ def _stopped(arguments: list[str], number: signal.Signals, ready: Callable[[], b
     process.send_signal(number)
     out, err = process.communicate(timeout=600)
     return subprocess.CompletedProcess(arguments, process.returncode, out, err)
+
+
+# ── values that accumulate, on the command line ───────────────────────────────────────────────────────────────────────
+
+HOURLY = np.array([[4.0, 0.0, 1.0], [1.0, 2.0, 0.0], [0.0, 0.5, 8.0]])  # amounts that are no fractions in binary
+
+
+def era5_land(path: str, bounds: bool = False) -> xr.DataArray:
+    """Write three days that accumulate from 00 UTC on, stamped 01, ..., 23, 00; return the amounts of each hour."""
+    end = pd.date_range("2001-01-01T01", periods=72, freq="h")
+    amounts = np.resize(HOURLY, (72, 3))
+    since_midnight = amounts.reshape(3, 24, 3).cumsum(1).reshape(72, 3)
+    ds = xr.Dataset(
+        {"ro": (("time", "reach"), since_midnight, {"units": "m3", "GRIB_stepType": "accum"})},
+        {"time": end, "reach": [1, 2, 3]},
+    )
+    if bounds:
+        low = (end - pd.Timedelta("1h")).floor("D")
+        ds = ds.assign(time_bnds=(("time", "nv"), np.stack([low, end], axis=1)))
+        ds["time"].attrs["bounds"] = "time_bnds"
+    ds["time"].encoding.update(units="hours since 1900-01-01", dtype="i4")
+    ds.to_netcdf(path)
+    return xr.DataArray(amounts, {"time": end, "reach": [1, 2, 3]}, ("time", "reach"))
+
+
+@pytest.mark.parametrize("bounds", [False, True])
+@pytest.mark.parametrize("chunk", [(), ("--time-chunk", "7")])
+def test_era5_land_is_routed_as_amounts_per_hour(folder: Path, bounds: bool, chunk: tuple[str, ...]) -> None:
+    amounts = era5_land("era.nc", bounds)
+    refused = command("route", "era.nc", "network.zarr", "q.nc", *chunk, code=1)
+    assert "--deaccumulate" in refused and "xroute.deaccumulate" not in refused and not Path("q.nc").exists()
+    command("route", "era.nc", "network.zarr", "q.nc", "--deaccumulate", "day", *chunk)
+    with open_dataset("q.nc") as q:  # no reach delays: what falls above each of them, within the hour
+        assert np.allclose(q["discharge"].values, amounts.values.cumsum(1) / 3600.0, rtol=1e-12)
+        assert q["time"].values[0] == np.datetime64("2001-01-01T01") and q["discharge"].attrs["time_label"] == "end"
+        assert q["time_bnds"].values[0].tolist() == [t.value for t in pd.to_datetime(["2001-01-01T00", "2001-01-01T01"])]
+
+
+@pytest.mark.parametrize("bounds", [False, True])
+def test_info_finds_what_route_would_refuse(folder: Path, bounds: bool) -> None:
+    era5_land("era.nc", bounds)
+    output = command("info", "network.zarr", "--runoff", "era.nc", code=1)
+    assert "problem: runoff accumulates" in output and "reaches" in output
+    assert ("begin together" in output) == bounds
+    write(make_runoff().assign_attrs(units="mm").to_dataset(), "depth.nc")
+    assert "area" in command("info", "network.zarr", "--runoff", "depth.nc", code=1)
+
+
+def test_a_forecast_that_begins_with_its_first_hour_loses_nothing(folder: Path) -> None:
+    lead = pd.to_timedelta(np.arange(1, 10), "h")
+    amounts = np.resize(HOURLY, (2, 9, 3))
+    ds = xr.Dataset(
+        {"ro": (("time", "step", "reach"), amounts.cumsum(1), {"units": "m3"})},
+        {"time": pd.date_range("2001-01-01", periods=2), "step": lead, "reach": [1, 2, 3]},
+    )
+    ds.to_netcdf("forecast.nc")
+    command("route", "forecast.nc", "network.zarr", "q.nc", "--deaccumulate", "forecast", "--time-dim", "step")
+    with open_dataset("q.nc") as q:
+        assert np.allclose(q["discharge"].transpose(..., "time", "reach").values, amounts.cumsum(2) / 3600.0, rtol=1e-12)
+
+
+def test_wrong_bounds_are_a_problem_among_others(folder: Path) -> None:
+    ds = make_runoff().to_dataset().isel(reach=[0, 1])
+    low = TIMES.to_numpy()
+    ds = ds.assign(time_bnds=(("time", "nv"), np.stack([low, low + np.timedelta64(2, "h")], axis=1)))
+    ds["time"].attrs["bounds"] = "time_bnds"
+    write(ds, "bounds.nc")
+    output = command("info", "network.zarr", "--runoff", "bounds.nc", code=1)
+    assert "intervals of 'time_bnds' are not of one step" in output and "1 reaches have no runoff" in output
+
+
+def test_a_mistake_in_a_conversion_is_told_in_options(folder: Path) -> None:
+    Path("empty").mkdir()
+    output = command("convert", "rapid", "empty", "--network", "n.nc", code=1)
+    assert "--basin-ids" in output and "read_network" not in output
+
+
+def test_tables_are_there_after_one_import() -> None:
+    code = "import xroute, sys; assert 'xroute.tables' not in sys.modules; xroute.tables.read_table; xroute.plotting; xroute.io"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_cells_with_the_ids_of_reaches_beside_them_are_reaches(folder: Path) -> None:
+    network = make_network().assign_coords(reach=[30, 10, 20]).assign(downstream=("reach", [10, 20, 0]))
+    write(network, "ids.zarr")
+    ds = make_runoff().drop_vars("reach").rename(reach="gridcell").to_dataset()
+    write(ds.assign(reach=("gridcell", [20, 30, 10])), "cells.nc")
+    command("route", "cells.nc", "ids.zarr", "q.nc")
+    with open_dataset("q.nc") as q:
+        assert q["discharge"].sel(reach=[30, 10, 20]).values[0].tolist() == [1.0, 2.0, 3.0]
+    write(ds.assign(number=("gridcell", [1, 2, 3])), "cells.nc", overwrite=True)  # a count of cells is no id of a reach
+    assert "grid" in command("route", "cells.nc", "network.zarr", "p.nc", code=1)
+
+
+def test_an_option_is_said_once(folder: Path) -> None:
+    Path("rapid").mkdir()
+    Path("rapid/rapid_connect.csv").write_text("1,2,0,0\n2,0,1,1\n")
+    for name in ("k", "x"):
+        Path(f"rapid/{name}.csv").write_text("0.1\n0.1\n")
+    bare = xr.Dataset({"m3_riv": (("time", "rivid"), np.ones((3, 2)), {"units": "m3"}), "rivid": ("rivid", [1, 2])})
+    bare.to_netcdf("rapid/m3_riv.nc")
+    output = command("convert", "rapid", "rapid", "--network", "n.nc", "--runoff", "r.nc", "--dt", "1h")
+    assert "; --start sets it" in output and "start=" not in output
+
+
+def test_warnings_of_libraries_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with notes():
+        warnings.warn("Port 8787 is taken.\nPerhaps a cluster runs?\nAnother is used", UserWarning, stacklevel=1)
+    assert capsys.readouterr().err == "warning: Port 8787 is taken. Perhaps a cluster runs? Another is used\n"

@@ -5,6 +5,7 @@
 Importing the package registers the accessors ``DataArray.route`` and ``Dataset.river``.
 """
 
+import importlib
 from typing import TYPE_CHECKING
 
 import xroute.startup as _startup  # noqa: F401 (first, since what follows takes long)
@@ -30,6 +31,7 @@ from xroute.times import with_bounds
 from xroute.version import __version__
 
 if TYPE_CHECKING:
+    from xroute import tables
     from xroute.router import Router
 
 __all__ = [
@@ -52,12 +54,16 @@ __all__ = [
     "route_to_zarr",
     "set_options",
     "steady_state",
+    "tables",
     "with_bounds",
 ]
 
 
 def __getattr__(name: str) -> object:
-    if name == "Router":  # torch is imported only by those who train
+    # Only by those who ask: reading tables and files, pictures, and torch for those who train.
+    if name in ("io", "plotting", "tables"):
+        return importlib.import_module(f"xroute.{name}")
+    if name == "Router":
         from xroute.router import Router
 
         return Router

@@ -20,6 +20,7 @@ from xroute.attrs import append_history
 from xroute.block import is_cupy
 from xroute.exceptions import ParameterError, TimeAxisError, UnitsError, XRouteError, one_of, warn
 from xroute.quantities import without_pint
+from xroute.stamps import axis, is_dated, stamps
 from xroute.times import find_time_dim, seconds, time_step
 from xroute.unit_text import read_unit_text
 
@@ -153,7 +154,7 @@ def _ages(runoff: xr.DataArray, dim: Hashable, reset: str, hour: float, dt: Any,
     unknown = np.full(runoff.sizes[dim], np.nan)
     if reset == "never" or not unknown.size:
         return unknown
-    values = runoff[dim].values if dim in runoff.coords else None
+    values = stamps(runoff, dim, counted=True)
     if reset == "day":
         step = _step(runoff, dim, dt)
         if values is None or (values.dtype.kind != "M" and not hasattr(values.flat[0], "hour")):
@@ -326,8 +327,12 @@ class Watch:
 
 
 def is_lead(runoff: xr.DataArray, time_dim: Hashable) -> bool:
-    """Whether times are durations, as a forecast's lead times are."""
-    return time_dim in runoff.coords and runoff[time_dim].dtype.kind == "m"
+    """Whether times are durations, as a forecast's lead times are, decoded or not."""
+    coordinate = axis(runoff, time_dim)
+    if coordinate is None or not is_dated(coordinate):
+        return False
+    values = stamps(runoff, time_dim, counted=True)
+    return values is not None and values.dtype.kind == "m"
 
 
 def says_accumulated(runoff: xr.DataArray, time_dim: Hashable, step: float | None) -> bool:

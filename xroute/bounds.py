@@ -81,10 +81,12 @@ def read_bounds(
             "one of a model's run, say) is no runoff of a step, and is left out with isel"
         )
     slack = ROUNDED * size
-    if step is not None and np.ptp(a) <= slack < np.ptp(b):
+    together = np.flatnonzero((np.abs(np.diff(a)) <= slack) & (np.diff(b) > slack))
+    if together.size > 0.4 * (n - 1):  # until the next restart, each day's for instance
+        i = together[0]
         raise TimeAxisError(
-            f"the intervals of {name!r} begin together, {interval(0)}, {interval(1)}: values are accumulated since then, and "
-            "are to be made amounts of each step first (xroute.deaccumulate)"
+            f"{together.size + 1} intervals of {name!r} begin together, first {interval(i)}, {interval(i + 1)}: values are "
+            "accumulated since then, and are to be made amounts of each step first (xroute.deaccumulate)"
         )
     wrong = np.flatnonzero(np.abs(length - size) > slack)
     if wrong.size:

@@ -56,8 +56,12 @@ def workers(address: str | None = None, n: int | None = None, *, gpus: bool = Tr
             yield found
         return
     assert n is not None
+    try:
+        local = local_cluster(n, gpus=gpus)
+    except (OSError, RuntimeError) as error:  # no process, no port, no memory to start one
+        raise XRouteError(f"{n} Dask workers cannot be started on this machine: {error}") from error
     with (
-        local_cluster(n, gpus=gpus) as cluster,
+        local as cluster,
         distributed.Client(cluster) as client,
         set_options(threads=max(1, n_threads() // n)),
     ):
@@ -75,7 +79,7 @@ def local_cluster(n: int, *, gpus: bool = True) -> Any:
 
         count = torch.cuda.device_count()
     if not count:
-        return distributed.LocalCluster(n_workers=n, threads_per_worker=1, dashboard_address=None, silence_logs=quiet)
+        return distributed.LocalCluster(n_workers=n, threads_per_worker=1, dashboard_address=":0", silence_logs=quiet)
     each = {"nthreads": 1, "memory_limit": 0, "silence_logs": quiet}
     environments = ({"CUDA_VISIBLE_DEVICES": str(k % count)} for k in range(n))
     specification = {

@@ -15,13 +15,15 @@ import numpy as np
 import xarray as xr
 from scipy.sparse import coo_array, csgraph
 
-from xroute.exceptions import AlignmentError, NetworkError, ParameterError, TimeAxisError, UnitsError, some
+from xroute.accumulations import SAMPLE, STEPS
+from xroute.exceptions import AlignmentError, NetworkError, ParameterError, TimeAxisError, UnitsError, XRouteError, some
 from xroute.ids import exact_ids, locate
 from xroute.labels import standard_names
 from xroute.network import Network
 from xroute.parameters import check_steps, schemes_of
 from xroute.quantities import dataset_without_pint, without_pint
 from xroute.recipe import recipe_said, resolve_recipe, resolve_step
+from xroute.routing import prepare
 from xroute.schemes import SCHEMES, Parameter, Scheme
 from xroute.times import find_time_dim, time_step
 from xroute.topology import read_ids, read_links
@@ -101,6 +103,8 @@ def describe(
         _parameters(reaches, report, *_steps(reaches, report, step, substeps), scheme)
     if runoff is not None:
         runoff = _runoff(runoff, network, dt, report, reach_dim, time_dim)
+    if runoff is not None and network is not None and not report.problems:
+        _as_routed(runoff, network, report, dt=dt, scheme=scheme, substeps=substeps)
     if runoff is not None and steps is None:
         steps = runoff.sizes["time"]
     if steps is not None:
@@ -331,6 +335,20 @@ def _runoff(
     if extra.size:
         report.problems.append(f"{extra.size} runoff ids are not in the network (--extra drop): {some(extra)}")
     return runoff
+
+
+def _as_routed(runoff: xr.DataArray, network: Network, report: Report, **options: Any) -> None:
+    """Add what routing would refuse of labels and first values (units, areas, values that accumulate), or warn of."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            run = prepare(runoff, network, time_dim="time", reach_dim="reach", **options)
+            if run.watch is not None:
+                head = runoff.isel(time=slice(0, STEPS), reach=slice(0, SAMPLE)).transpose(..., "time")
+                run.watch.look(head.to_numpy())
+        except XRouteError as error:
+            report.problems.append(str(error))
+    report.notes.extend(text for text in (str(w.message) for w in caught) if text not in report.notes)
 
 
 def _count_missing(runoff: xr.DataArray, time_dim: Hashable) -> int:

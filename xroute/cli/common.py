@@ -20,6 +20,7 @@ __all__ = [
     "open_network",
     "overlap",
     "protect",
+    "read_runoff",
     "runoff_options",
     "save",
     "seconds",
@@ -95,6 +96,18 @@ def _units(given: Sequence[str]) -> dict[str, str]:
     if wrong:
         raise click.BadParameter(f"{wrong[0]!r} is not NAME=UNITS, such as k=h", param_hint="--column-units")
     return {name: units for name, _, units in pairs}
+
+
+def read_runoff(paths: Sequence[Path], variables: Sequence[str], **dims: Any) -> tuple[xr.DataArray, str | None]:
+    """Runoff, not read yet, and what is wrong with the bounds of its times, which are then not looked at."""
+    from xroute.exceptions import TimeAxisError
+    from xroute.io.common import open_runoff
+
+    names = list(variables) or None
+    try:
+        return open_runoff(paths, names, **dims), None
+    except TimeAxisError as error:
+        return open_runoff(paths, names, **dims, bounds=False), str(error)
 
 
 # ── what is written ───────────────────────────────────────────────────────────────────────────────────────────────────

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from xroute.cli.common import READABLE, network_options, open_network, runoff_options, seconds
+from xroute.cli.common import READABLE, network_options, open_network, read_runoff, runoff_options, seconds
 from xroute.cli.messages import in_options
 
 __all__ = ["info"]
@@ -41,7 +41,7 @@ def info(
     discharge or a state instead, it is said what it holds.
     """
     from xroute.inspection import describe
-    from xroute.io.common import open_runoff
+    from xroute.io.common import expand_paths
     from xroute.kinds import describe_other, kind
 
     table = {name: others.pop(name) for name in ("preset", "reach_column", "downstream_column", "column_units")}
@@ -51,14 +51,16 @@ def info(
     if what != "network" and not runoff:
         click.echo(f"{network}\n" + in_options(describe_other(dataset, what).text()))
         return
-    array = None
+    array = wrong = None
     if runoff:
-        array = open_runoff(list(runoff), list(variable) or None, reach_dim=reach_dim, time_dim=time_dim)
+        array, wrong = read_runoff(expand_paths(list(runoff)), variable, reach_dim=reach_dim, time_dim=time_dim)
     given: dict[str, Any] = {"substeps": substeps, "reach_dim": reach_dim, "time_dim": time_dim}
     report = describe(
         dataset, runoff=array, dt=step, missing_downstream=missing_downstream,
         **{name: value for name, value in given.items() if value is not None}, **others,
     )  # fmt: skip
+    if wrong is not None:
+        report.problems.append(wrong)
     click.echo(f"{network}\n" + in_options(report.text()))
     if report.problems:
         sys.exit(1)

@@ -21,7 +21,17 @@ SAME = (
 #: Other things that are called otherwise here.
 WORDS = (
     (r"\breach= and downstream=", "--reach-column and --downstream-column"),
+    (r"xroute\.deaccumulate\(runoff, reset=\"(\w+)\"\)", r"--deaccumulate \1"),
+    (r"xroute\.deaccumulate\b", "--deaccumulate"),
+    (r"when reset= says \(\"day\" at 00 UTC or hour=, \"forecast\", \"never\"\)", "when --deaccumulate says"),
+    (r"reset=\"(\w+)\"", r"--deaccumulate \1"),
+    (r": shift the times, or give hour=", ": shift the times"),
+    (r" \(first=\"nan\" keeps it, as NaN\)", ""),
+    (r"label='start', 'end' or 'middle'(, or take the runoff from its Dataset with xroute\.with_bounds\(ds, name\))?", "--label"),
+    (r"name the files: read_network\(connect, k=, x=, basin_ids=\)",
+     "name the files: xroute convert rapid CONNECTIVITY --k FILE --x FILE --basin-ids FILE"),
     (r"overwrite=True \(--overwrite\)", "--overwrite"),
+    (r"routing_step= \(--dt-routing\)", "--dt-routing"),
     (r'mode="w"', "--overwrite"),
     (r"\bvariables=", "--variable"),
     (r"runoff\.astype\(([\"'])float64\1\)", "--dtype float64"),
@@ -31,12 +41,14 @@ WORDS = (
 )
 _SAME = re.compile(rf"(?<![\w.])({'|'.join(SAME)})=(?:([\"'])([^\"']*)\2|(\d\w*)|(?=[\s,.;:)]|$))")
 
+_TWICE = re.compile(r"(--[\w-]+) \(\1\)")  # where a message says both, as of start= (--start)
+
 
 def in_options(text: str) -> str:
     """Say a message of the package in options of the command line."""
     for python, option in WORDS:
         text = re.sub(python, option, text)
-    return _SAME.sub(_option, text)
+    return _TWICE.sub(r"\1", _SAME.sub(_option, text))
 
 
 def _option(match: re.Match[str]) -> str:
@@ -72,7 +84,7 @@ def notes() -> Iterator[None]:
     def echo_once(message: Warning | str, *_: Any, **__: Any) -> None:
         if str(message) not in shown:  # a run in chunks warns of the same thing for each
             shown.add(str(message))
-            click.echo(f"warning: {in_options(str(message))}", err=True)
+            click.echo(f"warning: {' '.join(in_options(str(message)).split())}", err=True)
 
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)

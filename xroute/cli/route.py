@@ -16,6 +16,7 @@ from xroute.cli.common import (
     open_network,
     overlap,
     protect,
+    read_runoff,
     runoff_options,
     save,
     seconds,
@@ -45,6 +46,9 @@ def _substeps(_: click.Context, __: click.Parameter, value: str | None) -> int |
 @runoff_options
 @click.option("--label", type=click.Choice(["start", "end", "middle"]),
               help="What a time stamp is of its step, when the file does not tell.  [default: start]")  # fmt: skip
+@click.option("--deaccumulate", type=click.Choice(["day", "forecast", "never"]),
+              help="Make amounts per step of values that accumulate: until 00 UTC of each day (ERA5-Land), along the leads of "
+                   "a forecast, or without beginning again.")  # fmt: skip
 @network_options
 @click.option("--scheme", help="Routing scheme; by default the one that the network names.")
 @click.option("--substeps", callback=_substeps, metavar="INT|auto",
@@ -87,6 +91,7 @@ def route(
     reach_dim: str | None,
     time_dim: str | None,
     dt: str | None,
+    deaccumulate: Any,
     missing_downstream: Any,
     preset: str | None,
     reach_column: str | None,
@@ -139,7 +144,11 @@ def route(
     rivers = Network(dataset, missing_downstream=missing_downstream)
     dims: dict[str, Any] = {name: dim for name, dim in (("reach_dim", reach_dim), ("time_dim", time_dim)) if dim}
     policy = {name: options[name] for name in ("missing", "extra")}
-    array = standard_names(open_runoff(paths, list(variable) or None, **dims), rivers, **dims, **policy)
+    if deaccumulate is None:
+        array = standard_names(open_runoff(paths, list(variable) or None, **dims), rivers, **dims, **policy)
+    else:  # whose bounds, if they begin together, are not those of a series
+        array = standard_names(read_runoff(paths, variable, **dims)[0], rivers, **dims, **policy)
+        array = _amounts(array, deaccumulate, options["label"], step)
     step = step_of(array, "time", rivers, step)
     shown = sys.stderr.isatty() if progress is None else progress
     given = {name: value for name, value in options.items() if value is not None}
@@ -163,6 +172,18 @@ def route(
         click.echo(f"{output} holds the whole run already: nothing was routed")
     else:
         click.echo(f"wrote {output}: {summary}")
+
+
+def _amounts(array: xr.DataArray, reset: Any, label: str | None, dt: float | None) -> xr.DataArray:
+    """Amounts per step of values that accumulate, on Dask, so that they are made block by block."""
+    from xroute.accumulations import deaccumulate
+    from xroute.cluster import on_workers
+    from xroute.exceptions import require
+
+    require("dask", feature="--deaccumulate", extra="io")
+    if label is not None and "time_label_step" not in array.attrs:  # bounds count more, and what denies them is refused later
+        array = array.assign_attrs(time_label=label)
+    return deaccumulate(on_workers(array, "reach", "time"), reset, time_dim="time", dt=dt)
 
 
 def _check_together(output: Path, spread: bool, both: bool, resume: bool, overwrite: bool) -> None:

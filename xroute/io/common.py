@@ -75,6 +75,7 @@ def open_runoff(
     *,
     reach_dim: Hashable | None = None,
     time_dim: Hashable | None = None,
+    bounds: bool = True,
 ) -> xr.DataArray:
     """Open runoff from one file or several, lazily.
 
@@ -87,6 +88,8 @@ def open_runoff(
         Name of the variable, or several that are added up. By default ``runoff``, or the only one that could be.
     reach_dim, time_dim
         Dimensions, where they cannot be told.
+    bounds
+        Whether to note what CF bounds say of the time stamps. Those of values that accumulate are not those of a series.
 
     Returns
     -------
@@ -118,7 +121,7 @@ def open_runoff(
     for file in files:
         dataset = open_dataset(file)
         names = names or [_only_variable(dataset, file)]
-        array = _sum(dataset, names, file, time_dim)
+        array = _sum(dataset, names, file, time_dim, bounds)
         if "time" in array.coords and array["time"].ndim == 0:
             array = array.expand_dims("time")
         arrays.append(array)
@@ -198,12 +201,14 @@ def _only_variable(dataset: xr.Dataset, file: Path) -> str:
     raise XRouteError(f"{file} has {what}; name the runoff: variables= (several are added up)")
 
 
-def _sum(dataset: xr.Dataset, names: Sequence[str], file: Path, time_dim: Hashable | None) -> xr.DataArray:
+def _sum(
+    dataset: xr.Dataset, names: Sequence[str], file: Path, time_dim: Hashable | None, bounds: bool
+) -> xr.DataArray:
     """One variable of a file, or the sum of several of equal units, with the ids that stand beside it."""
     for name in names:
         if name not in dataset.data_vars:
             raise XRouteError(f"{file} has no variable {name!r}; it has {some(dataset.data_vars)}")
-    parts = [_with_ids_beside(dataset, name, time_dim) for name in names]
+    parts = [_with_ids_beside(dataset, name, time_dim, bounds) for name in names]
     total = parts[0]
     for part, name in zip(parts[1:], names[1:], strict=True):
         if set(part.dims) != set(total.dims):
@@ -246,7 +251,7 @@ def check_same_units(first: Any, second: Any, what: str) -> None:
     raise UnitsError(f"{what} are in different units, {first!r} and {second!r}: convert one before they are added up")
 
 
-def _with_ids_beside(dataset: xr.Dataset, name: str, time_dim: Hashable | None) -> xr.DataArray:
+def _with_ids_beside(dataset: xr.Dataset, name: str, time_dim: Hashable | None, bounds: bool) -> xr.DataArray:
     """A variable with the ids along its dimensions as coordinates, also where the file calls them data."""
     beside = [
         other
@@ -254,7 +259,8 @@ def _with_ids_beside(dataset: xr.Dataset, name: str, time_dim: Hashable | None) 
         if variable.ndim == 1 and variable.dims[0] in dataset[name].dims and variable.dims[0] != other
         and variable.dtype.kind in "iuUSOT" and is_id_name(other, variable.variable)
     ]  # fmt: skip
-    return with_bounds(dataset.set_coords(beside), name, time_dim)
+    dataset = dataset.set_coords(beside)
+    return with_bounds(dataset, name, time_dim) if bounds else dataset[name]
 
 
 def _tell_never_written(array: xr.DataArray, files: Sequence[Path], time_dim: Hashable | None) -> None:
