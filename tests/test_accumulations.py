@@ -258,6 +258,21 @@ def test_snow_that_melts_by_day_is_no_accumulation(days, hours):
                     ro.route(river())
 
 
+def test_a_forecast_on_the_dates_it_is_valid_at_is_refused():
+    """It climbs for days, whatever the hour that it began at."""
+    ro = era5_land(amounts()).copy(data=amounts().cumsum(axis=1))
+    for given in (ro, ro.assign_coords(time=ro.time + np.timedelta64(18, "h"))):
+        with pytest.raises(XRouteError, match='never fall.*reset="forecast"'):
+            given.route(river())
+
+
+def test_a_first_step_without_values_hides_nothing():
+    ro = era5_land(amounts())
+    ro[:, 0] = np.nan
+    with pytest.raises(XRouteError, match="deaccumulate"):
+        ro.route(river(), nan="zero")
+
+
 def test_lead_times_as_numbers_are_lead_times():
     given = amounts()[:, :24]
     leads = ("step", np.arange(1, 25), {"units": "hours", "standard_name": "forecast_period"})

@@ -303,8 +303,8 @@ class Watch:
 
     @property
     def ahead(self) -> int:
-        """How many steps of a series must be looked at together, where its blocks are shorter."""
-        return min(STEPS, int(-(-2 * DAY // self.step)) + 2)
+        """How many steps must be looked at together where blocks are shorter: two days; none where attributes say nothing."""
+        return min(STEPS, int(-(-2 * DAY // self.step)) + 2) if self.said else 0
 
     def at(self, begin: int) -> Watch:
         """The same, for a part of the series from step ``begin`` on."""
@@ -323,13 +323,16 @@ class Watch:
         taken = values.reshape(-1, values.shape[-1])
         taken = taken[:: max(1, -(-taken.shape[0] // SAMPLE)), :STEPS]
         taken = np.asarray(taken.get() if hasattr(taken, "get") else taken, np.float64)
-        period = looks_accumulated(taken, self.step, 1 if self.said else 2, self.origin)
+        empty = int(np.isfinite(taken).any(axis=0).argmax())  # before the first hour of all (ERA5-Land's file of 1950, say)
+        taken, origin = taken[:, empty:], self.at(empty).origin
+        period = looks_accumulated(taken, self.step, 1 if self.said else 2, origin)
         if period is not None:
             hours = f"begin again every {period / 3600:g} h"
             remedy = f'xroute.deaccumulate(runoff, reset="{"day" if period == DAY and not self.lead else "forecast"}")'
         elif self.said and first and self._whole(taken.shape[-1]) and _only_climbs(taken):
             hours = "never fall"
-            remedy = f'xroute.deaccumulate(runoff, reset="{"forecast" if self.lead else "day"}")'
+            longer = self.lead or self._days(taken.shape[-1]) >= 2
+            remedy = f'xroute.deaccumulate(runoff, reset="{"forecast" if longer else "day"}")'
         else:
             return
         if self.said:
@@ -347,7 +350,10 @@ class Watch:
         if self.lead:
             return True
         begins = self.origin is None or self.origin % DAY <= 1.01 * self.step
-        return begins and max(6.0, DAY / self.step) <= n < 2 * DAY / self.step
+        return self._days(n) >= 2 or (begins and n >= 6 and self._days(n) >= 1)
+
+    def _days(self, n: int) -> float:
+        return n * self.step / DAY
 
 
 def watch(runoff: xr.DataArray, time_dim: Hashable, step: float) -> Watch:

@@ -478,7 +478,7 @@ class Stream:
         """Look for accumulated values in some rows of the first days, where blocks are too short to tell."""
         watch, layout = self.run.watch, self.run.layout
         if watch is None or self.block >= min(watch.ahead, self.n_steps):
-            return
+            return  # ahead is 0 where attributes say nothing: then no chunk is read twice
         rows = {layout.time_dim: slice(0, watch.ahead), layout.reach_dim: slice(0, SAMPLE)}
         with _working("read the first days of runoff", kept):
             taken = self.runoff.isel(rows).transpose(*layout.engine_dims).to_numpy()

@@ -71,7 +71,7 @@ def find_time_dim(array: xr.DataArray, time_dim: Hashable | None = None) -> Hash
 
     Of a forecast's reference times and leads it is the leads, where both are labelled: by ``standard_name``
     (``forecast_reference_time`` and ``forecast_period``), by names that say so, or as dates and durations with a
-    ``valid_time`` of both. Beside reference times that are labelled, dates called ``time`` are those that values hold at.
+    ``valid_time`` of both. Beside reference times, dates of ``standard_name`` ``time`` are those that values hold at.
 
     Raises
     ------
@@ -140,8 +140,7 @@ def _kind(array: xr.DataArray, dim: Hashable) -> str | None:
 def _says_valid(array: xr.DataArray, dim: Hashable) -> bool:
     """Whether dates say that they are those which values hold at, as beside the reference time of NWM's forecasts."""
     coordinate = axis(array, dim)
-    said = "" if coordinate is None else str(coordinate.attrs.get("standard_name", ""))
-    return _kind(array, dim) == "M" and (said == "time" or (not said and dim in ("time", "valid_time")))
+    return coordinate is not None and _kind(array, dim) == "M" and coordinate.attrs.get("standard_name") == "time"
 
 
 def _valid_time(array: xr.DataArray, dims: list[Hashable]) -> bool:
