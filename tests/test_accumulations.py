@@ -216,6 +216,89 @@ def test_a_stream_refuses_it_in_its_first_block(tmp_path):
         xroute.route_to_zarr(era5_land(amounts()), river(), tmp_path / "q.zarr", time_chunk=24, progress=False)
 
 
+@pytest.mark.parametrize("length", [1, 5, 13])
+def test_blocks_too_short_to_tell_are_looked_at_together(tmp_path, length):
+    """A GRIB file an hour is a chunk an hour."""
+    accumulated = era5_land(amounts()).chunk(time=length, reach=2)
+    with dask.config.set(scheduler=_no_scheduler):
+        routed = accumulated.route(river())
+    with pytest.raises(XRouteError, match="deaccumulate"):
+        routed.compute()
+    with pytest.raises(XRouteError, match="deaccumulate"):
+        xroute.route_to_zarr(accumulated, river(), tmp_path / "q.zarr", time_chunk=length, progress=False)
+    per_hour = accumulated.copy(data=amounts()).chunk(time=length)
+    np.testing.assert_array_equal(per_hour.route(river()).values, per_hour.compute().route(river()).values)
+
+
+def test_rare_rain_on_dry_land_and_the_noise_of_packing_hide_nothing():
+    rng = np.random.default_rng(3)
+    rain = np.where(rng.random((5, 96)) < 0.04, 1.0, 0.0)
+    with pytest.raises(XRouteError, match="deaccumulate"):
+        era5_land(rain).route(river())
+    night = np.where(np.arange(96) % 24 < 8, 0.0, rng.random((5, 96)))
+    noisy = era5_land(night) + rng.normal(0, 2e-4, night.shape)
+    with pytest.raises(XRouteError, match="deaccumulate"):
+        noisy.assign_attrs(era5_land(night).attrs).route(river())
+
+
+@pytest.mark.parametrize("hours", [1, 3, 6])
+@pytest.mark.parametrize("days", [1, 2, 10])
+def test_snow_that_melts_by_day_is_no_accumulation(days, hours):
+    """It climbs and falls each day, in the evening of its own longitude; plain ERA5 says that it accumulates."""
+    time = pd.date_range("2001-05-01", periods=days * 24 // hours, freq=f"{hours}h")
+    for noon in range(0, 24, 3):
+        of_day = np.cos(2 * np.pi * (time.hour.to_numpy() - noon) / 24)
+        for melt in (np.maximum(0, of_day), 2 + of_day, np.maximum(0, of_day) ** 3):
+            values = melt * (0.5 + np.random.default_rng(noon).random((5, days)).repeat(24 // hours, axis=1))
+            for attrs in ({}, {"GRIB_stepType": "accum"}):
+                coords = {"reach": np.arange(1, 6), "time": time}
+                ro = xr.DataArray(values, coords, ("reach", "time"), attrs={"units": "mm", **attrs})
+                with warnings.catch_warnings():
+                    warnings.simplefilter("error")
+                    ro.route(river())
+
+
+def test_a_forecast_on_the_dates_it_is_valid_at_is_refused():
+    """It climbs for days, whatever the hour that it began at."""
+    ro = era5_land(amounts()).copy(data=amounts().cumsum(axis=1))
+    for given in (ro, ro.assign_coords(time=ro.time + np.timedelta64(18, "h"))):
+        with pytest.raises(XRouteError, match='never fall.*reset="forecast"'):
+            given.route(river())
+
+
+def test_a_first_step_without_values_hides_nothing():
+    ro = era5_land(amounts())
+    ro[:, 0] = np.nan
+    with pytest.raises(XRouteError, match="deaccumulate"):
+        ro.route(river(), nan="zero")
+
+
+def test_lead_times_as_numbers_are_lead_times():
+    given = amounts()[:, :24]
+    leads = ("step", np.arange(1, 25), {"units": "hours", "standard_name": "forecast_period"})
+    coords = {"time": pd.date_range("2001-01-01", periods=2), "reach": np.arange(1, 6), "step": leads}
+    values = np.stack([given, 2 * given]).cumsum(axis=2)
+    accumulated = xr.DataArray(values, coords, ("time", "reach", "step"), attrs={"units": "mm", "GRIB_stepType": "accum"})
+    with pytest.raises(XRouteError, match='reset="forecast"'):
+        accumulated.route(river(), time_dim="step")
+    result = xroute.deaccumulate(accumulated, "forecast")
+    np.testing.assert_allclose(result.values, np.stack([given, 2 * given]), rtol=1e-10, atol=1e-12)
+
+
+def test_the_day_does_not_turn_along_leads():
+    """Differences along the forecasts' starts would be silently wrong."""
+    steps = pd.timedelta_range("1h", periods=24, freq="h")
+    values = np.stack([amounts()[:, :24]] * 2).cumsum(axis=2)
+    for starts in (pd.date_range("2001-01-01", periods=2), ("time", pd.date_range("2001-01-01", periods=2))):
+        given = xr.DataArray(
+            values, {"time": starts, "reach": np.arange(1, 6), "step": steps}, ("time", "reach", "step"), attrs={"units": "mm"}
+        )
+        with pytest.raises(TimeAxisError, match="time_dim="):
+            xroute.deaccumulate(given, "day")
+        with pytest.raises(TimeAxisError, match='reset="forecast"'):
+            xroute.deaccumulate(given, "day", time_dim="step")
+
+
 def test_without_the_attribute_it_is_a_warning():
     plain = era5_land(amounts()).drop_attrs().assign_attrs(units="mm")
     with pytest.warns(UserWarning, match="looks accumulated.*ERA5-Land") as caught:

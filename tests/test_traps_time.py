@@ -79,6 +79,24 @@ def test_lead_hours_as_numbers_are_not_overlooked(network):
     assert routed.attrs["cell_methods"] == "lead_time: mean" and routed.attrs["time_label_step"] == 3600
 
 
+def test_forecast_of_the_national_water_model_runs_along_its_valid_times(network):
+    """reference_time of one entry, and time."""
+    times = ("time", HOURS, {"standard_name": "time"})
+    array = forecasts(network, ("reference_time", DAYS), times, ("reference_time", "time"))
+    for given in (array, array[:1]):
+        routed = given.route(network, dt="1h")
+        np.testing.assert_allclose(routed[0], pulse(network, HOURS).route(network), rtol=1e-14)
+        assert routed.attrs["cell_methods"] == "time: mean"
+
+
+@pytest.mark.parametrize("lead", ["forecastMonth", "leadtime_month", "lead_week", "forecast_hour", "fcst_day", "leadTime"])
+def test_leads_that_are_only_counted_are_not_passed_over_for_the_starts(network, lead):
+    array = forecasts(network, DAYS, np.arange(1, 7), ("forecast_reference_time", lead))
+    with pytest.raises(TimeAxisError, match=f"'{lead}'.*dt="):
+        array.route(network)
+    assert array.route(network, dt="1h").attrs["cell_methods"] == f"{lead}: mean"
+
+
 def test_ensemble_named_by_historic_dates_is_no_guess(network):
     array = forecasts(network, DAYS, HOURS, ("member", "time"))
     with pytest.raises(TimeAxisError, match="'member' .*'time' .*time_dim="):

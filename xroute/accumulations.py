@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -21,10 +21,10 @@ from xroute.block import is_cupy
 from xroute.exceptions import ParameterError, TimeAxisError, UnitsError, XRouteError, one_of, warn
 from xroute.quantities import without_pint
 from xroute.stamps import axis, is_dated, stamps
-from xroute.times import find_time_dim, seconds, time_step
+from xroute.times import REFERENCE, find_time_dim, seconds, time_step
 from xroute.unit_text import read_unit_text
 
-__all__ = ["Watch", "deaccumulate", "is_lead", "looks_accumulated", "says_accumulated"]
+__all__ = ["Watch", "deaccumulate", "is_lead", "looks_accumulated", "says_accumulated", "watch"]
 
 DAY = 86400.0
 FALL = 1e-3
@@ -52,7 +52,7 @@ def deaccumulate(
         ``runoff.attrs["time_label"]`` is ``"start"`` or ``"middle"``.
     reset
         When values begin again. ``"day"``: each day at ``hour`` UTC, so that the value at 00 UTC is the whole of the day
-        before (ERA5-Land). ``"forecast"``: at the start of the forecast, along its lead times (timedelta64, or dates with a
+        before (ERA5-Land). ``"forecast"``: at the start of the forecast, along its lead times (durations, or dates with a
         coordinate ``forecast_reference_time``). ``"never"``: not within the series (a model run that accumulates on).
     first
         A first value that holds more than its own step, of which the share of that step cannot be told (ERA5-Land's file that
@@ -135,9 +135,7 @@ def deaccumulate(
 def _lead_dim(runoff: xr.DataArray, time_dim: Hashable | None) -> Hashable:
     """The dimension of lead times: the one asked for, or else the only one of durations, or of dates."""
     leads = [d for d in runoff.dims if is_lead(runoff, d)]
-    if time_dim is None and len(leads) == 1:
-        return leads[0]
-    return find_time_dim(runoff, time_dim)
+    return leads[0] if time_dim is None and len(leads) == 1 else find_time_dim(runoff, time_dim)
 
 
 def _step(runoff: xr.DataArray, dim: Hashable, dt: Any) -> float:
@@ -156,8 +154,13 @@ def _ages(runoff: xr.DataArray, dim: Hashable, reset: str, hour: float, dt: Any,
         return unknown
     values = stamps(runoff, dim, counted=True)
     if reset == "day":
+        if values is not None and values.dtype.kind == "m":
+            raise TimeAxisError(
+                f'{str(dim)!r} holds lead times of a forecast, which know no turn of the day: reset="forecast" where values '
+                f"climb since its start, or time_dim= if they climb along another dimension"
+            )
         step = _step(runoff, dim, dt)
-        if values is None or (values.dtype.kind != "M" and not hasattr(values.flat[0], "hour")):
+        if values is None or values.dtype.kind not in "MO":
             raise TimeAxisError(f'{dim!r} has no dates, by which reset="day" knows the turn of the day')
         after = _of_the_day(values) + {"end": 0.0, "middle": step / 2, "start": step}[label] - 3600.0 * hour
         age = after % DAY
@@ -172,7 +175,7 @@ def _ages(runoff: xr.DataArray, dim: Hashable, reset: str, hour: float, dt: Any,
     if values is not None and values.dtype.kind == "m":
         return values.astype("timedelta64[ns]").astype(np.int64) / 1e9
     for name, start in runoff.coords.items():
-        says = "forecast_reference_time" in (name, start.attrs.get("standard_name"))
+        says = name in REFERENCE or start.attrs.get("standard_name") == "forecast_reference_time"
         if says and start.ndim == 0 and values is not None and values.dtype.kind == start.dtype.kind == "M":
             return np.asarray((values - start.values).astype("timedelta64[ns]").astype(np.int64) / 1e9)
     return unknown
@@ -273,6 +276,7 @@ def _show(runoff: xr.DataArray, dim: Hashable) -> str:
 SAMPLE = 256
 """Series that are looked at, in each block."""
 STEPS = 240
+"""Steps that are looked at, in each block."""
 
 
 @dataclass(frozen=True)
@@ -287,11 +291,24 @@ class Watch:
         Whether its times are lead times of a forecast.
     step
         Its step [s].
+    origin
+        The first stamp: seconds since midnight or, of a forecast, since its start; None where that is not known. Values begin
+        again at certain hours, while snow melts and storms fall off at any.
     """
 
     said: bool
     lead: bool
     step: float
+    origin: float | None = None
+
+    @property
+    def ahead(self) -> int:
+        """How many steps must be looked at together where blocks are shorter: two days; none where attributes say nothing."""
+        return min(STEPS, int(-(-2 * DAY // self.step)) + 2) if self.said else 0
+
+    def at(self, begin: int) -> Watch:
+        """The same, for a part of the series from step ``begin`` on."""
+        return self if self.origin is None else replace(self, origin=self.origin + begin * self.step)
 
     def look(self, values: Any, *, first: bool = True) -> None:
         """Look at a block [batch, row, time]; ``first`` is that of the series.
@@ -306,13 +323,16 @@ class Watch:
         taken = values.reshape(-1, values.shape[-1])
         taken = taken[:: max(1, -(-taken.shape[0] // SAMPLE)), :STEPS]
         taken = np.asarray(taken.get() if hasattr(taken, "get") else taken, np.float64)
-        period = looks_accumulated(taken, self.step, resets=1 if self.said else 2)
+        empty = int(np.isfinite(taken).any(axis=0).argmax())  # before the first hour of all (ERA5-Land's file of 1950, say)
+        taken, origin = taken[:, empty:], self.at(empty).origin
+        period = looks_accumulated(taken, self.step, 1 if self.said else 2, origin)
         if period is not None:
             hours = f"begin again every {period / 3600:g} h"
             remedy = f'xroute.deaccumulate(runoff, reset="{"day" if period == DAY and not self.lead else "forecast"}")'
-        elif self.said and first and (self.lead or taken.shape[-1] >= DAY / self.step) and _only_climbs(taken):
+        elif self.said and first and self._whole(taken.shape[-1]) and _only_climbs(taken):
             hours = "never fall"
-            remedy = f'xroute.deaccumulate(runoff, reset="{"forecast" if self.lead else "day"}")'
+            longer = self.lead or self._days(taken.shape[-1]) >= 2
+            remedy = f'xroute.deaccumulate(runoff, reset="{"forecast" if longer else "day"}")'
         else:
             return
         if self.said:
@@ -324,6 +344,28 @@ class Watch:
             f"runoff looks accumulated: its values climb and {hours}. If it is (as ERA5-Land's is), it must not be routed as it "
             f"is: {remedy}"
         )
+
+    def _whole(self, n: int) -> bool:
+        """Whether n values that climb could be those since a forecast's start, or since the first hour of a day."""
+        if self.lead:
+            return True
+        begins = self.origin is None or self.origin % DAY <= 1.01 * self.step
+        return self._days(n) >= 2 or (begins and n >= 6 and self._days(n) >= 1)
+
+    def _days(self, n: int) -> float:
+        return n * self.step / DAY
+
+
+def watch(runoff: xr.DataArray, time_dim: Hashable, step: float) -> Watch:
+    """What looks for accumulated values in runoff of a step [s]; its values are not read."""
+    lead = is_lead(runoff, time_dim)
+    first = stamps(runoff.isel({time_dim: slice(0, 1)}), time_dim, counted=True)
+    origin = None
+    if first is not None and first.size and first.dtype.kind == "m":
+        origin = float(first[0] / np.timedelta64(1, "ns")) / 1e9
+    elif first is not None and first.size and first.dtype.kind in "MO":
+        origin = float(_of_the_day(first)[0])
+    return Watch(says_accumulated(runoff, time_dim, step), lead, step, origin)
 
 
 def is_lead(runoff: xr.DataArray, time_dim: Hashable) -> bool:
@@ -349,7 +391,7 @@ def says_accumulated(runoff: xr.DataArray, time_dim: Hashable, step: float | Non
         return False
 
 
-def looks_accumulated(values: Float, step: float, resets: int = 2) -> float | None:
+def looks_accumulated(values: Float, step: float, resets: int = 2, origin: float | None = None) -> float | None:
     """After what time [s] series begin again, if all that they do between is climb.
 
     Parameters
@@ -360,6 +402,9 @@ def looks_accumulated(values: Float, step: float, resets: int = 2) -> float | No
         Their step [s].
     resets
         How many restarts must be seen.
+    origin
+        First stamp, in seconds since midnight or since a forecast's start; None where that is not known. Where it is, values
+        begin again at whole periods: by days at midnight (where one restart is enough, at any quarter of a day).
 
     Returns
     -------
@@ -367,24 +412,31 @@ def looks_accumulated(values: Float, step: float, resets: int = 2) -> float | No
         None where they fall at other times too (storms and their recession, a daily cycle), never, or hardly climb.
     """
     peak = np.abs(values).max(axis=1, initial=0.0)
-    values = values[np.isfinite(peak) & (peak > 0)]
+    values = values[np.isfinite(peak) & (peak > 1e-3 * peak[np.isfinite(peak)].max(initial=0.0))]
     if not values.shape[0]:
         return None
     change = np.diff(values, axis=1) / np.abs(values).max(axis=1, keepdims=True)
-    falls, rises = change < -1e-4, change > 1e-4
-    total = int(falls.sum())
+    falls, rises = change < -FALL, change > FALL
+    down = np.where(falls, -change, 0.0).sum(axis=0)  # rounding of packed values falls often, and not far
     for hours in (24.0, 12.0, 6.0):
         period = hours * 3600.0 / step
         n = round(period)
-        if not total or abs(period - n) > 1e-6 or n < 3 or change.shape[1] + 1 < max(6 if resets < 2 else n, n // 2):
+        if not down.any() or abs(period - n) > 1e-6 or n < 3 or change.shape[1] + 1 < max(6 if resets < 2 else n, n // 2):
             continue
         phase = np.arange(change.shape[1]) % n
-        at = int(np.bincount(phase, falls.sum(axis=0), n).argmax())
-        clock = np.flatnonzero(phase == at)
-        on_clock = int(falls[:, clock].sum())
-        if on_clock < 0.95 * total or int(falls[:, clock].any(axis=0).sum()) < resets:
+        at = int(np.bincount(phase, down, n).argmax())
+        if origin is not None and not _may_restart(origin + at * step, hours * 3600.0, step, resets):
             continue
-        if int(rises[:, phase != at].sum()) < 2 * on_clock:  # days of constant rates, or single hours of rain
+        clock = np.flatnonzero(phase == at)
+        off = phase != at
+        on_clock = int(falls[:, clock].sum())
+        if down[clock].sum() < 0.95 * down.sum() or int(falls[:, clock].any(axis=0).sum()) < resets:
+            continue
+        climbing = np.unique(phase[off & rises.any(axis=0)]).size  # days of constant rates, single hours of rain: at one hour
+        if int(rises[:, off].sum()) < (1 if resets < 2 else 2) * on_clock or climbing < 3:
+            continue
+        before, after = (np.where(falls[:, clock], values[:, clock + k], 0.0).sum() for k in (0, 1))
+        if after > 0.4 * before:  # what begins again begins with the amount of one step
             continue
         climbed = [rises[:, max(0, c - n + 1) : c].any(axis=1) for c in clock]
         if sum(int((falls[:, c] & up).sum()) for c, up in zip(clock, climbed, strict=True)) >= 0.8 * sum(
@@ -394,9 +446,18 @@ def looks_accumulated(values: Float, step: float, resets: int = 2) -> float | No
     return None
 
 
+def _may_restart(last: float, period: float, step: float, resets: int) -> bool:
+    """Whether values may begin again after a stamp, which is the start, the middle or the end of the last step before."""
+    often = min(period, DAY / 4) if resets < 2 else period
+    return any(abs((last + part * step + often / 2) % often - often / 2) < 0.02 * step for part in (0.0, 0.5, 1.0))
+
+
 def _only_climbs(values: Float) -> bool:
-    """Whether no series ever falls, and they mostly climb, to several times what they begin with: a block within a day, say."""
-    values = values[np.isfinite(values).all(axis=1) & (values != values[:, :1]).any(axis=1)]
+    """Whether series never fall but for rounding, and climb to several times what they begin with: a block within a day."""
+    values = values[np.isfinite(values).all(axis=1)]
     change = np.diff(values, axis=1)
-    climbs = values.size and (change >= 0).all() and (change > 0).mean() > 0.5
-    return bool(climbs and values[:, -1].sum() > 4 * abs(values[:, 0]).sum())
+    up, down = change.clip(min=0).sum(axis=1), -change.clip(max=0).sum(axis=1)
+    wet = up > 1e-3 * up.max(initial=0.0)
+    if not wet.any() or (down[wet] > 0.02 * up[wet]).mean() > 0.05 or (change[wet].sum(axis=0) > 0).mean() <= 0.5:
+        return False
+    return bool(values[wet, -1].sum() > 4 * abs(values[wet, 0]).sum())

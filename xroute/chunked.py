@@ -138,7 +138,13 @@ def _(piece: Piece) -> int:
 
 
 def _route_piece(
-    piece: Piece, blocks: list[Any], passed: list[Any], state: BlockState | None, times: NDArray[Any]
+    piece: Piece,
+    blocks: list[Any],
+    passed: list[Any],
+    state: BlockState | None,
+    times: NDArray[Any],
+    begin: int = 0,
+    _looked: None = None,
 ) -> _Routed:
     part, options = piece.part, piece.options
     taken = [block.transpose(piece.axes)[..., rows, :] for block, (_, rows) in zip(blocks, piece.chunks, strict=True)]
@@ -146,7 +152,7 @@ def _route_piece(
     n_batch, n_steps = int(np.prod(data.shape[:-2], dtype=np.int64)), data.shape[-1]
     data = data.reshape(n_batch, data.shape[-2], n_steps)
     if piece.watch is not None:
-        piece.watch.look(data, first=state is None)
+        piece.watch.at(begin).look(data, first=state is None)
     fine = n_steps * options.substeps
     given = np.concatenate(
         [np.empty((n_batch, 0, fine)), *(s[:, which] for s, (_, which) in zip(passed, part.source, strict=True))], 1
@@ -253,6 +259,12 @@ def _gather_inflow(pieces: list[Piece], longest: int, shape: tuple[int, ...], st
 # ── the graph ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+def _look_ahead(watch: Watch, axes: tuple[int, ...], blocks: list[Any]) -> None:
+    """Look at blocks that follow one another in time, each of which is too short to be told by itself."""
+    data = np.concatenate([np.asarray(block.get() if is_cupy(block) else block).transpose(axes) for block in blocks], -1)
+    watch.look(data.reshape(-1, *data.shape[-2:]))
+
+
 def route_lazily(
     runoff: xr.DataArray,
     network: Network,
@@ -340,13 +352,21 @@ def route_lazily(
             for k in range(len(pieces)):
                 state[k] = (f"start-{token}", k, *members)
                 tasks[state[k]] = (_start_piece, (f"piece-{token}", k), (outflow.name, *members, 0), lags)
+        looked = None
+        if watch is not None and start is None and 0 < sizes[layout.time_dim][0] < watch.ahead:
+            ahead = int(np.searchsorted(edges[1:], min(watch.ahead, int(edges[-1])))) + 1
+            first_blocks = [(data.name, *at(members, 0, c)) for c in range(ahead)]
+            axes = tuple(dims.index(d) for d in layout.engine_dims)
+            looked = (f"looked-{token}", *members)
+            tasks[looked] = (_look_ahead, watch, axes, first_blocks)
         for c in range(len(sizes[layout.time_dim])):
             when = times[edges[c] : edges[c + 1]]
             for k, piece in enumerate(pieces):
                 key = (core, k, *members, c)
                 taken = [(data.name, *at(members, chunk, c)) for chunk, _ in piece.chunks]
                 passed = [(f"kept-{token}", q, *members, c) for q, _ in piece.part.source]
-                tasks[key] = (_route_piece, (f"piece-{token}", k), taken, passed, state[k], when)
+                places = when, int(edges[c]), None if c else looked
+                tasks[key] = (_route_piece, (f"piece-{token}", k), taken, passed, state[k], *places)
                 state[k] = (f"state-{token}", k, *members, c)
                 tasks[state[k]] = (_state_of, key)
                 if piece.part.plan.kept.size:

@@ -241,7 +241,7 @@ def _find_reach_dim(
         return marked[0], found[marked[0]]
     grid = grid_dims(array)
     if len(grid) == 1 and any(b.full and not b.is_positional for b in found.get(grid[0], ())):
-        return grid[0]  # a model that calls its units cells, with the reaches' ids beside them
+        return grid[0], found[grid[0]]  # a model that calls its units cells, with the reaches' ids beside them
     if grid:
         raise AlignmentError(
             f"{what} stands on a grid ({' x '.join(map(repr, grid))}), not on the reaches of the network. Bring it to their "

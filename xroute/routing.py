@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 
-from xroute.accumulations import Watch, is_lead, says_accumulated
+from xroute.accumulations import Watch, watch
 from xroute.attrs import append_history, discharge_attrs
 from xroute.block import BlockState, RouteOptions, is_cupy, route_block
 from xroute.census import overflow
@@ -223,7 +223,7 @@ class Run:
             data = data if is_cupy(data) else np.asarray(data)
         data = data.reshape(layout.n_batch, *data.shape[-2:])
         if self.watch is not None:
-            self.watch.look(data, first=first == 0)
+            self.watch.at(first).look(data, first=first == 0)
         discharge, state, n_bad = route_block(
             data, self.network.plan, self.filter, state, self.options, runoff_row=layout.row,
             discharge_row=layout.result_row, n_rows=layout.sizes[layout.reach_dim], scale=self.scale, device=device,
@@ -290,8 +290,8 @@ def prepare(
     schemes = ", ".join(sorted(parameters))
     said = f"xroute: routed {network!r}, scheme={schemes!r}, substeps={n}, {sampling=}, {lateral=}"
     options = RouteOptions(n, sampling, lateral, nan == "zero")
-    watch = None if step is None else Watch(says_accumulated(runoff, time_dim, step), is_lead(runoff, time_dim), step)
-    return Run(network, layout, filter, options, scale, clock, units, nan == "raise", key, said, watch)
+    looks = None if step is None or not runoff.sizes[time_dim] else watch(runoff, time_dim, step)
+    return Run(network, layout, filter, options, scale, clock, units, nan == "raise", key, said, looks)
 
 
 @dataclass

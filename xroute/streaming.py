@@ -21,6 +21,7 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 
+from xroute.accumulations import SAMPLE
 from xroute.block import BlockState, is_cupy, zero_state
 from xroute.bounds import add_bounds, bounds_name
 from xroute.census import n_negative
@@ -449,6 +450,8 @@ class Stream:
         where = None if self.spread else find_device(self.device)
         seconds = 0.0
         bar = tqdm(total=self.n_steps, initial=first, unit="step", disable=not progress, file=sys.stderr)
+        if not first:
+            self._look_ahead(kept)
         with bar, ThreadPoolExecutor(1, "xroute-read") as reader:
             coming: Future[xr.DataArray] | None = None
             for k, steps in enumerate(parts):
@@ -479,6 +482,16 @@ class Stream:
                 bar.update(steps.stop - steps.start)
         return self._dry() if state is None else state, seconds
 
+    def _look_ahead(self, kept: str) -> None:
+        """Look for accumulated values in some rows of the first days, where blocks are too short to tell."""
+        watch, layout = self.run.watch, self.run.layout
+        if watch is None or self.block >= min(watch.ahead, self.n_steps):
+            return  # ahead is 0 where attributes say nothing: then no chunk is read twice
+        rows = {layout.time_dim: slice(0, watch.ahead), layout.reach_dim: slice(0, SAMPLE)}
+        with _working("read the first days of runoff", kept):
+            taken = self.runoff.isel(rows).transpose(*layout.engine_dims).to_numpy()
+        watch.look(taken.reshape(-1, *taken.shape[-2:]))
+
     def _read(self, steps: slice) -> xr.DataArray:
         block = self.runoff.isel({self.run.layout.time_dim: steps}).load()
         return block if self.dtype is None else block.astype(self.dtype, keep_attrs=True)
@@ -507,7 +520,8 @@ class Stream:
         block = block if self.dtype is None else block.astype(self.dtype, keep_attrs=True)
         result, end = route_lazily(
             block, run.network, layout, run.filter, first, run.options, scale=run.scale,
-            raise_missing=run.raise_missing, partitions=self.partitions, device=self.device, watch=run.watch,
+            raise_missing=run.raise_missing, partitions=self.partitions, device=self.device,
+            watch=None if run.watch is None else run.watch.at(steps.start),
         )  # fmt: skip
         over = [d for d in layout.dims if d != layout.reach_dim]
         sums = (

@@ -37,6 +37,7 @@ LEAD = {
     "fhour", "fhr", "horizon", "forecast_horizon",
 }  # fmt: skip
 
+_LEADS = re.compile("(lead|forecast|fcst|fc|prediction)_?(time|step|period|horizon|(time_?)?(hour|day|week|month|season)s?)")
 
 def seconds(dt: Any) -> float:
     """Length of a step in seconds from a number (text or not), a timedelta, or text such as ``"3h"``.
@@ -72,7 +73,7 @@ def find_time_dim(array: xr.DataArray, time_dim: Hashable | None = None) -> Hash
 
     Of a forecast's reference times and leads it is the leads, where both are labelled: by ``standard_name``
     (``forecast_reference_time`` and ``forecast_period``), by names that say so, or as dates and durations with a
-    ``valid_time`` of both.
+    ``valid_time`` of both. Beside reference times, dates of ``standard_name`` ``time`` are those that values hold at.
 
     Raises
     ------
@@ -93,6 +94,9 @@ def find_time_dim(array: xr.DataArray, time_dim: Hashable | None = None) -> Hash
     leads = [d for d in may if role[d] == "lead"]
     if len(leads) == 1 and all(role[d] == "reference" for d in may if d not in leads):
         return leads[0]
+    others = [d for d in may if role[d] != "reference"]
+    if len(others) == 1 and _says_valid(array, others[0]):
+        return others[0]
     durations = [d for d in may if _kind(array, d) == "m"]
     if len(may) == 2 and len(durations) == 1 and role[durations[0]] != "reference" and _valid_time(array, may):
         return durations[0]
@@ -117,8 +121,9 @@ def _role(array: xr.DataArray, dim: Hashable) -> str | None:
     names = {} if coordinate is None else coordinate.attrs
     said = roles.get(str(names.get("standard_name")))
     if said is None and "standard_name" not in names:
-        plain = re.sub(r"[\s-]", "_", str(dim)).lower()
-        said = "lead" if plain in LEAD else "reference" if plain in REFERENCE else None
+        plain = re.sub(r"[\s-]", "_", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", str(dim))).lower()
+        is_lead = plain in LEAD or _LEADS.fullmatch(plain) is not None
+        said = "lead" if is_lead else "reference" if plain in REFERENCE else None
     kind = _kind(array, dim)
     return None if (said, kind) in (("lead", "M"), ("reference", "m")) else said
 
@@ -132,6 +137,12 @@ def _kind(array: xr.DataArray, dim: Hashable) -> str | None:
         return "M" if "since" in str(coordinate.attrs.get("units")).lower() else "m"
     first = coordinate.values.flat[0] if coordinate.dtype.kind == "O" and coordinate.size else None
     return "m" if coordinate.dtype.kind == "m" or isinstance(first, (datetime.timedelta, np.timedelta64)) else "M"
+
+
+def _says_valid(array: xr.DataArray, dim: Hashable) -> bool:
+    """Whether dates say that they are those which values hold at, as beside the reference time of NWM's forecasts."""
+    coordinate = axis(array, dim)
+    return coordinate is not None and _kind(array, dim) == "M" and coordinate.attrs.get("standard_name") == "time"
 
 
 def _valid_time(array: xr.DataArray, dims: list[Hashable]) -> bool:
