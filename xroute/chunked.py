@@ -278,6 +278,7 @@ def route_lazily(
     partitions: int | None,
     device: str | None,
     watch: Watch | None = None,
+    begin: int = 0,
 ) -> tuple[xr.DataArray, LazyState]:
     """Route runoff on Dask; nothing is computed.
 
@@ -295,6 +296,8 @@ def route_lazily(
         Where tasks compute; None leaves it to where they run.
     watch
         What looks for accumulated values in them.
+    begin
+        Step of the whole series that ``runoff`` begins at, where it is a part of it.
 
     Returns
     -------
@@ -317,7 +320,7 @@ def route_lazily(
     name = device if device is not None else get_option("device")
     token = tokenize(
         data.name, data.chunks, dims, layout.row, layout.result_row, *filter.arrays(), network.ids, *network.links,
-        scale, options, raise_missing, partitions, name, watch, None if start is None else (start.outflow, start.inflow),
+        scale, options, raise_missing, partitions, name, watch, begin, None if start is None else (start.outflow, start.inflow),
     )  # fmt: skip
     common = tokenize(
         sizes[layout.reach_dim], dims, layout.row, layout.result_row, *filter.arrays(), network.ids, *network.links, scale,
@@ -358,14 +361,14 @@ def route_lazily(
             first_blocks = [(data.name, *at(members, 0, c)) for c in range(ahead)]
             axes = tuple(dims.index(d) for d in layout.engine_dims)
             looked = (f"looked-{token}", *members)
-            tasks[looked] = (_look_ahead, watch, axes, first_blocks)
+            tasks[looked] = (_look_ahead, watch.at(begin), axes, first_blocks)
         for c in range(len(sizes[layout.time_dim])):
             when = times[edges[c] : edges[c + 1]]
             for k, piece in enumerate(pieces):
                 key = (core, k, *members, c)
                 taken = [(data.name, *at(members, chunk, c)) for chunk, _ in piece.chunks]
                 passed = [(f"kept-{token}", q, *members, c) for q, _ in piece.part.source]
-                places = when, int(edges[c]), None if c else looked
+                places = when, begin + int(edges[c]), None if c else looked
                 tasks[key] = (_route_piece, (f"piece-{token}", k), taken, passed, state[k], *places)
                 state[k] = (f"state-{token}", k, *members, c)
                 tasks[state[k]] = (_state_of, key)

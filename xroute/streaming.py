@@ -520,8 +520,8 @@ class Stream:
         block = block if self.dtype is None else block.astype(self.dtype, keep_attrs=True)
         result, end = route_lazily(
             block, run.network, layout, run.filter, first, run.options, scale=run.scale,
-            raise_missing=run.raise_missing, partitions=self.partitions, device=self.device,
-            watch=None if run.watch is None else run.watch.at(steps.start),
+            raise_missing=run.raise_missing, partitions=self.partitions, device=self.device, watch=run.watch,
+            begin=steps.start,
         )  # fmt: skip
         over = [d for d in layout.dims if d != layout.reach_dim]
         sums = (
