@@ -13,7 +13,7 @@ import pytest
 from strategies import chain, runoff_array
 
 import xroute
-from xroute.options import get_option, n_threads
+from xroute.options import get_option, n_threads, options_here
 from xroute.options import set_options as options
 
 
@@ -116,4 +116,10 @@ def test_six_threaded_computes_leave_the_session_as_it_was():
 def test_threads_that_are_no_number_are_refused_by_name(value):
     with pytest.raises(xroute.ParameterError, match="threads must be a positive whole number"):
         xroute.set_options(threads=value)
+    assert get_option("threads") is None
+
+
+def test_what_tasks_set_leaves_the_other_options_of_their_block():
+    with options(device="cpu"), options_here(threads=3):
+        assert get_option("device") == "cpu" and get_option("threads") == 3
     assert get_option("threads") is None
