@@ -15,7 +15,7 @@ import click
 
 from xroute.cli import convert, demo, info, route
 from xroute.cli.messages import error_line, notes
-from xroute.cli.signals import LEFT, Interrupted, interruptible
+from xroute.cli.signals import LEFT, Interrupted, hush, interruptible
 from xroute.version import __version__
 
 __all__ = ["main"]
@@ -33,6 +33,7 @@ class Commands(click.Group):
             except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
                 raise
             except (Interrupted, KeyboardInterrupt) as signal:
+                hush()  # once more: filters of warnings may have been put back on the way here
                 if debug:
                     traceback.print_exc()
                 click.echo(f"interrupted: {ctx.meta.get(LEFT, 'nothing was written')}", err=True)

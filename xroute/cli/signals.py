@@ -8,10 +8,11 @@ import os
 import signal
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from types import FrameType
 
-__all__ = ["LEFT", "Interrupted", "interruptible"]
+__all__ = ["LEFT", "Interrupted", "hush", "interruptible"]
 
 LEFT = "xroute.left"
 """Key of the context's ``meta`` under which a command puts what it leaves when it is interrupted, in words."""
@@ -34,6 +35,12 @@ class Interrupted(BaseException):
         self.code = 128 + number
 
 
+def hush() -> None:
+    """Say nothing of Zarr's tasks that are broken off, or were never begun; for the rest of the process, which ends."""
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL + 1)
+    warnings.filterwarnings("ignore", r"coroutine .* was never awaited", RuntimeWarning)
+
+
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
     """Raise `Interrupted` where the main thread is when SIGINT or SIGTERM comes."""
@@ -45,7 +52,7 @@ def interruptible() -> Iterator[None]:
     def stop(number: int, _: FrameType | None) -> None:
         if not first:
             first.append(time.monotonic())
-            logging.getLogger("asyncio").setLevel(logging.CRITICAL + 1)  # of Zarr's tasks that are broken off
+            hush()
             raise Interrupted(number)
         if time.monotonic() - first[0] > PATIENCE:
             os._exit(128 + number)
