@@ -33,10 +33,11 @@ class Commands(click.Group):
             except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
                 raise
             except (Interrupted, KeyboardInterrupt) as signal:
-                hush()  # once more: filters of warnings may have been put back on the way here
                 if debug:
                     traceback.print_exc()
                 click.echo(f"interrupted: {ctx.meta.get(LEFT, 'nothing was written')}", err=True)
+                if isinstance(signal, Interrupted):
+                    hush()  # once more: filters of warnings may have been put back on the way here
                 raise click.exceptions.Exit(getattr(signal, "code", 130)) from None
             except Exception as error:  # whatever it is, it is said in a line; what is not ours to say is called a bug
                 if debug:

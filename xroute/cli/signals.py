@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import signal
+import sys
 import threading
 import time
 import warnings
@@ -36,8 +37,10 @@ class Interrupted(BaseException):
 
 
 def hush() -> None:
-    """Say nothing of Zarr's tasks that are broken off, or were never begun; for the rest of the process, which ends."""
+    """Say nothing of tasks, threads and destructors that are broken off, or were never begun; the process ends with them."""
     logging.getLogger("asyncio").setLevel(logging.CRITICAL + 1)
+    sys.unraisablehook = lambda _: None
+    threading.excepthook = lambda _: None
     warnings.filterwarnings("ignore", r"coroutine .* was never awaited", RuntimeWarning)
 
 
