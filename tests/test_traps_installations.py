@@ -19,6 +19,7 @@ for name in {names}:
     sys.modules[name] = None  # importing it raises ImportError, as where it is not installed
 if hasattr(os, "sched_getaffinity"):
     del os.sched_getaffinity
+    os.process_cpu_count = os.cpu_count  # as Python 3.13 has it where there is no such call
 import numpy as np, torch, xarray as xr
 import xroute
 network = xroute.Network(xr.Dataset(
