@@ -327,5 +327,7 @@ def _open(store: Any) -> Any:
     """The root group or array of a store, None if there is none that can be read: metadata raise what they like."""
     try:
         return _zarr().open(store, mode="r")
+    except PermissionError:  # there may well be a store: it is not for us to say that there is none
+        raise
     except Exception:
         return None
