@@ -21,7 +21,7 @@ import xarray as xr
 
 import xroute
 from xroute.block import RouteOptions, route_block
-from xroute.engine.cpu import route_cpu
+from xroute.engine.cpu.forward import route_cpu
 from xroute.engine.reference import route_reference
 from xroute.parameters import read_parameters
 from xroute.schemes import Filter, make_filter

@@ -40,10 +40,10 @@ import xarray as xr
 
 import xroute
 from xroute.block import RouteOptions, route_block
-from xroute.engine.adjoint import adjoint_cpu
 from xroute.engine.autograd import route_autograd
-from xroute.engine.cpu import route_cpu
-from xroute.engine.gpu import GpuOptions, adjoint_gpu, prepare_filter, route_gpu
+from xroute.engine.cpu.adjoint import adjoint_cpu
+from xroute.engine.cpu.forward import route_cpu
+from xroute.engine.gpu.launch import GpuOptions, adjoint_gpu, prepare_filter, route_gpu
 from xroute.parameters import read_parameters
 from xroute.schemes import SCHEMES, Filter, make_filter
 

@@ -213,7 +213,7 @@ def workers(options: argparse.Namespace, gpus: bool = False) -> None:
     most, device = len(os.sched_getaffinity(0)), "cpu"
     (rows, columns), steps, chunk = (options.lattice or (1000, 1000)), options.steps or 1460, options.chunk or 73
     if gpus:
-        most, device = torch.cuda.device_count(), None  # chunks of less than `xroute.engine.host.PINNED_BYTES`
+        most, device = torch.cuda.device_count(), None  # chunks of less than `xroute.engine.gpu.host.PINNED_BYTES`
         (rows, columns), steps, chunk = (options.lattice or (1000, 3000)), options.steps or 3500, options.chunk or 350
         if not most and not options.small:
             raise SystemExit("gpus-dask needs GPUs, or --small to try it on the CPU")
@@ -288,7 +288,7 @@ def synchronize(devices: Sequence[torch.device]) -> None:
 
 def put(network: xroute.Network, n: int, devices: Sequence[torch.device], runoff: Callable[..., Any]) -> list[Place]:
     """Partitions of tributaries in turn over the devices, and the trunk beside the smallest of them."""
-    from xroute.engine.gpu import prepare_filter
+    from xroute.engine.gpu.launch import prepare_filter
 
     parts = make_parts(network.plan, np.unique(partition(network.plan, n), return_inverse=True)[1])
     made = make_filter(read_parameters(network), DT, network.n_reaches)
@@ -306,7 +306,7 @@ def put(network: xroute.Network, n: int, devices: Sequence[torch.device], runoff
 
 def route_chunk(place: Place, c: int, given: Tensor | None) -> tuple[Tensor, Tensor]:
     """Discharge and kept series of a chunk, not waited for."""
-    from xroute.engine.gpu import route_gpu
+    from xroute.engine.gpu.launch import route_gpu
 
     runoff = place.runoff[c]
     with on(place.stream):

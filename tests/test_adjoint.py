@@ -11,12 +11,12 @@ import torch
 from strategies import DT, INTERVAL, topology
 
 import xroute
-from xroute.engine.adjoint import adjoint_cpu
 from xroute.engine.autograd import BACKENDS, plan_handle, plan_of, route_autograd
-from xroute.engine.cpu import route_cpu
+from xroute.engine.cpu.adjoint import adjoint_cpu
+from xroute.engine.cpu.forward import route_cpu
+from xroute.engine.plan import make_plan
 from xroute.engine.reference import topological_order
 from xroute.exceptions import ParameterError, StateError, XRouteError
-from xroute.plan import make_plan
 from xroute.schemes import Filter, make_filter
 
 SAMPLINGS = ("mean", "last", "start-mean")

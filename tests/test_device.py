@@ -147,10 +147,10 @@ def test_state_goes_on_elsewhere(device, options, runoff, network):
 @pytest.mark.parametrize("block", [8, 56, 199, 200, 1000])
 def test_blocks_of_time(device, block, runoff, network, monkeypatch):
     whole = runoff.route(network, device=device)
-    monkeypatch.setattr("xroute.engine.host._block_length", lambda *_: block)
+    monkeypatch.setattr("xroute.engine.gpu.host._block_length", lambda *_: block)
     assert_near(runoff.route(network, device=device), whole)
-    monkeypatch.setattr("xroute.engine.host.STAGE_BYTES", 4096)
-    monkeypatch.setattr("xroute.engine.host.PINNED_BYTES", 0)
+    monkeypatch.setattr("xroute.engine.gpu.host.STAGE_BYTES", 4096)
+    monkeypatch.setattr("xroute.engine.gpu.host.PINNED_BYTES", 0)
     assert_near(runoff.route(network, device=device), whole)
 
 

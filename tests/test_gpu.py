@@ -28,11 +28,11 @@ from strategies import DT, Topology, topology
 
 import xroute
 from xroute.block import BlockState
-from xroute.engine.adjoint import adjoint_cpu
-from xroute.engine.cpu import route_cpu
+from xroute.engine.cpu.adjoint import adjoint_cpu
+from xroute.engine.cpu.forward import route_cpu
+from xroute.engine.plan import make_plan
 from xroute.engine.reference import route_reference
 from xroute.partition import make_parts, partition
-from xroute.plan import make_plan
 from xroute.schemes import Filter, make_filter
 
 CUDA = torch.cuda.is_available()
@@ -225,7 +225,7 @@ def reference_gradients(problem: SimpleNamespace) -> tuple[np.ndarray, ...]:
 
 def prepared(problem: SimpleNamespace) -> Any:
     """The filter as the kernels take it."""
-    from xroute.engine.gpu import prepare_filter
+    from xroute.engine.gpu.launch import prepare_filter
 
     f = problem.filter
     acc = torch.float64 if problem.runoff.dtype == torch.float64 else torch.float32
@@ -233,14 +233,14 @@ def prepared(problem: SimpleNamespace) -> Any:
 
 
 def gpu_options(problem: SimpleNamespace) -> Any:
-    from xroute.engine.gpu import GpuOptions
+    from xroute.engine.gpu.launch import GpuOptions
 
     return GpuOptions(**problem.options)
 
 
 def forward(problem: SimpleNamespace, runoff: torch.Tensor | None = None, **options: Any) -> tuple[Any, ...]:
     """What `route_gpu` returns; ``state`` and ``filter`` may be given."""
-    from xroute.engine.gpu import route_gpu
+    from xroute.engine.gpu.launch import route_gpu
 
     state = options.pop("state", problem.state)
     made = options.pop("filter", None) or prepared(problem)
@@ -252,7 +252,7 @@ def backward(
     problem: SimpleNamespace, trace: torch.Tensor | None, discharge: torch.Tensor | None, **options: Any
 ) -> tuple[torch.Tensor, ...]:
     """What `adjoint_gpu` returns; ``state`` may be given."""
-    from xroute.engine.gpu import adjoint_gpu
+    from xroute.engine.gpu.launch import adjoint_gpu
 
     state = [t if t is None else t.to(DEVICE) for t in options.pop("state", problem.state)]
     grads = [laid_out(problem.grads[0], problem.case.layout), *(t.to(DEVICE) for t in problem.grads[1:])]
@@ -318,7 +318,7 @@ def check_parts(case: Case) -> Errors:
 
 def check_partitions(case: Case, n: int) -> Errors:
     """A network routed partition by partition, which exchange their discharge, is the network routed in one go."""
-    from xroute.engine.gpu import prepare_filter, route_gpu
+    from xroute.engine.gpu.launch import prepare_filter, route_gpu
 
     p = problem(case)
     parts = make_parts(p.plan, np.unique(partition(p.plan, n), return_inverse=True)[1])
@@ -408,7 +408,7 @@ def check_nan(case: Case) -> Errors:
 @contextmanager
 def patched(**values: Any) -> Iterator[None]:
     """Names of `xroute.engine.gpu` with other values."""
-    from xroute.engine import gpu
+    from xroute.engine.gpu import launch as gpu
 
     old = {name: getattr(gpu, name) for name in values}
     try:
@@ -608,7 +608,7 @@ def test_large_networks(options, mark):
 def test_given_reaches_must_be_given():
     """Else programs would wait for ever."""
     plan = make_plan(np.array([1]), np.array([0]), np.ones(1), 2, n_given=1)
-    from xroute.engine.gpu import prepare_filter, route_gpu
+    from xroute.engine.gpu.launch import prepare_filter, route_gpu
 
     f = make_filter({"linear_storage": (np.arange(2), {"tau": torch.full((2,), DT)})}, DT, 2)
     made = prepare_filter(plan, f.taps, f.pointer, f.pole, f.gain, DEVICE, torch.float32)
@@ -619,7 +619,7 @@ def test_given_reaches_must_be_given():
 @needs_triton
 def test_traces_are_bounded():
     """What training keeps does not grow with substeps: beyond a few times the runoff, nothing is kept."""
-    from xroute.engine import gpu
+    from xroute.engine.gpu import launch as gpu
 
     plan = xroute.Network(xroute.datasets.scheidegger(20, 20)).plan
     pointer = np.arange(plan.n_reaches + 1) * 2

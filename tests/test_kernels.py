@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from xroute import kernels
+from xroute.engine import kernels
 
 ROUTE = """
 import warnings
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
     import xroute
-    import xroute.engine.adjoint
+    import xroute.engine.cpu.adjoint
 import xarray as xr
 network = xroute.Network(xr.Dataset({"downstream": ("reach", [2, 0])}, {"reach": [1, 2]}))
 print(*(f"{w.filename}|{w.message}" for w in caught if "kernels" in str(w.message)), sep="\\n")

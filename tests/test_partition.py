@@ -10,9 +10,9 @@ from strategies import DT, draw_parameters, topologies
 
 import xroute
 from xroute.block import RouteOptions, route_block
+from xroute.engine.plan import make_plan
 from xroute.exceptions import ParameterError
 from xroute.partition import make_parts, partition
-from xroute.plan import make_plan
 from xroute.schemes import make_filter
 
 

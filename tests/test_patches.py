@@ -7,8 +7,8 @@ from hypothesis import given
 from strategies import topologies, topology
 
 import xroute
-from xroute.patches import LANES, Patches
-from xroute.plan import make_plan
+from xroute.engine.patches import LANES, Patches
+from xroute.engine.plan import make_plan
 
 
 def check(patches: Patches, links: tuple[np.ndarray, np.ndarray, np.ndarray], n: int) -> None:

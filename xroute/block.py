@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xroute.engine import NotFinite, route_tensor
+from xroute.engine.arrays import NotFinite
+from xroute.engine.cpu import route_tensor
+from xroute.engine.plan import RoutingPlan
 from xroute.exceptions import StateError
-from xroute.plan import RoutingPlan
 from xroute.schemes import Filter
 
 if TYPE_CHECKING:
@@ -113,9 +114,9 @@ def route_block(
         _check_state(state, filter, runoff.shape[0], plan.n_reaches)
     factors = None if scale is None else np.broadcast_to(np.asarray(scale, np.float64), plan.n_reaches)
     if is_cupy(runoff) or (device is not None and device.type == "cuda"):
-        from xroute.engine import compute_type
-        from xroute.engine.gpu import GpuOptions
-        from xroute.engine.host import route_cupy, route_host
+        from xroute.engine.arrays import compute_type
+        from xroute.engine.gpu.host import route_cupy, route_host
+        from xroute.engine.gpu.launch import GpuOptions
 
         kernel = GpuOptions(options.substeps, options.sampling, options.lateral)
         history, outflow = (None, None) if state is None else (state.history, state.outflow)

@@ -22,7 +22,7 @@ from xroute.accumulations import Watch
 from xroute.block import BlockState, RouteOptions, is_cupy, route_block
 from xroute.census import overflow
 from xroute.cluster import find_client
-from xroute.engine import compute_type
+from xroute.engine.arrays import compute_type
 from xroute.exceptions import StateError, XRouteError, some
 from xroute.labels import Layout
 from xroute.network import Network

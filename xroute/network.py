@@ -17,7 +17,7 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from xroute import plan as _plan
+from xroute.engine import plan as _plan
 from xroute.exceptions import NetworkError, ParameterError, require, some
 from xroute.guards import reading, require_memory
 from xroute.ids import distinct, exact_ids, is_missing, locate, within

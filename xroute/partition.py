@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 
 from xroute.block import BlockState
-from xroute.plan import RoutingPlan, make_plan
-from xroute.schedule import renumber, tributaries
+from xroute.engine.plan import RoutingPlan, make_plan
+from xroute.engine.schedule import renumber, tributaries
 from xroute.schemes import Filter
 
 __all__ = ["Part", "make_parts", "partition"]

@@ -14,9 +14,9 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 
-from xroute.engine.cpu import LATERAL, SAMPLING
 from xroute.exceptions import ParameterError, TimeAxisError, one_of
 from xroute.network import Network
+from xroute.settings import LATERAL, SAMPLING
 from xroute.times import seconds, time_step
 
 __all__ = ["Recipe", "recipe_said", "resolve_recipe", "resolve_step", "stated_seconds", "step_of"]

@@ -14,7 +14,7 @@ from xroute.accumulations import Watch, watch
 from xroute.attrs import append_history, discharge_attrs
 from xroute.block import BlockState, RouteOptions, is_cupy, route_block
 from xroute.census import overflow
-from xroute.engine import compute_type
+from xroute.engine.arrays import compute_type
 from xroute.exceptions import ParameterError, TimeAxisError, XRouteError, one_of, some
 from xroute.guards import reading, require_memory
 from xroute.labels import Layout, align, require_array

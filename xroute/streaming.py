@@ -28,7 +28,7 @@ from xroute.census import n_negative
 from xroute.checkpoint import GROUP, Checkpoint, Progress, as_store, check_replaceable, clear, digest, find
 from xroute.chunking import choose_chunks
 from xroute.cluster import find_client
-from xroute.engine import compute_type
+from xroute.engine.arrays import compute_type
 from xroute.exceptions import ParameterError, XRouteError, one_of, require, some
 from xroute.io.files import consolidate, netcdf_variable, plain_dataset, replacing
 from xroute.labels import require_array

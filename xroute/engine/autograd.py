@@ -19,10 +19,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from xroute.engine.adjoint import adjoint_cpu
-from xroute.engine.cpu import LATERAL, SAMPLING, route_cpu
+from xroute.engine.cpu.adjoint import adjoint_cpu
+from xroute.engine.cpu.forward import LATERAL, SAMPLING, route_cpu
+from xroute.engine.plan import RoutingPlan
 from xroute.exceptions import ParameterError, StateError, XRouteError
-from xroute.plan import RoutingPlan
 from xroute.schemes import Filter
 
 __all__ = ["BACKENDS", "Backend", "plan_handle", "plan_of", "route_autograd"]
@@ -121,7 +121,7 @@ def _adjoint_cpu(
 def _device_filter(
     plan: RoutingPlan, options: Options, runoff: Tensor, taps: Tensor, pointer: Tensor, pole: Tensor, gain: Tensor
 ) -> Any:
-    from xroute.engine.gpu import GpuOptions, prepare_filter
+    from xroute.engine.gpu.launch import GpuOptions, prepare_filter
 
     # poles are taken for granted: to look would be to wait for the device
     return prepare_filter(
@@ -133,7 +133,7 @@ def _forward_gpu(
     runoff: Tensor, taps: Tensor, pointer: Tensor, pole: Tensor, gain: Tensor, history: Tensor, outflow: Tensor,
     plan: RoutingPlan, options: Options, keep_trace: bool, keep_state: bool, filter: Filter | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
-    from xroute.engine.gpu import GpuOptions, prepared, route_gpu
+    from xroute.engine.gpu.launch import GpuOptions, prepared, route_gpu
 
     if filter is None:
         made = _device_filter(plan, options, runoff, taps, pointer, pole, gain)
@@ -152,7 +152,7 @@ def _adjoint_gpu(
     pole: Tensor, gain: Tensor, history: Tensor, outflow: Tensor, discharge: Tensor, trace: Tensor, plan: RoutingPlan,
     options: Options, needs_runoff: bool, needs_filter: bool,
 ) -> tuple[Tensor, ...]:  # fmt: skip
-    from xroute.engine.gpu import GpuOptions, adjoint_gpu
+    from xroute.engine.gpu.launch import GpuOptions, adjoint_gpu
 
     filter = _device_filter(plan, options, runoff, taps, pointer, pole, gain)
     dry, final = outflow.ndim == 1, grad_outflow.ndim == 2
@@ -165,13 +165,13 @@ def _adjoint_gpu(
 
 
 def _like_discharge_gpu(runoff: Tensor) -> Tensor:
-    from xroute.engine.gpu import padded
+    from xroute.engine.gpu.launch import padded
 
     return padded(runoff.shape, runoff.dtype, runoff.device)
 
 
 def _trace_numel_gpu(runoff: Tensor, plan: RoutingPlan, pointer: NDArray[np.int64], options: Options) -> int:
-    from xroute.engine.gpu import GpuOptions, trace_numel
+    from xroute.engine.gpu.launch import GpuOptions, trace_numel
 
     return trace_numel(plan, runoff, pointer, GpuOptions(*options))
 

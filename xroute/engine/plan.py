@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xroute.kernels import kernel
-from xroute.patches import Patches, make_patches
-from xroute.schedule import Schedule, make_schedule
+from xroute.engine.kernels import kernel
+from xroute.engine.patches import Patches, make_patches
+from xroute.engine.schedule import Schedule, make_schedule
 
 __all__ = ["RoutingPlan", "find_cycle", "make_plan", "strahler_order", "topological_order"]
 

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from xroute.engine import NotFinite, compute_type
-from xroute.engine.gpu import DeviceFilter, GpuOptions, prepared, route_gpu
-from xroute.plan import RoutingPlan
+from xroute.engine.arrays import NotFinite, compute_type
+from xroute.engine.gpu.launch import DeviceFilter, GpuOptions, prepared, route_gpu
+from xroute.engine.plan import RoutingPlan
 from xroute.schemes import Filter
 
 __all__ = ["route_cupy", "route_host", "route_resident"]

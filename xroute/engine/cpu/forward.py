@@ -12,18 +12,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from xroute.engine.intrinsics import fma, prefetch
-from xroute.kernels import kernel
+from xroute.engine.arrays import NotFinite
+from xroute.engine.cpu.intrinsics import fma, prefetch
+from xroute.engine.kernels import kernel
+from xroute.engine.plan import RoutingPlan
+from xroute.engine.schedule import LANES, Schedule
 from xroute.options import n_threads
-from xroute.plan import RoutingPlan
-from xroute.schedule import LANES, Schedule
 
-__all__ = ["NotFinite", "route_cpu"]
+__all__ = ["route_cpu"]
 
 MEAN, LAST, START_MEAN = 0, 1, 2
 HEAD, INTERVAL, OUTLET = 0, 1, 2
@@ -32,13 +33,6 @@ LATERAL = {"head": HEAD, "interval": INTERVAL, "outlet": OUTLET}
 
 BLOCK = 512
 """Routing steps in a block of time: long enough to spread the cost of a reach, short enough for 8 rows in L1."""
-
-
-class NotFinite(NamedTuple):
-    """How many values of runoff were not finite, and how many of the discharge that was made of it."""
-
-    runoff: int
-    discharge: int
 
 
 Float = NDArray[np.float64]

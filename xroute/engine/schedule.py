@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from xroute.kernels import kernel
+from xroute.engine.kernels import kernel
 
 __all__ = ["LANES", "Schedule", "make_schedule", "renumber", "tributaries"]
 

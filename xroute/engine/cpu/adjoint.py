@@ -36,7 +36,7 @@ from math import isqrt
 import numpy as np
 from numpy.typing import NDArray
 
-from xroute.engine.cpu import (
+from xroute.engine.cpu.forward import (
     BLOCK,
     HEAD,
     INTERVAL,
@@ -57,11 +57,11 @@ from xroute.engine.cpu import (
     _route_task,
     _store,
 )
-from xroute.engine.intrinsics import fma
-from xroute.kernels import kernel
+from xroute.engine.cpu.intrinsics import fma
+from xroute.engine.kernels import kernel
+from xroute.engine.plan import RoutingPlan
+from xroute.engine.schedule import LANES
 from xroute.options import n_threads
-from xroute.plan import RoutingPlan
-from xroute.schedule import LANES
 
 __all__ = ["STORE_BYTES", "adjoint_cpu"]
 

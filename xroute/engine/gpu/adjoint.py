@@ -1,4 +1,4 @@
-r"""Triton kernels of the adjoint; see `xroute.engine.adjoint` for the formulas and `xroute.engine.gpu` for what calls them.
+r"""Triton kernels of the adjoint; see `xroute.engine.cpu.adjoint` for the formulas and `xroute.engine.gpu` for what calls them.
 
 Patches are taken last to first, time runs backward, and a reach lags the one that it drains to by a group of steps. What
 comes from another patch comes to the root of a branch; the first such series of each root is read as a tile, the others,
@@ -19,7 +19,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from xroute.engine.gpu_forward import (
+from xroute.engine.gpu.forward import (
     HEAD,
     INTERVAL,
     LAST,
@@ -31,7 +31,7 @@ from xroute.engine.gpu_forward import (
     keep_window,
     with_history,
 )
-from xroute.engine.lanes import (
+from xroute.engine.gpu.lanes import (
     R,
     await_post,
     columns_of,
@@ -205,7 +205,7 @@ def adjoint_steps(
     SLIDE: tl.constexpr, ALIGNED: tl.constexpr, STATE_IN: tl.constexpr, STATE_GRAD: tl.constexpr,
     RUNOFF: tl.constexpr, INDEX: tl.constexpr, ACC: tl.constexpr,
 ):  # fmt: skip
-    """Adjoint of `xroute.engine.gpu_forward.route_steps`."""
+    """Adjoint of `xroute.engine.gpu.forward.route_steps`."""
     C: tl.constexpr = 1 << LOG
     G: tl.constexpr = 1 << LOGG
     GROUPS: tl.constexpr = C // G
@@ -450,7 +450,7 @@ def adjoint_substeps(
     S: tl.constexpr, G: tl.constexpr, K: tl.constexpr, SAMPLING: tl.constexpr,
     LATERAL: tl.constexpr, STATE_IN: tl.constexpr, RUNOFF: tl.constexpr, INDEX: tl.constexpr, ACC: tl.constexpr,
 ):  # fmt: skip
-    """Adjoint of `xroute.engine.gpu_forward.route_substeps`."""
+    """Adjoint of `xroute.engine.gpu.forward.route_substeps`."""
     PER_STEP: tl.constexpr = S // G
     CHANNELS: tl.constexpr = 3 if LATERAL == INTERVAL else 2
     taken = tl.atomic_add(ticket, 1)

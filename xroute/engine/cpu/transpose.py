@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xroute.kernels import kernel
+from xroute.engine.kernels import kernel
 from xroute.options import n_threads
 
 __all__ = ["contiguous"]

@@ -18,8 +18,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from xroute.kernels import kernel
-from xroute.schedule import renumber
+from xroute.engine.kernels import kernel
+from xroute.engine.schedule import renumber
 
 __all__ = ["LANES", "Links", "Patches", "make_patches"]
 
@@ -109,7 +109,7 @@ def make_patches(
     n_given: int,
     kept: Index,
 ) -> Patches:
-    """Cut a plan into patches; see `xroute.plan.RoutingPlan` for the arguments."""
+    """Cut a plan into patches; see `xroute.engine.plan.RoutingPlan` for the arguments."""
     pointer, upstream, weight, _ = renumber(order, pointer, upstream_reach, upstream_weight, n_upstream)
     given = order - (order.size - n_given)  # which given reach, negative for the others
     below, branch, height, size = _grow(pointer, upstream, given)

@@ -1,10 +1,10 @@
 """The GPU engine: one Triton launch routes a network, discharge flowing from patch to patch.
 
-A program is one warp. It takes a ticket and routes one patch (`xroute.patches`) through the whole series, one reach a lane, time
+A program is one warp. It takes a ticket and routes one patch (`engine.patches`) through the whole series, one reach a lane, time
 in the registers of each: a recurrence costs two dependent operations a step, and a tributary is a shuffle away because the
 reach below lags it by a group of steps. Runoff and discharge move as tiles, aligned to memory, at nearly the speed of a copy.
 
-Series that join from other patches come through a mailbox (`xroute.engine.lanes`), read again until they are there. Waiting
+Series that join from other patches come through a mailbox (`xroute.engine.gpu.lanes`), read again until they are there. Waiting
 cannot deadlock: tickets are handed out in the order of the patches, and a patch reads only patches that stand before it; so
 whatever a program waits for was started before it, and by induction the oldest unfinished program waits for nothing.
 Programs that have not started hold no ticket, so nobody can wait for them. Nothing is summed by atomics, so a run gives the
@@ -23,11 +23,11 @@ import triton
 import triton.language as tl
 from numpy.typing import NDArray
 
-from xroute.engine.gpu_adjoint import adjoint_steps, adjoint_substeps
-from xroute.engine.gpu_forward import route_steps, route_substeps
-from xroute.kernels import keep_triton_kernels
-from xroute.patches import LANES, Links
-from xroute.plan import RoutingPlan
+from xroute.engine.gpu.adjoint import adjoint_steps, adjoint_substeps
+from xroute.engine.gpu.forward import route_steps, route_substeps
+from xroute.engine.kernels import keep_triton_kernels
+from xroute.engine.patches import LANES, Links
+from xroute.engine.plan import RoutingPlan
 from xroute.schemes import Filter
 
 __all__ = [
@@ -683,7 +683,7 @@ class _FilterSums:
         if self.near is None:
             self.near = torch.zeros((4, self.n_reaches), dtype=torch.float64, device=self.device)
         first, second, pole, gain = (row.clone() for row in self.near)  # operators must not return views of one tensor
-        if w.longest <= 2:  # the sums are of differences: see `xroute.engine.gpu_adjoint`
+        if w.longest <= 2:  # the sums are of differences: see `xroute.engine.gpu.adjoint`
             second += pole
             first += second if w.longest == 2 else pole
         if n_taps == w.longest * self.n_reaches and w.longest <= 2:  # as many taps on each reach: the usual case

@@ -9,7 +9,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from xroute.engine.lanes import (
+from xroute.engine.gpu.lanes import (
     R,
     await_post,
     columns_of,

@@ -16,7 +16,7 @@ import inspect
 import triton
 import triton.language as tl
 
-from xroute.patches import LANES
+from xroute.engine.patches import LANES
 
 R = tl.constexpr(LANES)
 EMPTY = tl.constexpr(-1)

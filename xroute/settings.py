@@ -1,0 +1,79 @@
+"""How a run is stepped and sampled: `RoutingSettings`, checked once and handed on whole; and the values its options may have.
+
+This is the one place where those values stand. Whatever wants them as numbers, as kernels do, makes numbers of them where it
+begins, by their order here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from xroute.exceptions import ParameterError, one_of
+
+__all__ = ["LATERAL", "NAN", "SAMPLING", "Lateral", "NaN", "RoutingSettings", "Sampling"]
+
+Sampling = Literal["mean", "last", "start-mean"]
+Lateral = Literal["head", "interval", "outlet"]
+NaN = Literal["raise", "zero"]
+
+SAMPLING: tuple[Sampling, ...] = get_args(Sampling)
+"""How the substeps of a step of runoff make its discharge."""
+LATERAL: tuple[Lateral, ...] = get_args(Lateral)
+"""Where runoff joins its reach."""
+NAN: tuple[NaN, ...] = get_args(NaN)
+"""What becomes of runoff that is not finite."""
+
+
+@dataclass(frozen=True)
+class RoutingSettings:
+    """How a run is stepped and sampled; the same for all its blocks, whatever routes them.
+
+    Attributes
+    ----------
+    step
+        Step of runoff [s]. None where it is not known: then filters are made by whoever knows it, and nothing here needs it.
+    substeps
+        Routing steps in a step of runoff.
+    sampling
+        Discharge of a step: ``"mean"`` of the values at the ends of its substeps, ``"last"`` of them, or ``"start-mean"``,
+        the mean of the values at their starts.
+    lateral
+        Where runoff joins its reach: at its ``"head"``, over the ``"interval"`` of each routing step, or at the ``"outlet"``.
+    nan
+        Runoff that is not finite: ``"raise"`` an error, or take it as ``"zero"``.
+
+    Raises
+    ------
+    ParameterError
+        For values that none of them may have.
+
+    Examples
+    --------
+    >>> from xroute.settings import RoutingSettings
+    >>> RoutingSettings(10800.0, substeps=12, lateral="interval").routing_step
+    900.0
+    """
+
+    step: float | None = None
+    substeps: int = 1
+    sampling: Sampling = "mean"
+    lateral: Lateral = "head"
+    nan: NaN = "raise"
+
+    def __post_init__(self) -> None:
+        if isinstance(self.substeps, bool) or not isinstance(self.substeps, int) or self.substeps < 1:
+            raise ParameterError(f"substeps must be a positive whole number, not {self.substeps!r}")
+        one_of("sampling", self.sampling, SAMPLING)
+        one_of("lateral", self.lateral, LATERAL)
+        one_of("nan", self.nan, NAN)
+
+    @property
+    def routing_step(self) -> float | None:
+        """Routing step [s], which inflows of a state are apart."""
+        return None if self.step is None else self.step / self.substeps
+
+    @property
+    def zero_missing(self) -> bool:
+        """Whether runoff that is not finite is taken as zero."""
+        return self.nan == "zero"
