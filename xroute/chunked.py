@@ -19,16 +19,17 @@ from dask.sizeof import sizeof
 from numpy.typing import NDArray
 
 from xroute.accumulations import Watch
-from xroute.block import BlockState, RouteOptions, is_cupy, route_block
+from xroute.block import BlockState, is_cupy, route_block
 from xroute.census import overflow
 from xroute.cluster import find_client
-from xroute.engine.arrays import compute_type
+from xroute.engine.arrays import Exchange, Rows, compute_type
 from xroute.exceptions import StateError, XRouteError, some
 from xroute.labels import Layout
 from xroute.network import Network
 from xroute.options import find_device, get_option, options_here
 from xroute.partition import Part, make_parts, partition
 from xroute.schemes import Filter
+from xroute.settings import RoutingSettings
 
 __all__ = ["LazyState", "route_lazily"]
 
@@ -68,7 +69,7 @@ class Piece:
         Row of each reach among those that ``chunks`` name, -1 for none.
     discharge_row : int64 [reach of the plan]
         Row of each reach in its discharge: its own reaches, in the order of the result's rows.
-    options, raise_missing, device, threads
+    settings, raise_missing, device, threads
         How it is routed, what happens to runoff that is not finite, and where.
     watch
         What looks for accumulated values.
@@ -84,7 +85,7 @@ class Piece:
     chunks: tuple[tuple[int, Any], ...]
     row: Index
     discharge_row: Index
-    options: RouteOptions
+    settings: RoutingSettings
     raise_missing: bool
     device: str | None
     threads: int | None
@@ -146,22 +147,23 @@ def _route_piece(
     begin: int = 0,
     _looked: None = None,
 ) -> _Routed:
-    part, options = piece.part, piece.options
+    part, settings = piece.part, piece.settings
     taken = [block.transpose(piece.axes)[..., rows, :] for block, (_, rows) in zip(blocks, piece.chunks, strict=True)]
     data = taken[0] if len(taken) == 1 else _concatenate(taken)
     n_batch, n_steps = int(np.prod(data.shape[:-2], dtype=np.int64)), data.shape[-1]
     data = data.reshape(n_batch, data.shape[-2], n_steps)
     if piece.watch is not None:
         piece.watch.at(begin).look(data, first=state is None)
-    fine = n_steps * options.substeps
+    fine = n_steps * settings.substeps
     given = np.concatenate(
         [np.empty((n_batch, 0, fine)), *(s[:, which] for s, (_, which) in zip(passed, part.source, strict=True))], 1
     )
     kept = np.empty((n_batch, part.plan.kept.size, fine))
     with options_here(threads=piece.threads):
         discharge, end, n_bad = route_block(
-            data, part.plan, piece.filter, state, options, runoff_row=piece.row, discharge_row=piece.discharge_row,
-            n_rows=part.reach.size, scale=piece.scale, device=find_device(piece.device), given=given, kept=kept,
+            data, part.plan, piece.filter, state, settings,
+            Rows(piece.row, piece.discharge_row, part.reach.size, piece.scale),
+            device=find_device(piece.device), exchange=Exchange(given, kept),
         )  # fmt: skip
     if n_bad.runoff and piece.raise_missing:
         raise _not_finite(piece, data, n_bad.runoff, times)
@@ -271,7 +273,7 @@ def route_lazily(
     layout: Layout,
     filter: Filter,
     start: LazyState | None,
-    options: RouteOptions,
+    settings: RoutingSettings,
     *,
     scale: Any,
     raise_missing: bool,
@@ -284,7 +286,7 @@ def route_lazily(
 
     Parameters
     ----------
-    runoff, network, layout, filter, options, scale
+    runoff, network, layout, filter, settings, scale
         As `xroute.routing.route` has them.
     start
         State at the start, None for dry.
@@ -320,13 +322,13 @@ def route_lazily(
     name = device if device is not None else get_option("device")
     token = tokenize(
         data.name, data.chunks, dims, layout.row, layout.result_row, *filter.arrays(), network.ids, *network.links,
-        scale, options, raise_missing, partitions, name, watch, begin, None if start is None else (start.outflow, start.inflow),
+        scale, settings, raise_missing, partitions, name, watch, begin, None if start is None else (start.outflow, start.inflow),
     )  # fmt: skip
     common = tokenize(
         sizes[layout.reach_dim], dims, layout.row, layout.result_row, *filter.arrays(), network.ids, *network.links, scale,
-        options, raise_missing, partitions, name, watch, get_option("threads"),
+        settings, raise_missing, partitions, name, watch, get_option("threads"),
     )  # fmt: skip
-    pieces = _pieces(network, layout, filter, sizes, options, scale, raise_missing, partitions, name, watch, common)
+    pieces = _pieces(network, layout, filter, sizes, settings, scale, raise_missing, partitions, name, watch, common)
     out_chunks = _result_chunks(layout, sizes)
     times = (
         runoff[layout.time_dim].values if layout.time_dim in runoff.coords else np.arange(runoff.sizes[layout.time_dim])
@@ -420,7 +422,7 @@ def _pieces(
     layout: Layout,
     filter: Filter,
     sizes: Mapping[Hashable, tuple[int, ...]],
-    options: RouteOptions,
+    settings: RoutingSettings,
     scale: Any,
     raise_missing: bool,
     partitions: int,
@@ -452,7 +454,7 @@ def _pieces(
         pieces.append(Piece(
             part, part.filter(filter), network.ids[part.reach], factor, axes, tuple(chunks),
             np.concatenate([np.where(wanted >= 0, np.searchsorted(rows, wanted), -1), none]),
-            np.concatenate([place, none]), options, raise_missing, device, get_option("threads"), watch, token,
+            np.concatenate([place, none]), settings, raise_missing, device, get_option("threads"), watch, token,
             number,
         ))  # fmt: skip
     return pieces

@@ -12,9 +12,9 @@ import xarray as xr
 
 from xroute.accumulations import Watch, watch
 from xroute.attrs import append_history, discharge_attrs
-from xroute.block import BlockState, RouteOptions, is_cupy, route_block
+from xroute.block import BlockState, is_cupy, route_block
 from xroute.census import overflow
-from xroute.engine.arrays import compute_type
+from xroute.engine.arrays import Rows, compute_type
 from xroute.exceptions import ParameterError, TimeAxisError, XRouteError, one_of, some
 from xroute.guards import reading, require_memory
 from xroute.labels import Layout, align, require_array
@@ -24,6 +24,7 @@ from xroute.parameters import SchemeParameters, check_steps, read_parameters, re
 from xroute.quantities import with_pint_of
 from xroute.recipe import resolve_recipe, step_of
 from xroute.schemes import SCHEMES, Filter, Scheme, make_filter
+from xroute.settings import RoutingSettings
 from xroute.state import RunKey, align_state, read_state, run_key, state_dataset, write_state
 from xroute.times import Clock, find_time_dim, stamp_label
 from xroute.units import flux_scale
@@ -150,7 +151,7 @@ def route(
         if initial_state is not None and run.key is not None:
             first = LazyState(*align_state(initial_state, *known, run.key, run.clock.start(runoff)))
         result, end = route_lazily(
-            runoff, run.network, run.layout, run.filter, first, run.options,
+            runoff, run.network, run.layout, run.filter, first, run.settings,
             scale=run.scale, raise_missing=run.raise_missing, partitions=partitions, device=device, watch=run.watch,
         )  # fmt: skip
         if run.key is None or not return_state:
@@ -174,7 +175,7 @@ class Run:
 
     Attributes
     ----------
-    network, layout, filter, options, scale
+    network, layout, filter, settings, scale
         As `xroute.block.route_block` takes them.
     clock
         Along which dimension the series runs, how long its step is, and what a stamp means.
@@ -193,7 +194,7 @@ class Run:
     network: Network
     layout: Layout
     filter: Filter
-    options: RouteOptions
+    settings: RoutingSettings
     scale: Any
     clock: Clock
     units: str | None
@@ -224,10 +225,10 @@ class Run:
         data = data.reshape(layout.n_batch, *data.shape[-2:])
         if self.watch is not None:
             self.watch.at(first).look(data, first=first == 0)
+        rows = Rows(layout.row, layout.result_row, layout.sizes[layout.reach_dim], self.scale)
         discharge, state, n_bad = route_block(
-            data, self.network.plan, self.filter, state, self.options, runoff_row=layout.row,
-            discharge_row=layout.result_row, n_rows=layout.sizes[layout.reach_dim], scale=self.scale, device=device,
-        )  # fmt: skip
+            data, self.network.plan, self.filter, state, self.settings, rows, device=device
+        )
         if n_bad.runoff and self.raise_missing:
             raise _not_finite(runoff, self.network, layout, n_bad.runoff, first)
         if n_bad.discharge:
@@ -240,7 +241,7 @@ class Run:
         """Name and attributes of discharge, in place."""
         result.name = "discharge"
         n_steps = runoff.sizes[self.clock.dim] if self.clock.dim in runoff.coords else 0
-        result.attrs = dict(discharge_attrs(self.units, self.options.sampling, self.clock, n_steps))
+        result.attrs = dict(discharge_attrs(self.units, self.settings.sampling, self.clock, n_steps))
         result.attrs["history"] = append_history(runoff.attrs.get("history"), self.said)
         return result
 
@@ -289,9 +290,9 @@ def prepare(
     key = run_key(network, layout, scheme, dt_, n, lateral, units) if stateful else None
     schemes = ", ".join(sorted(parameters))
     said = f"xroute: routed {network!r}, scheme={schemes!r}, substeps={n}, {sampling=}, {lateral=}"
-    options = RouteOptions(n, sampling, lateral, nan == "zero")
+    settings = RoutingSettings(step, n, sampling, lateral, nan)
     looks = None if step is None or not runoff.sizes[time_dim] else watch(runoff, time_dim, step)
-    return Run(network, layout, filter, options, scale, clock, units, nan == "raise", key, said, looks)
+    return Run(network, layout, filter, settings, scale, clock, units, nan == "raise", key, said, looks)
 
 
 @dataclass

@@ -10,13 +10,14 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from xroute.block import BlockState, RouteOptions, route_block
+from xroute.block import BlockState, route_block
 from xroute.exceptions import StateError, XRouteError, some
 from xroute.labels import Layout, align, require_array
 from xroute.network import Network, as_network
 from xroute.parameters import read_parameters, resolve_substeps
 from xroute.recipe import resolve_recipe, resolve_step
 from xroute.schemes import Filter, make_filter
+from xroute.settings import RoutingSettings
 from xroute.state import RunKey, run_key, write_state
 from xroute.times import dated_dims, seconds
 from xroute.units import flux_in_si, flux_scale
@@ -142,7 +143,7 @@ def steady_state(
         torch.from_numpy(gain), np.arange(network.n_reaches + 1), torch.zeros(gain.size, dtype=torch.float64),
         torch.from_numpy(lateral_gain),
     )  # fmt: skip
-    flow, _, _ = route_block(joins[:, :, None].copy(), network.plan, instant, None, RouteOptions(lateral=lateral))
+    flow, _, _ = route_block(joins[:, :, None].copy(), network.plan, instant, None, RoutingSettings(lateral=lateral))
     flow = flow[:, :, 0]
     inflow = _arriving(flow, network) + (joins if lateral == "head" else 0.0)
     outflow = flow - joins if lateral == "outlet" else flow

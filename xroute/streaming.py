@@ -390,8 +390,8 @@ class Stream:
             "form": 3,
             **run.key.attrs(),
             "units": run.units,
-            "sampling": run.options.sampling,
-            "nan": "zero" if run.options.zero_missing else "raise",
+            "sampling": run.settings.sampling,
+            "nan": run.settings.nan,
             "label": run.clock.label,
             "dtype": str(self.runoff.dtype if self.dtype is None else np.dtype(self.dtype)),
             "parameters": digest(run.network.ids, *run.network.links, *run.filter.arrays(), run.scale),
@@ -519,7 +519,7 @@ class Stream:
         block = self.runoff.isel({layout.time_dim: steps})
         block = block if self.dtype is None else block.astype(self.dtype, keep_attrs=True)
         result, end = route_lazily(
-            block, run.network, layout, run.filter, first, run.options, scale=run.scale,
+            block, run.network, layout, run.filter, first, run.settings, scale=run.scale,
             raise_missing=run.raise_missing, partitions=self.partitions, device=self.device, watch=run.watch,
             begin=steps.start,
         )  # fmt: skip
