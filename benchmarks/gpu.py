@@ -39,17 +39,21 @@ import triton
 import xarray as xr
 
 import xroute
-from xroute.block import RouteOptions, route_block
+from xroute.block import route_block
+from xroute.engine.arrays import State
 from xroute.engine.autograd import route_autograd
 from xroute.engine.cpu.adjoint import adjoint_cpu
 from xroute.engine.cpu.forward import route_cpu
-from xroute.engine.gpu.launch import GpuOptions, adjoint_gpu, prepare_filter, route_gpu
+from xroute.engine.gpu.gradients import adjoint_gpu
+from xroute.engine.gpu.launch import route_gpu
+from xroute.engine.gpu.layout import prepare_filter
 from xroute.parameters import read_parameters
 from xroute.schemes import SCHEMES, Filter, make_filter
+from xroute.settings import RoutingSettings
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
-import test_gpu as tests  # noqa: E402
-from test_gpu import BACKWARD, CUDA, DEVICE, FORWARD, Case  # noqa: E402
+import problems  # noqa: E402
+from problems import BACKWARD, CUDA, DEVICE, FORWARD, Case  # noqa: E402
 
 Tensor = torch.Tensor
 DT = 3600.0
@@ -248,8 +252,8 @@ def forward_case(asked: Run) -> float:
     run = sized(asked)
     network = network_of(run.lattice, run.chains)
     plan, n, dtype = network.plan, network.n_reaches, getattr(torch, run.dtype)
-    f, options = filter_of(network, run.scheme, run.substeps), GpuOptions(run.substeps)
-    made = prepare_filter(plan, f.taps, f.pointer, f.pole, f.gain, DEVICE, torch.float32, options)
+    f, settings = filter_of(network, run.scheme, run.substeps), RoutingSettings(substeps=run.substeps)
+    made = prepare_filter(plan, f, DEVICE, torch.float32, settings)
     runoff = torch.rand((run.members, n, run.steps), device=DEVICE, dtype=dtype)
     if dtype == torch.float16:
         runoff *= 0.01  # discharge of the largest basin would be beyond the type
@@ -257,8 +261,8 @@ def forward_case(asked: Run) -> float:
     label += f", K up to {f.n_taps.max()}" * (run.scheme == "hayami")
 
     def route() -> list[Tensor]:
-        found = route_gpu(runoff, plan, made, options=options, keep_state=run.state)
-        return [t for t in found if t is not None]
+        discharge, end, _ = route_gpu(runoff, plan, made, settings=settings, keep_state=run.state)
+        return [discharge, *(end or ())]
 
     discharge, *state = route()
     size = runoff.numel() * runoff.element_size()
@@ -272,7 +276,7 @@ def forward_case(asked: Run) -> float:
         at, f = torch.from_numpy(pd.Index(network.ids).get_indexer(part.ids)), filter_of(part, run.scheme, run.substeps)
         label += f" (compared on {part.n_reaches:,} reaches)"
     given = runoff[:, at].float().cpu().numpy()
-    expected, end, _ = route_block(given, part.plan, f, None, RouteOptions(run.substeps))
+    expected, end, _ = route_block(given, part.plan, f, None, settings)
     error = require(by_reach(discharge[:, at], expected), ALLOWED[run.dtype], label)
     if run.state:
         wanted = (torch.from_numpy(s) for s in (end.history, end.outflow))
@@ -288,17 +292,17 @@ def gradients_case() -> None:
     base, run = forward_case(MAIN), sized(MAIN)
     network = network_of(run.lattice)
     plan, n, f = network.plan, network.n_reaches, filter_of(network, "muskingum")
-    made = prepare_filter(plan, f.taps, f.pointer, f.pole, f.gain, DEVICE, torch.float32)
+    made = prepare_filter(plan, f, DEVICE, torch.float32)
     runoff, grad = (torch.rand((1, n, run.steps), device=DEVICE) for _ in range(2))
-    dry = torch.zeros(1, n, device=DEVICE)
+    dry = State(*(torch.zeros(1, n, device=DEVICE) for _ in range(2)))
 
     def kernels() -> list[Tensor]:
-        discharge, _, _, trace = route_gpu(runoff, plan, made, keep_trace=True)
-        return list(adjoint_gpu(grad, dry, dry, runoff, plan, made, dry, dry, trace, discharge)[:3])
+        discharge, _, trace = route_gpu(runoff, plan, made, keep_trace=True)
+        return list(adjoint_gpu(grad, dry, runoff, plan, made, dry, trace, discharge)[:3])
 
     def kernels_cpu() -> list[Tensor]:
-        no = np.zeros((1, n))
-        found = adjoint_cpu(grad.cpu().numpy(), no, no, runoff.cpu().numpy(), plan, *f.arrays(), no, no)
+        no = State(np.zeros((1, n)), np.zeros((1, n)))
+        found = adjoint_cpu(grad.cpu().numpy(), no, runoff.cpu().numpy(), plan, f.arrays(), no)
         return [torch.from_numpy(g) for g in found[:3]]
 
     def training(device: torch.device, by_router: bool) -> Callable[[], list[Tensor]]:
@@ -408,7 +412,7 @@ def _beside_diffroute(scheme: str) -> None:
         return route_autograd(mine[0], plan, make_filter({scheme: (at, own)}, DT, n))[0]
 
     made = filter_of(network, scheme)
-    ready = prepare_filter(plan, made.taps, made.pointer, made.pole, made.gain, DEVICE, torch.float32)
+    ready = prepare_filter(plan, made, DEVICE, torch.float32)
 
     def route_made() -> Tensor:
         return route_gpu(mine[0].detach(), plan, ready, keep_state=False)[0]
@@ -454,7 +458,7 @@ def check(case: Case) -> list[str]:
     if not CUDA:
         case = replace(case, n=min(case.n, 9), steps=min(case.steps, 7), substeps=min(case.substeps, 3), block=0)
     with watched(str(case), 5 * PATIENCE):
-        errors = tests.check_case(case)
+        errors = problems.check_case(case)
     return [f"WRONG: {case}: {name}: {e:.1e} > {most:.0e}" for name, (e, most) in errors.items() if not e <= most]
 
 
@@ -541,7 +545,7 @@ def draw(combo: Combo, rng: np.random.Generator, large: bool) -> Any:
     n, of_tests = (rows * (n // rows), "edgeless") if rows else (n, shape)
     start = "state" if combo.gradients else "dry"
     case = Case(of_tests, n, combo.filter, steps, members, dtype=combo.dtype, start=start, **combo.modes)
-    problem = tests.problem(case, seed)
+    problem = problems.problem(case, seed)
     if rows:
         network = xroute.Network(xroute.datasets.scheidegger(rows, n // rows, seed))
         problem.links, problem.plan = network.links, network.plan
@@ -561,15 +565,15 @@ def truth(problem: Any, gradients: bool) -> list[tuple[str, np.ndarray, float]]:
     """By the CPU engine in float64, compared with the reference on small networks: names, values, errors allowed."""
     discharge, state = np.empty(problem.runoff.shape), [s.numpy().copy() for s in problem.state]
     given = problem.runoff.double().numpy()
-    route_cpu(given, discharge, problem.plan, *problem.filter.arrays(), *state, **problem.options)
+    route_cpu(given, discharge, problem.plan, problem.filter.arrays(), State(*state), problem.settings)
     if given.shape[1] <= 40 and given.shape[2] * problem.case.substeps <= 120:
-        for mine, wanted in zip((discharge, *state), tests.reference(problem), strict=True):
-            require(tests.error(torch.from_numpy(mine), wanted), 1e-11, f"CPU engine, {problem.what}")
+        for mine, wanted in zip((discharge, *state), problems.reference(problem), strict=True):
+            require(problems.error(torch.from_numpy(mine), wanted), 1e-11, f"CPU engine, {problem.what}")
     allowed, allowed_back = ALLOWED[problem.case.dtype], ALLOWED_BACK[problem.case.dtype]
     if not gradients:
         return [("discharge", discharge, allowed)]
     named = zip(("discharge", "history", "outflow"), (discharge, *state), strict=True)
-    of_named = zip(tests.GRADIENTS, tests.reference_gradients(problem), strict=True)
+    of_named = zip(problems.GRADIENTS, problems.reference_gradients(problem), strict=True)
     return [*((k, v, allowed) for k, v in named), *((f"gradient of {k}", v, allowed_back) for k, v in of_named)]
 
 
@@ -577,7 +581,7 @@ def soak_part(number: int, seed: int, launches: int) -> tuple[str, int, int, flo
     """Launches of one combo: the first on a problem is compared with the truth, the others with the first, bit for bit."""
     combo, rng = COMBOS[number], np.random.default_rng([seed, number])
     known: set[Any] = set()
-    done, problems, worst = 0, 0, 0.0
+    done, n_problems, worst = 0, 0, 0.0
     wrong: list[str] = []
     while done < launches and not wrong:
         problem = draw(combo, rng, not known)
@@ -587,29 +591,29 @@ def soak_part(number: int, seed: int, launches: int) -> tuple[str, int, int, flo
         expected = truth(problem, combo.gradients)
         problem.runoff = problem.runoff.to(DEVICE)
         problem.state, problem.grads = ([t.to(DEVICE) for t in group] for group in (problem.state, problem.grads))
-        made = tests.prepared(problem)
+        made = problems.prepared(problem)
         first: list[Tensor] = []
         with watched(problem.what, PATIENCE if key in known else 5 * PATIENCE):
             same = torch.ones((), dtype=torch.bool, device=DEVICE)
             for _ in range(LAUNCHES // (1 + combo.gradients)):
                 if combo.gradients:
-                    *found, trace = tests.forward(problem, filter=made, keep_trace=True)
-                    found += tests.backward(problem, trace, found[0])
+                    *found, trace = problems.forward(problem, filter=made, keep_trace=True)
+                    found += problems.backward(problem, trace, found[0])
                 else:
-                    found = list(tests.forward(problem, filter=made, state=(None, None), keep_state=False)[:1])
+                    found = list(problems.forward(problem, filter=made, state=(None, None), keep_state=False)[:1])
                 first = first or found
                 for a, b in zip(found, first, strict=True):
                     same &= identical(a, b)
             wrong = [] if bool(same) else ["launches differ"]
         known.add(key)
-        done, problems = done + LAUNCHES, problems + 1
+        done, n_problems = done + LAUNCHES, n_problems + 1
         for value, (name, wanted, allowed) in zip(first, expected, strict=True):
-            error = tests.error(value, wanted)
+            error = problems.error(value, wanted)
             worst = max(worst, error)
             wrong += [] if error <= allowed else [f"{name}: {error:.1e} > {allowed:.0e}"]
-        if problems % 20 == 0:
-            print(f"  {problem.what}: {done} launches, {problems} problems, worst {worst:.0e}", flush=True)
-    return combo.dtype, done, problems, worst, f"WRONG: {problem.what}: {'; '.join(wrong)}" if wrong else ""
+        if n_problems % 20 == 0:
+            print(f"  {problem.what}: {done} launches, {n_problems} problems, worst {worst:.0e}", flush=True)
+    return combo.dtype, done, n_problems, worst, f"WRONG: {problem.what}: {'; '.join(wrong)}" if wrong else ""
 
 
 def soak(launches: int, seed: int) -> None:
@@ -617,8 +621,8 @@ def soak(launches: int, seed: int) -> None:
     begin, total, n_problems, wrong = time.perf_counter(), 0, 0, 0
     worst: dict[str, float] = {}
     jobs = [(number, seed, -(-launches // len(COMBOS))) for number in range(len(COMBOS))]
-    for dtype, done, problems, error, fault in in_processes(soak_part, jobs):
-        total, n_problems, wrong = total + done, n_problems + problems, wrong + bool(fault)
+    for dtype, done, n_drawn, error, fault in in_processes(soak_part, jobs):
+        total, n_problems, wrong = total + done, n_problems + n_drawn, wrong + bool(fault)
         worst[dtype] = max(error, worst.get(dtype, 0.0))
         print(f"{fault}\n" * bool(fault) + f"{total} launches, {time.perf_counter() - begin:.0f} s", flush=True)
     errors = ", ".join(f"{error:.0e} ({dtype})" for dtype, error in sorted(worst.items()))
