@@ -9,9 +9,9 @@ import pytest
 import xarray as xr
 
 from xroute.datasets import scheidegger, storm_runoff, tutorial
+from xroute.datasets.storms import Storm
 from xroute.exceptions import ParameterError, UnitsError
 from xroute.network import Network
-from xroute.storms import Storm
 
 
 def test_scheidegger_drains_down_one_row_to_one_of_two_columns():
