@@ -22,7 +22,8 @@ import numpy as np
 import xarray as xr
 
 from xroute.accumulations import SAMPLE
-from xroute.block import BlockState, is_cupy, zero_state
+from xroute.block import is_cupy
+from xroute.block_state import CHANNEL, BlockState
 from xroute.bounds import add_bounds, bounds_name
 from xroute.census import n_negative
 from xroute.checkpoint import GROUP, Checkpoint, Progress, as_store, check_replaceable, clear, digest, find
@@ -34,6 +35,7 @@ from xroute.io.files import consolidate, netcdf_variable, plain_dataset, replaci
 from xroute.labels import require_array
 from xroute.network import Network
 from xroute.options import find_device
+from xroute.request import RouteRequest
 from xroute.routing import Run, need_no_step, prepare
 from xroute.stamps import axis
 from xroute.state import read_state, state_of_table, state_table, write_state
@@ -200,7 +202,7 @@ class Stream:
             raise ParameterError(
                 f"runoff has a coordinate {some(sorted(taken))}, a name that the store needs: rename it"
             )
-        run = prepare(runoff, network, partitions=partitions, stateful=True, **options)
+        run = prepare(runoff, network, RouteRequest(partitions=partitions, **options), stateful=True)
         layout = run.layout
         if run.step is None:
             need_no_step(runoff, layout.time_dim, True)
@@ -317,7 +319,7 @@ class Stream:
         return progress.steps == self.n_steps and self.n_steps > 0
 
     def _dry(self) -> BlockState:
-        return zero_state(self.run.filter, self.run.layout.n_batch)
+        return BlockState.dry({CHANNEL: self.run.filter.n_taps - 1}, self.run.layout.n_batch)
 
     def _go_on(
         self, checkpoint: Checkpoint, done: Progress, state: BlockState | None, progress: bool
@@ -385,7 +387,7 @@ class Stream:
         assert run.key is not None
         coords = [(n, c.dims, c.compute().values) for n, c in sorted(xr.Coordinates(layout.coords).items(), key=str)]
         rows = layout.row, layout.result_row, layout.dims, sorted(map(str, layout.sizes.items()))
-        start = () if self.start is None else (self.start.outflow, self.start.history)
+        start = () if self.start is None else self.start.arrays().values()
         return {
             "form": 3,
             **run.key.attrs(),
