@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from xroute.block_state import Stage, StageTable
 from xroute.labels import Layout
 from xroute.network import Network
 from xroute.parameters import read_parameters
@@ -71,15 +72,13 @@ def storage(network: Network, state: xr.Dataset) -> xr.DataArray:
     made = make_filter(parameters, step, network.n_reaches, ids=network.ids)
     state = state.sel(reach=network.ids)
     outflow = state["outflow"].transpose(..., "reach")
-    members = outflow.dims[:-1]
-    shape = (int(np.prod(outflow.shape[:-1], dtype=int)), network.n_reaches)
-    history = np.zeros((shape[0], 0))
-    if "inflow" in state:
-        inflow = state["inflow"].sortby("lag").transpose(*members, "reach", "lag").values
-        history = inflow.reshape(*shape, -1)[:, np.arange(inflow.shape[-1]) < made.n_taps[:, None] - 1]
-    units = state["outflow"].attrs.get("units")
-    water = made.storage(step, history, outflow.values.reshape(shape)) * (1.0 if units is None else flux_in_si(units, "state"))
-    return outflow.copy(data=water.reshape(outflow.shape)).rename("storage").assign_attrs(units="m3", long_name="water stored")
+    inflow = state["inflow"].sortby("lag").transpose(*outflow.dims, "lag").values if "inflow" in state else None
+    stage = Stage.of_table(StageTable(outflow.values, inflow), made.n_taps - 1)
+    units = outflow.attrs.get("units")
+    water = made.storage(step, stage.history, stage.outflow) * (1.0 if units is None else flux_in_si(units, "the state"))
+    stored = outflow.copy(data=water.reshape(outflow.shape)).rename("storage")
+    stored.attrs = {"long_name": "water stored in the reach", "units": "m3"}
+    return stored
 
 
 class Volumes:
