@@ -19,6 +19,7 @@ from xroute.exceptions import NetworkError, ParameterError, some, warn
 from xroute.ids import exact_ids, within
 from xroute.nexus import collapse, is_nexus
 from xroute.presets import PRESETS, Preset, find_preset
+from xroute.schemes import name_default_scheme
 from xroute.table_files import read_frame
 from xroute.topology import is_marker
 
@@ -99,8 +100,7 @@ def dataset_from_dataframe(
         active = getattr(df, "active_geometry_name", None)
         dataset = _add_places(dataset, _as_geometry(table[active if active in geometry else geometry[0]]))
     dataset = _add_units(dataset, units or {}, chosen)
-    if "k" in dataset and "x" in dataset:
-        dataset.attrs["scheme"] = "muskingum"
+    name_default_scheme(dataset)
     return dataset
 
 
