@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from xroute.exceptions import AlignmentError, ParameterError, require, some
 from xroute.ids import exact_ids, locate
-from xroute.network import Network, as_network
+from xroute.network import Network
+from xroute.network_files import as_network
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

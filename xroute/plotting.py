@@ -14,7 +14,8 @@ import xarray as xr
 
 from xroute.exceptions import AlignmentError, require, some
 from xroute.maps import INK, PALE, describe, describe_units, places, plot_network
-from xroute.network import Network, as_network
+from xroute.network import Network
+from xroute.network_files import as_network
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -21,7 +21,6 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 
-from xroute.accumulations import SAMPLE
 from xroute.block import BlockState, is_cupy, zero_state
 from xroute.bounds import add_bounds, bounds_name
 from xroute.census import n_negative
@@ -38,6 +37,7 @@ from xroute.routing import Run, need_no_step, prepare
 from xroute.stamps import axis
 from xroute.state import read_state, state_of_table, state_table, write_state
 from xroute.volumes import Summary, Volumes
+from xroute.watch import SAMPLE
 
 __all__ = ["Stream", "route_to_zarr"]
 
