@@ -131,8 +131,8 @@ def deaccumulate(
     if first == "nan":
         return result.where(xr.DataArray(np.arange(age.size) > 0, dims=(dim,)))
     warn(
-        f"the first value, of {_first_stamp(runoff, dim)}, holds more than its own step, and how much of it fell in that "
-        f'step cannot be told: the step is left out (first="nan" keeps it, as NaN). To have it, begin with the last value before it'
+        f"the first value, of {_first_stamp(runoff, dim)}, holds more than its own step, and how much of it fell in that step "
+        f'cannot be told: the step is left out (first="nan" keeps it, as NaN). To have it, begin with the last value before it'
     )
     return result.isel({dim: slice(1, None)})
 
