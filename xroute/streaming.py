@@ -33,6 +33,7 @@ from xroute.io.files import consolidate, netcdf_variable, plain_dataset, replaci
 from xroute.labels import require_array
 from xroute.network import Network
 from xroute.options import find_device
+from xroute.request import RouteRequest
 from xroute.routing import Run, need_no_step, prepare
 from xroute.stamps import axis
 from xroute.state import read_state, state_of_table, state_table, write_state
@@ -200,7 +201,7 @@ class Stream:
             raise ParameterError(
                 f"runoff has a coordinate {some(sorted(taken))}, a name that the store needs: rename it"
             )
-        run = prepare(runoff, network, partitions=partitions, stateful=True, **options)
+        run = prepare(runoff, network, RouteRequest(partitions=partitions, **options), stateful=True)
         layout = run.layout
         if run.step is None:
             need_no_step(runoff, layout.time_dim, True)
