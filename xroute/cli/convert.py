@@ -77,7 +77,7 @@ def rapid(
     start: str | None,
 ) -> None:
     """Convert RAPID or RAPID2: a folder (RAPID: or several, one a region), a connectivity file, or RAPID2's namelist."""
-    from xroute.io.rapid_files import PATTERNS
+    from xroute.io.rapid.folder import PATTERNS
     from xroute.io.rapid_setup import find_setup, read_setup
 
     outputs = check_outputs(network_output, runoff_output, state_output, overwrite=overwrite, needed=True)
