@@ -72,7 +72,7 @@ class Reader:
         What it converts, and of which sources: a line of help.
     read
         Called as ``read(sources, wanted, **options)``: with folders and files, the products that are wanted, and every option
-        by name. The network is always read. Raises `NothingToRead` where sources do not suffice, and else what its functions raise.
+        by name. The network is always read. Raises `NothingToRead` where sources do not suffice.
     find
         Called with a folder and the options: files in it by the part they play, which the command tells before it reads.
     patterns
