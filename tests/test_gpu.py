@@ -44,7 +44,7 @@ from problems import (
 from strategies import DT
 
 import xroute
-from xroute.block import BlockState
+from xroute.block_state import BlockState
 from xroute.engine.cpu.forward import route_cpu
 from xroute.engine.plan import make_plan
 from xroute.partition import make_parts, partition
@@ -145,7 +145,7 @@ def check_partitions(case: Case, n: int) -> Errors:
     expected = reference(p)
     found = [np.zeros_like(e) for e in expected]
     acc = torch.float64 if case.dtype == "float64" else torch.float32
-    start = BlockState(*(s.numpy() for s in p.state))
+    start = BlockState.of(*(s.numpy() for s in p.state))
     passed: list[torch.Tensor] = []
     lags = np.repeat(np.arange(p.plan.n_reaches), p.filter.n_taps - 1)  # reach of each
     for part in parts:
@@ -160,7 +160,7 @@ def check_partitions(case: Case, n: int) -> Errors:
         kept = torch.zeros((case.batch, part.plan.kept.size, case.steps * case.substeps), dtype=acc, device=DEVICE)
         made = prepare_filter(part.plan, f.taps, f.pointer, f.pole, f.gain, DEVICE, acc, gpu_options(p))
         discharge, history, outflow, _ = route_gpu(
-            runoff.to(DEVICE), part.plan, made, *(torch.from_numpy(s) for s in (state.history, state.outflow)),
+            runoff.to(DEVICE), part.plan, made, *(torch.from_numpy(s) for s in (state.channel.history, state.channel.outflow)),
             options=gpu_options(p), given=given.to(DEVICE), kept=kept,
         )  # fmt: skip
         passed.append(kept.cpu())

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from xroute.block import BlockState
+from xroute.block_state import BlockState
 from xroute.exceptions import XRouteError, require, some, warn
 
 __all__ = ["GROUP", "Checkpoint", "Progress", "as_store", "check_replaceable", "clear", "digest", "find"]
@@ -95,7 +95,7 @@ class Checkpoint:
         """
         self.own.settle()  # discharge, and the slot before: this one need not be on the disk until that is overwritten
         slot = _zarr().open_group(self.own, path=f"{GROUP}/{-(-progress.steps // self.block) % 2}", mode="w")
-        for name, values in (("outflow", state.outflow), ("history", state.history)):
+        for name, values in state.arrays().items():
             chunk = tuple(max(1, min(n, 2**22)) for n in values.shape)
             array = slot.create_array(name, shape=values.shape, chunks=chunk, dtype=values.dtype, compressors=None)
             if values.size:
@@ -147,7 +147,7 @@ class Checkpoint:
         attributes = dict(slot.attrs)
         if "steps" not in attributes:
             return None
-        state = BlockState(*(np.asarray(slot[name][...]) for name in ("history", "outflow")))
+        state = BlockState.of_arrays(dict(slot.arrays()))
         if attributes.pop("digest", None) != _slot_digest(attributes, state):
             raise XRouteError("its arrays are not those that were written")
         volumes = attributes["volumes"]
@@ -291,9 +291,8 @@ def _description_digest(attributes: Mapping[str, Any]) -> str:
 
 def _slot_digest(attributes: Mapping[str, Any], state: BlockState) -> str:
     volumes = attributes["volumes"]
-    return digest(
-        int(attributes["steps"]), None if volumes is None else [float(v) for v in volumes], state.outflow, state.history
-    )
+    written = None if volumes is None else [float(v) for v in volumes]
+    return digest(int(attributes["steps"]), written, *state.arrays().values())
 
 
 def _fence() -> Any:

@@ -21,7 +21,8 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 
-from xroute.block import BlockState, is_cupy, zero_state
+from xroute.block import is_cupy
+from xroute.block_state import CHANNEL, BlockState
 from xroute.bounds import add_bounds, bounds_name
 from xroute.census import n_negative
 from xroute.checkpoint import GROUP, Checkpoint, Progress, as_store, check_replaceable, clear, digest, find
@@ -318,7 +319,7 @@ class Stream:
         return progress.steps == self.n_steps and self.n_steps > 0
 
     def _dry(self) -> BlockState:
-        return zero_state(self.run.filter, self.run.layout.n_batch)
+        return BlockState.dry({CHANNEL: self.run.filter.n_taps - 1}, self.run.layout.n_batch)
 
     def _go_on(
         self, checkpoint: Checkpoint, done: Progress, state: BlockState | None, progress: bool
@@ -386,7 +387,7 @@ class Stream:
         assert run.key is not None
         coords = [(n, c.dims, c.compute().values) for n, c in sorted(xr.Coordinates(layout.coords).items(), key=str)]
         rows = layout.row, layout.result_row, layout.dims, sorted(map(str, layout.sizes.items()))
-        start = () if self.start is None else (self.start.outflow, self.start.history)
+        start = () if self.start is None else self.start.arrays().values()
         return {
             "form": 3,
             **run.key.attrs(),
