@@ -1,16 +1,18 @@
-"""What is said of discharge on its way out: where it has overflowed, and how much of it is negative."""
+"""What is counted of values on their way through: sums, negative ones, and where discharge has overflowed."""
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import Any
 
 import numpy as np
+import xarray as xr
 from numpy.typing import NDArray
 
 from xroute.block import is_cupy
 from xroute.exceptions import XRouteError, some
 
-__all__ = ["n_negative", "overflow"]
+__all__ = ["finite_sums", "n_negative", "overflow"]
 
 BLOCK = 2**17
 """Values looked at together: few enough to stay in cache while they are looked at twice."""
@@ -50,3 +52,13 @@ def n_negative(values: Any) -> int:
     flat = values.reshape(-1)
     parts = (flat[k : k + BLOCK] for k in range(0, flat.size, BLOCK))
     return sum(int(np.count_nonzero(part < 0)) for part in parts if part.min() < 0)
+
+
+def finite_sums(block: xr.DataArray, dim: Hashable) -> Any:
+    """Sums [dim] of the finite values of a block in memory, float64 of numpy; without a copy where all are finite."""
+    values = block.data.get() if is_cupy(block.data) else np.asarray(block.data)
+    axes = tuple(k for k, d in enumerate(block.dims) if d != dim)
+    sums = values.sum(axis=axes, dtype=np.float64)
+    if np.isfinite(sums).all():
+        return sums
+    return np.where(np.isfinite(values), values, 0).sum(axis=axes, dtype=np.float64)

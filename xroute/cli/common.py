@@ -115,8 +115,8 @@ def read_runoff(paths: Sequence[Path], variables: Sequence[str], **dims: Any) ->
 
 def check_outputs(*paths: Path | None, overwrite: bool, needed: bool = False) -> tuple[Path | None, ...]:
     """Refuse what cannot be written, before any work is done."""
-    from xroute.checkpoint import GROUP
     from xroute.io.files import suffix_format
+    from xroute.stores import CHECKPOINT
 
     if needed and all(path is None for path in paths):
         raise click.UsageError("nothing to write: give --network and/or --runoff")
@@ -128,7 +128,7 @@ def check_outputs(*paths: Path | None, overwrite: bool, needed: bool = False) ->
         except ValueError as error:
             raise click.UsageError(str(error)) from None
         if path.exists() and not overwrite:
-            unfinished = (path / GROUP).is_dir()
+            unfinished = (path / CHECKPOINT).is_dir()
             raise FileExistsError(
                 f"{path} exists; --overwrite replaces it"
                 + (", --resume goes on with the run in it" if unfinished else "")
@@ -173,7 +173,7 @@ def files_within(given: Iterable[Path | None], *patterns: Sequence[str]) -> Iter
 
 def save(datasets: Sequence[tuple[xr.Dataset, Path | None]], overwrite: bool) -> None:
     """Write Datasets, all of them or none."""
-    from xroute.io.files import write_all
+    from xroute.io.writing import write_all
 
     wanted = [(dataset, path) for dataset, path in datasets if path is not None]
     write_all(wanted, overwrite=overwrite)

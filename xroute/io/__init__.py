@@ -11,6 +11,7 @@ from __future__ import annotations
 from xroute.io import cf, nwm, rapid, rapid2
 from xroute.io.cf import write_discharge
 from xroute.io.common import open_runoff
-from xroute.io.files import open_dataset, write
+from xroute.io.files import open_dataset
+from xroute.io.writing import write
 
 __all__ = ["cf", "nwm", "open_dataset", "open_runoff", "rapid", "rapid2", "write", "write_discharge"]

@@ -1,6 +1,6 @@
 """Discharge as CF files: time series with bounds, roles and places, in netCDF or Zarr.
 
-`open_dataset` and `write` stand in `xroute.io.files` and are here for convenience.
+`open_dataset` and `write` (`xroute.io`) are here, too, for convenience.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import xarray as xr
 
 from xroute.bounds import add_bounds, bounds_name
 from xroute.exceptions import AlignmentError, TimeAxisError, some
-from xroute.io.files import open_dataset, write
+from xroute.io.files import open_dataset
+from xroute.io.writing import write
 from xroute.stamps import axis, is_dated
 from xroute.times import Clock, find_time_dim, read_clock
 

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from xroute.exceptions import AlignmentError, TimeAxisError, UnitsError, XRouteError, some, warn
 from xroute.ids import declared_fills, exact_ids, is_positional, locate, repeated, within
-from xroute.io.files import DEFAULT_FILL, is_id_name, open_dataset
+from xroute.io.decoding import DEFAULT_FILL, is_id_name
+from xroute.io.files import open_dataset
 from xroute.times import find_time_dim, with_bounds
 from xroute.units import flux_in_si
 

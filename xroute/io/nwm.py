@@ -19,7 +19,8 @@ from xroute.exceptions import AlignmentError, NetworkError, TimeAxisError, XRout
 from xroute.ids import distinct, exact_ids, repeated, within
 from xroute.ids import locate as locate_ids
 from xroute.io.common import concatenate, expand_paths, file_ids
-from xroute.io.files import locate, mask_fill, open_netcdf
+from xroute.io.decoding import mask_fill
+from xroute.io.files import only_match, open_netcdf
 
 __all__ = ["find_files", "read_forcing", "read_network"]
 
@@ -59,7 +60,7 @@ def find_files(folder: PathLike) -> dict[str, Any]:
     """
     found: dict[str, Any] = {}
     for place in (Path(folder), Path(folder) / "domain"):
-        route_link = locate(place, NETWORK_PATTERNS, "network")
+        route_link = only_match(place, NETWORK_PATTERNS, "network")
         if route_link is not None:
             found["network"] = route_link
             break

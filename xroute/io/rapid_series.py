@@ -15,7 +15,8 @@ import xarray as xr
 from xroute.exceptions import AlignmentError, TimeAxisError, XRouteError, some
 from xroute.ids import is_positional
 from xroute.io.common import concatenate, file_ids
-from xroute.io.files import is_id_name, mask_fill, open_netcdf
+from xroute.io.decoding import is_id_name, mask_fill
+from xroute.io.files import open_netcdf
 from xroute.io.rapid_files import PATTERNS, find_file, find_namelist, namelist_seconds, read_floats, read_namelist
 from xroute.recipe import stated_seconds
 from xroute.times import time_step
