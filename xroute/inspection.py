@@ -23,6 +23,7 @@ from xroute.network import Network
 from xroute.parameters import check_steps, schemes_of
 from xroute.quantities import dataset_without_pint, without_pint
 from xroute.recipe import recipe_said, resolve_recipe, resolve_step
+from xroute.request import RouteRequest
 from xroute.routing import prepare
 from xroute.schemes import SCHEMES, Parameter, Scheme
 from xroute.times import find_time_dim, time_step
@@ -342,7 +343,7 @@ def _as_routed(runoff: xr.DataArray, network: Network, report: Report, **options
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            run = prepare(runoff, network, time_dim="time", reach_dim="reach", **options)
+            run = prepare(runoff, network, RouteRequest(time_dim="time", reach_dim="reach", **options))
             if run.watch is not None:
                 head = runoff.isel(time=slice(0, STEPS), reach=slice(0, SAMPLE)).transpose(..., "time")
                 run.watch.look(head.to_numpy())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -23,7 +22,9 @@ from xroute.options import check_device, find_device
 from xroute.parameters import SchemeParameters, check_steps, read_parameters, resolve_substeps
 from xroute.quantities import with_pint_of
 from xroute.recipe import resolve_recipe, step_of
+from xroute.request import NetworkLike, RouteRequest, keywords_of
 from xroute.schemes import SCHEMES, Filter, Scheme, make_filter
+from xroute.settings import NAN
 from xroute.state import RunKey, align_state, read_state, run_key, state_dataset, write_state
 from xroute.times import Clock, find_time_dim, stamp_label
 from xroute.units import flux_scale
@@ -31,26 +32,8 @@ from xroute.units import flux_scale
 __all__ = ["Run", "need_no_step", "prepare", "route"]
 
 
-def route(
-    runoff: xr.DataArray,
-    network: xr.Dataset | Network | str | os.PathLike[str],
-    *,
-    scheme: str | None = None,
-    substeps: int | Literal["auto"] | None = None,
-    sampling: Literal["mean", "last", "start-mean"] | None = None,
-    lateral: Literal["head", "interval", "outlet"] | None = None,
-    initial_state: xr.Dataset | str | os.PathLike[str] | None = None,
-    return_state: bool = False,
-    missing: Literal["raise", "zero"] = "raise",
-    extra: Literal["raise", "drop"] = "raise",
-    nan: Literal["raise", "zero"] = "raise",
-    partitions: int | None = None,
-    device: str | None = None,
-    reach_dim: Hashable | None = None,
-    time_dim: Hashable | None = None,
-    dt: Any = None,
-    label: Literal["start", "middle", "end"] | None = None,
-) -> Any:
+@keywords_of(RouteRequest)
+def route(runoff: xr.DataArray, network: NetworkLike, request: RouteRequest) -> Any:
     """Route runoff down a river network.
 
     Parameters
@@ -132,38 +115,34 @@ def route(
         require_memory(runoff, "runoff", "route it in blocks with route_to_zarr, or open it in chunks")
     where = None
     if lazy:
-        check_device(device)  # tasks find theirs where they run
+        check_device(request.device)  # tasks find theirs where they run
     else:
-        where = find_device(device)
-    run = prepare(
-        runoff, network, scheme=scheme, substeps=substeps, sampling=sampling, lateral=lateral, missing=missing, extra=extra,
-        nan=nan, partitions=partitions, reach_dim=reach_dim, time_dim=time_dim, dt=dt, label=label,
-        stateful=return_state or initial_state is not None,
-    )  # fmt: skip
+        where = find_device(request.device)
+    run = prepare(runoff, network, request)
     if run.step is None:
-        need_no_step(runoff, run.layout.time_dim, return_state)
+        need_no_step(runoff, run.layout.time_dim, request.return_state)
     known = run.filter, run.network, run.layout
     if lazy:
         from xroute.chunked import LazyState, route_lazily
 
         first = None
-        if initial_state is not None and run.key is not None:
-            first = LazyState(*align_state(initial_state, *known, run.key, run.clock.start(runoff)))
+        if request.initial_state is not None and run.key is not None:
+            first = LazyState(*align_state(request.initial_state, *known, run.key, run.clock.start(runoff)))
         result, end = route_lazily(
-            runoff, run.network, run.layout, run.filter, first, run.options,
-            scale=run.scale, raise_missing=run.raise_missing, partitions=partitions, device=device, watch=run.watch,
+            runoff, run.network, run.layout, run.filter, first, run.options, scale=run.scale,
+            raise_missing=run.raise_missing, partitions=request.partitions, device=request.device, watch=run.watch,
         )  # fmt: skip
-        if run.key is None or not return_state:
+        if run.key is None or not request.return_state:
             return with_pint_of(run.label(result, runoff), given)
         n_lags, moment = run.filter.n_taps - 1, run.moment(runoff)
         state = state_dataset(end.outflow, end.inflow, n_lags, run.network, run.layout, run.key, moment)
         return with_pint_of(run.label(result, runoff), given), state
     start = None
-    if initial_state is not None and run.key is not None:
-        start = read_state(initial_state, *known, run.key, run.clock.start(runoff))
+    if request.initial_state is not None and run.key is not None:
+        start = read_state(request.initial_state, *known, run.key, run.clock.start(runoff))
     discharge, final = run.route(runoff, start, where)
     result = with_pint_of(run.label(run.layout.array(discharge), runoff), given)
-    if run.key is None or not return_state:
+    if run.key is None or not request.return_state:
         return result
     return result, write_state(final, *known, run.key, run.moment(runoff))
 
@@ -249,36 +228,29 @@ class Run:
         return self.clock.end(runoff)
 
 
-def prepare(
-    runoff: xr.DataArray,
-    network: xr.Dataset | Network | str | os.PathLike[str],
-    *,
-    scheme: str | None = None,
-    substeps: int | Literal["auto"] | None = None,
-    sampling: Literal["mean", "last", "start-mean"] | None = None,
-    lateral: Literal["head", "interval", "outlet"] | None = None,
-    missing: Literal["raise", "zero"] = "raise",
-    extra: Literal["raise", "drop"] = "raise",
-    nan: Literal["raise", "zero"] = "raise",
-    partitions: int | None = None,
-    reach_dim: Hashable | None = None,
-    time_dim: Hashable | None = None,
-    dt: Any = None,
-    label: Literal["start", "middle", "end"] | None = None,
-    stateful: bool = False,
-) -> Run:
-    """Check what `route` is given, match labels, and make the filter; no runoff is read."""
-    _check_options(nan, partitions)
+def prepare(runoff: xr.DataArray, network: NetworkLike, request: RouteRequest, *, stateful: bool = False) -> Run:
+    """Check what `route` is given, match labels, and make the filter; no runoff is read.
+
+    Parameters
+    ----------
+    runoff, network, request
+        As `route` has them.
+    stateful
+        Whether states are compared and made although the request names none.
+    """
+    one_of("nan", request.nan, NAN)
     compute_type(runoff.dtype)
     network = as_network(network)
-    time_dim = find_time_dim(runoff, time_dim)
-    step = step_of(runoff, time_dim, network, dt)
-    clock = Clock(time_dim, step, stamp_label(runoff, time_dim, step, label))
-    layout = align(runoff, network, reach_dim=reach_dim, time_dim=time_dim, missing=missing, extra=extra)
-    recipe = resolve_recipe(network, step, substeps, sampling, lateral, say=True)
+    time_dim = find_time_dim(runoff, request.time_dim)
+    step = step_of(runoff, time_dim, network, request.dt)
+    clock = Clock(time_dim, step, stamp_label(runoff, time_dim, step, request.label))
+    layout = align(
+        runoff, network, reach_dim=request.reach_dim, time_dim=time_dim, missing=request.missing, extra=request.extra
+    )
+    recipe = resolve_recipe(network, step, request.substeps, request.sampling, request.lateral, say=True)
     sampling, lateral = recipe.sampling, recipe.lateral
     scale, units = flux_scale(runoff.attrs.get("units"), step, network.dataset.get("area"), layout.row)
-    known = _known(network, scheme)
+    known = _known(network, request.scheme)
     parameters = known.parameters
     dt_ = 1.0 if step is None else step
     n = resolve_substeps(recipe.substeps, parameters, dt_, network.ids)
@@ -286,12 +258,13 @@ def prepare(
         if check_steps(parameters, step, n):
             known.stable.add(step / n)
     filter = known.filter(network, dt_ / n, lateral)
-    key = run_key(network, layout, scheme, dt_, n, lateral, units) if stateful else None
+    stateful = stateful or request.return_state or request.initial_state is not None
+    key = run_key(network, layout, request.scheme, dt_, n, lateral, units) if stateful else None
     schemes = ", ".join(sorted(parameters))
     said = f"xroute: routed {network!r}, scheme={schemes!r}, substeps={n}, {sampling=}, {lateral=}"
-    options = RouteOptions(n, sampling, lateral, nan == "zero")
+    options = RouteOptions(n, sampling, lateral, request.nan == "zero")
     looks = None if step is None or not runoff.sizes[time_dim] else watch(runoff, time_dim, step)
-    return Run(network, layout, filter, options, scale, clock, units, nan == "raise", key, said, looks)
+    return Run(network, layout, filter, options, scale, clock, units, request.nan == "raise", key, said, looks)
 
 
 @dataclass
@@ -322,12 +295,6 @@ def _known(network: Network, scheme: str | None) -> _Known:
         parameters = read_parameters(network, scheme)
         known = cache[scheme] = _Known([SCHEMES[name] for name in parameters], parameters, {}, set())
     return known
-
-
-def _check_options(nan: str, partitions: int | None) -> None:
-    one_of("nan", nan, ("raise", "zero"))
-    if partitions is not None and (isinstance(partitions, bool) or not isinstance(partitions, int) or partitions < 1):
-        raise ParameterError(f"partitions is a positive whole number or None, not {partitions!r}")
 
 
 def need_no_step(runoff: xr.DataArray, time_dim: Hashable, return_state: bool) -> None:

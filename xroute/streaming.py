@@ -33,6 +33,7 @@ from xroute.guards import writing
 from xroute.labels import require_array
 from xroute.network import Network
 from xroute.options import find_device
+from xroute.request import RouteRequest
 from xroute.routing import Run, need_no_step, prepare
 from xroute.sinks import DISCHARGE, NetcdfSink, Outline, Sink, ZarrSink
 from xroute.stamps import axis
@@ -197,7 +198,7 @@ class Stream:
             raise ParameterError(
                 f"runoff has a coordinate {some(sorted(taken))}, a name that the store needs: rename it"
             )
-        run = prepare(runoff, network, partitions=partitions, stateful=True, **options)
+        run = prepare(runoff, network, RouteRequest(partitions=partitions, **options), stateful=True)
         layout = run.layout
         if run.step is None:
             need_no_step(runoff, layout.time_dim, True)

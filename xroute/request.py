@@ -1,0 +1,151 @@
+"""What a caller may ask of `route`: each option once, with its type and its default; and functions that take them as keywords.
+
+`keywords_of` makes a public function of one that takes a request: callers give ``scheme=...``, ``nan=...`` and see them in
+the signature, and what does the work is handed all of them in one object.
+"""
+
+import functools
+import inspect
+import os
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, ParamSpec, Protocol, TypeVar, overload
+
+import xarray as xr
+
+from xroute.exceptions import ParameterError
+from xroute.network import Network
+from xroute.settings import Lateral, NaN, Sampling
+
+# No `from __future__ import annotations` here: help() shows the annotations of a signature, and these are meant to be read.
+
+__all__ = ["NetworkLike", "RouteRequest", "StreamRequest", "keywords_of"]
+
+NetworkLike = xr.Dataset | Network | str | os.PathLike[str]
+"""A network Dataset, a `Network`, or the path of one."""
+StateLike = xr.Dataset | str | os.PathLike[str]
+"""The Dataset of a state, or the path of one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RouteRequest:
+    """Options of a run, as the caller gave them: `xroute.route` says what each of them means.
+
+    Raises
+    ------
+    ParameterError
+        For a number of partitions that is none.
+    """
+
+    scheme: str | None = None
+    substeps: int | Literal["auto"] | None = None
+    sampling: Sampling | None = None
+    lateral: Lateral | None = None
+    initial_state: StateLike | None = None
+    return_state: bool = False
+    missing: Literal["raise", "zero"] = "raise"
+    extra: Literal["raise", "drop"] = "raise"
+    nan: NaN = "raise"
+    partitions: int | None = None
+    device: str | None = None
+    reach_dim: Hashable | None = None
+    time_dim: Hashable | None = None
+    dt: Any = None
+    label: Literal["start", "middle", "end"] | None = None
+
+    def __post_init__(self) -> None:
+        n = self.partitions
+        if n is not None and (isinstance(n, bool) or not isinstance(n, int) or n < 1):
+            raise ParameterError(f"partitions is a positive whole number or None, not {n!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamRequest(RouteRequest):
+    """Options of a run from store to store: those of `RouteRequest`, and what `xroute.route_to_zarr` adds to them."""
+
+    time_chunk: int | None = None
+    resume: bool = True
+    mode: Literal["w-", "w"] = "w-"
+    progress: bool = True
+    encoding: Mapping[str, Any] | None = None
+
+
+# ── public functions, made of functions that take a request ─────────────────────────────────────────────────────────────
+
+Options = ParamSpec("Options")
+Request = TypeVar("Request", bound=RouteRequest, covariant=True)
+
+
+class Routes(Protocol[Options]):
+    """Type of `xroute.route`."""
+
+    def __call__(
+        self, runoff: xr.DataArray, network: NetworkLike, *args: Options.args, **kwargs: Options.kwargs
+    ) -> Any:
+        """Route runoff down a network."""
+        ...
+
+
+class RoutesInto(Protocol[Options]):
+    """Type of `xroute.route_to_zarr`."""
+
+    def __call__(
+        self, runoff: xr.DataArray, network: NetworkLike, store: Any, *args: Options.args, **kwargs: Options.kwargs
+    ) -> Any:
+        """Route runoff down a network into a store."""
+        ...
+
+
+class KeywordsOf(Protocol[Options, Request]):
+    """Type of the decorator: of either kind of function."""
+
+    @overload
+    def __call__(self, function: Callable[[xr.DataArray, NetworkLike, Request], Any], /) -> Routes[Options]: ...
+    @overload
+    def __call__(self, function: Callable[[xr.DataArray, NetworkLike, Any, Request], Any], /) -> RoutesInto[Options]: ...
+
+
+def keywords_of(request: Callable[Options, Request]) -> KeywordsOf[Options, Request]:
+    """Decorate a function whose last argument is a request: in public it takes the request's fields as keywords.
+
+    Parameters
+    ----------
+    request
+        The class of the request, such as `RouteRequest`.
+
+    Raises
+    ------
+    TypeError
+        By the public function, for keywords that are no options, and for too many arguments, as Python words them.
+
+    Examples
+    --------
+    >>> from xroute.request import RouteRequest, keywords_of
+    >>> @keywords_of(RouteRequest)
+    ... def schemed(runoff, network, request):
+    ...     return request.scheme
+    >>> schemed(None, None, scheme="muskingum")
+    'muskingum'
+    """
+
+    def decorate(function: Callable[..., Any]) -> Any:
+        *own, _ = inspect.signature(function, eval_str=True).parameters.values()
+        options, name = inspect.signature(request).parameters, function.__name__
+        make: Callable[..., Any] = request
+
+        @functools.wraps(function)
+        def public(*given: Any, **named: Any) -> Any:
+            for word in named:
+                if word not in signature.parameters:
+                    raise TypeError(f"{name}() got an unexpected keyword argument {word!r}")
+            if len(given) > len(own):
+                raise TypeError(f"{name}() takes {len(own)} positional arguments but {len(given)} were given")
+            asked = {word: named.pop(word) for word in list(named) if word in options}
+            return function(*given, **named, request=make(**asked))
+
+        signature = inspect.Signature([*own, *options.values()])
+        public.__signature__ = signature  # type: ignore[attr-defined]
+        public.__annotations__ = {p.name: p.annotation for p in signature.parameters.values()}
+        return public
+
+    return decorate
