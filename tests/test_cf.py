@@ -124,7 +124,7 @@ def test_existing_files_are_kept(tmp_path: Path) -> None:
     for suffix in SUFFIXES:
         path = tmp_path / f"q{suffix}"
         write_discharge(make_discharge(), path)
-        with pytest.raises(FileExistsError, match="--overwrite"):
+        with pytest.raises(FileExistsError, match="overwrite=True"):
             write_discharge(make_discharge() * 2, path)
         write_discharge(make_discharge() * 2, path, overwrite=True)
         with open_dataset(path) as back:

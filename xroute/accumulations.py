@@ -23,6 +23,7 @@ from xroute.quantities import without_pint
 from xroute.stamps import axis, is_dated, stamps
 from xroute.times import REFERENCE, find_time_dim, seconds, time_step
 from xroute.unit_text import read_unit_text
+from xroute.wording import argument, phrase
 
 __all__ = ["Watch", "deaccumulate", "is_lead", "looks_accumulated", "says_accumulated", "watch"]
 
@@ -127,7 +128,9 @@ def deaccumulate(
         return result.where(xr.DataArray(np.arange(age.size) > 0, dims=(dim,)))
     warn(
         f"the first value, of {_show(runoff, dim)}, holds more than its own step, and how much of it fell in that step cannot be "
-        f'told: the step is left out (first="nan" keeps it, as NaN). To have it, begin with the last value before it'
+        "told: the step is left out"
+        + phrase("first", ' (first="nan" keeps it, as NaN)')
+        + ". To have it, begin with the last value before it"
     )
     return result.isel({dim: slice(1, None)})
 
@@ -141,7 +144,7 @@ def _lead_dim(runoff: xr.DataArray, time_dim: Hashable | None) -> Hashable:
 def _step(runoff: xr.DataArray, dim: Hashable, dt: Any) -> float:
     step = time_step(runoff, dim, dt)
     if step is None:
-        raise TimeAxisError(f"{dim!r} has one entry, so the step cannot be told: give dt= (seconds, or '3h')")
+        raise TimeAxisError(f"{dim!r} has one entry, so the step cannot be told: give {argument('dt')} (seconds, or '3h')")
     if abs(DAY / step - round(DAY / step)) > 1e-6 or step > DAY:
         raise TimeAxisError(f"a step of {step:g} s does not fit into a day, at whose turn values would begin again")
     return step
@@ -156,12 +159,12 @@ def _ages(runoff: xr.DataArray, dim: Hashable, reset: str, hour: float, dt: Any,
     if reset == "day":
         if values is not None and values.dtype.kind == "m":
             raise TimeAxisError(
-                f'{str(dim)!r} holds lead times of a forecast, which know no turn of the day: reset="forecast" where values '
-                f"climb since its start, or time_dim= if they climb along another dimension"
+                f"{str(dim)!r} holds lead times of a forecast, which know no turn of the day: {argument('reset', 'forecast')} "
+                f"where values climb since its start, or {argument('time_dim')} if they climb along another dimension"
             )
         step = _step(runoff, dim, dt)
         if values is None or values.dtype.kind not in "MO":
-            raise TimeAxisError(f'{dim!r} has no dates, by which reset="day" knows the turn of the day')
+            raise TimeAxisError(f"{dim!r} has no dates, by which {argument('reset', 'day')} knows the turn of the day")
         after = _of_the_day(values) + {"end": 0.0, "middle": step / 2, "start": step}[label] - 3600.0 * hour
         age = after % DAY
         age = np.where(age < 0.01 * step, age + DAY, age)
@@ -169,7 +172,8 @@ def _ages(runoff: xr.DataArray, dim: Hashable, reset: str, hour: float, dt: Any,
         if off.any():
             at = values[np.flatnonzero(off)[0]]
             raise TimeAxisError(
-                f"the step that ends at {at} is not one of {DAY / step:g} from {hour:g} UTC on: shift the times, or give hour="
+                f"the step that ends at {at} is not one of {DAY / step:g} from {hour:g} UTC on: shift the times"
+                + phrase("hour", ", or give hour=")
             )
         return age
     if values is not None and values.dtype.kind == "m":
@@ -233,7 +237,7 @@ def _differences(data: Any, before: Any, restarts: NDArray[np.bool_], *, axis: i
     if falls:
         raise XRouteError(
             f"{falls} of {amounts.size} values are lower than the ones before them where they should have climbed: the values "
-            'do not begin again when reset= says ("day" at 00 UTC or hour=, "forecast", "never"), or are amounts per step already'
+            f"do not begin again when {argument('reset')} says, or are amounts per step already"
         )
     return amounts.clip(min=0) if zero else amounts
 
@@ -328,13 +332,14 @@ class Watch:
         period = looks_accumulated(taken, self.step, 1 if self.said else 2, origin)
         if period is not None:
             hours = f"begin again every {period / 3600:g} h"
-            remedy = f'xroute.deaccumulate(runoff, reset="{"day" if period == DAY and not self.lead else "forecast"}")'
+            reset = "day" if period == DAY and not self.lead else "forecast"
         elif self.said and first and self._whole(taken.shape[-1]) and _only_climbs(taken):
             hours = "never fall"
             longer = self.lead or self._days(taken.shape[-1]) >= 2
-            remedy = f'xroute.deaccumulate(runoff, reset="{"forecast" if longer else "day"}")'
+            reset = "forecast" if longer else "day"
         else:
             return
+        remedy = argument("reset", reset, python=f'xroute.deaccumulate(runoff, reset="{reset}")')
         if self.said:
             raise XRouteError(
                 f"runoff accumulates: its attributes say so, and its values climb and {hours}. Make amounts per step of it "

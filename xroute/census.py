@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from xroute.block import is_cupy
 from xroute.exceptions import XRouteError, some
+from xroute.wording import argument
 
 __all__ = ["finite_sums", "n_negative", "overflow"]
 
@@ -36,7 +37,8 @@ def overflow(discharge: Any, ids: NDArray[Any], row: NDArray[np.int64] | None, t
     reaches = bad.any(axis=(0, 2))
     named = ids[reaches if row is None else reaches[row]]
     first = times[int(np.flatnonzero(bad.any(axis=(0, 1)))[0])]
-    advice = ', or route in double precision: runoff.astype("float64")' if discharge.dtype.itemsize == 4 else ""
+    wider = argument("dtype", "float64", python='runoff.astype("float64")')
+    advice = f", or route in double precision: {wider}" if discharge.dtype.itemsize == 4 else ""
     return XRouteError(
         f"discharge overflows {discharge.dtype} on {named.size} reaches: {some(named)}; first at {first}. Check the values "
         f"and units of runoff there and upstream{advice}"

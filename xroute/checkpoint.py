@@ -16,15 +16,20 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import xarray as xr
 
 from xroute.block import BlockState
 from xroute.exceptions import XRouteError, require, some, warn
 from xroute.stores import CHECKPOINT, GROUP_FILES
+from xroute.wording import argument
 
-__all__ = ["Checkpoint", "Progress", "check_replaceable", "clear", "digest", "find"]
+if TYPE_CHECKING:
+    from xroute.routing import Run
+
+__all__ = ["Checkpoint", "Progress", "check_replaceable", "clear", "describe_run", "digest", "find", "route_again"]
 
 
 @dataclass(frozen=True)
@@ -128,7 +133,7 @@ class Checkpoint:
         if not found:
             raise XRouteError(
                 f"no checkpoint of {self.store} can be read ({told or 'both are gone'}), so that nobody knows how far it has "
-                'come. Route it again from its first step: mode="w" replaces it'
+                f"come. {route_again()}"
             )
         progress, state = max(found, key=lambda one: one[0].steps)
         if damaged:
@@ -190,7 +195,7 @@ def find(store: Any) -> Checkpoint | None:
         if "digest" in attrs and attrs["digest"] != _description_digest(attrs):
             raise XRouteError(
                 f"{store} is damaged: the description of its run, in {CHECKPOINT}, is not as written, so that nobody knows which "
-                'run it was. Route it again from its first step: mode="w" replaces it'
+                f"run it was. {route_again()}"
             )
         return Checkpoint(store, dict(attrs["run"]), int(attrs["block"]), layout=attrs.get("layout", {}))
     if isinstance(store, Path) and store.is_file():
@@ -205,9 +210,44 @@ def find(store: Any) -> Checkpoint | None:
     what = (names or ["attributes"]) if hasattr(root, "keys") else ["an array"]
     lost = f", or one whose {CHECKPOINT} cannot be read" if CHECKPOINT in names else ""
     raise FileExistsError(
-        f"{store} holds {some(what)}, which is not the beginning of a run{lost}: choose another path, or replace it with "
-        'mode="w"'
+        f"{store} holds {some(what)}, which is not the beginning of a run{lost}: choose another path, or replace it "
+        f"with {argument('mode', 'w')}"
     )
+
+
+def describe_run(run: Run, start: BlockState | None, dtype: np.dtype[Any]) -> dict[str, Any]:
+    """What two runs must share for one to go on with the other's store.
+
+    Parameters
+    ----------
+    run
+        With a key, which names what a state must share with it, too.
+    start
+        State that it starts from; None is dry.
+    dtype
+        Type that runoff is read as.
+    """
+    layout = run.layout
+    assert run.key is not None
+    coords = [(n, c.dims, c.compute().values) for n, c in sorted(xr.Coordinates(layout.coords).items(), key=str)]
+    rows = layout.row, layout.result_row, layout.dims, sorted(map(str, layout.sizes.items()))
+    return {
+        "form": 3,
+        **run.key.attrs(),
+        "units": run.units,
+        "sampling": run.options.sampling,
+        "nan": "zero" if run.options.zero_missing else "raise",
+        "label": run.clock.label,
+        "dtype": str(dtype),
+        "parameters": digest(run.network.ids, *run.network.links, *run.filter.arrays(), run.scale),
+        "coordinates": digest(coords, rows),
+        "start": digest(*(() if start is None else (start.outflow, start.history))),
+    }
+
+
+def route_again() -> str:
+    """What to do about a store that is damaged, in words."""
+    return f"Route it again from its first step: {argument('mode', 'w')} replaces it"
 
 
 def check_replaceable(store: Any) -> None:

@@ -16,13 +16,12 @@ from zarr.abc.store import Store
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 
-from xroute.checkpoint import digest
+from xroute.checkpoint import digest, route_again
 from xroute.exceptions import XRouteError, some, warn
 from xroute.stores import ARRAY_FILES, ATTRIBUTES, CHECKPOINT, CONSOLIDATED, METADATA, open_store
 
 __all__ = ["check_intact", "layout_digests"]
 
-AGAIN = 'Route it again from its first step: mode="w" replaces it'
 GATHERED = "consolidated_metadata"
 MEANING = {"units", "calendar", "_FillValue", "missing_value", "scale_factor", "add_offset", "coordinates", "bounds"}
 """Attributes without which values are others; the rest of them a user may change."""
@@ -72,11 +71,11 @@ def check_intact(store: Any, layout: Mapping[str, list[str]], name: str, passing
     if not damaged:
         damaged += _stale(opened, layout)
     if damaged:
-        raise XRouteError(f"{store} is damaged: {some(damaged)} {_are(damaged)} not as written, or gone. {AGAIN}")
+        raise XRouteError(f"{store} is damaged: {some(damaged)} {_are(damaged)} not as written, or gone. {route_again()}")
     lost = _lost(store, opened, name, steps, axis)
     if lost:
         raise XRouteError(
-            f"{store} is damaged: {len(lost)} chunks of {name} that were written are gone or empty: {some(lost)}. {AGAIN}"
+            f"{store} is damaged: {len(lost)} chunks of {name} that were written are gone or empty: {some(lost)}. {route_again()}"
         )
     if attributes:
         warn(f"attributes of {store} are not those that were written ({some(attributes)}): changed since, or damaged")

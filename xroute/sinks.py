@@ -22,6 +22,7 @@ from xroute.exceptions import XRouteError, require
 from xroute.guards import writing
 from xroute.io.writing import netcdf_variable, plain_dataset, replacing
 from xroute.stores import UNFINISHED, consolidate
+from xroute.wording import phrase
 
 __all__ = ["DISCHARGE", "NetcdfSink", "Outline", "Sink", "ZarrSink"]
 
@@ -94,7 +95,7 @@ class ZarrSink:
         """Of a store that is the run's own and laid out; `open` makes one."""
         self.block = checkpoint.block
         self.progress, self.state = latest
-        self.outcome = f"{checkpoint.store} holds what was routed before: run again to go on from there"
+        self.outcome = f"{checkpoint.store} holds what was routed before: {_again()} to go on from there"
         self._checkpoint, self._outline = checkpoint, outline
 
     @classmethod
@@ -118,7 +119,7 @@ class ZarrSink:
         outline
             What is to be written.
         run
-            Description of the run (`xroute.checkpoint.description`): another that began the store must have the same.
+            Description of the run (`xroute.checkpoint.describe_run`): another that began the store must have the same.
         start
             Progress and state of a run that begins.
         resume
@@ -146,7 +147,7 @@ class ZarrSink:
                 yield cls(found, outline, latest)
                 return
         checkpoint = found or Checkpoint(store, run, outline.block)
-        with writing(f"write {store}", "Run again to go on"):
+        with writing(f"write {store}", f"To go on, {_again()}"):
             checkpoint.take()
         if not replace:  # none but this run writes to it from here on; until now another could
             _check_same(checkpoint, found)
@@ -155,7 +156,7 @@ class ZarrSink:
             _begin(checkpoint, outline, start)
         sink = cls(checkpoint, outline, latest or start)
         yield sink
-        with writing(f"write {store}", "All is routed; run again to end the run"):
+        with writing(f"write {store}", f"All is routed; {_again()} to end the run"):
             sink._complete()
 
     def write(self, steps: slice, discharge: xr.DataArray) -> Any:
@@ -194,12 +195,17 @@ def _latest_of(
     if different:
         raise FileExistsError(f"{found.store} holds another run, of {different}: choose another path, or replace it")
     if not resume:
-        raise FileExistsError(f"{found.store} holds this run already, or its beginning: resume it, or replace it")
+        advice = phrase("begun", "resume it, or replace it")
+        raise FileExistsError(f"{found.store} holds this run already, or its beginning: {advice}")
     latest = found.latest()
     if latest is not None:
         axis = outline.dims.index(outline.time_dim)
         _intact().check_intact(found.store, found.layout, DISCHARGE, UNFINISHED, latest[0].steps, axis)
     return latest
+
+
+def _again() -> str:
+    return phrase("run again", "run again")
 
 
 def _is_whole(progress: Progress, outline: Outline) -> bool:
@@ -211,7 +217,7 @@ def _check_same(checkpoint: Checkpoint, found: Checkpoint | None) -> None:
     if find(checkpoint.store) != found:
         checkpoint.release()
         raise XRouteError(
-            f"another run has replaced what {checkpoint.store} held a moment ago: run again to see which"
+            f"another run has replaced what {checkpoint.store} held a moment ago: {_again()} to see which"
         )
 
 

@@ -7,15 +7,15 @@ affair of a sink (`xroute.sinks`). Runoff on Dask with workers to route it goes 
 
 from __future__ import annotations
 
-import os
 import sys
 import time as clock
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from dataclasses import replace as changed
+from itertools import zip_longest
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -31,9 +31,8 @@ from xroute.engine.arrays import compute_type
 from xroute.exceptions import ParameterError, one_of, require, some
 from xroute.guards import writing
 from xroute.labels import require_array
-from xroute.network import Network
 from xroute.options import find_device
-from xroute.request import RouteRequest
+from xroute.request import NetworkLike, StreamRequest, keywords_of
 from xroute.routing import Run, need_no_step, prepare
 from xroute.sinks import DISCHARGE, NetcdfSink, Outline, Sink, ZarrSink
 from xroute.stamps import axis
@@ -44,32 +43,8 @@ from xroute.volumes import Summary, Volumes
 __all__ = ["Stream", "route_to_zarr"]
 
 
-def route_to_zarr(
-    runoff: xr.DataArray,
-    network: xr.Dataset | Network,
-    store: Any,
-    *,
-    time_chunk: int | None = None,
-    resume: bool = True,
-    mode: Literal["w-", "w"] = "w-",
-    progress: bool = True,
-    encoding: Mapping[str, Any] | None = None,
-    scheme: str | None = None,
-    substeps: int | Literal["auto"] | None = None,
-    sampling: Literal["mean", "last", "start-mean"] | None = None,
-    lateral: Literal["head", "interval", "outlet"] | None = None,
-    initial_state: xr.Dataset | str | os.PathLike[str] | None = None,
-    return_state: bool = False,
-    missing: Literal["raise", "zero"] = "raise",
-    extra: Literal["raise", "drop"] = "raise",
-    nan: Literal["raise", "zero"] = "raise",
-    partitions: int | None = None,
-    device: str | None = None,
-    reach_dim: Hashable | None = None,
-    time_dim: Hashable | None = None,
-    dt: Any = None,
-    label: Literal["start", "middle", "end"] | None = None,
-) -> Any:
+@keywords_of(StreamRequest)
+def route_to_zarr(runoff: xr.DataArray, network: NetworkLike, store: Any, request: StreamRequest) -> Any:
     """Route runoff into a Zarr store, block by block; a run that was interrupted goes on where it was.
 
     Parameters
@@ -130,16 +105,14 @@ def route_to_zarr(
     ...     discharge.dims == ds.runoff.dims
     True
     """
-    one_of("mode", mode, ("w-", "w"))
+    one_of("mode", request.mode, ("w-", "w"))
     store = as_store(store)
-    stream = Stream.prepare(
-        runoff, network, time_chunk=time_chunk, encoding=encoding, scheme=scheme, substeps=substeps, sampling=sampling,
-        lateral=lateral, initial_state=initial_state, missing=missing, extra=extra, nan=nan, partitions=partitions,
-        device=device, reach_dim=reach_dim, time_dim=time_dim, dt=dt, label=label,
-    )  # fmt: skip
-    state, _ = stream.to_zarr(store, resume=resume, replace=mode == "w", progress=progress)
+    stream = Stream.prepare(runoff, network, request)
+    state, _ = stream.to_zarr(
+        store, resume=request.resume, replace=request.mode == "w", progress=request.progress
+    )
     opened = xr.open_zarr(store, chunks=None)[DISCHARGE]
-    return (opened, stream.final_state(state)) if return_state else opened
+    return (opened, stream.final_state(state)) if request.return_state else opened
 
 
 @dataclass(frozen=True)
@@ -161,7 +134,7 @@ class Stream:
     device
         Where blocks are computed.
     dtype
-        Type that runoff is read as; None is its own.
+        Type that runoff is read as.
     """
 
     run: Run
@@ -172,54 +145,47 @@ class Stream:
     spread: bool
     partitions: int | None
     device: str | None
-    dtype: str | None
+    dtype: np.dtype[Any]
 
     @classmethod
     def prepare(
-        cls,
-        runoff: xr.DataArray,
-        network: xr.Dataset | Network,
-        *,
-        time_chunk: int | None = None,
-        encoding: Mapping[str, Any] | None = None,
-        initial_state: xr.Dataset | str | os.PathLike[str] | None = None,
-        partitions: int | None = None,
-        device: str | None = None,
-        dtype: str | None = None,
-        **options: Any,
+        cls, runoff: xr.DataArray, network: NetworkLike, request: StreamRequest, *, dtype: str | None = None
     ) -> Stream:
-        """Check all that can be checked before anything is read."""
-        whole = isinstance(time_chunk, (int, np.integer)) and not isinstance(time_chunk, bool)
-        if time_chunk is not None and (not whole or time_chunk < 1):
-            raise ParameterError(f"time_chunk is a positive whole number or None, not {time_chunk!r}")
+        """Check all that can be checked before anything is read.
+
+        Parameters
+        ----------
+        runoff, network, request
+            Of `route_to_zarr`; of the request, what is not of the store.
+        dtype
+            Type that runoff is read as; by default its own.
+        """
+        n, encoding = request.time_chunk, request.encoding
+        whole = isinstance(n, (int, np.integer)) and not isinstance(n, bool)
+        if n is not None and (not whole or n < 1):
+            raise ParameterError(f"time_chunk is a positive whole number or None, not {n!r}")
         runoff = require_array(runoff)
         taken = {DISCHARGE, CHECKPOINT} & {*runoff.coords, *runoff.dims}
         if taken:
             raise ParameterError(
                 f"runoff has a coordinate {some(sorted(taken))}, a name that the store needs: rename it"
             )
-        run = prepare(runoff, network, RouteRequest(partitions=partitions, **options), stateful=True)
+        run = prepare(runoff, network, request, stateful=True)
         layout = run.layout
         if run.step is None:
             need_no_step(runoff, layout.time_dim, True)
         start = None
-        if initial_state is not None and run.key is not None:
-            start = read_state(initial_state, run.filter, run.network, layout, run.key, run.clock.start(runoff))
-        if device is not None:
-            find_device(device)
+        if request.initial_state is not None and run.key is not None:
+            start = read_state(request.initial_state, run.filter, run.network, layout, run.key, run.clock.start(runoff))
+        if request.device is not None:
+            find_device(request.device)
         client = None if runoff.chunks is None else find_client()
         workers = 1 if client is None else max(1, len(client.nthreads()))
-        spread = runoff.chunks is not None and (client is not None or partitions is not None)
-        if encoding is not None and not isinstance(encoding, Mapping):
-            raise ParameterError(f"encoding is a mapping, as for xarray.Dataset.to_zarr, not {encoding!r}")
-        given = dict(encoding or {})
-        if DISCHARGE in given:
-            if len(given) > 1:
-                raise ParameterError(f"encoding is of {DISCHARGE} only, not of {some(sorted(set(given) - {DISCHARGE}, key=str))}")
-            given = dict(given[DISCHARGE])
-        size = compute_type(runoff.dtype if dtype is None else np.dtype(dtype)).itemsize
-        given, block = choose_chunks(run.layout, runoff, given, time_chunk, size, workers)
-        return cls(run, runoff, start, given, block, spread, partitions, device, dtype)
+        spread = runoff.chunks is not None and (client is not None or request.partitions is not None)
+        read_as = runoff.dtype if dtype is None else np.dtype(dtype)
+        size = compute_type(read_as).itemsize
+        chosen, block = choose_chunks(layout, runoff, _own_encoding(encoding), n, size, workers)
+        return cls(run, runoff, start, chosen, block, spread, request.partitions, request.device, read_as)
 
     @property
     def n_steps(self) -> int:
@@ -247,7 +213,7 @@ class Stream:
         if self.spread:
             check_shareable(store)
         outline = self._outline(finish or self._with_bounds)
-        description = describe_run(self.run, self.start, self._dtype)
+        description = describe_run(self.run, self.start, self.dtype)
         with ZarrSink.open(store, outline, description, self._beginning(), resume=resume, replace=replace) as sink:
             if self.spread and sink.progress.steps < self.n_steps:
                 check_seen(store, CHECKPOINT)
@@ -266,23 +232,170 @@ class Stream:
         with NetcdfSink.open(path, self._outline(finish), self._beginning(), replace=replace) as sink:
             return here._fill(sink, progress)
 
-    # ── the blocks ──────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── the loop ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _fill(self, sink: Sink, progress: bool) -> tuple[BlockState, Summary]:
-        """Read, route, write and keep the state, block by block, from where the sink's run had come."""
+        """Read, route and write what the sink does not hold yet, block by block, each followed by the state at its end."""
         from tqdm import tqdm
 
-        first, state = sink.progress.steps, sink.state
-        volumes = self._volumes(sink.progress.volumes)
+        first, volumes, seconds = sink.progress.steps, self._volumes(sink.progress.volumes), 0.0
         if first == self.n_steps > 0:
-            return state, self._summary(0, 0.0, volumes)
+            return sink.state, self._summary(0, seconds, volumes)
         blocks = [slice(k, min(k + sink.block, self.n_steps)) for k in range(first, self.n_steps, sink.block)]
+        state = None if not first and self.start is None else sink.state
+        device = None if self.spread else find_device(self.device)
         bar = tqdm(total=self.n_steps, initial=first, unit="step", disable=not progress, file=sys.stderr)
         if not first:
-            self._look_ahead(sink)
-        carried = None if not first and self.start is None else state
-        route = self._on_workers if self.spread else self._here
-        seconds = 0.0
+            self._look_ahead(sink.outcome)
         with bar, ThreadPoolExecutor(1, "xroute-read") as reader:
-            ...
-        return state, self._summary(self.n_steps - first, seconds, volumes)
+            coming: Future[xr.DataArray] | None = None
+            for steps, following in zip_longest(blocks, blocks[1:]):
+                begin = clock.perf_counter()
+                if self.spread:
+                    state = self._route_on_workers(steps, state, volumes, sink)
+                    seconds += clock.perf_counter() - begin  # with reading and writing, which workers do between
+                else:
+                    with writing(f"read runoff of {self._span(steps)}", sink.outcome):
+                        block = self._read(steps) if coming is None else coming.result()
+                    ahead = following is not None and sink.reads_meanwhile
+                    coming = reader.submit(self._read, following) if ahead else None
+                    if steps.start == first:
+                        self._warm_up(block, state, device)
+                    begin = clock.perf_counter()
+                    values, state = self.run.route(block, state, device, steps.start)
+                    seconds += clock.perf_counter() - begin
+                    discharge = self._counted(block, values, volumes)
+                    del block, values
+                    with writing(f"write the discharge of {self._span(steps)}", sink.outcome):
+                        sink.write(steps, discharge)
+                    del discharge
+                with writing(f"write the checkpoint of {self._span(steps)}", sink.outcome):
+                    sink.commit(Progress(steps.stop, volumes.total), state)
+                bar.update(steps.stop - steps.start)
+        return self._dry() if state is None else state, self._summary(self.n_steps - first, seconds, volumes)
+
+    def _look_ahead(self, outcome: str) -> None:
+        """Look for accumulated values in some rows of the first days, where blocks are too short to tell."""
+        watch, layout = self.run.watch, self.run.layout
+        if watch is None or self.block >= min(watch.ahead, self.n_steps):
+            return  # ahead is 0 where attributes say nothing: then no chunk is read twice
+        rows = {layout.time_dim: slice(0, watch.ahead), layout.reach_dim: slice(0, SAMPLE)}
+        with writing("read the first days of runoff", outcome):
+            taken = self.runoff.isel(rows).transpose(*layout.engine_dims).to_numpy()
+        watch.look(taken.reshape(-1, *taken.shape[-2:]))
+
+    def _read(self, steps: slice) -> xr.DataArray:
+        """Runoff of a block, in memory."""
+        block = self.runoff.isel({self.run.layout.time_dim: steps}).load()
+        return block.astype(self.dtype, copy=False, keep_attrs=True)
+
+    def _warm_up(self, block: xr.DataArray, state: BlockState | None, device: Any) -> None:
+        """Route a dry step, thrown away: it compiles, or loads what is compiled, before anything is timed."""
+        self.run.route(xr.zeros_like(block.isel({self.run.layout.time_dim: slice(0, 1)})), state, device)
+
+    def _counted(self, block: xr.DataArray, values: Any, volumes: Volumes) -> xr.DataArray:
+        """Discharge [batch, row, time] of a block as the result has it, its water and its runoff's counted."""
+        layout = self.run.layout
+        values = values.get() if is_cupy(values) else values
+        volumes.add(finite_sums(block, layout.reach_dim), values.sum(axis=(0, 2), dtype=np.float64))
+        volumes.n_negative += n_negative(values)
+        return xr.DataArray(layout.ordered(values), dims=layout.dims)
+
+    def _route_on_workers(
+        self, steps: slice, state: BlockState | None, volumes: Volumes, sink: Sink
+    ) -> BlockState:
+        """Route a block on Dask's workers, who write it; the state comes back."""
+        import dask
+
+        from xroute.chunked import LazyState, route_lazily
+
+        run, layout = self.run, changed(self.run.layout, coords={})
+        n_lags = run.filter.n_taps - 1
+        shape = tuple(layout.sizes[d] for d in layout.batch_dims)
+        first = None
+        if state is not None:
+            outflow, inflow = (a.reshape(*shape, *a.shape[1:]) for a in state_table(state, n_lags))
+            first = LazyState(outflow, inflow if inflow.shape[-1] else None)
+        block = self.runoff.isel({layout.time_dim: steps}).astype(self.dtype, copy=False, keep_attrs=True)
+        result, end = route_lazily(
+            block, run.network, layout, run.filter, first, run.options, scale=run.scale,
+            raise_missing=run.raise_missing, partitions=self.partitions, device=self.device, watch=run.watch,
+            begin=steps.start,
+        )  # fmt: skip
+        over = [d for d in layout.dims if d != layout.reach_dim]
+        sums = (
+            block.where(np.isfinite(block), 0.0).sum(over, dtype=np.float64).data,
+            result.sum(over, dtype=np.float64).data,
+            (result < 0).sum().data,
+        )
+        wanted = [sink.write(steps, result), end.outflow, *sums] + ([] if end.inflow is None else [end.inflow])
+        with writing(f"route {self._span(steps)} on the workers", sink.outcome):
+            _, last, came, went, below, *lags = dask.compute(*wanted)
+        volumes.add(came, went)
+        volumes.n_negative += int(below)
+        last = last.reshape(layout.n_batch, -1)
+        table = lags[0].reshape(*last.shape, -1) if lags else np.zeros((*last.shape, 0))
+        return state_of_table(last, table, n_lags)
+
+    def _span(self, steps: slice) -> str:
+        """Steps of a block, in words."""
+        time_dim = self.run.layout.time_dim
+        text = f"steps {steps.start} to {steps.stop - 1}"
+        if time_dim in self.runoff.coords:
+            times = self.runoff[time_dim][[steps.start, steps.stop - 1]].values
+            text += f" ({str(times[0])[:19]} to {str(times[1])[:19]})"
+        return text
+
+    # ── what sinks are told ─────────────────────────────────────────────────────────────────────────────────────────
+
+    def _outline(self, finish: Callable[[xr.DataArray], xr.Dataset]) -> Outline:
+        """The result with all its labels and attributes, but no values, in a block's chunks."""
+        import dask.array as da
+
+        layout = self.run.layout
+        sizes = {**layout.sizes, layout.time_dim: self.n_steps}
+        chunks = dict(zip(layout.dims, self.encoding.get("shards") or self.encoding["chunks"], strict=True))
+        chunks[layout.time_dim] = self.block
+        shape = tuple(int(sizes[d]) for d in layout.dims)
+        pieces = tuple(max(1, min(chunks[d], sizes[d])) for d in layout.dims)
+        nothing = da.zeros(shape, chunks=pieces, dtype=compute_type(self.dtype))
+        coords = {n: c.compute() for n, c in xr.Coordinates(layout.coords).items()}
+        empty = self.run.label(xr.DataArray(nothing, dims=layout.dims, coords=coords), self.runoff)
+        return Outline(finish(empty), self.encoding, layout.time_dim, self.block)
+
+    def _with_bounds(self, discharge: xr.DataArray) -> xr.Dataset:
+        """Discharge, and under their name the bounds that its coordinate of time declares, if it does."""
+        dataset, clock = discharge.to_dataset(name=DISCHARGE), self.run.clock
+        coordinate = axis(discharge, clock.dim)
+        bounds = None if coordinate is None else bounds_name(coordinate)
+        return dataset if bounds is None else add_bounds(dataset, clock.dim, clock.step, clock.label, bounds)
+
+    def _beginning(self) -> tuple[Progress, BlockState]:
+        return Progress(0, self._volumes(None).total), self.start or self._dry()
+
+    def _dry(self) -> BlockState:
+        return zero_state(self.run.filter, self.run.layout.n_batch)
+
+    def _volumes(self, total: tuple[float, float] | None) -> Volumes:
+        run = self.run
+        return Volumes(run.network, run.layout, run.scale, run.step, run.units, total)
+
+    def _summary(self, n_steps: int, seconds: float, volumes: Volumes) -> Summary:
+        into, out = volumes.total or (None, None)
+        return Summary(
+            self.run.network.n_reaches, n_steps, self.run.layout.n_batch, seconds, into, out, volumes.n_negative
+        )
+
+
+def _own_encoding(encoding: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Encoding of discharge, which a user gives by itself or under its name."""
+    if encoding is not None and not isinstance(encoding, Mapping):
+        raise ParameterError(f"encoding is a mapping, as for xarray.Dataset.to_zarr, not {encoding!r}")
+    given = dict(encoding or {})
+    if DISCHARGE not in given:
+        return given
+    if len(given) > 1:
+        raise ParameterError(
+            f"encoding is of {DISCHARGE} only, not of {some(sorted(set(given) - {DISCHARGE}, key=str))}"
+        )
+    return dict(given[DISCHARGE])

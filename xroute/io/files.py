@@ -17,6 +17,7 @@ from xroute.exceptions import XRouteError, require, some
 from xroute.guards import reading
 from xroute.io.decoding import declare_default_fill, decode
 from xroute.stores import is_array, is_consolidated, is_group
+from xroute.wording import phrase
 
 __all__ = ["existing", "is_installed", "only_match", "open_dataset", "open_netcdf", "suffix_format"]
 
@@ -73,7 +74,8 @@ def open_dataset(path: PathLike) -> xr.Dataset:
         return open_netcdf(target)
     if not is_group(target):
         what = "a Zarr array, and not a group of them" if is_array(target) else "not a Zarr store"
-        raise XRouteError(f"{path} is a folder, but {what}; `xroute convert` reads folders of other systems")
+        readers = phrase("other system", "xroute.io has readers of folders of other systems")
+        raise XRouteError(f"{path} is a folder, but {what}; {readers}")
     require("zarr", feature="reading Zarr", extra="io")
     with reading(target, "as a Zarr store"):
         raw = xr.open_zarr(target, chunks=None, decode_cf=False, consolidated=is_consolidated(target))

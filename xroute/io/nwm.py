@@ -21,6 +21,7 @@ from xroute.ids import locate as locate_ids
 from xroute.io.common import concatenate, expand_paths, file_ids
 from xroute.io.decoding import mask_fill
 from xroute.io.files import only_match, open_netcdf
+from xroute.wording import argument, phrase
 
 __all__ = ["find_files", "read_forcing", "read_network"]
 
@@ -263,9 +264,8 @@ def _choose(path: Path) -> list[str]:
         return [whole]
     if has_whole:
         logger.warning(
-            "q_lateral is packed in units of %.3g m3/s; %s, in units of %.3g, is read instead "
-            "(variable='q_lateral' insists)",
-            step[whole], " + ".join(parts), max(step[name] for name in parts),
+            "q_lateral is packed in units of %.3g m3/s; %s, in units of %.3g, is read instead (%s insists)",
+            step[whole], " + ".join(parts), max(step[name] for name in parts), argument("variable", "q_lateral"),
         )  # fmt: skip
     return list(parts)
 
@@ -299,7 +299,7 @@ def _check_features(features: np.ndarray, wanted: np.ndarray | None, path: Path)
         raise AlignmentError(
             f"{missing.size} of the {wanted.size} reaches of the network are not in {path}: {some(missing)}; "
             + ("no id is in both: is this the file's network?" if missing.size == wanted.size
-               else "take a part of the network, or read without network= and route with missing='zero'")
+               else phrase("part", 'take a part of the network, or read without network= and route with missing="zero"'))
         )
     if features.size > wanted.size:
         logger.info("%d features of %s are not in the network and are left out", features.size - wanted.size, path)

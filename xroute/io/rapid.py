@@ -32,6 +32,7 @@ from xroute.io.rapid_files import (
 )
 from xroute.io.rapid_network import Region, assemble, recipe_attrs, rows_to_route
 from xroute.io.rapid_series import read_discharge, read_runoff, read_state
+from xroute.wording import argument
 
 __all__ = ["find_files", "read_discharge", "read_namelist", "read_network", "read_runoff", "read_state"]
 
@@ -136,7 +137,7 @@ def _region_files(folder_or_connect: PathLike, chosen: Mapping[str, Path] | None
         if role not in files and role not in (chosen or {}):
             raise NetworkError(
                 f"no {' or '.join(PATTERNS[role])} in {path}, and no namelist that names it; name the files: "
-                "read_network(connect, k=, x=, basin_ids=)"
+                f"{argument('k')}, {argument('x')} and {argument('basin_ids')}, beside the connectivity file"
             )
     return files
 

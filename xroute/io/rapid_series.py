@@ -20,6 +20,7 @@ from xroute.io.files import open_netcdf
 from xroute.io.rapid_files import PATTERNS, find_file, find_namelist, namelist_seconds, read_floats, read_namelist
 from xroute.recipe import stated_seconds
 from xroute.times import time_step
+from xroute.wording import argument
 
 __all__ = ["decode_times", "read_discharge", "read_runoff", "read_state"]
 
@@ -275,7 +276,7 @@ def _times(
     if start is None:
         attrs["comment"] = "the file has no dates: elapsed time, written as dates from 1970-01-01"
         logger.warning(
-            "%s has no dates: time is counted from 1970-01-01 in steps of %s s; start= (--start) sets it", file, dt
+            "%s has no dates: time is counted from 1970-01-01 in steps of %s s; %s sets it", file, dt, argument("start")
         )
     offset = np.rint(np.arange(n) * float(dt) * 1e9).astype("timedelta64[ns]")
     return xr.Variable("time", np.datetime64("1970-01-01" if start is None else start, "ns") + offset, attrs)
@@ -294,7 +295,8 @@ def decode_times(times: xr.DataArray, file: Path) -> xr.DataArray:
     except (ValueError, OverflowError, KeyError, TypeError) as error:
         raise TimeAxisError(
             f"the times of {file} ({times.name}, {times.attrs.get('units')!r}, calendar {times.attrs.get('calendar')!r}) cannot "
-            f"be read as dates: {error}. Mend the units in the file, or remove the variable and give dt= and start="
+            f"be read as dates: {error}. Mend the units in the file, or remove the variable and give "
+            f"{argument('dt')} and {argument('start')}"
         ) from error
 
 

@@ -23,6 +23,7 @@ from xroute.guards import writing
 from xroute.io.files import PathLike, is_installed, suffix_format
 from xroute.state_form import is_state, with_checksum
 from xroute.stores import consolidate
+from xroute.wording import argument
 
 __all__ = ["netcdf_variable", "plain_dataset", "replacing", "write", "write_all"]
 
@@ -42,7 +43,7 @@ def replacing(path: PathLike, *, overwrite: bool = False) -> Iterator[Path]:
     if not target.parent.is_dir():
         raise FileNotFoundError(f"no folder {target.parent} to write {target.name} in")
     if target.exists() and not overwrite:
-        raise FileExistsError(f"{target} exists; overwrite=True (--overwrite) replaces it")
+        raise FileExistsError(f"{target} exists; {argument('overwrite', True)} replaces it")
     temporary = target.with_name(f".{target.stem}.{uuid.uuid4().hex[:8]}{target.suffix}")
     try:
         yield temporary
