@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from xroute.block_state import CHANNEL, BlockState
 from xroute.engine.arrays import NotFinite
 from xroute.engine.cpu import route_tensor
 from xroute.engine.plan import RoutingPlan
-from xroute.exceptions import StateError
 from xroute.schemes import Filter
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["BlockState", "RouteOptions", "is_cupy", "route_block", "zero_state"]
+__all__ = ["RouteOptions", "is_cupy", "route_block"]
 
 Float = NDArray[np.float64]
 
@@ -32,31 +32,9 @@ class RouteOptions:
     zero_missing: bool = False
 
 
-@dataclass
-class BlockState:
-    """What a block hands to the next.
-
-    Attributes
-    ----------
-    history : float64 [batch, sum of (K - 1)]
-        Each reach's last inflows, newest first, one reach after another.
-    outflow : float64 [batch, reach]
-        Last filtered outflow.
-    """
-
-    history: Float
-    outflow: Float
-
-
 def is_cupy(array: Any) -> bool:
     """Whether an array is cupy's."""
     return type(array).__module__.partition(".")[0] == "cupy"
-
-
-def zero_state(filter: Filter, n_batch: int) -> BlockState:
-    """State of a dry network."""
-    n = filter.pointer.size - 1
-    return BlockState(np.zeros((n_batch, int(filter.pointer[-1]) - n)), np.zeros((n_batch, n)))
 
 
 def route_block(
@@ -110,8 +88,9 @@ def route_block(
     StateError
         For a state of other sizes or types: kernels do not look whether they read beyond it.
     """
+    n_lags, n_batch = {CHANNEL: filter.n_taps - 1}, runoff.shape[0]
     if state is not None:
-        _check_state(state, filter, runoff.shape[0], plan.n_reaches)
+        state.check(n_lags, n_batch)
     factors = None if scale is None else np.broadcast_to(np.asarray(scale, np.float64), plan.n_reaches)
     if is_cupy(runoff) or (device is not None and device.type == "cuda"):
         from xroute.engine.arrays import compute_type
@@ -119,7 +98,7 @@ def route_block(
         from xroute.engine.gpu.launch import GpuOptions
 
         kernel = GpuOptions(options.substeps, options.sampling, options.lateral)
-        history, outflow = (None, None) if state is None else (state.history, state.outflow)
+        history, outflow = (None, None) if state is None else (state.channel.history, state.channel.outflow)
         known: dict[str, Any] = {
             "runoff_row": runoff_row, "discharge_row": discharge_row, "n_rows": n_rows, "scale": factors,
             "zero_missing": options.zero_missing, "given": given, "kept": kept,
@@ -133,25 +112,13 @@ def route_block(
                 runoff, plan, filter, history, outflow, kernel, device, **known
             )
         assert history is not None and outflow is not None
-        return discharge, BlockState(history, outflow), n_bad
+        return discharge, BlockState.of(history, outflow), n_bad
     dry = state is None
-    state = (
-        zero_state(filter, runoff.shape[0]) if state is None else BlockState(state.history.copy(), state.outflow.copy())
-    )
+    state = BlockState.dry(n_lags, n_batch) if state is None else state.copy()
     discharge, n_bad = route_tensor(
-        runoff, plan, filter, state.history, state.outflow,
+        runoff, plan, filter, state.channel.history, state.channel.outflow,
         runoff_row=runoff_row, discharge_row=discharge_row, n_rows=n_rows, scale=factors,
         substeps=options.substeps, sampling=options.sampling, lateral=options.lateral, zero_missing=options.zero_missing, dry=dry,
         given=given, kept=kept,
     )  # fmt: skip
     return discharge, state, n_bad
-
-
-def _check_state(state: BlockState, filter: Filter, n_batch: int, n_reaches: int) -> None:
-    n_lags = int(filter.pointer[-1]) - (filter.pointer.size - 1)
-    for name, array, size in (("history", state.history, n_lags), ("outflow", state.outflow, n_reaches)):
-        if array.shape != (n_batch, size) or array.dtype != np.float64:
-            raise StateError(
-                f"the state's {name} is {array.dtype} {array.shape}, and this network and its members need float64 "
-                f"{(n_batch, size)}"
-            )

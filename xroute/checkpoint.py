@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from xroute.block import BlockState
+from xroute.block_state import BlockState
 from xroute.exceptions import XRouteError, require, some, warn
 from xroute.stores import CHECKPOINT, GROUP_FILES
 from xroute.wording import argument
@@ -99,7 +99,7 @@ class Checkpoint:
         """
         self.own.settle()  # discharge, and the slot before: this one need not be on the disk until that is overwritten
         slot = _zarr().open_group(self.own, path=f"{CHECKPOINT}/{-(-progress.steps // self.block) % 2}", mode="w")
-        for name, values in (("outflow", state.outflow), ("history", state.history)):
+        for name, values in state.arrays().items():
             chunk = tuple(max(1, min(n, 2**22)) for n in values.shape)
             array = slot.create_array(name, shape=values.shape, chunks=chunk, dtype=values.dtype, compressors=None)
             if values.size:
@@ -151,7 +151,7 @@ class Checkpoint:
         attributes = dict(slot.attrs)
         if "steps" not in attributes:
             return None
-        state = BlockState(*(np.asarray(slot[name][...]) for name in ("history", "outflow")))
+        state = BlockState.of_arrays(dict(slot.arrays()))
         if attributes.pop("digest", None) != _slot_digest(attributes, state):
             raise XRouteError("its arrays are not those that were written")
         volumes = attributes["volumes"]
@@ -241,7 +241,7 @@ def describe_run(run: Run, start: BlockState | None, dtype: np.dtype[Any]) -> di
         "dtype": str(dtype),
         "parameters": digest(run.network.ids, *run.network.links, *run.filter.arrays(), run.scale),
         "coordinates": digest(coords, rows),
-        "start": digest(*(() if start is None else (start.outflow, start.history))),
+        "start": digest(*(() if start is None else start.arrays().values())),
     }
 
 
@@ -310,9 +310,8 @@ def _description_digest(attributes: Mapping[str, Any]) -> str:
 
 def _slot_digest(attributes: Mapping[str, Any], state: BlockState) -> str:
     volumes = attributes["volumes"]
-    return digest(
-        int(attributes["steps"]), None if volumes is None else [float(v) for v in volumes], state.outflow, state.history
-    )
+    written = None if volumes is None else [float(v) for v in volumes]
+    return digest(int(attributes["steps"]), written, *state.arrays().values())
 
 
 def _fence() -> Any:

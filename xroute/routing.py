@@ -11,7 +11,8 @@ import xarray as xr
 
 from xroute.accumulations import Watch, watch
 from xroute.attrs import append_history, discharge_attrs
-from xroute.block import BlockState, RouteOptions, is_cupy, route_block
+from xroute.block import RouteOptions, is_cupy, route_block
+from xroute.block_state import BlockState
 from xroute.census import overflow
 from xroute.engine.arrays import compute_type
 from xroute.exceptions import ParameterError, TimeAxisError, XRouteError, one_of, some

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 import xarray as xr
 
-from xroute.block import BlockState
+from xroute.block_state import BlockState
 from xroute.checkpoint import Checkpoint, Progress, check_replaceable, clear, find
 from xroute.exceptions import XRouteError, require
 from xroute.guards import writing

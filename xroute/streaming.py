@@ -21,7 +21,8 @@ import numpy as np
 import xarray as xr
 
 from xroute.accumulations import SAMPLE
-from xroute.block import BlockState, is_cupy, zero_state
+from xroute.block import is_cupy
+from xroute.block_state import CHANNEL, BlockState
 from xroute.bounds import add_bounds, bounds_name
 from xroute.census import finite_sums, n_negative
 from xroute.checkpoint import Progress, describe_run
@@ -246,7 +247,7 @@ class Stream:
         device = None if self.spread else find_device(self.device)
         bar = tqdm(total=self.n_steps, initial=first, unit="step", disable=not progress, file=sys.stderr)
         if not first:
-            self._look_ahead(sink.outcome)
+            self._look_ahead(sink)
         with bar, ThreadPoolExecutor(1, "xroute-read") as reader:
             coming: Future[xr.DataArray] | None = None
             for steps, following in zip_longest(blocks, blocks[1:]):
@@ -274,13 +275,13 @@ class Stream:
                 bar.update(steps.stop - steps.start)
         return self._dry() if state is None else state, self._summary(self.n_steps - first, seconds, volumes)
 
-    def _look_ahead(self, outcome: str) -> None:
+    def _look_ahead(self, sink: Sink) -> None:
         """Look for accumulated values in some rows of the first days, where blocks are too short to tell."""
         watch, layout = self.run.watch, self.run.layout
-        if watch is None or self.block >= min(watch.ahead, self.n_steps):
+        if watch is None or sink.block >= min(watch.ahead, self.n_steps):
             return  # ahead is 0 where attributes say nothing: then no chunk is read twice
         rows = {layout.time_dim: slice(0, watch.ahead), layout.reach_dim: slice(0, SAMPLE)}
-        with writing("read the first days of runoff", outcome):
+        with writing("read the first days of runoff", sink.outcome):
             taken = self.runoff.isel(rows).transpose(*layout.engine_dims).to_numpy()
         watch.look(taken.reshape(-1, *taken.shape[-2:]))
 
@@ -374,7 +375,7 @@ class Stream:
         return Progress(0, self._volumes(None).total), self.start or self._dry()
 
     def _dry(self) -> BlockState:
-        return zero_state(self.run.filter, self.run.layout.n_batch)
+        return BlockState.dry({CHANNEL: self.run.filter.n_taps - 1}, self.run.layout.n_batch)
 
     def _volumes(self, total: tuple[float, float] | None) -> Volumes:
         run = self.run
