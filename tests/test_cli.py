@@ -16,8 +16,7 @@ from click.testing import CliRunner, Result
 from conftest import find_data
 
 from xroute.cli import main
-from xroute.io import rapid
-from xroute.io.files import open_dataset, write
+from xroute.io import open_dataset, rapid, write
 
 RAPID_RECIPE = ["--lateral", "interval", "--substeps", "12", "--sampling", "start-mean"]
 

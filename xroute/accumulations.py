@@ -22,6 +22,7 @@ from xroute.quantities import without_pint
 from xroute.stamps import axis, is_dated, show, stamps
 from xroute.times import REFERENCE, find_time_dim, time_step
 from xroute.unit_text import read_unit_text
+from xroute.wording import argument, phrase
 
 __all__ = ["DAY", "FALL", "RESETS", "Reset", "deaccumulate", "is_lead", "time_of_day"]
 
@@ -132,7 +133,9 @@ def deaccumulate(
         return result.where(xr.DataArray(np.arange(age.size) > 0, dims=(dim,)))
     warn(
         f"the first value, of {_first_stamp(runoff, dim)}, holds more than its own step, and how much of it fell in that step "
-        f'cannot be told: the step is left out (first="nan" keeps it, as NaN). To have it, begin with the last value before it'
+        "cannot be told: the step is left out"
+        + phrase("first", ' (first="nan" keeps it, as NaN)')
+        + ". To have it, begin with the last value before it"
     )
     return result.isel({dim: slice(1, None)})
 
@@ -155,7 +158,7 @@ def is_lead(runoff: xr.DataArray, time_dim: Hashable) -> bool:
 def _step(runoff: xr.DataArray, dim: Hashable, dt: Any) -> float:
     step = time_step(runoff, dim, dt)
     if step is None:
-        raise TimeAxisError(f"{dim!r} has one entry, so the step cannot be told: give dt= (seconds, or '3h')")
+        raise TimeAxisError(f"{dim!r} has one entry, so the step cannot be told: give {argument('dt')} (seconds, or '3h')")
     if abs(DAY / step - round(DAY / step)) > 1e-6 or step > DAY:
         raise TimeAxisError(f"a step of {step:g} s does not fit into a day, at whose turn values would begin again")
     return step
@@ -170,12 +173,12 @@ def _ages(runoff: xr.DataArray, dim: Hashable, reset: str, hour: float, dt: Any,
     if reset == "day":
         if values is not None and values.dtype.kind == "m":
             raise TimeAxisError(
-                f'{str(dim)!r} holds lead times of a forecast, which know no turn of the day: reset="forecast" where values '
-                f"climb since its start, or time_dim= if they climb along another dimension"
+                f"{str(dim)!r} holds lead times of a forecast, which know no turn of the day: {argument('reset', 'forecast')} "
+                f"where values climb since its start, or {argument('time_dim')} if they climb along another dimension"
             )
         step = _step(runoff, dim, dt)
         if values is None or values.dtype.kind not in "MO":
-            raise TimeAxisError(f'{dim!r} has no dates, by which reset="day" knows the turn of the day')
+            raise TimeAxisError(f"{dim!r} has no dates, by which {argument('reset', 'day')} knows the turn of the day")
         after = time_of_day(values) + (1.0 - LABELS[label]) * step - 3600.0 * hour
         age = after % DAY
         age = np.where(age < 0.01 * step, age + DAY, age)
@@ -183,7 +186,8 @@ def _ages(runoff: xr.DataArray, dim: Hashable, reset: str, hour: float, dt: Any,
         if off.any():
             at = values[np.flatnonzero(off)[0]]
             raise TimeAxisError(
-                f"the step that ends at {at} is not one of {DAY / step:g} from {hour:g} UTC on: shift the times, or give hour="
+                f"the step that ends at {at} is not one of {DAY / step:g} from {hour:g} UTC on: shift the times"
+                + phrase("hour", ", or give hour=")
             )
         return age
     if values is not None and values.dtype.kind == "m":
@@ -248,7 +252,7 @@ def _differences(data: Any, before: Any, restarts: NDArray[np.bool_], *, axis: i
     if falls:
         raise XRouteError(
             f"{falls} of {amounts.size} values are lower than the ones before them where they should have climbed: the values "
-            'do not begin again when reset= says ("day" at 00 UTC or hour=, "forecast", "never"), or are amounts per step already'
+            f"do not begin again when {argument('reset')} says, or are amounts per step already"
         )
     return amounts.clip(min=0) if zero else amounts
 

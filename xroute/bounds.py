@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from xroute.exceptions import TimeAxisError
 from xroute.spacing import ROUNDED
 from xroute.stamps import SECONDS, axis, decode_numbers, is_dated, offsets, show, unit_seconds
+from xroute.wording import argument
 
 __all__ = ["LABELS", "Label", "add_bounds", "bounds_name", "edges", "read_bounds", "time_encoding"]
 
@@ -87,7 +88,8 @@ def read_bounds(
         i = together[0]
         raise TimeAxisError(
             f"{together.size + 1} intervals of {name!r} begin together, first {interval(i)}, {interval(i + 1)}: values are "
-            "accumulated since then, and are to be made amounts of each step first (xroute.deaccumulate)"
+            "accumulated since then, and are to be made amounts of each step first "
+            f"({argument('reset', python='xroute.deaccumulate')})"
         )
     wrong = np.flatnonzero(np.abs(length - size) > slack)
     if wrong.size:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from xroute.exceptions import NetworkError, one_of, some
 from xroute.ids import ID_KINDS, convertible, declared_fills, distinct, exact_ids, is_missing, locate, repeated
+from xroute.wording import argument
 
 __all__ = [
     "MISSING_DOWNSTREAM", "Links", "MissingDownstream", "drains_to", "is_marker", "link_ends", "outlet_marker", "reach_variables",
@@ -196,8 +197,8 @@ def _targets(
     if unknown.any() and ids.size > 1 and not (target >= 0).any():
         raise NetworkError(
             f"none of the {name} ids is in the network ({some(distinct(values[unknown].astype(str)))}, where reaches are "
-            f'{some(ids, 3)}), so that missing_downstream="outlet" would leave {ids.size} reaches without a link. Are they '
-            "ids of other things (nexuses, catchments), or of another table? Mark outlets in the table if it is meant so"
+            f"{some(ids, 3)}), so that {argument('missing_downstream', 'outlet')} would leave {ids.size} reaches without a link. "
+            "Are they ids of other things (nexuses, catchments), or of another table? Mark outlets in the table if it is meant so"
         )
     return target
 
@@ -208,7 +209,7 @@ def _advice(unknown: NDArray[Any], target: NDArray[np.int64]) -> str:
         return "These are nexuses of NextGen: xroute.tables.read_table and Network.from_dataframe collapse them"
     if not (target >= 0).any() and target.size > 1:
         return "None of the downstream ids is a reach: are they ids of other things, or of another table?"
-    return 'Add them, or take them as outlets with missing_downstream="outlet"'
+    return f"Add them, or take them as outlets with {argument('missing_downstream', 'outlet')}"
 
 
 def _same_kind(given: NDArray[Any], ids: NDArray[Any], name: str) -> None:

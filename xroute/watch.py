@@ -19,6 +19,7 @@ from xroute.accumulations import DAY, FALL, is_lead, time_of_day
 from xroute.exceptions import TimeAxisError, XRouteError, warn
 from xroute.stamps import stamps
 from xroute.times import seconds
+from xroute.wording import argument
 
 __all__ = ["SAMPLE", "STEPS", "Watch", "looks_accumulated", "says_accumulated", "watch"]
 
@@ -79,13 +80,14 @@ class Watch:
         period = looks_accumulated(taken, self.step, 1 if self.declared else 2, origin)
         if period is not None:
             hours = f"begin again every {period / 3600:g} h"
-            remedy = f'xroute.deaccumulate(runoff, reset="{"day" if period == DAY and not self.lead else "forecast"}")'
+            reset = "day" if period == DAY and not self.lead else "forecast"
         elif self.declared and first and self._whole(taken.shape[-1]) and _only_climbs(taken):
             hours = "never fall"
             longer = self.lead or self._days(taken.shape[-1]) >= 2
-            remedy = f'xroute.deaccumulate(runoff, reset="{"forecast" if longer else "day"}")'
+            reset = "forecast" if longer else "day"
         else:
             return
+        remedy = argument("reset", reset, python=f'xroute.deaccumulate(runoff, reset="{reset}")')
         if self.declared:
             raise XRouteError(
                 f"runoff accumulates: its attributes say so, and its values climb and {hours}. Make amounts per step of it "

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from xroute.io import cf, nwm, rapid, rapid2
 from xroute.io.cf import write_discharge
 from xroute.io.common import open_runoff
-from xroute.io.files import open_dataset, write
+from xroute.io.files import open_dataset
+from xroute.io.writing import write
 
 if TYPE_CHECKING:
     from xroute.io.reader import Reader

@@ -19,8 +19,10 @@ from xroute.exceptions import AlignmentError, NetworkError, TimeAxisError, XRout
 from xroute.ids import distinct, exact_ids, repeated, within
 from xroute.ids import locate as locate_ids
 from xroute.io.common import concatenate, expand_paths, file_ids
-from xroute.io.files import locate, mask_fill, open_netcdf
+from xroute.io.decoding import mask_fill
+from xroute.io.files import only_match, open_netcdf
 from xroute.io.reader import NothingToRead, Product, Reader, ReaderOption, Setup
+from xroute.wording import argument, phrase
 
 __all__ = ["READER", "find_files", "read_forcing", "read_network"]
 
@@ -60,7 +62,7 @@ def find_files(folder: PathLike) -> dict[str, Any]:
     """
     found: dict[str, Any] = {}
     for place in (Path(folder), Path(folder) / "domain"):
-        route_link = locate(place, NETWORK_PATTERNS, "network")
+        route_link = only_match(place, NETWORK_PATTERNS, "network")
         if route_link is not None:
             found["network"] = route_link
             break
@@ -264,9 +266,8 @@ def _choose(path: Path) -> list[str]:
         return [whole]
     if has_whole:
         logger.warning(
-            "q_lateral is packed in units of %.3g m3/s; %s, in units of %.3g, is read instead "
-            "(variable='q_lateral' insists)",
-            step[whole], " + ".join(parts), max(step[name] for name in parts),
+            "q_lateral is packed in units of %.3g m3/s; %s, in units of %.3g, is read instead (%s insists)",
+            step[whole], " + ".join(parts), max(step[name] for name in parts), argument("variable", "q_lateral"),
         )  # fmt: skip
     return list(parts)
 
@@ -300,7 +301,7 @@ def _check_features(features: np.ndarray, wanted: np.ndarray | None, path: Path)
         raise AlignmentError(
             f"{missing.size} of the {wanted.size} reaches of the network are not in {path}: {some(missing)}; "
             + ("no id is in both: is this the file's network?" if missing.size == wanted.size
-               else "take a part of the network, or read without network= and route with missing='zero'")
+               else phrase("part", 'take a part of the network, or read without network= and route with missing="zero"'))
         )
     if features.size > wanted.size:
         logger.info("%d features of %s are not in the network and are left out", features.size - wanted.size, path)
@@ -312,7 +313,7 @@ def _read(
     """Network of the first source; forcing of files that are named, of the other sources, or of the first one's folder."""
     places = list(forcing) or list(sources[1:]) or ([sources[0]] if sources[0].is_dir() else [])
     if "runoff" in wanted and not places:
-        raise NothingToRead("runoff needs the forcing: --forcing, or a source folder that holds it")
+        raise NothingToRead(f"runoff needs the forcing: {argument('forcing')}, or a source folder that holds it")
     network = read_network(sources[0])
     if "runoff" not in wanted:
         return Setup(network)

@@ -17,6 +17,7 @@ from xroute.network import Network
 from xroute.recipe import step_of
 from xroute.spinup import initial_state
 from xroute.times import seconds
+from xroute.wording import argument
 
 __all__ = ["READER", "Setup", "find_setup", "read_setup"]
 
@@ -124,14 +125,16 @@ def _state(
     if not isinstance(state, bool):
         file = Path(state)
     elif len(places) > 1:
-        raise XRouteError("several regions have an initial flow each: name one file that holds all of them (--state-file)")
+        raise XRouteError(
+            f"several regions have an initial flow each: name one file that holds all of them ({argument('state')})"
+        )
     else:
         found = find_setup(places[0], namelist) if places[0].is_dir() or reader is rapid2 else {}
         if "state" not in found:
             raise XRouteError(
                 f"no initial flow in {places[0]}: RAPID's namelist does not name one that is there and is to be read "
-                "(BS_opt_Qinit, Qinit_file; Q00_ncf of RAPID2). Name the file (--state-file), or leave the state out for a "
-                "dry start"
+                f"(BS_opt_Qinit, Qinit_file; Q00_ncf of RAPID2). Name the file ({argument('state')}), or leave the state out "
+                "for a dry start"
             )
         file = found["state"]
     snapshot = reader.read_state(file, network)
@@ -140,7 +143,7 @@ def _state(
         step = step_of(runoff, "time", rivers)
     if step is None and "runoff_step" not in network.attrs:
         raise TimeAxisError(
-            "a state is of a routing step, and the step of runoff is not known: read the runoff too, or give dt= (--dt)"
+            f"a state is of a routing step, and the step of runoff is not known: read the runoff too, or give {argument('dt')}"
         )
     made = initial_state(rivers, snapshot, dt=step)
     if "time" in snapshot.attrs:

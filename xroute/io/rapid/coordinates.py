@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from xroute.exceptions import NetworkError, XRouteError, some
 from xroute.ids import exact_ids
-from xroute.io.files import mask_fill, open_netcdf
+from xroute.io.decoding import mask_fill
+from xroute.io.files import open_netcdf
 from xroute.io.rapid.tables import rows_of
 
 __all__ = [

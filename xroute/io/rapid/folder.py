@@ -7,7 +7,7 @@ import os
 from pathlib import Path, PureWindowsPath
 
 from xroute.exceptions import XRouteError, some
-from xroute.io.files import locate
+from xroute.io.files import only_match
 from xroute.io.rapid.namelist import NAMELIST_NAMES, read_namelist
 
 __all__ = ["PATTERNS", "find_file", "find_files", "find_namelist"]
@@ -56,7 +56,7 @@ def find_files(folder: PathLike, namelist: PathLike | None = None) -> dict[str, 
     for role in (*PATTERNS, "state"):
         path = chosen if role == "namelist" else named.get(role)
         if path is None and role in PATTERNS:
-            path = locate(folder, PATTERNS[role], role)
+            path = only_match(folder, PATTERNS[role], role)
             text = stated.get(NAMELIST_NAMES.get(role, ""))
             if path is not None and role in ("connect", "k", "x", "basin_ids") and isinstance(text, str) and text.strip():
                 logger.warning("%s names %s as %s, and there is no such file: %s is read instead", chosen, text, role, path)
@@ -77,7 +77,7 @@ def find_file(folder: PathLike, role: str) -> Path | None:
     """
     namelist = find_namelist(folder)
     named = {} if namelist is None else _named_files(namelist, Path(folder))
-    return named.get(role) or (locate(folder, PATTERNS[role], role) if role in PATTERNS else None)
+    return named.get(role) or (only_match(folder, PATTERNS[role], role) if role in PATTERNS else None)
 
 
 def find_namelist(folder: PathLike) -> Path | None:

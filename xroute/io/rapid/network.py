@@ -17,6 +17,7 @@ from xroute.io.rapid.folder import PATTERNS, find_files, find_namelist
 from xroute.io.rapid.namelist import read_namelist
 from xroute.io.rapid.regions import Region, assemble, recipe_attrs, rows_to_route
 from xroute.io.rapid.tables import read_connectivity, read_floats, read_ids
+from xroute.wording import argument
 
 __all__ = ["read_network"]
 
@@ -119,7 +120,7 @@ def _region_files(folder_or_connect: PathLike, chosen: Mapping[str, Path] | None
         if role not in files and role not in (chosen or {}):
             raise NetworkError(
                 f"no {' or '.join(PATTERNS[role])} in {path}, and no namelist that names it; name the files: "
-                "read_network(connect, k=, x=, basin_ids=)"
+                f"{argument('k')}, {argument('x')} and {argument('basin_ids')}, beside the connectivity file"
             )
     return files
 

@@ -17,6 +17,7 @@ from xroute.exceptions import NetworkError, some, warn
 from xroute.ids import distinct, within
 from xroute.io.rapid.namelist import namelist_seconds
 from xroute.times import seconds
+from xroute.wording import argument
 
 __all__ = ["Region", "assemble", "recipe_attrs", "refuse_duplicates", "rows_to_route"]
 
@@ -169,7 +170,7 @@ def recipe_attrs(
     if "routing_step" not in attrs:
         logger.warning(
             "no namelist says %s, so the routing step is not known, and a step of runoff is routed in one go; RAPID itself "
-            "takes several: give routing_step= (--dt-routing)", names[0],
+            "takes several: give %s", names[0], argument("routing_step"),
         )  # fmt: skip
     return {**attrs, "sampling": "start-mean", "lateral": "interval"}
 

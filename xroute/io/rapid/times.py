@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from xroute.bounds import bounds_name, read_bounds
 from xroute.exceptions import TimeAxisError
-from xroute.io.files import mask_fill
+from xroute.io.decoding import mask_fill
 from xroute.io.rapid.folder import find_namelist
 from xroute.io.rapid.namelist import namelist_seconds, read_namelist
 from xroute.stamps import decode_numbers, offsets
+from xroute.wording import argument
 
 __all__ = ["are_dates", "decode_dates", "label_of_bounds", "series_times"]
 
@@ -60,13 +61,14 @@ def series_times(
         step = namelist_seconds(read_namelist(namelist), "ZS_TauR", namelist) if namelist else None
     if step is None:
         raise TimeAxisError(
-            f"{file} has no usable time axis, and no namelist with ZS_TauR lies beside it; give the step: dt=<seconds>"
+            f"{file} has no usable time axis, and no namelist with ZS_TauR lies beside it; give the step: "
+            f"{argument('dt')} (seconds)"
         )
     attrs = {"standard_name": "time", "long_name": "start of the step"}
     if start is None:
         attrs["comment"] = "the file has no dates: elapsed time, written as dates from 1970-01-01"
         logger.warning(
-            "%s has no dates: time is counted from 1970-01-01 in steps of %s s; start= (--start) sets it", file, step
+            "%s has no dates: time is counted from 1970-01-01 in steps of %s s; %s sets it", file, step, argument("start")
         )
     offset = np.rint(np.arange(n) * float(step) * 1e9).astype("timedelta64[ns]")
     return xr.Variable("time", np.datetime64("1970-01-01" if start is None else start, "ns") + offset, attrs)
@@ -106,5 +108,6 @@ def decode_dates(times: xr.DataArray, file: Path) -> NDArray[Any]:
     except TimeAxisError as error:
         raise TimeAxisError(
             f"the times of {file} ({times.name}, {units!r}, calendar {calendar!r}) cannot be read as dates: "
-            f"{error.__cause__ or error}. Mend the units in the file, or remove the variable and give dt= and start="
+            f"{error.__cause__ or error}. Mend the units in the file, or remove the variable and give {argument('dt')} and "
+            f"{argument('start')}"
         ) from error
