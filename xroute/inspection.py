@@ -263,8 +263,7 @@ def _range(
             text = f"{finite.min():.6g} to {finite.max():.6g}{units}, median {np.median(finite):.6g}{units}{given}"
         report.facts.append((f"  {parameter.name}", text))
     missing = here & ~np.isfinite(values)
-    outside = here & ~missing
-    outside &= (values > parameter.high) | (values < parameter.low) | (parameter.low_open & (values == parameter.low))
+    outside = here & ~missing & ~parameter.allows(values)
     for wrong, what in ((missing, "is NaN or infinite"), (outside, f"must be {parameter.range}, and is not,")):
         if wrong.any():
             report.problems.append(
