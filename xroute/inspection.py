@@ -9,7 +9,7 @@ import contextlib
 import warnings
 from collections.abc import Hashable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -25,6 +25,7 @@ from xroute.recipe import recipe_said, resolve_recipe, resolve_step
 from xroute.request import RouteRequest
 from xroute.routing import prepare
 from xroute.schemes import SCHEMES, Parameter, Scheme
+from xroute.settings import MissingDownstream
 from xroute.times import find_time_dim, time_step
 from xroute.topology import read_ids, read_links
 from xroute.units import to_si
@@ -65,7 +66,7 @@ def describe(
     steps: int | None = None,
     dtype: Any = "float32",
     scheme: str | None = None,
-    missing_downstream: Literal["raise", "outlet"] = "raise",
+    missing_downstream: MissingDownstream = "raise",
     reach_dim: Hashable | None = None,
     time_dim: Hashable | None = None,
 ) -> Report:
@@ -139,7 +140,7 @@ def _without_links(dataset: xr.Dataset) -> Network | None:
         return None
 
 
-def _topology(dataset: xr.Dataset, report: Report, missing_downstream: Literal["raise", "outlet"]) -> Network | None:
+def _topology(dataset: xr.Dataset, report: Report, missing_downstream: MissingDownstream) -> Network | None:
     """Add facts and problems of reaches and links, and return the Network as far as it can be mended."""
     try:
         network = Network(dataset, missing_downstream=missing_downstream)
