@@ -128,9 +128,9 @@ def _pairs(
         )
     values = variable.transpose(dim, ...).values
     if values.dtype.kind in "iuf":
-        known = {**coordinate.encoding, **coordinate.attrs}
-        units = variable.attrs.get("units", variable.encoding.get("units", known.get("units", "")))
-        calendar = variable.attrs.get("calendar", variable.encoding.get("calendar", known.get("calendar")))
+        declared = {**coordinate.encoding, **coordinate.attrs}
+        units = variable.attrs.get("units", variable.encoding.get("units", declared.get("units", "")))
+        calendar = variable.attrs.get("calendar", variable.encoding.get("calendar", declared.get("calendar")))
         values = decode_numbers(values, units, calendar)
         if values.dtype.kind in "iuf":
             raise TimeAxisError(f"{name!r} are numbers, of which no units say what they count: decode it as the stamps are")

@@ -32,14 +32,14 @@ from xroute.units import to_si
 from xroute.watch import SAMPLE, STEPS
 from xroute.wording import argument
 
-__all__ = ["Report", "describe"]
+__all__ = ["Report", "inspect_network"]
 
 READ_VALUES = 2**24  # runoff values looked at in one go
 
 
 @dataclass
 class Report:
-    """A description: rows of facts, problems that would stop a run, and notes that would not."""
+    """What was found: rows of facts, problems that would stop a run, and notes that would not."""
 
     facts: list[tuple[str, str]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
@@ -57,7 +57,7 @@ class Report:
         return "\n".join(lines)
 
 
-def describe(
+def inspect_network(
     dataset: xr.Dataset,
     *,
     runoff: xr.DataArray | None = None,
@@ -70,7 +70,7 @@ def describe(
     reach_dim: Hashable | None = None,
     time_dim: Hashable | None = None,
 ) -> Report:
-    """Describe a network Dataset and find its problems.
+    """Say what a network Dataset is, and find its problems.
 
     Parameters
     ----------
@@ -181,9 +181,9 @@ def _topology(dataset: xr.Dataset, report: Report, missing_downstream: MissingDo
 def _steps(network: Network, report: Report, dt: float | None, substeps: int | None) -> tuple[float | None, int]:
     """Report how the network wants to be routed, and return the step of runoff [s] and its substeps."""
     try:
-        said = recipe_said(network)
-        if said is not None:
-            report.facts.append(("recipe", said))
+        recipe = recipe_said(network)
+        if recipe is not None:
+            report.facts.append(("recipe", recipe))
             if dt is None and "runoff_step" in network.attrs:
                 dt = resolve_step(network)
         return dt, 1 if dt is None else resolve_recipe(network, dt, substeps).substeps
