@@ -279,7 +279,7 @@ def forward_case(asked: Run) -> float:
     expected, end, _ = route_block(given, part.plan, f, None, settings)
     error = require(by_reach(discharge[:, at], expected), ALLOWED[run.dtype], label)
     if run.state:
-        wanted = (torch.from_numpy(s) for s in (end.history, end.outflow))
+        wanted = (torch.from_numpy(s) for s in (end.channel.history, end.channel.outflow))
         require(by_all(state, wanted), ALLOWED["float32"], f"{label}: final state")
     del discharge, state, given, expected, end
     ms, used = median_ms(route), memory(route, runoff)

@@ -43,7 +43,7 @@ import xarray as xr
 
 import xroute
 from xroute.block import route_block
-from xroute.engine.arrays import Exchange
+from xroute.engine.arrays import Exchange, State
 from xroute.parameters import read_parameters
 from xroute.partition import Part, make_parts, partition
 from xroute.schemes import make_filter

@@ -190,7 +190,7 @@ def test_its_arrays_stay_where_they_are(meta, network):
     there, last, _ = route_block(Elsewhere(values), network.plan, made, None, RoutingSettings(), device=torch.device("cpu"))
     assert meta.calls == ["arrays"] and isinstance(there, Elsewhere)
     np.testing.assert_allclose(backends.on_host(there), here, rtol=1e-12)
-    np.testing.assert_allclose(last.outflow, end.outflow, rtol=1e-12)
+    np.testing.assert_allclose(last.channel.outflow, end.channel.outflow, rtol=1e-12)
     assert backends.backend_of_array(there) is meta
     for array in (here, [1.0], memoryview(b"1")):
         assert backends.backend_of_array(array) is None

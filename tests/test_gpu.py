@@ -45,7 +45,7 @@ from problems import (
 from strategies import DT
 
 import xroute
-from xroute.block import BlockState
+from xroute.block_state import BlockState
 from xroute.engine.arrays import Exchange, Rows, State
 from xroute.engine.cpu.forward import route_cpu
 from xroute.engine.plan import RoutingPlan, make_plan
@@ -146,7 +146,7 @@ def check_partitions(case: Case, n: int, route: Route | None = None) -> Errors:
     expected = reference(p)
     found = [np.zeros_like(e) for e in expected]
     acc = torch.float64 if case.dtype == "float64" else torch.float32
-    whole = BlockState(*(s.numpy() for s in p.state))
+    whole = BlockState.of(*(s.numpy() for s in p.state))
     passed: list[np.ndarray] = []
     lags = np.repeat(np.arange(p.plan.n_reaches), p.filter.n_taps - 1)  # reach of each
     for part in parts:
@@ -159,8 +159,9 @@ def check_partitions(case: Case, n: int, route: Route | None = None) -> Errors:
             at = sum(w.size for r, w in part.source if r < q)
             given[:, at : at + which.size] = passed[q][:, which]
         kept = torch.zeros((case.batch, part.plan.kept.size, case.steps * case.substeps), dtype=acc).numpy()
+        start = State(state.channel.history, state.channel.outflow)
         discharge, (history, outflow) = (route or route_on_device)(
-            runoff, part.plan, f, State(state.history, state.outflow), p.settings, Exchange(given, kept)
+            runoff, part.plan, f, start, p.settings, Exchange(given, kept)
         )
         passed.append(kept)
         found[0][:, part.reach] = discharge[:, : part.reach.size]

@@ -34,7 +34,7 @@ def route_parts(runoff, plan, filter, state, settings, n):
             Rows(part.rows(None)), exchange=Exchange(given_, passed[-1]),
         )  # fmt: skip
         own = part.reach.size
-        discharge[:, part.reach], outflow[:, part.reach] = q[:, :own], end.outflow[:, :own]
+        discharge[:, part.reach], outflow[:, part.reach] = q[:, :own], end.channel.outflow[:, :own]
     return discharge, outflow
 
 
@@ -54,7 +54,7 @@ def test_discharge_does_not_depend_on_the_cut(network, n, substeps, lateral, sam
         whole, end, _ = route_block(runoff, plan, made, state, settings)
         discharge, outflow = route_parts(runoff, plan, made, state, settings, n)
         np.testing.assert_array_equal(discharge, whole)
-        np.testing.assert_array_equal(outflow, end.outflow)
+        np.testing.assert_array_equal(outflow, end.channel.outflow)
 
 
 @given(topologies(max_size=60), some.integers(1, 16))

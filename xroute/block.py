@@ -2,52 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from xroute.block_state import CHANNEL, BlockState
 from xroute.engine.arrays import Exchange, NotFinite, Rows, State
 from xroute.engine.backends import backend_of, backend_of_array
 from xroute.engine.plan import RoutingPlan
-from xroute.exceptions import StateError
 from xroute.schemes import Filter
 from xroute.settings import RoutingSettings
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["BlockState", "is_cupy", "route_block", "zero_state"]
-
-Float = NDArray[np.float64]
-
-
-@dataclass
-class BlockState:
-    """What a block hands to the next.
-
-    Attributes
-    ----------
-    history : float64 [batch, sum of (K - 1)]
-        Each reach's last inflows, newest first, one reach after another.
-    outflow : float64 [batch, reach]
-        Last filtered outflow.
-    """
-
-    history: Float
-    outflow: Float
+__all__ = ["is_cupy", "route_block"]
 
 
 def is_cupy(array: Any) -> bool:
     """Whether an array is cupy's."""
     return backend_of_array(array) is not None
-
-
-def zero_state(filter: Filter, n_batch: int) -> BlockState:
-    """State of a dry network."""
-    n = filter.pointer.size - 1
-    return BlockState(np.zeros((n_batch, int(filter.pointer[-1]) - n)), np.zeros((n_batch, n)))
 
 
 def route_block(
@@ -94,23 +69,14 @@ def route_block(
     StateError
         For a state of other sizes or types: kernels do not look whether they read beyond it.
     """
+    n_lags, n_batch = {CHANNEL: filter.n_taps - 1}, runoff.shape[0]
     if state is not None:
-        _check_state(state, filter, runoff.shape[0], plan.n_reaches)
+        state.check(n_lags, n_batch)
     if rows.scale is not None:
         rows = rows._replace(scale=np.broadcast_to(np.asarray(rows.scale, np.float64), plan.n_reaches))
-    start = None if state is None else State(state.history, state.outflow)
+    start = None if state is None else State(state.channel.history, state.channel.outflow)
     backend = backend_of_array(runoff) or backend_of("cpu" if device is None else device.type)
     discharge, end, n_bad = backend.route_arrays(
         runoff, plan, filter, start, settings, rows, exchange or Exchange(), device
     )
-    return discharge, BlockState(*end), n_bad
-
-
-def _check_state(state: BlockState, filter: Filter, n_batch: int, n_reaches: int) -> None:
-    n_lags = int(filter.pointer[-1]) - (filter.pointer.size - 1)
-    for name, array, size in (("history", state.history, n_lags), ("outflow", state.outflow, n_reaches)):
-        if array.shape != (n_batch, size) or array.dtype != np.float64:
-            raise StateError(
-                f"the state's {name} is {array.dtype} {array.shape}, and this network and its members need float64 "
-                f"{(n_batch, size)}"
-            )
+    return discharge, BlockState.of(*end), n_bad

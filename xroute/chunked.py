@@ -18,8 +18,8 @@ import xarray as xr
 from dask.sizeof import sizeof
 from numpy.typing import NDArray
 
-from xroute.accumulations import Watch
-from xroute.block import BlockState, is_cupy, route_block
+from xroute.block import is_cupy, route_block
+from xroute.block_state import BlockState
 from xroute.census import overflow
 from xroute.cluster import find_client
 from xroute.engine.arrays import Exchange, Rows, compute_type
@@ -30,6 +30,8 @@ from xroute.options import find_device, get_option, options_here
 from xroute.partition import Part, make_parts, partition
 from xroute.schemes import Filter
 from xroute.settings import RoutingSettings
+from xroute.watch import Watch
+from xroute.wording import argument
 
 __all__ = ["LazyState", "route_lazily"]
 
@@ -124,12 +126,12 @@ class _Routed:
 
 @sizeof.register(_Routed)  # by which a scheduler knows what is better not sent about
 def _(routed: _Routed) -> int:
-    return sum(int(a.nbytes) for a in (routed.discharge, routed.kept, routed.state.history, routed.state.outflow))
+    return sum(int(a.nbytes) for a in (routed.discharge, routed.kept, routed.state))
 
 
 @sizeof.register(BlockState)
 def _(state: BlockState) -> int:
-    return int(state.history.nbytes + state.outflow.nbytes)
+    return state.nbytes
 
 
 @sizeof.register(Piece)
@@ -188,7 +190,7 @@ def _not_finite(piece: Piece, data: Any, n_bad: int, times: NDArray[Any]) -> XRo
     first = times[np.flatnonzero(bad.any(axis=(0, 1)))[0]]
     return XRouteError(
         f"{n_bad} values of runoff are NaN or infinite, on {ids.size} reaches: {some(ids)}; first at {first}. "
-        'Fill them, or take them as zero with nan="zero"'
+        f"Fill them, or take them as zero with {argument('nan', 'zero')}"
     )
 
 
@@ -214,7 +216,7 @@ def _start_piece(piece: Piece, outflow: Any, inflow: Any) -> BlockState:
     if not (np.isfinite(own).all() and np.isfinite(history).all()):
         bad = ~np.isfinite(own[:, : part.reach.size]).all(axis=0)
         raise StateError(f"the state is not finite: {some(piece.ids[bad]) if bad.any() else 'inflow of some reaches'}")
-    return BlockState(history, own)
+    return BlockState.of(history, own)
 
 
 @dataclass(frozen=True)
@@ -241,19 +243,19 @@ def _gather_discharge(rows: _Rows, shape: tuple[int, ...], routed: list[_Routed]
 
 def _gather_outflow(pieces: list[Piece], shape: tuple[int, ...], states: list[BlockState]) -> Any:
     n = sum(p.part.reach.size for p in pieces)
-    whole = np.empty((states[0].outflow.shape[0], n))
+    whole = np.empty((states[0].channel.outflow.shape[0], n))
     for piece, state in zip(pieces, states, strict=True):
-        whole[:, piece.part.reach] = state.outflow[:, : piece.part.reach.size]
+        whole[:, piece.part.reach] = state.channel.outflow[:, : piece.part.reach.size]
     return whole.reshape(*shape, n)
 
 
 def _gather_inflow(pieces: list[Piece], longest: int, shape: tuple[int, ...], states: list[BlockState]) -> Any:
     n = sum(p.part.reach.size for p in pieces)
-    whole = np.zeros((states[0].outflow.shape[0], n, longest))
+    whole = np.zeros((states[0].channel.outflow.shape[0], n, longest))
     for piece, state in zip(pieces, states, strict=True):
         n_lags = piece.filter.n_taps[: piece.part.reach.size] - 1
         lags = np.zeros((whole.shape[0], n_lags.size, longest))
-        lags[:, np.arange(longest) < n_lags[:, None]] = state.history
+        lags[:, np.arange(longest) < n_lags[:, None]] = state.channel.history
         whole[:, piece.part.reach] = lags
     return whole.reshape(*shape, n, longest)
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from xroute.block import BlockState
+from xroute.block_state import CHANNEL, BlockState
 from xroute.engine.plan import RoutingPlan, make_plan
 from xroute.engine.schedule import renumber, tributaries
 from xroute.schemes import Filter
@@ -84,12 +84,7 @@ class Part:
 
     def state(self, state: BlockState, filter: Filter) -> BlockState:
         """Its part of the whole network's state; given reaches have none, which is to say zeros."""
-        n_lags = filter.n_taps - 1
-        first = np.cumsum(n_lags) - n_lags
-        own = n_lags[self.reach]
-        entry = np.repeat(first[self.reach] - np.cumsum(own) + own, own) + np.arange(own.sum())
-        none = np.zeros((state.outflow.shape[0], self.given.size))
-        return BlockState(state.history[:, entry], np.concatenate([state.outflow[:, self.reach], none], axis=1))
+        return state.take(self.reach, {CHANNEL: filter.n_taps - 1}, self.given.size)
 
 
 def make_parts(plan: RoutingPlan, label: Index) -> list[Part]:

@@ -10,10 +10,12 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from xroute.block import BlockState, route_block
+from xroute.block import route_block
+from xroute.block_state import BlockState
 from xroute.exceptions import StateError, XRouteError, some
 from xroute.labels import Layout, align, require_array
-from xroute.network import Network, as_network
+from xroute.network import Network
+from xroute.network_files import as_network
 from xroute.parameters import read_parameters, resolve_substeps
 from xroute.recipe import resolve_recipe, resolve_step
 from xroute.schemes import Filter, make_filter
@@ -200,4 +202,4 @@ def _steady_gain(filter: Filter) -> tuple[NDArray[np.float64], NDArray[np.float6
 
 
 def _constant(inflow: NDArray[np.float64], outflow: NDArray[np.float64], filter: Filter) -> BlockState:
-    return BlockState(np.repeat(inflow, filter.n_taps - 1, axis=1), outflow)
+    return BlockState.of(np.repeat(inflow, filter.n_taps - 1, axis=1), outflow)

@@ -15,7 +15,7 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from xroute.block import BlockState
+from xroute.block_state import CHANNEL, BlockState, StageTable
 from xroute.exceptions import StateError, some, warn
 from xroute.ids import exact_ids, locate
 from xroute.labels import Layout
@@ -24,6 +24,7 @@ from xroute.parameters import schemes_of
 from xroute.schemes import Filter
 from xroute.stored_state import open_state
 from xroute.units import flux_in_si
+from xroute.wording import phrase
 
 __all__ = ["RunKey", "align_state", "read_state", "run_key", "state_dataset", "state_of_table", "state_table", "write_state"]
 
@@ -159,16 +160,13 @@ def write_state(
 
 def state_table(state: BlockState, n_lags: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Outflow [batch, reach] and inflow [batch, reach, lag] of a state; lags that a reach does not have are 0."""
-    longest = int(n_lags.max(initial=0))
-    inflow = np.zeros((*state.outflow.shape, longest))
-    inflow[:, np.arange(longest) < n_lags[:, None]] = state.history
-    return state.outflow, inflow
+    outflow, inflow = state.channel.table(n_lags)
+    return outflow, np.zeros((*outflow.shape, 0)) if inflow is None else inflow
 
 
 def state_of_table(outflow: NDArray[Any], inflow: NDArray[Any], n_lags: NDArray[np.int64]) -> BlockState:
     """State of outflow [batch, reach] and inflow [batch, reach, lag]."""
-    history = inflow[:, np.arange(inflow.shape[2]) < n_lags[:, None]]
-    return BlockState(np.array(history, np.float64, order="C"), np.array(outflow, np.float64, order="C"))
+    return BlockState.of_table({CHANNEL: StageTable(outflow, inflow)}, {CHANNEL: n_lags})
 
 
 def state_dataset(
@@ -264,7 +262,7 @@ def align_state(
     if time is not None and state.attrs.get("time", time) != time:
         warn(
             f"the state holds at {state.attrs['time']}, and runoff starts at {time}. If that is meant (a spin-up, say), "
-            "drop the attribute: del state.attrs['time']"
+            + phrase("spin-up", "drop the attribute: del state.attrs['time']")
         )
     state = state.isel(reach=at)
     n_lags = filter.n_taps - 1

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from xroute.engine.arrays import Exchange, FilterArrays, Gradients, Needs, NotFinite, Rows, State, compute_type
 from xroute.exceptions import ParameterError
+from xroute.wording import argument
 
 if TYPE_CHECKING:
     import torch
@@ -35,8 +36,9 @@ class _Cuda:
         device = torch.device(name)
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if (device.index or 0) >= count:
+            instead = argument("device", "cpu", python="device='cpu'")
             raise ParameterError(
-                f"device {name!r}: PyTorch {torch.__version__} sees {count} GPUs here. Route with device='cpu', or install a "
+                f"device {name!r}: PyTorch {torch.__version__} sees {count} GPUs here. Route with {instead}, or install a "
                 "PyTorch that was built for your GPU"
             )
         if importlib.util.find_spec("triton") is None:
