@@ -1,4 +1,4 @@
-"""What is said of discharge on its way out: where it has overflowed, and how much of it is negative."""
+"""Values that are counted on their way: runoff that is not finite, discharge that overflows, and how much is negative."""
 
 from __future__ import annotations
 
@@ -10,10 +10,38 @@ from numpy.typing import NDArray
 from xroute.block import is_cupy
 from xroute.exceptions import XRouteError, some
 
-__all__ = ["n_negative", "overflow"]
+__all__ = ["n_negative", "not_finite", "overflow"]
 
 BLOCK = 2**17
 """Values looked at together: few enough to stay in cache while they are looked at twice."""
+
+
+def not_finite(
+    runoff: Any, ids: NDArray[Any], row: NDArray[np.int64] | None, times: NDArray[Any], n_bad: int
+) -> XRouteError:
+    """Error for runoff [batch, row, time] of which ``n_bad`` values are not finite.
+
+    Parameters
+    ----------
+    runoff
+        Of numpy or cupy.
+    ids : [reach]
+        Ids of reaches.
+    row : int64 [reach], optional
+        Row of each, -1 for none; by default reaches are rows.
+    times : [time]
+        Times, for the message.
+    n_bad
+        How many values.
+    """
+    row = np.arange(ids.size) if row is None else row
+    bad = ~np.isfinite(runoff.get() if is_cupy(runoff) else runoff)[:, row[row >= 0]]
+    named = ids[row >= 0][bad.any(axis=(0, 2))]
+    first = times[int(np.flatnonzero(bad.any(axis=(0, 1)))[0])]
+    return XRouteError(
+        f"{n_bad} values of runoff are NaN or infinite, on {named.size} reaches: {some(named)}; first at {first}. "
+        'Fill them, or take them as zero with nan="zero"'
+    )
 
 
 def overflow(discharge: Any, ids: NDArray[Any], row: NDArray[np.int64] | None, times: NDArray[Any]) -> XRouteError:

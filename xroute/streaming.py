@@ -23,12 +23,13 @@ import xarray as xr
 
 from xroute.accumulations import SAMPLE
 from xroute.block import is_cupy
-from xroute.block_state import CHANNEL, BlockState
+from xroute.block_state import BlockState
 from xroute.bounds import add_bounds, bounds_name
 from xroute.census import n_negative
 from xroute.checkpoint import GROUP, Checkpoint, Progress, as_store, check_replaceable, clear, digest, find
 from xroute.chunking import choose_chunks
 from xroute.cluster import find_client
+from xroute.eager import route_values
 from xroute.engine.arrays import compute_type
 from xroute.exceptions import ParameterError, XRouteError, one_of, require, some
 from xroute.io.files import consolidate, netcdf_variable, plain_dataset, replacing
@@ -36,9 +37,9 @@ from xroute.labels import require_array
 from xroute.network import Network
 from xroute.options import find_device
 from xroute.request import RouteRequest
-from xroute.routing import Run, need_no_step, prepare
+from xroute.run import Run, make_run
 from xroute.stamps import axis
-from xroute.state import read_state, state_of_table, state_table, write_state
+from xroute.state import load_state
 from xroute.volumes import Summary, Volumes
 
 __all__ = ["Stream", "route_to_zarr"]
@@ -202,13 +203,9 @@ class Stream:
             raise ParameterError(
                 f"runoff has a coordinate {some(sorted(taken))}, a name that the store needs: rename it"
             )
-        run = prepare(runoff, network, RouteRequest(partitions=partitions, **options), stateful=True)
-        layout = run.layout
-        if run.step is None:
-            need_no_step(runoff, layout.time_dim, True)
-        start = None
-        if initial_state is not None and run.key is not None:
-            start = read_state(initial_state, run.filter, run.network, layout, run.key, run.clock.start(runoff))
+        run = make_run(runoff, network, RouteRequest(partitions=partitions, **options), with_state=True)
+        table = run.start(initial_state, runoff)
+        start = None if table is None else load_state(table, run.n_lags, run.network.ids)
         if device is not None:
             find_device(device)
         client = None if runoff.chunks is None else find_client()
@@ -232,9 +229,7 @@ class Stream:
 
     def final_state(self, state: BlockState) -> xr.Dataset:
         """State at the end, labelled."""
-        run = self.run
-        assert run.key is not None
-        return write_state(state, run.filter, run.network, run.layout, run.key, run.moment(self.runoff))
+        return self.run.finish(state, self.runoff)
 
     # ── to Zarr ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -319,7 +314,7 @@ class Stream:
         return progress.steps == self.n_steps and self.n_steps > 0
 
     def _dry(self) -> BlockState:
-        return BlockState.dry({CHANNEL: self.run.filter.n_taps - 1}, self.run.layout.n_batch)
+        return BlockState.dry(self.run.n_lags, self.run.layout.n_batch)
 
     def _go_on(
         self, checkpoint: Checkpoint, done: Progress, state: BlockState | None, progress: bool
@@ -392,8 +387,8 @@ class Stream:
             "form": 3,
             **run.key.attrs(),
             "units": run.units,
-            "sampling": run.options.sampling,
-            "nan": "zero" if run.options.zero_missing else "raise",
+            "sampling": run.settings.sampling,
+            "nan": run.settings.nan,
             "label": run.clock.label,
             "dtype": str(self.runoff.dtype if self.dtype is None else np.dtype(self.dtype)),
             "parameters": digest(run.network.ids, *run.network.links, *run.filter.arrays(), run.scale),
@@ -467,9 +462,9 @@ class Stream:
                         block = self._read(steps) if coming is None else coming.result()
                     coming = reader.submit(self._read, parts[k + 1]) if ahead and k + 1 < len(parts) else None
                     if not k:  # a dry step, thrown away: compiles, or loads what is compiled, before anything is timed
-                        self.run.route(xr.zeros_like(block.isel({self.run.layout.time_dim: slice(0, 1)})), state, where)
+                        route_values(xr.zeros_like(block.isel({self.run.layout.time_dim: slice(0, 1)})), self.run, state, where)
                     begin = clock.perf_counter()
-                    values, state = self.run.route(block, state, where, steps.start)
+                    values, state = route_values(block, self.run, state, where, steps.start)
                     seconds += clock.perf_counter() - begin
                     values = values.get() if is_cupy(values) else values
                     volumes.add(_sums(block, self.run.layout.reach_dim), values.sum(axis=(0, 2), dtype=np.float64))
@@ -509,22 +504,14 @@ class Stream:
         """Route a block on Dask's workers, who write it; the state comes back."""
         import dask
 
-        from xroute.chunked import LazyState, route_lazily
+        from xroute.chunked import route_lazily
 
-        run, layout = self.run, changed(self.run.layout, coords={})
-        n_lags = run.filter.n_taps - 1
-        shape = tuple(layout.sizes[d] for d in layout.batch_dims)
-        first = None
-        if state is not None:
-            outflow, inflow = (a.reshape(*shape, *a.shape[1:]) for a in state_table(state, n_lags))
-            first = LazyState(outflow, inflow if inflow.shape[-1] else None)
+        run = changed(self.run, layout=changed(self.run.layout, coords={}))
+        layout = run.layout
+        start = None if state is None else state.table(run.n_lags, layout.batch_shape)
         block = self.runoff.isel({layout.time_dim: steps})
         block = block if self.dtype is None else block.astype(self.dtype, keep_attrs=True)
-        result, end = route_lazily(
-            block, run.network, layout, run.filter, first, run.options, scale=run.scale,
-            raise_missing=run.raise_missing, partitions=self.partitions, device=self.device, watch=run.watch,
-            begin=steps.start,
-        )  # fmt: skip
+        result, end = route_lazily(block, run, start, self.device, self.partitions, steps.start)
         over = [d for d in layout.dims if d != layout.reach_dim]
         sums = (
             block.where(np.isfinite(block), 0.0).sum(over, dtype=np.float64).data,
@@ -533,14 +520,11 @@ class Stream:
         )
         own = dict(zip(layout.dims, self.encoding.get("shards") or self.encoding["chunks"], strict=True))
         written = write(steps, result.chunk({d: min(own[d], result.sizes[d]) for d in layout.dims if result.sizes[d]}))
-        wanted = [written, end.outflow, *sums] + ([] if end.inflow is None else [end.inflow])
         with _working(f"route {self._when(steps)} on the workers", kept):
-            _, last, came, went, below, *lags = dask.compute(*wanted)
+            _, last, came, went, below = dask.compute(written, end, *sums)
         volumes.add(came, went)
         volumes.n_negative += int(below)
-        last = last.reshape(layout.n_batch, -1)
-        table = lags[0].reshape(*last.shape, -1) if lags else np.zeros((*last.shape, 0))
-        return state_of_table(last, table, n_lags)
+        return BlockState.of_table(last, run.n_lags)
 
     def _when(self, steps: slice) -> str:
         """Steps of a block, in words."""
@@ -553,7 +537,7 @@ class Stream:
 
     def _volumes(self, total: tuple[float, float] | None) -> Volumes:
         run = self.run
-        return Volumes(run.network, run.layout, run.scale, run.step, run.units, total)
+        return Volumes(run.network, run.layout, run.scale, run.settings.step, run.units, total)
 
     def _summary(self, n_steps: int, seconds: float, volumes: Volumes) -> Summary:
         into, out = volumes.total or (None, None)
