@@ -48,8 +48,8 @@ from xroute.parameters import read_parameters
 from xroute.schemes import SCHEMES, Filter, make_filter
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
-import test_gpu as tests  # noqa: E402
-from test_gpu import BACKWARD, CUDA, DEVICE, FORWARD, Case  # noqa: E402
+import problems  # noqa: E402
+from problems import BACKWARD, CUDA, DEVICE, FORWARD, Case  # noqa: E402
 
 Tensor = torch.Tensor
 DT = 3600.0
@@ -454,7 +454,7 @@ def check(case: Case) -> list[str]:
     if not CUDA:
         case = replace(case, n=min(case.n, 9), steps=min(case.steps, 7), substeps=min(case.substeps, 3), block=0)
     with watched(str(case), 5 * PATIENCE):
-        errors = tests.check_case(case)
+        errors = problems.check_case(case)
     return [f"WRONG: {case}: {name}: {e:.1e} > {most:.0e}" for name, (e, most) in errors.items() if not e <= most]
 
 
@@ -541,7 +541,7 @@ def draw(combo: Combo, rng: np.random.Generator, large: bool) -> Any:
     n, of_tests = (rows * (n // rows), "edgeless") if rows else (n, shape)
     start = "state" if combo.gradients else "dry"
     case = Case(of_tests, n, combo.filter, steps, members, dtype=combo.dtype, start=start, **combo.modes)
-    problem = tests.problem(case, seed)
+    problem = problems.problem(case, seed)
     if rows:
         network = xroute.Network(xroute.datasets.scheidegger(rows, n // rows, seed))
         problem.links, problem.plan = network.links, network.plan
@@ -563,13 +563,13 @@ def truth(problem: Any, gradients: bool) -> list[tuple[str, np.ndarray, float]]:
     given = problem.runoff.double().numpy()
     route_cpu(given, discharge, problem.plan, *problem.filter.arrays(), *state, **problem.options)
     if given.shape[1] <= 40 and given.shape[2] * problem.case.substeps <= 120:
-        for mine, wanted in zip((discharge, *state), tests.reference(problem), strict=True):
-            require(tests.error(torch.from_numpy(mine), wanted), 1e-11, f"CPU engine, {problem.what}")
+        for mine, wanted in zip((discharge, *state), problems.reference(problem), strict=True):
+            require(problems.error(torch.from_numpy(mine), wanted), 1e-11, f"CPU engine, {problem.what}")
     allowed, allowed_back = ALLOWED[problem.case.dtype], ALLOWED_BACK[problem.case.dtype]
     if not gradients:
         return [("discharge", discharge, allowed)]
     named = zip(("discharge", "history", "outflow"), (discharge, *state), strict=True)
-    of_named = zip(tests.GRADIENTS, tests.reference_gradients(problem), strict=True)
+    of_named = zip(problems.GRADIENTS, problems.reference_gradients(problem), strict=True)
     return [*((k, v, allowed) for k, v in named), *((f"gradient of {k}", v, allowed_back) for k, v in of_named)]
 
 
@@ -577,7 +577,7 @@ def soak_part(number: int, seed: int, launches: int) -> tuple[str, int, int, flo
     """Launches of one combo: the first on a problem is compared with the truth, the others with the first, bit for bit."""
     combo, rng = COMBOS[number], np.random.default_rng([seed, number])
     known: set[Any] = set()
-    done, problems, worst = 0, 0, 0.0
+    done, n_problems, worst = 0, 0, 0.0
     wrong: list[str] = []
     while done < launches and not wrong:
         problem = draw(combo, rng, not known)
@@ -587,29 +587,29 @@ def soak_part(number: int, seed: int, launches: int) -> tuple[str, int, int, flo
         expected = truth(problem, combo.gradients)
         problem.runoff = problem.runoff.to(DEVICE)
         problem.state, problem.grads = ([t.to(DEVICE) for t in group] for group in (problem.state, problem.grads))
-        made = tests.prepared(problem)
+        made = problems.prepared(problem)
         first: list[Tensor] = []
         with watched(problem.what, PATIENCE if key in known else 5 * PATIENCE):
             same = torch.ones((), dtype=torch.bool, device=DEVICE)
             for _ in range(LAUNCHES // (1 + combo.gradients)):
                 if combo.gradients:
-                    *found, trace = tests.forward(problem, filter=made, keep_trace=True)
-                    found += tests.backward(problem, trace, found[0])
+                    *found, trace = problems.forward(problem, filter=made, keep_trace=True)
+                    found += problems.backward(problem, trace, found[0])
                 else:
-                    found = list(tests.forward(problem, filter=made, state=(None, None), keep_state=False)[:1])
+                    found = list(problems.forward(problem, filter=made, state=(None, None), keep_state=False)[:1])
                 first = first or found
                 for a, b in zip(found, first, strict=True):
                     same &= identical(a, b)
             wrong = [] if bool(same) else ["launches differ"]
         known.add(key)
-        done, problems = done + LAUNCHES, problems + 1
+        done, n_problems = done + LAUNCHES, n_problems + 1
         for value, (name, wanted, allowed) in zip(first, expected, strict=True):
-            error = tests.error(value, wanted)
+            error = problems.error(value, wanted)
             worst = max(worst, error)
             wrong += [] if error <= allowed else [f"{name}: {error:.1e} > {allowed:.0e}"]
-        if problems % 20 == 0:
-            print(f"  {problem.what}: {done} launches, {problems} problems, worst {worst:.0e}", flush=True)
-    return combo.dtype, done, problems, worst, f"WRONG: {problem.what}: {'; '.join(wrong)}" if wrong else ""
+        if n_problems % 20 == 0:
+            print(f"  {problem.what}: {done} launches, {n_problems} problems, worst {worst:.0e}", flush=True)
+    return combo.dtype, done, n_problems, worst, f"WRONG: {problem.what}: {'; '.join(wrong)}" if wrong else ""
 
 
 def soak(launches: int, seed: int) -> None:
@@ -617,8 +617,8 @@ def soak(launches: int, seed: int) -> None:
     begin, total, n_problems, wrong = time.perf_counter(), 0, 0, 0
     worst: dict[str, float] = {}
     jobs = [(number, seed, -(-launches // len(COMBOS))) for number in range(len(COMBOS))]
-    for dtype, done, problems, error, fault in in_processes(soak_part, jobs):
-        total, n_problems, wrong = total + done, n_problems + problems, wrong + bool(fault)
+    for dtype, done, n_drawn, error, fault in in_processes(soak_part, jobs):
+        total, n_problems, wrong = total + done, n_problems + n_drawn, wrong + bool(fault)
         worst[dtype] = max(error, worst.get(dtype, 0.0))
         print(f"{fault}\n" * bool(fault) + f"{total} launches, {time.perf_counter() - begin:.0f} s", flush=True)
     errors = ", ".join(f"{error:.0e} ({dtype})" for dtype, error in sorted(worst.items()))

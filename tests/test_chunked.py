@@ -181,6 +181,30 @@ def test_local_schedulers(scheduler, runoff, network):
     xr.testing.assert_equal(routed.compute(scheduler=scheduler, num_workers=2), runoff.route(network))
 
 
+def test_tasks_take_along_the_threads_of_the_call_that_made_them(runoff, network, monkeypatch):
+    """Threads are counted where blocks are routed: in Dask's threads, after the block of options is over."""
+    seen: list[tuple[str, int]] = []
+    count = xroute.options.get_option
+
+    def watched(name):
+        value = count(name)
+        if name == "threads":
+            seen.append((threading.current_thread().name, value))
+        return value
+
+    with xroute.set_options(threads=3):
+        three = runoff.chunk(time=8).route(network, partitions=1)
+    with xroute.set_options(threads=2):
+        two = runoff.chunk(time=8).route(network, partitions=1)
+    monkeypatch.setattr(xroute.options, "get_option", watched)
+    for lazy, threads in ((three, 3), (two, 2)):
+        seen.clear()
+        lazy.compute(scheduler="threads", num_workers=2)
+        assert {value for _, value in seen} == {threads}
+        assert {name for name, _ in seen} != {threading.current_thread().name}
+    assert xroute.options.get_option("threads") is None
+
+
 @pytest.fixture(scope="module")
 def cluster():
     distributed = pytest.importorskip("distributed")

@@ -14,7 +14,6 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,59 +23,38 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from strategies import DT, Topology, topology
+from problems import (
+    BACKWARD,
+    CUDA,
+    DEVICE,
+    FORWARD,
+    GRADIENTS,
+    RANGES,
+    Case,
+    Errors,
+    backward,
+    check_case,
+    error,
+    forward,
+    gpu_options,
+    problem,
+    reference,
+    reference_gradients,
+)
+from strategies import DT
 
 import xroute
 from xroute.block_state import BlockState
-from xroute.engine.cpu.adjoint import adjoint_cpu
 from xroute.engine.cpu.forward import route_cpu
 from xroute.engine.plan import make_plan
-from xroute.engine.reference import route_reference
 from xroute.partition import make_parts, partition
 from xroute.schemes import Filter, make_filter
 
-CUDA = torch.cuda.is_available()
-DEVICE = torch.device("cuda" if CUDA else "cpu")
 needs_triton = pytest.mark.skipif(find_spec("triton") is None, reason="no triton here: it is for Linux")
 PARTS = 2
 """Processes that share the checks where Triton interprets."""
 PATIENCE = 1200
 """Seconds after which such a process is taken to hang."""
-FORWARD = {"float64": 1e-12, "float32": 5e-6, "float16": 2e-3, "bfloat16": 1e-2}
-BACKWARD = {"float64": 1e-11, "float32": 1e-4, "float16": 2e-3, "bfloat16": 1e-2}
-GRADIENTS = ("runoff", "taps", "pole", "gain", "history", "outflow")
-RANGES = {
-    "linear_storage": {"tau": (0.2 * DT, 9 * DT)},
-    "muskingum": {"k": (0.3 * DT, 4 * DT), "x": (0.0, 0.45)},
-    "pure_lag": {"delay": (0.0, 1.9 * DT)},
-    "hayami": {"length": (2000.0, 5000.0), "diffusivity": (400.0, 1000.0), "celerity": (0.8, 1.5)},
-}
-
-Errors = dict[str, tuple[float, float]]
-"""Of each quantity its largest error relative to its largest value, and the error allowed."""
-
-
-@dataclass(frozen=True)
-class Case:
-    """A network, the filter of its reaches, a series, and how it is stepped and stored."""
-
-    shape: str = "tree"
-    n: int = 12
-    filter: str = "muskingum"  # a scheme; "mixed"; "K2": so many taps and a pole; "ragged17": up to so many
-    steps: int = 20
-    batch: int = 1
-    lateral: str = "head"
-    sampling: str = "mean"
-    substeps: int = 1
-    dtype: str = "float64"
-    start: str = "state"
-    layout: str = "plain"
-    block: int = 0  # steps of runoff for which a trace is kept at a time; 0: all of them, from the forward run
-
-    def __str__(self) -> str:
-        changed = (f for f in fields(self) if f.name in ("shape", "filter") or getattr(self, f.name) != f.default)
-        return "-".join(f"{f.name}{v}" if isinstance(v := getattr(self, f.name), int) else v for f in changed)
-
 
 CASES = [
     # networks
@@ -143,166 +121,7 @@ CASES = [
 ]  # fmt: skip
 
 
-# ── problems ────────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def make_topology(shape: str, n: int, rng: np.random.Generator) -> Topology:
-    """As `strategies.topology`, and chains and stars."""
-    if shape not in ("chain", "star"):
-        return topology(shape, n, rng)
-    place = rng.permutation(n)
-    below = place[1:] if shape == "chain" else np.full(n - 1, place[-1])
-    return Topology(n, place[:-1], below, rng.uniform(0.5, 1.0, n - 1), shape)
-
-
-def draw_filter(kind: str, n: int, dt: float, lateral: str, rng: np.random.Generator) -> Filter:
-    """Filter of a scheme, of a mixture of them, or of random windows with poles."""
-    if kind == "mixed" or kind in RANGES:
-        names = list(RANGES) if kind == "mixed" else [kind]
-        parameters = {
-            name: (at, {p: rng.uniform(*RANGES[name][p], at.size) for p in RANGES[name]})
-            for name, at in ((name, np.arange(n)[k :: len(names)]) for k, name in enumerate(names))
-        }
-        return make_filter(parameters, dt, n, lateral=lateral)
-    most = int(kind.lstrip("Kraged"))
-    n_taps = rng.integers(1, most + 1, n) if kind.startswith("ragged") else np.full(n, most)
-    pointer = np.concatenate([[0], np.cumsum(n_taps)])
-    taps = rng.normal(size=pointer[-1]) / np.repeat(n_taps, n_taps)
-    pole = np.where(rng.random(n) < 0.3, 0.0, rng.uniform(-0.5, 0.9, n))
-    gain = rng.normal(size=n) if lateral == "interval" else np.zeros(n)
-    return Filter(torch.from_numpy(taps), pointer, torch.from_numpy(pole), torch.from_numpy(gain))
-
-
-def problem(case: Case, seed: int = 0) -> SimpleNamespace:
-    """What a case is about, on the host; the state at the start is None where it is dry."""
-    rng = np.random.default_rng(seed)
-    network = make_topology(case.shape, case.n, rng)
-    n = network.n_reaches
-    made = draw_filter(case.filter, n, DT / case.substeps, case.lateral, rng)
-    runoff = torch.from_numpy(rng.random((case.batch, n, case.steps))).to(getattr(torch, case.dtype))
-    state = [torch.from_numpy(rng.random((case.batch, size))) for size in (int(made.pointer[-1]) - n, n)]
-    if case.start == "outflow":
-        state[0] = torch.zeros_like(state[0])
-    elif case.start == "dry":
-        state = [torch.zeros_like(s) for s in state]
-    return SimpleNamespace(
-        case=case, links=network.links, plan=make_plan(*network.links, n), filter=made, runoff=runoff, state=state,
-        options={"substeps": case.substeps, "sampling": case.sampling, "lateral": case.lateral},
-        grads=[torch.from_numpy(rng.random(s)) for s in (runoff.shape, state[0].shape, state[1].shape)],
-    )  # fmt: skip
-
-
-def lag_array(problem: SimpleNamespace, history: np.ndarray) -> np.ndarray:
-    """Lags of all reaches as the reference takes them, padded to the longest window."""
-    pointer = problem.filter.pointer
-    n_lags = np.diff(pointer) - 1
-    lags = np.zeros((*history.shape[:1], n_lags.size, n_lags.max()))
-    lags[:, np.arange(n_lags.max()) < n_lags[:, None]] = history
-    return lags
-
-
-def reference(problem: SimpleNamespace, runoff: torch.Tensor | None = None) -> list[np.ndarray]:
-    """Discharge, history and outflow by the reference."""
-    taps, pointer, pole, gain = problem.filter.arrays()
-    history, outflow = (s.numpy() for s in problem.state)
-    runoff = problem.runoff if runoff is None else runoff
-    discharge, lags, last = route_reference(
-        runoff.double().numpy(), problem.links, np.split(taps, pointer[1:-1]), pole, gain, **problem.options,
-        inflow_history=lag_array(problem, history), outflow=outflow,
-    )  # fmt: skip
-    inside = np.arange(lags.shape[2]) < np.diff(pointer)[:, None] - 1
-    return [discharge, lags[:, inside], last]
-
-
-def reference_gradients(problem: SimpleNamespace) -> tuple[np.ndarray, ...]:
-    """Gradients by the CPU's adjoint, of the values that the types of the case can hold."""
-    given, *of_state = problem.grads
-    return adjoint_cpu(
-        given.to(problem.runoff.dtype).double().numpy(), *(g.numpy() for g in of_state), problem.runoff.double().numpy(),
-        problem.plan, *problem.filter.arrays(), *(s.numpy() for s in problem.state), **problem.options,
-    )  # fmt: skip
-
-
-def prepared(problem: SimpleNamespace) -> Any:
-    """The filter as the kernels take it."""
-    from xroute.engine.gpu.launch import prepare_filter
-
-    f = problem.filter
-    acc = torch.float64 if problem.runoff.dtype == torch.float64 else torch.float32
-    return prepare_filter(problem.plan, f.taps, f.pointer, f.pole, f.gain, DEVICE, acc, gpu_options(problem))
-
-
-def gpu_options(problem: SimpleNamespace) -> Any:
-    from xroute.engine.gpu.launch import GpuOptions
-
-    return GpuOptions(**problem.options)
-
-
-def forward(problem: SimpleNamespace, runoff: torch.Tensor | None = None, **options: Any) -> tuple[Any, ...]:
-    """What `route_gpu` returns; ``state`` and ``filter`` may be given."""
-    from xroute.engine.gpu.launch import route_gpu
-
-    state = options.pop("state", problem.state)
-    made = options.pop("filter", None) or prepared(problem)
-    runoff = (problem.runoff if runoff is None else runoff).to(DEVICE)
-    return route_gpu(runoff, problem.plan, made, *state, options=gpu_options(problem), **options)
-
-
-def backward(
-    problem: SimpleNamespace, trace: torch.Tensor | None, discharge: torch.Tensor | None, **options: Any
-) -> tuple[torch.Tensor, ...]:
-    """What `adjoint_gpu` returns; ``state`` may be given."""
-    from xroute.engine.gpu.launch import adjoint_gpu
-
-    state = [t if t is None else t.to(DEVICE) for t in options.pop("state", problem.state)]
-    grads = [laid_out(problem.grads[0], problem.case.layout), *(t.to(DEVICE) for t in problem.grads[1:])]
-    return adjoint_gpu(
-        grads[0].to(problem.runoff.dtype), *grads[1:], problem.runoff.to(DEVICE), problem.plan, prepared(problem),
-        *state, trace, discharge, options=gpu_options(problem), **options,
-    )  # fmt: skip
-
-
-def laid_out(runoff: torch.Tensor, layout: str) -> torch.Tensor:
-    """The same numbers elsewhere in memory, on the device."""
-    if layout == "offset":
-        return torch.cat([runoff.new_zeros(1), runoff.reshape(-1)]).to(DEVICE)[1:].view(runoff.shape)
-    if layout == "time first":
-        return runoff.to(DEVICE).permute(2, 0, 1).contiguous().permute(1, 2, 0)
-    if layout == "reach first":
-        return runoff.to(DEVICE).permute(1, 0, 2).contiguous().permute(1, 0, 2)
-    return runoff.to(DEVICE)
-
-
-def error(found: torch.Tensor, expected: np.ndarray) -> float:
-    """Largest difference relative to the largest value; NaN if either has one."""
-    assert tuple(found.shape) == expected.shape
-    difference = np.abs(found.double().cpu().numpy() - expected).max(initial=0)
-    return float(difference / max(1e-30, np.abs(expected).max(initial=0)))
-
-
 # ── checks, in this process or in one that interprets ───────────────────────────────────────────────────────────────────
-
-
-def check_case(case: Case) -> Errors:
-    """Discharge and final state, then all gradients; with a trace, or without one from states that the run finds again."""
-    p = problem(case)
-    state = {"dry": (None, None), "outflow": (None, p.state[1])}.get(case.start, p.state)
-    discharge, history, outflow, trace = forward(
-        p, laid_out(p.runoff, case.layout), state=state, keep_trace=not case.block
-    )
-    assert discharge.dtype == p.runoff.dtype and (trace is None) == bool(case.block)
-    few = FORWARD["float32"] if p.runoff.dtype.itemsize < 4 else FORWARD[case.dtype]  # the state is not rounded
-    errors = {
-        name: (error(value, expected), allowed)
-        for name, value, expected, allowed in zip(
-            ("discharge", "final history", "final outflow"), (discharge, history, outflow), reference(p),
-            (FORWARD[case.dtype], few, few), strict=True,
-        )
-    }  # fmt: skip
-    grads = backward(p, trace, discharge, state=state, block=case.block or None)
-    for name, value, expected in zip(GRADIENTS, grads, reference_gradients(p), strict=True):
-        errors[f"gradient of {name}"] = error(value, expected), BACKWARD[case.dtype]
-    return errors
 
 
 def check_parts(case: Case) -> Errors:

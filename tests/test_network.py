@@ -267,6 +267,21 @@ def test_basin_and_subset(basin):
     )
 
 
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 14), st.integers(0, 2**32 - 1), st.sampled_from(ID_KINDS))
+def test_basins_follow_the_largest_fraction(n, seed, kind):
+    """However links and reaches are ordered; found by walking down from each reach."""
+    rng = np.random.default_rng(seed)
+    drawn = topology("bifurcating", n, rng)
+    ids = make_ids(kind, drawn.n_reaches, rng)
+    basins = Network(network_dataset(drawn, ids, "linear_storage", rng)).basins
+    for start in range(drawn.n_reaches):
+        here = start
+        while (out := np.flatnonzero(drawn.upstream == here)).size:
+            here = drawn.downstream[out[drawn.fraction[out].argmax()]]
+        assert basins.sel(reach=ids[start]).item() == ids[here]
+
+
 def test_basin_of_a_bifurcating_network():
     links = links_dataset([1, 2, 3, 4], [(1, 2), (1, 3), (2, 4)], fraction=[0.5, 0.5, 1.0])
     network = Network(links)

@@ -93,6 +93,70 @@ def test_map_of_bifurcations_edgeless_and_empty_networks():
     plot_network(alone, values_of(alone), width="values").figure.canvas.draw()
 
 
+def far_north() -> xr.Dataset:
+    """Three reaches in a row about 60 degrees north, across the meridian of Greenwich."""
+    return xr.Dataset(
+        {"downstream": ("reach", [2, 3, 0])},
+        {"reach": [1, 2, 3], "lon": ("reach", [-2.0, 0.0, 2.0]), "lat": ("reach", [59.0, 61.0, 61.0])},
+    )
+
+
+def test_a_map_is_as_wide_as_the_earth_is_there():
+    """A degree of longitude at 60 degrees north is half as long as one of latitude."""
+    ax = plot_network(far_north())
+    ax.figure.canvas.draw()
+    corner, east, north = ax.transData.transform([(0.0, 60.0), (1.0, 60.0), (0.0, 61.0)])
+    np.testing.assert_allclose((east - corner)[0] / (north - corner)[1], 0.5, rtol=1e-6)
+
+
+def test_a_map_names_degrees_east_and_west_north_and_south():
+    south = far_north().assign_coords(lat=("reach", [-2.0, 0.5, 2.0]))
+    ax = plot_network(south)
+    ax.figure.canvas.draw()
+    for axis, (plus, minus) in ((ax.xaxis, "EW"), (ax.yaxis, "NS")):
+        texts = [label.get_text() for label in axis.get_majorticklabels()]
+        assert {text[-2:] for text in texts} == {f"°{plus}", f"°{minus}"}
+        degrees = [float(text[:-2]) * (-1 if text[-1] == minus else 1) for text in texts]
+        np.testing.assert_allclose(degrees, axis.get_majorticklocs(), atol=1e-9)
+
+
+def halfway(a, b):
+    return (np.asarray(a) + np.asarray(b)) / 2
+
+
+def test_rivers_bend_round_their_reaches():
+    """From the source straight to the middle of the first link; from middle to middle a parabola whose tangents are the links."""
+    one, two, three = np.array([[-2.0, 59.0], [0.0, 61.0], [2.0, 61.0]])
+    upper, lower = plot_network(far_north()).collections[0].get_segments()
+    begin, end = halfway(one, two), halfway(two, three)
+    np.testing.assert_allclose(upper[0], one)
+    np.testing.assert_allclose(upper[1], begin)
+    np.testing.assert_allclose(upper[-1], end)
+    np.testing.assert_allclose(upper[len(upper) // 2], halfway(halfway(begin, two), halfway(two, end)))
+    np.testing.assert_allclose(lower[0], end)
+    np.testing.assert_allclose(lower[-1], three)
+
+
+def test_a_river_that_splits_bends_along_its_larger_arm():
+    parts = xr.Dataset(
+        {
+            "upstream_reach": ("link", [1, 2, 2]),
+            "downstream_reach": ("link", [2, 3, 4]),
+            "fraction": ("link", [1.0, 0.7, 0.3]),
+        },
+        {"reach": [1, 2, 3, 4], "lon": ("reach", [5.0, 6, 7, 8]), "lat": ("reach", [5.0, 4, 4, 2])},
+    )
+    lines = plot_network(parts).collections[0].get_segments()
+    from_source = next(line for line in lines if np.allclose(line[0], [5.0, 5.0]))
+    np.testing.assert_allclose(from_source[-1], halfway([6, 4], [7, 4]))
+
+
+def test_no_river_leaves_the_land_that_its_reaches_span(network):
+    segments = np.concatenate(plot_network(network).collections[0].get_segments())
+    for points, values in zip(segments.T, (network.lon, network.lat), strict=True):
+        assert points.min() >= values.min() - 1e-9 and points.max() <= values.max() + 1e-9
+
+
 @pytest.mark.parametrize("name", ["lon", "lat"])
 def test_map_needs_places(network, name):
     with pytest.raises(ParameterError, match=f"no {name}"):
@@ -149,6 +213,24 @@ def test_overview_has_a_map_and_three_hydrographs(tmp_path):
     assert (tmp_path / "overview.png").stat().st_size > 10_000
 
 
+def test_overview_hangs_the_mean_runoff_from_the_top():
+    network, forcing = tutorial()
+    runoff = forcing.runoff.isel(time=slice(0, 60))
+    figure = overview(network, runoff, runoff=runoff)
+    ax = next(ax for ax in figure.axes if ax.get_ylabel().startswith("Runoff\n"))
+    assert ax.get_ylabel() == "Runoff\n[mm h⁻¹]" and runoff.attrs["units"] == "mm h-1"
+    (bars,) = ax.collections
+    (outline,) = bars.get_paths()
+    mean = runoff.values.mean(axis=runoff.get_axis_num("reach"))
+    days = matplotlib.dates.date2num(runoff.time.values)
+    for k in range(len(days) - 1):  # a bar lasts as long as its step and is as long as its runoff
+        inside, outside = outline.contains_points([((days[k] + days[k + 1]) / 2, share * mean[k]) for share in (0.9, 1.1)])
+        assert not outside and (inside or mean[k] < 1e-9)
+    assert mean.max() > 0.5 and bars.get_facecolor()[0, 3] > 0
+    bottom, top = ax.get_ylim()
+    assert top == 0 and bottom > mean.max()
+
+
 def test_chosen_gauges_run_from_large_to_small():
     network = Network(tutorial()[0])
     gauges = list(choose_gauges(network))
@@ -159,6 +241,23 @@ def test_chosen_gauges_run_from_large_to_small():
 def test_chosen_gauges_of_tiny_networks():
     assert len(choose_gauges(scheidegger(1, 1))) == 1
     assert list(choose_gauges(scheidegger(2, 1))) == [2, 1]
+
+
+def test_demo_tells_how_long_after_the_runoff_the_flood_comes():
+    from xroute.demo import gauge_table
+
+    time = np.datetime64("2001-01-01T00", "ns") + np.arange(12) * np.timedelta64(1, "h")
+    network = xr.Dataset(
+        {"downstream": ("reach", [2, 0]), "area": ("reach", [30.0, 10.0], {"units": "km2"})}, {"reach": [1, 2]}
+    )
+    runoff = xr.DataArray(np.zeros((2, 12)), {"reach": [1, 2], "time": time}, attrs={"units": "mm"})
+    discharge = runoff.copy(data=np.zeros((2, 12))).assign_attrs(units="m3 s-1")
+    runoff[0, 2], runoff[1, 3], discharge[1, 9] = 8.0, 20.0, 77.0  # over all of the basin 6 mm, then 5
+    (row,) = gauge_table(Network(network), runoff, discharge, {2: "Mouth"}).to_dict("records")
+    assert row == {
+        "gauge": "Mouth (2)", "area [km2]": "40", "runoff [mm]": "11.0", "peak [m3 s-1]": "77",
+        "at": "01 Jan 09:00", "lag [h]": "7",
+    }  # fmt: skip
 
 
 def test_demo_saves_what_it_names_and_closes_the_balance(tmp_path, capsys):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 
+import xroute
 from xroute.exceptions import NetworkError, ParameterError, XRouteError
 from xroute.tables import PRESETS, dataset_from_dataframe, read_table
 
@@ -30,6 +33,65 @@ def test_presets_are_told_from_the_columns(name: str) -> None:
         ours, units = preset.columns[column]
         assert dataset[ours].attrs["units"] == units and dataset[ours].values.tolist() == [0.1, 0.2, 0.3]
     assert ("scheme" in dataset.attrs) == ({"k", "x"} <= set(dataset))
+
+
+FROM_DOCUMENTATION = {
+    # What the columns mean and in SI units one of each, as the makers say: Lin et al. (2019), GEOGLOWS, Lehner and Grill
+    # (2013) and its technical documentation, NOAA's hydrofabric 2.2, mizuRoute's manual, SWORD's product description (v16),
+    # river-route 3. Discharge and the like are as they are.
+    "merit-basins": {"lengthkm": ("length", 1000.0), "unitarea": ("area", 1e6), "uparea": ("upstream_area", 1e6),
+                     "slope": ("slope", 1.0), "order": ("stream_order", 1.0)},
+    "tdx-hydro": {"Length": ("length", 1.0), "Slope": ("slope", 1.0), "strmOrder": ("stream_order", 1.0),
+                  "DSContArea": ("upstream_area", 1.0), "musk_k": ("k", 1.0), "musk_x": ("x", 1.0)},
+    "hydrorivers": {"LENGTH_KM": ("length", 1000.0), "CATCH_SKM": ("area", 1e6), "UPLAND_SKM": ("upstream_area", 1e6),
+                    "ORD_STRA": ("stream_order", 1.0), "DIS_AV_CMS": ("mean_discharge", 1.0)},
+    "nwm-hydrofabric": {"lengthkm": ("length", 1000.0), "Length_m": ("length", 1.0), "areasqkm": ("area", 1e6),
+                        "tot_drainage_areasqkm": ("upstream_area", 1e6), "So": ("slope", 1.0), "slope": ("slope", 1.0),
+                        "order": ("stream_order", 1.0), "MusK": ("k", 1.0), "MusX": ("x", 1.0)},
+    "mizuroute": {"length": ("length", 1.0), "slope": ("slope", 1.0), "area": ("area", 1.0)},
+    "mizuroute-tosegment": {"length": ("length", 1.0), "slope": ("slope", 1.0), "area": ("area", 1.0)},
+    "sword": {"reach_len": ("length", 1.0), "reach_length": ("length", 1.0), "slope": ("slope", 0.001),
+              "facc": ("upstream_area", 1e6), "width": ("width", 1.0), "x": ("lon", None), "y": ("lat", None)},
+    "river-route-3": {"muskingumK": ("k", 1.0), "muskingumX": ("x", 1.0), "lengthMeters": ("length", 1.0),
+                      "areaM2": ("area", 1.0), "catchment_area": ("area", 1.0), "strahlerOrder": ("stream_order", 1.0)},
+    "river-route": {"k": ("k", 1.0), "x": ("x", 1.0)},
+    "rapid2": {"kpr": ("k", 1.0), "xpr": ("x", 1.0)},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", sorted(PRESETS))
+def test_columns_mean_what_their_makers_say(name: str) -> None:
+    import pint
+
+    registry: Any = pint.UnitRegistry()
+    preset, truth = PRESETS[name], FROM_DOCUMENTATION[name]
+    assert set(preset.columns) == set(truth)
+    for column, (ours, size) in truth.items():
+        table = pd.DataFrame({preset.reach: [1, 2], preset.downstream: [2, 0], column: [4.0, 3.0]})
+        variable = dataset_from_dataframe(table, preset=name)[ours]
+        assert variable.values.tolist() == [4.0, 3.0]
+        if size is not None:
+            units = re.sub(r"([a-z])(-?\d)", r"\1**\2", variable.attrs["units"]).replace(" ", " * ")
+            found = registry.Quantity(f"4.0 * {units}").to_base_units()
+            assert found.magnitude == pytest.approx(4.0 * size), f"{column} in {variable.attrs['units']}"
+
+
+def test_a_river_is_as_long_and_as_wide_in_every_hydrography() -> None:
+    """Hayami's travel time over 3.5 km, and runoff off 20 km2, whatever a table calls them: 1 mm in an hour is 5.56 m3/s."""
+    rivers = {
+        "merit-basins": ("COMID", "NextDownID", {"lengthkm": 3.5, "unitarea": 20.0}),
+        "hydrorivers": ("HYRIV_ID", "NEXT_DOWN", {"LENGTH_KM": 3.5, "CATCH_SKM": 20.0}),
+        "mizuroute": ("segId", "downSegId", {"length": 3500.0, "area": 20e6}),
+        "river-route-3": ("riverId", "nextRiverId", {"lengthMeters": 3500.0, "areaM2": 20e6}),
+    }
+    runoff = xr.DataArray([[1.0] + [0.0] * 11], dims=("reach", "time"), coords={"reach": [1]}, attrs={"units": "mm"})
+    for name, (reach, downstream, columns) in rivers.items():
+        table = pd.DataFrame({reach: [1], downstream: [0]} | {column: [value] for column, value in columns.items()})
+        network = dataset_from_dataframe(table, preset=name).assign_attrs(scheme="hayami")
+        network = network.assign(celerity=((), 1.0, {"units": "m s-1"}), diffusivity=((), 500.0, {"units": "m2 s-1"}))
+        discharge = xroute.route(runoff, network, dt="1h").values[0]
+        assert discharge.sum() == pytest.approx(20e6 * 1e-3 / 3600), name
+        assert (discharge * (np.arange(12) * 3600)).sum() / discharge.sum() == pytest.approx(3500.0, rel=1e-6), name
 
 
 def test_presets_can_be_named_and_overridden() -> None:
