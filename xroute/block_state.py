@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from xroute.engine.arrays import State
 from xroute.exceptions import StateError
 
 __all__ = ["CHANNEL", "BlockState", "Lags", "Stage", "StageTable", "StateTable", "stored_name"]
@@ -49,20 +50,10 @@ StateTable = Mapping[str, StageTable]
 """The tables of all stages, by name."""
 
 
-@dataclass(frozen=True, eq=False)
-class Stage:
-    """A stage as kernels take it.
+class Stage(State):
+    """A stage as kernels take it: `xroute.engine.arrays.State`, and what it has to do with a table."""
 
-    Attributes
-    ----------
-    history : float64 [batch, sum of K - 1]
-        Each reach's last inflows, newest first, one reach after another.
-    outflow : float64 [batch, reach]
-        Last filtered outflow.
-    """
-
-    history: Float
-    outflow: Float
+    __slots__ = ()
 
     @classmethod
     def dry(cls, n_lags: Index, n_batch: int) -> Stage:
@@ -148,8 +139,9 @@ class BlockState:
     def of_arrays(cls, arrays: Mapping[str, Any]) -> BlockState:
         """State of what `arrays` gave; other arrays may stand beside them."""
         names = [name.removesuffix("history").removesuffix("_") or CHANNEL for name in arrays if name.endswith("history")]
-        taken = {name: [np.asarray(arrays[stored_name(name, of)][...]) for of in ("history", "outflow")] for name in names}
-        return cls({name: Stage(*of) for name, of in taken.items()})
+        return cls(
+            {name: Stage(*(np.asarray(arrays[stored_name(name, of)][...]) for of in Stage._fields)) for name in names}
+        )
 
     @property
     def channel(self) -> Stage:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xroute.block import is_cupy
+from xroute.engine.backends import backend_of_array, on_host
 from xroute.exceptions import XRouteError, some
 
 __all__ = ["n_negative", "not_finite", "overflow"]
@@ -35,7 +35,7 @@ def not_finite(
         How many values.
     """
     row = np.arange(ids.size) if row is None else row
-    bad = ~np.isfinite(runoff.get() if is_cupy(runoff) else runoff)[:, row[row >= 0]]
+    bad = ~np.isfinite(on_host(runoff))[:, row[row >= 0]]
     named = ids[row >= 0][bad.any(axis=(0, 2))]
     first = times[int(np.flatnonzero(bad.any(axis=(0, 1)))[0])]
     return XRouteError(
@@ -58,7 +58,7 @@ def overflow(discharge: Any, ids: NDArray[Any], row: NDArray[np.int64] | None, t
     times : [time]
         Times, for the message.
     """
-    bad = ~np.isfinite(discharge.get() if is_cupy(discharge) else discharge)
+    bad = ~np.isfinite(on_host(discharge))
     reaches = bad.any(axis=(0, 2))
     named = ids[reaches if row is None else reaches[row]]
     first = times[int(np.flatnonzero(bad.any(axis=(0, 1)))[0])]
@@ -73,7 +73,7 @@ def n_negative(values: Any) -> int:
     """How many values are negative, of numpy or cupy."""
     if not values.size:
         return 0
-    if is_cupy(values):
+    if backend_of_array(values) is not None:
         return int((values < 0).sum())
     flat = values.reshape(-1)
     parts = (flat[k : k + BLOCK] for k in range(0, flat.size, BLOCK))

@@ -21,11 +21,11 @@ from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
 from numpy.typing import NDArray
 
 from xroute import tasks
-from xroute.block import is_cupy
 from xroute.block_state import StageTable, StateTable, stored_name
 from xroute.caches import keep
 from xroute.cluster import find_client
 from xroute.engine.arrays import Rows, compute_type
+from xroute.engine.backends import backend_of_array
 from xroute.labels import Layout
 from xroute.network import Network
 from xroute.options import get_option
@@ -261,9 +261,9 @@ def _discharge(graph: _Graph, work: HighLevelGraph) -> xr.DataArray:
                 blocks[name, *chunks.number(members, r, c)] = (
                     tasks.gather_discharge, (f"rows-{graph.token}", r), chunks.shape(members), routed
                 )  # fmt: skip
-    meta = np.empty((0,) * len(layout.dims), compute_type(chunks.data.dtype))
-    if is_cupy(chunks.data._meta):
-        meta = chunks.data._meta.astype(meta.dtype)
+    dtype = compute_type(chunks.data.dtype)
+    on_device = backend_of_array(chunks.data._meta) is not None
+    meta = chunks.data._meta.astype(dtype) if on_device else np.empty((0,) * len(layout.dims), dtype)
     sizes = tuple(chunks.of_result if d == layout.reach_dim else chunks.sizes[d] for d in layout.dims)
     return xr.DataArray(_array(graph, work, name, blocks, sizes, meta), dims=layout.dims, coords=layout.coords)
 

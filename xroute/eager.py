@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xroute.block import is_cupy, route_block
+from xroute.block import route_block
 from xroute.block_state import BlockState, StateTable
 from xroute.census import not_finite, overflow
+from xroute.engine.backends import backend_of_array
 from xroute.guards import reading, require_memory
 from xroute.options import find_device
 from xroute.run import Run
@@ -60,7 +61,7 @@ def route_values(
     layout = run.layout
     with reading("the runoff"):  # xarray reads what was opened lazily only now
         data = runoff.transpose(*layout.engine_dims).data
-        data = data if is_cupy(data) else np.asarray(data)
+        data = np.asarray(data) if backend_of_array(data) is None else data
     data = data.reshape(layout.n_batch, *data.shape[-2:])
     if run.watch is not None:
         run.watch.at(first).look(data, first=first == 0)

@@ -16,10 +16,11 @@ from dask.sizeof import sizeof
 from numpy.typing import NDArray
 
 from xroute.accumulations import Watch
-from xroute.block import is_cupy, route_block
+from xroute.block import route_block
 from xroute.block_state import CHANNEL, BlockState, Lags, StageTable
 from xroute.census import not_finite, overflow
 from xroute.engine.arrays import Exchange, Rows
+from xroute.engine.backends import on_host
 from xroute.options import find_device, options_here
 from xroute.partition import Part
 from xroute.schemes import Filter
@@ -167,7 +168,7 @@ def route_partition(
     """
     part, settings = run.partition, run.settings
     taken = [block.transpose(run.axes)[..., rows, :] for block, (_, rows) in zip(blocks, run.chunks, strict=True)]
-    data = taken[0] if len(taken) == 1 else _concatenate(taken)
+    data = taken[0] if len(taken) == 1 else np.concatenate(taken, axis=-2)
     n_batch, n_steps = math.prod(data.shape[:-2]), data.shape[-1]
     data = data.reshape(n_batch, data.shape[-2], n_steps)
     if run.watch is not None:
@@ -190,14 +191,6 @@ def route_partition(
     return Routed(discharge, kept, end)
 
 
-def _concatenate(arrays: list[Any]) -> Any:
-    if is_cupy(arrays[0]):
-        import cupy
-
-        return cupy.concatenate(arrays, axis=-2)
-    return np.concatenate(arrays, axis=-2)
-
-
 def series_of(routed: Routed) -> Any:
     """Series for other partitions."""
     return routed.series
@@ -210,7 +203,7 @@ def state_of(routed: Routed) -> BlockState:
 
 def look_ahead(watch: Watch, axes: tuple[int, ...], blocks: list[Any]) -> None:
     """Look for accumulated values in blocks that follow one another in time, each of which is too short to tell."""
-    data = np.concatenate([np.asarray(block.get() if is_cupy(block) else block).transpose(axes) for block in blocks], -1)
+    data = np.concatenate([on_host(block).transpose(axes) for block in blocks], -1)
     watch.look(data.reshape(-1, *data.shape[-2:]))
 
 
@@ -258,8 +251,7 @@ def gather_discharge(rows: ResultRows, shape: tuple[int, ...], routed: list[Rout
         block = routed[0].discharge[:, rows.of[0][1]]
     else:
         first = routed[0].discharge
-        like = {"like": first} if is_cupy(first) else {}
-        block = np.empty((first.shape[0], rows.n, first.shape[2]), first.dtype, **like)
+        block = np.empty((first.shape[0], rows.n, first.shape[2]), first.dtype, like=first)
         for (_, source, target), one in zip(rows.of, routed, strict=True):
             block[:, target] = one.discharge[:, source]
     return block.reshape(*shape, *block.shape[1:]).transpose(rows.axes)
