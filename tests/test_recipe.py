@@ -13,7 +13,7 @@ import xarray as xr
 import xroute
 from xroute.exceptions import ParameterError, TimeAxisError
 from xroute.inspection import describe
-from xroute.io.files import open_dataset, write
+from xroute.io import open_dataset, write
 from xroute.recipe import resolve_recipe
 
 RECIPE: dict[str, Any] = {"routing_step": 900.0, "sampling": "start-mean", "lateral": "interval", "runoff_step": 3600.0}

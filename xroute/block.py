@@ -17,12 +17,7 @@ from xroute.settings import RoutingSettings
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["is_cupy", "route_block"]
-
-
-def is_cupy(array: Any) -> bool:
-    """Whether an array is cupy's."""
-    return backend_of_array(array) is not None
+__all__ = ["route_block"]
 
 
 def route_block(

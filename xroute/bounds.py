@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Hashable
-from typing import Any
+from collections.abc import Hashable, Mapping
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 from xroute.exceptions import TimeAxisError
 from xroute.spacing import ROUNDED
 from xroute.stamps import SECONDS, axis, decode_numbers, is_dated, offsets, show, unit_seconds
+from xroute.wording import argument
 
-__all__ = ["LABELS", "add_bounds", "bounds_name", "edges", "read_bounds", "time_encoding"]
+__all__ = ["LABELS", "Label", "add_bounds", "bounds_name", "edges", "read_bounds", "time_encoding"]
 
+Label = Literal["start", "middle", "end"]
 #: Where in its interval a stamp stands, as a part of it.
-LABELS = {"start": 0.0, "middle": 0.5, "end": 1.0}
+LABELS: Mapping[str, float] = dict(zip(get_args(Label), (0.0, 0.5, 1.0), strict=True))
 
 
 def bounds_name(coordinate: xr.DataArray) -> str | None:
@@ -86,7 +88,8 @@ def read_bounds(
         i = together[0]
         raise TimeAxisError(
             f"{together.size + 1} intervals of {name!r} begin together, first {interval(i)}, {interval(i + 1)}: values are "
-            "accumulated since then, and are to be made amounts of each step first (xroute.deaccumulate)"
+            "accumulated since then, and are to be made amounts of each step first "
+            f"({argument('reset', python='xroute.deaccumulate')})"
         )
     wrong = np.flatnonzero(np.abs(length - size) > slack)
     if wrong.size:

@@ -1,16 +1,19 @@
-"""Values that are counted on their way: runoff that is not finite, discharge that overflows, and how much is negative."""
+"""What is counted of values on their way: sums, negative ones, runoff that is not finite, discharge that overflows."""
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import Any
 
 import numpy as np
+import xarray as xr
 from numpy.typing import NDArray
 
 from xroute.engine.backends import backend_of_array, on_host
 from xroute.exceptions import XRouteError, some
+from xroute.wording import argument
 
-__all__ = ["n_negative", "not_finite", "overflow"]
+__all__ = ["finite_sums", "n_negative", "not_finite", "overflow"]
 
 BLOCK = 2**17
 """Values looked at together: few enough to stay in cache while they are looked at twice."""
@@ -40,7 +43,7 @@ def not_finite(
     first = times[int(np.flatnonzero(bad.any(axis=(0, 1)))[0])]
     return XRouteError(
         f"{n_bad} values of runoff are NaN or infinite, on {named.size} reaches: {some(named)}; first at {first}. "
-        'Fill them, or take them as zero with nan="zero"'
+        f"Fill them, or take them as zero with {argument('nan', 'zero')}"
     )
 
 
@@ -62,7 +65,8 @@ def overflow(discharge: Any, ids: NDArray[Any], row: NDArray[np.int64] | None, t
     reaches = bad.any(axis=(0, 2))
     named = ids[reaches if row is None else reaches[row]]
     first = times[int(np.flatnonzero(bad.any(axis=(0, 1)))[0])]
-    advice = ', or route in double precision: runoff.astype("float64")' if discharge.dtype.itemsize == 4 else ""
+    wider = argument("dtype", "float64", python='runoff.astype("float64")')
+    advice = f", or route in double precision: {wider}" if discharge.dtype.itemsize == 4 else ""
     return XRouteError(
         f"discharge overflows {discharge.dtype} on {named.size} reaches: {some(named)}; first at {first}. Check the values "
         f"and units of runoff there and upstream{advice}"
@@ -78,3 +82,13 @@ def n_negative(values: Any) -> int:
     flat = values.reshape(-1)
     parts = (flat[k : k + BLOCK] for k in range(0, flat.size, BLOCK))
     return sum(int(np.count_nonzero(part < 0)) for part in parts if part.min() < 0)
+
+
+def finite_sums(block: xr.DataArray, dim: Hashable) -> Any:
+    """Sums [dim] of the finite values of a block in memory, float64 of numpy; without a copy where all are finite."""
+    values = on_host(block.data)
+    axes = tuple(k for k, d in enumerate(block.dims) if d != dim)
+    sums = values.sum(axis=axes, dtype=np.float64)
+    if np.isfinite(sums).all():
+        return sums
+    return np.where(np.isfinite(values), values, 0).sum(axis=axes, dtype=np.float64)

@@ -15,7 +15,6 @@ import numpy as np
 import xarray as xr
 from scipy.sparse import coo_array, csgraph
 
-from xroute.accumulations import SAMPLE, STEPS
 from xroute.exceptions import AlignmentError, NetworkError, ParameterError, TimeAxisError, UnitsError, XRouteError, some
 from xroute.ids import exact_ids, locate
 from xroute.labels import standard_names
@@ -29,6 +28,8 @@ from xroute.schemes import SCHEMES, Parameter, Scheme
 from xroute.times import find_time_dim, time_step
 from xroute.topology import read_ids, read_links
 from xroute.units import to_si
+from xroute.watch import SAMPLE, STEPS
+from xroute.wording import argument
 
 __all__ = ["Report", "describe"]
 
@@ -314,12 +315,12 @@ def _runoff(
         report.facts.append(("  time", f"{_short(times[0])} to {_short(times[-1])}"))
     try:
         if time_step(runoff, time_dim, dt) is None:
-            report.problems.append(f"the step of {runoff.sizes[time_dim]} times cannot be told (--dt)")
+            report.problems.append(f"the step of {runoff.sizes[time_dim]} times cannot be told ({argument('dt')})")
     except TimeAxisError as error:
         report.problems.append(str(error))
     n_missing = _count_missing(runoff, time_dim)
     if n_missing:
-        report.problems.append(f"{n_missing:,} values of the runoff are missing (--nan zero)")
+        report.problems.append(f"{n_missing:,} values of the runoff are missing ({argument('nan', 'zero')})")
     if network is None:
         return None
     try:
@@ -332,9 +333,9 @@ def _runoff(
     ids = exact_ids(runoff["reach"].to_numpy(), "runoff reach")
     missing, extra = network.ids[locate(network.ids, ids) < 0], ids[locate(ids, network.ids) < 0]
     if missing.size:
-        report.problems.append(f"{missing.size} reaches have no runoff (--missing zero): {some(missing)}")
+        report.problems.append(f"{missing.size} reaches have no runoff ({argument('missing', 'zero')}): {some(missing)}")
     if extra.size:
-        report.problems.append(f"{extra.size} runoff ids are not in the network (--extra drop): {some(extra)}")
+        report.problems.append(f"{extra.size} runoff ids are not in the network ({argument('extra', 'drop')}): {some(extra)}")
     return runoff
 
 
@@ -376,7 +377,7 @@ def _memory(n_reaches: int, runoff: xr.DataArray | None, steps: int, dtype: np.d
         (
             "memory",
             f"{_bytes(2 * series)} for {steps:,} steps in one go (runoff and discharge, {dtype}); "
-            f"with --time-chunk N, N / {steps:,} of it",
+            f"with {argument('time_chunk', 'N', python='route_to_zarr(time_chunk=N)')}, N / {steps:,} of it",
         )
     )
 

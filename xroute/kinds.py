@@ -11,6 +11,8 @@ from xroute.exceptions import some
 from xroute.inspection import Report
 from xroute.labels import grid_dims
 from xroute.state_form import is_state
+from xroute.stores import UNFINISHED
+from xroute.wording import argument, phrase
 
 __all__ = ["describe_other", "kind"]
 
@@ -38,15 +40,16 @@ def describe_other(dataset: xr.Dataset, what: str) -> Report:
     """Report of a file that is no network."""
     report = Report(judged=False)
     said = {
-        "state": "a state: a run starts from it with --initial-state",
+        "state": f"a state: a run starts from it with {argument('initial_state')}",
         "discharge": "discharge, as a run gives it",
-        "runoff": "runoff, or another series; with a network: xroute info NETWORK --runoff FILE",
+        "runoff": "runoff, or another series; " + phrase("runoff", "runoff.route(network) routes it"),
         "grid": "fields on a grid, which are to be brought to the catchments of a network first",
         "other": f"neither a network nor runoff, discharge or a state; its variables are {some(dataset.variables)}",
     }
     report.facts.append(("holds", said[what]))
-    if "unfinished" in dataset.attrs:  # of `xroute.streaming`
-        report.problems.append(f"it is unfinished: {dataset.attrs['unfinished']}. What began it goes on (--resume)")
+    if UNFINISHED in dataset.attrs:
+        goes_on = f"What began it goes on ({argument('resume', True)})"
+        report.problems.append(f"it is unfinished: {dataset.attrs[UNFINISHED]}. {goes_on}")
     report.facts.append(("sizes", ", ".join(f"{size:,} {dim}" for dim, size in dataset.sizes.items()) or "none"))
     if what == "state":
         known = {"scheme": "scheme", "dt": "runoff step [s]", "substeps": "substeps", "lateral": "lateral", "time": "holds at"}

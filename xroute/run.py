@@ -14,14 +14,14 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from xroute.accumulations import Watch, watch
 from xroute.attrs import append_history, discharge_attrs
 from xroute.block_state import CHANNEL, BlockState, Lags, StateTable
 from xroute.engine.arrays import Rows, compute_type
 from xroute.exceptions import TimeAxisError
 from xroute.filters import parameters_of
 from xroute.labels import Layout, align
-from xroute.network import Network, as_network
+from xroute.network import Network
+from xroute.network_files import as_network
 from xroute.recipe import resolve_settings, step_of
 from xroute.request import NetworkLike, RouteRequest
 from xroute.schemes import Filter
@@ -29,6 +29,8 @@ from xroute.settings import RoutingSettings
 from xroute.state import RunKey, align_state, run_key, state_dataset
 from xroute.times import Clock, find_time_dim, stamp_label
 from xroute.units import flux_scale
+from xroute.watch import Watch, watch
+from xroute.wording import argument
 
 __all__ = ["Run", "make_run"]
 
@@ -97,7 +99,8 @@ class Run:
         n_steps = runoff.sizes[self.clock.dim]
         if self.settings.step is None and (n_steps or self.key is not None):
             raise TimeAxisError(
-                f"{self.clock.dim!r} has {n_steps} entries, so the step cannot be told: give dt= (seconds, or '3h')"
+                f"{self.clock.dim!r} has {n_steps} entries, so the step cannot be told: give {argument('dt')} (seconds, "
+                "or '3h')"
             )
         return None if state is None or self.key is None else align_state(state, self.key, self.clock.start(runoff))
 

@@ -27,6 +27,7 @@ from xroute.settings import RoutingSettings
 from xroute.state_form import stages_of
 from xroute.stored_state import open_state
 from xroute.units import flux_in_si
+from xroute.wording import phrase
 
 __all__ = ["RunKey", "align_state", "load_state", "run_key", "state_dataset"]
 
@@ -262,7 +263,7 @@ def align_state(state: Any, key: RunKey, time: str | None) -> StateTable:
     if time is not None and state.attrs.get("time", time) != time:
         warn(
             f"the state holds at {state.attrs['time']}, and runoff starts at {time}. If that is meant (a spin-up, say), "
-            "drop the attribute: del state.attrs['time']"
+            + phrase("spin-up", "drop the attribute: del state.attrs['time']")
         )
     state = state.isel(reach=at)
     _check_windows(state, key)

@@ -15,7 +15,6 @@ import numpy as np
 from dask.sizeof import sizeof
 from numpy.typing import NDArray
 
-from xroute.accumulations import Watch
 from xroute.block import route_block
 from xroute.block_state import CHANNEL, BlockState, Lags, StageTable
 from xroute.census import not_finite, overflow
@@ -26,6 +25,7 @@ from xroute.partition import Part
 from xroute.schemes import Filter
 from xroute.settings import RoutingSettings
 from xroute.state import load_state
+from xroute.watch import Watch
 
 __all__ = [
     "PartitionRun", "ResultRows", "Routed", "gather_discharge", "gather_inflow", "gather_outflow", "look_ahead",

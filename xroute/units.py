@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from xroute.exceptions import ParameterError, UnitsError, some, warn
 from xroute.quantities import without_pint
 from xroute.unit_text import UnitText, read_unit_text
+from xroute.wording import argument
 
 __all__ = ["DISCHARGE_UNITS", "flux_in_si", "flux_scale", "to_si"]
 
@@ -85,7 +86,7 @@ def flux_scale(
     if per_step:
         if dt is None:
             raise UnitsError(
-                f"runoff in {units!r} is an amount per step, and the step cannot be told from one time: give dt="
+                f"runoff in {units!r} is an amount per step, and the step cannot be told from one time: give {argument('dt')}"
             )
         scale /= dt
     if is_depth:

@@ -1,6 +1,6 @@
 """Discharge as CF files: time series with bounds, roles and places, in netCDF or Zarr.
 
-`open_dataset` and `write` stand in `xroute.io.files` and are here for convenience.
+`open_dataset` and `write` (`xroute.io`) are here, too, for convenience.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ import xarray as xr
 
 from xroute.bounds import add_bounds, bounds_name
 from xroute.exceptions import AlignmentError, TimeAxisError, some
-from xroute.io.files import open_dataset, write
+from xroute.files.opening import open_dataset
+from xroute.files.writing import write
 from xroute.stamps import axis, is_dated
 from xroute.times import Clock, find_time_dim, read_clock
+from xroute.wording import argument
 
 __all__ = ["cf_dataset", "open_dataset", "write", "write_discharge"]
 
@@ -113,7 +115,7 @@ def _describe_time(dataset: xr.Dataset, discharge: xr.DataArray, dt: Any, label:
     if coordinate is None or not coordinate.size or not is_dated(coordinate):
         return add_bounds(dataset, dim, None, None, "")  # steps that are counted, not dated, have no bounds
     if coordinate.size == 1 and dt is None and "time_step" not in discharge.attrs:
-        raise TimeAxisError("discharge has a single time, so its step cannot be told; give dt= (seconds)")
+        raise TimeAxisError("discharge has a single time, so its step cannot be told; give " + argument("dt") + " (seconds)")
     if label is None and "time_label" not in discharge.attrs and bounds_name(coordinate) is not None:
         clock = Clock(dim, None, None)  # of which routing has warned
     else:

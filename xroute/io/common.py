@@ -18,10 +18,12 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xroute.exceptions import AlignmentError, TimeAxisError, UnitsError, XRouteError, some, warn
+from xroute.files.decoding import DEFAULT_FILL, is_id_name
+from xroute.files.opening import open_dataset
 from xroute.ids import declared_fills, exact_ids, is_positional, locate, repeated, within
-from xroute.io.files import DEFAULT_FILL, is_id_name, open_dataset
 from xroute.times import find_time_dim, with_bounds
 from xroute.units import flux_in_si
+from xroute.wording import argument
 
 __all__ = ["check_same_units", "concatenate", "expand_paths", "file_ids", "open_runoff"]
 
@@ -198,7 +200,7 @@ def _only_variable(dataset: xr.Dataset, file: Path) -> str:
     what = (
         f"several variables ({some(candidates)})" if candidates else f"no variable on time and reach ({some(dataset)})"
     )
-    raise XRouteError(f"{file} has {what}; name the runoff: variables= (several are added up)")
+    raise XRouteError(f"{file} has {what}; name the runoff: {argument('variables')} (several are added up)")
 
 
 def _sum(

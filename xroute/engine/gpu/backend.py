@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from xroute.engine.plan import RoutingPlan
     from xroute.schemes import Filter
     from xroute.settings import RoutingSettings
+from xroute.wording import argument
 
 __all__ = ["BACKEND"]
 
@@ -36,8 +37,9 @@ class _Cuda:
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if (device.index or 0) >= count:
             raise ParameterError(
-                f"device {name!r}: PyTorch {torch.__version__} sees {count} GPUs here. Route with device='cpu', or install a "
-                "PyTorch that was built for your GPU"
+                f"device {name!r}: PyTorch {torch.__version__} sees {count} GPUs here. Route with "
+                + argument("device", "cpu", python="device='cpu'")
+                + ", or install a PyTorch that was built for your GPU"
             )
         if importlib.util.find_spec("triton") is None:
             raise ParameterError(f"device {name!r} needs the package triton: pip install triton")
