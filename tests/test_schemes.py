@@ -33,7 +33,7 @@ from strategies import (
 
 import xroute
 from xroute.exceptions import ParameterError
-from xroute.inspection import describe
+from xroute.inspection import inspect_network
 from xroute.schemes import SCHEMES as REGISTRY
 from xroute.volumes import storage
 
@@ -576,7 +576,7 @@ def everything(runoff: xr.DataArray, network: xr.Dataset, scheme: str, options: 
     yield discharge.detach().numpy()
     discharge.square().sum().backward()
     yield np.concatenate([p.grad.numpy() for p in router.parameters()])
-    yield describe(network, scheme=scheme, dt=DT).text()
+    yield inspect_network(network, scheme=scheme, dt=DT).text()
     yield xroute.datasets.scheidegger(4, 3, scheme=scheme).drop_attrs().to_dataframe().values
     yield storage(xroute.Network(network), start).values
 

@@ -1,16 +1,19 @@
-"""What is said of discharge on its way out: where it has overflowed, and how much of it is negative."""
+"""What is counted of values on their way through: sums, negative ones, and where discharge has overflowed."""
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import Any
 
 import numpy as np
+import xarray as xr
 from numpy.typing import NDArray
 
 from xroute.block import is_cupy
 from xroute.exceptions import XRouteError, some
+from xroute.wording import argument
 
-__all__ = ["n_negative", "overflow"]
+__all__ = ["finite_sums", "n_negative", "overflow"]
 
 BLOCK = 2**17
 """Values looked at together: few enough to stay in cache while they are looked at twice."""
@@ -34,7 +37,8 @@ def overflow(discharge: Any, ids: NDArray[Any], row: NDArray[np.int64] | None, t
     reaches = bad.any(axis=(0, 2))
     named = ids[reaches if row is None else reaches[row]]
     first = times[int(np.flatnonzero(bad.any(axis=(0, 1)))[0])]
-    advice = ', or route in double precision: runoff.astype("float64")' if discharge.dtype.itemsize == 4 else ""
+    wider = argument("dtype", "float64", python='runoff.astype("float64")')
+    advice = f", or route in double precision: {wider}" if discharge.dtype.itemsize == 4 else ""
     return XRouteError(
         f"discharge overflows {discharge.dtype} on {named.size} reaches: {some(named)}; first at {first}. Check the values "
         f"and units of runoff there and upstream{advice}"
@@ -50,3 +54,13 @@ def n_negative(values: Any) -> int:
     flat = values.reshape(-1)
     parts = (flat[k : k + BLOCK] for k in range(0, flat.size, BLOCK))
     return sum(int(np.count_nonzero(part < 0)) for part in parts if part.min() < 0)
+
+
+def finite_sums(block: xr.DataArray, dim: Hashable) -> Any:
+    """Sums [dim] of the finite values of a block in memory, float64 of numpy; without a copy where all are finite."""
+    values = block.data.get() if is_cupy(block.data) else np.asarray(block.data)
+    axes = tuple(k for k, d in enumerate(block.dims) if d != dim)
+    sums = values.sum(axis=axes, dtype=np.float64)
+    if np.isfinite(sums).all():
+        return sums
+    return np.where(np.isfinite(values), values, 0).sum(axis=axes, dtype=np.float64)

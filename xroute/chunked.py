@@ -18,7 +18,6 @@ import xarray as xr
 from dask.sizeof import sizeof
 from numpy.typing import NDArray
 
-from xroute.accumulations import Watch
 from xroute.block import RouteOptions, is_cupy, route_block
 from xroute.block_state import BlockState
 from xroute.census import overflow
@@ -30,6 +29,8 @@ from xroute.network import Network
 from xroute.options import find_device, get_option, options_here
 from xroute.partition import Part, make_parts, partition
 from xroute.schemes import Filter
+from xroute.watch import Watch
+from xroute.wording import argument
 
 __all__ = ["LazyState", "route_lazily"]
 
@@ -187,7 +188,7 @@ def _not_finite(piece: Piece, data: Any, n_bad: int, times: NDArray[Any]) -> XRo
     first = times[np.flatnonzero(bad.any(axis=(0, 1)))[0]]
     return XRouteError(
         f"{n_bad} values of runoff are NaN or infinite, on {ids.size} reaches: {some(ids)}; first at {first}. "
-        'Fill them, or take them as zero with nan="zero"'
+        f"Fill them, or take them as zero with {argument('nan', 'zero')}"
     )
 
 

@@ -9,13 +9,12 @@ import contextlib
 import warnings
 from collections.abc import Hashable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import xarray as xr
 from scipy.sparse import coo_array, csgraph
 
-from xroute.accumulations import SAMPLE, STEPS
 from xroute.exceptions import AlignmentError, NetworkError, ParameterError, TimeAxisError, UnitsError, XRouteError, some
 from xroute.ids import exact_ids, locate
 from xroute.labels import standard_names
@@ -26,18 +25,21 @@ from xroute.recipe import recipe_said, resolve_recipe, resolve_step
 from xroute.request import RouteRequest
 from xroute.routing import prepare
 from xroute.schemes import SCHEMES, Parameter, Scheme
+from xroute.settings import MissingDownstream
 from xroute.times import find_time_dim, time_step
 from xroute.topology import read_ids, read_links
 from xroute.units import to_si
+from xroute.watch import SAMPLE, STEPS
+from xroute.wording import argument
 
-__all__ = ["Report", "describe"]
+__all__ = ["Report", "inspect_network"]
 
 READ_VALUES = 2**24  # runoff values looked at in one go
 
 
 @dataclass
 class Report:
-    """A description: rows of facts, problems that would stop a run, and notes that would not."""
+    """What was found: rows of facts, problems that would stop a run, and notes that would not."""
 
     facts: list[tuple[str, str]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
@@ -55,7 +57,7 @@ class Report:
         return "\n".join(lines)
 
 
-def describe(
+def inspect_network(
     dataset: xr.Dataset,
     *,
     runoff: xr.DataArray | None = None,
@@ -64,11 +66,11 @@ def describe(
     steps: int | None = None,
     dtype: Any = "float32",
     scheme: str | None = None,
-    missing_downstream: Literal["raise", "outlet"] = "raise",
+    missing_downstream: MissingDownstream = "raise",
     reach_dim: Hashable | None = None,
     time_dim: Hashable | None = None,
 ) -> Report:
-    """Describe a network Dataset and find its problems.
+    """Say what a network Dataset is, and find its problems.
 
     Parameters
     ----------
@@ -138,7 +140,7 @@ def _without_links(dataset: xr.Dataset) -> Network | None:
         return None
 
 
-def _topology(dataset: xr.Dataset, report: Report, missing_downstream: Literal["raise", "outlet"]) -> Network | None:
+def _topology(dataset: xr.Dataset, report: Report, missing_downstream: MissingDownstream) -> Network | None:
     """Add facts and problems of reaches and links, and return the Network as far as it can be mended."""
     try:
         network = Network(dataset, missing_downstream=missing_downstream)
@@ -179,9 +181,9 @@ def _topology(dataset: xr.Dataset, report: Report, missing_downstream: Literal["
 def _steps(network: Network, report: Report, dt: float | None, substeps: int | None) -> tuple[float | None, int]:
     """Report how the network wants to be routed, and return the step of runoff [s] and its substeps."""
     try:
-        said = recipe_said(network)
-        if said is not None:
-            report.facts.append(("recipe", said))
+        recipe = recipe_said(network)
+        if recipe is not None:
+            report.facts.append(("recipe", recipe))
             if dt is None and "runoff_step" in network.attrs:
                 dt = resolve_step(network)
         return dt, 1 if dt is None else resolve_recipe(network, dt, substeps).substeps
@@ -313,12 +315,12 @@ def _runoff(
         report.facts.append(("  time", f"{_short(times[0])} to {_short(times[-1])}"))
     try:
         if time_step(runoff, time_dim, dt) is None:
-            report.problems.append(f"the step of {runoff.sizes[time_dim]} times cannot be told (--dt)")
+            report.problems.append(f"the step of {runoff.sizes[time_dim]} times cannot be told ({argument('dt')})")
     except TimeAxisError as error:
         report.problems.append(str(error))
     n_missing = _count_missing(runoff, time_dim)
     if n_missing:
-        report.problems.append(f"{n_missing:,} values of the runoff are missing (--nan zero)")
+        report.problems.append(f"{n_missing:,} values of the runoff are missing ({argument('nan', 'zero')})")
     if network is None:
         return None
     try:
@@ -331,9 +333,9 @@ def _runoff(
     ids = exact_ids(runoff["reach"].to_numpy(), "runoff reach")
     missing, extra = network.ids[locate(network.ids, ids) < 0], ids[locate(ids, network.ids) < 0]
     if missing.size:
-        report.problems.append(f"{missing.size} reaches have no runoff (--missing zero): {some(missing)}")
+        report.problems.append(f"{missing.size} reaches have no runoff ({argument('missing', 'zero')}): {some(missing)}")
     if extra.size:
-        report.problems.append(f"{extra.size} runoff ids are not in the network (--extra drop): {some(extra)}")
+        report.problems.append(f"{extra.size} runoff ids are not in the network ({argument('extra', 'drop')}): {some(extra)}")
     return runoff
 
 
@@ -375,7 +377,7 @@ def _memory(n_reaches: int, runoff: xr.DataArray | None, steps: int, dtype: np.d
         (
             "memory",
             f"{_bytes(2 * series)} for {steps:,} steps in one go (runoff and discharge, {dtype}); "
-            f"with --time-chunk N, N / {steps:,} of it",
+            f"with {argument('time_chunk', 'N', python='route_to_zarr(time_chunk=N)')}, N / {steps:,} of it",
         )
     )
 

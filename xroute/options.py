@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xroute.exceptions import ParameterError
+from xroute.wording import argument
 
 if TYPE_CHECKING:
     import torch
@@ -142,7 +143,9 @@ def find_device(name: str | None) -> torch.device:
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if (device.index or 0) >= count:
         raise ParameterError(
-            f"device {name!r}: PyTorch {torch.__version__} sees {count} GPUs here. Route with device='cpu', or install a "
+            f"device {name!r}: PyTorch {torch.__version__} sees {count} GPUs here. Route with "
+            + argument("device", "cpu", python="device='cpu'")
+            + ", or install a "
             "PyTorch that was built for your GPU"
         )
     if not usable:

@@ -12,6 +12,7 @@ from xroute.exceptions import ParameterError, UnitsError, some, warn
 from xroute.network import Network
 from xroute.schemes import SCHEMES, Scheme, all_reaches, find_scheme, is_all_reaches
 from xroute.units import to_si
+from xroute.wording import argument
 
 __all__ = [
     "MOST_SUBSTEPS", "SchemeParameters", "auto_substeps", "check_steps", "read_parameters", "resolve_substeps", "schemes_of",
@@ -69,7 +70,8 @@ def _only_fit(variables: set[Hashable]) -> str:
         raise ParameterError(
             "the network names no routing scheme"
             + (f", and its variables fit several: {some(names)}" if names else "")
-            + '. Pass scheme=, or set network.attrs["scheme"], or a variable scheme (reach); there are '
+            + f". Pass {argument('scheme')}"
+            + ', or set network.attrs["scheme"], or a variable scheme (reach); there are '
             + ", ".join(sorted(SCHEMES))
         )
     return names[0]
@@ -153,8 +155,8 @@ def auto_substeps(parameters: SchemeParameters, dt: float, ids: NDArray[Any] | N
             instead = SCHEMES[name].instead
             cure = "Check their parameters, or merge them" if instead is None else f"Give them the scheme {instead}"
             raise ParameterError(
-                f'substeps="auto" would take {needed.max():.3g} substeps, more than {MOST_AUTOMATIC:,}, because so short for '
-                f"steps of {dt:g} s are {int(too_many.sum())} {name} reaches: {some(named)}. {cure}"
+                f"{argument('substeps', 'auto')} would take {needed.max():.3g} substeps, more than {MOST_AUTOMATIC:,}, because "
+                f"so short for steps of {dt:g} s are {int(too_many.sum())} {name} reaches: {some(named)}. {cure}"
             )
         fewest = max(fewest, int(np.ceil(needed.max(initial=0.0))))
     return fewest
@@ -194,7 +196,7 @@ def check_steps(parameters: SchemeParameters, dt: float, substeps: int) -> bool:
         return True
     advice = [f"scheme {other} instead of {name} does not oscillate at any step" for name, other in sorted(instead)]
     if fewest <= most and int(fewest) != substeps:
-        advice.append(f"substeps={int(fewest)} would put all of them inside")
+        advice.append(f"{argument('substeps', int(fewest))} would put all of them inside")
     else:
         advice.append("no number of substeps puts all reaches inside")
     warn(f"at a routing step of {step:g} s, {'; '.join(outside)}: {'; '.join(advice)}")

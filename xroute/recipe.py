@@ -18,6 +18,7 @@ from xroute.exceptions import ParameterError, TimeAxisError, one_of
 from xroute.network import Network
 from xroute.settings import LATERAL, SAMPLING
 from xroute.times import seconds, time_step
+from xroute.wording import argument
 
 __all__ = ["Recipe", "recipe_said", "resolve_recipe", "resolve_step", "stated_seconds", "step_of"]
 
@@ -158,7 +159,7 @@ def resolve_step(network: Network, dt: Any = None) -> float:
     """
     step = seconds(dt) if dt is not None else stated_seconds(network.attrs, "runoff_step")
     if step is None:
-        raise TimeAxisError("the step of runoff is not known: give dt= (seconds, or '3h')")
+        raise TimeAxisError(f"the step of runoff is not known: give {argument('dt')} (seconds, or '3h')")
     return step
 
 
@@ -188,7 +189,7 @@ def _ratio(step: float, routing: float) -> int:
         raise ParameterError(
             f"a step of runoff of {step:g} s is not a whole number of the network's routing steps of {routing:g} s "
             "(attribute 'routing_step'): give runoff on steps that are, or choose the routing steps in a step yourself, "
-            "substeps="
+            + argument("substeps")
         )
     return n
 

@@ -9,7 +9,6 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 
-from xroute.accumulations import Watch, watch
 from xroute.attrs import append_history, discharge_attrs
 from xroute.block import RouteOptions, is_cupy, route_block
 from xroute.block_state import BlockState
@@ -18,7 +17,8 @@ from xroute.engine.arrays import compute_type
 from xroute.exceptions import ParameterError, TimeAxisError, XRouteError, one_of, some
 from xroute.guards import reading, require_memory
 from xroute.labels import Layout, align, require_array
-from xroute.network import Network, as_network
+from xroute.network import Network
+from xroute.network_files import as_network
 from xroute.options import check_device, find_device
 from xroute.parameters import SchemeParameters, check_steps, read_parameters, resolve_substeps
 from xroute.quantities import with_pint_of
@@ -29,6 +29,8 @@ from xroute.settings import NAN
 from xroute.state import RunKey, align_state, read_state, run_key, state_dataset, write_state
 from xroute.times import Clock, find_time_dim, stamp_label
 from xroute.units import flux_scale
+from xroute.watch import Watch, watch
+from xroute.wording import argument
 
 __all__ = ["Run", "need_no_step", "prepare", "route"]
 
@@ -302,7 +304,8 @@ def need_no_step(runoff: xr.DataArray, time_dim: Hashable, return_state: bool) -
     """Refuse a run whose step is not known, unless nothing happens in it."""
     if runoff.sizes[time_dim] or return_state:
         raise TimeAxisError(
-            f"{time_dim!r} has {runoff.sizes[time_dim]} entries, so the step cannot be told: give dt= (seconds, or '3h')"
+            f"{time_dim!r} has {runoff.sizes[time_dim]} entries, so the step cannot be told: give {argument('dt')} "
+            "(seconds, or '3h')"
         )
 
 
@@ -314,5 +317,5 @@ def _not_finite(runoff: xr.DataArray, network: Network, layout: Layout, n_bad: i
     label = runoff[layout.time_dim].values[when[0]] if layout.time_dim in runoff.coords else first + when[0]
     return XRouteError(
         f"{n_bad} values of runoff are NaN or infinite, on {ids.size} reaches: {some(ids)}; first at {label}. "
-        'Fill them, or take them as zero with nan="zero"'
+        f"Fill them, or take them as zero with {argument('nan', 'zero')}"
     )

@@ -18,6 +18,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xroute.exceptions import TimeAxisError
+from xroute.wording import argument
 
 __all__ = [
     "SECONDS", "axis", "decodable", "decode_numbers", "is_dated", "offsets", "show", "stamps", "unit_seconds",
@@ -126,10 +127,10 @@ def stamps(array: xr.DataArray, dim: Hashable, *, counted: bool = False) -> NDAr
         if counted:
             return values if unit is None else _durations(values, unit)
         source = coordinate.encoding.get("source") or array.encoding.get("source")
-        steps = "" if unit is None else "Give the step with dt= (readers take start=, too), or "
+        steps = "" if unit is None else f"Give the step with {argument('dt')} (readers take {argument('start')}, too), or "
         raise TimeAxisError(
             f"{str(name)!r}{f' of {source}' if source else ''} cannot be decoded: {error}. {steps or 'Give '}dates: "
-            f"runoff.assign_coords({name}=...)" + ("" if steps else ", or dt= if all steps are of one length")
+            f"runoff.assign_coords({name}=...)" + ("" if steps else f", or {argument('dt')} if all steps are of one length")
         ) from error
 
 
@@ -155,9 +156,9 @@ def decode_numbers(values: NDArray[Any], units: Any, calendar: Any = None) -> ND
             warnings.simplefilter("ignore", xr.SerializationWarning)  # that cftime is used: it is as good
             decoded: NDArray[Any] = xr.coders.CFDatetimeCoder().decode(xr.Variable("t", values.ravel(), attrs)).values
     except Exception as error:  # pandas and cftime each have their own for units, calendars and ranges
-        said = f"units {units!r}" + ("" if calendar is None else f", calendar {calendar!r}")
+        stated = f"units {units!r}" + ("" if calendar is None else f", calendar {calendar!r}")
         inner = str(error.__cause__ or error).splitlines()
-        raise TimeAxisError(f"{said} ({inner[0] if inner else type(error).__name__})") from error
+        raise TimeAxisError(f"{stated} ({inner[0] if inner else type(error).__name__})") from error
     return decoded.reshape(values.shape)
 
 
@@ -254,10 +255,10 @@ def _refuse(coordinate: xr.DataArray, values: NDArray[Any]) -> None:
         return f"runoff.assign_coords({name}={to}){label}"
 
     if isinstance(first, pd.Period):
-        label = ", whose stamps are the starts (label='start')"
+        label = f", whose stamps are the starts ({argument('label', 'start')})"
         raise TimeAxisError(f"{name!r} holds periods, not times: {convert(f'{now}.to_timestamp()', label)}")
     if isinstance(first, pd.Interval):
-        label = ", whose stamps are the starts (label='start')"
+        label = f", whose stamps are the starts ({argument('label', 'start')})"
         raise TimeAxisError(f"{name!r} holds intervals, not times: {convert(f'{now}.left', label)}")
     if getattr(first, "tzinfo", None) is not None:
         raise _zoned(name, first.tzinfo)

@@ -24,6 +24,7 @@ from xroute.parameters import schemes_of
 from xroute.schemes import Filter
 from xroute.stored_state import open_state
 from xroute.units import flux_in_si
+from xroute.wording import phrase
 
 __all__ = ["RunKey", "align_state", "read_state", "run_key", "state_dataset", "state_of_table", "state_table", "write_state"]
 
@@ -261,7 +262,7 @@ def align_state(
     if time is not None and state.attrs.get("time", time) != time:
         warn(
             f"the state holds at {state.attrs['time']}, and runoff starts at {time}. If that is meant (a spin-up, say), "
-            "drop the attribute: del state.attrs['time']"
+            + phrase("spin-up", "drop the attribute: del state.attrs['time']")
         )
     state = state.isel(reach=at)
     n_lags = filter.n_taps - 1

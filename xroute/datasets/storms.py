@@ -16,7 +16,8 @@ from numpy.typing import DTypeLike, NDArray
 
 from xroute.datasets.rivers import KM_PER_DEGREE, number_generator, whole_number
 from xroute.exceptions import ParameterError, TimeAxisError
-from xroute.network import Network, as_network
+from xroute.network import Network
+from xroute.network_files import as_network
 from xroute.times import seconds
 from xroute.units import DISCHARGE_UNITS, flux_scale, to_si
 

@@ -15,6 +15,7 @@ from xroute.schemes.base import Filter, Scheme
 from xroute.schemes.registry import find_scheme
 from xroute.schemes.window import MAX_TAPS, find_windows, give_back
 from xroute.settings import Lateral
+from xroute.wording import argument
 
 if TYPE_CHECKING:
     import torch
@@ -135,8 +136,9 @@ def _refuse_windows(parameters: Mapping[str, tuple[NDArray[np.int64], Mapping[st
     if windowed:
         named = "; ".join(f"{at.size} reaches are {name}: {some(ids[at])}" for name, at in windowed.items())
         raise ParameterError(
-            f'lateral="interval" is for schemes of taps and a pole, which act on values at the ends of steps; {named}. The '
-            'taps of a window act on means over steps already: lateral="head" is what takes runoff as constant within a step'
+            f"{argument('lateral', 'interval')} is for schemes of taps and a pole, which act on values at the ends of steps; "
+            f"{named}. The taps of a window act on means over steps already: {argument('lateral', 'head')} is what takes runoff "
+            "as constant within a step"
         )
 
 

@@ -13,9 +13,10 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xroute.exceptions import NetworkError, XRouteError, some
+from xroute.files.decoding import mask_fill
+from xroute.files.opening import open_netcdf
 from xroute.ids import exact_ids
-from xroute.io.files import mask_fill, open_netcdf
-from xroute.io.rapid_files import rows_of
+from xroute.io.rapid.tables import rows_of
 
 __all__ = [
     "COORDINATE_PATTERNS", "Points", "check_points", "find_coordinates", "netcdf_points", "place", "points_of",
