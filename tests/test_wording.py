@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 import pytest
+
 import xroute
 from xroute.cli import main
 from xroute.cli.messages import FLAGS, NAMES, OPTIONS, PHRASES

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 import time as clock
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from dataclasses import replace as changed
@@ -26,7 +26,7 @@ from xroute.block_state import CHANNEL, BlockState
 from xroute.bounds import add_bounds, bounds_name
 from xroute.census import finite_sums, n_negative
 from xroute.checkpoint import Progress, describe_run
-from xroute.chunking import choose_chunks
+from xroute.chunking import check_encoding, choose_chunks
 from xroute.cluster import check_seen, check_shareable, find_client
 from xroute.engine.arrays import compute_type
 from xroute.exceptions import ParameterError, one_of, require, some
@@ -35,10 +35,10 @@ from xroute.labels import require_array
 from xroute.options import find_device
 from xroute.request import NetworkLike, StreamRequest, keywords_of
 from xroute.routing import Run, need_no_step, prepare
-from xroute.sinks import DISCHARGE, NetcdfSink, Outline, Sink, ZarrSink
+from xroute.sinks import NetcdfSink, Outline, Sink, ZarrSink
 from xroute.stamps import axis
 from xroute.state import read_state, state_of_table, state_table, write_state
-from xroute.stores import CHECKPOINT, as_store
+from xroute.stores import CHECKPOINT, DISCHARGE, as_store
 from xroute.volumes import Summary, Volumes
 
 __all__ = ["Stream", "route_to_zarr"]
@@ -161,11 +161,7 @@ class Stream:
         dtype
             Type that runoff is read as; by default its own.
         """
-        n, encoding = request.time_chunk, request.encoding
-        whole = isinstance(n, (int, np.integer)) and not isinstance(n, bool)
-        if n is not None and (not whole or n < 1):
-            raise ParameterError(f"time_chunk is a positive whole number or None, not {n!r}")
-        runoff = require_array(runoff)
+        runoff, encoding = require_array(runoff), check_encoding(request.encoding, request.time_chunk)
         taken = {DISCHARGE, CHECKPOINT} & {*runoff.coords, *runoff.dims}
         if taken:
             raise ParameterError(
@@ -185,8 +181,8 @@ class Stream:
         spread = runoff.chunks is not None and (client is not None or request.partitions is not None)
         read_as = runoff.dtype if dtype is None else np.dtype(dtype)
         size = compute_type(read_as).itemsize
-        chosen, block = choose_chunks(layout, runoff, _own_encoding(encoding), n, size, workers)
-        return cls(run, runoff, start, chosen, block, spread, request.partitions, request.device, read_as)
+        encoding, block = choose_chunks(layout, runoff, encoding, request.time_chunk, size, workers)
+        return cls(run, runoff, start, encoding, block, spread, request.partitions, request.device, read_as)
 
     @property
     def n_steps(self) -> int:
@@ -386,17 +382,3 @@ class Stream:
         return Summary(
             self.run.network.n_reaches, n_steps, self.run.layout.n_batch, seconds, into, out, volumes.n_negative
         )
-
-
-def _own_encoding(encoding: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Encoding of discharge, which a user gives by itself or under its name."""
-    if encoding is not None and not isinstance(encoding, Mapping):
-        raise ParameterError(f"encoding is a mapping, as for xarray.Dataset.to_zarr, not {encoding!r}")
-    given = dict(encoding or {})
-    if DISCHARGE not in given:
-        return given
-    if len(given) > 1:
-        raise ParameterError(
-            f"encoding is of {DISCHARGE} only, not of {some(sorted(set(given) - {DISCHARGE}, key=str))}"
-        )
-    return dict(given[DISCHARGE])
