@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Hashable
-from typing import Any
+from collections.abc import Hashable, Mapping
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -16,10 +16,11 @@ from xroute.spacing import ROUNDED
 from xroute.stamps import SECONDS, axis, decode_numbers, is_dated, offsets, show, unit_seconds
 from xroute.wording import argument
 
-__all__ = ["LABELS", "add_bounds", "bounds_name", "edges", "read_bounds", "time_encoding"]
+__all__ = ["LABELS", "Label", "add_bounds", "bounds_name", "edges", "read_bounds", "time_encoding"]
 
+Label = Literal["start", "middle", "end"]
 #: Where in its interval a stamp stands, as a part of it.
-LABELS = {"start": 0.0, "middle": 0.5, "end": 1.0}
+LABELS: Mapping[str, float] = dict(zip(get_args(Label), (0.0, 0.5, 1.0), strict=True))
 
 
 def bounds_name(coordinate: xr.DataArray) -> str | None:

@@ -18,7 +18,6 @@ import xarray as xr
 from dask.sizeof import sizeof
 from numpy.typing import NDArray
 
-from xroute.accumulations import Watch
 from xroute.block import RouteOptions, is_cupy, route_block
 from xroute.block_state import BlockState
 from xroute.census import overflow
@@ -30,6 +29,7 @@ from xroute.network import Network
 from xroute.options import find_device, get_option, options_here
 from xroute.partition import Part, make_parts, partition
 from xroute.schemes import Filter
+from xroute.watch import Watch
 from xroute.wording import argument
 
 __all__ = ["LazyState", "route_lazily"]

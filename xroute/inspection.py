@@ -15,7 +15,6 @@ import numpy as np
 import xarray as xr
 from scipy.sparse import coo_array, csgraph
 
-from xroute.accumulations import SAMPLE, STEPS
 from xroute.exceptions import AlignmentError, NetworkError, ParameterError, TimeAxisError, UnitsError, XRouteError, some
 from xroute.ids import exact_ids, locate
 from xroute.labels import standard_names
@@ -29,6 +28,7 @@ from xroute.schemes import SCHEMES, Parameter, Scheme
 from xroute.times import find_time_dim, time_step
 from xroute.topology import read_ids, read_links
 from xroute.units import to_si
+from xroute.watch import SAMPLE, STEPS
 from xroute.wording import argument
 
 __all__ = ["Report", "describe"]

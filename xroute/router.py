@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from xroute.engine.autograd import route_autograd
 from xroute.exceptions import ParameterError, StateError, some
-from xroute.network import Network, as_network
+from xroute.network import Network
+from xroute.network_files import as_network
 from xroute.parameters import check_steps, read_parameters, resolve_substeps
 from xroute.recipe import resolve_recipe
 from xroute.schemes import SCHEMES, Filter, Parameter, make_filter

@@ -9,7 +9,6 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 
-from xroute.accumulations import Watch, watch
 from xroute.attrs import append_history, discharge_attrs
 from xroute.block import RouteOptions, is_cupy, route_block
 from xroute.block_state import BlockState
@@ -18,7 +17,8 @@ from xroute.engine.arrays import compute_type
 from xroute.exceptions import ParameterError, TimeAxisError, XRouteError, one_of, some
 from xroute.guards import reading, require_memory
 from xroute.labels import Layout, align, require_array
-from xroute.network import Network, as_network
+from xroute.network import Network
+from xroute.network_files import as_network
 from xroute.options import check_device, find_device
 from xroute.parameters import SchemeParameters, check_steps, read_parameters, resolve_substeps
 from xroute.quantities import with_pint_of
@@ -29,6 +29,7 @@ from xroute.settings import NAN
 from xroute.state import RunKey, align_state, read_state, run_key, state_dataset, write_state
 from xroute.times import Clock, find_time_dim, stamp_label
 from xroute.units import flux_scale
+from xroute.watch import Watch, watch
 from xroute.wording import argument
 
 __all__ = ["Run", "need_no_step", "prepare", "route"]

@@ -14,7 +14,8 @@ from xroute.block import RouteOptions, route_block
 from xroute.block_state import BlockState
 from xroute.exceptions import StateError, XRouteError, some
 from xroute.labels import Layout, align, require_array
-from xroute.network import Network, as_network
+from xroute.network import Network
+from xroute.network_files import as_network
 from xroute.parameters import read_parameters, resolve_substeps
 from xroute.recipe import resolve_recipe, resolve_step
 from xroute.schemes import Filter, make_filter

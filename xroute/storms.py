@@ -15,7 +15,8 @@ import xarray as xr
 from numpy.typing import DTypeLike, NDArray
 
 from xroute.exceptions import ParameterError, TimeAxisError
-from xroute.network import Network, as_network
+from xroute.network import Network
+from xroute.network_files import as_network
 from xroute.times import seconds
 from xroute.units import DISCHARGE_UNITS, flux_scale, to_si
 

@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xroute.accumulations import SAMPLE
 from xroute.block import is_cupy
 from xroute.block_state import CHANNEL, BlockState
 from xroute.bounds import add_bounds, bounds_name
@@ -40,6 +39,7 @@ from xroute.stamps import axis
 from xroute.state import read_state, state_of_table, state_table, write_state
 from xroute.stores import CHECKPOINT, DISCHARGE, as_store
 from xroute.volumes import Summary, Volumes
+from xroute.watch import SAMPLE
 
 __all__ = ["Stream", "route_to_zarr"]
 

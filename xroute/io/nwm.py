@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,10 @@ from xroute.ids import locate as locate_ids
 from xroute.io.common import concatenate, expand_paths, file_ids
 from xroute.io.decoding import mask_fill
 from xroute.io.files import only_match, open_netcdf
+from xroute.io.reader import NothingToRead, Product, Reader, ReaderOption, Setup
 from xroute.wording import argument, phrase
 
-__all__ = ["find_files", "read_forcing", "read_network"]
+__all__ = ["READER", "find_files", "read_forcing", "read_network"]
 
 PathLike = str | os.PathLike[str]
 logger = logging.getLogger(__name__)
@@ -238,10 +239,11 @@ def read_forcing(
 
 
 def _forcing_files(files: PathLike | Sequence[PathLike]) -> list[Path]:
-    if isinstance(files, str | os.PathLike) and Path(files).is_dir():
-        paths: list[Path] = find_files(files).get("forcing", [])
+    one = files if isinstance(files, str | os.PathLike) else files[0] if len(files) == 1 else None
+    if one is not None and Path(one).is_dir():
+        paths: list[Path] = find_files(one).get("forcing", [])
         if not paths:
-            raise FileNotFoundError(f"no CHRTOUT files: {files}")
+            raise FileNotFoundError(f"no CHRTOUT files: {one}")
         return paths
     return expand_paths(files, "CHRTOUT")
 
@@ -303,3 +305,32 @@ def _check_features(features: np.ndarray, wanted: np.ndarray | None, path: Path)
         )
     if features.size > wanted.size:
         logger.info("%d features of %s are not in the network and are left out", features.size - wanted.size, path)
+
+
+def _read(
+    sources: Sequence[Path], wanted: Sequence[Product], /, *, forcing: Sequence[Path] = (), variable: Sequence[str] = ()
+) -> Setup:
+    """Network of the first source; forcing of files that are named, of the other sources, or of the first one's folder."""
+    places = list(forcing) or list(sources[1:]) or ([sources[0]] if sources[0].is_dir() else [])
+    if "runoff" in wanted and not places:
+        raise NothingToRead(f"runoff needs the forcing: {argument('forcing')}, or a source folder that holds it")
+    network = read_network(sources[0])
+    if "runoff" not in wanted:
+        return Setup(network)
+    return Setup(network, read_forcing(places, network, variable=variable or None).to_dataset())
+
+
+def _find(folder: Path, options: Mapping[str, Any]) -> dict[str, Any]:
+    return find_files(folder)
+
+
+READER = Reader(
+    "Convert the National Water Model: a folder with RouteLink and CHRTOUT files, or a RouteLink file.",
+    read=_read,
+    find=_find,
+    patterns=(*NETWORK_PATTERNS, *FORCING_PATTERNS),
+    options=(
+        ReaderOption("forcing", "CHRTOUT files or folder, when not in SOURCE.", "file", several=True),
+        ReaderOption("variable", "Forcing variable; several are added up.", several=True),
+    ),
+)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from xroute.exceptions import NetworkError, some, warn
 from xroute.ids import distinct, within
-from xroute.io.rapid_files import namelist_seconds
+from xroute.io.rapid.namelist import namelist_seconds
 from xroute.times import seconds
 from xroute.wording import argument
 
@@ -186,8 +186,8 @@ def refuse_duplicates(ids: Sequence[NDArray[np.int64]], files: Sequence[Path]) -
     joined = pd.Index(np.concatenate(list(ids)))
     duplicate = joined[joined.duplicated()].unique()
     if len(duplicate):
-        where = " and ".join(str(file) for file in files)
-        raise NetworkError(f"{len(duplicate)} duplicate reach ids in {where}: {some(duplicate)}")
+        names = " and ".join(str(file) for file in files)
+        raise NetworkError(f"{len(duplicate)} duplicate reach ids in {names}: {some(duplicate)}")
 
 
 def _short(path: Path) -> str:
@@ -205,8 +205,8 @@ def _check_upstream(
     linked = np.flatnonzero((target >= 0) & checked[target])
     by_downstream = target[linked] * n + linked
     owner, source = index.get_indexer(pd.Index(declared[0])), index.get_indexer(pd.Index(declared[1]))
-    known = source >= 0
-    by_upstream = owner[known] * n + source[known]
+    inside = source >= 0
+    by_upstream = owner[inside] * n + source[inside]
     conflict = np.sort(np.concatenate([
         by_downstream[~within(by_downstream, by_upstream)], by_upstream[~within(by_upstream, by_downstream)],
     ]))  # fmt: skip

@@ -16,7 +16,7 @@ from xroute.exceptions import NetworkError, XRouteError, some
 from xroute.ids import exact_ids
 from xroute.io.decoding import mask_fill
 from xroute.io.files import open_netcdf
-from xroute.io.rapid_files import rows_of
+from xroute.io.rapid.tables import rows_of
 
 __all__ = [
     "COORDINATE_PATTERNS", "Points", "check_points", "find_coordinates", "netcdf_points", "place", "points_of",

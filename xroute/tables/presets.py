@@ -161,11 +161,11 @@ def find_preset(table: pd.DataFrame, reach: str | None, downstream: str | None, 
     exact = [n for n in fitting if PRESETS[n].reach in table.columns and PRESETS[n].downstream in table.columns]
     if len(exact or fitting) == 1:
         return spelled[(exact or fitting)[0]]
-    known = "; ".join(f"{name}: {p.reach}/{p.downstream}" for name, p in PRESETS.items())
+    columns = "; ".join(f"{name}: {p.reach}/{p.downstream}" for name, p in PRESETS.items())
     what = f"several presets fit the columns ({', '.join(fitting)})" if fitting else "no preset fits the columns"
     raise NetworkError(
         f"{what} {some(table.columns)}; give {argument('reach')} and {argument('downstream')}, or {argument('preset')} "
-        f"one of: {known}"
+        f"one of: {columns}"
     )
 
 
