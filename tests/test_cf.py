@@ -11,9 +11,9 @@ import pytest
 import xarray as xr
 
 from xroute.exceptions import AlignmentError, TimeAxisError, XRouteError
+from xroute.files.writing import replacing
 from xroute.io import open_dataset, write
 from xroute.io.cf import cf_dataset, write_discharge
-from xroute.io.writing import replacing
 
 BIG = 9_007_199_254_740_993  # 2**53 + 1: not a double
 IDS = [np.array([BIG, BIG + 1, 5]), np.array(["a", "Ü-27", "cc"])]

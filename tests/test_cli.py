@@ -603,7 +603,7 @@ def test_debug_shows_the_traceback(small: Path) -> None:
 
 
 def test_missing_libraries_are_named(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from xroute.io import files
+    from xroute.files import opening as files
 
     def absent(module: str, feature: str, extra: str) -> Any:
         raise ImportError(f'{feature} needs {module}: pip install "xroute[{extra}]"')

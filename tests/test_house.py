@@ -27,18 +27,16 @@ TORCH_SCHEMAS = ("custom_op", "register_fake")
 """Decorators of functions whose arguments torch reads as the schema of an op, in which there are no tuples."""
 
 FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("ground", ("exceptions", "version", "startup", "settings", "caches", "guards", "options")),
+    ("ground", ("exceptions", "version", "startup", "settings", "wording", "caches", "guards", "options")),
     ("numbers", ("schemes", "engine", "block_state", "block", "partition", "census")),
     ("labels", ("ids", "unit_text", "quantities", "units", "stamps", "spacing", "bounds", "times", "attrs")),
-    ("files", ("state_form", "fence", "intact", "checkpoint")),
-    ("network", ("topology", "graphs", "tables", "network")),
-    ("what people bring", ("network_files", "parameters", "recipe", "labels", "accumulations", "watch", "request", "volumes")),
-    ("states", ("stored_state", "state")),
-    ("routing", ("chunking", "cluster", "chunked", "routing", "router", "streaming", "spinup")),
+    ("files", ("state_form", "stores", "files", "fence", "intact", "checkpoint")),
+    ("network", ("topology", "graphs", "tables", "network", "network_files", "parameters", "recipe")),
+    ("runoff and states", ("labels", "accumulations", "watch", "volumes", "request", "stored_state", "state")),
+    ("routing", ("chunking", "cluster", "chunked", "routing", "spinup", "router", "sinks", "streaming")),
     ("around it", ("io", "plotting", "storms", "datasets", "accessors", "inspection", "kinds")),
     ("package", ("__init__",)),
-    ("demonstration", ("demo",)),
-    ("command line", ("cli", "__main__")),
+    ("command line", ("demo", "cli", "__main__")),
 )
 """From the ground up, the rooms of the house: modules and packages. A room imports from its own floor and those under it."""
 ENGINE_KNOWS_NOTHING_OF = ("xarray", "pandas", "dask", "pint", "cf_xarray", "zarr", "netCDF4")

@@ -9,8 +9,8 @@ from typing import Any
 import xarray as xr
 
 from xroute.exceptions import XRouteError
+from xroute.files.opening import existing, open_dataset
 from xroute.guards import reading
-from xroute.io.files import existing, open_dataset
 from xroute.network import Network
 
 __all__ = ["as_network", "is_table", "open_any"]

@@ -19,8 +19,8 @@ import xarray as xr
 from xroute.block_state import BlockState
 from xroute.checkpoint import Checkpoint, Progress, check_replaceable, clear, find
 from xroute.exceptions import XRouteError, require
+from xroute.files.writing import netcdf_variable, plain_dataset, replacing
 from xroute.guards import writing
-from xroute.io.writing import netcdf_variable, plain_dataset, replacing
 from xroute.stores import DISCHARGE, UNFINISHED, consolidate
 from xroute.wording import phrase
 

@@ -179,7 +179,7 @@ runoff_options = grouped(
 
 def check_outputs(*paths: Path | None, overwrite: bool, needed: bool = False) -> tuple[Path | None, ...]:
     """Refuse what cannot be written, before any work is done."""
-    from xroute.io.files import suffix_format
+    from xroute.files.opening import suffix_format
     from xroute.stores import CHECKPOINT
 
     if needed and all(path is None for path in paths):
@@ -239,7 +239,7 @@ def files_within(given: Iterable[Path | None], *patterns: Sequence[str]) -> Iter
 
 def save(datasets: Sequence[tuple[xr.Dataset, Path | None]], overwrite: bool) -> None:
     """Write Datasets, all of them or none."""
-    from xroute.io.writing import write_all
+    from xroute.files.writing import write_all
 
     wanted = [(dataset, path) for dataset, path in datasets if path is not None]
     write_all(wanted, overwrite=overwrite)

@@ -74,7 +74,7 @@ class OutputOptions:
 
     def check(self, output: Path, workers: WorkerOptions) -> tuple[Path | None, ...]:
         """Refuse options that do not go together, and what cannot be written; returns what is to be."""
-        from xroute.io.files import suffix_format
+        from xroute.files.opening import suffix_format
 
         if workers.workers is not None and workers.scheduler is not None:
             raise click.UsageError("--workers starts workers here, --scheduler takes those of another: give one of them")
@@ -276,7 +276,7 @@ def _save_state(stream: Stream, end: Any, path: Path, output: Path, overwrite: b
 
 def _is_state(path: Path) -> bool:
     """Whether a file holds a state, which the end of a resumed run may replace."""
-    from xroute.io.files import open_dataset
+    from xroute.files.opening import open_dataset
     from xroute.state_form import is_state
 
     if not path.exists():

@@ -14,8 +14,8 @@ import xarray as xr
 
 from xroute.bounds import add_bounds, bounds_name
 from xroute.exceptions import AlignmentError, TimeAxisError, some
-from xroute.io.files import open_dataset
-from xroute.io.writing import write
+from xroute.files.opening import open_dataset
+from xroute.files.writing import write
 from xroute.stamps import axis, is_dated
 from xroute.times import Clock, find_time_dim, read_clock
 from xroute.wording import argument

@@ -18,9 +18,9 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xroute.exceptions import AlignmentError, TimeAxisError, UnitsError, XRouteError, some, warn
+from xroute.files.decoding import DEFAULT_FILL, is_id_name
+from xroute.files.opening import open_dataset
 from xroute.ids import declared_fills, exact_ids, is_positional, locate, repeated, within
-from xroute.io.decoding import DEFAULT_FILL, is_id_name
-from xroute.io.files import open_dataset
 from xroute.times import find_time_dim, with_bounds
 from xroute.units import flux_in_si
 from xroute.wording import argument

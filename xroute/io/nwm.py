@@ -16,11 +16,11 @@ import numpy as np
 import xarray as xr
 
 from xroute.exceptions import AlignmentError, NetworkError, TimeAxisError, XRouteError, some
+from xroute.files.decoding import mask_fill
+from xroute.files.opening import only_match, open_netcdf
 from xroute.ids import distinct, exact_ids, repeated, within
 from xroute.ids import locate as locate_ids
 from xroute.io.common import concatenate, expand_paths, file_ids
-from xroute.io.decoding import mask_fill
-from xroute.io.files import only_match, open_netcdf
 from xroute.io.reader import NothingToRead, Product, Reader, ReaderOption, Setup
 from xroute.wording import argument, phrase
 

@@ -14,8 +14,8 @@ import pandas as pd
 import xarray as xr
 
 from xroute.exceptions import NetworkError, XRouteError, require, some
+from xroute.files.opening import existing
 from xroute.guards import reading
-from xroute.io.files import existing
 from xroute.tables.dataset import dataset_from_dataframe
 from xroute.tables.presets import PRESETS, find_preset, plain_name
 

@@ -13,9 +13,9 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xroute.exceptions import NetworkError, XRouteError, some
+from xroute.files.decoding import mask_fill
+from xroute.files.opening import open_netcdf
 from xroute.ids import exact_ids
-from xroute.io.decoding import mask_fill
-from xroute.io.files import open_netcdf
 from xroute.io.rapid.tables import rows_of
 
 __all__ = [

@@ -7,7 +7,7 @@ import os
 from pathlib import Path, PureWindowsPath
 
 from xroute.exceptions import XRouteError, some
-from xroute.io.files import only_match
+from xroute.files.opening import only_match
 from xroute.io.rapid.namelist import NAMELIST_NAMES, read_namelist
 
 __all__ = ["PATTERNS", "find_file", "find_files", "find_namelist"]

@@ -12,9 +12,9 @@ import pandas as pd
 import xarray as xr
 
 from xroute.exceptions import AlignmentError, XRouteError, some
+from xroute.files.decoding import is_id_name, mask_fill
 from xroute.ids import is_positional
 from xroute.io.common import file_ids
-from xroute.io.decoding import is_id_name, mask_fill
 
 __all__ = ["label_reaches", "select", "with_ids"]
 

@@ -12,8 +12,8 @@ import numpy as np
 import xarray as xr
 
 from xroute.exceptions import AlignmentError, TimeAxisError, XRouteError, some
+from xroute.files.opening import open_netcdf
 from xroute.io.common import concatenate
-from xroute.io.files import open_netcdf
 from xroute.io.rapid.folder import PATTERNS, find_file
 from xroute.io.rapid.labels import label_reaches, select, with_ids
 from xroute.io.rapid.tables import read_floats

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from xroute.bounds import bounds_name, read_bounds
 from xroute.exceptions import TimeAxisError
-from xroute.io.decoding import mask_fill
+from xroute.files.decoding import mask_fill
 from xroute.io.rapid.folder import find_namelist
 from xroute.io.rapid.namelist import namelist_seconds, read_namelist
 from xroute.stamps import decode_numbers, offsets

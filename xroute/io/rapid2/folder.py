@@ -9,7 +9,7 @@ from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from xroute.exceptions import XRouteError, require, some
-from xroute.io.files import open_netcdf
+from xroute.files.opening import open_netcdf
 from xroute.io.rapid.folder import find_namelist
 
 __all__ = ["COLUMNS", "TABLES", "find_files", "is_rapid2", "read_namelist", "resolve"]

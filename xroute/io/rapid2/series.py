@@ -11,7 +11,7 @@ import pandas as pd
 import xarray as xr
 
 from xroute.exceptions import TimeAxisError, XRouteError, some
-from xroute.io.files import open_netcdf
+from xroute.files.opening import open_netcdf
 from xroute.io.rapid import series
 from xroute.io.rapid.times import are_dates, decode_dates
 from xroute.io.rapid2.folder import resolve

@@ -1,6 +1,6 @@
 """Stored numbers and what they mean: fill values, packing, dates, and ids, which must not pass through floating point.
 
-Nothing here opens a file: `xroute.io.files` does.
+Nothing here opens a file: `xroute.files.opening` does.
 """
 
 from __future__ import annotations

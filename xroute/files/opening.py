@@ -1,6 +1,6 @@
 """Files of Datasets, opened: Zarr stores and netCDF files, told by their content, with ids kept exact.
 
-Readers of other systems' netCDF open them here, too. `xroute.io.writing` writes what is opened here.
+Readers of other systems' netCDF open them here, too. `xroute.files.writing` writes what is opened here.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Any
 import xarray as xr
 
 from xroute.exceptions import XRouteError, require, some
+from xroute.files.decoding import declare_default_fill, decode
 from xroute.guards import reading
-from xroute.io.decoding import declare_default_fill, decode
 from xroute.stores import is_array, is_consolidated, is_group
 from xroute.wording import phrase
 

@@ -19,8 +19,8 @@ import xarray as xr
 
 from xroute.bounds import time_encoding
 from xroute.exceptions import require
+from xroute.files.opening import PathLike, is_installed, suffix_format
 from xroute.guards import writing
-from xroute.io.files import PathLike, is_installed, suffix_format
 from xroute.state_form import is_state, with_checksum
 from xroute.stores import consolidate
 from xroute.wording import argument
