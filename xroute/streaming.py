@@ -202,14 +202,14 @@ class Stream:
         resume: bool = True,
         replace: bool = False,
         progress: bool = False,
-        finish: Callable[[xr.DataArray], xr.Dataset] | None = None,
+        as_dataset: Callable[[xr.DataArray], xr.Dataset] | None = None,
     ) -> tuple[BlockState, Summary]:
-        """Route into a Zarr store; ``finish`` makes the Dataset to be written of a discharge without values."""
+        """Route into a Zarr store; ``as_dataset`` makes the Dataset to be written of a discharge without values."""
         require("dask", feature="writing Zarr block by block", extra="io")
         store = as_store(store)
         if self.spread:
             check_shareable(store)
-        outline = self._outline(finish or self._with_bounds)
+        outline = self._outline(as_dataset or self._with_bounds)
         description = describe_run(self.run, self.start, self.dtype)
         with ZarrSink.open(store, outline, description, self._beginning(), resume=resume, replace=replace) as sink:
             if self.spread and sink.progress.steps < self.n_steps:
@@ -219,14 +219,14 @@ class Stream:
     def to_netcdf(
         self,
         path: Path,
-        finish: Callable[[xr.DataArray], xr.Dataset],
+        as_dataset: Callable[[xr.DataArray], xr.Dataset],
         *,
         replace: bool = False,
         progress: bool = False,
     ) -> tuple[BlockState, Summary]:
         """Route into a netCDF file, which appears under its name when it is complete; workers cannot write to it."""
         here = changed(self, spread=False)
-        with NetcdfSink.open(path, self._outline(finish), self._beginning(), replace=replace) as sink:
+        with NetcdfSink.open(path, self._outline(as_dataset), self._beginning(), replace=replace) as sink:
             return here._fill(sink, progress)
 
     # ── the loop ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -345,7 +345,7 @@ class Stream:
 
     # ── what sinks are told ─────────────────────────────────────────────────────────────────────────────────────────
 
-    def _outline(self, finish: Callable[[xr.DataArray], xr.Dataset]) -> Outline:
+    def _outline(self, as_dataset: Callable[[xr.DataArray], xr.Dataset]) -> Outline:
         """The result with all its labels and attributes, but no values, in a block's chunks."""
         import dask.array as da
 
@@ -358,7 +358,7 @@ class Stream:
         nothing = da.zeros(shape, chunks=pieces, dtype=compute_type(self.dtype))
         coords = {n: c.compute() for n, c in xr.Coordinates(layout.coords).items()}
         empty = self.run.label(xr.DataArray(nothing, dims=layout.dims, coords=coords), self.runoff)
-        return Outline(finish(empty), self.encoding, layout.time_dim, self.block)
+        return Outline(as_dataset(empty), self.encoding, layout.time_dim, self.block)
 
     def _with_bounds(self, discharge: xr.DataArray) -> xr.Dataset:
         """Discharge, and under their name the bounds that its coordinate of time declares, if it does."""

@@ -190,7 +190,7 @@ def route(
     step = step_of(array, "time", rivers, step)
     request = StreamRequest(**options, time_dim="time", dt=step)
 
-    def finish(discharge: xr.DataArray) -> xr.Dataset:
+    def as_dataset(discharge: xr.DataArray) -> xr.Dataset:
         return cf_dataset(discharge, rivers, dt=step)
 
     with crew.at_work(request.device):
@@ -203,9 +203,9 @@ def route(
             "progress": sys.stderr.isatty() if progress is None else progress,
         }
         if output.suffix.lower() == ".zarr":
-            end, summary = stream.to_zarr(output, resume=target.resume, finish=finish, **again)
+            end, summary = stream.to_zarr(output, resume=target.resume, as_dataset=as_dataset, **again)
         else:
-            end, summary = stream.to_netcdf(output, finish, **again)
+            end, summary = stream.to_netcdf(output, as_dataset, **again)
     if target.save_state is not None:
         _save_state(stream, end, target.save_state, output, target.overwrite or target.resume)
     if target.resume and stream.n_steps and not summary.n_steps:
