@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from strategies import DT, Topology, topology
+from strategies import DT, USUAL, Topology, topology
 
 from xroute.engine.cpu.adjoint import adjoint_cpu
 from xroute.engine.plan import make_plan
@@ -26,11 +26,9 @@ FORWARD = {"float64": 1e-12, "float32": 5e-6, "float16": 2e-3, "bfloat16": 1e-2}
 BACKWARD = {"float64": 1e-11, "float32": 1e-4, "float16": 2e-3, "bfloat16": 1e-2}
 GRADIENTS = ("runoff", "taps", "pole", "gain", "history", "outflow")
 RANGES = {
-    "linear_storage": {"tau": (0.2 * DT, 9 * DT)},
-    "muskingum": {"k": (0.3 * DT, 4 * DT), "x": (0.0, 0.45)},
-    "pure_lag": {"delay": (0.0, 1.9 * DT)},
-    "hayami": {"length": (2000.0, 5000.0), "diffusivity": (400.0, 1000.0), "celerity": (0.8, 1.5)},
+    scheme: {name: (low, 0.5 * (low + high)) for name, (low, high) in usual.items()} for scheme, usual in USUAL.items()
 }
+"""Parameters of cases: the lower half of what is usual, where windows are short."""
 
 Errors = dict[str, tuple[float, float]]
 """Of each quantity its largest error relative to its largest value, and the error allowed."""

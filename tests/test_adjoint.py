@@ -8,7 +8,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from strategies import DT, INTERVAL, topology
+from strategies import DT, INTERVAL, USUAL, topology
 
 import xroute
 from xroute.engine.autograd import BACKENDS, plan_handle, plan_of, route_autograd
@@ -21,14 +21,6 @@ from xroute.schemes import Filter, make_filter
 
 SAMPLINGS = ("mean", "last", "start-mean")
 LATERALS = ("head", "interval", "outlet")
-PARAMETERS = {
-    "linear_storage": {"tau": (0.2 * DT, 3 * DT)},
-    "muskingum": {"k": (0.6 * DT, 2 * DT), "x": (0.05, 0.45)},
-    "muskingum_exact": {"k": (0.2 * DT, 3 * DT), "x": (0.05, 0.45)},
-    "pure_lag": {"delay": (1.1 * DT, 1.9 * DT)},
-    "nash_cascade": {"tau": (0.1 * DT, 0.3 * DT), "n": (0.7, 3.0)},
-    "hayami": {"length": (2000.0, 4000.0), "diffusivity": (800.0, 1600.0), "celerity": (0.8, 1.5)},
-}
 
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
@@ -129,7 +121,7 @@ def test_equals_torch_through_the_naive_recurrence(shape, substeps, lateral, sam
 
 @pytest.mark.parametrize(
     ("scheme", "lateral"),
-    [*itertools.product((*PARAMETERS, "mixed"), ("head", "outlet")), *itertools.product(INTERVAL, ("interval",))],
+    [*itertools.product((*USUAL, "mixed"), ("head", "outlet")), *itertools.product(INTERVAL, ("interval",))],
 )
 @pytest.mark.parametrize("sampling", SAMPLINGS)
 @pytest.mark.parametrize("substeps", [1, 3])
@@ -138,10 +130,10 @@ def test_gradcheck_of_every_scheme(scheme, lateral, sampling, substeps):
     links = topology("tree" if substeps == 1 else "bifurcating", 6, rng)
     n = links.n_reaches
     plan = make_plan(*links.links, n)
-    names = list(PARAMETERS) if scheme == "mixed" else [scheme]
+    names = list(USUAL) if scheme == "mixed" else [scheme]
     parts = [np.arange(n)[k :: len(names)] for k in range(len(names))]
     start = {
-        name: (at, {p: rng.uniform(*PARAMETERS[name][p], at.size) for p in PARAMETERS[name]})
+        name: (at, {p: rng.uniform(*USUAL[name][p], at.size) for p in USUAL[name]})
         for name, at in zip(names, parts, strict=True)
     }
     flat = [torch.from_numpy(v) for _, values in start.values() for v in values.values()]

@@ -19,20 +19,18 @@ from xroute.block import is_cupy
 from xroute.bounds import LABELS
 from xroute.exceptions import ParameterError, TimeAxisError, UnitsError, XRouteError, one_of, warn
 from xroute.quantities import without_pint
+from xroute.settings import RESET, Reset
 from xroute.stamps import axis, is_dated, show, stamps
 from xroute.times import REFERENCE, find_time_dim, time_step
 from xroute.unit_text import read_unit_text
 from xroute.wording import argument, phrase
 
-__all__ = ["DAY", "FALL", "RESETS", "Reset", "deaccumulate", "is_lead", "time_of_day"]
+__all__ = ["DAY", "FALL", "deaccumulate", "is_lead", "time_of_day"]
 
 DAY = 86400.0
 FALL = 1e-3
 """Of the largest value: a fall between restarts that no packing explains."""
 
-Reset = Literal["day", "forecast", "never"]
-RESETS: tuple[Reset, ...] = get_args(Reset)
-"""When values begin again."""
 First = Literal["drop", "nan"]
 Negative = Literal["keep", "zero"]
 
@@ -98,7 +96,7 @@ def deaccumulate(
     >>> xroute.deaccumulate(ro, "day").values.tolist()
     [1.0, 2.0, 3.0, 4.0, 2.0]
     """
-    one_of("reset", reset, RESETS)
+    one_of("reset", reset, RESET)
     one_of("first", first, get_args(First))
     one_of("negative", negative, get_args(Negative))
     if not isinstance(runoff, xr.DataArray):

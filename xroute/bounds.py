@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Hashable, Mapping
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,15 +12,15 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xroute.exceptions import TimeAxisError
+from xroute.settings import LABEL
 from xroute.spacing import ROUNDED
 from xroute.stamps import SECONDS, axis, decode_numbers, is_dated, offsets, show, unit_seconds
 from xroute.wording import argument
 
-__all__ = ["LABELS", "Label", "add_bounds", "bounds_name", "edges", "read_bounds", "time_encoding"]
+__all__ = ["LABELS", "add_bounds", "bounds_name", "edges", "read_bounds", "time_encoding"]
 
-Label = Literal["start", "middle", "end"]
 #: Where in its interval a stamp stands, as a part of it.
-LABELS: Mapping[str, float] = dict(zip(get_args(Label), (0.0, 0.5, 1.0), strict=True))
+LABELS: Mapping[str, float] = dict(zip(LABEL, (0.0, 0.5, 1.0), strict=True))
 
 
 def bounds_name(coordinate: xr.DataArray) -> str | None:
@@ -128,9 +128,9 @@ def _pairs(
         )
     values = variable.transpose(dim, ...).values
     if values.dtype.kind in "iuf":
-        known = {**coordinate.encoding, **coordinate.attrs}
-        units = variable.attrs.get("units", variable.encoding.get("units", known.get("units", "")))
-        calendar = variable.attrs.get("calendar", variable.encoding.get("calendar", known.get("calendar")))
+        declared = {**coordinate.encoding, **coordinate.attrs}
+        units = variable.attrs.get("units", variable.encoding.get("units", declared.get("units", "")))
+        calendar = variable.attrs.get("calendar", variable.encoding.get("calendar", declared.get("calendar")))
         values = decode_numbers(values, units, calendar)
         if values.dtype.kind in "iuf":
             raise TimeAxisError(f"{name!r} are numbers, of which no units say what they count: decode it as the stamps are")

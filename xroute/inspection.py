@@ -9,7 +9,7 @@ import contextlib
 import warnings
 from collections.abc import Hashable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -25,20 +25,21 @@ from xroute.recipe import recipe_said, resolve_recipe, resolve_step
 from xroute.request import RouteRequest
 from xroute.routing import prepare
 from xroute.schemes import SCHEMES, Parameter, Scheme
+from xroute.settings import MissingDownstream
 from xroute.times import find_time_dim, time_step
 from xroute.topology import read_ids, read_links
 from xroute.units import to_si
 from xroute.watch import SAMPLE, STEPS
 from xroute.wording import argument
 
-__all__ = ["Report", "describe"]
+__all__ = ["Report", "inspect_network"]
 
 READ_VALUES = 2**24  # runoff values looked at in one go
 
 
 @dataclass
 class Report:
-    """A description: rows of facts, problems that would stop a run, and notes that would not."""
+    """What was found: rows of facts, problems that would stop a run, and notes that would not."""
 
     facts: list[tuple[str, str]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
@@ -56,7 +57,7 @@ class Report:
         return "\n".join(lines)
 
 
-def describe(
+def inspect_network(
     dataset: xr.Dataset,
     *,
     runoff: xr.DataArray | None = None,
@@ -65,11 +66,11 @@ def describe(
     steps: int | None = None,
     dtype: Any = "float32",
     scheme: str | None = None,
-    missing_downstream: Literal["raise", "outlet"] = "raise",
+    missing_downstream: MissingDownstream = "raise",
     reach_dim: Hashable | None = None,
     time_dim: Hashable | None = None,
 ) -> Report:
-    """Describe a network Dataset and find its problems.
+    """Say what a network Dataset is, and find its problems.
 
     Parameters
     ----------
@@ -139,7 +140,7 @@ def _without_links(dataset: xr.Dataset) -> Network | None:
         return None
 
 
-def _topology(dataset: xr.Dataset, report: Report, missing_downstream: Literal["raise", "outlet"]) -> Network | None:
+def _topology(dataset: xr.Dataset, report: Report, missing_downstream: MissingDownstream) -> Network | None:
     """Add facts and problems of reaches and links, and return the Network as far as it can be mended."""
     try:
         network = Network(dataset, missing_downstream=missing_downstream)
@@ -180,9 +181,9 @@ def _topology(dataset: xr.Dataset, report: Report, missing_downstream: Literal["
 def _steps(network: Network, report: Report, dt: float | None, substeps: int | None) -> tuple[float | None, int]:
     """Report how the network wants to be routed, and return the step of runoff [s] and its substeps."""
     try:
-        said = recipe_said(network)
-        if said is not None:
-            report.facts.append(("recipe", said))
+        recipe = recipe_said(network)
+        if recipe is not None:
+            report.facts.append(("recipe", recipe))
             if dt is None and "runoff_step" in network.attrs:
                 dt = resolve_step(network)
         return dt, 1 if dt is None else resolve_recipe(network, dt, substeps).substeps
@@ -263,8 +264,7 @@ def _range(
             text = f"{finite.min():.6g} to {finite.max():.6g}{units}, median {np.median(finite):.6g}{units}{given}"
         report.facts.append((f"  {parameter.name}", text))
     missing = here & ~np.isfinite(values)
-    outside = here & ~missing
-    outside &= (values > parameter.high) | (values < parameter.low) | (parameter.low_open & (values == parameter.low))
+    outside = here & ~missing & ~parameter.allows(values)
     for wrong, what in ((missing, "is NaN or infinite"), (outside, f"must be {parameter.range}, and is not,")):
         if wrong.any():
             report.problems.append(

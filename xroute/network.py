@@ -22,9 +22,9 @@ from xroute.graphs import as_list, dataset_from_graph, dataset_from_links, graph
 from xroute.guards import reading, require_memory
 from xroute.ids import ID_KINDS, exact_ids, locate
 from xroute.quantities import dataset_without_pint
+from xroute.settings import MissingDownstream
 from xroute.topology import (
     Links,
-    MissingDownstream,
     drains_to,
     link_ends,
     outlet_marker,

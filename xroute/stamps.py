@@ -156,9 +156,9 @@ def decode_numbers(values: NDArray[Any], units: Any, calendar: Any = None) -> ND
             warnings.simplefilter("ignore", xr.SerializationWarning)  # that cftime is used: it is as good
             decoded: NDArray[Any] = xr.coders.CFDatetimeCoder().decode(xr.Variable("t", values.ravel(), attrs)).values
     except Exception as error:  # pandas and cftime each have their own for units, calendars and ranges
-        said = f"units {units!r}" + ("" if calendar is None else f", calendar {calendar!r}")
+        stated = f"units {units!r}" + ("" if calendar is None else f", calendar {calendar!r}")
         inner = str(error.__cause__ or error).splitlines()
-        raise TimeAxisError(f"{said} ({inner[0] if inner else type(error).__name__})") from error
+        raise TimeAxisError(f"{stated} ({inner[0] if inner else type(error).__name__})") from error
     return decoded.reshape(values.shape)
 
 

@@ -101,8 +101,8 @@ def find_time_dim(array: xr.DataArray, time_dim: Hashable | None = None) -> Hash
     durations = [d for d in may if _kind(array, d) == "m"]
     if len(may) == 2 and len(durations) == 1 and role[durations[0]] != "reference" and _valid_time(array, may):
         return durations[0]
-    said = ", ".join(f"{str(d)!r} ({array.sizes[d]} {_what(array, d, role[d])})" for d in may)
-    raise TimeAxisError(f"the series may run along {said}: say along which one. Give {argument('time_dim')}")
+    candidates = ", ".join(f"{str(d)!r} ({array.sizes[d]} {_what(array, d, role[d])})" for d in may)
+    raise TimeAxisError(f"the series may run along {candidates}: say along which one. Give {argument('time_dim')}")
 
 
 def dated_dims(array: xr.DataArray) -> list[Hashable]:
@@ -120,13 +120,13 @@ def _role(array: xr.DataArray, dim: Hashable) -> str | None:
     roles = {"forecast_period": "lead", "forecast_reference_time": "reference"}
     coordinate = axis(array, dim)
     names = {} if coordinate is None else coordinate.attrs
-    said = roles.get(str(names.get("standard_name")))
-    if said is None and "standard_name" not in names:
+    role = roles.get(str(names.get("standard_name")))
+    if role is None and "standard_name" not in names:
         plain = re.sub(r"[\s-]", "_", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", str(dim))).lower()
         is_lead = plain in LEAD or _LEADS.fullmatch(plain) is not None
-        said = "lead" if is_lead else "reference" if plain in REFERENCE else None
+        role = "lead" if is_lead else "reference" if plain in REFERENCE else None
     kind = _kind(array, dim)
-    return None if (said, kind) in (("lead", "M"), ("reference", "m")) else said
+    return None if (role, kind) in (("lead", "M"), ("reference", "m")) else role
 
 
 def _kind(array: xr.DataArray, dim: Hashable) -> str | None:
@@ -217,26 +217,26 @@ class Clock:
 
     def start(self, array: xr.DataArray) -> str | None:
         """When the first step of a series starts, as text; None if times are not dates."""
-        return self._moment(array, 0, 0.0)
+        return self._edge(array, 0, 0.0)
 
     def end(self, array: xr.DataArray) -> str | None:
         """When the last step of a series ends, as text; None if times are not dates."""
-        return self._moment(array, -1, 1.0)
+        return self._edge(array, -1, 1.0)
 
-    def _moment(self, array: xr.DataArray, position: int, part: float) -> str | None:
+    def _edge(self, array: xr.DataArray, position: int, part: float) -> str | None:
         values = stamps(array.isel({self.dim: [position]}) if array.sizes[self.dim] else array, self.dim, counted=True)
         if values is None or not values.size or values.dtype.kind not in "mMO" or self.label is None or self.step is None:
             return None
         later = (part - LABELS[self.label]) * self.step
         whole = self.step >= 60 and self.step % 1 == 0  # then a part of a second is rounding
         if values.dtype.kind == "O":
-            moment = values[0] + datetime.timedelta(seconds=later)
-            micro = moment.microsecond
-            moment += datetime.timedelta(microseconds=((micro >= 500_000) * 1_000_000 - micro) if whole else 0)
-            return str(moment.isoformat())
+            edge = values[0] + datetime.timedelta(seconds=later)
+            micro = edge.microsecond
+            edge += datetime.timedelta(microseconds=((micro >= 500_000) * 1_000_000 - micro) if whole else 0)
+            return str(edge.isoformat())
         kind: Any = pd.Timestamp if values.dtype.kind == "M" else pd.Timedelta
-        moment = kind(values[0]) + pd.Timedelta(later, "s")
-        return str((moment.round("s") if whole else moment).isoformat())
+        edge = kind(values[0]) + pd.Timedelta(later, "s")
+        return str((edge.round("s") if whole else edge).isoformat())
 
 
 def read_clock(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -11,16 +11,12 @@ from numpy.typing import NDArray
 
 from xroute.exceptions import NetworkError, one_of, some
 from xroute.ids import ID_KINDS, convertible, declared_fills, distinct, exact_ids, is_missing, locate, repeated
+from xroute.settings import MISSING_DOWNSTREAM, MissingDownstream
 from xroute.wording import argument
 
 __all__ = [
-    "MISSING_DOWNSTREAM", "Links", "MissingDownstream", "drains_to", "is_marker", "link_ends", "outlet_marker", "reach_variables",
-    "read_ids", "read_links",
+    "Links", "drains_to", "is_marker", "link_ends", "outlet_marker", "reach_variables", "read_ids", "read_links",
 ]  # fmt: skip
-
-MissingDownstream = Literal["raise", "outlet"]
-MISSING_DOWNSTREAM: tuple[MissingDownstream, ...] = get_args(MissingDownstream)
-"""What becomes of downstream ids that are not in the network: an error, or outlets."""
 
 FRACTION_TOLERANCE = 1e-6
 """By how much the fractions out of a reach may exceed one (they come from files with few digits)."""

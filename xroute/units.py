@@ -154,10 +154,10 @@ def to_si(values: xr.DataArray, units: str, what: str) -> Float:
     if data.dtype.kind == "m":
         if units != "s":
             raise UnitsError(f"{what} is a time span, where {units!r} is wanted")
-        said = values.attrs.get("units")
-        if said is not None and read_unit_text(said, what).dimensions != {"[time]": 1.0}:
+        stated = values.attrs.get("units")
+        if stated is not None and read_unit_text(stated, what).dimensions != {"[time]": 1.0}:
             raise UnitsError(
-                f"{what} is a time span by its type (timedelta64), and in {said!r} by its attributes: drop one"
+                f"{what} is a time span by its type (timedelta64), and in {stated!r} by its attributes: drop one"
             )
         return np.where(np.isnat(data), np.nan, data / np.timedelta64(1, "ns") / 1e9)
     if data.dtype.kind not in "iufb":

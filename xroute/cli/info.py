@@ -36,22 +36,22 @@ def info(
     NETWORK is a Zarr store, a netCDF file or a table (.csv, .parquet, .gpkg, .shp, ...). Of a file that holds runoff,
     discharge or a state instead, it is said what it holds.
     """
-    from xroute.inspection import describe
+    from xroute.inspection import inspect_network
     from xroute.io.common import expand_paths
-    from xroute.kinds import describe_other, kind
+    from xroute.kinds import inspect_other, kind
 
     dataset = table.open(network)
     step = seconds(source.dt)
     what = kind(dataset)
     if what != "network" and not runoff:
-        click.echo(f"{network}\n{describe_other(dataset, what).text()}")
+        click.echo(f"{network}\n{inspect_other(dataset, what).text()}")
         return
     array = wrong = None
     if runoff:
         array, wrong = source.open_despite_bounds(expand_paths(list(runoff)))
     if substeps is not None:
         others["substeps"] = substeps
-    report = describe(
+    report = inspect_network(
         dataset, runoff=array, dt=step, missing_downstream=table.missing_downstream, **source.dims, **others
     )
     if wrong is not None:

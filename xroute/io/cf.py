@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,7 @@ from xroute.bounds import add_bounds, bounds_name
 from xroute.exceptions import AlignmentError, TimeAxisError, some
 from xroute.files.opening import open_dataset
 from xroute.files.writing import write
+from xroute.settings import Label
 from xroute.stamps import axis, is_dated
 from xroute.times import Clock, find_time_dim, read_clock
 from xroute.wording import argument
@@ -26,7 +27,7 @@ PathLike = str | os.PathLike[str]
 
 
 def cf_dataset(
-    discharge: xr.DataArray, network: Any = None, *, dt: Any = None, label: Literal["start", "middle", "end"] | None = None
+    discharge: xr.DataArray, network: Any = None, *, dt: Any = None, label: Label | None = None
 ) -> xr.Dataset:
     """Discharge as a CF Dataset of time series (``featureType="timeSeries"``), to be written with `write`.
 
@@ -135,7 +136,7 @@ def write_discharge(
     network: Any = None,
     *,
     dt: Any = None,
-    label: Literal["start", "middle", "end"] | None = None,
+    label: Label | None = None,
     dtype: Any = None,
     compression: int = 0,
     overwrite: bool = False,

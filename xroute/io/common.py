@@ -345,10 +345,10 @@ def _in_order_of(
             f"{file} has {array.sizes[dim]} entries on {dim!r} without ids, {first_file} {first.sizes[dim]}"
         )
     here, there = (file_ids(a[by], f) for a, f in ((array, file), (first, first_file)))
-    for ids, where in ((here, file), (there, first_file)):
+    for ids, name in ((here, file), (there, first_file)):
         twice = repeated(ids)
         if twice.size:
-            raise AlignmentError(f"duplicate {by} ids in {where}: {some(twice)}")
+            raise AlignmentError(f"duplicate {by} ids in {name}: {some(twice)}")
     if here.dtype.kind == there.dtype.kind:
         differing = np.sort(np.concatenate([here[~within(here, there)], there[~within(there, here)]]))
     else:

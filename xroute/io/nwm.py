@@ -22,6 +22,7 @@ from xroute.ids import distinct, exact_ids, repeated, within
 from xroute.ids import locate as locate_ids
 from xroute.io.common import concatenate, expand_paths, file_ids
 from xroute.io.reader import NothingToRead, Product, Reader, ReaderOption, Setup
+from xroute.schemes import name_default_scheme
 from xroute.wording import argument, phrase
 
 __all__ = ["READER", "find_files", "read_forcing", "read_network"]
@@ -149,8 +150,7 @@ def read_network(path: PathLike) -> xr.Dataset:
         if "gages" in raw.variables:
             gages = _text(raw["gages"].to_numpy())
             dataset["gage"] = ("reach", gages, {"long_name": "gauge on the reach, empty where there is none"})
-    if "k" in dataset and "x" in dataset:
-        dataset.attrs["scheme"] = "muskingum"
+    name_default_scheme(dataset)
     places = [name for name in ("lon", "lat") if name in dataset]
     return dataset.set_coords(places)
 

@@ -12,6 +12,7 @@ import xarray as xr
 
 from xroute.exceptions import NetworkError, ParameterError, some, warn
 from xroute.ids import exact_ids, within
+from xroute.schemes import name_default_scheme
 from xroute.tables.geometry import add_places, as_geometry, odd_columns
 from xroute.tables.nexus import collapse, is_nexus
 from xroute.tables.presets import Preset, find_preset
@@ -94,8 +95,7 @@ def dataset_from_dataframe(
         active = getattr(df, "active_geometry_name", None)
         dataset = add_places(dataset, as_geometry(table[active if active in geometry else geometry[0]]))
     dataset = _add_units(dataset, units or {}, chosen)
-    if "k" in dataset and "x" in dataset:
-        dataset.attrs["scheme"] = "muskingum"
+    name_default_scheme(dataset)
     return dataset
 
 

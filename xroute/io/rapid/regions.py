@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from xroute.exceptions import NetworkError, some, warn
 from xroute.ids import distinct, within
 from xroute.io.rapid.namelist import namelist_seconds
+from xroute.schemes import name_default_scheme
 from xroute.times import seconds
 from xroute.wording import argument
 
@@ -121,8 +122,7 @@ def assemble(regions: Sequence[Region], system: str) -> xr.Dataset:
         if all(name in region.values for region in regions):
             values = np.concatenate([region.values[name][region.rows] for region in regions])
             dataset[name] = ("reach", values, attrs)
-    if "k" in dataset and "x" in dataset:
-        dataset.attrs["scheme"] = "muskingum"
+    name_default_scheme(dataset)
     if len(regions) > 1:
         region_of = np.repeat(np.arange(len(regions)), [region.rows.size for region in regions])
         dataset["region"] = ("reach", region_of, {"long_name": "region, in the order given"})
