@@ -49,7 +49,7 @@ from xroute.block_state import BlockState
 from xroute.engine.arrays import Exchange, Rows, State
 from xroute.engine.cpu.forward import route_cpu
 from xroute.engine.plan import RoutingPlan, make_plan
-from xroute.partition import make_parts, partition
+from xroute.partition import make_partitions, partition
 from xroute.schemes import Filter, make_filter
 from xroute.settings import RoutingSettings
 
@@ -141,7 +141,7 @@ def check_parts(case: Case) -> Errors:
 def check_partitions(case: Case, n: int, route: Route | None = None) -> Errors:
     """A network routed partition by partition, which exchange their discharge, is the network routed in one go."""
     p = problem(case)
-    parts = make_parts(p.plan, np.unique(partition(p.plan, n), return_inverse=True)[1])
+    parts = make_partitions(p.plan, np.unique(partition(p.plan, n), return_inverse=True)[1])
     assert len(parts) > 1
     expected = reference(p)
     found = [np.zeros_like(e) for e in expected]
@@ -159,9 +159,8 @@ def check_partitions(case: Case, n: int, route: Route | None = None) -> Errors:
             at = sum(w.size for r, w in part.source if r < q)
             given[:, at : at + which.size] = passed[q][:, which]
         kept = torch.zeros((case.batch, part.plan.kept.size, case.steps * case.substeps), dtype=acc).numpy()
-        start = State(state.channel.history, state.channel.outflow)
         discharge, (history, outflow) = (route or route_on_device)(
-            runoff, part.plan, f, start, p.settings, Exchange(given, kept)
+            runoff, part.plan, f, state.channel, p.settings, Exchange(given, kept)
         )
         passed.append(kept)
         found[0][:, part.reach] = discharge[:, : part.reach.size]

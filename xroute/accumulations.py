@@ -15,12 +15,11 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xroute.attrs import append_history
-from xroute.block import is_cupy
 from xroute.bounds import LABELS
 from xroute.exceptions import ParameterError, TimeAxisError, UnitsError, XRouteError, one_of, warn
 from xroute.quantities import without_pint
 from xroute.settings import RESET, Reset
-from xroute.stamps import axis, is_dated, show, stamps
+from xroute.stamps import is_dated, show, stamps, time_coordinate
 from xroute.times import REFERENCE, find_time_dim, time_step
 from xroute.unit_text import read_unit_text
 from xroute.wording import argument, phrase
@@ -146,7 +145,7 @@ def _lead_dim(runoff: xr.DataArray, time_dim: Hashable | None) -> Hashable:
 
 def is_lead(runoff: xr.DataArray, time_dim: Hashable) -> bool:
     """Whether times are durations, as a forecast's lead times are, decoded or not."""
-    coordinate = axis(runoff, time_dim)
+    coordinate = time_coordinate(runoff, time_dim)
     if coordinate is None or not is_dated(coordinate):
         return False
     values = stamps(runoff, time_dim, counted=True)
@@ -241,10 +240,7 @@ def _differences(data: Any, before: Any, restarts: NDArray[np.bool_], *, axis: i
     """Value minus the value before, or the value itself where it is the first after a restart; of numpy or cupy."""
     if data.dtype.kind != "f":
         data, before = data.astype(np.float64), before.astype(np.float64)
-    if is_cupy(data):
-        import cupy
-
-        restarts = cupy.asarray(restarts)
+    restarts = np.asarray(restarts, like=data)
     amounts = data - np.where(restarts, data.dtype.type(0), before)
     falls = _unexplained_falls(np.moveaxis(amounts, axis, -1), abs(data[np.isfinite(data)]).max(initial=0.0))
     if falls:

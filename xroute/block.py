@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xroute.block_state import CHANNEL, BlockState
-from xroute.engine.arrays import Exchange, NotFinite, Rows, State
+from xroute.engine.arrays import Exchange, NotFinite, Rows
 from xroute.engine.backends import backend_of, backend_of_array
 from xroute.engine.plan import RoutingPlan
 from xroute.schemes import Filter
@@ -17,12 +17,7 @@ from xroute.settings import RoutingSettings
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["is_cupy", "route_block"]
-
-
-def is_cupy(array: Any) -> bool:
-    """Whether an array is cupy's."""
-    return backend_of_array(array) is not None
+__all__ = ["route_block"]
 
 
 def route_block(
@@ -69,14 +64,12 @@ def route_block(
     StateError
         For a state of other sizes or types: kernels do not look whether they read beyond it.
     """
-    n_lags, n_batch = {CHANNEL: filter.n_taps - 1}, runoff.shape[0]
     if state is not None:
-        state.check(n_lags, n_batch)
+        state.check({CHANNEL: filter.n_taps - 1}, runoff.shape[0])
     if rows.scale is not None:
         rows = rows._replace(scale=np.broadcast_to(np.asarray(rows.scale, np.float64), plan.n_reaches))
-    start = None if state is None else State(state.channel.history, state.channel.outflow)
     backend = backend_of_array(runoff) or backend_of("cpu" if device is None else device.type)
     discharge, end, n_bad = backend.route_arrays(
-        runoff, plan, filter, start, settings, rows, exchange or Exchange(), device
+        runoff, plan, filter, None if state is None else state.channel, settings, rows, exchange or Exchange(), device
     )
     return discharge, BlockState.of(*end), n_bad

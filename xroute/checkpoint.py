@@ -27,7 +27,7 @@ from xroute.stores import CHECKPOINT, GROUP_FILES
 from xroute.wording import argument
 
 if TYPE_CHECKING:
-    from xroute.routing import Run
+    from xroute.run import Run
 
 __all__ = ["Checkpoint", "Progress", "check_replaceable", "clear", "describe_run", "digest", "find", "route_again"]
 

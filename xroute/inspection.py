@@ -21,9 +21,9 @@ from xroute.labels import standard_names
 from xroute.network import Network
 from xroute.parameters import check_steps, schemes_of
 from xroute.quantities import dataset_without_pint, without_pint
-from xroute.recipe import recipe_said, resolve_recipe, resolve_step
+from xroute.recipe import recipe_in_words, resolve_recipe, resolve_step
 from xroute.request import RouteRequest
-from xroute.routing import prepare
+from xroute.run import make_run
 from xroute.schemes import SCHEMES, Parameter, Scheme
 from xroute.settings import MissingDownstream
 from xroute.times import find_time_dim, time_step
@@ -107,7 +107,7 @@ def inspect_network(
     if runoff is not None:
         runoff = _runoff(runoff, network, dt, report, reach_dim, time_dim)
     if runoff is not None and network is not None and not report.problems:
-        _as_routed(runoff, network, report, dt=dt, scheme=scheme, substeps=substeps)
+        _check_as_routed(runoff, network, report, dt=dt, scheme=scheme, substeps=substeps)
     if runoff is not None and steps is None:
         steps = runoff.sizes["time"]
     if steps is not None:
@@ -129,7 +129,7 @@ def _unique(dataset: xr.Dataset, report: Report) -> xr.Dataset:
 
 
 def _without_links(dataset: xr.Dataset) -> Network | None:
-    """Reaches of a network whose links are beyond mending, for what else there is to say; None without ids."""
+    """The reaches alone, of a network whose links cannot be mended, so that the rest is inspected; None without ids."""
     if "reach" not in dataset.coords:
         return None
     nowhere = ("no_link", dataset["reach"].to_numpy()[:0])
@@ -181,7 +181,7 @@ def _topology(dataset: xr.Dataset, report: Report, missing_downstream: MissingDo
 def _steps(network: Network, report: Report, dt: float | None, substeps: int | None) -> tuple[float | None, int]:
     """Report how the network wants to be routed, and return the step of runoff [s] and its substeps."""
     try:
-        recipe = recipe_said(network)
+        recipe = recipe_in_words(network)
         if recipe is not None:
             report.facts.append(("recipe", recipe))
             if dt is None and "runoff_step" in network.attrs:
@@ -339,12 +339,12 @@ def _runoff(
     return runoff
 
 
-def _as_routed(runoff: xr.DataArray, network: Network, report: Report, **options: Any) -> None:
+def _check_as_routed(runoff: xr.DataArray, network: Network, report: Report, **options: Any) -> None:
     """Add what routing would refuse of labels and first values (units, areas, values that accumulate), or warn of."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            run = prepare(runoff, network, RouteRequest(time_dim="time", reach_dim="reach", **options))
+            run = make_run(runoff, network, RouteRequest(time_dim="time", reach_dim="reach", **options))
             if run.watch is not None:
                 head = runoff.isel(time=slice(0, STEPS), reach=slice(0, SAMPLE)).transpose(..., "time")
                 run.watch.look(head.to_numpy())

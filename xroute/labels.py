@@ -65,9 +65,14 @@ class Layout:
         return (*self.batch_dims, self.reach_dim) + (() if self.time_dim is None else (self.time_dim,))
 
     @property
+    def batch_shape(self) -> tuple[int, ...]:
+        """Sizes of the batch dimensions."""
+        return tuple(self.sizes[d] for d in self.batch_dims)
+
+    @property
     def n_batch(self) -> int:
         """Number of series of a reach."""
-        return math.prod(self.sizes[d] for d in self.batch_dims)
+        return math.prod(self.batch_shape)
 
     def ordered(self, data: NDArray[Any]) -> NDArray[Any]:
         """``data`` [batch, row, time], for any number of steps, in the array's own order of dimensions (a view)."""

@@ -143,7 +143,7 @@ class Router(torch.nn.Module):
         super().__init__()
         self.network = as_network(network)
         self.dt = seconds(dt)
-        recipe = resolve_recipe(self.network, self.dt, substeps, sampling, lateral, say=True)
+        recipe = resolve_recipe(self.network, self.dt, substeps, sampling, lateral, log=True)
         self.sampling, self.lateral = recipe.sampling, recipe.lateral
         parameters = read_parameters(self.network, scheme)
         self.substeps: int = resolve_substeps(recipe.substeps, parameters, self.dt, self.network.ids)
