@@ -1,8 +1,9 @@
 """The GPU engine: one Triton launch routes a network, discharge flowing from patch to patch.
 
-A program is one warp. It takes a ticket and routes one patch (`xroute.engine.patches`) through the whole series, one reach a
-lane, time in the registers of each: a recurrence costs two dependent operations a step, and a tributary is a shuffle away
-because the reach below lags it by a group of steps. Runoff and discharge move as tiles, aligned to memory, at nearly the speed of a copy.
+A program is one warp. It takes a ticket and routes one patch (`xroute.engine.patches`) through the whole series, one
+reach a lane, time in the registers of each: a recurrence costs two dependent operations a step, and a tributary is a
+shuffle away because the reach below lags it by a group of steps. Runoff and discharge move as tiles, aligned to memory,
+at nearly the speed of a copy.
 
 Series that join from other patches come through a mailbox (`lanes`), read again until they are there. Waiting
 cannot deadlock: tickets are handed out in the order of the patches, and a patch reads only patches that stand before it; so
