@@ -79,7 +79,8 @@ def route_cpu(
     states = place_states(order, filter.pointer, state, dry)
     walk = _Walk(
         read_only(runoff), discharge, plan.schedule, placed, states, place_rows(order, rows),
-        _place_exchange(plan, order, exchange, n_batch), settings, int(np.diff(filter.pointer).max()),
+        _place_exchange(plan, order, exchange, n_batch), (*modes(settings), settings.zero_missing),
+        min(max(1, BLOCK // settings.substeps), n_steps), int(np.diff(filter.pointer).max()),
     )  # fmt: skip
     threads = max(1, min(n_threads(), n_batch * (walk.n_tasks - 1)))
     bad = walk.by_member(threads) if n_batch >= threads else walk.by_task(threads)
@@ -99,18 +100,14 @@ class _Walk:
     states: list[State]
     rows: tuple[Index, Index, Float]
     exchange: tuple[Float, Index, Float, Index]
-    settings: RoutingSettings
+    modes: tuple[int, int, int, bool]  # substeps, sampling, lateral, whether what is not finite is zero
+    block: int  # steps of runoff in a block of time
     longest: int  # taps of the longest window
 
     @property
     def n_tasks(self) -> int:
         """Tasks of the schedule, the trunk among them."""
         return self.schedule.task_pointer.size - 1
-
-    @property
-    def block(self) -> int:
-        """Steps of runoff in a block of time."""
-        return min(max(1, BLOCK // self.settings.substeps), self.runoff.shape[2])
 
     def by_member(self, threads: int) -> NotFinite:
         """Whole members side by side: nobody waits."""
@@ -137,12 +134,12 @@ class _Walk:
         return range(0, self.runoff.shape[2], self.block)
 
     def _store(self) -> Float:
-        return working_store(self.schedule.n_slots, self.block * self.settings.substeps)
+        return working_store(self.schedule.n_slots, self.block * self.modes[0])
 
     def _route(self, member: int, tasks: Iterable[int], start: int, store: Float) -> NotFinite:
         """Route tasks over a block of time."""
         schedule = self.schedule
-        buffer = np.empty(self.longest + 7 + self.block * self.settings.substeps)
+        buffer = np.empty(self.longest + 7 + self.block * self.modes[0])
         buffer = buffer[(-(buffer.ctypes.data // 8) - (self.longest - 1)) % 8 :]
         held = np.empty(self.block)
         stop = min(start + self.block, self.runoff.shape[2])
@@ -155,7 +152,7 @@ class _Walk:
                 self.runoff[member], self.discharge[member], *self.rows, start, stop, first, last,
                 schedule.group_pointer, schedule.slot, store, buffer, held,
                 schedule.link_pointer, schedule.link_slot, schedule.link_weight,
-                taps, pointer, pole, gain, *self.states[member], *modes(self.settings), self.settings.zero_missing,
+                taps, pointer, pole, gain, *self.states[member], *self.modes,
                 given[member], given_row, kept[member], kept_row,
             ))  # fmt: skip
         return _total(bad)
