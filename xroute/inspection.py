@@ -17,7 +17,7 @@ from scipy.sparse import coo_array, csgraph
 
 from xroute.exceptions import AlignmentError, NetworkError, ParameterError, TimeAxisError, UnitsError, XRouteError, some
 from xroute.ids import exact_ids, locate
-from xroute.labels import standard_names
+from xroute.labels import with_standard_dims
 from xroute.network import Network
 from xroute.parameters import check_steps, schemes_of
 from xroute.quantities import dataset_without_pint, without_pint
@@ -324,7 +324,7 @@ def _runoff(
     if network is None:
         return None
     try:
-        runoff = standard_names(
+        runoff = with_standard_dims(
             runoff, network, missing="zero", extra="drop", reach_dim=reach_dim, time_dim=time_dim
         )
     except (AlignmentError, TimeAxisError) as error:
