@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 import time as clock
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from dataclasses import replace as changed
@@ -24,7 +24,7 @@ from xroute.block_state import BlockState
 from xroute.bounds import add_bounds, bounds_name
 from xroute.census import finite_sums, n_negative
 from xroute.checkpoint import Progress, describe_run
-from xroute.chunking import choose_chunks
+from xroute.chunking import check_encoding, choose_chunks
 from xroute.cluster import check_seen, check_shareable, find_client
 from xroute.eager import route_values
 from xroute.engine.arrays import compute_type
@@ -35,10 +35,10 @@ from xroute.labels import require_array
 from xroute.options import find_device
 from xroute.request import NetworkLike, StreamRequest, keywords_of
 from xroute.run import Run, make_run
-from xroute.sinks import DISCHARGE, NetcdfSink, Outline, Sink, ZarrSink
-from xroute.stamps import axis
+from xroute.sinks import NetcdfSink, Outline, Sink, ZarrSink
+from xroute.stamps import time_coordinate
 from xroute.state import load_state
-from xroute.stores import CHECKPOINT, as_store
+from xroute.stores import CHECKPOINT, DISCHARGE, as_store
 from xroute.volumes import Summary, Volumes
 from xroute.watch import SAMPLE
 
@@ -162,11 +162,7 @@ class Stream:
         dtype
             Type that runoff is read as; by default its own.
         """
-        n, encoding = request.time_chunk, request.encoding
-        whole = isinstance(n, (int, np.integer)) and not isinstance(n, bool)
-        if n is not None and (not whole or n < 1):
-            raise ParameterError(f"time_chunk is a positive whole number or None, not {n!r}")
-        runoff = require_array(runoff)
+        runoff, encoding = require_array(runoff), check_encoding(request.encoding, request.time_chunk)
         taken = {DISCHARGE, CHECKPOINT} & {*runoff.coords, *runoff.dims}
         if taken:
             raise ParameterError(
@@ -182,8 +178,8 @@ class Stream:
         spread = runoff.chunks is not None and (client is not None or request.partitions is not None)
         read_as = runoff.dtype if dtype is None else np.dtype(dtype)
         size = compute_type(read_as).itemsize
-        chosen, block = choose_chunks(run.layout, runoff, _own_encoding(encoding), n, size, workers)
-        return cls(run, runoff, start, chosen, block, spread, request.partitions, request.device, read_as)
+        encoding, block = choose_chunks(run.layout, runoff, encoding, request.time_chunk, size, workers)
+        return cls(run, runoff, start, encoding, block, spread, request.partitions, request.device, read_as)
 
     @property
     def n_steps(self) -> int:
@@ -201,14 +197,14 @@ class Stream:
         resume: bool = True,
         replace: bool = False,
         progress: bool = False,
-        finish: Callable[[xr.DataArray], xr.Dataset] | None = None,
+        as_dataset: Callable[[xr.DataArray], xr.Dataset] | None = None,
     ) -> tuple[BlockState, Summary]:
-        """Route into a Zarr store; ``finish`` makes the Dataset to be written of a discharge without values."""
+        """Route into a Zarr store; ``as_dataset`` makes the Dataset to be written of a discharge without values."""
         require("dask", feature="writing Zarr block by block", extra="io")
         store = as_store(store)
         if self.spread:
             check_shareable(store)
-        outline = self._outline(finish or self._with_bounds)
+        outline = self._outline(as_dataset or self._with_bounds)
         description = describe_run(self.run, self.start, self.dtype)
         with ZarrSink.open(store, outline, description, self._beginning(), resume=resume, replace=replace) as sink:
             if self.spread and sink.progress.steps < self.n_steps:
@@ -218,14 +214,14 @@ class Stream:
     def to_netcdf(
         self,
         path: Path,
-        finish: Callable[[xr.DataArray], xr.Dataset],
+        as_dataset: Callable[[xr.DataArray], xr.Dataset],
         *,
         replace: bool = False,
         progress: bool = False,
     ) -> tuple[BlockState, Summary]:
         """Route into a netCDF file, which appears under its name when it is complete; workers cannot write to it."""
         here = changed(self, spread=False)
-        with NetcdfSink.open(path, self._outline(finish), self._beginning(), replace=replace) as sink:
+        with NetcdfSink.open(path, self._outline(as_dataset), self._beginning(), replace=replace) as sink:
             return here._fill(sink, progress)
 
     # ── the loop ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -334,7 +330,7 @@ class Stream:
 
     # ── what sinks are told ─────────────────────────────────────────────────────────────────────────────────────────
 
-    def _outline(self, finish: Callable[[xr.DataArray], xr.Dataset]) -> Outline:
+    def _outline(self, as_dataset: Callable[[xr.DataArray], xr.Dataset]) -> Outline:
         """The result with all its labels and attributes, but no values, in a block's chunks."""
         import dask.array as da
 
@@ -347,12 +343,12 @@ class Stream:
         nothing = da.zeros(shape, chunks=pieces, dtype=compute_type(self.dtype))
         coords = {n: c.compute() for n, c in xr.Coordinates(layout.coords).items()}
         empty = self.run.label(xr.DataArray(nothing, dims=layout.dims, coords=coords), self.runoff)
-        return Outline(finish(empty), self.encoding, layout.time_dim, self.block)
+        return Outline(as_dataset(empty), self.encoding, layout.time_dim, self.block)
 
     def _with_bounds(self, discharge: xr.DataArray) -> xr.Dataset:
         """Discharge, and under their name the bounds that its coordinate of time declares, if it does."""
         dataset, clock = discharge.to_dataset(name=DISCHARGE), self.run.clock
-        coordinate = axis(discharge, clock.dim)
+        coordinate = time_coordinate(discharge, clock.dim)
         bounds = None if coordinate is None else bounds_name(coordinate)
         return dataset if bounds is None else add_bounds(dataset, clock.dim, clock.step, clock.label, bounds)
 
@@ -371,17 +367,3 @@ class Stream:
         return Summary(
             self.run.network.n_reaches, n_steps, self.run.layout.n_batch, seconds, into, out, volumes.n_negative
         )
-
-
-def _own_encoding(encoding: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Encoding of discharge, which a user gives by itself or under its name."""
-    if encoding is not None and not isinstance(encoding, Mapping):
-        raise ParameterError(f"encoding is a mapping, as for xarray.Dataset.to_zarr, not {encoding!r}")
-    given = dict(encoding or {})
-    if DISCHARGE not in given:
-        return given
-    if len(given) > 1:
-        raise ParameterError(
-            f"encoding is of {DISCHARGE} only, not of {some(sorted(set(given) - {DISCHARGE}, key=str))}"
-        )
-    return dict(given[DISCHARGE])
