@@ -16,7 +16,7 @@ import xarray as xr
 from scipy.sparse import coo_array, csgraph
 
 from xroute.exceptions import AlignmentError, NetworkError, ParameterError, TimeAxisError, UnitsError, XRouteError, some
-from xroute.ids import exact_ids, locate
+from xroute.ids import exact_ids, positions_of
 from xroute.labels import with_standard_dims
 from xroute.network import Network
 from xroute.parameters import check_steps, schemes_of
@@ -331,7 +331,7 @@ def _runoff(
         report.problems.append(str(error))
         return None
     ids = exact_ids(runoff["reach"].to_numpy(), "runoff reach")
-    missing, extra = network.ids[locate(network.ids, ids) < 0], ids[locate(ids, network.ids) < 0]
+    missing, extra = network.ids[positions_of(network.ids, ids) < 0], ids[positions_of(ids, network.ids) < 0]
     if missing.size:
         report.problems.append(f"{missing.size} reaches have no runoff ({argument('missing', 'zero')}): {some(missing)}")
     if extra.size:

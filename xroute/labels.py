@@ -17,7 +17,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xroute.exceptions import AlignmentError, TimeAxisError, XRouteError, one_of, some
-from xroute.ids import convertible, declared_fills, exact_ids, locate, repeated, within
+from xroute.ids import convertible, declared_fills, exact_ids, positions_of, repeated, within
 from xroute.network import Network
 from xroute.quantities import without_pint
 from xroute.reach_ids import find_reach_dim, id_coordinate
@@ -133,7 +133,7 @@ def align(
     twice = repeated(ids)
     if twice.size:
         raise AlignmentError(f"{twice.size} {what} ids stand more than once: {some(twice)}")
-    row = locate(network.ids, ids)
+    row = positions_of(network.ids, ids)
     kept = np.sort(row[row >= 0])
     lacking, alien = row < 0, ids.size - kept.size
     if alien and not kept.size and network.n_reaches and missing == "zero" and extra == "drop":

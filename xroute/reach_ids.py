@@ -17,7 +17,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xroute.exceptions import AlignmentError, XRouteError, some
-from xroute.ids import convertible, exact_ids, is_positional, locate
+from xroute.ids import convertible, exact_ids, is_positional, positions_of
 from xroute.network import Network
 from xroute.wording import argument
 
@@ -133,7 +133,7 @@ def id_coordinates(array: xr.DataArray, network: Network, dim: Hashable) -> list
         # pandas asks sorted ids at no cost, where NumPy's hashes of regular ids collide
         if not pd.Index(ids.astype(object) if ids.dtype.kind == "U" else ids).is_unique:
             continue
-        inside = locate(ids, network.ids) >= 0
+        inside = positions_of(ids, network.ids) >= 0
         full = bool(inside.any()) and bool(inside.all() or inside.sum() == network.n_reaches)
         found.append(IdCoordinate(name, ids, marked, bool(inside.any()), full, convertible(ids, network.ids) is not None))
     return found
