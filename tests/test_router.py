@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import gc
 import io
 import pickle
 import subprocess
@@ -509,16 +508,6 @@ def test_a_fixed_filter_is_made_once_and_anew_when_it_changes(monkeypatch):
     assert router(runoff).requires_grad and router(runoff).requires_grad and len(made) == 2
     with torch.inference_mode():
         assert torch.equal(router(runoff), first)
-
-
-def test_a_graph_outlives_an_equal_network():
-    """Operators find plans by what they contain: a plan that equals this one may go between forward and backward."""
-    first, second = (Router(river(), dt=DT, learnable="k") for _ in range(2))
-    first(dry(8, 4, 1))
-    loss = second(dry(8, 4, 1)).sum()
-    del first
-    gc.collect()
-    loss.backward()
 
 
 def test_a_network_keeps_its_filter(monkeypatch):

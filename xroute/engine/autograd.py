@@ -16,7 +16,6 @@ from typing import Any
 
 import torch
 
-from xroute.caches import keep
 from xroute.engine.arrays import FilterArrays, Needs, State
 from xroute.engine.backends import Backend, backend_of, backends
 from xroute.engine.plan import RoutingPlan
@@ -45,9 +44,8 @@ _PLANS: weakref.WeakValueDictionary[int, RoutingPlan] = weakref.WeakValueDiction
 
 def plan_handle(plan: RoutingPlan) -> int:
     """Number under which the operators find the plan, or one that equals it, while it lives: the same one each time."""
-    found = _PLANS.setdefault(plan.digest, plan)
-    if found is not plan:  # an equal one, which now lives as long as this one does
-        keep(plan, ("equal",), lambda: found)
+    if plan.digest not in _PLANS:
+        _PLANS[plan.digest] = plan
     return plan.digest
 
 
