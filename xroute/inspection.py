@@ -16,8 +16,8 @@ import xarray as xr
 from scipy.sparse import coo_array, csgraph
 
 from xroute.exceptions import AlignmentError, NetworkError, ParameterError, TimeAxisError, UnitsError, XRouteError, some
-from xroute.ids import exact_ids, locate
-from xroute.labels import standard_names
+from xroute.ids import exact_ids, positions_of
+from xroute.labels import with_standard_dims
 from xroute.network import Network
 from xroute.parameters import check_steps, schemes_of
 from xroute.quantities import dataset_without_pint, without_pint
@@ -324,14 +324,14 @@ def _runoff(
     if network is None:
         return None
     try:
-        runoff = standard_names(
+        runoff = with_standard_dims(
             runoff, network, missing="zero", extra="drop", reach_dim=reach_dim, time_dim=time_dim
         )
     except (AlignmentError, TimeAxisError) as error:
         report.problems.append(str(error))
         return None
     ids = exact_ids(runoff["reach"].to_numpy(), "runoff reach")
-    missing, extra = network.ids[locate(network.ids, ids) < 0], ids[locate(ids, network.ids) < 0]
+    missing, extra = network.ids[positions_of(network.ids, ids) < 0], ids[positions_of(ids, network.ids) < 0]
     if missing.size:
         report.problems.append(f"{missing.size} reaches have no runoff ({argument('missing', 'zero')}): {some(missing)}")
     if extra.size:
