@@ -179,14 +179,13 @@ def foreign_to_the_engine(code: Sources) -> list[str]:
 
 
 def lists_of_option_values(code: Sources) -> list[str]:
-    """Lists, sets, tuples and ``Literal[...]`` of nothing but values of one option, most of them, outside of the settings."""
+    """Lists, sets, tuples, keys and ``Literal[...]`` of values of one option, most of them and no others, but in the settings."""
     found = []
     for name, text in code.items():
         for node in ast.walk(parsed(text)):
-            if not isinstance(node, ast.List | ast.Tuple | ast.Set):
-                continue
-            values = [e.value for e in node.elts if isinstance(e, ast.Constant) and isinstance(e.value, str)]
-            if len(values) < 2 or len(values) < len(node.elts):
+            entries = node.elts if isinstance(node, ast.List | ast.Tuple | ast.Set) else getattr(node, "keys", [])
+            values = [e.value for e in entries if isinstance(e, ast.Constant) and isinstance(e.value, str)]
+            if len(values) < 2 or len(values) < len(entries):
                 continue
             of = [n for n, some in OPTION_VALUES.items() if set(values) <= set(some) and len(values) > len(some) / 2]
             if of and name != settings.__name__:
@@ -220,6 +219,7 @@ def test_the_house_keeps_to_its_limits(check: Callable[[Sources], list[str]]) ->
         (foreign_to_the_engine, "xroute.engine.plan", "import xarray as xr"),
         (foreign_to_the_engine, "xroute.schemes.base", "def f():\n    from pandas import DataFrame"),
         (lists_of_option_values, "xroute.cli.route", 'SAMPLING = ["mean", "start-mean", "last"]'),
+        (lists_of_option_values, "xroute.engine.plan", 'CODES = {"mean": 0, "start-mean": 1, "last": 2}'),
         (lists_of_option_values, "xroute.routing", 'from typing import Literal\nLateral = Literal["head", "outlet"]'),
     ],
 )
