@@ -36,7 +36,6 @@ from problems import (
     check_case,
     error,
     forward,
-    gpu_options,
     problem,
     reference,
     reference_gradients,
@@ -45,10 +44,12 @@ from strategies import DT
 
 import xroute
 from xroute.block_state import BlockState
+from xroute.engine.arrays import Exchange, State
 from xroute.engine.cpu.forward import route_cpu
 from xroute.engine.plan import make_plan
 from xroute.partition import make_parts, partition
 from xroute.schemes import Filter, make_filter
+from xroute.settings import RoutingSettings
 
 needs_triton = pytest.mark.skipif(find_spec("triton") is None, reason="no triton here: it is for Linux")
 PARTS = 2
@@ -137,7 +138,8 @@ def check_parts(case: Case) -> Errors:
 
 def check_partitions(case: Case, n: int) -> Errors:
     """A network routed partition by partition, which exchange their discharge, is the network routed in one go."""
-    from xroute.engine.gpu.launch import prepare_filter, route_gpu
+    from xroute.engine.gpu.launch import route_gpu
+    from xroute.engine.gpu.layout import prepare_filter
 
     p = problem(case)
     parts = make_parts(p.plan, np.unique(partition(p.plan, n), return_inverse=True)[1])
@@ -145,11 +147,11 @@ def check_partitions(case: Case, n: int) -> Errors:
     expected = reference(p)
     found = [np.zeros_like(e) for e in expected]
     acc = torch.float64 if case.dtype == "float64" else torch.float32
-    start = BlockState.of(*(s.numpy() for s in p.state))
+    whole = BlockState.of(*(s.numpy() for s in p.state))
     passed: list[torch.Tensor] = []
     lags = np.repeat(np.arange(p.plan.n_reaches), p.filter.n_taps - 1)  # reach of each
     for part in parts:
-        f, state = part.filter(p.filter), part.state(start, p.filter)
+        f, state = part.filter(p.filter), part.state(whole, p.filter)
         shape = case.batch, part.given.size + part.reach.size
         runoff = torch.zeros((*shape, case.steps), dtype=p.runoff.dtype)
         runoff[:, : part.reach.size] = p.runoff[:, part.reach]
@@ -158,11 +160,11 @@ def check_partitions(case: Case, n: int) -> Errors:
             at = sum(w.size for r, w in part.source if r < q)
             given[:, at : at + which.size] = passed[q][:, which]
         kept = torch.zeros((case.batch, part.plan.kept.size, case.steps * case.substeps), dtype=acc, device=DEVICE)
-        made = prepare_filter(part.plan, f.taps, f.pointer, f.pole, f.gain, DEVICE, acc, gpu_options(p))
-        discharge, history, outflow, _ = route_gpu(
-            runoff.to(DEVICE), part.plan, made, *(torch.from_numpy(s) for s in (state.channel.history, state.channel.outflow)),
-            options=gpu_options(p), given=given.to(DEVICE), kept=kept,
-        )  # fmt: skip
+        made = prepare_filter(part.plan, f, DEVICE, acc, p.settings)
+        start = State(*(torch.from_numpy(s) for s in state.channel))
+        discharge, (history, outflow), _ = route_gpu(
+            runoff.to(DEVICE), part.plan, made, start, p.settings, exchange=Exchange(given.to(DEVICE), kept)
+        )
         passed.append(kept.cpu())
         found[0][:, part.reach] = discharge[:, : part.reach.size].cpu().numpy()
         found[2][:, part.reach] = outflow[:, : part.reach.size].cpu().numpy()
@@ -226,17 +228,16 @@ def check_nan(case: Case) -> Errors:
 
 @contextmanager
 def patched(**values: Any) -> Iterator[None]:
-    """Names of `xroute.engine.gpu` with other values."""
-    from xroute.engine.gpu import launch as gpu
+    """Names of the modules of `xroute.engine.gpu` with other values."""
+    from xroute.engine.gpu import gradients, launch, layout, memory
 
-    old = {name: getattr(gpu, name) for name in values}
-    try:
+    with pytest.MonkeyPatch.context() as patch:
         for name, value in values.items():
-            setattr(gpu, name, value)
+            owners = [module for module in (gradients, launch, layout, memory) if hasattr(module, name)]
+            assert owners
+            for module in owners:
+                patch.setattr(module, name, value)
         yield
-    finally:
-        for name, value in old.items():
-            setattr(gpu, name, value)
 
 
 def check_patched(case: Case, **values: Any) -> Errors:
@@ -270,7 +271,7 @@ def check_wide_index(case: Case) -> Errors:
     """With the index type of arrays of more than 2**30 elements."""
     import triton.language as tl
 
-    return check_patched(case, _index_type=lambda *sizes: tl.int64)
+    return check_patched(case, index_type=lambda *sizes: tl.int64)
 
 
 CHECKS: dict[str, Callable[[], Errors]] = {
@@ -415,7 +416,7 @@ def test_large_networks(options, mark):
     p = large(options)
     discharge, history, outflow, trace = forward(p, keep_trace=not p.case.block)
     expected = np.empty(p.runoff.shape), *(s.numpy().copy() for s in p.state)
-    route_cpu(p.runoff.double().numpy(), expected[0], p.plan, *p.filter.arrays(), *expected[1:], **p.options)
+    route_cpu(p.runoff.double().numpy(), expected[0], p.plan, p.filter.arrays(), State(*expected[1:]), p.settings)
     for found, wanted in zip((discharge, history, outflow), expected, strict=True):
         assert error(found, wanted) < 10 * FORWARD[p.case.dtype]
     grads = backward(p, trace, discharge, block=p.case.block or None)
@@ -427,10 +428,11 @@ def test_large_networks(options, mark):
 def test_given_reaches_must_be_given():
     """Else programs would wait for ever."""
     plan = make_plan(np.array([1]), np.array([0]), np.ones(1), 2, n_given=1)
-    from xroute.engine.gpu.launch import prepare_filter, route_gpu
+    from xroute.engine.gpu.launch import route_gpu
+    from xroute.engine.gpu.layout import prepare_filter
 
     f = make_filter({"linear_storage": (np.arange(2), {"tau": torch.full((2,), DT)})}, DT, 2)
-    made = prepare_filter(plan, f.taps, f.pointer, f.pole, f.gain, DEVICE, torch.float32)
+    made = prepare_filter(plan, f, DEVICE, torch.float32)
     with pytest.raises(ValueError, match="1 given reaches"):
         route_gpu(torch.zeros(1, 2, 4, device=DEVICE), plan, made)
 
@@ -438,12 +440,12 @@ def test_given_reaches_must_be_given():
 @needs_triton
 def test_traces_are_bounded():
     """What training keeps does not grow with substeps: beyond a few times the runoff, nothing is kept."""
-    from xroute.engine.gpu import launch as gpu
+    from xroute.engine.gpu.memory import TRACE_SHARE, trace_numel
 
     plan = xroute.Network(xroute.datasets.scheidegger(20, 20)).plan
     pointer = np.arange(plan.n_reaches + 1) * 2
     runoff = torch.empty(64, plan.n_reaches, 3000, device="meta", dtype=torch.float32)
     for substeps in (1, 24, 1000):
-        size = gpu.trace_numel(plan, runoff, pointer, gpu.GpuOptions(substeps))
-        assert size * 4 <= gpu.TRACE_SHARE * runoff.numel() * 4
+        size = trace_numel(plan, runoff, pointer, RoutingSettings(substeps=substeps))
+        assert size * 4 <= TRACE_SHARE * runoff.numel() * 4
         assert (size > 0) == (substeps == 1)

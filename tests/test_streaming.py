@@ -333,7 +333,7 @@ def _overtakings(folder: Path, moments: list[int], same: bool, began: bool) -> l
 def apart() -> Iterator[Callable[..., Any]]:
     """Does something in a process that has no threads, so that it can be forked."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["xroute", "xroute.engine.cpu", "zarr", "dask.array", "kills"])
+    context.set_forkserver_preload(["xroute", "xroute.engine.cpu.backend", "zarr", "dask.array", "kills"])
     with ProcessPoolExecutor(1, mp_context=context) as pool:
         yield lambda work, *arguments: pool.submit(work, *arguments).result()
 

@@ -15,7 +15,6 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xroute.attrs import append_history
-from xroute.block import is_cupy
 from xroute.bounds import LABELS
 from xroute.exceptions import ParameterError, TimeAxisError, UnitsError, XRouteError, one_of, warn
 from xroute.quantities import without_pint
@@ -241,10 +240,7 @@ def _differences(data: Any, before: Any, restarts: NDArray[np.bool_], *, axis: i
     """Value minus the value before, or the value itself where it is the first after a restart; of numpy or cupy."""
     if data.dtype.kind != "f":
         data, before = data.astype(np.float64), before.astype(np.float64)
-    if is_cupy(data):
-        import cupy
-
-        restarts = cupy.asarray(restarts)
+    restarts = np.asarray(restarts, like=data)
     amounts = data - np.where(restarts, data.dtype.type(0), before)
     falls = _unexplained_falls(np.moveaxis(amounts, axis, -1), abs(data[np.isfinite(data)]).max(initial=0.0))
     if falls:

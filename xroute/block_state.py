@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from xroute.engine.arrays import State
 from xroute.exceptions import StateError
 
 __all__ = ["CHANNEL", "BlockState", "Lags", "Stage", "StageTable", "StateTable", "stored_name"]
@@ -49,20 +50,10 @@ StateTable = Mapping[str, StageTable]
 """The tables of all stages, by name."""
 
 
-@dataclass(frozen=True, eq=False)
-class Stage:
-    """A stage as kernels take it.
+class Stage(State):
+    """A stage as kernels take it: `xroute.engine.arrays.State`, and what it has to do with a table."""
 
-    Attributes
-    ----------
-    history : float64 [batch, sum of K - 1]
-        Each reach's last inflows, newest first, one reach after another.
-    outflow : float64 [batch, reach]
-        Last filtered outflow.
-    """
-
-    history: Float
-    outflow: Float
+    __slots__ = ()
 
     @classmethod
     def dry(cls, n_lags: Index, n_batch: int) -> Stage:
@@ -85,13 +76,15 @@ class Stage:
         longest = int(n_lags.max(initial=0))
         if not longest:
             return None
-        inflow = np.zeros((*self.outflow.shape, longest))
+        inflow = np.zeros((self.outflow.shape[0], n_lags.size, longest))
         inflow[:, np.arange(longest) < n_lags[:, None]] = self.history
         return inflow
 
-    def table(self, n_lags: Index) -> StageTable:
-        """As a table, with one axis for all batch dimensions."""
-        return StageTable(self.outflow, self.inflow(n_lags))
+    def table(self, n_lags: Index, batch_shape: tuple[int, ...]) -> StageTable:
+        """As a table, with an axis for each batch dimension."""
+        inflow = self.inflow(n_lags)
+        past = None if inflow is None else inflow.reshape(*batch_shape, *inflow.shape[1:])
+        return StageTable(self.outflow.reshape(*batch_shape, n_lags.size), past)
 
     def take(self, reach: Index, n_lags: Index) -> Stage:
         """The stage of some of its reaches."""
@@ -118,9 +111,10 @@ class BlockState:
     >>> from xroute.block_state import BlockState
     >>> n_lags = {"channel": np.array([1, 0, 2])}
     >>> state = BlockState.of(history=np.array([[1.0, 2.0, 3.0]]), outflow=np.array([[4.0, 5.0, 6.0]]))
-    >>> state.table(n_lags)["channel"].inflow.tolist()
+    >>> table = state.table(n_lags, batch_shape=(1,))
+    >>> table["channel"].inflow.tolist()
     [[[1.0, 0.0], [0.0, 0.0], [2.0, 3.0]]]
-    >>> BlockState.of_table(state.table(n_lags), n_lags).channel.history.tolist()
+    >>> BlockState.of_table(table, n_lags).channel.history.tolist()
     [[1.0, 2.0, 3.0]]
     """
 
@@ -145,8 +139,9 @@ class BlockState:
     def of_arrays(cls, arrays: Mapping[str, Any]) -> BlockState:
         """State of what `arrays` gave; other arrays may stand beside them."""
         names = [name.removesuffix("history").removesuffix("_") or CHANNEL for name in arrays if name.endswith("history")]
-        taken = {name: [np.asarray(arrays[stored_name(name, of)][...]) for of in ("history", "outflow")] for name in names}
-        return cls({name: Stage(*of) for name, of in taken.items()})
+        return cls(
+            {name: Stage(*(np.asarray(arrays[stored_name(name, of)][...]) for of in Stage._fields)) for name in names}
+        )
 
     @property
     def channel(self) -> Stage:
@@ -161,13 +156,17 @@ class BlockState:
             for of, array in (("outflow", stage.outflow), ("history", stage.history))
         }
 
-    def table(self, n_lags: Lags) -> dict[str, StageTable]:
-        """As tables, with one axis for all batch dimensions."""
-        return {name: stage.table(n_lags[name]) for name, stage in self.stages.items()}
+    def table(self, n_lags: Lags, batch_shape: tuple[int, ...]) -> dict[str, StageTable]:
+        """As tables, with an axis for each batch dimension."""
+        return {name: stage.table(n_lags[name], batch_shape) for name, stage in self.stages.items()}
 
-    def take(self, reach: Index, n_lags: Lags, n_given: int = 0) -> BlockState:
-        """The state of some of its reaches, and of ``n_given`` others behind them that hold nothing."""
-        return BlockState({name: stage.take(reach, n_lags[name]).pad(n_given) for name, stage in self.stages.items()})
+    def take(self, reach: Index, n_lags: Lags) -> BlockState:
+        """The state of some of its reaches."""
+        return BlockState({name: stage.take(reach, n_lags[name]) for name, stage in self.stages.items()})
+
+    def pad(self, n: int) -> BlockState:
+        """With ``n`` further reaches behind its own, which are dry and have no lags."""
+        return BlockState({name: stage.pad(n) for name, stage in self.stages.items()})
 
     def copy(self) -> BlockState:
         """A copy, to be written to."""

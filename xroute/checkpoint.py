@@ -27,7 +27,7 @@ from xroute.stores import CHECKPOINT, GROUP_FILES
 from xroute.wording import argument
 
 if TYPE_CHECKING:
-    from xroute.routing import Run
+    from xroute.run import Run
 
 __all__ = ["Checkpoint", "Progress", "check_replaceable", "clear", "describe_run", "digest", "find", "route_again"]
 
@@ -235,8 +235,8 @@ def describe_run(run: Run, start: BlockState | None, dtype: np.dtype[Any]) -> di
         "form": 3,
         **run.key.attrs(),
         "units": run.units,
-        "sampling": run.options.sampling,
-        "nan": "zero" if run.options.zero_missing else "raise",
+        "sampling": run.settings.sampling,
+        "nan": run.settings.nan,
         "label": run.clock.label,
         "dtype": str(dtype),
         "parameters": digest(run.network.ids, *run.network.links, *run.filter.arrays(), run.scale),

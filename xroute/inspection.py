@@ -16,14 +16,14 @@ import xarray as xr
 from scipy.sparse import coo_array, csgraph
 
 from xroute.exceptions import AlignmentError, NetworkError, ParameterError, TimeAxisError, UnitsError, XRouteError, some
-from xroute.ids import exact_ids, locate
-from xroute.labels import standard_names
+from xroute.ids import exact_ids, positions_of
+from xroute.labels import with_standard_dims
 from xroute.network import Network
 from xroute.parameters import check_steps, schemes_of
 from xroute.quantities import dataset_without_pint, without_pint
-from xroute.recipe import recipe_said, resolve_recipe, resolve_step
+from xroute.recipe import recipe_in_words, resolve_recipe, resolve_step
 from xroute.request import RouteRequest
-from xroute.routing import prepare
+from xroute.run import make_run
 from xroute.schemes import SCHEMES, Parameter, Scheme
 from xroute.settings import MissingDownstream
 from xroute.times import find_time_dim, time_step
@@ -181,7 +181,7 @@ def _topology(dataset: xr.Dataset, report: Report, missing_downstream: MissingDo
 def _steps(network: Network, report: Report, dt: float | None, substeps: int | None) -> tuple[float | None, int]:
     """Report how the network wants to be routed, and return the step of runoff [s] and its substeps."""
     try:
-        recipe = recipe_said(network)
+        recipe = recipe_in_words(network)
         if recipe is not None:
             report.facts.append(("recipe", recipe))
             if dt is None and "runoff_step" in network.attrs:
@@ -324,14 +324,14 @@ def _runoff(
     if network is None:
         return None
     try:
-        runoff = standard_names(
+        runoff = with_standard_dims(
             runoff, network, missing="zero", extra="drop", reach_dim=reach_dim, time_dim=time_dim
         )
     except (AlignmentError, TimeAxisError) as error:
         report.problems.append(str(error))
         return None
     ids = exact_ids(runoff["reach"].to_numpy(), "runoff reach")
-    missing, extra = network.ids[locate(network.ids, ids) < 0], ids[locate(ids, network.ids) < 0]
+    missing, extra = network.ids[positions_of(network.ids, ids) < 0], ids[positions_of(ids, network.ids) < 0]
     if missing.size:
         report.problems.append(f"{missing.size} reaches have no runoff ({argument('missing', 'zero')}): {some(missing)}")
     if extra.size:
@@ -344,7 +344,7 @@ def _check_as_routed(runoff: xr.DataArray, network: Network, report: Report, **o
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            run = prepare(runoff, network, RouteRequest(time_dim="time", reach_dim="reach", **options))
+            run = make_run(runoff, network, RouteRequest(time_dim="time", reach_dim="reach", **options))
             if run.watch is not None:
                 head = runoff.isel(time=slice(0, STEPS), reach=slice(0, SAMPLE)).transpose(..., "time")
                 run.watch.look(head.to_numpy())

@@ -84,7 +84,7 @@ class Part:
 
     def state(self, state: BlockState, filter: Filter) -> BlockState:
         """Its part of the whole network's state; given reaches have none, which is to say zeros."""
-        return state.take(self.reach, {CHANNEL: filter.n_taps - 1}, self.given.size)
+        return state.take(self.reach, {CHANNEL: filter.n_taps - 1}).pad(self.given.size)
 
 
 def make_parts(plan: RoutingPlan, label: Index) -> list[Part]:

@@ -21,14 +21,10 @@ from xroute.checkpoint import Checkpoint, Progress, check_replaceable, clear, fi
 from xroute.exceptions import XRouteError, require
 from xroute.files.writing import netcdf_variable, plain_dataset, replacing
 from xroute.guards import writing
-from xroute.stores import UNFINISHED, consolidate
+from xroute.stores import DISCHARGE, UNFINISHED, consolidate
 from xroute.wording import phrase
 
-__all__ = ["DISCHARGE", "NetcdfSink", "Outline", "Sink", "ZarrSink"]
-
-DISCHARGE = "discharge"
-"""Variable of a sink that blocks are written to."""
-
+__all__ = ["NetcdfSink", "Outline", "Sink", "ZarrSink"]
 
 @dataclass(frozen=True)
 class Outline:

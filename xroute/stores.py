@@ -21,6 +21,7 @@ __all__ = [
     "ATTRIBUTES",
     "CHECKPOINT",
     "CONSOLIDATED",
+    "DISCHARGE",
     "GROUP_FILES",
     "METADATA",
     "UNFINISHED",
@@ -40,6 +41,8 @@ GROUP_FILES = (METADATA, _GROUP, ATTRIBUTES, CONSOLIDATED)
 ARRAY_FILES = (METADATA, _ARRAY, ATTRIBUTES)
 """Metadata that an array may have."""
 
+DISCHARGE = "discharge"
+"""Variable that a run writes."""
 CHECKPOINT = "checkpoint"
 """Group of a store in which a run keeps how far it has come (`xroute.checkpoint`)."""
 UNFINISHED = "unfinished"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 import time as clock
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from dataclasses import replace as changed
@@ -20,24 +20,25 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xroute.block import is_cupy
-from xroute.block_state import CHANNEL, BlockState
+from xroute.block_state import BlockState
 from xroute.bounds import add_bounds, bounds_name
 from xroute.census import finite_sums, n_negative
 from xroute.checkpoint import Progress, describe_run
-from xroute.chunking import choose_chunks
+from xroute.chunking import check_encoding, choose_chunks
 from xroute.cluster import check_seen, check_shareable, find_client
+from xroute.eager import route_values
 from xroute.engine.arrays import compute_type
+from xroute.engine.backends import on_host
 from xroute.exceptions import ParameterError, one_of, require, some
 from xroute.guards import writing
 from xroute.labels import require_array
 from xroute.options import find_device
 from xroute.request import NetworkLike, StreamRequest, keywords_of
-from xroute.routing import Run, need_no_step, prepare
-from xroute.sinks import DISCHARGE, NetcdfSink, Outline, Sink, ZarrSink
+from xroute.run import Run, make_run
+from xroute.sinks import NetcdfSink, Outline, Sink, ZarrSink
 from xroute.stamps import time_coordinate
-from xroute.state import read_state, state_of_table, state_table, write_state
-from xroute.stores import CHECKPOINT, as_store
+from xroute.state import load_state
+from xroute.stores import CHECKPOINT, DISCHARGE, as_store
 from xroute.volumes import Summary, Volumes
 from xroute.watch import SAMPLE
 
@@ -161,23 +162,15 @@ class Stream:
         dtype
             Type that runoff is read as; by default its own.
         """
-        n, encoding = request.time_chunk, request.encoding
-        whole = isinstance(n, (int, np.integer)) and not isinstance(n, bool)
-        if n is not None and (not whole or n < 1):
-            raise ParameterError(f"time_chunk is a positive whole number or None, not {n!r}")
-        runoff = require_array(runoff)
+        runoff, encoding = require_array(runoff), check_encoding(request.encoding, request.time_chunk)
         taken = {DISCHARGE, CHECKPOINT} & {*runoff.coords, *runoff.dims}
         if taken:
             raise ParameterError(
                 f"runoff has a coordinate {some(sorted(taken))}, a name that the store needs: rename it"
             )
-        run = prepare(runoff, network, request, stateful=True)
-        layout = run.layout
-        if run.step is None:
-            need_no_step(runoff, layout.time_dim, True)
-        start = None
-        if request.initial_state is not None and run.key is not None:
-            start = read_state(request.initial_state, run.filter, run.network, layout, run.key, run.clock.start(runoff))
+        run = make_run(runoff, network, request, with_state=True)
+        table = run.start(request.initial_state, runoff)
+        start = None if table is None else load_state(table, run.n_lags, run.network.ids)
         if request.device is not None:
             find_device(request.device)
         client = None if runoff.chunks is None else find_client()
@@ -185,8 +178,8 @@ class Stream:
         spread = runoff.chunks is not None and (client is not None or request.partitions is not None)
         read_as = runoff.dtype if dtype is None else np.dtype(dtype)
         size = compute_type(read_as).itemsize
-        chosen, block = choose_chunks(layout, runoff, _own_encoding(encoding), n, size, workers)
-        return cls(run, runoff, start, chosen, block, spread, request.partitions, request.device, read_as)
+        encoding, block = choose_chunks(run.layout, runoff, encoding, request.time_chunk, size, workers)
+        return cls(run, runoff, start, encoding, block, spread, request.partitions, request.device, read_as)
 
     @property
     def n_steps(self) -> int:
@@ -195,9 +188,7 @@ class Stream:
 
     def final_state(self, state: BlockState) -> xr.Dataset:
         """State at the end, labelled."""
-        run = self.run
-        assert run.key is not None
-        return write_state(state, run.filter, run.network, run.layout, run.key, run.moment(self.runoff))
+        return self.run.finish(state, self.runoff)
 
     def to_zarr(
         self,
@@ -206,14 +197,14 @@ class Stream:
         resume: bool = True,
         replace: bool = False,
         progress: bool = False,
-        finish: Callable[[xr.DataArray], xr.Dataset] | None = None,
+        as_dataset: Callable[[xr.DataArray], xr.Dataset] | None = None,
     ) -> tuple[BlockState, Summary]:
-        """Route into a Zarr store; ``finish`` makes the Dataset to be written of a discharge without values."""
+        """Route into a Zarr store; ``as_dataset`` makes the Dataset to be written of a discharge without values."""
         require("dask", feature="writing Zarr block by block", extra="io")
         store = as_store(store)
         if self.spread:
             check_shareable(store)
-        outline = self._outline(finish or self._with_bounds)
+        outline = self._outline(as_dataset or self._with_bounds)
         description = describe_run(self.run, self.start, self.dtype)
         with ZarrSink.open(store, outline, description, self._beginning(), resume=resume, replace=replace) as sink:
             if self.spread and sink.progress.steps < self.n_steps:
@@ -223,14 +214,14 @@ class Stream:
     def to_netcdf(
         self,
         path: Path,
-        finish: Callable[[xr.DataArray], xr.Dataset],
+        as_dataset: Callable[[xr.DataArray], xr.Dataset],
         *,
         replace: bool = False,
         progress: bool = False,
     ) -> tuple[BlockState, Summary]:
         """Route into a netCDF file, which appears under its name when it is complete; workers cannot write to it."""
         here = changed(self, spread=False)
-        with NetcdfSink.open(path, self._outline(finish), self._beginning(), replace=replace) as sink:
+        with NetcdfSink.open(path, self._outline(as_dataset), self._beginning(), replace=replace) as sink:
             return here._fill(sink, progress)
 
     # ── the loop ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -263,7 +254,7 @@ class Stream:
                     if steps.start == first:
                         self._warm_up(block, state, device)
                     begin = clock.perf_counter()
-                    values, state = self.run.route(block, state, device, steps.start)
+                    values, state = route_values(block, self.run, state, device, steps.start)
                     seconds += clock.perf_counter() - begin
                     discharge = self._counted(block, values, volumes)
                     del block, values
@@ -292,12 +283,12 @@ class Stream:
 
     def _warm_up(self, block: xr.DataArray, state: BlockState | None, device: Any) -> None:
         """Route a dry step, thrown away: it compiles, or loads what is compiled, before anything is timed."""
-        self.run.route(xr.zeros_like(block.isel({self.run.layout.time_dim: slice(0, 1)})), state, device)
+        route_values(xr.zeros_like(block.isel({self.run.layout.time_dim: slice(0, 1)})), self.run, state, device)
 
     def _counted(self, block: xr.DataArray, values: Any, volumes: Volumes) -> xr.DataArray:
         """Discharge [batch, row, time] of a block as the result has it, its water and its runoff's counted."""
         layout = self.run.layout
-        values = values.get() if is_cupy(values) else values
+        values = on_host(values)
         volumes.add(finite_sums(block, layout.reach_dim), values.sum(axis=(0, 2), dtype=np.float64))
         volumes.n_negative += n_negative(values)
         return xr.DataArray(layout.ordered(values), dims=layout.dims)
@@ -308,35 +299,25 @@ class Stream:
         """Route a block on Dask's workers, who write it; the state comes back."""
         import dask
 
-        from xroute.chunked import LazyState, route_lazily
+        from xroute.chunked import route_lazily
 
-        run, layout = self.run, changed(self.run.layout, coords={})
-        n_lags = run.filter.n_taps - 1
-        shape = tuple(layout.sizes[d] for d in layout.batch_dims)
-        first = None
-        if state is not None:
-            outflow, inflow = (a.reshape(*shape, *a.shape[1:]) for a in state_table(state, n_lags))
-            first = LazyState(outflow, inflow if inflow.shape[-1] else None)
+        run = changed(self.run, layout=changed(self.run.layout, coords={}))
+        layout = run.layout
+        start = None if state is None else state.table(run.n_lags, layout.batch_shape)
         block = self.runoff.isel({layout.time_dim: steps}).astype(self.dtype, copy=False, keep_attrs=True)
-        result, end = route_lazily(
-            block, run.network, layout, run.filter, first, run.options, scale=run.scale,
-            raise_missing=run.raise_missing, partitions=self.partitions, device=self.device, watch=run.watch,
-            begin=steps.start,
-        )  # fmt: skip
+        result, end = route_lazily(block, run, start, self.device, self.partitions, steps.start)
         over = [d for d in layout.dims if d != layout.reach_dim]
         sums = (
             block.where(np.isfinite(block), 0.0).sum(over, dtype=np.float64).data,
             result.sum(over, dtype=np.float64).data,
             (result < 0).sum().data,
         )
-        wanted = [sink.write(steps, result), end.outflow, *sums] + ([] if end.inflow is None else [end.inflow])
+        written = sink.write(steps, result)
         with writing(f"route {self._span(steps)} on the workers", sink.outcome):
-            _, last, came, went, below, *lags = dask.compute(*wanted)
+            _, last, came, went, below = dask.compute(written, end, *sums)
         volumes.add(came, went)
         volumes.n_negative += int(below)
-        last = last.reshape(layout.n_batch, -1)
-        table = lags[0].reshape(*last.shape, -1) if lags else np.zeros((*last.shape, 0))
-        return state_of_table(last, table, n_lags)
+        return BlockState.of_table(last, run.n_lags)
 
     def _span(self, steps: slice) -> str:
         """Steps of a block, in words."""
@@ -349,7 +330,7 @@ class Stream:
 
     # ── what sinks are told ─────────────────────────────────────────────────────────────────────────────────────────
 
-    def _outline(self, finish: Callable[[xr.DataArray], xr.Dataset]) -> Outline:
+    def _outline(self, as_dataset: Callable[[xr.DataArray], xr.Dataset]) -> Outline:
         """The result with all its labels and attributes, but no values, in a block's chunks."""
         import dask.array as da
 
@@ -362,7 +343,7 @@ class Stream:
         nothing = da.zeros(shape, chunks=pieces, dtype=compute_type(self.dtype))
         coords = {n: c.compute() for n, c in xr.Coordinates(layout.coords).items()}
         empty = self.run.label(xr.DataArray(nothing, dims=layout.dims, coords=coords), self.runoff)
-        return Outline(finish(empty), self.encoding, layout.time_dim, self.block)
+        return Outline(as_dataset(empty), self.encoding, layout.time_dim, self.block)
 
     def _with_bounds(self, discharge: xr.DataArray) -> xr.Dataset:
         """Discharge, and under their name the bounds that its coordinate of time declares, if it does."""
@@ -375,28 +356,14 @@ class Stream:
         return Progress(0, self._volumes(None).total), self.start or self._dry()
 
     def _dry(self) -> BlockState:
-        return BlockState.dry({CHANNEL: self.run.filter.n_taps - 1}, self.run.layout.n_batch)
+        return BlockState.dry(self.run.n_lags, self.run.layout.n_batch)
 
     def _volumes(self, total: tuple[float, float] | None) -> Volumes:
         run = self.run
-        return Volumes(run.network, run.layout, run.scale, run.step, run.units, total)
+        return Volumes(run.network, run.layout, run.scale, run.clock.step, run.units, total)
 
     def _summary(self, n_steps: int, seconds: float, volumes: Volumes) -> Summary:
         into, out = volumes.total or (None, None)
         return Summary(
             self.run.network.n_reaches, n_steps, self.run.layout.n_batch, seconds, into, out, volumes.n_negative
         )
-
-
-def _own_encoding(encoding: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Encoding of discharge, which a user gives by itself or under its name."""
-    if encoding is not None and not isinstance(encoding, Mapping):
-        raise ParameterError(f"encoding is a mapping, as for xarray.Dataset.to_zarr, not {encoding!r}")
-    given = dict(encoding or {})
-    if DISCHARGE not in given:
-        return given
-    if len(given) > 1:
-        raise ParameterError(
-            f"encoding is of {DISCHARGE} only, not of {some(sorted(set(given) - {DISCHARGE}, key=str))}"
-        )
-    return dict(given[DISCHARGE])

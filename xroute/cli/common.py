@@ -7,9 +7,11 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
+from typing import TYPE_CHECKING, Any
 
 import click
+
+from xroute.settings import MISSING_DOWNSTREAM
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -19,7 +21,6 @@ __all__ = [
     "NetworkOptions",
     "RunoffOptions",
     "check_outputs",
-    "choices",
     "files_within",
     "grouped",
     "network_options",
@@ -60,17 +61,6 @@ def grouped(name: str, kind: type, *options: Callable[[Any], Any]) -> Callable[[
         return called
 
     return add
-
-
-def choices(option: str) -> click.Choice[str]:
-    """The values that an option of a run may have, as `xroute.request` declares them."""
-    from xroute.request import StreamRequest
-
-    def literals(kind: Any) -> Iterator[str]:
-        for part in get_args(kind):
-            yield from (part,) if get_origin(kind) is Literal else literals(part)
-
-    return click.Choice(list(literals(next(f.type for f in fields(StreamRequest) if f.name == option))))
 
 
 def seconds(text: str | None) -> float | None:
@@ -120,7 +110,7 @@ network_options = grouped(
     click.option("--downstream-column", metavar="NAME", help="Column with the ids of the reaches downstream."),
     click.option("--column-units", metavar="NAME=UNITS", multiple=True,
                  help="Units of a column of a network table, such as k=h."),
-    click.option("--missing-downstream", type=click.Choice(["raise", "outlet"]), default="raise", show_default=True,
+    click.option("--missing-downstream", type=click.Choice(MISSING_DOWNSTREAM), default="raise", show_default=True,
                  help="Downstream ids that the network does not have: an error, or outlets of it."),
 )  # fmt: skip
 

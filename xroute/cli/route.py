@@ -16,7 +16,6 @@ from xroute.cli.common import (
     NetworkOptions,
     RunoffOptions,
     check_outputs,
-    choices,
     grouped,
     network_options,
     overlap,
@@ -27,6 +26,7 @@ from xroute.cli.common import (
 )
 from xroute.cli.messages import OPTIONS
 from xroute.cli.signals import LEFT
+from xroute.settings import EXTRA, LABEL, LATERAL, MISSING, NAN, RESET, SAMPLING
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -110,9 +110,9 @@ def _substeps(_: click.Context, __: click.Parameter, value: str | None) -> int |
 @click.argument("network", type=READABLE)
 @click.argument("output", type=READABLE)
 @runoff_options
-@click.option("--label", type=choices("label"),
+@click.option("--label", type=click.Choice(LABEL),
               help="What a time stamp is of its step, when the file does not tell.  [default: start]")  # fmt: skip
-@click.option("--deaccumulate", type=click.Choice(["day", "forecast", "never"]),
+@click.option("--deaccumulate", type=click.Choice(RESET),
               help="Make amounts per step of values that accumulate: until 00 UTC of each day (ERA5-Land), along the leads of "
                    "a forecast, or without beginning again.")  # fmt: skip
 @network_options
@@ -120,16 +120,16 @@ def _substeps(_: click.Context, __: click.Parameter, value: str | None) -> int |
 @click.option("--substeps", callback=_substeps, metavar="INT|auto",
               help="Routing steps in a runoff step; auto: the fewest that are stable.  "
                    "[default: the network's recipe, or 1]")  # fmt: skip
-@click.option("--sampling", type=choices("sampling"),
+@click.option("--sampling", type=click.Choice(SAMPLING),
               help="How the substeps make a value (RAPID: start-mean).  [default: the network's recipe, or mean]")  # fmt: skip
-@click.option("--lateral", type=choices("lateral"),
+@click.option("--lateral", type=click.Choice(LATERAL),
               help="Where runoff joins its own reach (RAPID: interval; mizuRoute: outlet).  "
                    "[default: the network's recipe, or head]")  # fmt: skip
-@click.option("--missing", type=choices("missing"), default="raise", show_default=True,
+@click.option("--missing", type=click.Choice(MISSING), default="raise", show_default=True,
               help="Reaches of the network without runoff.")  # fmt: skip
-@click.option("--extra", type=choices("extra"), default="raise", show_default=True,
+@click.option("--extra", type=click.Choice(EXTRA), default="raise", show_default=True,
               help="Runoff ids that the network does not have.")  # fmt: skip
-@click.option("--nan", type=choices("nan"), default="raise", show_default=True, help="Missing values.")
+@click.option("--nan", type=click.Choice(NAN), default="raise", show_default=True, help="Missing values.")
 @click.option("--initial-state", type=READABLE, help="State to start from, as --save-state wrote it.")
 @click.option("--device", help="Where to compute: cpu, cuda, cuda:1, ...  [default: the GPU if there is one]")
 @click.option(
@@ -190,7 +190,7 @@ def route(
     step = step_of(array, "time", rivers, step)
     request = StreamRequest(**options, time_dim="time", dt=step)
 
-    def finish(discharge: xr.DataArray) -> xr.Dataset:
+    def as_dataset(discharge: xr.DataArray) -> xr.Dataset:
         return cf_dataset(discharge, rivers, dt=step)
 
     with crew.at_work(request.device):
@@ -203,9 +203,9 @@ def route(
             "progress": sys.stderr.isatty() if progress is None else progress,
         }
         if output.suffix.lower() == ".zarr":
-            end, summary = stream.to_zarr(output, resume=target.resume, finish=finish, **again)
+            end, summary = stream.to_zarr(output, resume=target.resume, as_dataset=as_dataset, **again)
         else:
-            end, summary = stream.to_netcdf(output, finish, **again)
+            end, summary = stream.to_netcdf(output, as_dataset, **again)
     if target.save_state is not None:
         _save_state(stream, end, target.save_state, output, target.overwrite or target.resume)
     if target.resume and stream.n_steps and not summary.n_steps:
@@ -230,13 +230,13 @@ def _runoff(
     paths: list[Path], source: RunoffOptions, rivers: Network, reset: Any, dt: float | None, options: dict[str, Any]
 ) -> xr.DataArray:
     """Runoff on ``time`` and ``reach``, in amounts per step."""
-    from xroute.labels import standard_names
+    from xroute.labels import with_standard_dims
 
     names: dict[str, Any] = {**source.dims, "missing": options["missing"], "extra": options["extra"]}
     if reset is None:
-        return standard_names(source.open(paths), rivers, **names)
+        return with_standard_dims(source.open(paths), rivers, **names)
     array, _ = source.open_despite_bounds(paths)  # bounds that begin together are not those of a series
-    return _amounts(standard_names(array, rivers, **names), reset, options["label"], dt)
+    return _amounts(with_standard_dims(array, rivers, **names), reset, options["label"], dt)
 
 
 def _amounts(array: xr.DataArray, reset: Any, label: str | None, dt: float | None) -> xr.DataArray:

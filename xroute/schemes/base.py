@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from xroute.engine.arrays import FilterArrays
 from xroute.exceptions import ParameterError, some
 
 if TYPE_CHECKING:
@@ -49,10 +50,10 @@ class Filter:
         """Number of taps of each reach [reach]."""
         return np.diff(self.pointer)
 
-    def arrays(self) -> tuple[Float, NDArray[np.int64], Float, Float]:
+    def arrays(self) -> FilterArrays:
         """``taps, pointer, pole, gain`` as numpy arrays."""
         taps, pole, gain = (t.detach().cpu().numpy() for t in (self.taps, self.pole, self.gain))
-        return taps, self.pointer, pole, gain
+        return FilterArrays(taps, self.pointer, pole, gain)
 
     def storage(self, step: float, history: Float, outflow: Float) -> Float:
         """Water that each reach holds at the end of a step.

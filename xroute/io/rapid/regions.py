@@ -163,7 +163,7 @@ def recipe_attrs(
             told = ", ".join(f"{stated_step:g} s in {file}" for stated_step, file in found.items())
             raise NetworkError(
                 f"the regions have different steps, and are routed together: {name} is {told}"
-                + ("; routing_step= gives one for all" if attribute == "routing_step" else "")
+                + (f"; {argument('routing_step')} gives one for all" if attribute == "routing_step" else "")
             )
         if found:
             attrs[attribute] = next(iter(found))
