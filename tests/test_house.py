@@ -36,7 +36,7 @@ FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("runoff and states", ("labels", "accumulations", "watch", "volumes", "request", "stored_state", "state", "reach_ids")),
     ("routing", ("run", "eager", "tasks", "chunking", "cluster", "chunked", "routing", "spinup", "bounded",
                  "router_state", "router", "sinks", "streaming")),
-    ("around it", ("io", "plotting", "storms", "datasets", "accessors", "inspection", "kinds")),
+    ("around it", ("io", "plotting", "datasets", "accessors", "inspection", "kinds")),
     ("package", ("__init__",)),
     ("command line", ("demo", "cli", "__main__")),
 )
@@ -183,7 +183,7 @@ def lists_of_option_values(code: Sources) -> list[str]:
     """Lists, sets, tuples, keys and ``Literal[...]`` of values of one option, most of them and no others, but in the settings."""
     found = []
     for name, text in code.items():
-        for node in ast.walk(parsed(text)):
+        for node in ast.walk(parsed(text)) if name not in KERNEL_MODULES else ():
             entries = node.elts if isinstance(node, ast.List | ast.Tuple | ast.Set) else getattr(node, "keys", [])
             values = [e.value for e in entries if isinstance(e, ast.Constant) and isinstance(e.value, str)]
             if len(values) < 2 or len(values) < len(entries):

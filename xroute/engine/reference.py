@@ -24,6 +24,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from xroute.exceptions import one_of
+from xroute.settings import LATERAL, SAMPLING
+
 Float = NDArray[np.float64]
 
 
@@ -133,10 +136,8 @@ def route_reference(
     >>> discharge[0].tolist()
     [[0.0, 1.0, 2.0, 0.0], [0.0, 0.0, 1.0, 2.0]]
     """
-    if lateral not in ("head", "interval", "outlet"):
-        raise ValueError(f"lateral={lateral!r} is none of 'head', 'interval', 'outlet'")
-    if sampling not in ("mean", "last", "start-mean"):
-        raise ValueError(f"sampling={sampling!r} is none of 'mean', 'last', 'start-mean'")
+    one_of("lateral", lateral, LATERAL)
+    one_of("sampling", sampling, SAMPLING)
     r_coarse = np.asarray(runoff, dtype=np.float64)
     n_batch, n_reaches, n_time = r_coarse.shape
     kernels = [np.asarray(kernel, dtype=np.float64) for kernel in taps]
@@ -184,16 +185,20 @@ def route_reference(
         if lateral == "outlet":
             q[:, reach, :] += r
 
-    if sampling == "start-mean":
-        starts = np.concatenate([last[:, :, None], y], axis=-1)[:, :, :n_fine]
-        discharge = starts.reshape(n_batch, n_reaches, n_time, substeps).mean(axis=-1)
-        if lateral == "outlet":
-            discharge = discharge + r_coarse
-    else:
-        ends = q.reshape(n_batch, n_reaches, n_time, substeps)
-        discharge = ends.mean(axis=-1) if sampling == "mean" else ends[..., -1]
+    starts = np.concatenate([last[:, :, None], y], axis=-1)[:, :, :n_fine]
+    of_steps = (n_batch, n_reaches, n_time, substeps)
+    discharge = _sampled(starts.reshape(of_steps), q.reshape(of_steps), sampling)
+    if sampling == "start-mean" and lateral == "outlet":
+        discharge = discharge + r_coarse
 
     history = inflow[:, :, n_fine:][:, :, ::-1].copy()
     if n_fine:
         last = y[:, :, -1].copy()
     return discharge, history, last
+
+
+def _sampled(starts: Float, ends: Float, sampling: str) -> Float:
+    """Discharge of each step of runoff, of the values at the starts and the ends of its substeps (..., step, substep)."""
+    if sampling == "start-mean":
+        return np.asarray(starts.mean(axis=-1))
+    return np.asarray(ends.mean(axis=-1) if sampling == "mean" else ends[..., -1])
