@@ -18,10 +18,10 @@ from xroute import settings
 ROOT = Path(xroute.__file__).parent
 MODULE_LINES, FUNCTION_LINES, ARGUMENTS = 400, 60, 12
 KERNEL_MODULES = (
-    "xroute.engine.cpu.forward", "xroute.engine.cpu.adjoint", "xroute.engine.cpu.kernels", "xroute.engine.cpu.adjoint_kernels",
+    "xroute.engine.cpu.kernels", "xroute.engine.cpu.adjoint_kernels",
     "xroute.engine.gpu.forward", "xroute.engine.gpu.adjoint", "xroute.engine.gpu.lanes",
 )  # fmt: skip
-"""Modules of compiled code, which are as long as what they compute."""
+"""Modules of compiled code, which are as long as what they compute, and make numbers of options' values."""
 COMPILED = ("kernel", "triton.jit", "triton.autotune", "intrinsic", "njit")
 """Decorators of compiled functions."""
 TORCH_SCHEMAS = ("custom_op", "register_fake")
@@ -36,7 +36,7 @@ FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("runoff and states", ("labels", "accumulations", "watch", "volumes", "request", "stored_state", "state", "reach_ids")),
     ("routing", ("run", "eager", "tasks", "chunking", "cluster", "chunked", "routing", "spinup", "bounded",
                  "router_state", "router", "sinks", "streaming")),
-    ("around it", ("io", "plotting", "datasets", "accessors", "inspection", "kinds")),
+    ("around it", ("io", "plotting", "datasets", "accessors", "inspection")),
     ("package", ("__init__",)),
     ("command line", ("demo", "cli", "__main__")),
 )
