@@ -28,13 +28,13 @@ TORCH_SCHEMAS = ("custom_op", "register_fake")
 """Decorators of functions whose arguments torch reads as the schema of an op, in which there are no tuples."""
 
 FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("ground", ("exceptions", "version", "startup", "settings", "wording", "caches", "guards", "options")),
-    ("numbers", ("schemes", "engine", "block_state", "block", "partition", "census")),
+    ("ground", ("exceptions", "version", "startup", "settings", "wording", "caches", "guards")),
+    ("numbers", ("schemes", "engine", "options", "block_state", "block", "partition", "census")),
     ("labels", ("ids", "unit_text", "quantities", "units", "stamps", "spacing", "bounds", "times", "attrs")),
     ("files", ("state_form", "stores", "files", "fence", "intact", "checkpoint")),
-    ("network", ("topology", "graphs", "tables", "network", "network_files", "parameters", "recipe")),
+    ("network", ("topology", "graphs", "tables", "network", "network_files", "parameters", "filters", "recipe")),
     ("runoff and states", ("labels", "accumulations", "watch", "volumes", "request", "stored_state", "state")),
-    ("routing", ("chunking", "cluster", "chunked", "routing", "spinup", "router", "sinks", "streaming")),
+    ("routing", ("run", "eager", "tasks", "chunking", "cluster", "chunked", "routing", "spinup", "router", "sinks", "streaming")),
     ("around it", ("io", "plotting", "storms", "datasets", "accessors", "inspection", "kinds")),
     ("package", ("__init__",)),
     ("command line", ("demo", "cli", "__main__")),

@@ -368,6 +368,29 @@ def test_lateral_interval_is_not_for_windows(scheme):
     assert scheme in str(error.value) and 'lateral="head"' in str(error.value)
 
 
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_the_range_of_steps_is_where_no_response_is_negative(scheme):
+    """Of the truth's responses: a dip where a step is too short, an oscillation where it is too long."""
+    drawn = draw_parameters(scheme, 12, np.random.default_rng(3))
+    limits = REGISTRY[scheme].limits(drawn, 12)
+    for i in range(12):
+        parameters = {name: float(values[i]) for name, values in drawn.items()}
+        low, high = (float(limit[i]) for limit in limits)
+        inside = np.clip(np.array([60.0, 600.0, DT, 24 * DT]), low * 1.001, high * 0.999) if low < high else []
+        assert all(impulse_response(scheme, step, 30, **parameters).min() > -1e-12 for step in inside)
+        outside = [*([low * 0.999] if low > 60.0 else []), *([high * 1.001] if np.isfinite(high) else [])]
+        assert all(impulse_response(scheme, step, 30, **parameters).min() < 0.0 for step in outside)
+
+
+@pytest.mark.parametrize("scheme", [scheme for scheme in SCHEMES if REGISTRY[scheme].instead])
+def test_what_is_named_instead_has_the_same_travel_time_and_needs_no_short_steps(scheme):
+    instead, drawn = REGISTRY[scheme].instead, draw_parameters(scheme, 12, np.random.default_rng(3))
+    assert np.isinf(REGISTRY[instead].limits(drawn, 12)[1]).all()
+    for i in range(12):
+        parameters = {name: float(values[i]) for name, values in drawn.items()}
+        assert TRUTH[scheme].mean(**parameters) == TRUTH[instead].mean(**parameters)
+
+
 # ---------------------------------------------------------------- mixtures
 
 

@@ -19,7 +19,7 @@ from xroute.bounds import LABELS
 from xroute.exceptions import ParameterError, TimeAxisError, UnitsError, XRouteError, one_of, warn
 from xroute.quantities import without_pint
 from xroute.settings import RESET, Reset
-from xroute.stamps import axis, is_dated, show, stamps
+from xroute.stamps import is_dated, show, stamps, time_coordinate
 from xroute.times import REFERENCE, find_time_dim, time_step
 from xroute.unit_text import read_unit_text
 from xroute.wording import argument, phrase
@@ -145,7 +145,7 @@ def _lead_dim(runoff: xr.DataArray, time_dim: Hashable | None) -> Hashable:
 
 def is_lead(runoff: xr.DataArray, time_dim: Hashable) -> bool:
     """Whether times are durations, as a forecast's lead times are, decoded or not."""
-    coordinate = axis(runoff, time_dim)
+    coordinate = time_coordinate(runoff, time_dim)
     if coordinate is None or not is_dated(coordinate):
         return False
     values = stamps(runoff, time_dim, counted=True)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from xroute.exceptions import TimeAxisError
 from xroute.settings import LABEL
 from xroute.spacing import ROUNDED
-from xroute.stamps import SECONDS, axis, decode_numbers, is_dated, offsets, show, unit_seconds
+from xroute.stamps import SECONDS, decode_numbers, is_dated, offsets, show, time_coordinate, unit_seconds
 from xroute.wording import argument
 
 __all__ = ["LABELS", "add_bounds", "bounds_name", "edges", "read_bounds", "time_encoding"]
@@ -180,7 +180,7 @@ def add_bounds(dataset: xr.Dataset, dim: Hashable, step: float | None, label: st
 
     A coordinate names no bounds that are not there.
     """
-    coordinate = axis(dataset[next(n for n, v in dataset.data_vars.items() if dim in v.dims)], dim)
+    coordinate = time_coordinate(dataset[next(n for n, v in dataset.data_vars.items() if dim in v.dims)], dim)
     if coordinate is None:
         return dataset
     dated = coordinate.dtype.kind in "iufmM" or (coordinate.dtype.kind == "O" and hasattr(coordinate.values.flat[0], "calendar"))

@@ -107,7 +107,7 @@ def inspect_network(
     if runoff is not None:
         runoff = _runoff(runoff, network, dt, report, reach_dim, time_dim)
     if runoff is not None and network is not None and not report.problems:
-        _as_routed(runoff, network, report, dt=dt, scheme=scheme, substeps=substeps)
+        _check_as_routed(runoff, network, report, dt=dt, scheme=scheme, substeps=substeps)
     if runoff is not None and steps is None:
         steps = runoff.sizes["time"]
     if steps is not None:
@@ -129,7 +129,7 @@ def _unique(dataset: xr.Dataset, report: Report) -> xr.Dataset:
 
 
 def _without_links(dataset: xr.Dataset) -> Network | None:
-    """Reaches of a network whose links are beyond mending, for what else there is to say; None without ids."""
+    """The reaches alone, of a network whose links cannot be mended, so that the rest is inspected; None without ids."""
     if "reach" not in dataset.coords:
         return None
     nowhere = ("no_link", dataset["reach"].to_numpy()[:0])
@@ -339,7 +339,7 @@ def _runoff(
     return runoff
 
 
-def _as_routed(runoff: xr.DataArray, network: Network, report: Report, **options: Any) -> None:
+def _check_as_routed(runoff: xr.DataArray, network: Network, report: Report, **options: Any) -> None:
     """Add what routing would refuse of labels and first values (units, areas, values that accumulate), or warn of."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

@@ -36,7 +36,7 @@ from xroute.options import find_device
 from xroute.request import NetworkLike, StreamRequest, keywords_of
 from xroute.run import Run, make_run
 from xroute.sinks import NetcdfSink, Outline, Sink, ZarrSink
-from xroute.stamps import axis
+from xroute.stamps import time_coordinate
 from xroute.state import load_state
 from xroute.stores import CHECKPOINT, DISCHARGE, as_store
 from xroute.volumes import Summary, Volumes
@@ -348,7 +348,7 @@ class Stream:
     def _with_bounds(self, discharge: xr.DataArray) -> xr.Dataset:
         """Discharge, and under their name the bounds that its coordinate of time declares, if it does."""
         dataset, clock = discharge.to_dataset(name=DISCHARGE), self.run.clock
-        coordinate = axis(discharge, clock.dim)
+        coordinate = time_coordinate(discharge, clock.dim)
         bounds = None if coordinate is None else bounds_name(coordinate)
         return dataset if bounds is None else add_bounds(dataset, clock.dim, clock.step, clock.label, bounds)
 

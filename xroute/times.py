@@ -19,7 +19,7 @@ import xarray as xr
 from xroute.bounds import LABELS, bounds_name, read_bounds
 from xroute.exceptions import TimeAxisError, XRouteError, one_of, some, warn
 from xroute.spacing import ROUNDED, find_step
-from xroute.stamps import axis, is_dated, stamps
+from xroute.stamps import is_dated, stamps, time_coordinate
 from xroute.wording import argument, phrase
 
 __all__ = [
@@ -107,7 +107,8 @@ def find_time_dim(array: xr.DataArray, time_dim: Hashable | None = None) -> Hash
 
 def dated_dims(array: xr.DataArray) -> list[Hashable]:
     """Dimensions whose coordinates bear dates or durations."""
-    return [d for d in array.dims if (c := axis(array, d)) is not None and c.attrs.get("cf_role") is None and is_dated(c)]
+    coordinates = {d: time_coordinate(array, d) for d in array.dims}
+    return [d for d, c in coordinates.items() if c is not None and c.attrs.get("cf_role") is None and is_dated(c)]
 
 
 def _counts(array: xr.DataArray, dim: Hashable) -> bool:
@@ -118,7 +119,7 @@ def _counts(array: xr.DataArray, dim: Hashable) -> bool:
 def _role(array: xr.DataArray, dim: Hashable) -> str | None:
     """``"lead"`` or ``"reference"``, as the labels of a dimension say; None where they do not."""
     roles = {"forecast_period": "lead", "forecast_reference_time": "reference"}
-    coordinate = axis(array, dim)
+    coordinate = time_coordinate(array, dim)
     names = {} if coordinate is None else coordinate.attrs
     role = roles.get(str(names.get("standard_name")))
     if role is None and "standard_name" not in names:
@@ -131,7 +132,7 @@ def _role(array: xr.DataArray, dim: Hashable) -> str | None:
 
 def _kind(array: xr.DataArray, dim: Hashable) -> str | None:
     """``"m"`` for durations and ``"M"`` for dates; None for numbers that do not say."""
-    coordinate = axis(array, dim)
+    coordinate = time_coordinate(array, dim)
     if coordinate is None or not is_dated(coordinate):
         return None
     if coordinate.dtype.kind in "iuf":
@@ -142,7 +143,7 @@ def _kind(array: xr.DataArray, dim: Hashable) -> str | None:
 
 def _says_valid(array: xr.DataArray, dim: Hashable) -> bool:
     """Whether dates say that they are those which values hold at, as beside the reference time of NWM's forecasts."""
-    coordinate = axis(array, dim)
+    coordinate = time_coordinate(array, dim)
     return coordinate is not None and _kind(array, dim) == "M" and coordinate.attrs.get("standard_name") == "time"
 
 
@@ -267,7 +268,7 @@ def stamp_label(array: xr.DataArray, dim: Hashable, step: float | None, label: s
     """
     if label is not None:
         one_of("label", label, tuple(LABELS), TimeAxisError)
-    coordinate = axis(array, dim)
+    coordinate = time_coordinate(array, dim)
     declared = None if coordinate is None else bounds_name(coordinate)
     noted, of = array.attrs.get("time_label"), _noted(array, "time_label_step")
     if noted is not None:
@@ -337,7 +338,7 @@ def with_bounds(dataset: xr.Dataset, name: Hashable, time_dim: Hashable | None =
     array = dataset[name]
     try:
         dim = find_time_dim(array, time_dim)
-        coordinate = axis(array, dim)
+        coordinate = time_coordinate(array, dim)
     except TimeAxisError:
         return array
     if coordinate is None:

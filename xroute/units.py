@@ -26,7 +26,7 @@ Float = NDArray[np.float64]
 def flux_scale(
     units: str | None, dt: float | None, area: xr.DataArray | None, row: NDArray[np.int64] | None = None
 ) -> tuple[float | Float | None, str | None]:
-    """Find what to multiply runoff with to have a volume flux, and the units of the result.
+    """Find what to multiply runoff by to have a volume flux, and the units of the result.
 
     Parameters
     ----------

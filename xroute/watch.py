@@ -110,7 +110,7 @@ class Watch:
 
 
 def watch(runoff: xr.DataArray, time_dim: Hashable, step: float) -> Watch:
-    """What looks for accumulated values in runoff of a step [s]; its values are not read."""
+    """The `Watch` for runoff of a step [s], made of its labels and attributes; its values are not read."""
     lead = is_lead(runoff, time_dim)
     first = stamps(runoff.isel({time_dim: slice(0, 1)}), time_dim, counted=True)
     origin = None
@@ -136,7 +136,7 @@ def says_accumulated(runoff: xr.DataArray, time_dim: Hashable, step: float | Non
 
 
 def looks_accumulated(values: Float, step: float, resets: int = 2, origin: float | None = None) -> float | None:
-    """After what time [s] series begin again, if all that they do between is climb.
+    """Period [s] after which series begin again, if between they do nothing but climb.
 
     Parameters
     ----------

@@ -17,7 +17,7 @@ from xroute.exceptions import AlignmentError, TimeAxisError, some
 from xroute.files.opening import open_dataset
 from xroute.files.writing import write
 from xroute.settings import Label
-from xroute.stamps import axis, is_dated
+from xroute.stamps import is_dated, time_coordinate
 from xroute.times import Clock, find_time_dim, read_clock
 from xroute.wording import argument
 
@@ -112,7 +112,7 @@ def _describe_time(dataset: xr.Dataset, discharge: xr.DataArray, dt: Any, label:
         dim = find_time_dim(discharge)
     except TimeAxisError:
         return dataset  # a snapshot, or one of many forecasts: no one dimension is the time
-    coordinate = axis(discharge, dim)
+    coordinate = time_coordinate(discharge, dim)
     if coordinate is None or not coordinate.size or not is_dated(coordinate):
         return add_bounds(dataset, dim, None, None, "")  # steps that are counted, not dated, have no bounds
     if coordinate.size == 1 and dt is None and "time_step" not in discharge.attrs:

@@ -131,7 +131,7 @@ def open_runoff(
         array = concatenate(arrays, files, find_time_dim(arrays[0], time_dim))
     else:
         array = arrays[0]
-    _tell_never_written(array, files, time_dim)
+    _warn_of_never_written(array, files, time_dim)
     return array
 
 
@@ -265,7 +265,7 @@ def _with_ids_beside(dataset: xr.Dataset, name: str, time_dim: Hashable | None, 
     return with_bounds(dataset, name, time_dim) if bounds else dataset[name]
 
 
-def _tell_never_written(array: xr.DataArray, files: Sequence[Path], time_dim: Hashable | None) -> None:
+def _warn_of_never_written(array: xr.DataArray, files: Sequence[Path], time_dim: Hashable | None) -> None:
     """Warn, once, if the first or the last record holds the fill value that the netCDF library puts where nothing was."""
     default = DEFAULT_FILL.get(np.dtype(array.encoding.get("dtype", array.dtype)).str[1:])
     if default is None or array.encoding.get("_FillValue") != default or not array.size:

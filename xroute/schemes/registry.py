@@ -52,7 +52,8 @@ def register_scheme(
     ----------
     name
         What networks call it. Or all of it at once, as the built-in ones are written: a `xroute.schemes.Scheme`, which can
-        have a window that is cut off, too. Then ``replace`` is the only other argument.
+        have a window that is cut off, too. Then ``replace`` is the only other argument. So
+        ``dataclasses.replace(find_scheme("hayami"), name="mine", ...)`` is one much like another.
     parameters
         Its parameters, each a `Parameter` (name, SI units, range) or just a name; or a mapping of names to SI units.
     taps
@@ -85,11 +86,6 @@ def register_scheme(
 
     >>> import torch, xroute
     >>> scheme = xroute.register_scheme("half_half", [], taps=lambda dt: torch.tensor([[0.5, 0.5]]), replace=True)
-
-    A copy of a built-in one:
-
-    >>> from dataclasses import replace
-    >>> mine = xroute.register_scheme(replace(xroute.schemes.find_scheme("muskingum"), name="my_river"), replace=True)
     """
     rest = {"taps": taps, "filter": filter, "step_range": step_range, "of_reach": of_reach}
     if isinstance(name, Scheme):
@@ -110,6 +106,7 @@ def register_scheme(
 
 
 def _check(scheme: Scheme, functions: Mapping[str, Any], replace: bool) -> None:
+    """Refuse a scheme whose name is taken or whose entries are not what they should be; ``functions`` by the user's words."""
     name, instead = scheme.name, scheme.instead
     if not isinstance(name, str) or not name.strip():
         raise ParameterError(f"a scheme's name is text, not {name!r}")

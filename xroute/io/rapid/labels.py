@@ -16,7 +16,7 @@ from xroute.files.decoding import is_id_name, mask_fill
 from xroute.ids import is_positional
 from xroute.io.common import file_ids
 
-__all__ = ["label_reaches", "select", "with_ids"]
+__all__ = ["label_reaches", "select_reaches", "with_ids"]
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ def with_ids(array: xr.DataArray, network: xr.Dataset | None, file: Path, region
     return array.isel(reach=rows).assign_coords(reach=network["reach"][mine].variable)
 
 
-def select(array: xr.DataArray, network: xr.Dataset | None, files: Sequence[Path]) -> xr.DataArray:
+def select_reaches(array: xr.DataArray, network: xr.Dataset | None, files: Sequence[Path]) -> xr.DataArray:
     """Return the network's reaches in its order."""
     assert network is not None
     have, want = pd.Index(array["reach"].to_numpy()), network["reach"].to_numpy()

@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 
 from xroute.exceptions import NetworkError, XRouteError
-from xroute.io.rapid.coordinates import find_coordinates, place, points_of
+from xroute.io.rapid.coordinates import add_places, find_coordinates, points_of
 from xroute.io.rapid.folder import PATTERNS, find_files, find_namelist
 from xroute.io.rapid.namelist import read_namelist
 from xroute.io.rapid.regions import Region, assemble, recipe_attrs, rows_to_route
@@ -95,7 +95,7 @@ def read_network(
         network.attrs.update(recipe_attrs(stated, routing_step, ("ZS_dtR", "ZS_TauR"), namelists))
     found = [points_of(f.get("coordinates"), (f.get("discharge"), f.get("runoff"))) for f in regions]
     placed = [points for points in found if points is not None]
-    return place(network, [points for points, _ in placed], [file for _, file in placed]) if placed else network
+    return add_places(network, [points for points, _ in placed], [file for _, file in placed]) if placed else network
 
 
 def _region_files(folder_or_connect: PathLike, chosen: Mapping[str, Path] | None = None) -> dict[str, Path]:

@@ -1,4 +1,4 @@
-"""A network Dataset of the tables that RAPID and RAPID2 keep of their regions: joined, checked, with what is left out said."""
+"""The network Dataset of RAPID's or RAPID2's tables of one or more regions: joined and checked, what is left out reported."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def assemble(regions: Sequence[Region], system: str) -> xr.Dataset:
     downstream = np.where(within(file_downstream, ids), file_downstream, OUTLET)
     left_out = ~within(all_ids, ids)
     listed = "riv_bas_id" if system == "RAPID" else "bas"
-    _tell_left_out(all_ids[left_out], all_downstream[left_out], declared, all_ids, ids, listed)
+    _report_left_out(all_ids[left_out], all_downstream[left_out], declared, all_ids, ids, listed)
 
     unknown = distinct(file_downstream[(downstream == OUTLET) & (file_downstream > 0)])
     if unknown.size:
@@ -218,7 +218,7 @@ def _check_upstream(
         )
 
 
-def _tell_left_out(
+def _report_left_out(
     ids: NDArray[np.int64],
     downstream: NDArray[np.int64],
     declared: NDArray[np.int64],

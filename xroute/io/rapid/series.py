@@ -15,7 +15,7 @@ from xroute.exceptions import AlignmentError, TimeAxisError, XRouteError, some
 from xroute.files.opening import open_netcdf
 from xroute.io.common import concatenate
 from xroute.io.rapid.folder import PATTERNS, find_file
-from xroute.io.rapid.labels import label_reaches, select, with_ids
+from xroute.io.rapid.labels import label_reaches, select_reaches, with_ids
 from xroute.io.rapid.tables import read_floats
 from xroute.io.rapid.times import label_of_bounds, series_times
 from xroute.recipe import stated_seconds
@@ -85,7 +85,7 @@ def read_runoff(
     else:
         array = with_ids(parts[0], network, files[0], 0, 1)
     if network is not None:
-        array = select(array, network, files)
+        array = select_reaches(array, network, files)
     array.attrs = _runoff_attrs(array)
     return array.rename("runoff")
 
@@ -114,7 +114,7 @@ def read_discharge(
     file = _resolve(path, "discharge")
     array = with_ids(_read_series(file, variable, dt, start), _dataset(network), file, 0, 1)
     if network is not None:
-        array = select(array, _dataset(network), [file])
+        array = select_reaches(array, _dataset(network), [file])
     label = {"time_label": array.attrs["time_label"]} if "time_label" in array.attrs else {}
     array.attrs = {
         "long_name": "discharge",
@@ -162,7 +162,7 @@ def read_state(path: PathLike, network: Any = None, *, variable: str | None = No
         array = array.drop_vars([name for name in array.coords if name != "reach"])
     array = with_ids(array, network, file, 0, 1)
     if network is not None:
-        array = select(array, network, [file])
+        array = select_reaches(array, network, [file])
     return array.rename("discharge").assign_attrs(units="m3 s-1", long_name="instantaneous discharge")
 
 

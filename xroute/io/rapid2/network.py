@@ -12,7 +12,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xroute.exceptions import NetworkError
-from xroute.io.rapid.coordinates import Points, check_points, netcdf_points, place
+from xroute.io.rapid.coordinates import Points, add_places, check_points, netcdf_points
 from xroute.io.rapid.regions import Region, assemble, recipe_attrs, refuse_duplicates, rows_to_route
 from xroute.io.rapid2.folder import COLUMNS, TABLES, find_files, read_namelist
 from xroute.io.rapid2.series import external_step
@@ -85,7 +85,7 @@ def read_network(
         stated |= {} if step is None else {"step of Qext": step}
         network.attrs.update(recipe_attrs([stated], routing_step, ("IS_dtR", "step of Qext"), [namelist]))
     points, source = _points(files)
-    return network if points is None else place(network, [points], [source])
+    return network if points is None else add_places(network, [points], [source])
 
 
 def _points(files: Mapping[str, Path]) -> tuple[Points | None, Path]:
