@@ -115,7 +115,7 @@ class ZarrSink:
         outline
             What is to be written.
         run
-            Description of the run (`xroute.checkpoint.describe_run`): another that began the store must have the same.
+            Identity of the run (`xroute.checkpoint.run_identity`), which the run that began the store must share.
         start
             Progress and state of a run that begins.
         resume
