@@ -43,9 +43,9 @@ import xarray as xr
 
 import xroute
 from xroute.block import route_block
-from xroute.engine.arrays import Exchange
+from xroute.engine.arrays import Exchange, State
 from xroute.parameters import read_parameters
-from xroute.partition import Part, make_parts, partition
+from xroute.partition import Partition, make_partitions, partition
 from xroute.schemes import make_filter
 from xroute.settings import RoutingSettings
 
@@ -250,7 +250,7 @@ def workers(options: argparse.Namespace, gpus: bool = False) -> None:
 class Place:
     """A partition on a device: its runoff by chunk [1, reach, time], its state, its stream and the device's for copies."""
 
-    part: Part
+    part: Partition
     device: torch.device
     filter: Any
     runoff: Sequence[Tensor]
@@ -292,7 +292,7 @@ def put(network: xroute.Network, n: int, devices: Sequence[torch.device], runoff
     """Partitions of tributaries in turn over the devices, and the trunk beside the smallest of them."""
     from xroute.engine.gpu.layout import prepare_filter
 
-    parts = make_parts(network.plan, np.unique(partition(network.plan, n), return_inverse=True)[1])
+    parts = make_partitions(network.plan, np.unique(partition(network.plan, n), return_inverse=True)[1])
     made = make_filter(read_parameters(network), DT, network.n_reaches)
     least = min((p.reach.size, k) for k, p in enumerate(parts) if not p.source)[1]
     places = []
@@ -363,7 +363,7 @@ def check_gpus(n: int, devices: Sequence[torch.device]) -> float:
     made = make_filter(read_parameters(network), DT, network.n_reaches)
     expected, _, _ = route_block(data, network.plan, made, None, RoutingSettings())
 
-    def runoff(part: Part, device: torch.device) -> list[Tensor]:
+    def runoff(part: Partition, device: torch.device) -> list[Tensor]:
         whole = np.concatenate([data[:, part.reach], np.zeros((1, part.given.size, edges[-1]), np.float32)], axis=1)
         return [torch.from_numpy(a).to(device) for a in np.split(whole, edges[1:-1], axis=2)]
 
@@ -402,7 +402,7 @@ def measure_gpus(
     rate, weather = torch.from_numpy(rng.random(network.n_reaches)).float(), torch.from_numpy(rng.random(chunk)).float()
     n_chunks = -(-steps // chunk)
 
-    def runoff(part: Part, device: torch.device) -> list[Tensor]:
+    def runoff(part: Partition, device: torch.device) -> list[Tensor]:
         """One chunk, used again and again: all do not fit."""
         n_own = part.reach.size
         buffer = torch.zeros((1, n_own + part.given.size, chunk), device=device)

@@ -13,7 +13,7 @@ from xroute.block import route_block
 from xroute.engine.arrays import Exchange, Rows
 from xroute.engine.plan import make_plan
 from xroute.exceptions import ParameterError
-from xroute.partition import make_parts, partition
+from xroute.partition import make_partitions, partition
 from xroute.schemes import make_filter
 from xroute.settings import RoutingSettings
 
@@ -24,7 +24,7 @@ def route_parts(runoff, plan, filter, state, settings, n):
     outflow = np.empty(runoff.shape[:2])
     fine = runoff.shape[2] * settings.substeps
     passed = []
-    for part in make_parts(plan, partition(plan, n)):
+    for part in make_partitions(plan, partition(plan, n)):
         given_ = np.concatenate(
             [np.empty((len(runoff), 0, fine)), *(passed[q][:, which] for q, which in part.source)], 1
         )
@@ -65,7 +65,7 @@ def test_parts(network, n):
     up, down, _ = network.links
     crossing = label[up] != label[down]
     assert n == 1 or (label[down[crossing]] == n).all(), "tributaries drain to the trunk only"
-    parts = make_parts(plan, label)
+    parts = make_partitions(plan, label)
     np.testing.assert_array_equal(np.sort(np.concatenate([p.reach for p in parts])), np.arange(plan.n_reaches))
     for p, part in enumerate(parts):
         assert (label[part.reach] == p).all()

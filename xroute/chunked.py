@@ -29,7 +29,7 @@ from xroute.engine.backends import backend_of_array
 from xroute.labels import Layout
 from xroute.network import Network
 from xroute.options import get_option
-from xroute.partition import Part, make_parts, partition
+from xroute.partition import Partition, make_partitions, partition
 from xroute.run import Run
 from xroute.tasks import PartitionRun, ResultRows
 
@@ -306,11 +306,11 @@ def _n_partitions(n_reaches: int, n_members: int) -> int:
     return max(1, min(-(-workers // max(1, n_members)), n_reaches // REACHES))
 
 
-def _cut(network: Network, n: int) -> list[Part]:
+def _cut(network: Network, n: int) -> list[Partition]:
     """Partitions of a network, none of them empty; the last are kept with it, for one block after another."""
 
-    def cut() -> list[Part]:
-        return make_parts(network.plan, np.unique(partition(network.plan, n), return_inverse=True)[1])
+    def cut() -> list[Partition]:
+        return make_partitions(network.plan, np.unique(partition(network.plan, n), return_inverse=True)[1])
 
     return keep(network, ("partitions", n), cut, most=1)
 

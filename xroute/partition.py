@@ -18,7 +18,7 @@ from xroute.engine.plan import RoutingPlan, make_plan
 from xroute.engine.schedule import renumber, tributaries
 from xroute.schemes import Filter
 
-__all__ = ["Part", "make_parts", "partition"]
+__all__ = ["Partition", "make_partitions", "partition"]
 
 Index = NDArray[np.int64]
 
@@ -46,7 +46,7 @@ def partition(plan: RoutingPlan, n: int) -> Index:
 
 
 @dataclass(frozen=True)
-class Part:
+class Partition:
     """A partition, ready to be routed by itself.
 
     Attributes
@@ -87,7 +87,7 @@ class Part:
         return state.take(self.reach, {CHANNEL: filter.n_taps - 1}).pad(self.given.size)
 
 
-def make_parts(plan: RoutingPlan, label: Index) -> list[Part]:
+def make_partitions(plan: RoutingPlan, label: Index) -> list[Partition]:
     """Partitions of a plan by their labels; links lead within one, or to one with a higher label.
 
     Flows into a reach stay in the order in which the plan adds them, so that results are the same bit for bit.
@@ -118,5 +118,5 @@ def make_parts(plan: RoutingPlan, label: Index) -> list[Part]:
             at[upstream[inside]], at[downstream[inside]], weight[inside], n, n_given=given.size, kept=place[kept[p]]
         )
         source = tuple((int(q), np.searchsorted(kept[q], given[label[given] == q])) for q in np.unique(label[given]))
-        parts.append(Part(members[p], given, sub, source))
+        parts.append(Partition(members[p], given, sub, source))
     return parts

@@ -21,7 +21,7 @@ from xroute.census import not_finite, overflow
 from xroute.engine.arrays import Exchange, Rows
 from xroute.engine.backends import on_host
 from xroute.options import find_device, options_here
-from xroute.partition import Part
+from xroute.partition import Partition
 from xroute.schemes import Filter
 from xroute.settings import RoutingSettings
 from xroute.state import load_state
@@ -58,7 +58,7 @@ class PartitionRun:
         Under what name it is kept in a process that meets it again.
     """
 
-    partition: Part
+    partition: Partition
     filter: Filter
     ids: NDArray[Any]
     settings: RoutingSettings

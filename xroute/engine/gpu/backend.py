@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from xroute.engine.arrays import Exchange, FilterArrays, Gradients, Needs, NotFinite, Rows, State, compute_type
 from xroute.exceptions import ParameterError
+from xroute.wording import argument
 
 if TYPE_CHECKING:
     import torch
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from xroute.engine.plan import RoutingPlan
     from xroute.schemes import Filter
     from xroute.settings import RoutingSettings
-from xroute.wording import argument
 
 __all__ = ["BACKEND"]
 
@@ -36,10 +36,10 @@ class _Cuda:
         device = torch.device(name)
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if (device.index or 0) >= count:
+            instead = argument("device", "cpu", python="device='cpu'")
             raise ParameterError(
-                f"device {name!r}: PyTorch {torch.__version__} sees {count} GPUs here. Route with "
-                + argument("device", "cpu", python="device='cpu'")
-                + ", or install a PyTorch that was built for your GPU"
+                f"device {name!r}: PyTorch {torch.__version__} sees {count} GPUs here. Route with {instead}, or install a "
+                "PyTorch that was built for your GPU"
             )
         if importlib.util.find_spec("triton") is None:
             raise ParameterError(f"device {name!r} needs the package triton: pip install triton")

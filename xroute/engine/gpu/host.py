@@ -62,7 +62,8 @@ def route_resident(
     del finite
     discharge, end, _ = route_gpu(runoff, plan, filter, state, settings, scale=rows.scale, exchange=exchange)
     assert end is not None
-    overflown = ~torch.isfinite(torch.stack(torch.aminmax(discharge))).all() if discharge.numel() else n_bad < 0
+    routed = discharge[:, : plan.n_reaches - plan.n_given]  # given reaches have no discharge here, but whatever memory held
+    overflown = ~torch.isfinite(torch.stack(torch.aminmax(routed))).all() if routed.numel() else n_bad < 0
     if rows.discharge is not None:
         wanted = torch.nonzero(rows.discharge >= 0)[:, 0]
         n = plan.n_reaches if rows.n is None else rows.n
@@ -99,7 +100,7 @@ def route_host(
     state
         At the end, in float64.
     n_bad : NotFinite
-        Of discharge 1 for any.
+        Of discharge not how many, but more than 0 if there are any.
     """
     n_batch, _, n_steps = runoff.shape
     device, n = copies.device, plan.n_reaches if rows.n is None else rows.n
