@@ -54,7 +54,8 @@ def test_each_reader_has_a_command_with_its_options(name: str) -> None:
 def test_a_reader_is_called_with_what_is_wanted_and_every_option(tmp_path: Path) -> None:
     seen: dict[str, Any] = {}
     outputs = "--network", tmp_path / "n.nc", "--runoff", tmp_path / "r.nc"
-    result = run(reader(seen), tmp_path, *outputs, "--inflow", tmp_path / "a", "--inflow", tmp_path / "b", "--dt-routing", "15min")
+    given = "--inflow", tmp_path / "a", "--inflow", tmp_path / "b", "--dt-routing", "15min"
+    result = run(reader(seen), tmp_path, *outputs, *given)
     assert result.exception is None, result.output
     assert seen["sources"] == (tmp_path,) and seen["wanted"] == ["network", "runoff"]
     assert seen["options"] == {"inflow": (tmp_path / "a", tmp_path / "b"), "dt_routing": 900.0, "kind": None}
@@ -89,5 +90,6 @@ def test_an_empty_network_is_not_converted(tmp_path: Path) -> None:
     def read(sources: Sequence[Path], wanted: Sequence[Product], /) -> Setup:
         return Setup(NETWORK.isel(reach=[]))
 
-    result = run(Reader("Read.", read=read, find=lambda folder, options: {}, patterns=()), tmp_path, "--network", tmp_path / "n.nc")
+    nothing = Reader("Read.", read=read, find=lambda folder, options: {}, patterns=())
+    result = run(nothing, tmp_path, "--network", tmp_path / "n.nc")
     assert "empty" in str(result.exception) and not (tmp_path / "n.nc").exists()

@@ -24,6 +24,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from xroute.exceptions import one_of
+from xroute.settings import LATERAL, SAMPLING
+
 Float = NDArray[np.float64]
 
 
@@ -133,10 +136,8 @@ def route_reference(
     >>> discharge[0].tolist()
     [[0.0, 1.0, 2.0, 0.0], [0.0, 0.0, 1.0, 2.0]]
     """
-    if lateral not in ("head", "interval", "outlet"):
-        raise ValueError(f"lateral={lateral!r} is none of 'head', 'interval', 'outlet'")
-    if sampling not in ("mean", "last", "start-mean"):
-        raise ValueError(f"sampling={sampling!r} is none of 'mean', 'last', 'start-mean'")
+    one_of("lateral", lateral, LATERAL)
+    one_of("sampling", sampling, SAMPLING)
     r_coarse = np.asarray(runoff, dtype=np.float64)
     n_batch, n_reaches, n_time = r_coarse.shape
     kernels = [np.asarray(kernel, dtype=np.float64) for kernel in taps]
