@@ -16,6 +16,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xroute.accumulations import DAY, FALL, is_lead, time_of_day
+from xroute.engine.backends import on_host
 from xroute.exceptions import TimeAxisError, XRouteError, warn
 from xroute.stamps import stamps
 from xroute.times import seconds
@@ -74,7 +75,7 @@ class Watch:
             return
         taken = values.reshape(-1, values.shape[-1])
         taken = taken[:: max(1, -(-taken.shape[0] // SAMPLE)), :STEPS]
-        taken = np.asarray(taken.get() if hasattr(taken, "get") else taken, np.float64)
+        taken = on_host(taken).astype(np.float64)
         empty = int(np.isfinite(taken).any(axis=0).argmax())  # before the first hour of all (ERA5-Land's file of 1950, say)
         taken, origin = taken[:, empty:], self.at(empty).origin
         period = looks_accumulated(taken, self.step, 1 if self.declared else 2, origin)

@@ -125,10 +125,6 @@ def adjoint_cpu(
     return Gradients(grad_runoff, *grad_filter, grad_start)
 
 
-_Split = Callable[..., None]
-"""``split(function, reverse, *arguments)``: run the tasks, the trunk last or, in reverse, first."""
-
-
 @dataclass(frozen=True)
 class _Walk:
     """A run and its adjoint, which threads share: everything of a reach stands in the order of the walk."""
@@ -166,7 +162,7 @@ class _Walk:
         def group(first: int) -> tuple[Float, ...]:
             sums, store = self._sums(), self._store()
             for member in range(first, self.runoff.shape[0], n_groups):
-                self._member(member, sums, store, _one_after_another(self.n_tasks))
+                self._member(member, sums, store, None)
             return sums
 
         return on_threads(group, range(n_groups), threads)
@@ -178,7 +174,7 @@ class _Walk:
             for first in range(n_groups):
                 totals.append(self._sums())
                 for member in range(first, self.runoff.shape[0], n_groups):
-                    self._member(member, totals[-1], store, _on_threads(pool, self.n_tasks))
+                    self._member(member, totals[-1], store, pool)
         return totals
 
     def _sums(self) -> tuple[Float, ...]:
@@ -190,7 +186,7 @@ class _Walk:
         store[n:] = 0.0  # stand in for reaches in groups of fewer than ABREAST
         return store
 
-    def _member(self, member: int, sums: tuple[Float, ...], store: Float, split: _Split) -> None:
+    def _member(self, member: int, sums: tuple[Float, ...], store: Float, pool: ThreadPoolExecutor | None) -> None:
         """All blocks of time of a member, last to first, each from the state that a forward run finds at its start."""
         schedule, grads = self.schedule, State(self.grad_state.history[member], self.grad_state.outflow[member])
         state = State(*place_state(schedule.order, self.pointer, self.state.history[member], self.state.outflow[member]))
@@ -201,15 +197,28 @@ class _Walk:
             small = working_store(schedule.n_slots, self.width)
             for start in starts[:-1]:
                 state = State(state.history.copy(), state.outflow.copy())
-                split(self._forward, False, member, start, schedule.slot, schedule.link_slot, small, state)
+                self._tasks(pool, self._forward, member, start, schedule.slot, schedule.link_slot, small, state)
                 at_start.append(state)
         for start in reversed(starts):
             if self.needs.filter:
                 state = at_start.pop()
                 again = State(state.history.copy(), state.outflow.copy())
-                split(self._forward, False, member, start, self.places, self.links[1], store, again)
-            split(self._back, True, member, start, store, (*state, *placed_grads, *sums))
+                self._tasks(pool, self._forward, member, start, self.places, self.links[1], store, again)
+            self._tasks(pool, self._back, member, start, store, (*state, *placed_grads, *sums))
         restore_state(schedule.order, self.pointer, self.filter.pointer, *placed_grads, *grads)
+
+    def _tasks(self, pool: ThreadPoolExecutor | None, function: Callable[..., None], *arguments: object) -> None:
+        """Run all tasks: forward the trunk last, and back first; the others on the pool, if there is one."""
+        trunk, back = self.n_tasks - 1, function == self._back
+        if pool is None:
+            function(range(trunk, -1, -1) if back else range(trunk + 1), *arguments)
+            return
+        if back:
+            function((trunk,), *arguments)
+        for done in [pool.submit(function, (task,), *arguments) for task in range(trunk)]:
+            done.result()
+        if not back:
+            function((trunk,), *arguments)
 
     def _forward(
         self, tasks: Iterable[int], member: int, start: int, slot: Index, link_slot: Index, store: Float, state: State
@@ -237,25 +246,6 @@ class _Walk:
                 schedule.task_pointer[task], schedule.task_pointer[task + 1], schedule.group_pointer, store, lams,
                 buffer, mu, held, *self.links, *self.filter, *states, *modes(self.settings), *self.needs,
             )  # fmt: skip
-
-
-def _one_after_another(n_tasks: int) -> _Split:
-    def split(function: Callable[..., None], reverse: bool, *arguments: object) -> None:
-        function(range(n_tasks - 1, -1, -1) if reverse else range(n_tasks), *arguments)
-
-    return split
-
-
-def _on_threads(pool: ThreadPoolExecutor, n_tasks: int) -> _Split:
-    def split(function: Callable[..., None], reverse: bool, *arguments: object) -> None:
-        if reverse:
-            function((n_tasks - 1,), *arguments)
-        for done in [pool.submit(function, (task,), *arguments) for task in range(n_tasks - 1)]:
-            done.result()
-        if not reverse:
-            function((n_tasks - 1,), *arguments)
-
-    return split
 
 
 def _block_length(n: int, n_steps: int, substeps: int, mean_taps: float, stores: int) -> int:

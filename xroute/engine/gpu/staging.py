@@ -3,6 +3,7 @@
 `CudaCopies` says what such copies need of a device; what uses it says in which order they are begun and waited for, and is
 tested without one.
 """
+# ruff: noqa: D102 (what the functions of CudaCopies do stands in the protocol)
 
 from __future__ import annotations
 
@@ -61,37 +62,37 @@ class CudaCopies:
         self.device = device
         self.there, self.back = torch.cuda.Stream(device), torch.cuda.Stream(device)
 
-    def active(self) -> AbstractContextManager[Any]:  # noqa: D102 (as of the protocol, and so are those below)
+    def active(self) -> AbstractContextManager[Any]:
         return torch.cuda.device(self.device)
 
-    def free_bytes(self) -> int:  # noqa: D102
+    def free_bytes(self) -> int:
         return int(torch.cuda.mem_get_info(self.device)[0])
 
-    def pinned(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:  # noqa: D102
+    def pinned(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
         return torch.empty(shape, dtype=dtype, pin_memory=True)
 
-    def event(self) -> torch.cuda.Event:  # noqa: D102
+    def event(self) -> torch.cuda.Event:
         return torch.cuda.Event()
 
-    def begin(self) -> None:  # noqa: D102
+    def begin(self) -> None:
         self.there.wait_stream(torch.cuda.current_stream())
 
-    def send(self, source: Tensor, target: Tensor, done: torch.cuda.Event) -> None:  # noqa: D102
+    def send(self, source: Tensor, target: Tensor, done: torch.cuda.Event) -> None:
         with torch.cuda.stream(self.there):
             target.copy_(source, non_blocking=True)
             done.record(self.there)
 
-    def arrived(self, target: Tensor) -> None:  # noqa: D102
+    def arrived(self, target: Tensor) -> None:
         torch.cuda.current_stream().wait_stream(self.there)
         target.record_stream(self.there)
 
-    def fetch(self, source: Tensor, target: Tensor) -> None:  # noqa: D102
+    def fetch(self, source: Tensor, target: Tensor) -> None:
         self.back.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(self.back):
             target.copy_(source, non_blocking=True)
             source.record_stream(self.back)
 
-    def fetched(self) -> None:  # noqa: D102
+    def fetched(self) -> None:
         self.back.synchronize()
 
 
