@@ -56,7 +56,7 @@ def test_another_error_of_a_kernel_is_not_taken_for_a_read_only_folder(monkeypat
 
 def test_triton_gets_a_folder_of_its_own_where_it_has_none(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
-    monkeypatch.setattr(kernels, "_said", set())
+    monkeypatch.setattr(kernels, "_shown", set())
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / "file" / "cache"))
     with pytest.warns(UserWarning, match="TRITON_CACHE_DIR to a folder"):
         kernels.keep_triton_kernels()
