@@ -217,7 +217,7 @@ def route(
 def _rivers(path: Path, table: NetworkOptions) -> Network:
     """Network of a file, if it holds one."""
     from xroute.exceptions import NetworkError
-    from xroute.kinds import kind
+    from xroute.inspection import kind
     from xroute.network import Network
 
     dataset = table.open(path)
