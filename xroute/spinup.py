@@ -21,7 +21,8 @@ from xroute.request import NetworkLike
 from xroute.schemes import Filter
 from xroute.settings import Extra, Lateral, Missing, RoutingSettings
 from xroute.state import RunKey, run_key, state_dataset
-from xroute.times import dated_dims, seconds
+from xroute.time_dims import dated_dims
+from xroute.times import seconds
 from xroute.units import flux_in_si, flux_scale
 
 __all__ = ["initial_state", "steady_state"]
