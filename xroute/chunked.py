@@ -256,11 +256,12 @@ def _discharge(graph: _Graph, work: HighLevelGraph) -> xr.DataArray:
     name = f"xroute-discharge-{graph.token}"
     blocks = {}
     for members in chunks.members:
+        shape = chunks.shape(members)
         for c in range(chunks.edges.size - 1):
             for r, rows in enumerate(graph.rows):
                 routed = [(graph.name, k, *members, c) for k, _, _ in rows.of]
                 blocks[name, *chunks.number(members, r, c)] = (
-                    tasks.gather_discharge, (f"rows-{graph.token}", r), chunks.shape(members), routed
+                    tasks.gather_discharge, (f"rows-{graph.token}", r), shape, routed
                 )  # fmt: skip
     dtype = compute_type(chunks.data.dtype)
     on_device = backend_of_array(chunks.data._meta) is not None
