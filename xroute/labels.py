@@ -16,17 +16,16 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from xroute.exceptions import AlignmentError, TimeAxisError, XRouteError, some
+from xroute.exceptions import AlignmentError, TimeAxisError, some
 from xroute.ids import exact_ids
 from xroute.matching import match_rows
 from xroute.network import Network
-from xroute.quantities import without_pint
 from xroute.reach_ids import read_reach_ids
 from xroute.settings import Extra, Missing
 from xroute.stamps import is_dated
 from xroute.time_dims import find_time_dim
 
-__all__ = ["Layout", "align", "require_array", "with_standard_dims"]
+__all__ = ["Layout", "align", "with_standard_dims"]
 
 
 @dataclass(frozen=True)
@@ -84,20 +83,6 @@ class Layout:
     def array(self, data: NDArray[Any]) -> xr.DataArray:
         """Label ``data`` [batch, row, time] as the result."""
         return xr.DataArray(self.ordered(data), dims=self.dims, coords=self.coords)
-
-
-def require_array(array: Any, what: str = "runoff") -> xr.DataArray:
-    """The array, without units that pint has attached (they are in its attributes then); what is not a DataArray is refused.
-
-    Raises
-    ------
-    XRouteError
-        If it is no DataArray, or has two kinds of units.
-    """
-    if not isinstance(array, xr.DataArray):
-        hint = f": choose one of {some(array.data_vars)}" if isinstance(array, xr.Dataset) else ""
-        raise XRouteError(f"{what} is an xarray.DataArray, not a {type(array).__name__}{hint}")
-    return without_pint(array, what)
 
 
 def align(

@@ -100,9 +100,10 @@ class Run:
     def label(self, discharge: xr.DataArray, runoff: xr.DataArray) -> xr.DataArray:
         """Name and attributes of discharge, in place."""
         discharge.name = "discharge"
+        history = append_history(runoff.attrs.get("history"), self.summary)
         n_steps = runoff.sizes[self.clock.dim] if self.clock.dim in runoff.coords else 0
-        discharge.attrs = dict(discharge_attrs(self.units, self.settings.sampling, self.clock, n_steps))
-        discharge.attrs["history"] = append_history(runoff.attrs.get("history"), self.summary)
+        attrs = discharge_attrs(self.units, self.settings.sampling, self.clock, n_steps)
+        discharge.attrs = {**attrs, "history": history}
         return discharge
 
     def finish(self, end: BlockState | StateTable, runoff: xr.DataArray) -> xr.Dataset:
@@ -123,7 +124,6 @@ def make_run(runoff: xr.DataArray, network: NetworkLike, request: RouteRequest, 
     with_state
         Whether a state is compared or made although the request does not ask for it.
     """
-    compute_type(runoff.dtype)
     network = as_network(network)
     stated = stated_seconds(network.attrs, "runoff_step") if request.dt is None else None
     clock = read_clock(runoff, request.time_dim, request.dt, request.label, stated)
@@ -131,6 +131,7 @@ def make_run(runoff: xr.DataArray, network: NetworkLike, request: RouteRequest, 
     layout = align(
         runoff, network, reach_dim=request.reach_dim, time_dim=time_dim, missing=request.missing, extra=request.extra
     )
+    compute_type(runoff.dtype)  # refuses what are no numbers
     scale, units = flux_scale(runoff.attrs.get("units"), step, network.dataset.get("area"), layout.row)
     parameters = parameters_of(network, request.scheme)
     settings = resolve_settings(
