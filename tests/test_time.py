@@ -13,7 +13,8 @@ from strategies import DT, chain, runoff_array
 
 import xroute
 from xroute.exceptions import TimeAxisError, XRouteError
-from xroute.times import find_time_dim, time_step
+from xroute.time_dims import find_time_dim
+from xroute.times import time_step
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-import os
 from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +11,11 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from xroute.caches import keep
 from xroute.network import Network
 from xroute.plotting import plot_network
 from xroute.quantities import dataset_without_pint
+from xroute.request import NetworkLike
 from xroute.routing import route
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class RouteAccessor:
         self._runoff = runoff
 
     @_as_of(route)
-    def __call__(self, network: xr.Dataset | Network | str | os.PathLike[str], **options: Any) -> Any:  # noqa: D102 (documented in route)
+    def __call__(self, network: NetworkLike, **options: Any) -> Any:  # noqa: D102 (documented in route)
         return route(self._runoff, network, **options)
 
 
@@ -54,16 +55,12 @@ class RiverAccessor:
 
     def __init__(self, dataset: xr.Dataset) -> None:
         self._dataset = dataset
-        self._known: tuple[str, Network] | None = None
 
     @property
     def network(self) -> Network:
         """`Network` of the Dataset as it is now; made anew when topology or parameters have changed."""
         dataset = dataset_without_pint(self._dataset)
-        content = _digest(dataset)
-        if self._known is None or self._known[0] != content:
-            self._known = content, Network(dataset)
-        return self._known[1]
+        return keep(self, ("network", _digest(dataset)), lambda: Network(dataset), most=1)
 
     @property
     def outlets(self) -> NDArray[Any]:

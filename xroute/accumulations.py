@@ -20,7 +20,8 @@ from xroute.exceptions import ParameterError, TimeAxisError, UnitsError, XRouteE
 from xroute.quantities import without_pint
 from xroute.settings import RESET, Reset
 from xroute.stamps import is_dated, show, stamps, time_coordinate
-from xroute.times import REFERENCE, find_time_dim, time_step
+from xroute.time_dims import REFERENCE, find_time_dim
+from xroute.times import time_step
 from xroute.unit_text import read_unit_text
 from xroute.wording import argument, phrase
 

@@ -13,7 +13,7 @@ from xroute.engine.backends import backend_of_array, on_host
 from xroute.exceptions import XRouteError, some
 from xroute.wording import argument
 
-__all__ = ["finite_sums", "n_negative", "not_finite", "overflow"]
+__all__ = ["finite_sums", "n_negative", "not_finite", "overflow", "step_labels"]
 
 BLOCK = 2**17
 """Values looked at together: few enough to stay in cache while they are looked at twice."""
@@ -71,6 +71,11 @@ def overflow(discharge: Any, ids: NDArray[Any], row: NDArray[np.int64] | None, t
         f"discharge overflows {discharge.dtype} on {named.size} reaches: {some(named)}; first at {first}. Check the values "
         f"and units of runoff there and upstream{advice}"
     )
+
+
+def step_labels(runoff: xr.DataArray, dim: Hashable, first: int = 0) -> NDArray[Any]:
+    """Labels of the steps of some runoff, or their numbers, ``first`` and on, where they have none."""
+    return runoff[dim].values if dim in runoff.coords else first + np.arange(runoff.sizes[dim])
 
 
 def n_negative(values: Any) -> int:

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from xroute import tasks
 from xroute.block_state import StageTable, StateTable, stored_name
 from xroute.caches import keep
+from xroute.census import step_labels
 from xroute.cluster import find_client
 from xroute.engine.arrays import Rows, compute_type
 from xroute.engine.backends import backend_of_array
@@ -85,8 +86,8 @@ def route_lazily(
     cut = _partition_runs(run, chunks, partitions, device, name)
     tables = None if start is None else {stage: tuple(table) for stage, table in start.items()}
     graph = _Graph(
-        run, chunks, cut, _result_rows(cut, run.layout, chunks.of_result), _on_dask(start, chunks), run.times(runoff, first),
-        first, tokenize(chunks.data.name, chunks.data.chunks, same, first, tables),
+        run, chunks, cut, _result_rows(cut, run.layout, chunks.of_result), _on_dask(start, chunks),
+        step_labels(runoff, run.clock.dim, first), first, tokenize(chunks.data.name, chunks.data.chunks, same, first, tables),
     )  # fmt: skip
     work = graph.values()
     ends = {}
@@ -255,11 +256,12 @@ def _discharge(graph: _Graph, work: HighLevelGraph) -> xr.DataArray:
     name = f"xroute-discharge-{graph.token}"
     blocks = {}
     for members in chunks.members:
+        shape = chunks.shape(members)
         for c in range(chunks.edges.size - 1):
             for r, rows in enumerate(graph.rows):
                 routed = [(graph.name, k, *members, c) for k, _, _ in rows.of]
                 blocks[name, *chunks.number(members, r, c)] = (
-                    tasks.gather_discharge, (f"rows-{graph.token}", r), chunks.shape(members), routed
+                    tasks.gather_discharge, (f"rows-{graph.token}", r), shape, routed
                 )  # fmt: skip
     dtype = compute_type(chunks.data.dtype)
     on_device = backend_of_array(chunks.data._meta) is not None

@@ -9,7 +9,7 @@ import xarray as xr
 
 from xroute.block import route_block
 from xroute.block_state import BlockState, StateTable
-from xroute.census import not_finite, overflow
+from xroute.census import not_finite, overflow, step_labels
 from xroute.engine.backends import backend_of_array
 from xroute.guards import reading, require_memory
 from xroute.options import find_device
@@ -69,7 +69,8 @@ def route_values(
         data, run.network.plan, run.filter, state, run.settings, run.rows, device=device
     )
     if n_bad.runoff and run.settings.nan == "raise":
-        raise not_finite(data, run.network.ids, layout.row, run.times(runoff, first), n_bad.runoff)
+        times = step_labels(runoff, run.clock.dim, first)
+        raise not_finite(data, run.network.ids, layout.row, times, n_bad.runoff)
     if n_bad.discharge:
-        raise overflow(discharge, run.network.ids, layout.result_row, run.times(runoff, first))
+        raise overflow(discharge, run.network.ids, layout.result_row, step_labels(runoff, run.clock.dim, first))
     return discharge, end

@@ -16,17 +16,16 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from xroute.exceptions import AlignmentError, TimeAxisError, XRouteError, one_of, some
-from xroute.ids import convertible, declared_fills, exact_ids, positions_of, repeated, within
+from xroute.exceptions import AlignmentError, TimeAxisError, some
+from xroute.ids import exact_ids
+from xroute.matching import match_rows
 from xroute.network import Network
-from xroute.quantities import without_pint
-from xroute.reach_ids import find_reach_dim, id_coordinate
-from xroute.settings import EXTRA, MISSING, Extra, Missing
+from xroute.reach_ids import read_reach_ids
+from xroute.settings import Extra, Missing
 from xroute.stamps import is_dated
-from xroute.times import find_time_dim
-from xroute.wording import argument
+from xroute.time_dims import find_time_dim
 
-__all__ = ["Layout", "align", "require_array", "with_standard_dims"]
+__all__ = ["Layout", "align", "with_standard_dims"]
 
 
 @dataclass(frozen=True)
@@ -86,20 +85,6 @@ class Layout:
         return xr.DataArray(self.ordered(data), dims=self.dims, coords=self.coords)
 
 
-def require_array(array: Any, what: str = "runoff") -> xr.DataArray:
-    """The array, without units that pint has attached (they are in its attributes then); what is not a DataArray is refused.
-
-    Raises
-    ------
-    XRouteError
-        If it is no DataArray, or has two kinds of units.
-    """
-    if not isinstance(array, xr.DataArray):
-        hint = f": choose one of {some(array.data_vars)}" if isinstance(array, xr.Dataset) else ""
-        raise XRouteError(f"{what} is an xarray.DataArray, not a {type(array).__name__}{hint}")
-    return without_pint(array, what)
-
-
 def align(
     array: xr.DataArray,
     network: Network,
@@ -119,49 +104,19 @@ def align(
         (``extra="raise"``), or that the array lacks (``missing="raise"``), of which the first ten are named; and for
         coordinates that cannot say that a value is unknown on reaches which are added.
     """
-    one_of("missing", missing, MISSING, AlignmentError)
-    one_of("extra", extra, EXTRA, AlignmentError)
-    dim, candidates = find_reach_dim(array, network, reach_dim, time_dim, what)
-    name = id_coordinate(array, network, dim, what, candidates)
-    ids = exact_ids(array[name].values, f"{what} {name!r}", AlignmentError, fills=declared_fills(array[name]))
-    if ids.dtype.kind != network.ids.dtype.kind and ids.size and network.n_reaches:
-        raise AlignmentError(_other_kind(array, name, ids, network.ids, what))
+    dim, name, ids = read_reach_ids(array, network, reach_dim, time_dim, what)
+    row, added = match_rows(ids, network.ids, missing, extra, f"{what} ids ({name!r})", what)
     batch_dims = tuple(d for d in array.dims if d not in (dim, time_dim))
     sizes = {d: array.sizes[d] for d in array.dims}
-    if np.array_equal(ids, network.ids):
-        return Layout(array.dims, dim, time_dim, batch_dims, None, None, array.coords, sizes, name)
-    twice = repeated(ids)
-    if twice.size:
-        raise AlignmentError(f"{twice.size} {what} ids stand more than once: {some(twice)}")
-    row = positions_of(network.ids, ids)
-    kept = np.sort(row[row >= 0])
-    lacking, alien = row < 0, ids.size - kept.size
-    if alien and not kept.size and network.n_reaches and missing == "zero" and extra == "drop":
-        raise AlignmentError(
-            f"none of the {alien} {what} ids ({name!r}) is in the network, and all discharge would be zero: "
-            f"{some(ids, 3)}, where reaches are {some(network.ids, 3)}. {_advice(ids, network)}"
-        )
-    if alien and extra == "raise":
-        stray = np.delete(ids, kept)
-        raise AlignmentError(
-            f"{alien} {what} ids ({name!r}) are not in the network: {some(stray)}. "
-            + (
-                _advice(ids, network)
-                or f"Leave them out with {argument('extra', 'drop')}, or check that this is the right network"
-            )
-        )
-    if lacking.any() and missing == "raise":
-        raise AlignmentError(
-            f"{int(lacking.sum())} reaches of the network have no {what}: {some(network.ids[lacking])}. "
-            + (_advice(ids, network) or f"Take it as zero with {argument('missing', 'zero')}, or give it")
-        )
-    if not alien and not lacking.any():
+    n_own = ids.size if row is None else int((row >= 0).sum())
+    if row is None or (n_own == ids.size and not added.any()):
         return Layout(array.dims, dim, time_dim, batch_dims, row, row, array.coords, sizes, name)
+    kept = np.sort(row[row >= 0])
     place = np.full(ids.size, -1)
     place[kept] = np.arange(kept.size)
-    result_row = np.where(lacking, kept.size + np.cumsum(lacking) - 1, place[row])
-    sizes[dim] = kept.size + int(lacking.sum())
-    coords = _other_rows(array, dim, name, kept, np.concatenate([ids[kept], network.ids[lacking]]))
+    result_row = np.where(added, kept.size + np.cumsum(added) - 1, place[row])
+    sizes[dim] = kept.size + int(added.sum())
+    coords = _other_rows(array, dim, name, kept, np.concatenate([ids[kept], network.ids[added]]))
     return Layout(array.dims, dim, time_dim, batch_dims, row, result_row, coords, sizes, name)
 
 
@@ -234,32 +189,3 @@ def _other_rows(
             f"unknown: drop_vars({whole!r}), or give these reaches too"
         )
     return table.pad({dim: (0, n_added)}).assign_coords({name: (dim, ids, table[name].attrs)}).coords
-
-
-def _other_kind(array: xr.DataArray, name: Hashable, ids: NDArray[Any], among: NDArray[Any], what: str) -> str:
-    """What is wrong where text meets integers, and the conversion that makes them meet."""
-    kinds = {"i": "integers", "U": "text"}
-    said = (
-        f"{what} ids ({name!r}) are {kinds[ids.dtype.kind]} ({some(ids, 2)}) and the network's are "
-        f"{kinds[among.dtype.kind]} ({some(among, 2)}): "
-    )
-    how, back = convertible(ids, among), convertible(among, ids)
-    if how is not None:
-        label = f"{what}[{str(name)!r}]"
-        bearer = f"({str(array[name].dims[0])!r}, {label}{how}.data)"
-        return said + f"convert them: {what}.assign_coords({{{str(name)!r}: {bearer}}})"
-    if back is not None:
-        return said + f"convert the network's: network.assign_coords(reach=network.reach{back}), and downstream with it"
-    return (
-        said + "and they do not agree when converted either (leading zeros count in text). Is this the right network?"
-    )
-
-
-def _advice(ids: NDArray[Any], network: Network) -> str:
-    """What to do where ids and the network's differ in the case of letters only, or where they have nothing in common."""
-    if not ids.size or within(ids, network.ids).any():
-        return ""
-    if ids.dtype.kind == "U" and network.n_reaches:
-        if within(np.char.lower(ids), np.char.lower(network.ids)).all():
-            return "They differ in capital and small letters only: make them the same"
-    return "No id is in both: is this the right network, or does another coordinate bear the ids?"

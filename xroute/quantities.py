@@ -10,16 +10,30 @@ from typing import Any
 
 import xarray as xr
 
-from xroute.exceptions import UnitsError
+from xroute.exceptions import UnitsError, XRouteError, some
 from xroute.unit_text import read_unit_text
 
-__all__ = ["dataset_without_pint", "is_quantity", "with_pint_of", "without_pint"]
+__all__ = ["dataset_without_pint", "is_quantity", "require_array", "with_pint_of", "without_pint"]
 
 
 def is_quantity(array: xr.DataArray | xr.Variable) -> bool:
     """Whether an array's data is a Quantity of pint; nothing is loaded."""
     data = array.variable._data if isinstance(array, xr.DataArray) else array._data
     return type(data).__module__.partition(".")[0] == "pint" and hasattr(data, "magnitude")
+
+
+def require_array(array: Any, what: str = "runoff") -> xr.DataArray:
+    """The array, without units that pint has attached (they are in its attributes then); what is not a DataArray is refused.
+
+    Raises
+    ------
+    XRouteError
+        If it is no DataArray, or has two kinds of units.
+    """
+    if not isinstance(array, xr.DataArray):
+        hint = f": choose one of {some(array.data_vars)}" if isinstance(array, xr.Dataset) else ""
+        raise XRouteError(f"{what} is an xarray.DataArray, not a {type(array).__name__}{hint}")
+    return without_pint(array, what)
 
 
 def without_pint(array: xr.DataArray, what: str = "runoff") -> xr.DataArray:

@@ -17,16 +17,45 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xroute.exceptions import AlignmentError, XRouteError, some
-from xroute.ids import convertible, exact_ids, is_positional, positions_of
+from xroute.ids import convertible, declared_fills, exact_ids, is_positional, positions_of
 from xroute.network import Network
 from xroute.wording import argument
 
-__all__ = ["IdCoordinate", "find_reach_dim", "grid_dims", "id_coordinate"]
+__all__ = ["grid_dims", "read_reach_ids"]
 
 
-def find_reach_dim(
+def read_reach_ids(
     array: xr.DataArray, network: Network, reach_dim: Hashable | None, time_dim: Hashable | None, what: str
-) -> tuple[Hashable, list[IdCoordinate] | None]:
+) -> tuple[Hashable, Hashable, NDArray[Any]]:
+    """The reach dimension of an array, the coordinate that bears the ids along it, and these, of the network's kind.
+
+    Parameters
+    ----------
+    array
+        Its values are not read.
+    network : Network
+        Whose reaches are looked for.
+    reach_dim, time_dim
+        The reach dimension if the caller names it, and the time dimension, which is none.
+    what
+        What the array is, for messages.
+
+    Raises
+    ------
+    AlignmentError
+        If the dimension cannot be told, or bears no ids, or ids of the other kind (text, where reaches are numbers).
+    """
+    dim, candidates = _find_reach_dim(array, network, reach_dim, time_dim, what)
+    name = _id_coordinate(array, network, dim, what, candidates)
+    ids = exact_ids(array[name].values, f"{what} {name!r}", AlignmentError, fills=declared_fills(array[name]))
+    if ids.dtype.kind != network.ids.dtype.kind and ids.size and network.n_reaches:
+        raise AlignmentError(_other_kind(array, name, ids, network.ids, what))
+    return dim, name, ids
+
+
+def _find_reach_dim(
+    array: xr.DataArray, network: Network, reach_dim: Hashable | None, time_dim: Hashable | None, what: str
+) -> tuple[Hashable, list[_IdCoordinate] | None]:
     """The reach dimension, and what bears ids along it if that was looked at."""
     if reach_dim is not None:
         if reach_dim not in array.dims:
@@ -34,7 +63,7 @@ def find_reach_dim(
         return reach_dim, None
     if "reach" in array.dims:
         return "reach", None
-    found = {dim: id_coordinates(array, network, dim) for dim in array.dims if dim != time_dim}
+    found = {dim: _id_coordinates(array, network, dim) for dim in array.dims if dim != time_dim}
     marked = [dim for dim, candidates in found.items() if any(c.marked for c in candidates)]
     if len(marked) == 1:
         return marked[0], found[marked[0]]
@@ -90,7 +119,7 @@ def grid_dims(array: xr.DataArray) -> tuple[Hashable, ...]:
 
 
 @dataclass(frozen=True)
-class IdCoordinate:
+class _IdCoordinate:
     """A coordinate that could bear the ids, and how its values meet the network's.
 
     Attributes
@@ -118,7 +147,7 @@ class IdCoordinate:
         return is_positional(self.ids)
 
 
-def id_coordinates(array: xr.DataArray, network: Network, dim: Hashable) -> list[IdCoordinate]:
+def _id_coordinates(array: xr.DataArray, network: Network, dim: Hashable) -> list[_IdCoordinate]:
     """Coordinates along a dimension that could bear ids: exact, unique, and no quantities with units."""
     found = []
     for name, coordinate in array.coords.items():
@@ -135,12 +164,12 @@ def id_coordinates(array: xr.DataArray, network: Network, dim: Hashable) -> list
             continue
         inside = positions_of(ids, network.ids) >= 0
         full = bool(inside.any()) and bool(inside.all() or inside.sum() == network.n_reaches)
-        found.append(IdCoordinate(name, ids, marked, bool(inside.any()), full, convertible(ids, network.ids) is not None))
+        found.append(_IdCoordinate(name, ids, marked, bool(inside.any()), full, convertible(ids, network.ids) is not None))
     return found
 
 
-def id_coordinate(
-    array: xr.DataArray, network: Network, dim: Hashable, what: str, candidates: list[IdCoordinate] | None = None
+def _id_coordinate(
+    array: xr.DataArray, network: Network, dim: Hashable, what: str, candidates: list[_IdCoordinate] | None = None
 ) -> Hashable:
     """Name of the coordinate that bears the ids along ``dim``; an index that counts the rows is none where others do.
 
@@ -153,7 +182,7 @@ def id_coordinate(
     along = [n for n, c in array.coords.items() if c.dims == (dim,)]
     if along == [dim]:
         return dim
-    candidates = id_coordinates(array, network, dim) if candidates is None else candidates
+    candidates = _id_coordinates(array, network, dim) if candidates is None else candidates
     fits = [c for c in candidates if c.full] or [c for c in candidates if c.some]
     chosen = [c for c in fits if c.marked] or fits
     if len(chosen) > 1 and not chosen[0].full:
@@ -198,4 +227,23 @@ def id_coordinate(
     raise AlignmentError(
         f"{what} has no ids along {dim!r}, and is never matched by position. If another variable of its file holds them: "
         f"{what}.assign_coords({dim}=({str(dim)!r}, ids))"
+    )
+
+
+def _other_kind(array: xr.DataArray, name: Hashable, ids: NDArray[Any], among: NDArray[Any], what: str) -> str:
+    """What is wrong where text meets integers, and the conversion that makes them meet."""
+    kinds = {"i": "integers", "U": "text"}
+    said = (
+        f"{what} ids ({name!r}) are {kinds[ids.dtype.kind]} ({some(ids, 2)}) and the network's are "
+        f"{kinds[among.dtype.kind]} ({some(among, 2)}): "
+    )
+    how, back = convertible(ids, among), convertible(among, ids)
+    if how is not None:
+        label = f"{what}[{str(name)!r}]"
+        bearer = f"({str(array[name].dims[0])!r}, {label}{how}.data)"
+        return said + f"convert them: {what}.assign_coords({{{str(name)!r}: {bearer}}})"
+    if back is not None:
+        return said + f"convert the network's: network.assign_coords(reach=network.reach{back}), and downstream with it"
+    return (
+        said + "and they do not agree when converted either (leading zeros count in text). Is this the right network?"
     )

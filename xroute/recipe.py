@@ -168,19 +168,7 @@ def step_of(runoff: xr.DataArray, time_dim: Hashable, network: Network, dt: Any 
     ParameterError
         If ``runoff_step`` is wanted, and no span of time.
     """
-    if dt is not None or "runoff_step" not in network.attrs:
-        return time_step(runoff, time_dim, dt)
-    try:
-        own = time_step(runoff, time_dim)
-    except TimeAxisError:  # no dates: with a step given, only what is wrong with the axis itself is still an error
-        return time_step(runoff, time_dim, stated_seconds(network.attrs, "runoff_step"))
-    stated = stated_seconds(network.attrs, "runoff_step")
-    if own is not None and stated is not None and abs(own - stated) > WHOLE * stated:
-        logger.warning(
-            "the runoff's times are %g s apart, and the network's attribute 'runoff_step' says %g s: the times count",
-            own, stated,
-        )  # fmt: skip
-    return stated if own is None else own
+    return time_step(runoff, time_dim, dt, None if dt is not None else stated_seconds(network.attrs, "runoff_step"))
 
 
 def resolve_step(network: Network, dt: Any = None) -> float:

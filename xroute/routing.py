@@ -18,9 +18,8 @@ import xarray as xr
 
 from xroute.block_state import BlockState, StateTable
 from xroute.eager import route_eagerly
-from xroute.labels import require_array
 from xroute.options import check_device
-from xroute.quantities import with_pint_of
+from xroute.quantities import require_array, with_pint_of
 from xroute.request import NetworkLike, RouteRequest, keywords_of
 from xroute.run import make_run
 
@@ -115,5 +114,7 @@ def route(runoff: xr.DataArray, network: NetworkLike, request: RouteRequest) -> 
         from xroute.chunked import route_lazily
 
         discharge, end = route_lazily(array, run, start, request.device, request.partitions)
-    discharge = with_pint_of(run.label(discharge, array), runoff)
-    return (discharge, run.finish(end, array)) if request.return_state else discharge
+    discharge = run.label(discharge, array)
+    state = run.finish(end, array) if request.return_state else None
+    discharge = with_pint_of(discharge, runoff)
+    return discharge if state is None else (discharge, state)

@@ -10,9 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
 from xroute.attrs import append_history, discharge_attrs
 from xroute.block_state import CHANNEL, BlockState, Lags, StateTable
@@ -22,12 +20,12 @@ from xroute.filters import parameters_of
 from xroute.labels import Layout, align
 from xroute.network import Network
 from xroute.network_files import as_network
-from xroute.recipe import resolve_settings, step_of
+from xroute.recipe import resolve_settings, stated_seconds
 from xroute.request import NetworkLike, RouteRequest
 from xroute.schemes import Filter
 from xroute.settings import RoutingSettings
 from xroute.state import RunKey, align_state, run_key, state_dataset
-from xroute.times import Clock, find_time_dim, stamp_label
+from xroute.times import Clock, read_clock
 from xroute.units import flux_scale
 from xroute.watch import Watch, watch
 from xroute.wording import argument
@@ -81,11 +79,6 @@ class Run:
         layout = self.layout
         return Rows(layout.row, layout.result_row, int(layout.sizes[layout.reach_dim]), self.scale)
 
-    def times(self, runoff: xr.DataArray, first: int = 0) -> NDArray[Any]:
-        """Labels of the steps of some runoff, or their numbers, ``first`` and on, where they have none."""
-        dim = self.clock.dim
-        return runoff[dim].values if dim in runoff.coords else first + np.arange(runoff.sizes[dim])
-
     def start(self, state: Any, runoff: xr.DataArray) -> StateTable | None:
         """Begin with a state: its tables in the order of the run's reaches and members; None, which is dry, for None.
 
@@ -107,9 +100,10 @@ class Run:
     def label(self, discharge: xr.DataArray, runoff: xr.DataArray) -> xr.DataArray:
         """Name and attributes of discharge, in place."""
         discharge.name = "discharge"
+        history = append_history(runoff.attrs.get("history"), self.summary)
         n_steps = runoff.sizes[self.clock.dim] if self.clock.dim in runoff.coords else 0
-        discharge.attrs = dict(discharge_attrs(self.units, self.settings.sampling, self.clock, n_steps))
-        discharge.attrs["history"] = append_history(runoff.attrs.get("history"), self.summary)
+        attrs = discharge_attrs(self.units, self.settings.sampling, self.clock, n_steps)
+        discharge.attrs = {**attrs, "history": history}
         return discharge
 
     def finish(self, end: BlockState | StateTable, runoff: xr.DataArray) -> xr.Dataset:
@@ -130,14 +124,14 @@ def make_run(runoff: xr.DataArray, network: NetworkLike, request: RouteRequest, 
     with_state
         Whether a state is compared or made although the request does not ask for it.
     """
-    compute_type(runoff.dtype)
     network = as_network(network)
-    time_dim = find_time_dim(runoff, request.time_dim)
-    step = step_of(runoff, time_dim, network, request.dt)
-    clock = Clock(time_dim, step, stamp_label(runoff, time_dim, step, request.label))
+    stated = stated_seconds(network.attrs, "runoff_step") if request.dt is None else None
+    clock = read_clock(runoff, request.time_dim, request.dt, request.label, stated)
+    step, time_dim = clock.step, clock.dim
     layout = align(
         runoff, network, reach_dim=request.reach_dim, time_dim=time_dim, missing=request.missing, extra=request.extra
     )
+    compute_type(runoff.dtype)  # refuses what are no numbers
     scale, units = flux_scale(runoff.attrs.get("units"), step, network.dataset.get("area"), layout.row)
     parameters = parameters_of(network, request.scheme)
     settings = resolve_settings(

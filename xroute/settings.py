@@ -6,13 +6,14 @@ begins, by their order here.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 from xroute.exceptions import ParameterError, one_of
 
 __all__ = [
-    "EXTRA", "LABEL", "LATERAL", "MISSING", "MISSING_DOWNSTREAM", "NAN", "RESET", "SAMPLING",
+    "CELL_METHOD", "EXTRA", "LABEL", "LATERAL", "MISSING", "MISSING_DOWNSTREAM", "NAN", "RESET", "SAMPLING",
     "Extra", "Label", "Lateral", "Missing", "MissingDownstream", "NaN", "Reset", "RoutingSettings", "Sampling",
 ]  # fmt: skip
 
@@ -27,6 +28,8 @@ Reset = Literal["day", "forecast", "never"]
 
 SAMPLING: tuple[Sampling, ...] = get_args(Sampling)
 """How the substeps of a step of runoff make its discharge."""
+CELL_METHOD: Mapping[Sampling, str] = {"mean": "mean", "last": "point", "start-mean": "mean"}
+"""What CF calls each of them, along time."""
 LATERAL: tuple[Lateral, ...] = get_args(Lateral)
 """Where runoff joins its reach."""
 NAN: tuple[NaN, ...] = get_args(NaN)

@@ -13,15 +13,17 @@ from xroute.block import route_block
 from xroute.block_state import CHANNEL, BlockState
 from xroute.exceptions import StateError, XRouteError, some
 from xroute.filters import parameters_of
-from xroute.labels import Layout, align, require_array
+from xroute.labels import Layout, align
 from xroute.network import Network
 from xroute.network_files import as_network
+from xroute.quantities import require_array
 from xroute.recipe import resolve_settings, resolve_step
 from xroute.request import NetworkLike
 from xroute.schemes import Filter
 from xroute.settings import Extra, Lateral, Missing, RoutingSettings
 from xroute.state import RunKey, run_key, state_dataset
-from xroute.times import dated_dims, seconds
+from xroute.time_dims import dated_dims
+from xroute.times import seconds
 from xroute.units import flux_in_si, flux_scale
 
 __all__ = ["initial_state", "steady_state"]

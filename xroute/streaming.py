@@ -31,8 +31,8 @@ from xroute.engine.arrays import compute_type
 from xroute.engine.backends import on_host
 from xroute.exceptions import ParameterError, one_of, require, some
 from xroute.guards import writing
-from xroute.labels import require_array
 from xroute.options import find_device
+from xroute.quantities import require_array
 from xroute.request import NetworkLike, StreamRequest, keywords_of
 from xroute.run import Run, make_run
 from xroute.sinks import NetcdfSink, Outline, Sink, ZarrSink

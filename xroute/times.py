@@ -1,12 +1,14 @@
-"""Time: which dimension the series runs along, how long a step is, and what a stamp means.
+"""Time: how long a step is, and what a stamp means.
 
-All of it is told by labels, or asked for; a `Clock` is the answer. What a coordinate holds is read in `xroute.stamps`, its
-regularity in `xroute.spacing`, CF bounds in `xroute.bounds`.
+All of it is told by labels, or asked for; a `Clock` is the answer. Which dimension the series runs along is found in
+`xroute.time_dims`, what a coordinate holds is read in `xroute.stamps`, its regularity in `xroute.spacing`, CF bounds in
+`xroute.bounds`.
 """
 
 from __future__ import annotations
 
 import datetime
+import logging
 import re
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -19,26 +21,14 @@ import xarray as xr
 from xroute.bounds import LABELS, bounds_name, read_bounds
 from xroute.exceptions import TimeAxisError, XRouteError, one_of, some, warn
 from xroute.spacing import ROUNDED, find_step
-from xroute.stamps import is_dated, stamps, time_coordinate
+from xroute.stamps import stamps, time_coordinate
+from xroute.time_dims import find_time_dim
 from xroute.wording import argument, phrase
 
-__all__ = [
-    "Clock", "dated_dims", "find_time_dim", "label_attrs", "read_clock", "seconds", "stamp_label", "time_step", "with_bounds",
-]  # fmt: skip
+__all__ = ["Clock", "label_attrs", "read_clock", "seconds", "stamp_label", "time_step", "with_bounds"]
 
-#: Names that say of a dimension that forecasts start along it, and that they go on along it.
-REFERENCE = {
-    "forecast_reference_time", "reference_time", "reftime", "ref_time", "init", "init_time", "init_date", "initial_time",
-    "initialization_time", "initialisation_time", "analysis_time", "base_time", "basetime", "issue_time", "issue_date",
-    "start_time", "cycle", "cycle_time", "run_time", "model_run", "hindcast_start",
-}  # fmt: skip
-LEAD = {
-    "step", "lead", "leads", "lead_time", "leadtime", "lead_hour", "lead_day", "lead_hours", "lead_days", "forecast_period",
-    "forecast_hour", "forecast_hours", "forecast_lead_time", "forecast_step", "forecast_day", "prediction_timedelta",
-    "fhour", "fhr", "horizon", "forecast_horizon",
-}  # fmt: skip
+logger = logging.getLogger(__name__)
 
-_LEADS = re.compile("(lead|forecast|fcst|fc|prediction)_?(time|step|period|horizon|(time_?)?(hour|day|week|month|season)s?)")
 
 def seconds(dt: Any) -> float:
     """Length of a step in seconds from a number (text or not), a timedelta, or text such as ``"3h"``.
@@ -66,102 +56,22 @@ def seconds(dt: Any) -> float:
     return value
 
 
-# ── which dimension ───────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def find_time_dim(array: xr.DataArray, time_dim: Hashable | None = None) -> Hashable:
-    """Name of the dimension that the series runs along: the one given, or else the only one that can be it.
-
-    Of a forecast's reference times and leads it is the leads, where both are labelled: by ``standard_name``
-    (``forecast_reference_time`` and ``forecast_period``), by names that say so, or as dates and durations with a
-    ``valid_time`` of both. Beside reference times, dates of ``standard_name`` ``time`` are those that values hold at.
-
-    Raises
-    ------
-    TimeAxisError
-        If none is, or several may be, whatever their sizes.
-    """
-    if time_dim is not None:
-        if time_dim in array.dims:
-            return time_dim
-        raise TimeAxisError(f"runoff has no dimension {time_dim!r}; it has {some(array.dims)}. Give {argument('time_dim')}")
-    dated = dated_dims(array)
-    may = [d for d in array.dims if d in dated or d == "time" or _counts(array, d)]
-    if len(may) == 1:
-        return may[0]
-    if not may:
-        raise TimeAxisError(f"runoff has no dimension 'time'; it has {some(array.dims)}. Give {argument('time_dim')}")
-    role = {d: _role(array, d) for d in may}
-    leads = [d for d in may if role[d] == "lead"]
-    if len(leads) == 1 and all(role[d] == "reference" for d in may if d not in leads):
-        return leads[0]
-    others = [d for d in may if role[d] != "reference"]
-    if len(others) == 1 and _says_valid(array, others[0]):
-        return others[0]
-    durations = [d for d in may if _kind(array, d) == "m"]
-    if len(may) == 2 and len(durations) == 1 and role[durations[0]] != "reference" and _valid_time(array, may):
-        return durations[0]
-    candidates = ", ".join(f"{str(d)!r} ({array.sizes[d]} {_what(array, d, role[d])})" for d in may)
-    raise TimeAxisError(f"the series may run along {candidates}: say along which one. Give {argument('time_dim')}")
-
-
-def dated_dims(array: xr.DataArray) -> list[Hashable]:
-    """Dimensions whose coordinates bear dates or durations."""
-    coordinates = {d: time_coordinate(array, d) for d in array.dims}
-    return [d for d, c in coordinates.items() if c is not None and c.attrs.get("cf_role") is None and is_dated(c)]
-
-
-def _counts(array: xr.DataArray, dim: Hashable) -> bool:
-    """Whether a dimension bears numbers or nothing, and is named or labelled as one of a forecast's two."""
-    return _role(array, dim) is not None and array[dim].attrs.get("cf_role") is None
-
-
-def _role(array: xr.DataArray, dim: Hashable) -> str | None:
-    """``"lead"`` or ``"reference"``, as the labels of a dimension say; None where they do not."""
-    roles = {"forecast_period": "lead", "forecast_reference_time": "reference"}
-    coordinate = time_coordinate(array, dim)
-    names = {} if coordinate is None else coordinate.attrs
-    role = roles.get(str(names.get("standard_name")))
-    if role is None and "standard_name" not in names:
-        plain = re.sub(r"[\s-]", "_", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", str(dim))).lower()
-        is_lead = plain in LEAD or _LEADS.fullmatch(plain) is not None
-        role = "lead" if is_lead else "reference" if plain in REFERENCE else None
-    kind = _kind(array, dim)
-    return None if (role, kind) in (("lead", "M"), ("reference", "m")) else role
-
-
-def _kind(array: xr.DataArray, dim: Hashable) -> str | None:
-    """``"m"`` for durations and ``"M"`` for dates; None for numbers that do not say."""
-    coordinate = time_coordinate(array, dim)
-    if coordinate is None or not is_dated(coordinate):
-        return None
-    if coordinate.dtype.kind in "iuf":
-        return "M" if "since" in str(coordinate.attrs.get("units")).lower() else "m"
-    first = coordinate.values.flat[0] if coordinate.dtype.kind == "O" and coordinate.size else None
-    return "m" if coordinate.dtype.kind == "m" or isinstance(first, (datetime.timedelta, np.timedelta64)) else "M"
-
-
-def _says_valid(array: xr.DataArray, dim: Hashable) -> bool:
-    """Whether dates say that they are those which values hold at, as beside the reference time of NWM's forecasts."""
-    coordinate = time_coordinate(array, dim)
-    return coordinate is not None and _kind(array, dim) == "M" and coordinate.attrs.get("standard_name") == "time"
-
-
-def _valid_time(array: xr.DataArray, dims: list[Hashable]) -> bool:
-    """Whether a coordinate on both dimensions bears the times that forecasts are valid at."""
-    return any(set(c.dims) == set(dims) and is_dated(c) for c in array.coords.values() if c.ndim == 2)
-
-
-def _what(array: xr.DataArray, dim: Hashable, role: str | None) -> str:
-    kind = {"m": "durations", "M": "dates", None: "entries"}[_kind(array, dim)]
-    return kind + {"lead": ", forecast leads", "reference": ", forecast reference times", None: ""}[role]
-
-
 # ── how long ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def time_step(array: xr.DataArray, time_dim: Hashable, dt: Any = None) -> float | None:
-    """Step of the time axis [s]; None if it has fewer than two times and neither ``dt`` nor its bounds tell.
+def time_step(array: xr.DataArray, time_dim: Hashable, dt: Any = None, stated: float | None = None) -> float | None:
+    """Step of the time axis [s]; None if it has fewer than two times and nothing else tells.
+
+    Parameters
+    ----------
+    array
+        With the axis. Its values are not read.
+    time_dim
+        Its dimension.
+    dt
+        Step as the caller gave it.
+    stated
+        Step [s] that the network states, which is taken where neither ``dt`` nor the axis tells.
 
     Raises
     ------
@@ -169,6 +79,22 @@ def time_step(array: xr.DataArray, time_dim: Hashable, dt: Any = None) -> float 
         For times that are missing, disordered, double or irregular (the place is named), that follow the calendar by
         months, or that cannot be decoded; for a ``dt`` that contradicts them, and for plain numbers without ``dt``.
     """
+    if dt is not None or stated is None:
+        return _own_step(array, time_dim, dt)
+    try:
+        own = _own_step(array, time_dim)
+    except TimeAxisError:  # no dates: with a step given, only what is wrong with the axis itself is still an error
+        return _own_step(array, time_dim, stated)
+    if own is not None and not np.isclose(own, stated, rtol=1e-9, atol=0.0):
+        logger.warning(
+            "the runoff's times are %g s apart, and the network's attribute 'runoff_step' says %g s: the times count",
+            own, stated,
+        )  # fmt: skip
+    return stated if own is None else own
+
+
+def _own_step(array: xr.DataArray, time_dim: Hashable, dt: Any = None) -> float | None:
+    """Step [s] as the axis has it, or as it was given."""
     given = None if dt is None else seconds(dt)
     values = stamps(array, time_dim, counted=given is not None)
     if values is None:
@@ -241,20 +167,35 @@ class Clock:
 
 
 def read_clock(
-    array: xr.DataArray, time_dim: Hashable | None = None, dt: Any = None, label: str | None = None
+    array: xr.DataArray,
+    time_dim: Hashable | None = None,
+    dt: Any = None,
+    label: str | None = None,
+    stated: float | None = None,
 ) -> Clock:
     """Which dimension is the time, how long a step is, and what a stamp means.
 
-    A label that is given counts most, then that of the bounds (see `with_bounds`), then what the reader of the files noted
-    in ``attrs["time_label"]``; failing all, stamps are starts.
+    Parameters
+    ----------
+    array
+        The series. Its values are not read.
+    time_dim, dt, label
+        As the caller gave them.
+    stated
+        Step [s] that the network states: see `time_step`.
 
     Raises
     ------
     TimeAxisError
         As `find_time_dim` and `time_step`; and for a label that contradicts the bounds.
+
+    Notes
+    -----
+    A label that is given counts most, then that of the bounds (see `with_bounds`), then what the reader of the files noted
+    in ``attrs["time_label"]``; failing all, stamps are starts.
     """
     dim = find_time_dim(array, time_dim)
-    step = time_step(array, dim, dt)
+    step = time_step(array, dim, dt, stated)
     return Clock(dim, step, stamp_label(array, dim, step, label))
 
 

@@ -16,7 +16,8 @@ from xroute.inspection.runoff import inspect_as_routed, inspect_memory, inspect_
 from xroute.inspection.topology import inspect_topology, reaches_alone, without_repeated
 from xroute.quantities import dataset_without_pint, without_pint
 from xroute.settings import MissingDownstream
-from xroute.times import find_time_dim, time_step
+from xroute.time_dims import find_time_dim
+from xroute.times import time_step
 
 __all__ = ["inspect_network"]
 

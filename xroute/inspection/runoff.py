@@ -17,7 +17,8 @@ from xroute.labels import with_standard_dims
 from xroute.network import Network
 from xroute.request import RouteRequest
 from xroute.run import make_run
-from xroute.times import find_time_dim, time_step
+from xroute.time_dims import find_time_dim
+from xroute.times import time_step
 from xroute.watch import SAMPLE, STEPS
 from xroute.wording import argument
 

@@ -18,7 +18,8 @@ from xroute.files.opening import open_dataset
 from xroute.files.writing import write
 from xroute.settings import Label
 from xroute.stamps import is_dated, time_coordinate
-from xroute.times import Clock, find_time_dim, read_clock
+from xroute.time_dims import find_time_dim
+from xroute.times import Clock, read_clock
 from xroute.wording import argument
 
 __all__ = ["cf_dataset", "open_dataset", "write", "write_discharge"]

@@ -21,7 +21,8 @@ from xroute.exceptions import AlignmentError, TimeAxisError, UnitsError, XRouteE
 from xroute.files.decoding import DEFAULT_FILL, is_id_name
 from xroute.files.opening import open_dataset
 from xroute.ids import declared_fills, exact_ids, is_positional, positions_of, repeated, within
-from xroute.times import find_time_dim, with_bounds
+from xroute.time_dims import find_time_dim
+from xroute.times import with_bounds
 from xroute.units import flux_in_si
 from xroute.wording import argument
 
