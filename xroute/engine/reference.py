@@ -141,13 +141,10 @@ def route_reference(
     r_coarse = np.asarray(runoff, dtype=np.float64)
     n_batch, n_reaches, n_time = r_coarse.shape
     kernels = [np.asarray(kernel, dtype=np.float64) for kernel in taps]
-    p = np.asarray(pole, dtype=np.float64)
-    g = np.asarray(gain, dtype=np.float64)
+    p, g, fraction = (np.asarray(values, dtype=np.float64) for values in (pole, gain, links[2]))
     if not len(kernels) == p.size == g.size == n_reaches:
         raise ValueError(f"{n_reaches} reaches of runoff but {len(kernels)} taps, {p.size} poles and {g.size} gains")
-    upstream = np.asarray(links[0], dtype=np.int64)
-    downstream = np.asarray(links[1], dtype=np.int64)
-    fraction = np.asarray(links[2], dtype=np.float64)
+    upstream, downstream = (np.asarray(reaches, dtype=np.int64) for reaches in links[:2])
 
     n_lags = max((kernel.size for kernel in kernels), default=1) - 1
     history = np.zeros((n_batch, n_reaches, n_lags))
@@ -185,11 +182,13 @@ def route_reference(
         if lateral == "outlet":
             q[:, reach, :] += r
 
-    starts = np.concatenate([last[:, :, None], y], axis=-1)[:, :, :n_fine]
-    of_steps = (n_batch, n_reaches, n_time, substeps)
-    discharge = _sampled(starts.reshape(of_steps), q.reshape(of_steps), sampling)
-    if sampling == "start-mean" and lateral == "outlet":
-        discharge = discharge + r_coarse
+    if sampling == "start-mean":
+        before_y = np.concatenate([last[:, :, None], y], axis=-1)[:, :, :n_fine]
+        discharge = _by_step(before_y, n_time).mean(axis=-1) + (r_coarse if lateral == "outlet" else 0.0)
+    elif sampling == "mean":
+        discharge = _by_step(q, n_time).mean(axis=-1)
+    else:
+        discharge = _by_step(q, n_time)[..., -1]
 
     history = inflow[:, :, n_fine:][:, :, ::-1].copy()
     if n_fine:
@@ -197,8 +196,6 @@ def route_reference(
     return discharge, history, last
 
 
-def _sampled(starts: Float, ends: Float, sampling: str) -> Float:
-    """Discharge of each step of runoff, of the values at the starts and the ends of its substeps (..., step, substep)."""
-    if sampling == "start-mean":
-        return np.asarray(starts.mean(axis=-1))
-    return np.asarray(ends.mean(axis=-1) if sampling == "mean" else ends[..., -1])
+def _by_step(series: Float, n_time: int) -> Float:
+    """Routing steps of each step of runoff on an axis of their own."""
+    return series.reshape(*series.shape[:2], n_time, series.shape[2] // max(1, n_time))
