@@ -14,7 +14,7 @@ from strategies import chain
 
 import xroute
 from xroute.exceptions import ParameterError, TimeAxisError, UnitsError, XRouteError
-from xroute.watch import looks_accumulated
+from xroute.watch import Watch, looks_accumulated
 
 DAYS = 4
 
@@ -373,3 +373,13 @@ def test_values_at_00_utc_alone_are_the_days_already():
         warnings.simplefilter("error")
         found = xroute.deaccumulate(given, "day")
     assert found.values.tolist() == [4.0, 1.0, 3.0, 2.0] and found.sizes["time"] == 4
+
+
+@pytest.mark.parametrize("begin", [0, 9])
+def test_a_part_of_a_series_is_watched_by_the_clock_of_the_whole(begin):
+    values = era5_land(amounts(), 1).values
+    whole = Watch(declared=True, lead=False, step=3600.0, origin=3600.0)  # the first hour ends at 01 UTC
+    with pytest.raises(XRouteError, match=r"begin again every 24 h.*reset=\"day\""):
+        whole.at(begin).look(values[None, :, begin:])
+    if begin:
+        whole.look(values[None, :, begin:])  # by a clock of its own, values fall at 15 UTC, as rivers may

@@ -258,6 +258,9 @@ def test_hurricane_laura(shared_data: Callable[[str], Path], tmp_path: Path) -> 
     run("route", tmp_path / "r.nc", tmp_path / "n.nc", tmp_path / "q.nc")
     with open_dataset(tmp_path / "q.nc") as routed:
         assert routed["discharge"].sizes == {"time": 24, "reach": 18} and "lon" in routed.coords
+    run("convert", "nwm", route_link, folder / "channel_forcing", "--runoff", tmp_path / "again.nc")
+    with open_dataset(tmp_path / "r.nc") as named, open_dataset(tmp_path / "again.nc") as beside:
+        xr.testing.assert_equal(named.load(), beside.load())
     usage = run("convert", "nwm", route_link, "--runoff", tmp_path / "x.nc", code=2)
     assert "--forcing" in usage.output
 

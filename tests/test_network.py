@@ -330,6 +330,13 @@ def test_topology_against_networkx(data):
 # ---------------------------------------------------------------- conversions
 
 
+def test_edges_without_a_fraction_take_the_whole_flow():
+    graph = nx.DiGraph([(3, 4)])
+    graph.add_edge(1, 2, fraction=0.25)
+    graph.add_edge(1, 3, fraction=0.5)
+    assert named_links(Network.from_networkx(graph)) == {(1, 2, 0.25), (1, 3, 0.5), (3, 4, 1.0)}
+
+
 @settings(max_examples=20, deadline=None)
 @given(data=st.data())
 def test_networkx_round_trip(data):

@@ -274,8 +274,10 @@ def test_runoff_with_ids_is_aligned_by_id(region: Path, caplog: pytest.LogCaptur
     assert "1 reaches of" in caplog.text
     assert runoff.values.tolist() == [[4, 3, 1, 0], [9, 8, 6, 5]]
     assert runoff["time"].values.tolist() == np.array(["2001-01-01T00", "2001-01-01T01"], "M8[ns]").tolist()
-    with pytest.raises(TimeAxisError, match="dt=900 s was given, but the times of .* are 3600"):
-        rapid.read_runoff(region, network, dt=900)
+    assert rapid.read_runoff(region, network, dt=3600).equals(runoff)
+    for dt in (900, 3599):
+        with pytest.raises(TimeAxisError, match=f"dt={dt} s was given, but the times of .* are 3600 s apart"):
+            rapid.read_runoff(region, network, dt=dt)
     raw.isel(rivid=slice(1, None)).to_netcdf(region / "m3.nc", engine="netcdf4")
     with pytest.raises(AlignmentError, match="1 reaches of the network are not in .*: 9"):
         rapid.read_runoff(region, network)
@@ -613,7 +615,18 @@ def test_times_that_cannot_be_decoded(region: Path) -> None:
         rapid.read_runoff(region, network)
 
 
-def test_bounds_say_what_a_time_is(region: Path) -> None:
+def test_the_step_that_the_network_states_serves_files_without_dates(region: Path, tmp_path: Path) -> None:
+    network = rapid.read_network(region).assign_attrs(runoff_step=7200.0)
+    path = tmp_path / "m3.nc"  # no namelist lies beside it
+    xr.Dataset({"m3_riv": (("Time", "DrainLnID"), np.zeros((2, 4), "f4"))}).to_netcdf(path, engine="scipy")
+    times = rapid.read_runoff(path, network, start="2001-01-01")["time"].values
+    assert times.tolist() == np.array(["2001-01-01T00", "2001-01-01T02"], "M8[ns]").tolist()
+    assert np.diff(rapid.read_runoff(path, network, dt=60)["time"].values) == np.timedelta64(60, "s")
+    with pytest.raises(TimeAxisError, match=r"m3.nc has no usable time axis, and no namelist with ZS_TauR .*dt="):
+        rapid.read_runoff(path, network.drop_attrs(deep=False).assign_attrs(connect_rows=network.attrs["connect_rows"]))
+
+
+def test_bounds_say_what_a_time_is(region: Path, caplog: pytest.LogCaptureFixture) -> None:
     network = rapid.read_network(region)
     raw = xr.Dataset({"m3_riv": (("time", "rivid"), np.zeros((2, 4)))}, {"rivid": [9, 7, 5, BIG], "time": np.array([1, 2], "i4")})
     raw["time"].attrs.update(units="hours since 2001-01-01", bounds="time_bnds")
@@ -621,6 +634,11 @@ def test_bounds_say_what_a_time_is(region: Path) -> None:
         raw["time_bnds"] = (("time", "nv"), np.array(bounds, "i4"))
         raw.to_netcdf(region / "m3.nc", engine="netcdf4")
         assert rapid.read_runoff(region, network).attrs.get("time_label") == label
+    assert "bounds" not in caplog.text  # of none of these, nor of bounds that were never written
+    raw["time_bnds"] = (("time", "nv"), np.array([[5, 6], [6, 7]], "i4"))
+    raw.to_netcdf(region / "m3.nc", engine="netcdf4")
+    assert "time_label" not in rapid.read_runoff(region, network).attrs
+    assert "the bounds of the times of" in caplog.text and "do not fit them" in caplog.text
 
 
 def test_nothing_is_written_when_the_second_half_fails(region: Path, tmp_path: Path) -> None:

@@ -205,6 +205,9 @@ def test_places_without_geopandas() -> None:
     placed = geometry.add_places(dataset, Points([1.0, 2.0], [3.0, 4.0]))
     assert placed["lon"].values.tolist() == [1.0, 2.0] and placed["lat"].attrs["units"] == "degrees_north"
     assert geometry.add_places(placed, Points([9.0, 9.0], [9.0, 9.0]))["lon"].values.tolist() == [1.0, 2.0]
+    for x, y in ((500.0, 50.0), (5.0, 91.0)):  # metres, or so
+        with pytest.warns(UserWarning, match="no coordinate system and is not in degrees"):
+            assert "lon" not in geometry.add_places(dataset, Points([1.0, x], [3.0, y])).variables
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet", ".feather"])
