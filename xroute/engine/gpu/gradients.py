@@ -42,7 +42,6 @@ def adjoint_gpu(
     *,
     needs_runoff: bool = True,
     block: int | None = None,
-    tune: dict[str, Any] | None = None,
 ) -> Gradients:
     """Gradients of a loss with respect to all that `route_gpu` takes.
 
@@ -58,8 +57,6 @@ def adjoint_gpu(
         to the first.
     needs_runoff
         Whether the gradient of runoff is wanted.
-    tune
-        Constants of the kernel to try others of.
 
     Returns
     -------
@@ -67,7 +64,7 @@ def adjoint_gpu(
         Of runoff empty if it is not wanted; of the filter in float64, and of the initial state in the arithmetic's type.
     """
     n_batch, n, n_steps = runoff.shape
-    back = _Adjoint(plan, filter, settings, needs_runoff, _FilterSums(filter, plan, runoff.device), tune or {})
+    back = _Adjoint(plan, filter, settings, needs_runoff, _FilterSums(filter, plan, runoff.device))
     grads = None
     if grad_state is not None:
         grads = State(*(grad.to(filter.coefficients.dtype).contiguous() for grad in grad_state))
@@ -140,7 +137,6 @@ class _Adjoint:
     settings: RoutingSettings
     needs_runoff: bool
     sums: _FilterSums
-    tune: dict[str, Any]
 
     def without_trace(
         self, grad: Tensor, grads: State | None, runoff: Tensor, state: State | None, block: int
@@ -217,8 +213,8 @@ class _Adjoint:
                 "LOG": 3 if acc.itemsize > 4 else 4, "LOGG": group.bit_length() - 1, "STATE_GRAD": states[1] is not None,
                 "SLIDE": bool(grad.stride(1) % 8 or group % 8), "ALIGNED": n_steps % 4 == 0,
             }  # fmt: skip
-            launch(adjoint_steps, grid, *arguments, **{**constants, **self.tune})
+            launch(adjoint_steps, grid, *arguments, **constants)
         else:
             constants |= {"S": settings.substeps, "G": group, "SAMPLING": SAMPLING.index(settings.sampling)}
-            launch(adjoint_substeps, grid, *arguments, 0, n_steps, **{**constants, **self.tune})
+            launch(adjoint_substeps, grid, *arguments, 0, n_steps, **constants)
         self.sums.add(near, far)

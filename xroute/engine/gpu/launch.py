@@ -1,15 +1,4 @@
-"""The forward run on a GPU: one Triton launch routes a network, discharge flowing from patch to patch.
-
-A program is one warp. It takes a ticket and routes one patch (`engine.patches`) through the whole series, one reach a lane, time
-in the registers of each: a recurrence costs two dependent operations a step, and a tributary is a shuffle away because the
-reach below lags it by a group of steps. Runoff and discharge move as tiles, aligned to memory, at nearly the speed of a copy.
-
-Series that join from other patches come through a mailbox (`xroute.engine.gpu.lanes`), read again until they are there. Waiting
-cannot deadlock: tickets are handed out in the order of the patches, and a patch reads only patches that stand before it; so
-whatever a program waits for was started before it, and by induction the oldest unfinished program waits for nothing.
-Programs that have not started hold no ticket, so nobody can wait for them. Nothing is summed by atomics, so a run gives the
-same bits each time.
-"""
+"""The forward run on a GPU: what launches the kernels of `xroute.engine.gpu.forward`."""
 
 from __future__ import annotations
 
@@ -58,7 +47,6 @@ def route_gpu(
     exchange: Exchange = Exchange(),
     keep_state: bool = True,
     keep_trace: bool = False,
-    tune: dict[str, Any] | None = None,
 ) -> tuple[Tensor, State | None, Tensor | None]:
     """Route runoff on a GPU.
 
@@ -78,8 +66,6 @@ def route_gpu(
         Discharge of the plan's given reaches, and where that of its kept ones is put.
     keep_state, keep_trace
         Whether the final state is wanted, and the trace that `adjoint_gpu` takes.
-    tune
-        Constants of the kernel to try others of.
 
     Raises
     ------
@@ -111,7 +97,7 @@ def route_gpu(
         run = _Run(
             runoff, discharge, device_patches(plan, device, none.dtype), filter, settings,
             none if scale is None else scale.to(device, none.dtype).contiguous(), exchange, trace, *rows_of_trace,
-            _ring(filter, n_batch), {"SCALED": scale is not None, "TRACE": keep_trace}, tune or {},
+            _ring(filter, n_batch), {"SCALED": scale is not None, "TRACE": keep_trace},
         )  # fmt: skip
         end = run.by_step(start, keep_state) if by_step(settings) else run.by_substep(start, keep_state)
     elif keep_state and start is not None:  # nothing happens to the state, but it is another one
@@ -137,7 +123,6 @@ class _Run:
     n_trace: int  # elements of the trace of a member
     ring: Tensor
     constants: dict[str, Any]
-    tune: dict[str, Any]
 
     def by_step(self, start: State | None, keep_state: bool) -> State:
         """One launch, a step of runoff being one routing step; the state at the end, if it is kept."""
@@ -200,7 +185,7 @@ class _Run:
             windows.first_lag, self.ring, windows.groups, self.filter.taps, self.trace, self.trace_start,
             n, n_steps, self.runoff.stride(1), self.discharge.stride(1), self.index.n_patches, n_batch, down.n_sources,
             width, self.filter.n_ring, windows.n_lags, self.n_trace, *steps,
-            **{**constants, **self.constants, **self.tune},
+            **constants, **self.constants,
         )  # fmt: skip
 
     def _new_state(self, wanted: bool) -> State:
