@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import ast
 import importlib
+import os
 import re
+import shutil
+import subprocess
+import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
@@ -75,6 +79,30 @@ def test_what_a_page_registers_routes(house):
     runoff = xroute.datasets.storm_runoff(network, 12, dtype=float)
     there = xroute.route(runoff, network, device="meta")
     assert float(abs(there - xroute.route(runoff, network, device="cpu")).max()) < 1e-12 * float(there.max())
+
+
+@pytest.mark.slow
+def test_a_built_in_scheme_is_a_row_a_row_of_the_truth_and_a_line(tmp_path: Path):
+    """In a copy of the house: the page's scheme among the built-in ones. All tests of schemes take it up by themselves."""
+    for name in ("xroute", "tests", "README.md", "pyproject.toml"):
+        (shutil.copytree if (ROOT / name).is_dir() else shutil.copy2)(ROOT / name, tmp_path / name)  # kernels too
+    scheme, truth = (block.lstrip("\n") for block in blocks("Add a scheme")[:2])
+    with (tmp_path / "xroute" / "schemes" / "builtin.py").open("a") as file:
+        file.write(f"\n\n{scheme}\n\nBUILT_IN = (*BUILT_IN, row)\n")
+    row = re.findall(r"# its row: (.*)", truth)[0]
+    with (tmp_path / "tests" / "reference_schemes.py").open("a") as file:
+        file.write(f"\n\n{truth}\n\nTRUTH = {{**TRUTH, {row}}}\n")
+    readme = tmp_path / "README.md"
+    last = next(line for line in readme.read_text("utf-8").splitlines() if line.startswith("| `hayami` |"))
+    line = "| `trapezoid` | `residence` [s] | `residence` | one linear reservoir, trapezoidal |"
+    readme.write_text(readme.read_text("utf-8").replace(last, f"{last}\n{line}"), "utf-8")
+    files = ["tests/test_schemes.py", "tests/test_travel_time.py", "tests/test_datasets.py"]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files, "-k", "trapezoid or README"],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(tmp_path)}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert int(re.findall(r"(\d+) passed", done.stdout)[0]) > 20
 
 
 @pytest.mark.parametrize("thing", THINGS)
