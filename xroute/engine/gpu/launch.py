@@ -24,6 +24,17 @@ import triton.language as tl
 from numpy.typing import NDArray
 
 from xroute.engine.gpu.adjoint import adjoint_steps, adjoint_substeps
+from xroute.engine.gpu.arguments import (
+    AdjointSeries,
+    FilterArrays,
+    Gradients,
+    Mailbox,
+    Mode,
+    NetworkArrays,
+    Series,
+    StateArrays,
+    Trace,
+)
 from xroute.engine.gpu.forward import route_steps, route_substeps
 from xroute.engine.kernels import keep_triton_kernels
 from xroute.engine.patches import LANES, Links
@@ -401,13 +412,17 @@ def _padded_rows(tensor: Tensor) -> Tensor:
     return whole[..., : rows.shape[2]]
 
 
+def _real_type(dtype: torch.dtype) -> Any:
+    return tl.float64 if dtype == torch.float64 else tl.float32
+
+
 def _index_type(*sizes: int) -> Any:
     return tl.int64 if max(sizes) >= 2**30 else tl.int32
 
 
-def _launch(kernel: Any, grid: int, *arguments: Any, **constants: Any) -> None:
-    with torch.cuda.device(arguments[0].device) if arguments[0].is_cuda else nullcontext():
-        kernel[(grid,)](*arguments, num_warps=1, **constants)
+def _launch(kernel: Any, grid: int, series: Series | AdjointSeries, *arguments: Any, **options: Any) -> None:
+    with torch.cuda.device(series[0].device) if series[0].is_cuda else nullcontext():
+        kernel[(grid,)](series, *arguments, num_warps=1, **options)
 
 
 def route_gpu(
@@ -423,7 +438,6 @@ def route_gpu(
     keep_trace: bool = False,
     given: Tensor | None = None,
     kept: Tensor | None = None,
-    tune: dict[str, Any] | None = None,
 ) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]:
     """Route runoff on a GPU.
 
@@ -443,8 +457,6 @@ def route_gpu(
         Whether the final state is wanted, and the trace that `adjoint_gpu` takes.
     given, kept : [batch, n_given or kept, time x substeps]
         Discharge of the plan's given reaches, and where that of its kept ones is put, as it is passed on.
-    tune
-        Constants of the kernel to try others of.
 
     Raises
     ------
@@ -485,27 +497,33 @@ def route_gpu(
         new, y1 = _new_state(n_batch, n, filter, device, keep_state)
         n_ring = filter.taps.numel() if filter.n_taps > 2 else 0
         ring = torch.empty(max(1, n_batch * n_ring), dtype=acc, device=device)
-        network = index.down_places, index.child_share, filter.coefficients, scaled, index.down.start, index.down.record
-        sizes = n, n_steps, runoff.stride(1), discharge.stride(1), index.n_patches, n_batch, index.down.n_sources
-        constants: dict[str, Any] = {
-            "K": filter.n_taps, "POLE": filter.has_pole, "LATERAL": LATERAL[options.lateral], "SCALED": scale is not None,
-            "TRACE": keep_trace, "ACC": tl.float64 if acc == torch.float64 else tl.float32,
-        }  # fmt: skip
-        windows = filter.windows.first_lag, ring, filter.windows.groups, filter.taps, trace, starts
+        series = Series(runoff, discharge, scaled)
+        network = NetworkArrays(
+            index.down_places, index.child_share, index.down.start, index.down.record, index.down.weight
+        )
+        arrays = FilterArrays(
+            filter.coefficients, filter.windows.first_lag, filter.windows.groups, filter.taps, ring
+        )
+        sizes = runoff.stride(1), discharge.stride(1), index.n_patches, n_batch, index.down.n_sources
+        more_sizes = n_ring, filter.windows.n_lags, n_trace
+        mode = Mode(
+            _real_type(acc), tl.int32, filter.n_taps, group, LATERAL[options.lateral], stateful, keep_state,
+            has_pole=filter.has_pole, scaled=scale is not None, keep_trace=keep_trace,
+        )  # fmt: skip
         if options.by_step:
             width = triton.cdiv(n_steps, group) * group
             mailbox = _mailbox(n_batch, index.down.n_sources, width, acc, device)
             _put_given(mailbox, given, index, n_batch, slice(0, n_steps))
-            constants |= {
-                "LOG": _tile(filter.n_taps, acc.itemsize).bit_length() - 1, "LOGG": group.bit_length() - 1,
-                "SLIDE": bool(runoff.stride(1) % 8 or group % 8), "END": (n_steps - 1) % group,
-                "STATE_IN": stateful, "STATE_OUT": keep_state,
-                "INDEX": _index_type(n_batch * runoff.stride(0), n_batch * discharge.stride(0), mailbox.numel()), "maxnreg": 200,
-            }  # fmt: skip
+            mode = mode._replace(
+                index_type=_index_type(n_batch * runoff.stride(0), n_batch * discharge.stride(0), mailbox.numel()),
+                log_columns=_tile(filter.n_taps, acc.itemsize).bit_length() - 1,
+                aligned=runoff.stride(1) % 8 == 0 and group % 8 == 0,
+                last=(n_steps - 1) % group,
+            )
             _launch(
-                route_steps, index.n_patches * n_batch, runoff, discharge, mailbox, *network, index.down.weight,
-                _ticket(device), y0, y1, old, new, *windows, *sizes, width, n_ring, filter.windows.n_lags, n_trace,
-                **{**constants, **(tune or {})},
+                route_steps, index.n_patches * n_batch, series, Mailbox(mailbox, _ticket(device)), network, arrays,
+                StateArrays(y0, old), StateArrays(y1, new), Trace(trace, starts), n, n_steps, *sizes, width, *more_sizes,
+                mode=mode, maxnreg=200,
             )  # fmt: skip
             _take_kept(mailbox, kept, index, n_batch, slice(0, n_steps))
         else:
@@ -513,7 +531,7 @@ def route_gpu(
             a_step = n_batch * index.down.n_sources * options.substeps * acc.itemsize
             block = n_steps if keep_trace else min(n_steps, max(1, room // max(1, a_step)))
             width = block * options.substeps
-            constants |= {"S": options.substeps, "G": group, "SAMPLING": SAMPLING[options.sampling]}
+            mode = mode._replace(substeps=options.substeps, sampling=SAMPLING[options.sampling])
             mailbox = _mailbox(n_batch, index.down.n_sources, width, acc, device)
             for first in range(0, n_steps, block):
                 last = min(first + block, n_steps)
@@ -523,12 +541,15 @@ def route_gpu(
                 _put_given(mailbox, given, index, n_batch, fine)
                 out = keep_state or last < n_steps
                 new, y1 = _new_state(n_batch, n, filter, device, out)
+                mode = mode._replace(
+                    index_type=_index_type(n_batch * runoff.stride(0), n_batch * discharge.stride(0), mailbox.numel()),
+                    state_in=stateful or first > 0,
+                    state_out=out,
+                )
                 _launch(
-                    route_substeps, index.n_patches * n_batch, runoff, discharge, mailbox, *network, index.down.weight,
-                    _ticket(device), y0, y1, old, new, *windows, *sizes, width, n_ring, filter.windows.n_lags, n_trace,
-                    first, last - first, STATE_IN=stateful or first > 0, STATE_OUT=out,
-                    INDEX=_index_type(n_batch * runoff.stride(0), n_batch * discharge.stride(0), mailbox.numel()),
-                    **{**constants, **(tune or {})},
+                    route_substeps, index.n_patches * n_batch, series, Mailbox(mailbox, _ticket(device)), network, arrays,
+                    StateArrays(y0, old), StateArrays(y1, new), Trace(trace, starts), n, first, last - first, *sizes, width,
+                    *more_sizes, mode=mode,
                 )  # fmt: skip
                 _take_kept(mailbox, kept, index, n_batch, fine)
                 old, y0 = new, y1
@@ -576,7 +597,6 @@ def adjoint_gpu(
     options: GpuOptions = GpuOptions(),  # noqa: B008 (frozen)
     needs_runoff: bool = True,
     block: int | None = None,
-    tune: dict[str, Any] | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Gradients of a loss with respect to all that `route_gpu` takes.
 
@@ -628,7 +648,6 @@ def adjoint_gpu(
             options,
             needs_runoff,
             sums,
-            tune,
         )
         return grad_runoff, *sums.result(), *grads
     if block is None:
@@ -649,7 +668,7 @@ def adjoint_gpu(
         q, _, _, kept = route_gpu(here, plan, filter, *state, options=options, keep_state=False, keep_trace=True)
         assert kept is not None
         grad, grads = _adjoint_block(
-            grad_discharge[..., part], grads, here, q, plan, filter, *state, kept, options, needs_runoff, sums, tune
+            grad_discharge[..., part], grads, here, q, plan, filter, *state, kept, options, needs_runoff, sums
         )
         if needs_runoff:
             grad_runoff[..., part] = grad
@@ -709,7 +728,6 @@ def _adjoint_block(
     options: GpuOptions,
     needs_runoff: bool,
     sums: _FilterSums,
-    tune: dict[str, Any] | None,
 ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
     """Adjoint of one run of the forward kernel: gradient of its runoff, and of its initial state."""
     device, acc = runoff.device, filter.coefficients.dtype
@@ -735,30 +753,30 @@ def _adjoint_block(
     filter_sums = torch.empty((n_batch, 4, index.n_patches * LANES), dtype=acc, device=device)
     width = triton.cdiv(n_steps * options.substeps, group) * group
     mailbox = _mailbox(n_batch, index.up.n_sources, width, acc, device)
-    constants: dict[str, Any] = {
-        "K": filter.n_taps, "LATERAL": LATERAL[options.lateral], "STATE_IN": stateful,
-        "RUNOFF": needs_runoff,
-        "INDEX": _index_type(n_batch * grad.stride(0), n_batch * discharge.stride(0), mailbox.numel()),
-        "ACC": tl.float64 if acc == torch.float64 else tl.float32,
-    }  # fmt: skip
     trace_start, _ = _trace_layout(plan, n_batch, n_steps, filter.n_taps, options, device, acc.itemsize)
+    mode = Mode(
+        _real_type(acc), _index_type(n_batch * grad.stride(0), n_batch * discharge.stride(0), mailbox.numel()),
+        filter.n_taps, group, LATERAL[options.lateral], stateful, given, runoff_gradient=needs_runoff,
+    )  # fmt: skip
     arguments = (
-        grad, grad_runoff, mailbox, index.up_places, index.parent_share, filter.coefficients, index.up.start,
-        index.up.record, index.up.weight, _ticket(device), start[1], start[0], end[1], end[0], before[1], before[0],
-        filter.windows.first_lag, ring, filter.windows.groups, filter.taps,
-        windows, filter_sums, trace, trace_start, discharge, n, n_steps,
-        grad.stride(1), grad_runoff.stride(1), discharge.stride(1), index.n_patches, n_batch, index.up.n_sources, width,
-        n_ring, filter.windows.n_lags, trace.numel() // n_batch,
+        AdjointSeries(grad, grad_runoff, discharge), Mailbox(mailbox, _ticket(device)),
+        NetworkArrays(index.up_places, index.parent_share, index.up.start, index.up.record, index.up.weight),
+        FilterArrays(filter.coefficients, filter.windows.first_lag, filter.windows.groups, filter.taps, ring),
+        StateArrays(start[1], start[0]),
+        Gradients(StateArrays(end[1], end[0]), StateArrays(before[1], before[0]), filter_sums, windows),
+        Trace(trace, trace_start), n, n_steps, grad.stride(1), grad_runoff.stride(1), discharge.stride(1),
+        index.n_patches, n_batch, index.up.n_sources, width, n_ring, filter.windows.n_lags, trace.numel() // n_batch,
     )  # fmt: skip
     grid = index.n_patches * n_batch
     if options.by_step:
-        constants |= {
-            "LOG": 3 if acc.itemsize > 4 else 4, "LOGG": group.bit_length() - 1, "STATE_GRAD": given,
-            "SLIDE": bool(grad.stride(1) % 8 or group % 8), "ALIGNED": n_steps % 4 == 0,
-        }  # fmt: skip
-        _launch(adjoint_steps, grid, *arguments, **{**constants, **(tune or {})})
+        mode = mode._replace(
+            log_columns=3 if acc.itemsize > 4 else 4,
+            aligned=grad.stride(1) % 8 == 0 and group % 8 == 0,
+            aligned_result=n_steps % 4 == 0,
+        )
+        _launch(adjoint_steps, grid, *arguments, mode=mode)
     else:
-        constants |= {"S": options.substeps, "G": group, "SAMPLING": SAMPLING[options.sampling]}
-        _launch(adjoint_substeps, grid, *arguments, 0, n_steps, **{**constants, **(tune or {})})
+        mode = mode._replace(substeps=options.substeps, sampling=SAMPLING[options.sampling])
+        _launch(adjoint_substeps, grid, *arguments, mode=mode)
     sums.add(filter_sums, windows)
     return grad_runoff if needs_runoff else grad_runoff.new_empty(0), (before[0], before[1])
