@@ -20,11 +20,13 @@ import pandas as pd
 import xarray as xr
 
 import xroute
-from xroute.block import RouteOptions, route_block
+from xroute.block import route_block
+from xroute.engine.arrays import State
 from xroute.engine.cpu.forward import route_cpu
 from xroute.engine.reference import route_reference
 from xroute.parameters import read_parameters
 from xroute.schemes import Filter, make_filter
+from xroute.settings import RoutingSettings
 
 DT = 3600.0
 
@@ -46,8 +48,8 @@ def filter_of(network: xroute.Network) -> Filter:
 
 def route_into(runoff: np.ndarray, discharge: np.ndarray, network: xroute.Network, made: Filter) -> int:
     """Route into memory that is there already, as a run in blocks does."""
-    state = np.zeros((len(runoff), int(made.pointer[-1]) - network.n_reaches)), np.zeros(runoff.shape[:2])
-    return route_cpu(runoff, discharge, network.plan, *made.arrays(), *state, dry=True)
+    state = State(np.zeros((len(runoff), int(made.pointer[-1]) - network.n_reaches)), np.zeros(runoff.shape[:2]))
+    return route_cpu(runoff, discharge, network.plan, made.arrays(), state, dry=True).runoff
 
 
 def check(members: int) -> float:
@@ -56,7 +58,7 @@ def check(members: int) -> float:
     runoff = np.random.default_rng(1).random((members, network.n_reaches, 60)).astype(np.float32)
     made = filter_of(network)
     taps, pointer, pole, gain = made.arrays()
-    discharge, _, _ = route_block(runoff, network.plan, made, None, RouteOptions())
+    discharge, _, _ = route_block(runoff, network.plan, made, None, RoutingSettings())
     expected, _, _ = route_reference(runoff.astype(float), network.links, np.split(taps, pointer[1:-1]), pole, gain)
     return float(np.abs(discharge - expected).max() / np.abs(expected).max())
 
@@ -93,7 +95,7 @@ def main() -> None:
     fresh = timed(data.copy, options.repeats)
     warm = timed(lambda: route_into(data, target, network, made), options.repeats)
     target = np.empty(0, np.float32)  # gives the memory back
-    engine = timed(lambda: route_block(data, network.plan, made, None, RouteOptions()), options.repeats)
+    engine = timed(lambda: route_block(data, network.plan, made, None, RoutingSettings()), options.repeats)
     whole = timed(lambda: runoff.route(network), options.repeats)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     print(f"{n:,} reaches x {options.steps} steps x {options.members} members, float32, muskingum, {cores} cores")

@@ -39,13 +39,17 @@ import triton
 import xarray as xr
 
 import xroute
-from xroute.block import RouteOptions, route_block
+from xroute.block import route_block
+from xroute.engine.arrays import State
 from xroute.engine.autograd import route_autograd
 from xroute.engine.cpu.adjoint import adjoint_cpu
 from xroute.engine.cpu.forward import route_cpu
-from xroute.engine.gpu.launch import GpuOptions, adjoint_gpu, prepare_filter, route_gpu
+from xroute.engine.gpu.gradients import adjoint_gpu
+from xroute.engine.gpu.launch import route_gpu
+from xroute.engine.gpu.layout import prepare_filter
 from xroute.parameters import read_parameters
 from xroute.schemes import SCHEMES, Filter, make_filter
+from xroute.settings import RoutingSettings
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 import problems  # noqa: E402
@@ -248,8 +252,8 @@ def forward_case(asked: Run) -> float:
     run = sized(asked)
     network = network_of(run.lattice, run.chains)
     plan, n, dtype = network.plan, network.n_reaches, getattr(torch, run.dtype)
-    f, options = filter_of(network, run.scheme, run.substeps), GpuOptions(run.substeps)
-    made = prepare_filter(plan, f.taps, f.pointer, f.pole, f.gain, DEVICE, torch.float32, options)
+    f, settings = filter_of(network, run.scheme, run.substeps), RoutingSettings(substeps=run.substeps)
+    made = prepare_filter(plan, f, DEVICE, torch.float32, settings)
     runoff = torch.rand((run.members, n, run.steps), device=DEVICE, dtype=dtype)
     if dtype == torch.float16:
         runoff *= 0.01  # discharge of the largest basin would be beyond the type
@@ -257,8 +261,8 @@ def forward_case(asked: Run) -> float:
     label += f", K up to {f.n_taps.max()}" * (run.scheme == "hayami")
 
     def route() -> list[Tensor]:
-        found = route_gpu(runoff, plan, made, options=options, keep_state=run.state)
-        return [t for t in found if t is not None]
+        discharge, end, _ = route_gpu(runoff, plan, made, settings=settings, keep_state=run.state)
+        return [discharge, *(end or ())]
 
     discharge, *state = route()
     size = runoff.numel() * runoff.element_size()
@@ -272,10 +276,10 @@ def forward_case(asked: Run) -> float:
         at, f = torch.from_numpy(pd.Index(network.ids).get_indexer(part.ids)), filter_of(part, run.scheme, run.substeps)
         label += f" (compared on {part.n_reaches:,} reaches)"
     given = runoff[:, at].float().cpu().numpy()
-    expected, end, _ = route_block(given, part.plan, f, None, RouteOptions(run.substeps))
+    expected, end, _ = route_block(given, part.plan, f, None, settings)
     error = require(by_reach(discharge[:, at], expected), ALLOWED[run.dtype], label)
     if run.state:
-        wanted = (torch.from_numpy(s) for s in (end.history, end.outflow))
+        wanted = (torch.from_numpy(s) for s in (end.channel.history, end.channel.outflow))
         require(by_all(state, wanted), ALLOWED["float32"], f"{label}: final state")
     del discharge, state, given, expected, end
     ms, used = median_ms(route), memory(route, runoff)
@@ -288,17 +292,17 @@ def gradients_case() -> None:
     base, run = forward_case(MAIN), sized(MAIN)
     network = network_of(run.lattice)
     plan, n, f = network.plan, network.n_reaches, filter_of(network, "muskingum")
-    made = prepare_filter(plan, f.taps, f.pointer, f.pole, f.gain, DEVICE, torch.float32)
+    made = prepare_filter(plan, f, DEVICE, torch.float32)
     runoff, grad = (torch.rand((1, n, run.steps), device=DEVICE) for _ in range(2))
-    dry = torch.zeros(1, n, device=DEVICE)
+    dry = State(*(torch.zeros(1, n, device=DEVICE) for _ in range(2)))
 
     def kernels() -> list[Tensor]:
-        discharge, _, _, trace = route_gpu(runoff, plan, made, keep_trace=True)
-        return list(adjoint_gpu(grad, dry, dry, runoff, plan, made, dry, dry, trace, discharge)[:3])
+        discharge, _, trace = route_gpu(runoff, plan, made, keep_trace=True)
+        return list(adjoint_gpu(grad, dry, runoff, plan, made, dry, trace, discharge)[:3])
 
     def kernels_cpu() -> list[Tensor]:
-        no = np.zeros((1, n))
-        found = adjoint_cpu(grad.cpu().numpy(), no, no, runoff.cpu().numpy(), plan, *f.arrays(), no, no)
+        no = State(np.zeros((1, n)), np.zeros((1, n)))
+        found = adjoint_cpu(grad.cpu().numpy(), no, runoff.cpu().numpy(), plan, f.arrays(), no)
         return [torch.from_numpy(g) for g in found[:3]]
 
     def training(device: torch.device, by_router: bool) -> Callable[[], list[Tensor]]:
@@ -408,7 +412,7 @@ def _beside_diffroute(scheme: str) -> None:
         return route_autograd(mine[0], plan, make_filter({scheme: (at, own)}, DT, n))[0]
 
     made = filter_of(network, scheme)
-    ready = prepare_filter(plan, made.taps, made.pointer, made.pole, made.gain, DEVICE, torch.float32)
+    ready = prepare_filter(plan, made, DEVICE, torch.float32)
 
     def route_made() -> Tensor:
         return route_gpu(mine[0].detach(), plan, ready, keep_state=False)[0]
@@ -561,7 +565,7 @@ def truth(problem: Any, gradients: bool) -> list[tuple[str, np.ndarray, float]]:
     """By the CPU engine in float64, compared with the reference on small networks: names, values, errors allowed."""
     discharge, state = np.empty(problem.runoff.shape), [s.numpy().copy() for s in problem.state]
     given = problem.runoff.double().numpy()
-    route_cpu(given, discharge, problem.plan, *problem.filter.arrays(), *state, **problem.options)
+    route_cpu(given, discharge, problem.plan, problem.filter.arrays(), State(*state), problem.settings)
     if given.shape[1] <= 40 and given.shape[2] * problem.case.substeps <= 120:
         for mine, wanted in zip((discharge, *state), problems.reference(problem), strict=True):
             require(problems.error(torch.from_numpy(mine), wanted), 1e-11, f"CPU engine, {problem.what}")

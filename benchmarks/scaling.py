@@ -42,10 +42,12 @@ import torch
 import xarray as xr
 
 import xroute
-from xroute.block import RouteOptions, route_block
+from xroute.block import route_block
+from xroute.engine.arrays import Exchange, State
 from xroute.parameters import read_parameters
-from xroute.partition import Part, make_parts, partition
+from xroute.partition import Partition, make_partitions, partition
 from xroute.schemes import make_filter
+from xroute.settings import RoutingSettings
 
 Tensor = torch.Tensor
 DT = 3600.0
@@ -248,13 +250,13 @@ def workers(options: argparse.Namespace, gpus: bool = False) -> None:
 class Place:
     """A partition on a device: its runoff by chunk [1, reach, time], its state, its stream and the device's for copies."""
 
-    part: Part
+    part: Partition
     device: torch.device
     filter: Any
     runoff: Sequence[Tensor]
     stream: Any
     copies: Any
-    state: Sequence[Tensor | None] = (None, None)
+    state: State | None = None
 
 
 @contextmanager
@@ -288,15 +290,15 @@ def synchronize(devices: Sequence[torch.device]) -> None:
 
 def put(network: xroute.Network, n: int, devices: Sequence[torch.device], runoff: Callable[..., Any]) -> list[Place]:
     """Partitions of tributaries in turn over the devices, and the trunk beside the smallest of them."""
-    from xroute.engine.gpu.launch import prepare_filter
+    from xroute.engine.gpu.layout import prepare_filter
 
-    parts = make_parts(network.plan, np.unique(partition(network.plan, n), return_inverse=True)[1])
+    parts = make_partitions(network.plan, np.unique(partition(network.plan, n), return_inverse=True)[1])
     made = make_filter(read_parameters(network), DT, network.n_reaches)
     least = min((p.reach.size, k) for k, p in enumerate(parts) if not p.source)[1]
     places = []
     for k, part in enumerate(parts):
         device, f = devices[(least if part.source else k) % len(devices)], part.filter(made)
-        prepared = prepare_filter(part.plan, f.taps, f.pointer, f.pole, f.gain, device, torch.float32)
+        prepared = prepare_filter(part.plan, f, device, torch.float32)
         # the trunk has little to do and much to wait for: it goes first where it has a device with others
         stream = torch.cuda.Stream(device, priority=-bool(part.source)) if device.type == "cuda" else None
         places.append(Place(part, device, prepared, runoff(part, device), stream, copy_stream(device)))
@@ -311,9 +313,8 @@ def route_chunk(place: Place, c: int, given: Tensor | None) -> tuple[Tensor, Ten
     runoff = place.runoff[c]
     with on(place.stream):
         kept = torch.empty((1, place.part.plan.kept.size, runoff.shape[2]), device=place.device)
-        discharge, *state, _ = route_gpu(
-            runoff, place.part.plan, place.filter, *place.state, given=given if place.part.source else None, kept=kept
-        )
+        exchange = Exchange(given if place.part.source else None, kept)
+        discharge, state, _ = route_gpu(runoff, place.part.plan, place.filter, place.state, exchange=exchange)
     place.state = state
     return discharge, kept
 
@@ -360,9 +361,9 @@ def check_gpus(n: int, devices: Sequence[torch.device]) -> float:
     network = river(rows, columns, one_basin=True)
     data = np.random.default_rng(2).random((1, network.n_reaches, edges[-1]), np.float32)
     made = make_filter(read_parameters(network), DT, network.n_reaches)
-    expected, _, _ = route_block(data, network.plan, made, None, RouteOptions())
+    expected, _, _ = route_block(data, network.plan, made, None, RoutingSettings())
 
-    def runoff(part: Part, device: torch.device) -> list[Tensor]:
+    def runoff(part: Partition, device: torch.device) -> list[Tensor]:
         whole = np.concatenate([data[:, part.reach], np.zeros((1, part.given.size, edges[-1]), np.float32)], axis=1)
         return [torch.from_numpy(a).to(device) for a in np.split(whole, edges[1:-1], axis=2)]
 
@@ -401,7 +402,7 @@ def measure_gpus(
     rate, weather = torch.from_numpy(rng.random(network.n_reaches)).float(), torch.from_numpy(rng.random(chunk)).float()
     n_chunks = -(-steps // chunk)
 
-    def runoff(part: Part, device: torch.device) -> list[Tensor]:
+    def runoff(part: Partition, device: torch.device) -> list[Tensor]:
         """One chunk, used again and again: all do not fit."""
         n_own = part.reach.size
         buffer = torch.zeros((1, n_own + part.given.size, chunk), device=device)
@@ -413,8 +414,8 @@ def measure_gpus(
     synchronize(devices)
     end = np.full(network.n_reaches, np.nan)
     for place in places:
-        assert place.state[1] is not None
-        end[place.part.reach] = place.state[1][0, : place.part.reach.size].cpu().numpy()
+        assert place.state is not None
+        end[place.part.reach] = place.state.outflow[0, : place.part.reach.size].cpu().numpy()
     done, launched = clock(lambda: route_series(places), devices, repeats)
     kept = [torch.zeros((1, p.part.plan.kept.size, chunk), device=p.device) for p in places]
     trunk, given = places[-1], torch.zeros((1, places[-1].part.given.size, chunk), device=places[-1].device)

@@ -13,12 +13,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from strategies import DT, Topology, topology
+from strategies import DT, USUAL, Topology, topology
 
+from xroute.engine.arrays import State
 from xroute.engine.cpu.adjoint import adjoint_cpu
 from xroute.engine.plan import make_plan
 from xroute.engine.reference import route_reference
 from xroute.schemes import Filter, make_filter
+from xroute.settings import RoutingSettings
 
 CUDA = torch.cuda.is_available()
 DEVICE = torch.device("cuda" if CUDA else "cpu")
@@ -26,11 +28,9 @@ FORWARD = {"float64": 1e-12, "float32": 5e-6, "float16": 2e-3, "bfloat16": 1e-2}
 BACKWARD = {"float64": 1e-11, "float32": 1e-4, "float16": 2e-3, "bfloat16": 1e-2}
 GRADIENTS = ("runoff", "taps", "pole", "gain", "history", "outflow")
 RANGES = {
-    "linear_storage": {"tau": (0.2 * DT, 9 * DT)},
-    "muskingum": {"k": (0.3 * DT, 4 * DT), "x": (0.0, 0.45)},
-    "pure_lag": {"delay": (0.0, 1.9 * DT)},
-    "hayami": {"length": (2000.0, 5000.0), "diffusivity": (400.0, 1000.0), "celerity": (0.8, 1.5)},
+    scheme: {name: (low, 0.5 * (low + high)) for name, (low, high) in usual.items()} for scheme, usual in USUAL.items()
 }
+"""Parameters of cases: the lower half of what is usual, where windows are short."""
 
 Errors = dict[str, tuple[float, float]]
 """Of each quantity its largest error relative to its largest value, and the error allowed."""
@@ -99,7 +99,7 @@ def problem(case: Case, seed: int = 0) -> SimpleNamespace:
         state = [torch.zeros_like(s) for s in state]
     return SimpleNamespace(
         case=case, links=network.links, plan=make_plan(*network.links, n), filter=made, runoff=runoff, state=state,
-        options={"substeps": case.substeps, "sampling": case.sampling, "lateral": case.lateral},
+        settings=RoutingSettings(None, case.substeps, case.sampling, case.lateral),
         grads=[torch.from_numpy(rng.random(s)) for s in (runoff.shape, state[0].shape, state[1].shape)],
     )  # fmt: skip
 
@@ -119,7 +119,8 @@ def reference(problem: SimpleNamespace, runoff: torch.Tensor | None = None) -> l
     history, outflow = (s.numpy() for s in problem.state)
     runoff = problem.runoff if runoff is None else runoff
     discharge, lags, last = route_reference(
-        runoff.double().numpy(), problem.links, np.split(taps, pointer[1:-1]), pole, gain, **problem.options,
+        runoff.double().numpy(), problem.links, np.split(taps, pointer[1:-1]), pole, gain,
+        substeps=problem.case.substeps, sampling=problem.case.sampling, lateral=problem.case.lateral,
         inflow_history=lag_array(problem, history), outflow=outflow,
     )  # fmt: skip
     inside = np.arange(lags.shape[2]) < np.diff(pointer)[:, None] - 1
@@ -129,49 +130,46 @@ def reference(problem: SimpleNamespace, runoff: torch.Tensor | None = None) -> l
 def reference_gradients(problem: SimpleNamespace) -> tuple[np.ndarray, ...]:
     """Gradients by the CPU's adjoint, of the values that the types of the case can hold."""
     given, *of_state = problem.grads
-    return adjoint_cpu(
-        given.to(problem.runoff.dtype).double().numpy(), *(g.numpy() for g in of_state), problem.runoff.double().numpy(),
-        problem.plan, *problem.filter.arrays(), *(s.numpy() for s in problem.state), **problem.options,
+    *grads, of_start = adjoint_cpu(
+        given.to(problem.runoff.dtype).double().numpy(), State(*(g.numpy() for g in of_state)),
+        problem.runoff.double().numpy(), problem.plan, problem.filter.arrays(), State(*(s.numpy() for s in problem.state)),
+        problem.settings,
     )  # fmt: skip
+    return *grads, *of_start
 
 
 def prepared(problem: SimpleNamespace) -> Any:
     """The filter as the kernels take it."""
-    from xroute.engine.gpu.launch import prepare_filter
+    from xroute.engine.gpu.layout import prepare_filter
 
-    f = problem.filter
     acc = torch.float64 if problem.runoff.dtype == torch.float64 else torch.float32
-    return prepare_filter(problem.plan, f.taps, f.pointer, f.pole, f.gain, DEVICE, acc, gpu_options(problem))
-
-
-def gpu_options(problem: SimpleNamespace) -> Any:
-    from xroute.engine.gpu.launch import GpuOptions
-
-    return GpuOptions(**problem.options)
+    return prepare_filter(problem.plan, problem.filter, DEVICE, acc, problem.settings)
 
 
 def forward(problem: SimpleNamespace, runoff: torch.Tensor | None = None, **options: Any) -> tuple[Any, ...]:
-    """What `route_gpu` returns; ``state`` and ``filter`` may be given."""
+    """Discharge, history, outflow and trace that `route_gpu` returns; ``state`` and ``filter`` may be given."""
     from xroute.engine.gpu.launch import route_gpu
 
     state = options.pop("state", problem.state)
     made = options.pop("filter", None) or prepared(problem)
     runoff = (problem.runoff if runoff is None else runoff).to(DEVICE)
-    return route_gpu(runoff, problem.plan, made, *state, options=gpu_options(problem), **options)
+    discharge, end, trace = route_gpu(runoff, problem.plan, made, State(*state), problem.settings, **options)
+    return discharge, *(end or (None, None)), trace
 
 
 def backward(
     problem: SimpleNamespace, trace: torch.Tensor | None, discharge: torch.Tensor | None, **options: Any
 ) -> tuple[torch.Tensor, ...]:
-    """What `adjoint_gpu` returns; ``state`` may be given."""
-    from xroute.engine.gpu.launch import adjoint_gpu
+    """`GRADIENTS` that `adjoint_gpu` returns; ``state`` may be given."""
+    from xroute.engine.gpu.gradients import adjoint_gpu
 
     state = [t if t is None else t.to(DEVICE) for t in options.pop("state", problem.state)]
     grads = [laid_out(problem.grads[0], problem.case.layout), *(t.to(DEVICE) for t in problem.grads[1:])]
-    return adjoint_gpu(
-        grads[0].to(problem.runoff.dtype), *grads[1:], problem.runoff.to(DEVICE), problem.plan, prepared(problem),
-        *state, trace, discharge, options=gpu_options(problem), **options,
+    *found, of_start = adjoint_gpu(
+        grads[0].to(problem.runoff.dtype), State(*grads[1:]), problem.runoff.to(DEVICE), problem.plan, prepared(problem),
+        State(*state), trace, discharge, problem.settings, **options,
     )  # fmt: skip
+    return *found, *of_start
 
 
 def laid_out(runoff: torch.Tensor, layout: str) -> torch.Tensor:

@@ -5,8 +5,10 @@ All times are in seconds. Each function returns ``(taps, pole)``, the taps untru
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
@@ -76,19 +78,6 @@ def hayami(dt: float, *, length: float, diffusivity: float, celerity: float, n_t
     return np.diff(in_step, prepend=0.0), 0.0
 
 
-def mean_steps(scheme: str, dt: float, **parameters: float) -> float:
-    """Mean travel time of the continuous response, in steps."""
-    p = parameters
-    return {
-        "linear_storage": lambda: p["tau"],
-        "muskingum": lambda: p["k"],
-        "muskingum_exact": lambda: p["k"],
-        "pure_lag": lambda: p["delay"],
-        "nash_cascade": lambda: p["tau"] * p.get("n", 3.0),
-        "hayami": lambda: p["length"] / p["celerity"],
-    }[scheme]() / dt
-
-
 def windowed(taps: np.ndarray, mean: float) -> np.ndarray:
     """The fewest taps that keep all but 1e-6 of the mass; the last one and a factor on all of them keep mass and mean."""
     n_taps = max(int(np.searchsorted(np.cumsum(taps), 1.0 - WINDOW)) + 1, math.floor(mean + 0.5) + 2)
@@ -102,62 +91,74 @@ def windowed(taps: np.ndarray, mean: float) -> np.ndarray:
     return taps
 
 
-SCHEMES: Mapping[str, Callable[..., tuple[np.ndarray, float]]] = {
-    "linear_storage": linear_storage,
-    "muskingum": muskingum,
-    "muskingum_exact": muskingum_exact,
-    "pure_lag": pure_lag,
-    "nash_cascade": nash_cascade,
-    "hayami": hayami,
+@dataclass(frozen=True)
+class Truth:
+    """A row of the truth: what a scheme's filter is, and what its continuous response is in the mean."""
+
+    filter: Callable[..., tuple[np.ndarray, float]]
+    """``filter(dt, **parameters) -> (taps, pole)``; with ``n_taps`` too where the response is without end, and is cut off."""
+    mean: Callable[..., float]
+    """Mean travel time [s]."""
+    of_duration: Callable[[float], dict[str, float]]
+    """Parameters of a reach with a mean travel time of so many seconds."""
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        return tuple(name for name in inspect.signature(self.filter).parameters if name not in ("dt", "n_taps"))
+
+    @property
+    def is_cut_off(self) -> bool:
+        return "n_taps" in inspect.signature(self.filter).parameters
+
+
+TRUTH: Mapping[str, Truth] = {
+    "muskingum": Truth(muskingum, lambda k, x: k, lambda t: {"k": t, "x": 0.2}),
+    "muskingum_exact": Truth(muskingum_exact, lambda k, x: k, lambda t: {"k": t, "x": 0.2}),
+    "linear_storage": Truth(linear_storage, lambda tau: tau, lambda t: {"tau": t}),
+    "nash_cascade": Truth(nash_cascade, lambda tau, n=3.0: n * tau, lambda t: {"tau": t / 2.5, "n": 2.5}),
+    "pure_lag": Truth(pure_lag, lambda delay: delay, lambda t: {"delay": t}),
+    "hayami": Truth(
+        hayami,
+        lambda length, diffusivity, celerity: length / celerity,
+        lambda t: {"length": 1.2 * t, "celerity": 1.2, "diffusivity": 0.1 * 1.2**2 * t},
+    ),
 }
+"""A row a scheme: all that a test knows of one by its name."""
+
+
+def mean_steps(scheme: str, dt: float, **parameters: float) -> float:
+    """Mean travel time of the continuous response, in steps."""
+    return TRUTH[scheme].mean(**parameters) / dt
 
 
 @cache
 def reference_filter(scheme: str, dt: float, **parameters: float) -> tuple[np.ndarray, float]:
     """Taps (windowed where the response is infinite) and pole of one reach."""
-    if scheme in ("nash_cascade", "hayami"):
-        for n_taps in (64, 512, 4096):
-            taps, pole = SCHEMES[scheme](dt, n_taps=n_taps, **parameters)
-            if taps.sum() > 1.0 - WINDOW:
-                break
-        return windowed(taps, mean_steps(scheme, dt, **parameters)), pole
-    return SCHEMES[scheme](dt, **parameters)
+    truth = TRUTH[scheme]
+    if not truth.is_cut_off:
+        return truth.filter(dt, **parameters)
+    for n_taps in (64, 512, 4096):
+        taps, pole = truth.filter(dt, n_taps=n_taps, **parameters)
+        if taps.sum() > 1.0 - WINDOW:
+            break
+    return windowed(taps, mean_steps(scheme, dt, **parameters)), pole
 
 
 def impulse_response(scheme: str, dt: float, n_time: int, **parameters: float) -> np.ndarray:
-    """What leaves one reach after 1 enters in the first step, from closed forms rather than by recursion."""
-    t = np.arange(n_time)
-    if scheme == "linear_storage":
-        a = 1.0 / (1.0 + parameters["tau"] / dt)
-        return a * (1.0 - a) ** t
-    if scheme in ("muskingum", "muskingum_exact"):
-        (c0, c1), c2 = SCHEMES[scheme](dt, **parameters)
-        response = (c1 + c2 * c0) * c2 ** np.maximum(t - 1, 0)
-        response[0] = c0
-        return response
-    taps, _ = reference_filter(scheme, dt, **parameters)
-    response = np.zeros(n_time)
-    n_taps = min(n_time, taps.size)
-    response[:n_taps] = taps[:n_taps]
-    return response
+    """What leaves one reach after 1 enters in the first step, from a closed form rather than by recursion."""
+    taps, pole = reference_filter(scheme, dt, **parameters)
+    since = np.arange(n_time)[:, None] - np.arange(taps.size)  # each tap gives a power of the pole from its own step on
+    return np.where(since >= 0, taps * pole ** np.maximum(since, 0.0), 0.0).sum(axis=1)
 
 
 def reference_filters(
     schemes: np.ndarray, parameters: Mapping[str, np.ndarray], dt: float, lateral: str = "head"
 ) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
     """Taps, pole and gain of each reach, from its scheme's name and the parameters (SI) that this scheme takes."""
-    names = {
-        "linear_storage": ("tau",),
-        "muskingum": ("k", "x"),
-        "muskingum_exact": ("k", "x"),
-        "pure_lag": ("delay",),
-        "nash_cascade": ("tau", "n"),
-        "hayami": ("length", "diffusivity", "celerity"),
-    }
     taps, pole, gain = [], np.zeros(len(schemes)), np.zeros(len(schemes))
-    for i, scheme in enumerate(schemes):
-        own = {name: float(parameters[name][i]) for name in names[str(scheme)] if name in parameters}
-        kernel, pole[i] = reference_filter(str(scheme), dt, **own)
+    for i, scheme in enumerate(map(str, schemes)):
+        own = {name: float(parameters[name][i]) for name in TRUTH[scheme].parameters if name in parameters}
+        kernel, pole[i] = reference_filter(scheme, dt, **own)
         taps.append(kernel)
         if lateral == "interval":
             gain[i] = kernel.sum()  # runoff that is constant over the step counts at both of its ends (David et al., 2011)

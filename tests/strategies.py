@@ -19,8 +19,11 @@ SHAPES = ("tree", "forest", "bifurcating", "single", "edgeless")
 ID_KINDS = ("small", "beyond_2_31", "beyond_2_53", "negative", "string")
 SCHEMES = tuple(xroute.schemes.SCHEMES)
 """The built-in schemes."""
-PARAMETERS = {name: tuple(p.name for p in scheme.parameters) for name, scheme in xroute.schemes.SCHEMES.items()}
-UNITS = {p.name: p.units for scheme in xroute.schemes.SCHEMES.values() for p in scheme.parameters}
+PARAMETERS = {name: {p.name: p for p in scheme.parameters} for name, scheme in xroute.schemes.SCHEMES.items()}
+"""What a scheme says of its parameters, by name."""
+USUAL = {scheme: {name: p.usual for name, p in parameters.items()} for scheme, parameters in PARAMETERS.items()}
+"""Ranges to draw parameters from."""
+UNITS = {name: p.units for parameters in PARAMETERS.values() for name, p in parameters.items()}
 INTERVAL = tuple(name for name, scheme in xroute.schemes.SCHEMES.items() if not scheme.windowed)
 """Those of taps and a pole, where runoff can join over the interval."""
 DT = 3600.0
@@ -103,7 +106,6 @@ def network_dataset(
     schemes: str | np.ndarray,
     rng: np.random.Generator,
     *,
-    dt: float = DT,
     force_links: bool = False,
 ) -> xr.Dataset:
     """The Dataset of a network, with parameters drawn for its scheme, or for the scheme of each reach."""
@@ -125,33 +127,23 @@ def network_dataset(
         dataset["scheme"] = ("reach", schemes)
     for scheme in np.unique(scheme_of_reach):
         here = scheme_of_reach == scheme
-        for name, values in draw_parameters(str(scheme), n, rng, dt).items():
+        for name, values in draw_parameters(str(scheme), n, rng).items():
             if name not in dataset:
                 dataset[name] = ("reach", np.full(n, np.nan), {"units": UNITS[name]})
             dataset[name].values[here] = values[here]
     return dataset
 
 
-def draw_parameters(scheme: str, n: int, rng: np.random.Generator, dt: float = DT) -> dict[str, np.ndarray]:
-    """Valid parameters, from faster than a 24th of a step to slower than ten steps."""
-
-    def log_uniform(low: float, high: float) -> np.ndarray:
-        return np.exp(rng.uniform(np.log(low), np.log(high), n))
-
-    if scheme == "linear_storage":
-        return {"tau": dt * log_uniform(0.01, 20.0)}
-    if scheme in ("muskingum", "muskingum_exact"):
-        return {"k": dt * log_uniform(0.02, 5.0), "x": rng.uniform(0.0, 0.5, n)}
-    if scheme == "pure_lag":
-        return {"delay": dt * np.where(rng.random(n) < 0.3, rng.integers(0, 4, n), rng.uniform(0.0, 4.0, n))}
-    if scheme == "nash_cascade":
-        return {"tau": dt * log_uniform(0.02, 1.0), "n": rng.uniform(0.5, 4.0, n)}
-    if scheme == "hayami":
-        celerity = rng.uniform(0.5, 3.0, n)
-        length = celerity * dt * log_uniform(0.05, 2.0)
-        peclet = log_uniform(2.0, 50.0)
-        return {"length": length, "diffusivity": celerity * length / peclet, "celerity": celerity}
-    raise ValueError(scheme)
+def draw_parameters(scheme: str, n: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Usual values, from much faster than a step to much slower; times that may be zero are whole steps on some reaches."""
+    found = {}
+    for name, parameter in PARAMETERS[scheme].items():
+        low, high = parameter.usual
+        values = np.exp(rng.uniform(np.log(low), np.log(high), n)) if low > 0.0 else rng.uniform(low, high, n)
+        if parameter.units == "s" and parameter.allows(0.0):
+            values = np.where(rng.random(n) < 0.3, DT * np.round(values / DT), values)
+        found[name] = values
+    return found
 
 
 def runoff_array(
@@ -195,7 +187,6 @@ def networks(
     max_size: int = 12,
     shapes: tuple[str, ...] = SHAPES,
     id_kinds: tuple[str, ...] = ID_KINDS,
-    dt: float = DT,
 ) -> tuple[xr.Dataset, Topology]:
     """A network Dataset and its topology; ``scheme="mixed"`` draws one for each reach, None any of them for all."""
     drawn = draw(topologies(max_size=max_size, shapes=shapes))
@@ -204,7 +195,7 @@ def networks(
     if scheme is None:
         scheme = draw(st.sampled_from((*SCHEMES, "mixed")))
     schemes = rng.choice(np.array(SCHEMES), drawn.n_reaches) if scheme == "mixed" else scheme
-    return network_dataset(drawn, ids, schemes, rng, dt=dt), drawn
+    return network_dataset(drawn, ids, schemes, rng), drawn
 
 
 @st.composite

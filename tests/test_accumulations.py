@@ -13,8 +13,8 @@ import xarray as xr
 from strategies import chain
 
 import xroute
-from xroute.accumulations import looks_accumulated
 from xroute.exceptions import ParameterError, TimeAxisError, UnitsError, XRouteError
+from xroute.watch import looks_accumulated
 
 DAYS = 4
 

@@ -8,27 +8,22 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from strategies import DT, INTERVAL, topology
+from strategies import DT, INTERVAL, USUAL, topology
 
 import xroute
-from xroute.engine.autograd import BACKENDS, plan_handle, plan_of, route_autograd
+from xroute.engine.arrays import FilterArrays, Rows, State
+from xroute.engine.autograd import plan_handle, plan_of, route_autograd
+from xroute.engine.backends import backend_of
 from xroute.engine.cpu.adjoint import adjoint_cpu
 from xroute.engine.cpu.forward import route_cpu
 from xroute.engine.plan import make_plan
 from xroute.engine.reference import topological_order
 from xroute.exceptions import ParameterError, StateError, XRouteError
 from xroute.schemes import Filter, make_filter
+from xroute.settings import RoutingSettings
 
 SAMPLINGS = ("mean", "last", "start-mean")
 LATERALS = ("head", "interval", "outlet")
-PARAMETERS = {
-    "linear_storage": {"tau": (0.2 * DT, 3 * DT)},
-    "muskingum": {"k": (0.6 * DT, 2 * DT), "x": (0.05, 0.45)},
-    "muskingum_exact": {"k": (0.2 * DT, 3 * DT), "x": (0.05, 0.45)},
-    "pure_lag": {"delay": (1.1 * DT, 1.9 * DT)},
-    "nash_cascade": {"tau": (0.1 * DT, 0.3 * DT), "n": (0.7, 3.0)},
-    "hayami": {"length": (2000.0, 4000.0), "diffusivity": (800.0, 1600.0), "celerity": (0.8, 1.5)},
-}
 
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
@@ -95,8 +90,16 @@ def naive(links, pointer, runoff, taps, pole, gain, history, outflow, *, substep
     return torch.stack(discharge, 1), torch.stack(lags, 1) if lags else empty, torch.stack(last, 1)
 
 
+def flat(gradients):
+    """Gradients of runoff, taps, pole, gain, history and outflow."""
+    *found, of_state = gradients
+    return *found, *of_state
+
+
 def through(plan, pointer, runoff, taps, pole, gain, history, outflow, **options):
-    return route_autograd(runoff, plan, Filter(taps, pointer, pole, gain), history, outflow, **options)
+    made, state = Filter(taps, pointer, pole, gain), State(history, outflow)
+    discharge, end = route_autograd(runoff, plan, made, state, RoutingSettings(None, **options))
+    return discharge, *end
 
 
 def gradients(outputs, values, seed: int = 1):
@@ -129,7 +132,7 @@ def test_equals_torch_through_the_naive_recurrence(shape, substeps, lateral, sam
 
 @pytest.mark.parametrize(
     ("scheme", "lateral"),
-    [*itertools.product((*PARAMETERS, "mixed"), ("head", "outlet")), *itertools.product(INTERVAL, ("interval",))],
+    [*itertools.product((*USUAL, "mixed"), ("head", "outlet")), *itertools.product(INTERVAL, ("interval",))],
 )
 @pytest.mark.parametrize("sampling", SAMPLINGS)
 @pytest.mark.parametrize("substeps", [1, 3])
@@ -138,10 +141,10 @@ def test_gradcheck_of_every_scheme(scheme, lateral, sampling, substeps):
     links = topology("tree" if substeps == 1 else "bifurcating", 6, rng)
     n = links.n_reaches
     plan = make_plan(*links.links, n)
-    names = list(PARAMETERS) if scheme == "mixed" else [scheme]
+    names = list(USUAL) if scheme == "mixed" else [scheme]
     parts = [np.arange(n)[k :: len(names)] for k in range(len(names))]
     start = {
-        name: (at, {p: rng.uniform(*PARAMETERS[name][p], at.size) for p in PARAMETERS[name]})
+        name: (at, {p: rng.uniform(*USUAL[name][p], at.size) for p in USUAL[name]})
         for name, at in zip(names, parts, strict=True)
     }
     flat = [torch.from_numpy(v) for _, values in start.values() for v in values.values()]
@@ -152,9 +155,9 @@ def test_gradcheck_of_every_scheme(scheme, lateral, sampling, substeps):
         scaled = iter(f * v for f, v in zip(factors, flat, strict=True))
         now = {name: (at, {p: next(scaled) for p in values}) for name, (at, values) in start.items()}
         made = make_filter(now, DT / substeps, n, lateral=lateral)
-        return route_autograd(
-            runoff, plan, made, history, outflow, substeps=substeps, sampling=sampling, lateral=lateral
-        )[: 3 if lags else 1]
+        settings = RoutingSettings(None, substeps, sampling, lateral)
+        discharge, end = route_autograd(runoff, plan, made, State(history, outflow), settings)
+        return (discharge, *end)[: 3 if lags else 1]
 
     inputs = [rng.normal(size=(2, n, 3)), rng.normal(size=(2, n)), *([rng.normal(size=(2, lags))] if lags else [])]
     tensors = [torch.from_numpy(a).requires_grad_() for a in inputs]
@@ -182,13 +185,13 @@ def test_blocks_of_time_change_nothing(substeps, lateral, sampling):
     rng = np.random.default_rng(0)
     grads = [rng.normal(size=arrays[k].shape) for k in ("runoff", "history", "outflow")]
     arguments = (
-        *grads, arrays["runoff"], plan, arrays["taps"], pointer, *(arrays[k] for k in ("pole", "gain")),
-        arrays["history"], arrays["outflow"],
+        grads[0], State(*grads[1:]), arrays["runoff"], plan,
+        FilterArrays(arrays["taps"], pointer, arrays["pole"], arrays["gain"]),
+        State(arrays["history"], arrays["outflow"]), RoutingSettings(None, substeps, sampling, lateral),
     )  # fmt: skip
-    options = {"substeps": substeps, "lateral": lateral, "sampling": sampling}
-    whole = adjoint_cpu(*arguments, **options, block=23)
+    whole = flat(adjoint_cpu(*arguments, block=23))
     for block in (1, 2, 7, 22):
-        for found, expected in zip(adjoint_cpu(*arguments, **options, block=block), whole, strict=True):
+        for found, expected in zip(flat(adjoint_cpu(*arguments, block=block)), whole, strict=True):
             np.testing.assert_allclose(found, expected, rtol=1e-11, atol=1e-11)
 
 
@@ -213,13 +216,16 @@ def test_large_network_on_any_number_of_threads(n_batch):
     found = []
     for threads in (1, 2, 4):
         with xroute.set_options(threads=threads):
-            found.append(adjoint_cpu(weight, *grads, runoff, network.plan, *made.arrays(), *state, block=16))
+            gradients = adjoint_cpu(
+                weight, State(*grads), runoff, network.plan, made.arrays(), State(*state), block=16
+            )
+            found.append(flat(gradients))
     for other in found[1:]:
         for a, b in zip(other, found[0], strict=True):
             np.testing.assert_array_equal(a, b)
     # routing is linear in runoff and state, so <weights, outputs> = <gradients, inputs>
-    discharge, end = np.empty_like(runoff), [s.copy() for s in state]
-    route_cpu(runoff, discharge, network.plan, *made.arrays(), *end)
+    discharge, end = np.empty_like(runoff), State(*(s.copy() for s in state))
+    route_cpu(runoff, discharge, network.plan, made.arrays(), end)
     pairs = zip((weight, *grads), (discharge, *end), strict=True)
     backward = zip((found[0][k] for k in (0, 4, 5)), (runoff, *state), strict=True)
     assert np.isclose(sum((a * b).sum() for a, b in pairs), sum((a * b).sum() for a, b in backward), rtol=1e-12)
@@ -231,15 +237,14 @@ def test_filter_gradients_of_a_large_network_by_finite_differences():
     rng = np.random.default_rng(0)
     runoff, weight = rng.random((2, 2, network.n_reaches, 30))
     zero = np.zeros((2, network.n_reaches))
-    found = adjoint_cpu(weight, zero, zero, runoff, network.plan, taps, pointer, pole, gain, zero, zero, block=11)
+    given = FilterArrays(taps, pointer, pole, gain)
+    found = adjoint_cpu(weight, State(zero, zero), runoff, network.plan, given, State(zero, zero), block=11)
     along = rng.normal(size=taps.size), rng.normal(size=pole.size)
 
     def loss(step: float) -> float:
         discharge = np.empty_like(runoff)
-        route_cpu(
-            runoff, discharge, network.plan, taps + step * along[0], pointer, pole + step * along[1], gain,
-            zero.copy(), zero.copy(),
-        )  # fmt: skip
+        moved = FilterArrays(taps + step * along[0], pointer, pole + step * along[1], gain)
+        route_cpu(runoff, discharge, network.plan, moved, State(zero.copy(), zero.copy()))
         return float((weight * discharge).sum())
 
     slope = (loss(1e-5) - loss(-1e-5)) / 2e-5
@@ -251,19 +256,19 @@ def test_row_maps_and_scale(lateral):
     """Reaches without runoff or discharge, rows in another order, rows that nobody reads."""
     _, plan, pointer, values = case("tree", 6, seed=8)
     arrays = {k: v.detach().numpy() for k, v in values.items()}
-    filter_arrays = (arrays["taps"], pointer, arrays["pole"], arrays["gain"])
+    given = FilterArrays(arrays["taps"], pointer, arrays["pole"], arrays["gain"])
     rng = np.random.default_rng(0)
     runoff, weight = rng.normal(size=(2, 8, 4)), rng.normal(size=(2, 5, 4))
-    options = {
-        "runoff_row": np.array([7, -1, 0, 2, 5, 3]), "discharge_row": np.array([-1, 4, 0, 3, -1, 1]),
-        "scale": rng.uniform(1, 2, 6), "lateral": lateral, "substeps": 2, "sampling": "start-mean",
-    }  # fmt: skip
-    state = [arrays["history"], arrays["outflow"]]
-    zero = [np.zeros_like(s) for s in state]
-    found = adjoint_cpu(weight, *zero, runoff, plan, *filter_arrays, *state, **options)
+    rows = Rows(
+        np.array([7, -1, 0, 2, 5, 3]), np.array([-1, 4, 0, 3, -1, 1]), 5, rng.uniform(1, 2, 6),
+    )  # fmt: skip
+    settings = RoutingSettings(None, 2, "start-mean", lateral)
+    state = State(arrays["history"], arrays["outflow"])
+    zero = State(*(np.zeros_like(s) for s in state))
+    found = flat(adjoint_cpu(weight, zero, runoff, plan, given, state, settings, rows=rows))
     assert not found[0][:, [1, 4, 6]].any()
-    discharge, end = np.zeros_like(weight), [s.copy() for s in state]
-    route_cpu(runoff, discharge, plan, *filter_arrays, *end, **options)
+    discharge, end = np.zeros_like(weight), State(*(s.copy() for s in state))
+    route_cpu(runoff, discharge, plan, given, end, settings, rows=rows)
     backward = zip((found[k] for k in (0, 4, 5)), (runoff, *state), strict=True)
     assert np.isclose((weight * discharge).sum(), sum((a * b).sum() for a, b in backward), rtol=1e-12)
 
@@ -349,7 +354,7 @@ def test_opcheck(device):
                ("runoff", "taps", "pointer", "pole", "gain", "history", "outflow")]  # fmt: skip
     for substeps in (1, 2):
         options = (plan_handle(plan), substeps, "mean", "head")
-        numel = BACKENDS[device].trace_numel(values["runoff"], plan, pointer, options[1:])
+        numel = backend_of(device).trace_numel(values["runoff"], plan, pointer, RoutingSettings(None, *options[1:]))
         torch.library.opcheck(torch.ops.xroute.route, (*tensors, *options, numel, True))
         constants = [t.detach() for t in tensors]
         grads = [constants[k] for k in (0, 5, 6)]
@@ -367,7 +372,7 @@ def test_opcheck(device):
 def test_compile(device, substeps):
     _, plan, pointer, values = case(device=device)
     handle, where = plan_handle(plan), torch.from_numpy(pointer)
-    trace = BACKENDS[device].trace_numel(values["runoff"], plan, pointer, (substeps, "last", "head"))
+    trace = backend_of(device).trace_numel(values["runoff"], plan, pointer, RoutingSettings(None, substeps, "last"))
 
     def function(runoff, taps, pole, gain, history, outflow):
         out = torch.ops.xroute.route(

@@ -11,8 +11,9 @@ import pytest
 import xarray as xr
 
 from xroute.exceptions import AlignmentError, TimeAxisError, XRouteError
+from xroute.files.writing import replacing
+from xroute.io import open_dataset, write
 from xroute.io.cf import cf_dataset, write_discharge
-from xroute.io.files import open_dataset, replacing, write
 
 BIG = 9_007_199_254_740_993  # 2**53 + 1: not a double
 IDS = [np.array([BIG, BIG + 1, 5]), np.array(["a", "Ü-27", "cc"])]
@@ -123,7 +124,7 @@ def test_existing_files_are_kept(tmp_path: Path) -> None:
     for suffix in SUFFIXES:
         path = tmp_path / f"q{suffix}"
         write_discharge(make_discharge(), path)
-        with pytest.raises(FileExistsError, match="--overwrite"):
+        with pytest.raises(FileExistsError, match="overwrite=True"):
             write_discharge(make_discharge() * 2, path)
         write_discharge(make_discharge() * 2, path, overwrite=True)
         with open_dataset(path) as back:

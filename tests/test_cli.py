@@ -16,8 +16,7 @@ from click.testing import CliRunner, Result
 from conftest import find_data
 
 from xroute.cli import main
-from xroute.io import rapid
-from xroute.io.files import open_dataset, write
+from xroute.io import open_dataset, rapid, write
 
 RAPID_RECIPE = ["--lateral", "interval", "--substeps", "12", "--sampling", "start-mean"]
 
@@ -604,7 +603,7 @@ def test_debug_shows_the_traceback(small: Path) -> None:
 
 
 def test_missing_libraries_are_named(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from xroute.io import files
+    from xroute.files import opening as files
 
     def absent(module: str, feature: str, extra: str) -> Any:
         raise ImportError(f'{feature} needs {module}: pip install "xroute[{extra}]"')

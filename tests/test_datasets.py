@@ -9,9 +9,10 @@ import pytest
 import xarray as xr
 
 from xroute.datasets import scheidegger, storm_runoff, tutorial
+from xroute.datasets.storms import Storm
 from xroute.exceptions import ParameterError, UnitsError
 from xroute.network import Network
-from xroute.storms import Storm
+from xroute.schemes import SCHEMES
 
 
 def test_scheidegger_drains_down_one_row_to_one_of_two_columns():
@@ -46,18 +47,9 @@ def test_scheidegger_depth_and_outlets():
     assert not network.has_bifurcations
 
 
-@pytest.mark.parametrize(
-    ("scheme", "names"),
-    [
-        ("muskingum", {"k", "x"}),
-        ("muskingum_exact", {"k", "x"}),
-        ("linear_storage", {"tau"}),
-        ("nash_cascade", {"tau", "n"}),
-        ("pure_lag", {"delay"}),
-        ("hayami", {"celerity", "diffusivity"}),
-    ],
-)
-def test_scheidegger_parameters_of_every_scheme(scheme, names):
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_scheidegger_parameters_of_every_scheme(scheme):
+    names = {p.name for p in SCHEMES[scheme].parameters}
     network = scheidegger(4, 4, scheme=scheme)
     assert network.attrs["scheme"] == scheme
     assert set(network.data_vars) == {"downstream", "length", "area"} | names

@@ -75,7 +75,7 @@ def test_the_option_holds_for_a_block():
 
 
 def test_without_triton_the_cpu_routes(monkeypatch):
-    monkeypatch.setattr("xroute.options.importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with xroute.set_options(device=None):
         assert find_device(None) == torch.device("cpu")
     if CUDA:
@@ -147,9 +147,9 @@ def test_state_goes_on_elsewhere(device, options, runoff, network):
 @pytest.mark.parametrize("block", [8, 56, 199, 200, 1000])
 def test_blocks_of_time(device, block, runoff, network, monkeypatch):
     whole = runoff.route(network, device=device)
-    monkeypatch.setattr("xroute.engine.gpu.host._block_length", lambda *_: block)
+    monkeypatch.setattr("xroute.engine.gpu.host.block_length", lambda *_: block)
     assert_near(runoff.route(network, device=device), whole)
-    monkeypatch.setattr("xroute.engine.gpu.host.STAGE_BYTES", 4096)
+    monkeypatch.setattr("xroute.engine.gpu.staging.STAGE_BYTES", 4096)
     monkeypatch.setattr("xroute.engine.gpu.host.PINNED_BYTES", 0)
     assert_near(runoff.route(network, device=device), whole)
 

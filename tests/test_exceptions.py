@@ -25,7 +25,7 @@ def the_one(caught) -> tuple[str, int]:
 @pytest.fixture
 def inside(monkeypatch):
     """Functions of a module that is as good as one of xroute's: one warns, the others call it."""
-    code = "def near(): warn('dry')\ndef far(): near()\ndef back(call): call()\n"
+    code = "def near(): warn('dry')\ndef far(): near()\ndef back(call, *values): call(*values)\n"
     names = {"__name__": "xroute.tried", "warn": warn}
     exec(compile(code, "xroute/tried.py", "exec"), names)
     return names
@@ -50,7 +50,7 @@ def test_of_whoever_calls(inside):
         assert the_one(caught) == (__file__, line_after(near if call is through else call)), call.__name__
 
 
-def test_of_whoever_imports_what_warns(tmp_path: Path, monkeypatch):
+def test_of_whoever_imports_what_warns(inside, tmp_path: Path, monkeypatch):
     """Between the two lie frames of the import system, which the module warnings does not count."""
     (tmp_path / "tried.py").write_text("from xroute.exceptions import warn\nwarn('dry')\n")
     found = importlib.util.spec_from_file_location("xroute.tried", tmp_path / "tried.py")
@@ -61,9 +61,13 @@ def test_of_whoever_imports_what_warns(tmp_path: Path, monkeypatch):
     def bring():
         found.loader.exec_module(module)
 
-    with pytest.warns(UserWarning, match="^dry$") as caught:
-        bring()
-    assert the_one(caught) == (__file__, line_after(bring))
+    def let_bring():
+        inside["back"](found.loader.exec_module, module)
+
+    for call in (bring, let_bring):
+        with pytest.warns(UserWarning, match="^dry$") as caught:
+            call()
+        assert the_one(caught) == (__file__, line_after(call))
 
 
 def test_of_their_kind_and_once_a_line(inside):

@@ -14,6 +14,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,6 +24,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from late_copies import LateCopies
 from problems import (
     BACKWARD,
     CUDA,
@@ -36,7 +38,6 @@ from problems import (
     check_case,
     error,
     forward,
-    gpu_options,
     problem,
     reference,
     reference_gradients,
@@ -44,11 +45,13 @@ from problems import (
 from strategies import DT
 
 import xroute
-from xroute.block import BlockState
+from xroute.block_state import BlockState
+from xroute.engine.arrays import Exchange, Rows, State
 from xroute.engine.cpu.forward import route_cpu
-from xroute.engine.plan import make_plan
-from xroute.partition import make_parts, partition
+from xroute.engine.plan import RoutingPlan, make_plan
+from xroute.partition import make_partitions, partition
 from xroute.schemes import Filter, make_filter
+from xroute.settings import RoutingSettings
 
 needs_triton = pytest.mark.skipif(find_spec("triton") is None, reason="no triton here: it is for Linux")
 PARTS = 2
@@ -135,41 +138,123 @@ def check_parts(case: Case) -> Errors:
     return {name: (error(a, b.cpu().numpy()), 1e-14) for name, a, b in pairs}
 
 
-def check_partitions(case: Case, n: int) -> Errors:
+def check_partitions(case: Case, n: int, route: Route | None = None) -> Errors:
     """A network routed partition by partition, which exchange their discharge, is the network routed in one go."""
-    from xroute.engine.gpu.launch import prepare_filter, route_gpu
-
     p = problem(case)
-    parts = make_parts(p.plan, np.unique(partition(p.plan, n), return_inverse=True)[1])
+    parts = make_partitions(p.plan, np.unique(partition(p.plan, n), return_inverse=True)[1])
     assert len(parts) > 1
     expected = reference(p)
     found = [np.zeros_like(e) for e in expected]
     acc = torch.float64 if case.dtype == "float64" else torch.float32
-    start = BlockState(*(s.numpy() for s in p.state))
-    passed: list[torch.Tensor] = []
+    whole = BlockState.of(*(s.numpy() for s in p.state))
+    passed: list[np.ndarray] = []
     lags = np.repeat(np.arange(p.plan.n_reaches), p.filter.n_taps - 1)  # reach of each
     for part in parts:
-        f, state = part.filter(p.filter), part.state(start, p.filter)
+        f, state = part.filter(p.filter), part.state(whole, p.filter)
         shape = case.batch, part.given.size + part.reach.size
         runoff = torch.zeros((*shape, case.steps), dtype=p.runoff.dtype)
         runoff[:, : part.reach.size] = p.runoff[:, part.reach]
-        given = torch.zeros((case.batch, part.given.size, case.steps * case.substeps), dtype=acc)
+        given = np.zeros((case.batch, part.given.size, case.steps * case.substeps))
         for q, which in part.source:
             at = sum(w.size for r, w in part.source if r < q)
             given[:, at : at + which.size] = passed[q][:, which]
-        kept = torch.zeros((case.batch, part.plan.kept.size, case.steps * case.substeps), dtype=acc, device=DEVICE)
-        made = prepare_filter(part.plan, f.taps, f.pointer, f.pole, f.gain, DEVICE, acc, gpu_options(p))
-        discharge, history, outflow, _ = route_gpu(
-            runoff.to(DEVICE), part.plan, made, *(torch.from_numpy(s) for s in (state.history, state.outflow)),
-            options=gpu_options(p), given=given.to(DEVICE), kept=kept,
-        )  # fmt: skip
-        passed.append(kept.cpu())
-        found[0][:, part.reach] = discharge[:, : part.reach.size].cpu().numpy()
-        found[2][:, part.reach] = outflow[:, : part.reach.size].cpu().numpy()
+        kept = torch.zeros((case.batch, part.plan.kept.size, case.steps * case.substeps), dtype=acc).numpy()
+        discharge, (history, outflow) = (route or route_on_device)(
+            runoff, part.plan, f, state.channel, p.settings, Exchange(given, kept)
+        )
+        passed.append(kept)
+        found[0][:, part.reach] = discharge[:, : part.reach.size]
+        found[2][:, part.reach] = outflow[:, : part.reach.size]
         ends = np.cumsum(f.n_taps - 1)
         for k, reach in enumerate(part.reach):
-            found[1][:, lags == reach] = history[:, ends[k] - (f.n_taps[k] - 1) : ends[k]].cpu().numpy()
+            found[1][:, lags == reach] = history[:, ends[k] - (f.n_taps[k] - 1) : ends[k]]
     pairs = zip(("discharge", "history", "outflow"), found, expected, strict=True)
+    return {name: (error(torch.from_numpy(a), b), FORWARD[case.dtype]) for name, a, b in pairs}
+
+
+Route = Callable[[torch.Tensor, RoutingPlan, Filter, State, RoutingSettings, Exchange], tuple[np.ndarray, State]]
+"""Of arrays, and from a state of arrays to one."""
+
+
+def route_on_device(runoff, plan, filter, state, settings, exchange):
+    """By `route_gpu`."""
+    from xroute.engine.gpu.launch import route_gpu
+    from xroute.engine.gpu.layout import prepare_filter
+
+    acc = torch.float64 if runoff.dtype == torch.float64 else torch.float32
+    given, kept = (torch.from_numpy(a).to(DEVICE, acc) for a in exchange)
+    made, start = prepare_filter(plan, filter, DEVICE, acc, settings), State(*map(torch.from_numpy, state))
+    discharge, end, _ = route_gpu(runoff.to(DEVICE), plan, made, start, settings, exchange=Exchange(given, kept))
+    exchange.kept[:] = kept.cpu().numpy()
+    return discharge.cpu().numpy(), State(*(s.cpu().numpy() for s in end))
+
+
+def route_by_host(runoff, plan, filter, state, settings, exchange, *, block=None):
+    """By `route_host`, nothing being anywhere near the last value that is finite."""
+    found = by_host(runoff.numpy(), plan, filter, state, settings, exchange=exchange, block=block)
+    assert found[2] == (0, 0)
+    return found[:2]
+
+
+def by_host(runoff, *arguments, free: int = 2**40, stage: int = 96, pinned: int = 2**40, **options):
+    """What `route_host` returns; without a GPU, copies happen as late as they may, through buffers of ``stage`` bytes."""
+    from xroute.engine.gpu import host, staging
+
+    copies = staging.CudaCopies(torch.device("cuda", 0)) if CUDA else LateCopies(free)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(staging, "STAGE_BYTES", stage)
+        patch.setattr(host, "PINNED_BYTES", pinned)
+        found = host.route_host(runoff, *arguments, copies=copies, **options)
+    if not CUDA:
+        copies.finish()
+        n_blocks = copies.counts["fetch"]
+        assert options.get("block") is None or n_blocks == max(1, -(-runoff.shape[2] // options["block"]))
+        # in a single block discharge goes straight into memory that is pinned, if it is not too large
+        assert copies.counts["pinned"] == 2 * bool(runoff.size) + (pinned > 0 and runoff.shape[2] > 0) + (
+            n_blocks if n_blocks > 1 or pinned == 0 else 0
+        )
+    return found
+
+
+def check_host(case: Case, block: int | None = None, order: str = "brt", **options: Any) -> Errors:
+    """Runoff of the host's memory, in any order of its dimensions, with rows of its own, and a factor on each."""
+    p, rng = problem(case), np.random.default_rng(1)
+    n = p.plan.n_reaches
+    row, to, scale = rng.permutation(n + 3)[:n], rng.permutation(n + 2)[:n], rng.uniform(0.5, 2.0, n)
+    row[n // 2], to[n // 3] = -1, -1
+    given = np.full((case.batch, n + 3, case.steps), np.nan, case.dtype)  # in rows that nobody reads
+    given[:, row[row >= 0]] = p.runoff[:, row >= 0]
+    axes = ["brt".index(c) for c in order]
+    laid_out = np.ascontiguousarray(given.transpose(axes)).transpose(np.argsort(axes))
+    state = None if case.start == "dry" else State(*(s.numpy() for s in p.state))
+    rows = Rows(row, to, n + 2, scale)
+    discharge, end, bad = by_host(laid_out, p.plan, p.filter, state, p.settings, rows, block=block, **options)
+    assert bad == (0, 0) and discharge.dtype == given.dtype and discharge.shape == (case.batch, n + 2, case.steps)
+    scaled = p.runoff * torch.from_numpy(np.where(row >= 0, scale, 0))[:, None]
+    expected = reference(p, scaled)
+    pairs = zip(("discharge", "history", "outflow"), (discharge[:, to[to >= 0]], *end), strict=True)
+    wanted = expected[0][:, to >= 0], *expected[1:]
+    return {name: (error(torch.from_numpy(a), b), FORWARD[case.dtype]) for (name, a), b in zip(pairs, wanted, strict=True)}
+
+
+def check_host_counts(case: Case) -> Errors:
+    """Values that are not finite are counted where reaches read them, or are zeros; and so is discharge that overflows."""
+    p = problem(case)
+    runoff = np.concatenate([p.runoff.numpy(), np.full((case.batch, 1, case.steps), np.nan, case.dtype)], axis=1)
+    runoff[0, [3, 5], [2, case.steps - 1]] = np.nan, -np.inf
+    rows = Rows(np.arange(case.n))
+    state = State(*(s.numpy() for s in p.state))
+    options = {"rows": rows, "block": 4}
+    _, _, bad = by_host(runoff, p.plan, p.filter, state, p.settings, **options)
+    assert bad.runoff == 2 and bad.discharge > 0
+    zeros = replace(p.settings, nan="zero")
+    discharge, end, bad = by_host(runoff, p.plan, p.filter, state, zeros, **options)
+    assert bad == (2, 0)
+    expected = reference(p, torch.from_numpy(np.nan_to_num(runoff[:, :-1], nan=0.0, neginf=0.0)))
+    runoff[:, :-1] = np.finfo(case.dtype).max  # of which a sum is infinite
+    _, _, bad = by_host(runoff, p.plan, p.filter, state, p.settings, **options)
+    assert bad.runoff == 0 and bad.discharge > 0
+    pairs = zip(("discharge", "history", "outflow"), (discharge, *end), expected, strict=True)
     return {name: (error(torch.from_numpy(a), b), FORWARD[case.dtype]) for name, a, b in pairs}
 
 
@@ -226,17 +311,16 @@ def check_nan(case: Case) -> Errors:
 
 @contextmanager
 def patched(**values: Any) -> Iterator[None]:
-    """Names of `xroute.engine.gpu` with other values."""
-    from xroute.engine.gpu import launch as gpu
+    """Names of the modules of `xroute.engine.gpu` with other values."""
+    from xroute.engine.gpu import gradients, launch, layout, memory
 
-    old = {name: getattr(gpu, name) for name in values}
-    try:
+    with pytest.MonkeyPatch.context() as patch:
         for name, value in values.items():
-            setattr(gpu, name, value)
+            owners = [module for module in (gradients, launch, layout, memory) if hasattr(module, name)]
+            assert owners
+            for module in owners:
+                patch.setattr(module, name, value)
         yield
-    finally:
-        for name, value in old.items():
-            setattr(gpu, name, value)
 
 
 def check_patched(case: Case, **values: Any) -> Errors:
@@ -270,7 +354,7 @@ def check_wide_index(case: Case) -> Errors:
     """With the index type of arrays of more than 2**30 elements."""
     import triton.language as tl
 
-    return check_patched(case, _index_type=lambda *sizes: tl.int64)
+    return check_patched(case, index_type=lambda *sizes: tl.int64)
 
 
 CHECKS: dict[str, Callable[[], Errors]] = {
@@ -283,6 +367,22 @@ CHECKS: dict[str, Callable[[], Errors]] = {
     "partitions, windows": partial(check_partitions, Case("tree", 40, "ragged17", 9, lateral="interval"), 2),
     "partitions, substeps": partial(
         check_partitions, Case("tree", 40, steps=4, batch=2, substeps=3, sampling="start-mean"), 3
+    ),
+    "host": partial(check_host, Case("tree", 12, steps=20, batch=2)),
+    "host, blocks": partial(check_host, Case("tree", 12, steps=20, batch=2), 8),
+    "host, blocks, not pinned": partial(check_host, Case("tree", 12, "mixed", steps=17, dtype="float32"), 5, pinned=0),
+    "host, not pinned": partial(check_host, Case("tree", 9, steps=6), pinned=0),
+    "host, blocks that fit": partial(check_host, Case("tree", 40, steps=31, start="dry"), free=60_000),
+    "host, blocks, substeps": partial(check_host, Case("tree", 9, steps=5, substeps=3, sampling="start-mean"), 2, "trb"),
+    "host, time first": partial(check_host, Case("bifurcating", 9, steps=11, batch=3, dtype="float32"), 4, "tbr"),
+    "host, reach first": partial(check_host, Case("tree", 9, "ragged17", 11, 2), 3, "rbt"),
+    "host, no step": partial(check_host, Case("tree", 9, steps=0)),
+    "host, no member": partial(check_host, Case("tree", 9, steps=5, batch=0), 2),
+    "host, values that are not finite": partial(check_host_counts, Case("tree", 12, steps=11, batch=2)),
+    "host, values that are not finite, float32": partial(check_host_counts, Case("tree", 12, steps=9, dtype="float32")),
+    "host, partitions": partial(check_partitions, Case("tree", 60, steps=12, batch=2), 3, route_by_host),
+    "host, partitions, blocks": partial(
+        check_partitions, Case("tree", 40, steps=7, substeps=2, dtype="float32"), 3, partial(route_by_host, block=3)
     ),
     "only discharge": partial(check_only_discharge, Case("tree", 12, steps=9)),
     "only discharge, windows": partial(check_only_discharge, Case("tree", 9, "ragged17", 9)),
@@ -415,7 +515,7 @@ def test_large_networks(options, mark):
     p = large(options)
     discharge, history, outflow, trace = forward(p, keep_trace=not p.case.block)
     expected = np.empty(p.runoff.shape), *(s.numpy().copy() for s in p.state)
-    route_cpu(p.runoff.double().numpy(), expected[0], p.plan, *p.filter.arrays(), *expected[1:], **p.options)
+    route_cpu(p.runoff.double().numpy(), expected[0], p.plan, p.filter.arrays(), State(*expected[1:]), p.settings)
     for found, wanted in zip((discharge, history, outflow), expected, strict=True):
         assert error(found, wanted) < 10 * FORWARD[p.case.dtype]
     grads = backward(p, trace, discharge, block=p.case.block or None)
@@ -427,10 +527,11 @@ def test_large_networks(options, mark):
 def test_given_reaches_must_be_given():
     """Else programs would wait for ever."""
     plan = make_plan(np.array([1]), np.array([0]), np.ones(1), 2, n_given=1)
-    from xroute.engine.gpu.launch import prepare_filter, route_gpu
+    from xroute.engine.gpu.launch import route_gpu
+    from xroute.engine.gpu.layout import prepare_filter
 
     f = make_filter({"linear_storage": (np.arange(2), {"tau": torch.full((2,), DT)})}, DT, 2)
-    made = prepare_filter(plan, f.taps, f.pointer, f.pole, f.gain, DEVICE, torch.float32)
+    made = prepare_filter(plan, f, DEVICE, torch.float32)
     with pytest.raises(ValueError, match="1 given reaches"):
         route_gpu(torch.zeros(1, 2, 4, device=DEVICE), plan, made)
 
@@ -438,12 +539,12 @@ def test_given_reaches_must_be_given():
 @needs_triton
 def test_traces_are_bounded():
     """What training keeps does not grow with substeps: beyond a few times the runoff, nothing is kept."""
-    from xroute.engine.gpu import launch as gpu
+    from xroute.engine.gpu.memory import TRACE_SHARE, trace_numel
 
     plan = xroute.Network(xroute.datasets.scheidegger(20, 20)).plan
     pointer = np.arange(plan.n_reaches + 1) * 2
     runoff = torch.empty(64, plan.n_reaches, 3000, device="meta", dtype=torch.float32)
     for substeps in (1, 24, 1000):
-        size = gpu.trace_numel(plan, runoff, pointer, gpu.GpuOptions(substeps))
-        assert size * 4 <= gpu.TRACE_SHARE * runoff.numel() * 4
+        size = trace_numel(plan, runoff, pointer, RoutingSettings(substeps=substeps))
+        assert size * 4 <= TRACE_SHARE * runoff.numel() * 4
         assert (size > 0) == (substeps == 1)

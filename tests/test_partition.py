@@ -9,30 +9,32 @@ from hypothesis import strategies as some
 from strategies import DT, draw_parameters, topologies
 
 import xroute
-from xroute.block import RouteOptions, route_block
+from xroute.block import route_block
+from xroute.engine.arrays import Exchange, Rows
 from xroute.engine.plan import make_plan
 from xroute.exceptions import ParameterError
-from xroute.partition import make_parts, partition
+from xroute.partition import make_partitions, partition
 from xroute.schemes import make_filter
+from xroute.settings import RoutingSettings
 
 
-def route_parts(runoff, plan, filter, state, options, n):
+def route_parts(runoff, plan, filter, state, settings, n):
     """Discharge and final outflow of a network that is routed in parts."""
     discharge = np.empty(runoff.shape)
     outflow = np.empty(runoff.shape[:2])
-    fine = runoff.shape[2] * options.substeps
+    fine = runoff.shape[2] * settings.substeps
     passed = []
-    for part in make_parts(plan, partition(plan, n)):
+    for part in make_partitions(plan, partition(plan, n)):
         given_ = np.concatenate(
             [np.empty((len(runoff), 0, fine)), *(passed[q][:, which] for q, which in part.source)], 1
         )
         passed.append(np.empty((len(runoff), part.plan.kept.size, fine)))
         q, end, _ = route_block(
-            runoff, part.plan, part.filter(filter), state and part.state(state, filter), options,
-            runoff_row=part.rows(None), given=given_, kept=passed[-1],
+            runoff, part.plan, part.filter(filter), state and part.state(state, filter), settings,
+            Rows(part.rows(None)), exchange=Exchange(given_, passed[-1]),
         )  # fmt: skip
         own = part.reach.size
-        discharge[:, part.reach], outflow[:, part.reach] = q[:, :own], end.outflow[:, :own]
+        discharge[:, part.reach], outflow[:, part.reach] = q[:, :own], end.channel.outflow[:, :own]
     return discharge, outflow
 
 
@@ -46,13 +48,13 @@ def test_discharge_does_not_depend_on_the_cut(network, n, substeps, lateral, sam
     parameters = {"muskingum": (np.arange(plan.n_reaches), draw_parameters("muskingum", plan.n_reaches, rng))}
     made = make_filter(parameters, DT / substeps, plan.n_reaches, lateral=lateral)
     runoff = rng.random((2, plan.n_reaches, 5))
-    options = RouteOptions(substeps, sampling, lateral)
-    _, start, _ = route_block(runoff, plan, made, None, options)
+    settings = RoutingSettings(None, substeps, sampling, lateral)
+    _, start, _ = route_block(runoff, plan, made, None, settings)
     for state in (None, start):
-        whole, end, _ = route_block(runoff, plan, made, state, options)
-        discharge, outflow = route_parts(runoff, plan, made, state, options, n)
+        whole, end, _ = route_block(runoff, plan, made, state, settings)
+        discharge, outflow = route_parts(runoff, plan, made, state, settings, n)
         np.testing.assert_array_equal(discharge, whole)
-        np.testing.assert_array_equal(outflow, end.outflow)
+        np.testing.assert_array_equal(outflow, end.channel.outflow)
 
 
 @given(topologies(max_size=60), some.integers(1, 16))
@@ -63,7 +65,7 @@ def test_parts(network, n):
     up, down, _ = network.links
     crossing = label[up] != label[down]
     assert n == 1 or (label[down[crossing]] == n).all(), "tributaries drain to the trunk only"
-    parts = make_parts(plan, label)
+    parts = make_partitions(plan, label)
     np.testing.assert_array_equal(np.sort(np.concatenate([p.reach for p in parts])), np.arange(plan.n_reaches))
     for p, part in enumerate(parts):
         assert (label[part.reach] == p).all()

@@ -12,8 +12,8 @@ import xarray as xr
 
 import xroute
 from xroute.exceptions import ParameterError, TimeAxisError
-from xroute.inspection import describe
-from xroute.io.files import open_dataset, write
+from xroute.inspection import inspect_network
+from xroute.io import open_dataset, write
 from xroute.recipe import resolve_recipe
 
 RECIPE: dict[str, Any] = {"routing_step": 900.0, "sampling": "start-mean", "lateral": "interval", "runoff_step": 3600.0}
@@ -157,7 +157,7 @@ def test_damaged_attributes_are_named(bearing: xr.Dataset, runoff: xr.DataArray,
     with pytest.raises(ParameterError, match=f"the network's attribute '{name}' must be"):
         runoff.route(damaged)
     runoff.route(damaged, **OPTIONS)  # nothing is taken from it
-    assert any(name in problem for problem in describe(damaged).problems)
+    assert any(name in problem for problem in inspect_network(damaged).problems)
 
 
 def test_a_damaged_runoff_step_is_named(bearing: xr.Dataset, runoff: xr.DataArray) -> None:
@@ -166,7 +166,7 @@ def test_a_damaged_runoff_step_is_named(bearing: xr.Dataset, runoff: xr.DataArra
 
 
 def test_info_says_it(bearing: xr.Dataset) -> None:
-    facts = dict(describe(bearing).facts)
+    facts = dict(inspect_network(bearing).facts)
     assert facts["recipe"] == "routing step 900 s, sampling start-mean, lateral interval, runoff step 3600 s"
     assert "at a routing step of 900 s" in facts["  stability"]
 

@@ -6,6 +6,7 @@ import inspect
 from dataclasses import fields
 
 import pytest
+
 import xroute
 from xroute.request import RouteRequest, StreamRequest, keywords_of
 

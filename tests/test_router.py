@@ -11,7 +11,17 @@ import sys
 import numpy as np
 import pytest
 import torch
-from strategies import DT, INTERVAL, make_ids, network_dataset, runoff_array, small_network, topology
+from strategies import (
+    DT,
+    INTERVAL,
+    PARAMETERS,
+    SCHEMES,
+    make_ids,
+    network_dataset,
+    runoff_array,
+    small_network,
+    topology,
+)
 
 import xroute
 from xroute.exceptions import ParameterError, StateError, TimeAxisError
@@ -30,8 +40,7 @@ def river(scheme="muskingum", n: int = 8, shape: str = "tree", seed: int = 0):
 
 def mixed(n: int = 10):
     """All schemes; tau is both linear_storage's and nash_cascade's."""
-    names = ["linear_storage", "muskingum", "pure_lag", "nash_cascade", "hayami", "muskingum_exact"]
-    return river(np.resize(names, n), n, "bifurcating", seed=1)
+    return river(np.resize(SCHEMES, n), n, "bifurcating", seed=1)
 
 
 def dry(n: int = 8, n_time: int = 30, *batch: int, dtype=torch.float64) -> torch.Tensor:
@@ -65,12 +74,11 @@ def test_mixed_schemes_and_learnable_values_start_where_the_network_says():
     network = mixed()
     network["delay"] = network["delay"] + 60.0  # a delay of zero is on its bound
     runoff = runoff_array(network.reach.values, 30, np.random.default_rng(0))
-    router = Router(network, dt=DT, learnable=("tau", "x", "delay", "celerity"))
+    learnable = ("tau", "x", "delay", "celerity")
+    router = Router(network, dt=DT, learnable=learnable)
     learned = {name for name, _ in router.named_parameters()}
-    assert learned == {
-        "values.linear_storage.tau.raw", "values.nash_cascade.tau.raw", "values.muskingum.x.raw",
-        "values.pure_lag.delay.raw", "values.hayami.celerity.raw", "values.muskingum_exact.x.raw",
-    }  # fmt: skip
+    assert learned == {f"values.{s}.{name}.raw" for s in SCHEMES for name in PARAMETERS[s] if name in learnable}
+    assert {"values.linear_storage.tau.raw", "values.nash_cascade.tau.raw"} < learned
     for name, values in router.parameters_si.items():
         here = ~np.isnan(network[name].values)
         np.testing.assert_allclose(values.detach()[here], network[name].values[here], rtol=1e-12)
@@ -161,12 +169,13 @@ def test_state_of_another_network_or_step():
         Router(network, dt=DT, substeps=2, lateral="outlet")(dry(), state=state)
 
 
-@pytest.mark.parametrize("scheme", list(xroute.schemes.SCHEMES))
+@pytest.mark.parametrize("scheme", SCHEMES)
 def test_bounds_hold_wherever_an_optimiser_goes(scheme):
     network = river(scheme)
-    if scheme == "pure_lag":
-        network["delay"] = network["delay"] + 60.0
-    described = xroute.schemes.SCHEMES[scheme].parameters
+    described = PARAMETERS[scheme].values()
+    for p in described:
+        if p.units == "s" and p.allows(0.0):  # on its bound
+            network[p.name] = network[p.name] + 60.0
     router = Router(network, dt=DT, learnable=[p.name for p in described])
     for value in (-1e308, -1e3, -50.0, -1.0, 2.0, 50.0, 1e3, 1e308):
         with torch.no_grad():
@@ -506,7 +515,7 @@ def test_a_network_keeps_its_filter(monkeypatch):
     runoff = runoff_array(network.ids, 20, np.random.default_rng(0))
     first = runoff.route(network)
     with monkeypatch.context() as patch:
-        patch.setattr("xroute.routing.make_filter", lambda *_, **__: pytest.fail("made again"))
+        patch.setattr("xroute.filters.make_filter", lambda *_, **__: pytest.fail("made again"))
         np.testing.assert_array_equal(runoff.route(network), first)
     assert not np.array_equal(runoff.route(network, substeps=2), first)
     other = network.dataset

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import warnings
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,15 +13,7 @@ import torch
 import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reference_schemes import (
-    hayami,
-    impulse_response,
-    mean_steps,
-    nash_cascade,
-    pure_lag,
-    reference_filter,
-    windowed,
-)
+from reference_schemes import TRUTH, impulse_response, mean_steps, pure_lag, reference_filter, windowed
 from strategies import (
     DT,
     INTERVAL,
@@ -28,14 +23,19 @@ from strategies import (
     chain,
     draw_parameters,
     impulse,
+    make_ids,
+    network_dataset,
     rngs,
     runoff_array,
     small_network,
+    topology,
 )
 
 import xroute
 from xroute.exceptions import ParameterError
+from xroute.inspection import inspect_network
 from xroute.schemes import SCHEMES as REGISTRY
+from xroute.volumes import storage
 
 unstable = pytest.mark.filterwarnings("ignore:.*[Mm]uskingum")  # drawn parameters need not be stable ones
 
@@ -143,7 +143,7 @@ def test_pure_lag_interpolates_between_steps():
     ],
 )
 def test_windows_keep_all_but_a_millionth(scheme, parameters):
-    whole, _ = {"nash_cascade": nash_cascade, "hayami": hayami}[scheme](DT, **parameters, n_taps=2500)
+    whole, _ = TRUTH[scheme].filter(DT, **parameters, n_taps=2500)
     expected = windowed(whole, mean_steps(scheme, DT, **parameters))
     routed = response(one_reach(scheme, **parameters), expected.size + 5)
     assert routed[expected.size :].max() == 0.0  # it ends there
@@ -154,17 +154,10 @@ def test_windows_keep_all_but_a_millionth(scheme, parameters):
     assert routed.sum() == pytest.approx(1.0, abs=1e-13)
 
 
-@pytest.mark.parametrize(
-    ("scheme", "parameters"),
-    [
-        ("nash_cascade", {"tau": 1e4 * DT, "n": 3.0}),
-        ("hayami", {"length": 4e7, "diffusivity": 1e4, "celerity": 1.0}),
-        ("pure_lag", {"delay": 5000 * DT}),
-    ],
-)
-def test_a_kernel_too_long_raises_and_says_what_else(scheme, parameters):
-    values = {name: ([value, value * 1e-4] if name in ("tau", "length", "delay") else value, UNITS[name])
-              for name, value in parameters.items()}  # fmt: skip
+@pytest.mark.parametrize("scheme", [scheme for scheme in SCHEMES if scheme not in INTERVAL])
+def test_a_kernel_too_long_raises_and_says_what_else(scheme):
+    long, short = (TRUTH[scheme].of_duration(steps * DT) for steps in (30_000.0, 1.0))
+    values = {name: ([long[name], short[name]], UNITS[name]) for name in long}
     network = small_network({77123: 78123, 78123: 0}, scheme, **values)
     with pytest.raises(ParameterError) as error:
         xroute.route(impulse([77123, 78123], 77123, 3), network)
@@ -177,23 +170,32 @@ def test_a_kernel_too_long_raises_and_says_what_else(scheme, parameters):
 # ---------------------------------------------------------------- parameters
 
 
-@pytest.mark.parametrize(
-    ("scheme", "name", "bad", "bounds"),
-    [
-        ("muskingum", "x", 0.7, "0.5"),
-        ("muskingum", "x", -0.1, "0"),
-        ("muskingum", "k", 0.0, "0"),
-        ("muskingum", "k", -5.0, "0"),
-        ("linear_storage", "tau", 0.0, "0"),
-        ("linear_storage", "tau", np.inf, "inf|finite"),
-        ("nash_cascade", "tau", -1.0, "0"),
-        ("nash_cascade", "n", 0.0, "0"),
-        ("pure_lag", "delay", -1.0, "0"),
-        ("hayami", "length", 0.0, "0"),
-        ("hayami", "diffusivity", 0.0, "0"),
-        ("hayami", "celerity", -2.0, "0"),
-    ],
-)
+def outside(parameter: xroute.Parameter):
+    """Values that are none of a parameter's, and what is said of them."""
+    yield np.inf, "inf|finite"
+    if np.isfinite(parameter.low):
+        yield parameter.low - 0.1, f"{parameter.low:g}"
+        if parameter.low_open:
+            yield parameter.low, f"{parameter.low:g}"
+    if np.isfinite(parameter.high):
+        yield parameter.high + 0.1, f"{parameter.high:g}"
+
+
+OUTSIDE = [
+    (scheme, name, *bad) for scheme, parameters in PARAMETERS.items() for name, p in parameters.items() for bad in outside(p)
+]
+
+
+def test_ranges_of_the_built_in_schemes():
+    """In the parameters' own words, whatever the list above is made from."""
+    assert {
+        ("muskingum", "x", 0.6), ("muskingum", "x", -0.1), ("muskingum", "k", 0.0), ("muskingum", "k", -0.1),
+        ("linear_storage", "tau", 0.0), ("nash_cascade", "tau", 0.0), ("nash_cascade", "n", 0.0), ("pure_lag", "delay", -0.1),
+        ("hayami", "length", 0.0), ("hayami", "diffusivity", 0.0), ("hayami", "celerity", -0.1),
+    } < {row[:3] for row in OUTSIDE}  # fmt: skip
+
+
+@pytest.mark.parametrize(("scheme", "name", "bad", "bounds"), OUTSIDE)
 def test_a_parameter_out_of_range_names_reaches_and_range(scheme, name, bad, bounds):
     rng = np.random.default_rng(0)
     drawn = draw_parameters(scheme, 3, rng)
@@ -366,6 +368,29 @@ def test_lateral_interval_is_not_for_windows(scheme):
     assert scheme in str(error.value) and 'lateral="head"' in str(error.value)
 
 
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_the_range_of_steps_is_where_no_response_is_negative(scheme):
+    """Of the truth's responses: a dip where a step is too short, an oscillation where it is too long."""
+    drawn = draw_parameters(scheme, 12, np.random.default_rng(3))
+    limits = REGISTRY[scheme].limits(drawn, 12)
+    for i in range(12):
+        parameters = {name: float(values[i]) for name, values in drawn.items()}
+        low, high = (float(limit[i]) for limit in limits)
+        inside = np.clip(np.array([60.0, 600.0, DT, 24 * DT]), low * 1.001, high * 0.999) if low < high else []
+        assert all(impulse_response(scheme, step, 30, **parameters).min() > -1e-12 for step in inside)
+        outside = [*([low * 0.999] if low > 60.0 else []), *([high * 1.001] if np.isfinite(high) else [])]
+        assert all(impulse_response(scheme, step, 30, **parameters).min() < 0.0 for step in outside)
+
+
+@pytest.mark.parametrize("scheme", [scheme for scheme in SCHEMES if REGISTRY[scheme].instead])
+def test_what_is_named_instead_has_the_same_travel_time_and_needs_no_short_steps(scheme):
+    instead, drawn = REGISTRY[scheme].instead, draw_parameters(scheme, 12, np.random.default_rng(3))
+    assert np.isinf(REGISTRY[instead].limits(drawn, 12)[1]).all()
+    for i in range(12):
+        parameters = {name: float(values[i]) for name, values in drawn.items()}
+        assert TRUTH[scheme].mean(**parameters) == TRUTH[instead].mean(**parameters)
+
+
 # ---------------------------------------------------------------- mixtures
 
 
@@ -396,6 +421,35 @@ def test_interval_in_a_mixture_names_the_reaches_that_cannot():
     network = small_network({10: 20, 20: 0}, ["muskingum", "pure_lag"], k=3600.0, x=0.2, delay=7200.0)
     with pytest.raises(ParameterError, match="interval.*1 reaches are pure_lag: 20"):
         xroute.route(impulse([10, 20], 10, 4), network, lateral="interval")
+
+
+# ---------------------------------------------------------------- the registry
+
+
+def test_the_table_of_the_README_is_that_of_the_registry():
+    def described(parameter) -> str:
+        units = "" if parameter.units == "1" else f" [{parameter.units}]"
+        return f"`{parameter.name}`{units}" + ("" if parameter.default is None else f" ({parameter.default:g})")
+
+    rows = [
+        f"| `{s.name}` | {', '.join(described(p) for p in s.parameters)} | `{s.travel_time}` | {s.summary} |"
+        for s in (REGISTRY[name] for name in SCHEMES)
+    ]
+    lines = (Path(__file__).parents[1] / "README.md").read_text().splitlines()
+    first = lines.index(rows[0])
+    assert lines[first : first + len(rows)] == rows
+    assert lines[first - 2] == "| scheme | parameters | mean travel time | what it is |"
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_a_scheme_says_all_that_is_asked_of_it(scheme):
+    """A row of `xroute.schemes.builtin` that lacks something would be missed by tests and synthetic rivers."""
+    row = REGISTRY[scheme]
+    assert row.summary and row.travel_time and row.of_reach is not None and not row.from_user
+    for parameter in row.parameters:
+        assert parameter.long_name and parameter.usual is not None
+        assert parameter.allows(np.array(parameter.usual)).all()
+    assert {p.name for p in row.parameters} == set(TRUTH[scheme].parameters)
 
 
 # ---------------------------------------------------------------- custom schemes
@@ -482,3 +536,85 @@ def test_automatic_substeps_have_a_limit_and_name_the_reaches():
     with pytest.raises(ParameterError, match=r"10,000.* 1 muskingum reaches: 2\. .*muskingum_exact") as error:
         xroute.route(runoff, network, substeps="auto")
     assert "2e+05" in str(error.value)
+
+
+# ---------------------------------------------------------------- copies
+
+
+@pytest.mark.parametrize("options", [{}, {"substeps": 3, "sampling": "last"}, {"substeps": "auto"}, {"lateral": "interval"}])
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_a_copy_is_what_it_copies(registry, scheme, options):
+    """The same bits, warnings and refusals, whoever asks."""
+    xroute.register_scheme(replace(REGISTRY[scheme], name="twin"))
+    rng = np.random.default_rng(7)
+    network = network_dataset(topology("tree", 14, rng), make_ids("small", 14, rng), scheme, rng)
+    for name, p in PARAMETERS[scheme].items():
+        network[name] = network[name] + 60.0 * (p.units == "s")  # off its bound, and not too short for automatic substeps
+    runoff = runoff_array(network.reach.values, 8, rng)
+    found = []
+    for name in (scheme, "twin"):
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always")
+            try:
+                found.append([*everything(runoff, network, name, options), *(str(w.message) for w in warned)])
+            except ParameterError as error:
+                found.append([str(error)])
+    assert len(found[0]) > 5 or (options == {"lateral": "interval"} and scheme not in INTERVAL)
+    for mine, its in zip(*found, strict=True):
+        np.testing.assert_array_equal(mine, its.replace("twin", scheme) if isinstance(its, str) else its)
+
+
+def everything(runoff: xr.DataArray, network: xr.Dataset, scheme: str, options: dict):
+    """What is made of a scheme, from a state in equilibrium: eagerly, lazily, in a Router with its gradients, and in words."""
+    steady = {name: value for name, value in options.items() if name != "sampling"}
+    start = xroute.steady_state(network, runoff.isel(time=0), dt=DT, scheme=scheme, **steady)
+    yield xroute.route(runoff, network, scheme=scheme, initial_state=start, **options).values
+    yield xroute.route(runoff.chunk(reach=5, time=3), network, scheme=scheme, partitions=2, **options).values
+    learnable = [p.name for p in REGISTRY[scheme].parameters]
+    router = xroute.Router(network, dt=DT, scheme=scheme, learnable=learnable, **options)
+    discharge = router(torch.from_numpy(runoff.values))
+    yield discharge.detach().numpy()
+    discharge.square().sum().backward()
+    yield np.concatenate([p.grad.numpy() for p in router.parameters()])
+    yield inspect_network(network, scheme=scheme, dt=DT).text()
+    yield xroute.datasets.scheidegger(4, 3, scheme=scheme).drop_attrs().to_dataframe().values
+    yield storage(xroute.Network(network), start).values
+
+
+def test_a_scheme_given_whole_has_nothing_beside_it(registry):
+    twin = replace(REGISTRY["muskingum"], name="twin")
+    for more in ({"parameters": ["a"]}, {"taps": lambda dt, a: a}, {"instead": "hayami"}):
+        with pytest.raises(ParameterError, match="scheme 'twin' is given as a whole"):
+            xroute.register_scheme(twin, **more)
+    with pytest.raises(ParameterError, match="scheme 'muskingum' already"):
+        xroute.register_scheme(REGISTRY["muskingum"])
+    with pytest.raises(ParameterError, match="scheme 'twin': filter= is a function"):
+        xroute.register_scheme(replace(twin, filter="taps"))
+
+
+@pytest.mark.parametrize(
+    ("taps", "pole", "message"),
+    [
+        (lambda a, n: torch.ones(len(a), n - 1), None, r"taps of shape \(2, \d+\), not \(2, K\) with K = \d+"),
+        (lambda a, n: torch.ones(len(a), n), torch.tensor(0.5), r"poles of shape \(\), not None"),
+        (lambda a, n: a[:, None] * torch.nan, None, "taps of shape"),
+    ],
+)
+def test_a_cut_off_scheme_that_returns_nonsense_is_named(registry, taps, pole, message):
+    lag = REGISTRY["pure_lag"]
+    xroute.register_scheme(replace(lag, name="odd", filter=lambda dt, n_taps, delay: (taps(delay, n_taps), pole)))
+    with pytest.raises(ParameterError, match=f"odd.*{message}"):
+        xroute.route(impulse([1, 2], 1, 3), chain(2, "odd", delay=7200.0))
+
+
+def test_synthetic_rivers_of_a_scheme_of_ones_own(registry):
+    xroute.register_scheme(
+        "own", [xroute.Parameter("lag", "s", long_name="lag of a reach")], taps=lambda dt, lag: lag[:, None] * 0.0 + 1.0,
+        of_reach=lambda length, celerity, weight: {"lag": length / celerity},
+    )  # fmt: skip
+    network = xroute.datasets.scheidegger(3, 3, scheme="own")
+    assert network.lag.attrs == {"units": "s", "long_name": "lag of a reach"}
+    np.testing.assert_array_equal(network.lag.values, xroute.datasets.scheidegger(3, 3).k.values)
+    xroute.register_scheme("dumb", ["lag"], taps=lambda dt, lag: lag[:, None])
+    with pytest.raises(ParameterError, match="no parameters are made for scheme 'dumb': choose one of muskingum.*, own"):
+        xroute.datasets.scheidegger(3, 3, scheme="dumb")

@@ -28,6 +28,7 @@ import xroute
 from xroute.checkpoint import Checkpoint, Progress
 from xroute.exceptions import ParameterError, StateError, XRouteError
 from xroute.fence import OwnStore
+from xroute.request import StreamRequest
 from xroute.streaming import Stream
 
 N_TIME = 40
@@ -140,10 +141,10 @@ def test_shards_are_written_whole(chunked, runoff, network, tmp_path, monkeypatc
 def test_blocks_follow_the_chunks_of_the_source(runoff, network, monkeypatch):
     monkeypatch.setattr("xroute.chunking.BLOCK_BYTES", 4 * network.n_reaches * 10)
     for chunk, block in ((3, 9), (10, 10), (25, 25), (40, 40)):
-        assert Stream.prepare(runoff.chunk(time=chunk), network).block == block
+        assert Stream.prepare(runoff.chunk(time=chunk), network, StreamRequest()).block == block
     monkeypatch.setattr("xroute.chunking.BLOCK_BYTES", 4 * network.n_reaches * 5)
-    assert Stream.prepare(runoff.chunk(time=40), network).block == 5  # too much to be held at once
-    assert Stream.prepare(runoff, network).block == 5
+    assert Stream.prepare(runoff.chunk(time=40), network, StreamRequest()).block == 5  # too much to be held at once
+    assert Stream.prepare(runoff, network, StreamRequest()).block == 5
 
 
 def test_long_series_are_read_block_by_block(runoff, network, tmp_path, monkeypatch):
@@ -332,7 +333,7 @@ def _overtakings(folder: Path, moments: list[int], same: bool, began: bool) -> l
 def apart() -> Iterator[Callable[..., Any]]:
     """Does something in a process that has no threads, so that it can be forked."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["xroute", "xroute.engine.cpu", "zarr", "dask.array", "kills"])
+    context.set_forkserver_preload(["xroute", "xroute.engine.cpu.backend", "zarr", "dask.array", "kills"])
     with ProcessPoolExecutor(1, mp_context=context) as pool:
         yield lambda work, *arguments: pool.submit(work, *arguments).result()
 
@@ -484,7 +485,7 @@ def test_on_workers(runoff, network, tmp_path):
     ):
         with pytest.raises(XRouteError, match="workers cannot write to"):
             stream(lazy, network, MemoryStore())
-        assert Stream.prepare(lazy, network).spread
+        assert Stream.prepare(lazy, network, StreamRequest()).spread
         with pytest.raises((XRouteError, OSError), match="NaN"):
             stream(
                 lazy.where(lazy["time"] < runoff["time"][30]).assign_attrs(runoff.attrs),

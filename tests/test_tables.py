@@ -13,7 +13,7 @@ import xarray as xr
 
 import xroute
 from xroute.exceptions import NetworkError, ParameterError, XRouteError
-from xroute.tables import PRESETS, dataset_from_dataframe, read_table
+from xroute.tables import PRESETS, dataset_from_dataframe, geometry, read_table
 
 BIG = 9_007_199_254_740_993  # 2**53 + 1: not a double
 
@@ -201,12 +201,10 @@ class Points:
 
 
 def test_places_without_geopandas() -> None:
-    from xroute import tables
-
     dataset = dataset_from_dataframe(pd.DataFrame({"COMID": [1, 2], "NextDownID": [2, 0]}))
-    placed = tables._add_places(dataset, Points([1.0, 2.0], [3.0, 4.0]))
+    placed = geometry.add_places(dataset, Points([1.0, 2.0], [3.0, 4.0]))
     assert placed["lon"].values.tolist() == [1.0, 2.0] and placed["lat"].attrs["units"] == "degrees_north"
-    assert tables._add_places(placed, Points([9.0, 9.0], [9.0, 9.0]))["lon"].values.tolist() == [1.0, 2.0]
+    assert geometry.add_places(placed, Points([9.0, 9.0], [9.0, 9.0]))["lon"].values.tolist() == [1.0, 2.0]
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet", ".feather"])

@@ -21,7 +21,7 @@ import xroute
 from xroute.cli import main
 from xroute.cli.messages import notes
 from xroute.exceptions import XRouteError
-from xroute.io.files import open_dataset, write
+from xroute.io import open_dataset, write
 
 TIMES = pd.date_range("2001-01-01", periods=5, freq="h")
 

@@ -14,11 +14,13 @@ from click.testing import CliRunner
 from strategies import chain, runoff_array
 
 import xroute
-from xroute.block import BlockState, RouteOptions, route_block
+from xroute.block import route_block
+from xroute.block_state import BlockState
 from xroute.cli import main
 from xroute.exceptions import StateError, XRouteError
 from xroute.fence import OwnStore, release, take
 from xroute.schemes import Filter
+from xroute.settings import RoutingSettings
 
 pytestmark = pytest.mark.filterwarnings("ignore:the state holds at")
 
@@ -116,7 +118,7 @@ def test_plain_arrays_of_other_sizes_do_not_reach_kernels(network, runoff):
     filter = Filter(ones, np.arange(n + 1), 0.5 * ones, torch.zeros(n, dtype=torch.float64))
     for history, outflow in ((np.zeros((1, 1)), np.zeros((1, n))), (np.zeros((1, 0)), np.zeros((1, n - 1)))):
         with pytest.raises(StateError, match="this network and its members need float64"):
-            route_block(np.ones((1, n, 3)), river.plan, filter, BlockState(history, outflow), RouteOptions())
+            route_block(np.ones((1, n, 3)), river.plan, filter, BlockState.of(history, outflow), RoutingSettings())
 
 
 def test_a_routers_state_is_cut(network):

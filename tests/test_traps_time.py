@@ -15,8 +15,8 @@ from strategies import chain
 import xroute
 from xroute.cli import main
 from xroute.exceptions import TimeAxisError
+from xroute.files.opening import open_dataset
 from xroute.io import write_discharge
-from xroute.io.files import open_dataset
 
 HOURS = pd.date_range("2001-02-27", periods=6, freq="h")
 HOUR = np.timedelta64(1, "h")

@@ -7,26 +7,32 @@ from decimal import Decimal, localcontext
 import numpy as np
 import pytest
 import torch
-from reference_schemes import SCHEMES as REFERENCE
-from reference_schemes import hayami, impulse_response, mean_steps
+from reference_schemes import TRUTH, hayami, impulse_response, mean_steps, reference_filter
 from scipy.integrate import solve_ivp
-from strategies import DT, INTERVAL, SCHEMES, UNITS, chain, impulse, runoff_array
+from strategies import (
+    DT,
+    INTERVAL,
+    SCHEMES,
+    UNITS,
+    chain,
+    draw_parameters,
+    impulse,
+    make_ids,
+    network_dataset,
+    runoff_array,
+    topology,
+)
 
 import xroute
 from xroute.schemes import SCHEMES as REGISTRY
 from xroute.schemes import make_filter
+from xroute.volumes import storage
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*[Mm]uskingum")  # reaches are shorter than the step, on purpose
 
-OF_DURATION = {
-    "linear_storage": lambda t: {"tau": t},
-    "muskingum": lambda t: {"k": t, "x": 0.2},
-    "muskingum_exact": lambda t: {"k": t, "x": 0.2},
-    "pure_lag": lambda t: {"delay": t},
-    "nash_cascade": lambda t: {"tau": t / 2.5, "n": 2.5},
-    "hayami": lambda t: {"length": 1.2 * t, "celerity": 1.2, "diffusivity": 0.1 * 1.2**2 * t},
-}
-"""Parameters of a reach with a travel time of so many seconds."""
+
+MODES = [(s, lateral) for s in SCHEMES for lateral in ("head", "interval", "outlet") if s in INTERVAL or lateral != "interval"]
+"""Schemes, and where runoff may join."""
 
 
 def tolerance(scheme: str) -> float:
@@ -38,33 +44,30 @@ def with_units(parameters: dict[str, float]) -> dict[str, tuple[float, str]]:
 
 
 def test_every_scheme_is_here():
-    assert set(OF_DURATION) == set(SCHEMES)
+    assert set(TRUTH) == set(SCHEMES)
 
 
 # ---------------------------------------------------------------- mass and mean
 
 
 def mean_over_interval(scheme: str, step: float, duration: float) -> float:
-    """Mean of what runoff over the interval does in its own reach, in routing steps, worked out by hand.
+    """Mean of what runoff over the interval does in its own reach, in routing steps.
 
-    It is put in at the ends of its steps with a weight of 1 - pole, and the outflow falls by the pole from there:
-    pole / (1 - pole).
+    It is put in at the ends of its steps with a weight of 1 - pole, and the outflow falls by the pole from there.
     """
-    if scheme == "linear_storage":
-        return duration / step
-    storage = duration * (1 - 0.2)
-    return storage / step - 0.5 if scheme == "muskingum" else 1 / np.expm1(step / storage)
+    pole = reference_filter(scheme, step, **TRUTH[scheme].of_duration(duration))[1]
+    return pole / (1 - pole)
 
 
 def fine_response(scheme: str, lateral: str, step: float, duration: float, n_steps: int) -> np.ndarray:
     """What leaves the last of three reaches in routing steps after runoff of 1 into the first, in one routing step."""
-    parameters = OF_DURATION[scheme](duration)
+    parameters = TRUTH[scheme].of_duration(duration)
     one = impulse_response(scheme, step, n_steps, **parameters)
     own = one
     if lateral == "outlet":
         own = np.eye(1, n_steps)[0]
     if lateral == "interval":
-        pole = REFERENCE[scheme](step, **parameters)[1]
+        pole = reference_filter(scheme, step, **parameters)[1]
         own = (1 - pole) * pole ** np.arange(n_steps)
     for _ in range(2):
         own = np.convolve(own, one)[:n_steps]
@@ -74,15 +77,15 @@ def fine_response(scheme: str, lateral: str, step: float, duration: float, n_ste
 @pytest.mark.parametrize("steps_a_reach", [0.15, 4.0])
 @pytest.mark.parametrize(
     ("scheme", "lateral"),
-    [(s, lateral) for s in SCHEMES for lateral in ("head", "interval", "outlet") if s in INTERVAL or lateral != "interval"],
+    MODES,
 )
 def test_mass_and_mean_travel_time(scheme, lateral, steps_a_reach):
     duration, n_time = steps_a_reach * DT, 320
-    network = chain(3, scheme, **with_units(OF_DURATION[scheme](duration)))
+    network = chain(3, scheme, **with_units(TRUTH[scheme].of_duration(duration)))
     runoff = impulse(network.reach.values, 1, n_time)
     for substeps in (1, 4, 24):
         step = DT / substeps
-        whole = mean_steps(scheme, step, **OF_DURATION[scheme](duration))
+        whole = mean_steps(scheme, step, **TRUTH[scheme].of_duration(duration))
         own = {"head": whole, "outlet": 0.0}.get(lateral)
         mean = 2 * whole + (mean_over_interval(scheme, step, duration) if own is None else own)
         late = fine_response(scheme, lateral, step, duration, n_time * substeps)
@@ -100,9 +103,8 @@ def test_mass_and_mean_travel_time(scheme, lateral, steps_a_reach):
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_a_thousand_short_reaches_lose_no_time(scheme):
-    """600 m at 1 m/s in hourly steps: 166.7 h."""
-    of = {"hayami": {"length": 600.0, "celerity": 1.0, "diffusivity": 100.0}}.get(scheme, OF_DURATION[scheme](600.0))
-    network = chain(1000, scheme, **with_units(of))
+    """Ten minutes each in hourly steps: 166.7 h."""
+    network = chain(1000, scheme, **with_units(TRUTH[scheme].of_duration(600.0)))
     routed = xroute.route(impulse(network.reach.values, 1, 700), network).sel(reach=1000).values
     assert routed.sum() == pytest.approx(1.0, rel=1e-9)
     centroid = (routed * np.arange(700)).sum()
@@ -141,6 +143,45 @@ def test_mass_and_mean_of_filters_at_the_extremes(scheme, dt, parameters):
     found = (taps * np.arange(taps.size)).sum() / taps.sum() + pole[0] / (1 - pole[0])
     assert found == pytest.approx(mean_steps(scheme, dt, **parameters), rel=1e-9)
     assert REGISTRY[scheme].step_range is not None or taps.min() >= 0.0
+
+
+# ---------------------------------------------------------------- what a scheme says of itself
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_its_travel_time_is_the_formula_that_it_says(scheme):
+    parameters = {name: values[0] for name, values in draw_parameters(scheme, 1, np.random.default_rng(2)).items()}
+    said = eval(REGISTRY[scheme].travel_time, {}, parameters)
+    assert said == pytest.approx(TRUTH[scheme].mean(**parameters), rel=1e-14)
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_a_reach_of_synthetic_rivers_has_the_travel_time_of_its_wave(scheme):
+    length, celerity, weight = np.array([6000.0, 300.0]), np.array([1.2, 2.0]), np.array([0.2, 0.0])
+    made = REGISTRY[scheme].of_reach(length=length, celerity=celerity, weight=weight)
+    for i in range(2):
+        assert TRUTH[scheme].mean(**{name: float(v[i]) for name, v in made.items()}) == pytest.approx((length / celerity)[i])
+
+
+@pytest.mark.parametrize(
+    ("scheme", "lateral"),
+    [*MODES, ("mixed", "head"), ("mixed", "outlet")],
+)
+@pytest.mark.parametrize("substeps", [1, 3])
+def test_what_a_river_stores_is_what_came_in_and_did_not_leave(scheme, lateral, substeps):
+    rng = np.random.default_rng(4)
+    schemes = rng.permutation(np.resize(SCHEMES, 12)) if scheme == "mixed" else scheme
+    network = network_dataset(topology("tree", 12, rng), make_ids("small", 12, rng), schemes, rng)
+    runoff = runoff_array(network.reach.values, 12, rng, batch={"member": 2}, units="ft3 s-1")
+    river, options = xroute.Network(network), {"substeps": substeps, "lateral": lateral}
+    _, start = xroute.route(runoff.isel(time=slice(0, 5)), network, return_state=True, **options)
+    runoff = (runoff.isel(time=slice(5, None)) * 3.0).assign_attrs(units="ft3 s-1")
+    discharge, end = xroute.route(runoff, network, initial_state=start, return_state=True, **options)
+    stored = storage(river, end.isel(reach=rng.permutation(12))) - storage(river, start)
+    left = discharge.sel(reach=river.outlets).sum(("reach", "time"))
+    expected = (runoff.sum(("reach", "time")) - left) * DT * 0.3048**3
+    np.testing.assert_allclose(stored.sum("reach").values, expected.values, rtol=0, atol=1e-13 * float(runoff.sum()) * DT)
+    assert np.abs(expected).min() > 1.0
 
 
 # ---------------------------------------------------------------- responses
@@ -206,7 +247,7 @@ def test_muskingum_exact_warns_of_what_can_dip_below_zero_and_of_nothing_else():
     assert np.isinf(highest).all() and lowest[0] == 0.0
     for i in range(1, x.size):
         for factor, sign in ((1 - 1e-6, -1), (1 + 1e-6, 1)):
-            taps, _ = REFERENCE["muskingum_exact"](lowest[i] * factor, k=k[i], x=x[i])
+            taps, _ = reference_filter("muskingum_exact", lowest[i] * factor, k=k[i], x=x[i])
             if x[i] > 1e-3:  # the reference cannot tell below
                 assert np.sign(taps[0]) == sign
     assert lowest[4] / k[4] == pytest.approx(lowest[3] / k[3] * 11 / 9, rel=1e-3)  # series and Lambert's function meet

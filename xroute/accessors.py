@@ -12,8 +12,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from xroute.maps import plot_network
 from xroute.network import Network
+from xroute.plotting import plot_network
 from xroute.quantities import dataset_without_pint
 from xroute.routing import route
 

@@ -19,8 +19,8 @@ def discharge_attrs(units: str | None, sampling: str, clock: Clock, n_steps: int
     if units is not None:
         attrs["units"] = units
     if sampling == "last":
-        where = "" if clock.label in ("end", None) else " (comment: at the end of the step)"
-        attrs["cell_methods"] = f"{clock.dim}: point{where}"
+        comment = "" if clock.label in ("end", None) else " (comment: at the end of the step)"
+        attrs["cell_methods"] = f"{clock.dim}: point{comment}"
     else:
         attrs["cell_methods"] = f"{clock.dim}: mean"
     if clock.label is not None and clock.step is not None:

@@ -2,61 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from xroute.engine.arrays import NotFinite
-from xroute.engine.cpu import route_tensor
+from xroute.block_state import CHANNEL, BlockState
+from xroute.engine.arrays import Exchange, NotFinite, Rows
+from xroute.engine.backends import backend_of, backend_of_array
 from xroute.engine.plan import RoutingPlan
-from xroute.exceptions import StateError
 from xroute.schemes import Filter
+from xroute.settings import RoutingSettings
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["BlockState", "RouteOptions", "is_cupy", "route_block", "zero_state"]
-
-Float = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class RouteOptions:
-    """How runoff is stepped and sampled; the same for every block of a run."""
-
-    substeps: int = 1
-    sampling: str = "mean"
-    lateral: str = "head"
-    zero_missing: bool = False
-
-
-@dataclass
-class BlockState:
-    """What a block hands to the next.
-
-    Attributes
-    ----------
-    history : float64 [batch, sum of (K - 1)]
-        Each reach's last inflows, newest first, one reach after another.
-    outflow : float64 [batch, reach]
-        Last filtered outflow.
-    """
-
-    history: Float
-    outflow: Float
-
-
-def is_cupy(array: Any) -> bool:
-    """Whether an array is cupy's."""
-    return type(array).__module__.partition(".")[0] == "cupy"
-
-
-def zero_state(filter: Filter, n_batch: int) -> BlockState:
-    """State of a dry network."""
-    n = filter.pointer.size - 1
-    return BlockState(np.zeros((n_batch, int(filter.pointer[-1]) - n)), np.zeros((n_batch, n)))
+__all__ = ["route_block"]
 
 
 def route_block(
@@ -64,15 +25,11 @@ def route_block(
     plan: RoutingPlan,
     filter: Filter,
     state: BlockState | None,
-    options: RouteOptions,
+    settings: RoutingSettings,
+    rows: Rows = Rows(),
     *,
-    runoff_row: NDArray[np.int64] | None = None,
-    discharge_row: NDArray[np.int64] | None = None,
-    n_rows: int | None = None,
-    scale: float | Float | None = None,
     device: torch.device | None = None,
-    given: Float | None = None,
-    kept: Float | None = None,
+    exchange: Exchange | None = None,
 ) -> tuple[NDArray[Any], BlockState, NotFinite]:
     """Route a block.
 
@@ -84,22 +41,19 @@ def route_block(
         The network's plan, and the filter of its reaches.
     state
         State at the block's start; None is dry. It is not changed.
-    options
+    settings
         Substeps, sampling, lateral mode, treatment of values that are not finite.
-    runoff_row, discharge_row : int64 [reach], optional
-        Row of each reach in ``runoff`` and in the result, negative for none; by default reaches are rows.
-    n_rows
-        Rows of the result; by default the number of reaches.
-    scale : float or [reach], optional
-        Factor on each reach's runoff.
+    rows
+        Where each reach's runoff and discharge stand, and the factor on its runoff, which may be one for all.
     device
-        Where to compute; None is the CPU. Arrays of cupy stay on their own device, and so does their discharge.
-    given, kept : [batch, n_given or kept, time x substeps], optional
+        Where to compute; None is the CPU. Arrays that a backend takes by themselves, as those of cupy, stay on their own device,
+        and so does their discharge.
+    exchange
         Discharge of the plan's given reaches, and where that of its kept ones is put: what partitions exchange.
 
     Returns
     -------
-    discharge : [batch, n_rows, time]
+    discharge : [batch, rows.n, time]
     state
         At the block's end.
     n_bad : NotFinite
@@ -111,47 +65,11 @@ def route_block(
         For a state of other sizes or types: kernels do not look whether they read beyond it.
     """
     if state is not None:
-        _check_state(state, filter, runoff.shape[0], plan.n_reaches)
-    factors = None if scale is None else np.broadcast_to(np.asarray(scale, np.float64), plan.n_reaches)
-    if is_cupy(runoff) or (device is not None and device.type == "cuda"):
-        from xroute.engine.arrays import compute_type
-        from xroute.engine.gpu.host import route_cupy, route_host
-        from xroute.engine.gpu.launch import GpuOptions
-
-        kernel = GpuOptions(options.substeps, options.sampling, options.lateral)
-        history, outflow = (None, None) if state is None else (state.history, state.outflow)
-        known: dict[str, Any] = {
-            "runoff_row": runoff_row, "discharge_row": discharge_row, "n_rows": n_rows, "scale": factors,
-            "zero_missing": options.zero_missing, "given": given, "kept": kept,
-        }  # fmt: skip
-        if is_cupy(runoff):
-            discharge, history, outflow, n_bad = route_cupy(runoff, plan, filter, history, outflow, kernel, **known)
-        else:
-            assert device is not None
-            runoff = np.asarray(runoff, compute_type(runoff.dtype))
-            discharge, history, outflow, n_bad = route_host(
-                runoff, plan, filter, history, outflow, kernel, device, **known
-            )
-        assert history is not None and outflow is not None
-        return discharge, BlockState(history, outflow), n_bad
-    dry = state is None
-    state = (
-        zero_state(filter, runoff.shape[0]) if state is None else BlockState(state.history.copy(), state.outflow.copy())
+        state.check({CHANNEL: filter.n_taps - 1}, runoff.shape[0])
+    if rows.scale is not None:
+        rows = rows._replace(scale=np.broadcast_to(np.asarray(rows.scale, np.float64), plan.n_reaches))
+    backend = backend_of_array(runoff) or backend_of("cpu" if device is None else device.type)
+    discharge, end, n_bad = backend.route_arrays(
+        runoff, plan, filter, None if state is None else state.channel, settings, rows, exchange or Exchange(), device
     )
-    discharge, n_bad = route_tensor(
-        runoff, plan, filter, state.history, state.outflow,
-        runoff_row=runoff_row, discharge_row=discharge_row, n_rows=n_rows, scale=factors,
-        substeps=options.substeps, sampling=options.sampling, lateral=options.lateral, zero_missing=options.zero_missing, dry=dry,
-        given=given, kept=kept,
-    )  # fmt: skip
-    return discharge, state, n_bad
-
-
-def _check_state(state: BlockState, filter: Filter, n_batch: int, n_reaches: int) -> None:
-    n_lags = int(filter.pointer[-1]) - (filter.pointer.size - 1)
-    for name, array, size in (("history", state.history, n_lags), ("outflow", state.outflow, n_reaches)):
-        if array.shape != (n_batch, size) or array.dtype != np.float64:
-            raise StateError(
-                f"the state's {name} is {array.dtype} {array.shape}, and this network and its members need float64 "
-                f"{(n_batch, size)}"
-            )
+    return discharge, BlockState.of(*end), n_bad

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,13 +12,15 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xroute.exceptions import TimeAxisError
+from xroute.settings import LABEL
 from xroute.spacing import ROUNDED
-from xroute.stamps import SECONDS, axis, decode_numbers, is_dated, offsets, show, unit_seconds
+from xroute.stamps import SECONDS, decode_numbers, is_dated, offsets, show, time_coordinate, unit_seconds
+from xroute.wording import argument
 
 __all__ = ["LABELS", "add_bounds", "bounds_name", "edges", "read_bounds", "time_encoding"]
 
 #: Where in its interval a stamp stands, as a part of it.
-LABELS = {"start": 0.0, "middle": 0.5, "end": 1.0}
+LABELS: Mapping[str, float] = dict(zip(LABEL, (0.0, 0.5, 1.0), strict=True))
 
 
 def bounds_name(coordinate: xr.DataArray) -> str | None:
@@ -86,7 +88,8 @@ def read_bounds(
         i = together[0]
         raise TimeAxisError(
             f"{together.size + 1} intervals of {name!r} begin together, first {interval(i)}, {interval(i + 1)}: values are "
-            "accumulated since then, and are to be made amounts of each step first (xroute.deaccumulate)"
+            "accumulated since then, and are to be made amounts of each step first "
+            f"({argument('reset', python='xroute.deaccumulate')})"
         )
     wrong = np.flatnonzero(np.abs(length - size) > slack)
     if wrong.size:
@@ -125,9 +128,9 @@ def _pairs(
         )
     values = variable.transpose(dim, ...).values
     if values.dtype.kind in "iuf":
-        known = {**coordinate.encoding, **coordinate.attrs}
-        units = variable.attrs.get("units", variable.encoding.get("units", known.get("units", "")))
-        calendar = variable.attrs.get("calendar", variable.encoding.get("calendar", known.get("calendar")))
+        declared = {**coordinate.encoding, **coordinate.attrs}
+        units = variable.attrs.get("units", variable.encoding.get("units", declared.get("units", "")))
+        calendar = variable.attrs.get("calendar", variable.encoding.get("calendar", declared.get("calendar")))
         values = decode_numbers(values, units, calendar)
         if values.dtype.kind in "iuf":
             raise TimeAxisError(f"{name!r} are numbers, of which no units say what they count: decode it as the stamps are")
@@ -177,7 +180,7 @@ def add_bounds(dataset: xr.Dataset, dim: Hashable, step: float | None, label: st
 
     A coordinate names no bounds that are not there.
     """
-    coordinate = axis(dataset[next(n for n, v in dataset.data_vars.items() if dim in v.dims)], dim)
+    coordinate = time_coordinate(dataset[next(n for n, v in dataset.data_vars.items() if dim in v.dims)], dim)
     if coordinate is None:
         return dataset
     dated = coordinate.dtype.kind in "iufmM" or (coordinate.dtype.kind == "O" and hasattr(coordinate.values.flat[0], "calendar"))

@@ -16,16 +16,20 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import xarray as xr
 
-from xroute.block import BlockState
+from xroute.block_state import BlockState
 from xroute.exceptions import XRouteError, require, some, warn
+from xroute.stores import CHECKPOINT, GROUP_FILES
+from xroute.wording import argument
 
-__all__ = ["GROUP", "Checkpoint", "Progress", "as_store", "check_replaceable", "clear", "digest", "find"]
+if TYPE_CHECKING:
+    from xroute.run import Run
 
-GROUP = "checkpoint"
+__all__ = ["Checkpoint", "Progress", "check_replaceable", "clear", "describe_run", "digest", "find", "route_again"]
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,7 @@ class Checkpoint:
     Attributes
     ----------
     store
-        Path, URL, or Zarr store, of `as_store`.
+        Path, URL, or Zarr store, of `xroute.stores.as_store`.
     run
         Description of the run: what another must share with it to go on in its place.
     block
@@ -70,11 +74,11 @@ class Checkpoint:
 
     def create(self) -> None:
         """Write the description; the store has been cleared."""
-        _zarr().create_group(self.own, path=GROUP, attributes=self._attributes(), overwrite=False)
+        _zarr().create_group(self.own, path=CHECKPOINT, attributes=self._attributes(), overwrite=False)
 
     def begun(self) -> None:
         """Say that the store is laid out, and has a slot: from now on it is an error if none can be read."""
-        group = _zarr().open_group(self.own, path=GROUP, mode="r+", use_consolidated=False)
+        group = _zarr().open_group(self.own, path=CHECKPOINT, mode="r+", use_consolidated=False)
         group.attrs.put({**self._attributes(), "begun": True})
 
     def _attributes(self) -> dict[str, Any]:
@@ -94,8 +98,8 @@ class Checkpoint:
             If another run has taken the store.
         """
         self.own.settle()  # discharge, and the slot before: this one need not be on the disk until that is overwritten
-        slot = _zarr().open_group(self.own, path=f"{GROUP}/{-(-progress.steps // self.block) % 2}", mode="w")
-        for name, values in (("outflow", state.outflow), ("history", state.history)):
+        slot = _zarr().open_group(self.own, path=f"{CHECKPOINT}/{-(-progress.steps // self.block) % 2}", mode="w")
+        for name, values in state.arrays().items():
             chunk = tuple(max(1, min(n, 2**22)) for n in values.shape)
             array = slot.create_array(name, shape=values.shape, chunks=chunk, dtype=values.dtype, compressors=None)
             if values.size:
@@ -129,7 +133,7 @@ class Checkpoint:
         if not found:
             raise XRouteError(
                 f"no checkpoint of {self.store} can be read ({told or 'both are gone'}), so that nobody knows how far it has "
-                'come. Route it again from its first step: mode="w" replaces it'
+                f"come. {route_again()}"
             )
         progress, state = max(found, key=lambda one: one[0].steps)
         if damaged:
@@ -141,13 +145,13 @@ class Checkpoint:
     def _slot(self, number: int) -> tuple[Progress, BlockState] | None:
         """A slot; None if it was cut off while it was written."""
         try:
-            slot = _zarr().open_group(self.store, path=f"{GROUP}/{number}", mode="r", use_consolidated=False)
+            slot = _zarr().open_group(self.store, path=f"{CHECKPOINT}/{number}", mode="r", use_consolidated=False)
         except FileNotFoundError:
             return None
         attributes = dict(slot.attrs)
         if "steps" not in attributes:
             return None
-        state = BlockState(*(np.asarray(slot[name][...]) for name in ("history", "outflow")))
+        state = BlockState.of_arrays(dict(slot.arrays()))
         if attributes.pop("digest", None) != _slot_digest(attributes, state):
             raise XRouteError("its arrays are not those that were written")
         volumes = attributes["volumes"]
@@ -160,7 +164,7 @@ class Checkpoint:
         return ", ".join(told)
 
     def _group(self, mode: str) -> Any:
-        return _zarr().open_group(self.store, path=GROUP, mode=mode, use_consolidated=False)
+        return _zarr().open_group(self.store, path=CHECKPOINT, mode=mode, use_consolidated=False)
 
 
 _WORDS = {
@@ -174,26 +178,6 @@ _WORDS = {
 
 def _zarr() -> Any:
     return require("zarr", feature="reading and writing Zarr", extra="io")
-
-
-def as_store(store: Any) -> Any:
-    """The store as all that open it take it: an absolute path of a folder, a URL, or a Zarr store of another kind.
-
-    Raises
-    ------
-    XRouteError
-        If it is nothing that could be a store.
-    """
-    zarr = _zarr()
-    if isinstance(store, zarr.storage.LocalStore):
-        store = store.root
-    if isinstance(store, str) and store.startswith(("file://", "local://")):
-        store = store.partition("://")[2]
-    if isinstance(store, Path) or (isinstance(store, str) and "://" not in store):
-        return Path(store).expanduser().absolute()
-    if isinstance(store, (str, zarr.abc.store.Store)):
-        return store
-    raise XRouteError(f"store is a path, a URL or a Zarr store, not {store!r}")
 
 
 def find(store: Any) -> Checkpoint | None:
@@ -210,8 +194,8 @@ def find(store: Any) -> Checkpoint | None:
     if attrs is not None:
         if "digest" in attrs and attrs["digest"] != _description_digest(attrs):
             raise XRouteError(
-                f"{store} is damaged: the description of its run, in {GROUP}, is not as written, so that nobody knows which "
-                'run it was. Route it again from its first step: mode="w" replaces it'
+                f"{store} is damaged: the description of its run, in {CHECKPOINT}, is not as written, so that nobody knows which "
+                f"run it was. {route_again()}"
             )
         return Checkpoint(store, dict(attrs["run"]), int(attrs["block"]), layout=attrs.get("layout", {}))
     if isinstance(store, Path) and store.is_file():
@@ -224,11 +208,46 @@ def find(store: Any) -> Checkpoint | None:
     if not names and hasattr(root, "keys") and not dict(root.attrs):
         return None
     what = (names or ["attributes"]) if hasattr(root, "keys") else ["an array"]
-    lost = f", or one whose {GROUP} cannot be read" if GROUP in names else ""
+    lost = f", or one whose {CHECKPOINT} cannot be read" if CHECKPOINT in names else ""
     raise FileExistsError(
-        f"{store} holds {some(what)}, which is not the beginning of a run{lost}: choose another path, or replace it with "
-        'mode="w"'
+        f"{store} holds {some(what)}, which is not the beginning of a run{lost}: choose another path, or replace it "
+        f"with {argument('mode', 'w')}"
     )
+
+
+def describe_run(run: Run, start: BlockState | None, dtype: np.dtype[Any]) -> dict[str, Any]:
+    """What two runs must share for one to go on with the other's store.
+
+    Parameters
+    ----------
+    run
+        With a key, which names what a state must share with it, too.
+    start
+        State that it starts from; None is dry.
+    dtype
+        Type that runoff is read as.
+    """
+    layout = run.layout
+    assert run.key is not None
+    coords = [(n, c.dims, c.compute().values) for n, c in sorted(xr.Coordinates(layout.coords).items(), key=str)]
+    rows = layout.row, layout.result_row, layout.dims, sorted(map(str, layout.sizes.items()))
+    return {
+        "form": 3,
+        **run.key.attrs(),
+        "units": run.units,
+        "sampling": run.settings.sampling,
+        "nan": run.settings.nan,
+        "label": run.clock.label,
+        "dtype": str(dtype),
+        "parameters": digest(run.network.ids, *run.network.links, *run.filter.arrays(), run.scale),
+        "coordinates": digest(coords, rows),
+        "start": digest(*(() if start is None else start.arrays().values())),
+    }
+
+
+def route_again() -> str:
+    """What to do about a store that is damaged, in words."""
+    return f"Route it again from its first step: {argument('mode', 'w')} replaces it"
 
 
 def check_replaceable(store: Any) -> None:
@@ -253,25 +272,25 @@ def clear(checkpoint: Checkpoint) -> None:
     """
     from zarr.core.sync import sync
 
-    own, fence = checkpoint.own, _fence()
+    own = checkpoint.own
     ours = _attributes(checkpoint.store) is not None
     if ours:
-        _zarr().open_group(own, path=GROUP, mode="r+", use_consolidated=False).attrs["cleared"] = True
+        _zarr().open_group(own, path=CHECKPOINT, mode="r+", use_consolidated=False).attrs["cleared"] = True
 
     async def names(prefix: str) -> list[str]:
         return [name async for name in own.list_dir(prefix)]
 
     async def empty() -> None:
         for name in await names(""):
-            if name != GROUP and name not in fence.METADATA:
+            if name != CHECKPOINT and name not in GROUP_FILES:
                 await own.delete_dir(name)
-        for name in await names(GROUP):
-            if name not in fence.METADATA or not ours:
-                await own.delete_dir(f"{GROUP}/{name}")
-        for name in fence.METADATA:
+        for name in await names(CHECKPOINT):
+            if name not in GROUP_FILES or not ours:
+                await own.delete_dir(f"{CHECKPOINT}/{name}")
+        for name in GROUP_FILES:
             await own.delete(name)
-        for name in fence.METADATA:
-            await own.delete(f"{GROUP}/{name}")
+        for name in GROUP_FILES:
+            await own.delete(f"{CHECKPOINT}/{name}")
 
     sync(empty())
 
@@ -279,7 +298,7 @@ def clear(checkpoint: Checkpoint) -> None:
 def _attributes(store: Any) -> dict[str, Any] | None:
     """Attributes of the checkpoint of a store, None if there is none that can be read: metadata raise what they like."""
     with contextlib.suppress(Exception):
-        attrs = dict(_zarr().open_group(store, path=GROUP, mode="r", use_consolidated=False).attrs)
+        attrs = dict(_zarr().open_group(store, path=CHECKPOINT, mode="r", use_consolidated=False).attrs)
         if "run" in attrs and "block" in attrs:
             return attrs
     return None
@@ -291,9 +310,8 @@ def _description_digest(attributes: Mapping[str, Any]) -> str:
 
 def _slot_digest(attributes: Mapping[str, Any], state: BlockState) -> str:
     volumes = attributes["volumes"]
-    return digest(
-        int(attributes["steps"]), None if volumes is None else [float(v) for v in volumes], state.outflow, state.history
-    )
+    written = None if volumes is None else [float(v) for v in volumes]
+    return digest(int(attributes["steps"]), written, *state.arrays().values())
 
 
 def _fence() -> Any:

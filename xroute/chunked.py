@@ -1,412 +1,303 @@
-"""`route` for runoff on Dask: a lazy array whose tasks each take one partition through one chunk of time and members.
+"""Runoff on Dask: a lazy array whose tasks each take one partition of the network through one chunk of time and members.
 
 Chunks of time follow one another through the state, partitions through the series at the links that were cut between them;
-members are independent. Tasks are pure functions of their inputs, so that one that is lost with its worker is run again and
-gives the same bits. What a partition needs (plan, filter, where its rows are) is one value in the graph, shared by its tasks.
+members are independent. What a task does stands in `xroute.tasks`; here their graph is made. What a partition needs (plan,
+filter, where its rows are) is one value in the graph, shared by its tasks.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections import OrderedDict
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
+import dask.array as da
 import numpy as np
 import xarray as xr
-from dask.sizeof import sizeof
+from dask.base import tokenize
+from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
 from numpy.typing import NDArray
 
-from xroute.accumulations import Watch
-from xroute.block import BlockState, RouteOptions, is_cupy, route_block
-from xroute.census import overflow
+from xroute import tasks
+from xroute.block_state import StageTable, StateTable, stored_name
+from xroute.caches import keep
 from xroute.cluster import find_client
-from xroute.engine.arrays import compute_type
-from xroute.exceptions import StateError, XRouteError, some
+from xroute.engine.arrays import Rows, compute_type
+from xroute.engine.backends import backend_of_array
 from xroute.labels import Layout
 from xroute.network import Network
-from xroute.options import find_device, get_option, options_here
-from xroute.partition import Part, make_parts, partition
-from xroute.schemes import Filter
+from xroute.options import get_option
+from xroute.partition import Partition, make_partitions, partition
+from xroute.run import Run
+from xroute.tasks import PartitionRun, ResultRows
 
-__all__ = ["LazyState", "route_lazily"]
+__all__ = ["route_lazily"]
 
 Index = NDArray[np.int64]
+Members = tuple[int, ...]
+Tasks = dict[Any, Any]
+
 REACHES = 50_000
 """Reaches that a partition has at least, where their number is not asked for: fewer are routed faster than sent about."""
 
 
-@dataclass(frozen=True)
-class LazyState:
-    """A state whose arrays may be on Dask: outflow [*batch, reach], and inflow [*batch, reach, lag] if any reach has lags."""
-
-    outflow: Any
-    inflow: Any
-
-
-# ── what tasks do ───────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-@dataclass(frozen=True)
-class Piece:
-    """A partition and how it is routed: all that its tasks have in common.
-
-    Attributes
-    ----------
-    part, filter
-        The partition, and the filter of its plan's reaches.
-    ids
-        Ids of its own reaches, for messages.
-    scale
-        Factor on runoff, one or [reach of the plan].
-    axes
-        Order of a block's axes that makes it [*batch, row, time].
-    chunks : tuple of (number of the chunk along reach, rows in it)
-        Where its runoff is.
-    row : int64 [reach of the plan]
-        Row of each reach among those that ``chunks`` name, -1 for none.
-    discharge_row : int64 [reach of the plan]
-        Row of each reach in its discharge: its own reaches, in the order of the result's rows.
-    options, raise_missing, device, threads
-        How it is routed, what happens to runoff that is not finite, and where.
-    watch
-        What looks for accumulated values.
-    token, number
-        Under what name the piece is kept in a process that meets it again.
-    """
-
-    part: Part
-    filter: Filter
-    ids: NDArray[Any]
-    scale: Any
-    axes: tuple[int, ...]
-    chunks: tuple[tuple[int, Any], ...]
-    row: Index
-    discharge_row: Index
-    options: RouteOptions
-    raise_missing: bool
-    device: str | None
-    threads: int | None
-    watch: Watch | None
-    token: str
-    number: int
-
-    def __reduce__(self) -> Any:
-        """Pickled as a call that gives the piece which this process knows already, with all that it has derived."""
-        return _known_piece, (self.token, self.number, tuple(getattr(self, f) for f in self.__dataclass_fields__))
-
-
-KNOWN_BYTES = 2**30
-"""Pieces that a process keeps."""
-_KNOWN: OrderedDict[tuple[str, int], Piece] = OrderedDict()
-
-
-def _known_piece(token: str, number: int, values: tuple[Any, ...]) -> Piece:
-    key = token, number
-    piece = _KNOWN.get(key) or Piece(*values)
-    _KNOWN[key] = piece
-    _KNOWN.move_to_end(key)
-    while len(_KNOWN) > 1 and sum(map(sizeof, _KNOWN.values())) > KNOWN_BYTES:
-        _KNOWN.popitem(last=False)
-    return piece
-
-
-@dataclass(frozen=True)
-class _Routed:
-    """What a task gives: discharge [batch, own reach, time], series for other partitions, and the state."""
-
-    discharge: Any
-    kept: Any
-    state: BlockState
-
-
-@sizeof.register(_Routed)  # by which a scheduler knows what is better not sent about
-def _(routed: _Routed) -> int:
-    return sum(int(a.nbytes) for a in (routed.discharge, routed.kept, routed.state.history, routed.state.outflow))
-
-
-@sizeof.register(BlockState)
-def _(state: BlockState) -> int:
-    return int(state.history.nbytes + state.outflow.nbytes)
-
-
-@sizeof.register(Piece)
-def _(piece: Piece) -> int:
-    arrays = (*vars(piece.part.plan).values(), *piece.filter.arrays(), piece.row, piece.discharge_row, piece.ids)
-    return sum(int(a.nbytes) for a in arrays if isinstance(a, np.ndarray))
-
-
-def _route_piece(
-    piece: Piece,
-    blocks: list[Any],
-    passed: list[Any],
-    state: BlockState | None,
-    times: NDArray[Any],
-    begin: int = 0,
-    _looked: None = None,
-) -> _Routed:
-    part, options = piece.part, piece.options
-    taken = [block.transpose(piece.axes)[..., rows, :] for block, (_, rows) in zip(blocks, piece.chunks, strict=True)]
-    data = taken[0] if len(taken) == 1 else _concatenate(taken)
-    n_batch, n_steps = int(np.prod(data.shape[:-2], dtype=np.int64)), data.shape[-1]
-    data = data.reshape(n_batch, data.shape[-2], n_steps)
-    if piece.watch is not None:
-        piece.watch.at(begin).look(data, first=state is None)
-    fine = n_steps * options.substeps
-    given = np.concatenate(
-        [np.empty((n_batch, 0, fine)), *(s[:, which] for s, (_, which) in zip(passed, part.source, strict=True))], 1
-    )
-    kept = np.empty((n_batch, part.plan.kept.size, fine))
-    with options_here(threads=piece.threads):
-        discharge, end, n_bad = route_block(
-            data, part.plan, piece.filter, state, options, runoff_row=piece.row, discharge_row=piece.discharge_row,
-            n_rows=part.reach.size, scale=piece.scale, device=find_device(piece.device), given=given, kept=kept,
-        )  # fmt: skip
-    if n_bad.runoff and piece.raise_missing:
-        raise _not_finite(piece, data, n_bad.runoff, times)
-    if n_bad.discharge:
-        raise overflow(discharge, piece.ids, piece.discharge_row[: piece.ids.size], times)
-    return _Routed(discharge, kept, end)
-
-
-def _concatenate(arrays: list[Any]) -> Any:
-    if is_cupy(arrays[0]):
-        import cupy
-
-        return cupy.concatenate(arrays, axis=-2)
-    return np.concatenate(arrays, axis=-2)
-
-
-def _not_finite(piece: Piece, data: Any, n_bad: int, times: NDArray[Any]) -> XRouteError:
-    bad = ~np.isfinite(data.get() if is_cupy(data) else data)
-    own = piece.row[: piece.ids.size]
-    has_bad = bad.any(axis=(0, 2))
-    ids = piece.ids[(own >= 0) & has_bad[own]]
-    first = times[np.flatnonzero(bad.any(axis=(0, 1)))[0]]
-    return XRouteError(
-        f"{n_bad} values of runoff are NaN or infinite, on {ids.size} reaches: {some(ids)}; first at {first}. "
-        'Fill them, or take them as zero with nan="zero"'
-    )
-
-
-def _kept_of(routed: _Routed) -> Any:
-    return routed.kept
-
-
-def _state_of(routed: _Routed) -> BlockState:
-    return routed.state
-
-
-def _start_piece(piece: Piece, outflow: Any, inflow: Any) -> BlockState:
-    """A partition's part of the state of all reaches."""
-    part = piece.part
-    n_batch = int(np.prod(outflow.shape[:-1], dtype=np.int64))
-    own = np.zeros((n_batch, part.plan.n_reaches))
-    own[:, : part.reach.size] = outflow.reshape(n_batch, -1)[:, part.reach]
-    n_lags = piece.filter.n_taps[: part.reach.size] - 1
-    history = np.zeros((n_batch, int(n_lags.sum())))
-    if history.size:
-        lags = inflow.reshape(n_batch, *inflow.shape[-2:])[:, part.reach]
-        history[:] = lags[:, np.arange(lags.shape[2]) < n_lags[:, None]]
-    if not (np.isfinite(own).all() and np.isfinite(history).all()):
-        bad = ~np.isfinite(own[:, : part.reach.size]).all(axis=0)
-        raise StateError(f"the state is not finite: {some(piece.ids[bad]) if bad.any() else 'inflow of some reaches'}")
-    return BlockState(history, own)
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """Rows of the result in one of its chunks: of which piece, its rows, and where they go."""
-
-    n: int
-    axes: tuple[int, ...]
-    of: tuple[tuple[int, slice, Any], ...]
-
-
-def _gather_discharge(rows: _Rows, shape: tuple[int, ...], routed: list[_Routed]) -> Any:
-    """A block of the result, its axes in the result's own order."""
-    if len(routed) == 1:
-        block = routed[0].discharge[:, rows.of[0][1]]
-    else:
-        first = routed[0].discharge
-        like = {"like": first} if is_cupy(first) else {}
-        block = np.empty((first.shape[0], rows.n, first.shape[2]), first.dtype, **like)
-        for (_, source, target), one in zip(rows.of, routed, strict=True):
-            block[:, target] = one.discharge[:, source]
-    return block.reshape(*shape, *block.shape[1:]).transpose(rows.axes)
-
-
-def _gather_outflow(pieces: list[Piece], shape: tuple[int, ...], states: list[BlockState]) -> Any:
-    n = sum(p.part.reach.size for p in pieces)
-    whole = np.empty((states[0].outflow.shape[0], n))
-    for piece, state in zip(pieces, states, strict=True):
-        whole[:, piece.part.reach] = state.outflow[:, : piece.part.reach.size]
-    return whole.reshape(*shape, n)
-
-
-def _gather_inflow(pieces: list[Piece], longest: int, shape: tuple[int, ...], states: list[BlockState]) -> Any:
-    n = sum(p.part.reach.size for p in pieces)
-    whole = np.zeros((states[0].outflow.shape[0], n, longest))
-    for piece, state in zip(pieces, states, strict=True):
-        n_lags = piece.filter.n_taps[: piece.part.reach.size] - 1
-        lags = np.zeros((whole.shape[0], n_lags.size, longest))
-        lags[:, np.arange(longest) < n_lags[:, None]] = state.history
-        whole[:, piece.part.reach] = lags
-    return whole.reshape(*shape, n, longest)
-
-
-# ── the graph ───────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def _look_ahead(watch: Watch, axes: tuple[int, ...], blocks: list[Any]) -> None:
-    """Look at blocks that follow one another in time, each of which is too short to be told by itself."""
-    data = np.concatenate([np.asarray(block.get() if is_cupy(block) else block).transpose(axes) for block in blocks], -1)
-    watch.look(data.reshape(-1, *data.shape[-2:]))
-
-
 def route_lazily(
     runoff: xr.DataArray,
-    network: Network,
-    layout: Layout,
-    filter: Filter,
-    start: LazyState | None,
-    options: RouteOptions,
-    *,
-    scale: Any,
-    raise_missing: bool,
-    partitions: int | None,
-    device: str | None,
-    watch: Watch | None = None,
-    begin: int = 0,
-) -> tuple[xr.DataArray, LazyState]:
+    run: Run,
+    start: StateTable | None,
+    device: str | None = None,
+    partitions: int | None = None,
+    first: int = 0,
+) -> tuple[xr.DataArray, StateTable]:
     """Route runoff on Dask; nothing is computed.
 
     Parameters
     ----------
-    runoff, network, layout, filter, options, scale
-        As `xroute.routing.route` has them.
+    runoff
+        What is routed: the whole series, or a block of it that begins at step ``first``.
+    run
+        The run that was made of it.
     start
-        State at the start, None for dry.
-    raise_missing
-        Whether a task that meets runoff which is not finite raises.
-    partitions
-        Into how many partitions the network is cut; None leaves it to the workers there are.
+        State at its start, as `Run.start` gives it; None is dry.
     device
-        Where tasks compute; None leaves it to where they run.
-    watch
-        What looks for accumulated values in them.
-    begin
-        Step of the whole series that ``runoff`` begins at, where it is a part of it.
+        Where tasks compute; None leaves it to the options, and failing those to where they run.
+    partitions
+        Into how many partitions of tributaries the network is cut; None leaves it to the workers there are.
 
     Returns
     -------
     discharge
         Without name and attributes. Its chunks are those of ``runoff``.
-    state
-        The final state.
+    end
+        State at its end, on Dask.
     """
-    import dask.array as da
-    from dask.base import tokenize
-    from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
-
-    data = runoff.data
-    dims = layout.dims
-    sizes = dict(zip(dims, data.chunks, strict=True))
-    batch_chunks = [sizes[d] for d in layout.batch_dims]
-    n_members = int(np.prod([len(c) for c in batch_chunks], dtype=np.int64))
-    if partitions is None:
-        partitions = _partitions(network.n_reaches, n_members)
-    name = device if device is not None else get_option("device")
-    token = tokenize(
-        data.name, data.chunks, dims, layout.row, layout.result_row, *filter.arrays(), network.ids, *network.links,
-        scale, options, raise_missing, partitions, name, watch, begin, None if start is None else (start.outflow, start.inflow),
+    chunks = _Chunks(runoff.data, run.layout)
+    partitions = partitions or _n_partitions(run.network.n_reaches, len(list(chunks.members)))
+    device = device if device is not None else get_option("device")
+    same = tokenize(
+        run.layout.dims, run.layout.row, run.layout.result_row, *run.filter.arrays(), run.network.ids, *run.network.links,
+        run.scale, run.settings, run.watch, partitions, device,
     )  # fmt: skip
-    common = tokenize(
-        sizes[layout.reach_dim], dims, layout.row, layout.result_row, *filter.arrays(), network.ids, *network.links, scale,
-        options, raise_missing, partitions, name, watch, get_option("threads"),
+    # by this name a partition is known again: in the next block of a stream too, which has the same chunks along reach
+    name = tokenize(chunks.sizes[run.layout.reach_dim], same, get_option("threads"))
+    cut = _partition_runs(run, chunks, partitions, device, name)
+    tables = None if start is None else {stage: tuple(table) for stage, table in start.items()}
+    graph = _Graph(
+        run, chunks, cut, _result_rows(cut, run.layout, chunks.of_result), _on_dask(start, chunks), run.times(runoff, first),
+        first, tokenize(chunks.data.name, chunks.data.chunks, same, first, tables),
     )  # fmt: skip
-    pieces = _pieces(network, layout, filter, sizes, options, scale, raise_missing, partitions, name, watch, common)
-    out_chunks = _result_chunks(layout, sizes)
-    times = (
-        runoff[layout.time_dim].values if layout.time_dim in runoff.coords else np.arange(runoff.sizes[layout.time_dim])
-    )
-    edges = np.concatenate([[0], np.cumsum(sizes[layout.time_dim])])
-    states = _start_arrays(start, batch_chunks, da)
+    work = graph.values()
+    ends = {}
+    for members in chunks.members:
+        begin, state = _start_tasks(graph, members)
+        steps, ends[members] = _routing_tasks(graph, members, state)
+        work |= begin | steps
+    whole = HighLevelGraph.from_collections(graph.name, work, dependencies=[chunks.data, *graph.start_arrays()])
+    return _discharge(graph, whole), _end(graph, whole, ends)
 
-    core, result = f"xroute-{token}", f"xroute-discharge-{token}"
-    tasks: dict[Any, Any] = {(f"piece-{token}", k): piece for k, piece in enumerate(pieces)}
-    rows = _rows(pieces, layout, out_chunks)
-    tasks |= {(f"rows-{token}", r): one for r, one in enumerate(rows)}
-    blocks: dict[Any, Any] = {}
-    ends: dict[tuple[int, ...], list[Any]] = {}
 
-    def at(members: tuple[int, ...], chunk: int, c: int) -> tuple[int, ...]:
+@dataclass(frozen=True, eq=False)
+class _Chunks:
+    """How runoff on Dask is chunked; members are named by the numbers of their chunks along the batch dimensions."""
+
+    data: Any
+    layout: Layout
+
+    @cached_property
+    def sizes(self) -> Mapping[Hashable, tuple[int, ...]]:
+        """Sizes of the chunks by dimension."""
+        return dict(zip(self.layout.dims, self.data.chunks, strict=True))
+
+    @property
+    def of_batch(self) -> list[tuple[int, ...]]:
+        """Sizes of the chunks along each batch dimension."""
+        return [self.sizes[d] for d in self.layout.batch_dims]
+
+    @property
+    def of_result(self) -> tuple[int, ...]:
+        """Sizes of the result's chunks along reach: the runoff's, cut or drawn out where reaches were dropped or added."""
+        own, n = self.sizes[self.layout.reach_dim], int(self.layout.sizes[self.layout.reach_dim])
+        if sum(own) == n:
+            return own
+        largest = max(1, *own)
+        return tuple(min(largest, n - first) for first in range(0, n, largest)) or (0,)
+
+    @property
+    def members(self) -> Iterator[Members]:
+        """All chunks of members."""
+        return itertools.product(*(range(len(c)) for c in self.of_batch))
+
+    def shape(self, members: Members) -> tuple[int, ...]:
+        """How many members such a chunk has, along each batch dimension."""
+        return tuple(c[i] for c, i in zip(self.of_batch, members, strict=True))
+
+    @cached_property
+    def edges(self) -> Index:
+        """Steps between the chunks of time, the first and the last included."""
+        return np.concatenate([[0], np.cumsum(self.sizes[self.layout.time_dim])])
+
+    def number(self, members: Members, of_reach: int, of_time: int) -> tuple[int, ...]:
         """Number of a block along each of the array's own dimensions."""
-        number = dict(zip(layout.engine_dims, (*members, chunk, c), strict=True))
-        return tuple(number[d] for d in dims)
+        along = dict(zip(self.layout.engine_dims, (*members, of_reach, of_time), strict=True))
+        return tuple(along[d] for d in self.layout.dims)
 
-    for members in itertools.product(*(range(len(c)) for c in batch_chunks)):
-        shape = tuple(c[i] for c, i in zip(batch_chunks, members, strict=True))
-        state: list[Any] = [None] * len(pieces)
-        if states is not None:
-            outflow, inflow = states
-            lags = None if inflow is None else (inflow.name, *members, 0, 0)
-            for k in range(len(pieces)):
-                state[k] = (f"start-{token}", k, *members)
-                tasks[state[k]] = (_start_piece, (f"piece-{token}", k), (outflow.name, *members, 0), lags)
-        looked = None
-        if watch is not None and start is None and 0 < sizes[layout.time_dim][0] < watch.ahead:
-            ahead = int(np.searchsorted(edges[1:], min(watch.ahead, int(edges[-1])))) + 1
-            first_blocks = [(data.name, *at(members, 0, c)) for c in range(ahead)]
-            axes = tuple(dims.index(d) for d in layout.engine_dims)
-            looked = (f"looked-{token}", *members)
-            tasks[looked] = (_look_ahead, watch.at(begin), axes, first_blocks)
-        for c in range(len(sizes[layout.time_dim])):
-            when = times[edges[c] : edges[c + 1]]
-            for k, piece in enumerate(pieces):
-                key = (core, k, *members, c)
-                taken = [(data.name, *at(members, chunk, c)) for chunk, _ in piece.chunks]
-                passed = [(f"kept-{token}", q, *members, c) for q, _ in piece.part.source]
-                places = when, begin + int(edges[c]), None if c else looked
-                tasks[key] = (_route_piece, (f"piece-{token}", k), taken, passed, state[k], *places)
-                state[k] = (f"state-{token}", k, *members, c)
-                tasks[state[k]] = (_state_of, key)
-                if piece.part.plan.kept.size:
-                    tasks[f"kept-{token}", k, *members, c] = (_kept_of, key)
-            for r, one in enumerate(rows):
-                routed = [(core, k, *members, c) for k, _, _ in one.of]
-                blocks[result, *at(members, r, c)] = (_gather_discharge, (f"rows-{token}", r), shape, routed)
-        ends[members] = state
-    dependencies = [data, *(a for a in (states or ()) if a is not None)]
-    graph = HighLevelGraph.from_collections(core, tasks, dependencies=dependencies)
+    def key(self, members: Members, of_reach: int, of_time: int) -> tuple[Any, ...]:
+        """Key of a block of runoff."""
+        return self.data.name, *self.number(members, of_reach, of_time)
 
-    def array(name: str, keys: dict[Any, Any], chunks: Any, meta: Any) -> Any:
-        whole = HighLevelGraph({**graph.layers, name: MaterializedLayer(keys)}, {**graph.dependencies, name: {core}})
-        return da.Array(whole, name, chunks, meta=meta)
-
-    meta = np.empty((0,) * len(dims), compute_type(data.dtype))
-    if is_cupy(data._meta):
-        meta = data._meta.astype(meta.dtype)
-    chunks = tuple(out_chunks if d == layout.reach_dim else sizes[d] for d in dims)
-    discharge = xr.DataArray(array(result, blocks, chunks, meta), dims=dims, coords=layout.coords)
-    keys = [(f"piece-{token}", k) for k in range(len(pieces))]
-    longest = int(filter.n_taps.max(initial=1)) - 1
-    outflows, inflows = f"xroute-outflow-{token}", f"xroute-inflow-{token}"
-    last: dict[Any, Any] = {}
-    lag: dict[Any, Any] = {}
-    for members, state in ends.items():
-        shape = tuple(c[i] for c, i in zip(batch_chunks, members, strict=True))
-        last[outflows, *members, 0] = (_gather_outflow, keys, shape, state)
-        lag[inflows, *members, 0, 0] = (_gather_inflow, keys, longest, shape, state)
-    whole = (*batch_chunks, (network.n_reaches,))
-    nothing = np.empty((0,) * len(whole))
-    outflow = array(outflows, last, whole, nothing)
-    inflow = array(inflows, lag, (*whole, (longest,)), nothing[..., None]) if longest else None
-    return discharge, LazyState(outflow, inflow)
+    @property
+    def axes(self) -> tuple[int, ...]:
+        """Order of a block's axes that makes it [*batch, row, time]."""
+        return tuple(self.layout.dims.index(d) for d in self.layout.engine_dims)
 
 
-def _partitions(n_reaches: int, n_members: int) -> int:
+@dataclass(frozen=True, eq=False)
+class _Graph:
+    """What all tasks of a graph are made of.
+
+    Attributes
+    ----------
+    run, chunks
+        The run, and how its runoff is chunked.
+    partitions
+        The partitions of the network.
+    rows
+        For each chunk of the result along reach, where its rows come from.
+    start
+        State at the start, on Dask in the chunks of the members; None is dry.
+    times, first
+        Labels of the steps, and the number of the first of them in the whole series.
+    token
+        What names of tasks end in: the same for the same work.
+    """
+
+    run: Run
+    chunks: _Chunks
+    partitions: list[PartitionRun]
+    rows: list[ResultRows]
+    start: StateTable | None
+    times: NDArray[Any]
+    first: int
+    token: str
+
+    @property
+    def name(self) -> str:
+        """Name of the layer of all tasks, and of those that route."""
+        return f"xroute-{self.token}"
+
+    def values(self) -> Tasks:
+        """What several tasks share, by key."""
+        return {
+            **{(f"partition-{self.token}", k): one for k, one in enumerate(self.partitions)},
+            **{(f"rows-{self.token}", r): one for r, one in enumerate(self.rows)},
+        }
+
+    def start_arrays(self) -> list[Any]:
+        """The arrays of the state at the start."""
+        return [array for table in (self.start or {}).values() for array in table if array is not None]
+
+
+# ── tasks, by members ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _start_tasks(graph: _Graph, members: Members) -> tuple[Tasks, list[Any]]:
+    """Tasks that take each partition's part of the state at the start; and their keys, None for a dry one."""
+    n = len(graph.partitions)
+    if graph.start is None:
+        return {}, [None] * n
+    stages, arrays = list(graph.start), []
+    for outflow, inflow in graph.start.values():
+        arrays.append([(outflow.name, *members, 0), None if inflow is None else (inflow.name, *members, 0, 0)])
+    keys = [(f"start-{graph.token}", k, *members) for k in range(n)]
+    return {
+        key: (tasks.start_partition, (f"partition-{graph.token}", k), stages, arrays) for k, key in enumerate(keys)
+    }, keys
+
+
+def _routing_tasks(graph: _Graph, members: Members, state: list[Any]) -> tuple[Tasks, list[Any]]:
+    """Tasks that route each partition through each chunk of time; and the keys of their states at the end."""
+    chunks, token, state = graph.chunks, graph.token, list(state)
+    work, looked = _look_task(graph, members)
+    for c, (begin, end) in enumerate(itertools.pairwise(chunks.edges.tolist())):
+        for k, one in enumerate(graph.partitions):
+            key = graph.name, k, *members, c
+            blocks = [chunks.key(members, chunk, c) for chunk, _ in one.chunks]
+            received = [(f"series-{token}", q, *members, c) for q, _ in one.partition.source]
+            work[key] = (
+                tasks.route_partition, (f"partition-{token}", k), blocks, received, state[k], graph.times[begin:end],
+                graph.first + begin, None if c else looked,
+            )  # fmt: skip
+            state[k] = (f"state-{token}", k, *members, c)
+            work[state[k]] = (tasks.state_of, key)
+            if one.partition.plan.kept.size:
+                work[f"series-{token}", k, *members, c] = (tasks.series_of, key)
+    return work, state
+
+
+def _look_task(graph: _Graph, members: Members) -> tuple[Tasks, Any]:
+    """A task that looks for accumulated values where the first chunk of time is too short to tell; and its key."""
+    watch, chunks = graph.run.watch, graph.chunks
+    if watch is None or graph.start is not None or not 0 < chunks.edges[1] < watch.ahead:
+        return {}, None
+    n = int(np.searchsorted(chunks.edges[1:], min(watch.ahead, int(chunks.edges[-1])))) + 1
+    blocks = [chunks.key(members, 0, c) for c in range(n)]
+    key = (f"looked-{graph.token}", *members)
+    return {key: (tasks.look_ahead, watch.at(graph.first), chunks.axes, blocks)}, key
+
+
+# ── what comes out ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _discharge(graph: _Graph, work: HighLevelGraph) -> xr.DataArray:
+    layout, chunks = graph.run.layout, graph.chunks
+    name = f"xroute-discharge-{graph.token}"
+    blocks = {}
+    for members in chunks.members:
+        for c in range(chunks.edges.size - 1):
+            for r, rows in enumerate(graph.rows):
+                routed = [(graph.name, k, *members, c) for k, _, _ in rows.of]
+                blocks[name, *chunks.number(members, r, c)] = (
+                    tasks.gather_discharge, (f"rows-{graph.token}", r), chunks.shape(members), routed
+                )  # fmt: skip
+    dtype = compute_type(chunks.data.dtype)
+    on_device = backend_of_array(chunks.data._meta) is not None
+    meta = chunks.data._meta.astype(dtype) if on_device else np.empty((0,) * len(layout.dims), dtype)
+    sizes = tuple(chunks.of_result if d == layout.reach_dim else chunks.sizes[d] for d in layout.dims)
+    return xr.DataArray(_array(graph, work, name, blocks, sizes, meta), dims=layout.dims, coords=layout.coords)
+
+
+def _end(graph: _Graph, work: HighLevelGraph, ends: dict[Members, list[Any]]) -> StateTable:
+    keys = [(f"partition-{graph.token}", k) for k in range(len(graph.partitions))]
+    sizes = (*graph.chunks.of_batch, (graph.run.network.n_reaches,))
+    nothing = np.empty((0,) * len(sizes))
+    found = {}
+    for stage, n_lags in graph.run.n_lags.items():
+        longest = int(n_lags.max(initial=0))
+        of = [f"xroute-{stored_name(stage, name)}-{graph.token}" for name in ("outflow", "inflow")]
+        outflows, inflows = {}, {}
+        for members, states in ends.items():
+            shape = graph.chunks.shape(members)
+            outflows[of[0], *members, 0] = (tasks.gather_outflow, keys, stage, shape, states)
+            inflows[of[1], *members, 0, 0] = (tasks.gather_inflow, keys, stage, longest, shape, states)
+        found[stage] = StageTable(
+            _array(graph, work, of[0], outflows, sizes, nothing),
+            _array(graph, work, of[1], inflows, (*sizes, (longest,)), nothing[..., None]) if longest else None,
+        )
+    return found
+
+
+def _array(graph: _Graph, work: HighLevelGraph, name: str, blocks: Tasks, sizes: Any, meta: Any) -> Any:
+    """An array of Dask whose blocks take what the graph's tasks give."""
+    layers = {**work.layers, name: MaterializedLayer(blocks)}
+    return da.Array(HighLevelGraph(layers, {**work.dependencies, name: {graph.name}}), name, sizes, meta=meta)
+
+
+# ── partitions, and where their rows are ────────────────────────────────────────────────────────────────────────────────
+
+
+def _n_partitions(n_reaches: int, n_members: int) -> int:
     """Partitions where nobody asks for a number: one, or on a cluster as many as give each worker something to do."""
     client = find_client()
     if client is None:
@@ -415,57 +306,60 @@ def _partitions(n_reaches: int, n_members: int) -> int:
     return max(1, min(-(-workers // max(1, n_members)), n_reaches // REACHES))
 
 
-def _pieces(
-    network: Network,
-    layout: Layout,
-    filter: Filter,
-    sizes: Mapping[Hashable, tuple[int, ...]],
-    options: RouteOptions,
-    scale: Any,
-    raise_missing: bool,
-    partitions: int,
-    device: str | None,
-    watch: Watch | None,
-    token: str,
-) -> list[Piece]:
-    edges = np.concatenate([[0], np.cumsum(sizes[layout.reach_dim])])
-    own = np.arange(network.n_reaches)
-    row = own if layout.row is None else layout.row
-    result_row = own if layout.result_row is None else layout.result_row
-    axes = tuple(layout.dims.index(d) for d in layout.engine_dims)
-    pieces = []
-    for number, part in enumerate(_parts(network, partitions)):
+def _cut(network: Network, n: int) -> list[Partition]:
+    """Partitions of a network, none of them empty; the last are kept with it, for one block after another."""
+
+    def cut() -> list[Partition]:
+        return make_partitions(network.plan, np.unique(partition(network.plan, n), return_inverse=True)[1])
+
+    return keep(network, ("partitions", n), cut, most=1)
+
+
+def _partition_runs(run: Run, chunks: _Chunks, n: int, device: str | None, name: str) -> list[PartitionRun]:
+    layout, n_reaches = run.layout, run.network.n_reaches
+    row, result_row = (np.arange(n_reaches) if r is None else r for r in (layout.row, layout.result_row))
+    edges = np.concatenate([[0], np.cumsum(chunks.sizes[layout.reach_dim])])
+    runs = []
+    for number, part in enumerate(_cut(run.network, n)):
         wanted = row[part.reach]
         rows = np.sort(wanted[wanted >= 0])  # no row is two reaches'
-        chunks = []
+        taken = []
         for chunk in np.unique(np.searchsorted(edges, rows, side="right") - 1):
             inside = rows[(rows >= edges[chunk]) & (rows < edges[chunk + 1])] - edges[chunk]
-            chunks.append((int(chunk), _as_slice(inside)))
-        if not chunks:  # no runoff at all, but a block tells how many steps there are
-            chunks = [(0, slice(0, 0))]
+            taken.append((int(chunk), _as_slice(inside)))
+        if not taken:  # no runoff at all, but a block tells how many steps there are
+            taken = [(0, slice(0, 0))]
         none = np.full(part.given.size, -1)
         place = np.empty(part.reach.size, np.int64)
         place[np.argsort(result_row[part.reach])] = np.arange(part.reach.size)
-        factor = scale
+        scale = run.scale
         if scale is not None and np.ndim(scale):
-            factor = np.concatenate([np.broadcast_to(scale, own.size)[part.reach], np.ones(none.size)])
-        pieces.append(Piece(
-            part, part.filter(filter), network.ids[part.reach], factor, axes, tuple(chunks),
+            scale = np.concatenate([np.broadcast_to(scale, n_reaches)[part.reach], np.ones(none.size)])
+        where = Rows(
             np.concatenate([np.where(wanted >= 0, np.searchsorted(rows, wanted), -1), none]),
-            np.concatenate([place, none]), options, raise_missing, device, get_option("threads"), watch, token,
-            number,
+            np.concatenate([place, none]), part.reach.size, scale,
+        )  # fmt: skip
+        runs.append(PartitionRun(
+            part, part.filter(run.filter), run.network.ids[part.reach], run.settings, device, get_option("threads"),
+            run.watch, chunks.axes, tuple(taken), where, (name, number),
         ))  # fmt: skip
-    return pieces
+    return runs
 
 
-def _parts(network: Network, partitions: int) -> list[Part]:
-    """Partitions of a network, none of them empty; the last are kept with it, for one block after another."""
-    known: dict[int, list[Part]] = network.__dict__.setdefault("_parts", {})
-    if partitions not in known:
-        known.clear()
-        label = np.unique(partition(network.plan, partitions), return_inverse=True)[1]
-        known[partitions] = make_parts(network.plan, label)
-    return known[partitions]
+def _result_rows(partitions: list[PartitionRun], layout: Layout, sizes: tuple[int, ...]) -> list[ResultRows]:
+    """For each chunk of the result's rows, where they come from."""
+    axes = tuple(layout.engine_dims.index(d) for d in layout.dims)
+    row = layout.result_row
+    ranked = [np.sort(p.partition.reach if row is None else row[p.partition.reach]) for p in partitions]
+    result = []
+    for first, last in itertools.pairwise(np.concatenate([[0], np.cumsum(sizes)])):
+        of: list[tuple[int, slice, Any]] = []
+        for k, targets in enumerate(ranked):
+            begin, end = np.searchsorted(targets, [first, last])
+            if end > begin or (last == first and not of):
+                of.append((k, slice(int(begin), int(end)), _as_slice(targets[begin:end] - first)))
+        result.append(ResultRows(int(last - first), axes, tuple(of)))
+    return result
 
 
 def _as_slice(rows: Index) -> Any:
@@ -475,44 +369,13 @@ def _as_slice(rows: Index) -> Any:
     return rows
 
 
-def _rows(pieces: list[Piece], layout: Layout, chunks: tuple[int, ...]) -> list[_Rows]:
-    """For each chunk of the result's rows, where they come from."""
-    axes = tuple(layout.engine_dims.index(d) for d in layout.dims)
-    edges = np.concatenate([[0], np.cumsum(chunks)])
-    result = []
-    ranked = []
-    for piece in pieces:
-        reach = piece.part.reach
-        ranked.append(np.sort(reach if layout.result_row is None else layout.result_row[reach]))
-    for first, last in itertools.pairwise(edges):
-        of: list[tuple[int, slice, Any]] = []
-        for k, targets in enumerate(ranked):
-            begin, end = np.searchsorted(targets, [first, last])
-            if end > begin or (last == first and not of):
-                of.append((k, slice(int(begin), int(end)), _as_slice(targets[begin:end] - first)))
-        result.append(_Rows(int(last - first), axes, tuple(of)))
-    return result
+def _on_dask(state: StateTable | None, chunks: _Chunks) -> StateTable | None:
+    """A state on Dask, in the chunks of the members, all reaches together."""
 
-
-def _result_chunks(layout: Layout, sizes: Mapping[Hashable, tuple[int, ...]]) -> tuple[int, ...]:
-    """Chunks of the result along reach: the runoff's own, cut or drawn out where reaches were dropped or added."""
-    given, n = sizes[layout.reach_dim], int(layout.sizes[layout.reach_dim])
-    if sum(given) == n:
-        return given
-    largest = max(1, *given)
-    return tuple(min(largest, n - first) for first in range(0, n, largest)) or (0,)
-
-
-def _start_arrays(start: LazyState | None, batch_chunks: list[tuple[int, ...]], da: Any) -> tuple[Any, Any] | None:
-    """The initial state on Dask, in the chunks of the members, all reaches together."""
-    if start is None:
-        return None
-    n = len(batch_chunks)
-    arrays: list[Any] = []
-    for array in (start.outflow, start.inflow):
+    def chunked(array: Any) -> Any:
         if array is None or array.shape[-1] == 0:
-            arrays.append(None)
-            continue
-        chunks = (*batch_chunks, *((size,) for size in array.shape[n:]))
-        arrays.append(array.rechunk(chunks) if isinstance(array, da.Array) else da.from_array(array, chunks))
-    return arrays[0], arrays[1]
+            return None
+        sizes = (*chunks.of_batch, *((size,) for size in array.shape[len(chunks.of_batch) :]))
+        return array.rechunk(sizes) if isinstance(array, da.Array) else da.from_array(array, sizes)
+
+    return None if state is None else {name: StageTable(*map(chunked, table)) for name, table in state.items()}

@@ -6,6 +6,7 @@ import logging
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import xarray as xr
@@ -14,7 +15,7 @@ from xroute.chunking import stored_chunk
 from xroute.exceptions import XRouteError, require
 from xroute.options import n_threads, set_options
 
-__all__ = ["find_client", "local_cluster", "on_workers", "workers"]
+__all__ = ["check_seen", "check_shareable", "find_client", "local_cluster", "on_workers", "workers"]
 
 TASK_BYTES = 2**25
 """Runoff of a task, where a file's own chunks are smaller."""
@@ -87,6 +88,25 @@ def local_cluster(n: int, *, gpus: bool = True) -> Any:
     }
     scheduler = {"cls": distributed.Scheduler, "options": {"host": "127.0.0.1", "port": 0, "dashboard_address": ":0"}}
     return distributed.SpecCluster(specification, scheduler, silence_logs=quiet)
+
+
+def check_shareable(store: Any) -> None:
+    """Refuse a store (of `xroute.stores.as_store`) that is in the memory of this process, if workers are to write to it."""
+    here = not isinstance(store, (str, Path)) or str(store).startswith("memory:")
+    if here and find_client() is not None:
+        raise XRouteError(f"workers cannot write to {store}: give a path or a URL that they all see")
+
+
+def check_seen(store: Any, folder: str) -> None:
+    """Refuse a store on a disk, in which there is such a folder, if some workers do not see it: they would write elsewhere."""
+    client = find_client()
+    if client is None or not isinstance(store, Path):
+        return
+    blind = [address for address, sees in client.run((store / folder).is_dir).items() if not sees]
+    if blind:
+        raise XRouteError(
+            f"{len(blind)} Dask workers do not see {store}, {blind[0]} for one: write to a file system that all share"
+        )
 
 
 def on_workers(runoff: xr.DataArray, reach_dim: Any, time_dim: Any) -> xr.DataArray:

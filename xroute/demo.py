@@ -17,6 +17,7 @@ import xroute
 from xroute.datasets import tutorial
 from xroute.io import write_discharge
 from xroute.plotting import choose_gauges, overview
+from xroute.volumes import storage
 
 __all__ = ["gauge_table", "mass_balance", "run"]
 
@@ -86,16 +87,9 @@ def mass_balance(
     seconds = 3600.0
     runs_in = float((runoff.astype(float) * 1e-3 * network.dataset["area"] * 1e6).sum())
     runs_out = float(discharge.sel(reach=network.outlets).astype(float).sum()) * seconds
-    stored = _storage(network, after, seconds) - _storage(network, before, seconds)
+    stored = float((storage(network, after) - storage(network, before)).sum())
     share = (runs_in - runs_out - stored) / runs_in
     return (
         f"Mass balance [10^6 m3]: {runs_in / 1e6:,.1f} in = {runs_out / 1e6:,.1f} out + {stored / 1e6:,.1f} stored; "
         f"{abs(share):.0e} of it unaccounted for"
     )
-
-
-def _storage(network: xroute.Network, state: xr.Dataset, seconds: float) -> float:
-    """Water in the reaches [m3]: Muskingum's k (x I + (1 - x) Q), and what a step's end differs from its mean."""
-    k, x = network.dataset["k"], network.dataset["x"]
-    inflow, outflow = state["inflow"].isel(lag=0), state["outflow"]
-    return float((k * (x * inflow + (1.0 - x) * outflow) + 0.5 * seconds * (inflow - outflow)).sum())

@@ -23,15 +23,15 @@ from typing import Any
 from zarr.abc.store import Store
 from zarr.core.buffer import Buffer, default_buffer_prototype
 from zarr.core.sync import sync
-from zarr.storage import FsspecStore, LocalStore, WrapperStore
+from zarr.storage import LocalStore, WrapperStore
 
 from xroute.exceptions import XRouteError
+from xroute.stores import CHECKPOINT, GROUP_FILES, open_store
 
-__all__ = ["GROUP", "AskingStore", "OwnStore", "is_taken", "names", "release", "take"]
+__all__ = ["AskingStore", "OwnStore", "is_taken", "names", "release", "take"]
 
-GROUP = "checkpoint"
 WRITER = "writer-"
-KEY = f"{GROUP}/writer"
+KEY = f"{CHECKPOINT}/writer"
 
 
 def take(store: Any, mark: str) -> OwnStore | AskingStore:
@@ -40,7 +40,7 @@ def take(store: Any, mark: str) -> OwnStore | AskingStore:
     Parameters
     ----------
     store
-        Of `xroute.checkpoint.as_store`.
+        Of `xroute.stores.as_store`.
     mark
         Name of the run, which no other has.
 
@@ -50,7 +50,7 @@ def take(store: Any, mark: str) -> OwnStore | AskingStore:
         If another run takes it at the same moment, or what it left cannot be removed.
     """
     if not isinstance(store, Path):
-        asking = AskingStore(_opened(store), mark)
+        asking = AskingStore(open_store(store, read_only=False), mark)
         sync(asking.claim())
         return asking
     own = OwnStore(store, writer=f"{WRITER}{mark}")
@@ -78,21 +78,19 @@ def is_taken(store: Any) -> bool:
     """Whether some run writes to a store, or was killed while it did."""
     if isinstance(store, Path):
         return bool(_writers(store))
-    return bool(sync(_opened(store).exists(KEY)))
+    return bool(sync(open_store(store, read_only=False).exists(KEY)))
 
 
 def names(store: Any) -> list[str]:
     """What a store holds at its root, but for metadata of the root, and what a run leaves that was killed at its first steps."""
     if isinstance(store, Path):
         found = [p.name for p in store.iterdir()] if store.is_dir() else []
-        bare = all(p.name.startswith(WRITER) for p in _entries(store / GROUP))
+        bare = all(p.name.startswith(WRITER) for p in _entries(store / CHECKPOINT))
     else:
-        found = _listed(_opened(store), "")
-        bare = set(_listed(_opened(store), GROUP)) <= {KEY.rpartition("/")[2]} if GROUP in found else False
-    return sorted(n for n in found if n not in METADATA and not (n == GROUP and bare))
-
-
-METADATA = ("zarr.json", ".zgroup", ".zattrs", ".zmetadata")
+        opened = open_store(store, read_only=False)
+        found = _listed(opened, "")
+        bare = set(_listed(opened, CHECKPOINT)) <= {KEY.rpartition("/")[2]} if CHECKPOINT in found else False
+    return sorted(n for n in found if n not in GROUP_FILES and not (n == CHECKPOINT and bare))
 
 
 def _entries(folder: Path) -> list[Path]:
@@ -103,7 +101,7 @@ def _entries(folder: Path) -> list[Path]:
 
 
 def _writers(store: Path) -> list[Path]:
-    return list((store / GROUP).glob(f"{WRITER}*")) if (store / GROUP).is_dir() else []
+    return list((store / CHECKPOINT).glob(f"{WRITER}*")) if (store / CHECKPOINT).is_dir() else []
 
 
 def _listed(store: Store, prefix: str) -> list[str]:
@@ -111,13 +109,6 @@ def _listed(store: Store, prefix: str) -> list[str]:
         return [name async for name in store.list_dir(prefix)]
 
     return sync(collect())
-
-
-def _opened(store: Any) -> Store:
-    """Zarr store of a URL; one that is given is opened for writing."""
-    if isinstance(store, str):
-        return FsspecStore.from_url(store, read_only=False)
-    return store
 
 
 def _retire(folder: Path) -> None:
@@ -156,7 +147,7 @@ class OwnStore(LocalStore):
     @property
     def folder(self) -> Path:
         """The run's own folder."""
-        return self.root / GROUP / self.writer
+        return self.root / CHECKPOINT / self.writer
 
     def overtaken(self) -> XRouteError:
         """What is said of a store that was taken."""
@@ -171,7 +162,7 @@ class OwnStore(LocalStore):
 
     def note_new_folders(self) -> None:
         """Settle the way to the run's own folder, too."""
-        self.unsettled |= {self.root.parent, self.root, self.root / GROUP}
+        self.unsettled |= {self.root.parent, self.root, self.root / CHECKPOINT}
 
     def with_read_only(self, read_only: bool = False) -> OwnStore:
         """Return the same store, to be read only or not."""
@@ -214,7 +205,7 @@ class OwnStore(LocalStore):
 
     async def list_dir(self, prefix: str) -> AsyncIterator[str]:
         """Names under a prefix, but for the folders of runs."""
-        inside = prefix.strip("/") == GROUP
+        inside = prefix.strip("/") == CHECKPOINT
         async for name in super().list_dir(prefix):
             if not (inside and name.startswith(WRITER)):
                 yield name
@@ -245,7 +236,7 @@ class OwnStore(LocalStore):
     def _remove(self, key: str) -> None:
         self._check_writable()
         source, aside = self.root / key, self.folder / uuid.uuid4().hex
-        if source in (self.root, self.root / GROUP):
+        if source in (self.root, self.root / CHECKPOINT):
             raise XRouteError(f"{source} is not deleted while a run writes there")
         if not source.exists() and not source.is_symlink():
             if not self.folder.is_dir():
@@ -341,7 +332,7 @@ class AskingStore(WrapperStore[Store]):
 
     async def list_dir(self, prefix: str) -> AsyncIterator[str]:
         """Names under a prefix, but for the mark."""
-        inside = prefix.strip("/") == GROUP
+        inside = prefix.strip("/") == CHECKPOINT
         async for name in self._store.list_dir(prefix):
             if not (inside and name == KEY.rpartition("/")[2]):
                 yield name

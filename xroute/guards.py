@@ -44,14 +44,13 @@ def reading(source: Any, how: str = "") -> Iterator[None]:
     except MemoryError as error:
         raise XRouteError(f"{source} does not fit in memory: {error}") from error
     except Exception as error:
-        said = error.strerror if isinstance(error, OSError) and error.strerror else f"{error}"
-        name = "" if isinstance(error, OSError) and error.strerror else type(error).__name__
-        text = ": ".join(part for part in (name, " ".join(said.split())[:300].rstrip(". ")) if part)
+        by_system = error.strerror if isinstance(error, OSError) else None
+        cause = " ".join((by_system or f"{type(error).__name__}: {error}").split())[:300].rstrip(":. ")
         how = f" {how}" if how else ""
         advice = "it may be damaged, or of a kind not known here"
         if isinstance(error, UnicodeError):
             advice = "it is no text in UTF-8, so save it as that"
-        raise XRouteError(f"{source} cannot be read{how} ({text}): {advice}") from error
+        raise XRouteError(f"{source} cannot be read{how} ({cause}): {advice}") from error
 
 
 def require_memory(array: Any, what: str, advice: str) -> None:
@@ -84,8 +83,17 @@ def require_memory(array: Any, what: str, advice: str) -> None:
 
 
 @contextmanager
-def writing(target: Any) -> Iterator[None]:
-    """Say of any error what was being written; OSErrors stay what they are, others become ours.
+def writing(doing: str, outcome: str = "", target: Any = None) -> Iterator[None]:
+    """Say of any error what was being done, and what came of it; OSErrors stay what they are, others become ours.
+
+    Parameters
+    ----------
+    doing
+        What is done, as it follows "could not": ``"write q.nc"``.
+    outcome
+        What the files hold after an error, and how to go on.
+    target
+        What is written, if a disk that is full may be why the error came: libraries seldom say so.
 
     Raises
     ------
@@ -94,20 +102,21 @@ def writing(target: Any) -> Iterator[None]:
     XRouteError
         For what the libraries of the file's format raise.
     """
+    ending = f". {outcome}" if outcome else ""
     try:
         yield
-    except (XRouteError, ImportError, FileExistsError, FileNotFoundError):
+    except (XRouteError, ImportError):
         raise
     except OSError as error:
-        text = f"could not write {target}: {error.strerror or error}"
+        text = f"could not {doing}: {error.strerror or error}{f': {error.filename}' if error.filename else ''}{ending}"
         raise (OSError(text) if error.errno is None else OSError(error.errno, text)) from error
     except Exception as error:
-        said = f"{type(error).__name__}: {error}".rstrip(". ")
-        raise XRouteError(f"could not write {target} ({said}){_space(target)}") from error
+        cause = f"{type(error).__name__}: {error}".rstrip(". ")
+        raise XRouteError(f"could not {doing}: {cause}{_space(target)}{ending}") from error
 
 
 def _space(target: Any) -> str:
-    """How little space a disk has left, if that may be why: libraries seldom say so."""
+    """How little space the disk of a file has left, if it is little."""
     try:
         free = shutil.disk_usage(Path(target).absolute().parent).free
     except (OSError, TypeError):

@@ -12,9 +12,12 @@ from numpy.typing import NDArray
 from xroute.exceptions import NetworkError, XRouteError, some
 
 __all__ = [
-    "convertible", "declared_fills", "distinct", "exact_ids", "is_missing", "is_positional", "locate", "repeated", "within",
+    "ID_KINDS", "convertible", "declared_fills", "distinct", "exact_ids", "is_missing", "is_positional", "locate", "repeated",
+    "within",
 ]  # fmt: skip
 
+ID_KINDS = {"i": "integers", "U": "text"}
+"""What ids are, for messages: by the kind of their dtype."""
 EXACT_FLOAT = 2**53
 """Whole numbers up to here are exact in float64."""
 PADDING = " \0\t\r\n"

@@ -9,35 +9,37 @@ import contextlib
 import warnings
 from collections.abc import Hashable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import xarray as xr
 from scipy.sparse import coo_array, csgraph
 
-from xroute.accumulations import SAMPLE, STEPS
 from xroute.exceptions import AlignmentError, NetworkError, ParameterError, TimeAxisError, UnitsError, XRouteError, some
 from xroute.ids import exact_ids, locate
 from xroute.labels import standard_names
 from xroute.network import Network
 from xroute.parameters import check_steps, schemes_of
 from xroute.quantities import dataset_without_pint, without_pint
-from xroute.recipe import recipe_said, resolve_recipe, resolve_step
+from xroute.recipe import recipe_in_words, resolve_recipe, resolve_step
 from xroute.request import RouteRequest
-from xroute.routing import prepare
+from xroute.run import make_run
 from xroute.schemes import SCHEMES, Parameter, Scheme
+from xroute.settings import MissingDownstream
 from xroute.times import find_time_dim, time_step
 from xroute.topology import read_ids, read_links
 from xroute.units import to_si
+from xroute.watch import SAMPLE, STEPS
+from xroute.wording import argument
 
-__all__ = ["Report", "describe"]
+__all__ = ["Report", "inspect_network"]
 
 READ_VALUES = 2**24  # runoff values looked at in one go
 
 
 @dataclass
 class Report:
-    """A description: rows of facts, problems that would stop a run, and notes that would not."""
+    """What was found: rows of facts, problems that would stop a run, and notes that would not."""
 
     facts: list[tuple[str, str]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
@@ -55,7 +57,7 @@ class Report:
         return "\n".join(lines)
 
 
-def describe(
+def inspect_network(
     dataset: xr.Dataset,
     *,
     runoff: xr.DataArray | None = None,
@@ -64,11 +66,11 @@ def describe(
     steps: int | None = None,
     dtype: Any = "float32",
     scheme: str | None = None,
-    missing_downstream: Literal["raise", "outlet"] = "raise",
+    missing_downstream: MissingDownstream = "raise",
     reach_dim: Hashable | None = None,
     time_dim: Hashable | None = None,
 ) -> Report:
-    """Describe a network Dataset and find its problems.
+    """Say what a network Dataset is, and find its problems.
 
     Parameters
     ----------
@@ -105,7 +107,7 @@ def describe(
     if runoff is not None:
         runoff = _runoff(runoff, network, dt, report, reach_dim, time_dim)
     if runoff is not None and network is not None and not report.problems:
-        _as_routed(runoff, network, report, dt=dt, scheme=scheme, substeps=substeps)
+        _check_as_routed(runoff, network, report, dt=dt, scheme=scheme, substeps=substeps)
     if runoff is not None and steps is None:
         steps = runoff.sizes["time"]
     if steps is not None:
@@ -127,7 +129,7 @@ def _unique(dataset: xr.Dataset, report: Report) -> xr.Dataset:
 
 
 def _without_links(dataset: xr.Dataset) -> Network | None:
-    """Reaches of a network whose links are beyond mending, for what else there is to say; None without ids."""
+    """The reaches alone, of a network whose links cannot be mended, so that the rest is inspected; None without ids."""
     if "reach" not in dataset.coords:
         return None
     nowhere = ("no_link", dataset["reach"].to_numpy()[:0])
@@ -138,7 +140,7 @@ def _without_links(dataset: xr.Dataset) -> Network | None:
         return None
 
 
-def _topology(dataset: xr.Dataset, report: Report, missing_downstream: Literal["raise", "outlet"]) -> Network | None:
+def _topology(dataset: xr.Dataset, report: Report, missing_downstream: MissingDownstream) -> Network | None:
     """Add facts and problems of reaches and links, and return the Network as far as it can be mended."""
     try:
         network = Network(dataset, missing_downstream=missing_downstream)
@@ -179,9 +181,9 @@ def _topology(dataset: xr.Dataset, report: Report, missing_downstream: Literal["
 def _steps(network: Network, report: Report, dt: float | None, substeps: int | None) -> tuple[float | None, int]:
     """Report how the network wants to be routed, and return the step of runoff [s] and its substeps."""
     try:
-        said = recipe_said(network)
-        if said is not None:
-            report.facts.append(("recipe", said))
+        recipe = recipe_in_words(network)
+        if recipe is not None:
+            report.facts.append(("recipe", recipe))
             if dt is None and "runoff_step" in network.attrs:
                 dt = resolve_step(network)
         return dt, 1 if dt is None else resolve_recipe(network, dt, substeps).substeps
@@ -262,8 +264,7 @@ def _range(
             text = f"{finite.min():.6g} to {finite.max():.6g}{units}, median {np.median(finite):.6g}{units}{given}"
         report.facts.append((f"  {parameter.name}", text))
     missing = here & ~np.isfinite(values)
-    outside = here & ~missing
-    outside &= (values > parameter.high) | (values < parameter.low) | (parameter.low_open & (values == parameter.low))
+    outside = here & ~missing & ~parameter.allows(values)
     for wrong, what in ((missing, "is NaN or infinite"), (outside, f"must be {parameter.range}, and is not,")):
         if wrong.any():
             report.problems.append(
@@ -314,12 +315,12 @@ def _runoff(
         report.facts.append(("  time", f"{_short(times[0])} to {_short(times[-1])}"))
     try:
         if time_step(runoff, time_dim, dt) is None:
-            report.problems.append(f"the step of {runoff.sizes[time_dim]} times cannot be told (--dt)")
+            report.problems.append(f"the step of {runoff.sizes[time_dim]} times cannot be told ({argument('dt')})")
     except TimeAxisError as error:
         report.problems.append(str(error))
     n_missing = _count_missing(runoff, time_dim)
     if n_missing:
-        report.problems.append(f"{n_missing:,} values of the runoff are missing (--nan zero)")
+        report.problems.append(f"{n_missing:,} values of the runoff are missing ({argument('nan', 'zero')})")
     if network is None:
         return None
     try:
@@ -332,18 +333,18 @@ def _runoff(
     ids = exact_ids(runoff["reach"].to_numpy(), "runoff reach")
     missing, extra = network.ids[locate(network.ids, ids) < 0], ids[locate(ids, network.ids) < 0]
     if missing.size:
-        report.problems.append(f"{missing.size} reaches have no runoff (--missing zero): {some(missing)}")
+        report.problems.append(f"{missing.size} reaches have no runoff ({argument('missing', 'zero')}): {some(missing)}")
     if extra.size:
-        report.problems.append(f"{extra.size} runoff ids are not in the network (--extra drop): {some(extra)}")
+        report.problems.append(f"{extra.size} runoff ids are not in the network ({argument('extra', 'drop')}): {some(extra)}")
     return runoff
 
 
-def _as_routed(runoff: xr.DataArray, network: Network, report: Report, **options: Any) -> None:
+def _check_as_routed(runoff: xr.DataArray, network: Network, report: Report, **options: Any) -> None:
     """Add what routing would refuse of labels and first values (units, areas, values that accumulate), or warn of."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            run = prepare(runoff, network, RouteRequest(time_dim="time", reach_dim="reach", **options))
+            run = make_run(runoff, network, RouteRequest(time_dim="time", reach_dim="reach", **options))
             if run.watch is not None:
                 head = runoff.isel(time=slice(0, STEPS), reach=slice(0, SAMPLE)).transpose(..., "time")
                 run.watch.look(head.to_numpy())
@@ -376,7 +377,7 @@ def _memory(n_reaches: int, runoff: xr.DataArray | None, steps: int, dtype: np.d
         (
             "memory",
             f"{_bytes(2 * series)} for {steps:,} steps in one go (runoff and discharge, {dtype}); "
-            f"with --time-chunk N, N / {steps:,} of it",
+            f"with {argument('time_chunk', 'N', python='route_to_zarr(time_chunk=N)')}, N / {steps:,} of it",
         )
     )
 

@@ -15,14 +15,13 @@ from typing import Any
 from zarr.abc.store import Store
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
-from zarr.storage import FsspecStore, LocalStore
 
-from xroute.checkpoint import GROUP, digest
+from xroute.checkpoint import digest, route_again
 from xroute.exceptions import XRouteError, some, warn
+from xroute.stores import ARRAY_FILES, ATTRIBUTES, CHECKPOINT, CONSOLIDATED, METADATA, open_store
 
 __all__ = ["check_intact", "layout_digests"]
 
-AGAIN = 'Route it again from its first step: mode="w" replaces it'
 GATHERED = "consolidated_metadata"
 MEANING = {"units", "calendar", "_FillValue", "missing_value", "scale_factor", "add_offset", "coordinates", "bounds"}
 """Attributes without which values are others; the rest of them a user may change."""
@@ -49,7 +48,7 @@ def check_intact(store: Any, layout: Mapping[str, list[str]], name: str, passing
     Parameters
     ----------
     store
-        Of `xroute.checkpoint.as_store`.
+        Of `xroute.stores.as_store`.
     layout, name, passing
         Of `layout_digests`.
     steps, axis
@@ -60,7 +59,7 @@ def check_intact(store: Any, layout: Mapping[str, list[str]], name: str, passing
     XRouteError
         With the keys that are damaged. Attributes that are others may be a user's own, and are a warning.
     """
-    opened = _opened(store)
+    opened = open_store(store, read_only=True)
     damaged, attributes = [], []
     for key, (value, attrs) in layout.items():
         found = _value(opened, key)
@@ -72,11 +71,11 @@ def check_intact(store: Any, layout: Mapping[str, list[str]], name: str, passing
     if not damaged:
         damaged += _stale(opened, layout)
     if damaged:
-        raise XRouteError(f"{store} is damaged: {some(damaged)} {_are(damaged)} not as written, or gone. {AGAIN}")
+        raise XRouteError(f"{store} is damaged: {some(damaged)} {_are(damaged)} not as written, or gone. {route_again()}")
     lost = _lost(store, opened, name, steps, axis)
     if lost:
         raise XRouteError(
-            f"{store} is damaged: {len(lost)} chunks of {name} that were written are gone or empty: {some(lost)}. {AGAIN}"
+            f"{store} is damaged: {len(lost)} chunks of {name} that were written are gone or empty: {some(lost)}. {route_again()}"
         )
     if attributes:
         warn(f"attributes of {store} are not those that were written ({some(attributes)}): changed since, or damaged")
@@ -89,12 +88,10 @@ def _are(names: list[str]) -> str:
 async def _keys(store: Store, name: str) -> list[str]:
     found = []
     async for entry in store.list_dir(""):
-        if entry not in (GROUP, name):
+        if entry not in (CHECKPOINT, name):
             below = [key async for key in store.list_prefix(f"{entry}/")]
             found += below or [entry]
-    return found + [
-        f"{name}/{key}" for key in ("zarr.json", ".zarray", ".zattrs") if await store.exists(f"{name}/{key}")
-    ]
+    return found + [f"{name}/{key}" for key in ARRAY_FILES if await store.exists(f"{name}/{key}")]
 
 
 def _value(store: Store, key: str) -> bytes | None:
@@ -103,13 +100,13 @@ def _value(store: Store, key: str) -> bytes | None:
 
 
 def _digests(value: bytes | None, key: str, passing: str) -> list[str]:
-    if key.rpartition("/")[2] not in ("zarr.json", ".zattrs", ".zmetadata"):
+    if key.rpartition("/")[2] not in (METADATA, ATTRIBUTES, CONSOLIDATED):
         return [digest(value), ""]
     try:
         metadata = json.loads(value or b"")
-        if key.endswith(".zmetadata"):  # gathered anew at the end of a run
+        if key.endswith(CONSOLIDATED):  # gathered anew at the end of a run
             return ["", ""]
-        if key.endswith(".zattrs"):
+        if key.endswith(ATTRIBUTES):
             metadata = {"attributes": metadata}
         attrs = {n: v for n, v in metadata.get("attributes", {}).items() if n not in (passing, "history")}
         rest = {n: v for n, v in metadata.items() if n not in ("attributes", GATHERED)}
@@ -123,18 +120,18 @@ def _stale(store: Store, layout: Mapping[str, list[str]]) -> list[str]:
     """The root's metadata, if what it has gathered of the arrays is not what they say of themselves."""
     import zarr
 
-    root = json.loads(_value(store, "zarr.json") or b"{}")
+    root = json.loads(_value(store, METADATA) or b"{}")
     if not root.get(GATHERED):
         return []
     try:
         zarr.open_group(store, mode="r", use_consolidated=True)
         gathered = root[GATHERED]["metadata"]
-        copies = {f"{array}/zarr.json": json.dumps(copy).encode() for array, copy in gathered.items()}
+        copies = {f"{array}/{METADATA}": json.dumps(copy).encode() for array, copy in gathered.items()}
     except Exception:  # damaged metadata raise what they like
-        return ["zarr.json"]
-    arrays = [key for key in layout if key.endswith("/zarr.json")]
+        return [METADATA]
+    arrays = [key for key in layout if key.endswith(f"/{METADATA}")]
     same = all(_digests(copies.get(key), key, "")[0] == layout[key][0] for key in arrays)
-    return [] if same else ["zarr.json"]
+    return [] if same else [METADATA]
 
 
 def _lost(store: Any, opened: Store, name: str, steps: int, axis: int) -> list[str]:
@@ -165,9 +162,3 @@ def _chunks(store: Store, name: str, steps: int, axis: int) -> Iterator[str]:
     counts = [-(-n // size) for n, size in zip(shape, array.shards or array.chunks, strict=True)]
     for at in itertools.product(*map(range, counts)):
         yield f"{name}/{array.metadata.encode_chunk_key(at)}"
-
-
-def _opened(store: Any) -> Store:
-    if isinstance(store, Path):
-        return LocalStore(store, read_only=True)
-    return FsspecStore.from_url(store, read_only=True) if isinstance(store, str) else store

@@ -11,8 +11,10 @@ from xroute.exceptions import some
 from xroute.inspection import Report
 from xroute.labels import grid_dims
 from xroute.state_form import is_state
+from xroute.stores import UNFINISHED
+from xroute.wording import argument, phrase
 
-__all__ = ["describe_other", "kind"]
+__all__ = ["inspect_other", "kind"]
 
 def kind(dataset: xr.Dataset) -> str:
     """``"network"``, ``"state"``, ``"discharge"``, ``"runoff"``, ``"grid"``, or ``"other"``."""
@@ -34,23 +36,24 @@ def _series(dataset: xr.Dataset) -> list[Hashable]:
     return [n for n, v in dataset.data_vars.items() if v.ndim > 1 and v.dtype.kind in "fiu" and "bnds" not in v.dims]
 
 
-def describe_other(dataset: xr.Dataset, what: str) -> Report:
+def inspect_other(dataset: xr.Dataset, what: str) -> Report:
     """Report of a file that is no network."""
     report = Report(judged=False)
-    said = {
-        "state": "a state: a run starts from it with --initial-state",
+    meanings = {
+        "state": f"a state: a run starts from it with {argument('initial_state')}",
         "discharge": "discharge, as a run gives it",
-        "runoff": "runoff, or another series; with a network: xroute info NETWORK --runoff FILE",
+        "runoff": "runoff, or another series; " + phrase("runoff", "runoff.route(network) routes it"),
         "grid": "fields on a grid, which are to be brought to the catchments of a network first",
         "other": f"neither a network nor runoff, discharge or a state; its variables are {some(dataset.variables)}",
     }
-    report.facts.append(("holds", said[what]))
-    if "unfinished" in dataset.attrs:  # of `xroute.streaming`
-        report.problems.append(f"it is unfinished: {dataset.attrs['unfinished']}. What began it goes on (--resume)")
+    report.facts.append(("holds", meanings[what]))
+    if UNFINISHED in dataset.attrs:
+        goes_on = f"What began it goes on ({argument('resume', True)})"
+        report.problems.append(f"it is unfinished: {dataset.attrs[UNFINISHED]}. {goes_on}")
     report.facts.append(("sizes", ", ".join(f"{size:,} {dim}" for dim, size in dataset.sizes.items()) or "none"))
     if what == "state":
-        known = {"scheme": "scheme", "dt": "runoff step [s]", "substeps": "substeps", "lateral": "lateral", "time": "holds at"}
-        report.facts += [(words, str(dataset.attrs[name])) for name, words in known.items() if name in dataset.attrs]
+        words = {"scheme": "scheme", "dt": "runoff step [s]", "substeps": "substeps", "lateral": "lateral", "time": "holds at"}
+        report.facts += [(text, str(dataset.attrs[name])) for name, text in words.items() if name in dataset.attrs]
     else:
         for name, variable in dataset.data_vars.items():
             if variable.ndim and variable.dtype.kind in "fiu":

@@ -22,6 +22,7 @@ from xroute.network import Network
 from xroute.quantities import without_pint
 from xroute.stamps import is_dated
 from xroute.times import find_time_dim
+from xroute.wording import argument
 
 __all__ = ["Layout", "align", "grid_dims", "require_array", "standard_names"]
 
@@ -64,9 +65,14 @@ class Layout:
         return (*self.batch_dims, self.reach_dim) + (() if self.time_dim is None else (self.time_dim,))
 
     @property
+    def batch_shape(self) -> tuple[int, ...]:
+        """Sizes of the batch dimensions."""
+        return tuple(self.sizes[d] for d in self.batch_dims)
+
+    @property
     def n_batch(self) -> int:
         """Number of series of a reach."""
-        return math.prod(self.sizes[d] for d in self.batch_dims)
+        return math.prod(self.batch_shape)
 
     def ordered(self, data: NDArray[Any]) -> NDArray[Any]:
         """``data`` [batch, row, time], for any number of steps, in the array's own order of dimensions (a view)."""
@@ -137,12 +143,15 @@ def align(
         stray = np.delete(ids, kept)
         raise AlignmentError(
             f"{alien} {what} ids ({name!r}) are not in the network: {some(stray)}. "
-            + (_advice(ids, network) or 'Leave them out with extra="drop", or check that this is the right network')
+            + (
+                _advice(ids, network)
+                or f"Leave them out with {argument('extra', 'drop')}, or check that this is the right network"
+            )
         )
     if lacking.any() and missing == "raise":
         raise AlignmentError(
             f"{int(lacking.sum())} reaches of the network have no {what}: {some(network.ids[lacking])}. "
-            + (_advice(ids, network) or 'Take it as zero with missing="zero", or give it')
+            + (_advice(ids, network) or f"Take it as zero with {argument('missing', 'zero')}, or give it")
         )
     if not alien and not lacking.any():
         return Layout(array.dims, dim, time_dim, batch_dims, row, row, array.coords, sizes, name)
@@ -261,7 +270,7 @@ def _find_reach_dim(
     raise AlignmentError(
         f"cannot tell which dimension of {what} is the reach: it has {some(array.dims)}"
         + (f", and ids of the network stand on {some(fits)}" if fits else ", none of which bears ids of the network")
-        + ". Give reach_dim="
+        + f". Give {argument('reach_dim')}"
     )
 
 

@@ -7,10 +7,9 @@ Dataset afterwards can make its answers stale.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Hashable, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -18,16 +17,26 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xroute.engine import plan as _plan
-from xroute.exceptions import NetworkError, ParameterError, require, some
+from xroute.exceptions import NetworkError, ParameterError, some
+from xroute.graphs import as_list, dataset_from_graph, dataset_from_links, graph_of
 from xroute.guards import reading, require_memory
-from xroute.ids import distinct, exact_ids, is_missing, locate, within
+from xroute.ids import ID_KINDS, exact_ids, locate
 from xroute.quantities import dataset_without_pint
-from xroute.topology import is_marker, link_ends, outlet_marker, read_ids, read_links
+from xroute.settings import MissingDownstream
+from xroute.topology import (
+    Links,
+    drains_to,
+    link_ends,
+    outlet_marker,
+    reach_variables,
+    read_ids,
+    read_links,
+)
 
 if TYPE_CHECKING:
     import networkx
 
-__all__ = ["Network", "as_network"]
+__all__ = ["Network"]
 
 
 class Network:
@@ -54,9 +63,7 @@ class Network:
     <xroute.Network: 3 reaches, 1 outlet, longest path 2 reaches>
     """
 
-    def __init__(
-        self, dataset: xr.Dataset | Network, *, missing_downstream: Literal["raise", "outlet"] = "raise"
-    ) -> None:
+    def __init__(self, dataset: xr.Dataset | Network, *, missing_downstream: MissingDownstream = "raise") -> None:
         if isinstance(dataset, Network):
             dataset = dataset.dataset
         if not isinstance(dataset, xr.Dataset):
@@ -69,8 +76,9 @@ class Network:
         self._missing_downstream = missing_downstream
         self.ids: NDArray[Any] = read_ids(self._dataset).copy()
         """Ids of the reaches in the Dataset's order: int64 or str [reach]."""
-        self._links = read_links(self._dataset, self.ids, missing_downstream)
-        cycle = _plan.find_cycle(self._links.upstream, self._links.downstream, self.n_reaches)
+        self.links: Links = read_links(self._dataset, self.ids, missing_downstream)
+        """Links, by the positions of the reaches at their ends."""
+        cycle = _plan.find_cycle(self.links.upstream, self.links.downstream, self.n_reaches)
         if cycle.size:
             raise NetworkError(
                 f"the network has a cycle of {cycle.size} reaches: {some(self.ids[cycle])}, and back to "
@@ -107,11 +115,6 @@ class Network:
         """Number of reaches."""
         return self.ids.size
 
-    @property
-    def links(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-        """Positions of the upstream and the downstream reach of each link, and the fraction of discharge it takes."""
-        return self._links.upstream, self._links.downstream, self._links.fraction
-
     @cached_property
     def plan(self) -> _plan.RoutingPlan:
         """Order of computation; made at the first use."""
@@ -130,12 +133,12 @@ class Network:
     @cached_property
     def has_bifurcations(self) -> bool:
         """Whether any reach drains to more than one."""
-        return bool((np.bincount(self._links.upstream, minlength=self.n_reaches) > 1).any())
+        return bool((np.bincount(self.links.upstream, minlength=self.n_reaches) > 1).any())
 
     @property
     def outlets(self) -> NDArray[Any]:
         """Ids of the reaches that drain to no other."""
-        return self.ids[np.bincount(self._links.upstream, minlength=self.n_reaches) == 0]
+        return self.ids[np.bincount(self.links.upstream, minlength=self.n_reaches) == 0]
 
     @cached_property
     def _n_outlets(self) -> int:
@@ -144,18 +147,18 @@ class Network:
     @property
     def headwaters(self) -> NDArray[Any]:
         """Ids of the reaches that no other drains to."""
-        return self.ids[np.bincount(self._links.downstream, minlength=self.n_reaches) == 0]
+        return self.ids[np.bincount(self.links.downstream, minlength=self.n_reaches) == 0]
 
     @cached_property
     def depth(self) -> int:
         """Number of reaches on the longest path."""
-        return int(_plan.path_length(*self._upstream_links).max(initial=0))
+        return int(_plan.path_length(*self._tributaries).max(initial=0))
 
     @cached_property
     def strahler(self) -> xr.DataArray:
         """Strahler (1957) order of each reach (reach)."""
         return self._on_reach(
-            _plan.strahler_order(*self._upstream_links), "strahler_order", long_name="Strahler stream order", units="1"
+            _plan.strahler_order(*self._tributaries), "strahler_order", long_name="Strahler stream order", units="1"
         )
 
     @cached_property
@@ -168,11 +171,8 @@ class Network:
     @cached_property
     def basins(self) -> xr.DataArray:
         """Id of the outlet that each reach drains to, along the largest fraction where it bifurcates (reach)."""
-        up, down, fraction = self.links
-        by = np.argsort(fraction, kind="stable")  # the largest fraction is written last
-        main = np.full(self.n_reaches, -1)
-        main[up[by]] = down[by]
-        return self._on_reach(self.ids[_plan.follow(self.plan.order, main)], "basin", long_name="outlet of the basin")
+        outlet = _plan.follow(self.plan.order, drains_to(self.links, self.n_reaches))
+        return self._on_reach(self.ids[outlet], "basin", long_name="outlet of the basin")
 
     # ── parts of it ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -184,11 +184,10 @@ class Network:
         NetworkError
             Naming the ids that are not in the network.
         """
-        wanted = exact_ids(_flat(ids, "ids"), "ids")
+        wanted = exact_ids(as_list(ids, "ids"), "ids")
         if wanted.size and self.n_reaches and wanted.dtype.kind != self.ids.dtype.kind:
-            kinds = {"i": "integers", "U": "text"}
             raise NetworkError(
-                f"reach ids are {kinds[self.ids.dtype.kind]} ({some(self.ids, 2)}), not {kinds[wanted.dtype.kind]}: "
+                f"reach ids are {ID_KINDS[self.ids.dtype.kind]} ({some(self.ids, 2)}), not {ID_KINDS[wanted.dtype.kind]}: "
                 f"{some(wanted)}"
             )
         found = locate(wanted, self.ids)
@@ -246,7 +245,7 @@ class Network:
         *,
         preset: str | None = None,
         units: Mapping[str, str] | None = None,
-        missing_downstream: Literal["raise", "outlet"] = "raise",
+        missing_downstream: MissingDownstream = "raise",
     ) -> Network:
         """Network from a table with one row a reach.
 
@@ -278,7 +277,7 @@ class Network:
         reach: Sequence[Any] | NDArray[Any] | None = None,
         parameters: Mapping[str, Any] | None = None,
         attrs: Mapping[str, Any] | None = None,
-        missing_downstream: Literal["raise", "outlet"] = "raise",
+        missing_downstream: MissingDownstream = "raise",
     ) -> Network:
         """Network from a list of links, bifurcations included.
 
@@ -298,39 +297,7 @@ class Network:
         missing_downstream
             As for `Network`.
         """
-        starts, ends = exact_ids(_flat(upstream, "upstream"), "links: upstream"), _flat(downstream, "downstream")
-        lengths = {"upstream": starts.size, "downstream": ends.size}
-        if fraction is not None:
-            shares = _flat(fraction, "fraction")
-            lengths["fraction"] = shares.size
-        if len(set(lengths.values())) > 1:
-            raise NetworkError(
-                "links have one upstream id, one downstream id and one fraction each, and these are of lengths "
-                + ", ".join(f"{n} ({name})" for name, n in lengths.items())
-            )
-        named = exact_ids(ends[~is_missing(ends)], "links: downstream")
-        if starts.size and named.size and starts.dtype.kind != named.dtype.kind and not (named == "").all():
-            kinds = {"i": "integers", "U": "text"}
-            raise NetworkError(
-                f"upstream ids are {kinds[starts.dtype.kind]} ({some(starts, 2)}), and downstream ids "
-                f"{kinds[named.dtype.kind]} ({some(named, 2)})"
-            )
-        if reach is not None:
-            ids = exact_ids(_flat(reach, "reach"), "reach")
-        elif not starts.size:
-            raise NetworkError("there are no links, and no reach= that names reaches without any: the network is empty")
-        else:
-            named = named[~is_marker(named) | within(named, starts)]
-            ids = distinct(np.concatenate([starts, named]) if named.size else starts)
-        dataset = xr.Dataset(
-            {"upstream_reach": ("link", starts), "downstream_reach": ("link", ends)},
-            {"reach": ids},
-            dict(attrs or {}),
-        )
-        if fraction is not None:
-            dataset["fraction"] = ("link", _as_floats(shares, "fraction"))
-        for name, value in (parameters or {}).items():
-            dataset[name] = value if isinstance(value, xr.DataArray) else ("reach", _for_each(value, ids, name))
+        dataset = dataset_from_links(upstream, downstream, fraction, reach=reach, parameters=parameters, attrs=attrs)
         return cls(dataset, missing_downstream=missing_downstream)
 
     @classmethod
@@ -344,59 +311,22 @@ class Network:
         NetworkError
             If the graph is undirected, or a node lacks an attribute that others have.
         """
-        if not hasattr(graph, "is_directed"):
-            raise NetworkError(f"a graph is a networkx.DiGraph, not a {type(graph).__name__}")
-        if not graph.is_directed():
-            raise NetworkError(
-                "the graph is undirected, so nobody knows which way water flows: give a networkx.DiGraph"
-            )
-        if graph.is_multigraph():
-            raise NetworkError("the graph is a multigraph, in which links may stand twice: give a networkx.DiGraph")
-        nodes = list(graph.nodes)
-        if not nodes:
-            raise NetworkError("the graph has no nodes: the network is empty")
-        table = pd.DataFrame.from_records([graph.nodes[n] for n in nodes], index=range(len(nodes)))
-        for name in table:
-            lacking = [n for n in nodes if name not in graph.nodes[n]]
-            if lacking:
-                raise NetworkError(f"nodes without the attribute {name!r} that others have: {some(lacking)}")
-        ids = exact_ids(np.fromiter(nodes, object, len(nodes)), "graph nodes")
-        edges = list(graph.edges)
-        fraction = [graph.edges[e].get("fraction", np.nan) for e in edges]
-        up = np.array([e[0] for e in edges], dtype=ids.dtype)
-        down = np.array([e[1] for e in edges], dtype=ids.dtype)
-        shares = _as_floats(np.array(fraction, dtype=object), "fraction")
-        share = None if np.isnan(shares).all() else np.where(np.isnan(shares), 1.0, shares)
-        parameters = {str(name): table[name].to_numpy() for name in table}
-        return cls.from_links(up, down, share, reach=ids, parameters=parameters, attrs={**graph.graph, **(attrs or {})})
+        return cls(dataset_from_graph(graph, attrs))
 
     def to_networkx(self) -> networkx.DiGraph:
         """Directed graph with the reach variables on its nodes and ``fraction`` on its edges."""
-        graph = require("networkx", "Network.to_networkx", "graph").DiGraph(**self._dataset.attrs)
-        ids = self.ids.tolist()
-        names = self._reach_variables() - {"downstream"}
-        columns = {str(n): self._dataset[n].values.tolist() for n in sorted(names, key=str)}
-        graph.add_nodes_from((i, {n: values[k] for n, values in columns.items()}) for k, i in enumerate(ids))
-        up, down, fraction = self.links
-        graph.add_edges_from(
-            (ids[u], ids[d], {"fraction": f})
-            for u, d, f in zip(up.tolist(), down.tolist(), fraction.tolist(), strict=True)
-        )
-        return graph
+        return graph_of(self._dataset, self.ids, self.links)
 
     def to_dataframe(self) -> pd.DataFrame:
         """Table of the variables on ``reach``, indexed by id."""
-        names = sorted(self._reach_variables(), key=lambda n: list(self._dataset.variables).index(n))
-        return pd.DataFrame({n: self._dataset[n].values for n in names}, index=pd.Index(self.ids, name="reach"))
+        columns = {name: self._dataset[name].values for name in reach_variables(self._dataset)}
+        return pd.DataFrame(columns, index=pd.Index(self.ids, name="reach"))
 
     # ── internals ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     @property
-    def _upstream_links(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    def _tributaries(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
         return self.plan.order, self.plan.upstream_pointer, self.plan.upstream_reach
-
-    def _reach_variables(self) -> set[Hashable]:
-        return {n for n, v in self._dataset.variables.items() if v.dims == ("reach",) and n != "reach"}
 
     def _on_reach(self, values: NDArray[Any], name: str, **attrs: str) -> xr.DataArray:
         values = values.view()
@@ -406,7 +336,7 @@ class Network:
     def _upstream_mask(self, ids: Any) -> NDArray[np.bool_]:
         mask = np.zeros(self.n_reaches, bool)
         mask[self.position(ids)] = True
-        _plan.mark_upstream(*self._upstream_links, mask)
+        _plan.mark_upstream(*self._tributaries, mask)
         return mask
 
     def _take(self, positions: NDArray[np.int64]) -> Network:
@@ -428,49 +358,7 @@ class Network:
         return Network(part)
 
 
-def _flat(values: Any, what: str) -> NDArray[Any]:
-    """Values as an array of one dimension: one, or a list of them."""
-    if isinstance(values, (pd.Series, pd.Index, pd.api.extensions.ExtensionArray)) and values.isna().any():
-        values = values.astype(object)
-    elif isinstance(values, (list, tuple)) and any(isinstance(v, str) for v in values):
-        values = np.fromiter(values, object, len(values))  # NumPy would write numbers among text as text
-    elif isinstance(values, (set, frozenset, dict)) or hasattr(values, "__next__"):
-        values = np.fromiter(values, object)
-    try:
-        array = np.atleast_1d(np.asarray(values))
-    except ValueError as error:
-        raise NetworkError(f"{what}: a list of ids, not one of lists ({error})") from error
-    if array.ndim > 1:
-        raise NetworkError(f"{what}: a list, not an array of shape {array.shape}")
-    return array
-
-
-def _as_floats(values: NDArray[Any], what: str) -> NDArray[np.float64]:
-    try:
-        return np.asarray(values, np.float64)
-    except (TypeError, ValueError) as error:
-        raise NetworkError(f"{what}: numbers, not {some(values[:3])}") from error
-
-
-def _for_each(value: Any, ids: NDArray[Any], name: str) -> NDArray[Any]:
-    """A parameter for each reach, of one value or of as many as there are reaches."""
-    array = np.asarray(value)
-    if array.ndim and array.shape != ids.shape:
-        raise NetworkError(f"parameter {name!r} has the shape {array.shape}, and there are {ids.size} reaches")
-    return np.broadcast_to(array, ids.shape).copy()
-
-
-def as_network(network: xr.Dataset | Network | str | os.PathLike[str]) -> Network:
-    """`Network` of a Dataset, or of the one at a path (Zarr, netCDF or a table), or the Network itself."""
-    if isinstance(network, (str, os.PathLike)):
-        from xroute.network_files import open_any
-
-        with open_any(network) as dataset:
-            return Network(dataset)
-    return network if isinstance(network, Network) else Network(network)
-
-
-def _rebuild(dataset: xr.Dataset, missing_downstream: Literal["raise", "outlet"]) -> Network:
+def _rebuild(dataset: xr.Dataset, missing_downstream: MissingDownstream) -> Network:
     return Network(dataset, missing_downstream=missing_downstream)
 
 

@@ -1,4 +1,4 @@
-"""Network Datasets from files of whatever form: Zarr, netCDF or a table, told by content and suffix."""
+"""Networks from files of whatever form: Zarr, netCDF or a table, told by content and suffix."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from typing import Any
 import xarray as xr
 
 from xroute.exceptions import XRouteError
+from xroute.files.opening import existing, open_dataset
 from xroute.guards import reading
-from xroute.io.files import existing, open_dataset
-from xroute.table_files import SUFFIXES
-from xroute.tables import read_table
+from xroute.network import Network
 
-__all__ = ["is_table", "open_any"]
+__all__ = ["as_network", "is_table", "open_any"]
 
 
 def is_table(path: str | os.PathLike[str]) -> bool:
     """Whether a path names a table, by its suffix."""
+    from xroute.tables import SUFFIXES  # tables are imported by those who have one
+
     return Path(path).suffix.lower() in SUFFIXES
 
 
@@ -39,6 +40,8 @@ def open_any(path: str | os.PathLike[str], **columns: Any) -> xr.Dataset:
     XRouteError
         It is none of these, or damaged.
     """
+    from xroute.tables import SUFFIXES, read_table
+
     target = existing(path)
     if is_table(target):
         if target.is_dir() and target.suffix.lower() not in (".parquet", ".pq"):
@@ -52,3 +55,11 @@ def open_any(path: str | os.PathLike[str], **columns: Any) -> xr.Dataset:
                     f"known by its suffix: {', '.join(SUFFIXES)}"
                 )
     return open_dataset(target)
+
+
+def as_network(network: xr.Dataset | Network | str | os.PathLike[str]) -> Network:
+    """`Network` of a Dataset, or of the file at a path (see `open_any`), or the Network itself."""
+    if isinstance(network, (str, os.PathLike)):
+        with open_any(network) as dataset:
+            return Network(dataset)
+    return network if isinstance(network, Network) else Network(network)

@@ -6,7 +6,6 @@ thread or asyncio task, and what that calls): two of Dask's threads that route a
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import re
 import threading
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from xroute.engine.backends import backends, default_device, device_named
 from xroute.exceptions import ParameterError
 
 if TYPE_CHECKING:
@@ -129,33 +129,20 @@ def find_device(name: str | None) -> torch.device:
     ParameterError
         For a name that is no device, or a device that this machine or its PyTorch does not have.
     """
-    import torch
-
     name = get_option("device") if name is None else name
-    usable = torch.cuda.is_available() and importlib.util.find_spec("triton") is not None
     if name is None:
-        return torch.device("cuda", torch.cuda.current_device()) if usable else torch.device("cpu")
+        return default_device()
     check_device(name)
-    device = torch.device(name)
-    if device.type == "cpu":
-        return device
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if (device.index or 0) >= count:
-        raise ParameterError(
-            f"device {name!r}: PyTorch {torch.__version__} sees {count} GPUs here. Route with device='cpu', or install a "
-            "PyTorch that was built for your GPU"
-        )
-    if not usable:
-        raise ParameterError(f"device {name!r} needs the package triton: pip install triton")
-    return torch.device("cuda", torch.cuda.current_device()) if device.index is None else device
+    return device_named(str(name))
 
 
 def check_device(device: Any) -> None:
     """Refuse what can be no device's name, without torch; a `torch.device` reads as its name, and None is the default."""
+    names = backends()
     if device is not None and not re.fullmatch(
-        r"(cpu|cuda)(:(\d|[1-9]\d))?", str(device)
+        rf"({'|'.join(names)})(:(\d|[1-9]\d))?", str(device)
     ):  # torch counts to 127, and no host has so many
-        raise ParameterError(f"device is 'cpu', 'cuda', 'cuda:1', ... or None, not {device!r}")
+        raise ParameterError(f"device is {', '.join(map(repr, names))}, 'cuda:1', ... or None, not {device!r}")
 
 
 def n_threads() -> int:

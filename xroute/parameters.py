@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from xroute.exceptions import ParameterError, UnitsError, some, warn
 from xroute.network import Network
-from xroute.schemes import SCHEMES, Scheme, every, is_every
+from xroute.schemes import SCHEMES, Scheme, all_reaches, find_scheme, is_all_reaches
 from xroute.units import to_si
+from xroute.wording import argument
 
 __all__ = [
     "MOST_SUBSTEPS", "SchemeParameters", "auto_substeps", "check_steps", "read_parameters", "resolve_substeps", "schemes_of",
@@ -41,7 +42,7 @@ def schemes_of(network: Network, scheme: str | None = None) -> dict[str, NDArray
         If the network names none, or one that does not exist.
     """
     dataset = network.dataset
-    everywhere = every(network.n_reaches)
+    everywhere = all_reaches(network.n_reaches)
     if scheme is not None:
         found = {scheme: everywhere}
     elif "scheme" in dataset.variables:
@@ -56,32 +57,24 @@ def schemes_of(network: Network, scheme: str | None = None) -> dict[str, NDArray
     else:
         found = {_only_fit(set(dataset.variables)): everywhere}
     for name, at in found.items():
-        if name not in SCHEMES:
-            where = f" (reaches {some(network.ids[at])})" if at.size < network.n_reaches else ""
-            raise ParameterError(
-                f"no scheme {name!r}{where}; there are {', '.join(sorted(SCHEMES))}. Add yours with register_scheme"
-            )
+        find_scheme(name, f" (reaches {some(network.ids[at])})" if at.size < network.n_reaches else "")
     return found
 
 
 def _only_fit(variables: set[Hashable]) -> str:
     """Name of the only scheme that these variables are parameters of."""
-    fitting = [
-        s
-        for s in SCHEMES.values()
-        if any(p.name in variables for p in s.parameters)
-        and all(p.name in variables or p.default is not None for p in s.parameters)
-    ]
+    fitting = [scheme for scheme in SCHEMES.values() if scheme.fits(variables)]
     other_ways = {s.instead for s in fitting}  # to step what another describes: to be asked for by name
-    fits = [s.name for s in fitting if s.name not in other_ways]
-    if len(fits) != 1:
+    names = [s.name for s in fitting if s.name not in other_ways]
+    if len(names) != 1:
         raise ParameterError(
             "the network names no routing scheme"
-            + (f", and its variables fit several: {some(fits)}" if fits else "")
-            + '. Pass scheme=, or set network.attrs["scheme"], or a variable scheme (reach); there are '
+            + (f", and its variables fit several: {some(names)}" if names else "")
+            + f". Pass {argument('scheme')}"
+            + ', or set network.attrs["scheme"], or a variable scheme (reach); there are '
             + ", ".join(sorted(SCHEMES))
         )
-    return fits[0]
+    return names[0]
 
 
 def read_parameters(network: Network, scheme: str | None = None) -> SchemeParameters:
@@ -116,7 +109,7 @@ def _read(network: Network, scheme: Scheme, at: NDArray[np.int64]) -> dict[str, 
             )
         except UnitsError as error:
             raise ParameterError(str(error)) from error
-        values = np.array(values) if is_every(at, network.n_reaches) else values[at]
+        values = np.array(values) if is_all_reaches(at, network.n_reaches) else values[at]
         if not parameter.allows(values).all():
             parameter.check(values, network.ids[at], scheme.name)
         found[parameter.name] = values
@@ -156,14 +149,14 @@ def auto_substeps(parameters: SchemeParameters, dt: float, ids: NDArray[Any] | N
         _, highest = SCHEMES[name].limits(values, at.size)
         with np.errstate(all="ignore"):
             needed = dt / highest * (1 - 1e-12)
-        over = ~(needed <= MOST_AUTOMATIC)
-        if over.any():
-            named = at[over] if ids is None else ids[at[over]]
+        too_many = ~(needed <= MOST_AUTOMATIC)
+        if too_many.any():
+            named = at[too_many] if ids is None else ids[at[too_many]]
             instead = SCHEMES[name].instead
             cure = "Check their parameters, or merge them" if instead is None else f"Give them the scheme {instead}"
             raise ParameterError(
-                f'substeps="auto" would take {needed.max():.3g} substeps, more than {MOST_AUTOMATIC:,}, because so short for '
-                f"steps of {dt:g} s are {int(over.sum())} {name} reaches: {some(named)}. {cure}"
+                f"{argument('substeps', 'auto')} would take {needed.max():.3g} substeps, more than {MOST_AUTOMATIC:,}, because "
+                f"so short for steps of {dt:g} s are {int(too_many.sum())} {name} reaches: {some(named)}. {cure}"
             )
         fewest = max(fewest, int(np.ceil(needed.max(initial=0.0))))
     return fewest
@@ -175,35 +168,36 @@ def check_steps(parameters: SchemeParameters, dt: float, substeps: int) -> bool:
     Returns whether there are none.
     """
     step, slack = dt / substeps, 1e-9
-    said, instead = [], set()
-    at_least, at_most = 1.0, float(MOST_SUBSTEPS)
+    outside: list[str] = []
+    instead: set[tuple[str, str]] = set()
+    fewest, most = 1.0, float(MOST_SUBSTEPS)  # substeps with which no reach oscillates, and none dips
     for name, (at, values) in parameters.items():
         scheme = SCHEMES[name]
         if scheme.step_range is None or not at.size:
             continue
         lowest, highest = scheme.limits(values, at.size)
-        least, most = lowest.max(), highest.min()
+        least, greatest = lowest.max(), highest.min()
         with np.errstate(all="ignore"):
-            at_least = max(at_least, np.ceil(dt / most * (1 - slack)))
-            at_most = min(at_most, np.floor(dt / least * (1 + slack)))  # where no reach dips, any number will do
-        if least <= step <= most:  # the usual case, in a few passes
+            fewest = max(fewest, np.ceil(dt / greatest * (1 - slack)))
+            most = min(most, np.floor(dt / least * (1 + slack)))  # where no reach dips, any number will do
+        if least <= step <= greatest:  # the usual case, in a few passes
             continue
         short, long = step > highest * (1 + slack), step < lowest * (1 - slack)
-        what = []
+        kinds = []
         if short.any():
-            what.append(f"{int(short.sum())} too short (they may oscillate)")
-            instead.add((name, scheme.instead))
+            kinds.append(f"{int(short.sum())} too short (they may oscillate)")
+            instead |= {(name, scheme.instead)} if scheme.instead else set()
         if long.any():
-            what.append(f"{int(long.sum())} too long (outflow may dip below zero where inflow rises)")
-        if what:
-            n, rule = int((short | long).sum()), scheme.step_rule or "their range of steps"
-            said.append(f"{n} of {at.size} {name} reaches are outside {rule}, {' and '.join(what)}")
-    if not said:
+            kinds.append(f"{int(long.sum())} too long (outflow may dip below zero where inflow rises)")
+        if kinds:
+            n = int((short | long).sum())
+            outside.append(f"{n} of {at.size} {name} reaches are outside {scheme.step_rule}, {' and '.join(kinds)}")
+    if not outside:
         return True
-    advice = [f"scheme {other} instead of {name} does not oscillate at any step" for name, other in sorted(instead) if other]
-    if at_least <= at_most and int(at_least) != substeps:
-        advice.append(f"substeps={int(at_least)} would put all of them inside")
+    advice = [f"scheme {other} instead of {name} does not oscillate at any step" for name, other in sorted(instead)]
+    if fewest <= most and int(fewest) != substeps:
+        advice.append(f"{argument('substeps', int(fewest))} would put all of them inside")
     else:
         advice.append("no number of substeps puts all reaches inside")
-    warn(f"at a routing step of {step:g} s, {'; '.join(said)}: {'; '.join(advice)}")
+    warn(f"at a routing step of {step:g} s, {'; '.join(outside)}: {'; '.join(advice)}")
     return False

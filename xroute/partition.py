@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from xroute.block import BlockState
+from xroute.block_state import CHANNEL, BlockState
 from xroute.engine.plan import RoutingPlan, make_plan
 from xroute.engine.schedule import renumber, tributaries
 from xroute.schemes import Filter
 
-__all__ = ["Part", "make_parts", "partition"]
+__all__ = ["Partition", "make_partitions", "partition"]
 
 Index = NDArray[np.int64]
 
@@ -46,7 +46,7 @@ def partition(plan: RoutingPlan, n: int) -> Index:
 
 
 @dataclass(frozen=True)
-class Part:
+class Partition:
     """A partition, ready to be routed by itself.
 
     Attributes
@@ -84,15 +84,10 @@ class Part:
 
     def state(self, state: BlockState, filter: Filter) -> BlockState:
         """Its part of the whole network's state; given reaches have none, which is to say zeros."""
-        n_lags = filter.n_taps - 1
-        first = np.cumsum(n_lags) - n_lags
-        own = n_lags[self.reach]
-        entry = np.repeat(first[self.reach] - np.cumsum(own) + own, own) + np.arange(own.sum())
-        none = np.zeros((state.outflow.shape[0], self.given.size))
-        return BlockState(state.history[:, entry], np.concatenate([state.outflow[:, self.reach], none], axis=1))
+        return state.take(self.reach, {CHANNEL: filter.n_taps - 1}).pad(self.given.size)
 
 
-def make_parts(plan: RoutingPlan, label: Index) -> list[Part]:
+def make_partitions(plan: RoutingPlan, label: Index) -> list[Partition]:
     """Partitions of a plan by their labels; links lead within one, or to one with a higher label.
 
     Flows into a reach stay in the order in which the plan adds them, so that results are the same bit for bit.
@@ -123,5 +118,5 @@ def make_parts(plan: RoutingPlan, label: Index) -> list[Part]:
             at[upstream[inside]], at[downstream[inside]], weight[inside], n, n_given=given.size, kept=place[kept[p]]
         )
         source = tuple((int(q), np.searchsorted(kept[q], given[label[given] == q])) for q in np.unique(label[given]))
-        parts.append(Part(members[p], given, sub, source))
+        parts.append(Partition(members[p], given, sub, source))
     return parts

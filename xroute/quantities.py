@@ -67,11 +67,11 @@ def _attached(data: Any) -> Any:
 
 def _units(variable: xr.Variable, what: str) -> str:
     attached = format(variable.data.units, "D") or "1"
-    said = variable.attrs.get("units")
-    if said is None:
+    stated = variable.attrs.get("units")
+    if stated is None:
         return attached
-    of_pint, of_attrs = read_unit_text(attached, what), read_unit_text(said, what)
+    of_pint, of_attrs = read_unit_text(attached, what), read_unit_text(stated, what)
     same = of_pint.dimensions == of_attrs.dimensions and abs(of_pint.in_si / of_attrs.in_si - 1) < 1e-9
     if not same:
-        raise UnitsError(f"{what} is in {attached!r} by pint, and in {said!r} by its attributes: drop one of them")
+        raise UnitsError(f"{what} is in {attached!r} by pint, and in {stated!r} by its attributes: drop one of them")
     return attached

@@ -2,6 +2,7 @@
 
 A network may bear ``routing_step`` [s], ``sampling``, ``lateral`` and ``runoff_step`` [s] among its attributes (RAPID's
 namelist says them as ZS_dtR and ZS_TauR). Whoever routes leaves an option out to have the network's; what is given wins.
+`resolve_settings` is what both come to.
 """
 
 from __future__ import annotations
@@ -9,22 +10,22 @@ from __future__ import annotations
 import logging
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
+from xroute.caches import keep
 from xroute.exceptions import ParameterError, TimeAxisError, one_of
 from xroute.network import Network
-from xroute.settings import LATERAL, SAMPLING
+from xroute.parameters import SchemeParameters, resolve_substeps
+from xroute.settings import LATERAL, SAMPLING, Lateral, NaN, RoutingSettings, Sampling
 from xroute.times import seconds, time_step
+from xroute.wording import argument
 
-__all__ = ["Recipe", "recipe_said", "resolve_recipe", "resolve_step", "stated_seconds", "step_of"]
+__all__ = ["Recipe", "recipe_in_words", "resolve_recipe", "resolve_settings", "resolve_step", "stated_seconds", "step_of"]
 
 logger = logging.getLogger(__name__)
-
-Sampling = Literal["mean", "last", "start-mean"]
-Lateral = Literal["head", "interval", "outlet"]
 
 WHOLE = 1e-9
 """How far from a whole number, in parts of it, the ratio of two steps may be."""
@@ -32,7 +33,7 @@ WHOLE = 1e-9
 
 @dataclass(frozen=True)
 class Recipe:
-    """Options of a run with nothing left open.
+    """What a network and its caller say together; the fewest stable substeps are not worked out yet.
 
     Attributes
     ----------
@@ -54,7 +55,7 @@ def resolve_recipe(
     sampling: str | None = None,
     lateral: str | None = None,
     *,
-    say: bool = False,
+    log: bool = False,
 ) -> Recipe:
     """Options of a run: those given, else the network's, else 1, ``"mean"`` and ``"head"``.
 
@@ -66,8 +67,8 @@ def resolve_recipe(
         Step of runoff [s]; None where there is no step, and then any number of substeps will do.
     substeps, sampling, lateral
         As the caller gave them; None leaves them to the network.
-    say
-        Whether to say, once a network, what was taken from it.
+    log
+        Whether to log, once a network, what was taken from it.
 
     Raises
     ------
@@ -101,9 +102,45 @@ def resolve_recipe(
         substeps = 1 if routing is None or step is None else _ratio(step, routing)
         if routing is not None and step is not None:
             taken.insert(0, f"substeps {substeps} of {routing:g} s")
-    if taken and say:
-        _say_once(network, ", ".join(taken))
+    if taken and log:
+        _log_once(network, ", ".join(taken))
     return Recipe(substeps, sampling, lateral)  # type: ignore[arg-type]
+
+
+def resolve_settings(
+    network: Network,
+    parameters: SchemeParameters,
+    step: float | None,
+    *,
+    substeps: Any = None,
+    sampling: str | None = None,
+    lateral: str | None = None,
+    nan: NaN = "raise",
+    log: bool = True,
+) -> RoutingSettings:
+    """Settings of a run: the recipe, with the substeps that it comes to.
+
+    Parameters
+    ----------
+    network : Network
+        Whose attributes hold the recipe, if it has one.
+    parameters
+        Of its reaches, which ``substeps="auto"`` looks at.
+    step
+        Step of runoff [s]; None where there is none.
+    substeps, sampling, lateral, nan
+        As the caller gave them.
+    log
+        Whether to log, once a network, what was taken from it.
+
+    Raises
+    ------
+    ParameterError
+        As `resolve_recipe` and `xroute.parameters.resolve_substeps`.
+    """
+    recipe = resolve_recipe(network, step, substeps, sampling, lateral, log=log)
+    n = resolve_substeps(recipe.substeps, parameters, 1.0 if step is None else step, network.ids)
+    return RoutingSettings(step, n, recipe.sampling, recipe.lateral, nan)
 
 
 def step_of(runoff: xr.DataArray, time_dim: Hashable, network: Network, dt: Any = None) -> float | None:
@@ -158,11 +195,11 @@ def resolve_step(network: Network, dt: Any = None) -> float:
     """
     step = seconds(dt) if dt is not None else stated_seconds(network.attrs, "runoff_step")
     if step is None:
-        raise TimeAxisError("the step of runoff is not known: give dt= (seconds, or '3h')")
+        raise TimeAxisError(f"the step of runoff is not known: give {argument('dt')} (seconds, or '3h')")
     return step
 
 
-def recipe_said(network: Network) -> str | None:
+def recipe_in_words(network: Network) -> str | None:
     """The network's recipe in words, or None if it has none.
 
     Raises
@@ -188,7 +225,7 @@ def _ratio(step: float, routing: float) -> int:
         raise ParameterError(
             f"a step of runoff of {step:g} s is not a whole number of the network's routing steps of {routing:g} s "
             "(attribute 'routing_step'): give runoff on steps that are, or choose the routing steps in a step yourself, "
-            "substeps="
+            + argument("substeps")
         )
     return n
 
@@ -224,9 +261,7 @@ def _choice(attrs: Mapping[Any, Any], name: str, allowed: Any) -> str | None:
     return str(value)
 
 
-def _say_once(network: Network, text: str) -> None:
-    said: set[str] = network.__dict__.setdefault("_said", set())
-    if text not in said:
-        said.add(text)
-        rapid = str(network.attrs.get("source", "")).startswith("RAPID")
-        logger.info("routed %s: %s", "as RAPID does" if rapid else "as the network's attributes say", text)
+def _log_once(network: Network, text: str) -> None:
+    rapid = str(network.attrs.get("source", "")).startswith("RAPID")
+    how = "as RAPID does" if rapid else "as the network's attributes say"
+    keep(network, ("logged", text), lambda: logger.info("routed %s: %s", how, text))

@@ -15,7 +15,7 @@ import xarray as xr
 
 from xroute.exceptions import ParameterError
 from xroute.network import Network
-from xroute.settings import Lateral, NaN, Sampling
+from xroute.settings import Extra, Label, Lateral, Missing, NaN, Sampling
 
 # No `from __future__ import annotations` here: help() shows the annotations of a signature, and these are meant to be read.
 
@@ -43,15 +43,15 @@ class RouteRequest:
     lateral: Lateral | None = None
     initial_state: StateLike | None = None
     return_state: bool = False
-    missing: Literal["raise", "zero"] = "raise"
-    extra: Literal["raise", "drop"] = "raise"
+    missing: Missing = "raise"
+    extra: Extra = "raise"
     nan: NaN = "raise"
     partitions: int | None = None
     device: str | None = None
     reach_dim: Hashable | None = None
     time_dim: Hashable | None = None
     dt: Any = None
-    label: Literal["start", "middle", "end"] | None = None
+    label: Label | None = None
 
     def __post_init__(self) -> None:
         n = self.partitions

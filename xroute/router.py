@@ -18,12 +18,15 @@ import torch
 import xarray as xr
 from numpy.typing import NDArray
 
+from xroute.engine.arrays import State
 from xroute.engine.autograd import route_autograd
 from xroute.exceptions import ParameterError, StateError, some
-from xroute.network import Network, as_network
+from xroute.network import Network
+from xroute.network_files import as_network
 from xroute.parameters import check_steps, read_parameters, resolve_substeps
 from xroute.recipe import resolve_recipe
 from xroute.schemes import SCHEMES, Filter, Parameter, make_filter
+from xroute.settings import RoutingSettings
 from xroute.times import seconds
 
 __all__ = ["Router", "RouterState"]
@@ -140,11 +143,12 @@ class Router(torch.nn.Module):
         super().__init__()
         self.network = as_network(network)
         self.dt = seconds(dt)
-        recipe = resolve_recipe(self.network, self.dt, substeps, sampling, lateral, say=True)
+        recipe = resolve_recipe(self.network, self.dt, substeps, sampling, lateral, log=True)
         self.sampling, self.lateral = recipe.sampling, recipe.lateral
         parameters = read_parameters(self.network, scheme)
         self.substeps: int = resolve_substeps(recipe.substeps, parameters, self.dt, self.network.ids)
         check_steps(parameters, self.dt, self.substeps)
+        self._settings = RoutingSettings(self.dt, self.substeps, self.sampling, self.lateral)
         learned = {learnable} if isinstance(learnable, str) else set(() if learnable is None else learnable)
         known = {name for _, values in parameters.values() for name in values}
         if learned - known:
@@ -233,15 +237,12 @@ class Router(torch.nn.Module):
             )
         batch = runoff if runoff.ndim == 3 else runoff[None]
         made = self._filter(parameters)
-        history, outflow = (None, None) if state is None else self._start(state, batch.shape[0], made.n_taps - 1)
-        discharge, history, outflow = route_autograd(
-            batch, self.network.plan, made, history, outflow,
-            substeps=self.substeps, sampling=self.sampling, lateral=self.lateral, keep_state=return_state,
-        )  # fmt: skip
+        start = None if state is None else State(*self._start(state, batch.shape[0], made.n_taps - 1))
+        discharge, end = route_autograd(batch, self.network.plan, made, start, self._settings, keep_state=return_state)
         discharge = discharge if runoff.ndim == 3 else discharge[0]
-        if not return_state:
+        if end is None:
             return discharge
-        return discharge, RouterState(history, outflow, made.n_taps - 1, self._network_hash, self._step, self.lateral)
+        return discharge, RouterState(end.history, end.outflow, made.n_taps - 1, self._network_hash, self._step, self.lateral)
 
     def get_extra_state(self) -> Tensor:
         """Ids of the reaches, scheme by scheme as their values are: int64 [reach], or of text, UTF-32 [reach, letter]."""

@@ -1,35 +1,30 @@
-"""`route`: align labels, make the filter, hand plain arrays to the engine, label the discharge."""
+"""`route`: what becomes of a DataArray of runoff.
+
+1. `xroute.run.make_run` looks at its labels: which dimension is time and how long a step is (`xroute.times`), which row is which
+   reach of the network (`xroute.labels`), what its units mean (`xroute.units`), and which filter each reach is
+   (`xroute.filters`). Nothing is read yet. A `Run` is all that is known then.
+2. `Run.start` brings a given state into the order of the network's reaches.
+3. Its values become [batch, row, time], and `xroute.block.route_block` routes them: in memory, in one go (`xroute.eager`); on
+   Dask, chunk by chunk and partition by partition, in tasks that run when the result is asked for (`xroute.chunked`).
+4. What comes back has the runoff's dimensions in its order; `Run.label` gives it name, units and history, and `Run.finish`
+   makes a Dataset of the state at the end.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
 import xarray as xr
 
-from xroute.accumulations import Watch, watch
-from xroute.attrs import append_history, discharge_attrs
-from xroute.block import BlockState, RouteOptions, is_cupy, route_block
-from xroute.census import overflow
-from xroute.engine.arrays import compute_type
-from xroute.exceptions import ParameterError, TimeAxisError, XRouteError, one_of, some
-from xroute.guards import reading, require_memory
-from xroute.labels import Layout, align, require_array
-from xroute.network import Network, as_network
-from xroute.options import check_device, find_device
-from xroute.parameters import SchemeParameters, check_steps, read_parameters, resolve_substeps
+from xroute.block_state import BlockState, StateTable
+from xroute.eager import route_eagerly
+from xroute.labels import require_array
+from xroute.options import check_device
 from xroute.quantities import with_pint_of
-from xroute.recipe import resolve_recipe, step_of
 from xroute.request import NetworkLike, RouteRequest, keywords_of
-from xroute.schemes import SCHEMES, Filter, Scheme, make_filter
-from xroute.settings import NAN
-from xroute.state import RunKey, align_state, read_state, run_key, state_dataset, write_state
-from xroute.times import Clock, find_time_dim, stamp_label
-from xroute.units import flux_scale
+from xroute.run import make_run
 
-__all__ = ["Run", "need_no_step", "prepare", "route"]
+__all__ = ["route"]
 
 
 @keywords_of(RouteRequest)
@@ -109,209 +104,16 @@ def route(runoff: xr.DataArray, network: NetworkLike, request: RouteRequest) -> 
     >>> discharge.attrs["units"]
     'm3 s-1'
     """
-    given, runoff = runoff, require_array(runoff)
-    lazy = runoff.chunks is not None
-    if not lazy:
-        require_memory(runoff, "runoff", "route it in blocks with route_to_zarr, or open it in chunks")
-    where = None
-    if lazy:
-        check_device(request.device)  # tasks find theirs where they run
+    check_device(request.device)
+    array = require_array(runoff)
+    run = make_run(array, network, request)
+    start = run.start(request.initial_state, array)
+    end: BlockState | StateTable
+    if array.chunks is None:
+        discharge, end = route_eagerly(array, run, start, request.device)
     else:
-        where = find_device(request.device)
-    run = prepare(runoff, network, request)
-    if run.step is None:
-        need_no_step(runoff, run.layout.time_dim, request.return_state)
-    known = run.filter, run.network, run.layout
-    if lazy:
-        from xroute.chunked import LazyState, route_lazily
+        from xroute.chunked import route_lazily
 
-        first = None
-        if request.initial_state is not None and run.key is not None:
-            first = LazyState(*align_state(request.initial_state, *known, run.key, run.clock.start(runoff)))
-        result, end = route_lazily(
-            runoff, run.network, run.layout, run.filter, first, run.options, scale=run.scale,
-            raise_missing=run.raise_missing, partitions=request.partitions, device=request.device, watch=run.watch,
-        )  # fmt: skip
-        if run.key is None or not request.return_state:
-            return with_pint_of(run.label(result, runoff), given)
-        n_lags, moment = run.filter.n_taps - 1, run.moment(runoff)
-        state = state_dataset(end.outflow, end.inflow, n_lags, run.network, run.layout, run.key, moment)
-        return with_pint_of(run.label(result, runoff), given), state
-    start = None
-    if request.initial_state is not None and run.key is not None:
-        start = read_state(request.initial_state, *known, run.key, run.clock.start(runoff))
-    discharge, final = run.route(runoff, start, where)
-    result = with_pint_of(run.label(run.layout.array(discharge), runoff), given)
-    if run.key is None or not request.return_state:
-        return result
-    return result, write_state(final, *known, run.key, run.moment(runoff))
-
-
-@dataclass(frozen=True)
-class Run:
-    """A run before any runoff is read: all that its blocks have in common.
-
-    Attributes
-    ----------
-    network, layout, filter, options, scale
-        As `xroute.block.route_block` takes them.
-    clock
-        Along which dimension the series runs, how long its step is, and what a stamp means.
-    units
-        Units of discharge, None where the runoff has none.
-    raise_missing
-        Whether runoff that is not finite is an error.
-    key
-        What a state must share with the run; None if nobody asks for one.
-    said
-        The run in a line, for the history.
-    watch
-        What looks for accumulated values; None where there is no step.
-    """
-
-    network: Network
-    layout: Layout
-    filter: Filter
-    options: RouteOptions
-    scale: Any
-    clock: Clock
-    units: str | None
-    raise_missing: bool
-    key: RunKey | None
-    said: str
-    watch: Watch | None = None
-
-    @property
-    def step(self) -> float | None:
-        """Step of runoff [s]; None if neither its time axis nor the caller tells, and then there is nothing to route."""
-        return self.clock.step
-
-    def route(
-        self, runoff: xr.DataArray, state: BlockState | None, device: Any, first: int = 0
-    ) -> tuple[Any, BlockState]:
-        """Discharge [batch, row, time] of runoff in memory, the series from step ``first`` on or a part of it, and the state.
-
-        Raises
-        ------
-        XRouteError
-            For runoff that is not finite, unless it is taken as zero, and for discharge that overflows.
-        """
-        layout = self.layout
-        with reading("the runoff"):  # xarray reads what was opened lazily only now
-            data = runoff.transpose(*layout.engine_dims).data
-            data = data if is_cupy(data) else np.asarray(data)
-        data = data.reshape(layout.n_batch, *data.shape[-2:])
-        if self.watch is not None:
-            self.watch.at(first).look(data, first=first == 0)
-        discharge, state, n_bad = route_block(
-            data, self.network.plan, self.filter, state, self.options, runoff_row=layout.row,
-            discharge_row=layout.result_row, n_rows=layout.sizes[layout.reach_dim], scale=self.scale, device=device,
-        )  # fmt: skip
-        if n_bad.runoff and self.raise_missing:
-            raise _not_finite(runoff, self.network, layout, n_bad.runoff, first)
-        if n_bad.discharge:
-            time_dim = layout.time_dim
-            when = runoff[time_dim].values if time_dim in runoff.coords else first + np.arange(runoff.sizes[time_dim])
-            raise overflow(discharge, self.network.ids, layout.result_row, when)
-        return discharge, state
-
-    def label(self, result: xr.DataArray, runoff: xr.DataArray) -> xr.DataArray:
-        """Name and attributes of discharge, in place."""
-        result.name = "discharge"
-        n_steps = runoff.sizes[self.clock.dim] if self.clock.dim in runoff.coords else 0
-        result.attrs = dict(discharge_attrs(self.units, self.options.sampling, self.clock, n_steps))
-        result.attrs["history"] = append_history(runoff.attrs.get("history"), self.said)
-        return result
-
-    def moment(self, runoff: xr.DataArray) -> str | None:
-        """When the state at the end of some runoff holds."""
-        return self.clock.end(runoff)
-
-
-def prepare(runoff: xr.DataArray, network: NetworkLike, request: RouteRequest, *, stateful: bool = False) -> Run:
-    """Check what `route` is given, match labels, and make the filter; no runoff is read.
-
-    Parameters
-    ----------
-    runoff, network, request
-        As `route` has them.
-    stateful
-        Whether states are compared and made although the request names none.
-    """
-    one_of("nan", request.nan, NAN)
-    compute_type(runoff.dtype)
-    network = as_network(network)
-    time_dim = find_time_dim(runoff, request.time_dim)
-    step = step_of(runoff, time_dim, network, request.dt)
-    clock = Clock(time_dim, step, stamp_label(runoff, time_dim, step, request.label))
-    layout = align(
-        runoff, network, reach_dim=request.reach_dim, time_dim=time_dim, missing=request.missing, extra=request.extra
-    )
-    recipe = resolve_recipe(network, step, request.substeps, request.sampling, request.lateral, say=True)
-    sampling, lateral = recipe.sampling, recipe.lateral
-    scale, units = flux_scale(runoff.attrs.get("units"), step, network.dataset.get("area"), layout.row)
-    known = _known(network, request.scheme)
-    parameters = known.parameters
-    dt_ = 1.0 if step is None else step
-    n = resolve_substeps(recipe.substeps, parameters, dt_, network.ids)
-    if runoff.sizes[time_dim] and step is not None and step / n not in known.stable:
-        if check_steps(parameters, step, n):
-            known.stable.add(step / n)
-    filter = known.filter(network, dt_ / n, lateral)
-    stateful = stateful or request.return_state or request.initial_state is not None
-    key = run_key(network, layout, request.scheme, dt_, n, lateral, units) if stateful else None
-    schemes = ", ".join(sorted(parameters))
-    said = f"xroute: routed {network!r}, scheme={schemes!r}, substeps={n}, {sampling=}, {lateral=}"
-    options = RouteOptions(n, sampling, lateral, request.nan == "zero")
-    looks = None if step is None or not runoff.sizes[time_dim] else watch(runoff, time_dim, step)
-    return Run(network, layout, filter, options, scale, clock, units, request.nan == "raise", key, said, looks)
-
-
-@dataclass
-class _Known:
-    """Parameters of a network, checked, and what was made of them: kept with it, since its arrays do not change."""
-
-    schemes: list[Scheme]
-    parameters: SchemeParameters
-    filters: dict[tuple[float, str], Filter]
-    stable: set[float]
-
-    def filter(self, network: Network, dt: float, lateral: Literal["head", "interval", "outlet"]) -> Filter:
-        """Filter of a routing step [s] and a lateral mode; the last two are kept."""
-        key = dt, lateral
-        if key not in self.filters:
-            while len(self.filters) > 1:
-                del self.filters[next(iter(self.filters))]
-            self.filters[key] = make_filter(self.parameters, dt, network.n_reaches, lateral=lateral, ids=network.ids)
-        return self.filters[key]
-
-
-def _known(network: Network, scheme: str | None) -> _Known:
-    if scheme is not None and not isinstance(scheme, str):
-        raise ParameterError(f"scheme is the name of a routing scheme or None, not {scheme!r}")
-    cache: dict[str | None, _Known] = network.__dict__.setdefault("_known", {})
-    known = cache.get(scheme)
-    if known is None or any(SCHEMES.get(s.name) is not s for s in known.schemes):
-        parameters = read_parameters(network, scheme)
-        known = cache[scheme] = _Known([SCHEMES[name] for name in parameters], parameters, {}, set())
-    return known
-
-
-def need_no_step(runoff: xr.DataArray, time_dim: Hashable, return_state: bool) -> None:
-    """Refuse a run whose step is not known, unless nothing happens in it."""
-    if runoff.sizes[time_dim] or return_state:
-        raise TimeAxisError(
-            f"{time_dim!r} has {runoff.sizes[time_dim]} entries, so the step cannot be told: give dt= (seconds, or '3h')"
-        )
-
-
-def _not_finite(runoff: xr.DataArray, network: Network, layout: Layout, n_bad: int, first: int) -> XRouteError:
-    row = np.arange(network.n_reaches) if layout.row is None else layout.row
-    bad = ~np.isfinite(runoff.as_numpy().transpose(*layout.engine_dims).values[..., row[row >= 0], :])
-    ids = network.ids[row >= 0][bad.any(axis=tuple(k for k in range(bad.ndim) if k != bad.ndim - 2))]
-    when = np.flatnonzero(bad.any(axis=tuple(range(bad.ndim - 1))))
-    label = runoff[layout.time_dim].values[when[0]] if layout.time_dim in runoff.coords else first + when[0]
-    return XRouteError(
-        f"{n_bad} values of runoff are NaN or infinite, on {ids.size} reaches: {some(ids)}; first at {label}. "
-        'Fill them, or take them as zero with nan="zero"'
-    )
+        discharge, end = route_lazily(array, run, start, request.device, request.partitions)
+    discharge = with_pint_of(run.label(discharge, array), runoff)
+    return (discharge, run.finish(end, array)) if request.return_state else discharge

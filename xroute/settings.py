@@ -11,11 +11,19 @@ from typing import Literal, get_args
 
 from xroute.exceptions import ParameterError, one_of
 
-__all__ = ["LATERAL", "NAN", "SAMPLING", "Lateral", "NaN", "RoutingSettings", "Sampling"]
+__all__ = [
+    "EXTRA", "LABEL", "LATERAL", "MISSING", "MISSING_DOWNSTREAM", "NAN", "RESET", "SAMPLING",
+    "Extra", "Label", "Lateral", "Missing", "MissingDownstream", "NaN", "Reset", "RoutingSettings", "Sampling",
+]  # fmt: skip
 
 Sampling = Literal["mean", "last", "start-mean"]
 Lateral = Literal["head", "interval", "outlet"]
 NaN = Literal["raise", "zero"]
+Missing = Literal["raise", "zero"]
+Extra = Literal["raise", "drop"]
+MissingDownstream = Literal["raise", "outlet"]
+Label = Literal["start", "middle", "end"]
+Reset = Literal["day", "forecast", "never"]
 
 SAMPLING: tuple[Sampling, ...] = get_args(Sampling)
 """How the substeps of a step of runoff make its discharge."""
@@ -23,6 +31,16 @@ LATERAL: tuple[Lateral, ...] = get_args(Lateral)
 """Where runoff joins its reach."""
 NAN: tuple[NaN, ...] = get_args(NaN)
 """What becomes of runoff that is not finite."""
+MISSING: tuple[Missing, ...] = get_args(Missing)
+"""What becomes of reaches without runoff."""
+EXTRA: tuple[Extra, ...] = get_args(Extra)
+"""What becomes of runoff ids that the network does not have."""
+MISSING_DOWNSTREAM: tuple[MissingDownstream, ...] = get_args(MissingDownstream)
+"""What becomes of downstream ids that the network does not have."""
+LABEL: tuple[Label, ...] = get_args(Label)
+"""Which point of its step a time stamp is."""
+RESET: tuple[Reset, ...] = get_args(Reset)
+"""When values that accumulate begin again."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Spacing: the one step of a series of stamps, or where it is not regular.
 
-Stamps that are rounded in storage (days as a number with six decimals, whole minutes) lie beside a regular axis by less than
+Stamps that are rounded in storage (days as a number with six decimals, whole minutes) deviate from a regular series by less than
 a step; the step is then the plainest one that fits them all.
 """
 
@@ -17,7 +17,7 @@ from xroute.stamps import offsets, show
 
 __all__ = ["ROUNDED", "find_step"]
 
-#: By how much of a step stamps may lie beside a regular axis.
+#: By how much of a step stamps may deviate from a regular series.
 ROUNDED = 0.01
 #: Steps below this are no months [s]: stamps within a month may move by a day or two.
 SHORTEST_MONTH = 25 * 86400.0
@@ -57,42 +57,45 @@ def find_step(values: NDArray[Any], dim: Any, given: float | None = None) -> flo
     seconds = ticks * tick
     mean = float(seconds[-1] / steps.size)
     exact = bool((np.diff(ticks) == ticks[1] - ticks[0]).all())
-    best = step if exact else _flattest(seconds, mean)
-    regular = bool((steps > 0).all()) and _beside(seconds, best) <= ROUNDED * best
+    best = step if exact else _best_fit(seconds, mean)
+    regular = bool((steps > 0).all()) and _deviation(seconds, best) <= ROUNDED * best
     if regular and (given is None or not dated):
         return _plainest(seconds, best) if dated or given is None else given
     if regular and given is not None:
-        rounding = max(2 * _beside(seconds, best), _grain(seconds, best) / 2 if best % 60 else 0.0)
-        if _beside(seconds, given) <= min(rounding + 1e-6 * given, ROUNDED * given):
+        rounding = max(2 * _deviation(seconds, best), _grain(seconds, best) / 2 if best % 60 else 0.0)
+        if _deviation(seconds, given) <= min(rounding + 1e-6 * given, ROUNDED * given):
             return given
         raise TimeAxisError(f"dt is {given:g} s, but times are {_plainest(seconds, best):g} s apart")
     raise TimeAxisError(_irregular(values, steps, step, dim, dated))
 
 
-def _beside(seconds: NDArray[np.float64], step: float) -> float:
-    """By how much stamps lie beside the nearest axis of a step [s], at most."""
+def _deviation(seconds: NDArray[np.float64], step: float) -> float:
+    """Largest distance [s] of the stamps from the regular series of a step [s] that fits them best."""
     return float(np.ptp(seconds - step * np.arange(seconds.size))) / 2
 
 
-def _flattest(seconds: NDArray[np.float64], step: float) -> float:
-    """Step of the axis that stamps lie beside the least, near ``step`` (their mean one), to what rounding leaves open."""
+def _best_fit(seconds: NDArray[np.float64], step: float) -> float:
+    """Step near ``step``, their mean one, of the regular series from which the stamps deviate least."""
     n = seconds.size
     slope = float(np.polyfit(np.linspace(-1, 1, n), seconds - step * np.arange(n), 1)[0]) * 2 / (n - 1)
-    return min((step, step + slope), key=lambda h: _beside(seconds, h))
+    return min((step, step + slope), key=lambda h: _deviation(seconds, h))
 
 
 def _plainest(seconds: NDArray[np.float64], step: float) -> float:
-    """The plainest step that fits as well as ``step`` does, within what rounding leaves open."""
+    """The plainest step (hours rather than seconds) that fits the stamps as well as ``step`` does, but for rounding."""
     whole = abs(step - round(step)) < 1e-6 * step
-    slack = max(2 * _beside(seconds, step), 0.0 if whole else _grain(seconds, step) / 2) + 1e-9 * step
+    slack = max(2 * _deviation(seconds, step), 0.0 if whole else _grain(seconds, step) / 2) + 1e-9 * step
     coarse = [round(step / unit) * unit for unit in _PLAIN if unit >= 60]
     parts = [whole / k for whole, most in ((86400.0, 24), (3600.0, 12)) for k in [round(whole / step)] if 0 < k <= most]
     fine = [round(step / unit) * unit for unit in _PLAIN if unit < 60]
-    return next((float(p) for p in (*coarse, *parts, *fine) if p and _beside(seconds, p) <= slack), step)
+    return next((float(p) for p in (*coarse, *parts, *fine) if p and _deviation(seconds, p) <= slack), step)
 
 
 def _grain(seconds: NDArray[np.float64], step: float) -> float:
-    """Rounding [s] of stamps that are days or hours with so many decimals, which does not show in a few of them."""
+    """Unit [s] to which stamps are rounded, where they are days or hours with two to six decimals; 0 where they are not.
+
+    A few of them may be regular to the last digit all the same.
+    """
     steps = np.diff(seconds)
     for grain in (unit * 10.0**-d for d in range(2, 7) for unit in (86400.0, 3600.0)):
         if grain <= 2 * ROUNDED * step and (np.abs(steps / grain - np.rint(steps / grain)) * grain < 3e-6).all():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Hashable
 from typing import Any, Literal
 
@@ -10,14 +9,18 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from xroute.block import BlockState, RouteOptions, route_block
+from xroute.block import route_block
+from xroute.block_state import CHANNEL, BlockState
 from xroute.exceptions import StateError, XRouteError, some
+from xroute.filters import parameters_of
 from xroute.labels import Layout, align, require_array
-from xroute.network import Network, as_network
-from xroute.parameters import read_parameters, resolve_substeps
-from xroute.recipe import resolve_recipe, resolve_step
-from xroute.schemes import Filter, make_filter
-from xroute.state import RunKey, run_key, write_state
+from xroute.network import Network
+from xroute.network_files import as_network
+from xroute.recipe import resolve_settings, resolve_step
+from xroute.request import NetworkLike
+from xroute.schemes import Filter
+from xroute.settings import Lateral, RoutingSettings
+from xroute.state import RunKey, run_key, state_dataset
 from xroute.times import dated_dims, seconds
 from xroute.units import flux_in_si, flux_scale
 
@@ -25,14 +28,14 @@ __all__ = ["initial_state", "steady_state"]
 
 
 def initial_state(
-    network: xr.Dataset | Network | str | os.PathLike[str],
+    network: NetworkLike,
     discharge: xr.DataArray,
     *,
     dt: Any = None,
     runoff: xr.DataArray | None = None,
     scheme: str | None = None,
     substeps: int | Literal["auto"] | None = None,
-    lateral: Literal["head", "interval", "outlet"] | None = None,
+    lateral: Lateral | None = None,
     missing: Literal["raise", "zero"] = "raise",
     extra: Literal["raise", "drop"] = "raise",
     reach_dim: Hashable | None = None,
@@ -83,8 +86,8 @@ def initial_state(
         if si is not None and runoff_units is not None:
             joins *= flux_in_si(runoff_units, "runoff") / si
         units = units or runoff_units
-    filter, key = _prepare(network, layout, scheme, dt, substeps, lateral, units)
-    lateral = key.lateral
+    filter, key = _filter_and_key(network, layout, scheme, dt, substeps, lateral, units)
+    lateral = key.settings.lateral
     arriving, outflow = _arriving(flow, network), flow
     if lateral == "interval":  # Qinit of RAPID: lateral inflow has its own term
         inflow = arriving
@@ -93,17 +96,17 @@ def initial_state(
         outflow = _steady_gain(filter)[0] * arriving if joins is None else flow - joins
     else:
         inflow = flow / _steady_gain(filter)[0] if joins is None else arriving + joins
-    return write_state(_constant(inflow, outflow, filter), filter, network, layout, key, None)
+    return _state_of(inflow, outflow, key)
 
 
 def steady_state(
-    network: xr.Dataset | Network | str | os.PathLike[str],
+    network: NetworkLike,
     runoff: xr.DataArray,
     *,
     dt: Any = None,
     scheme: str | None = None,
     substeps: int | Literal["auto"] | None = None,
-    lateral: Literal["head", "interval", "outlet"] | None = None,
+    lateral: Lateral | None = None,
     missing: Literal["raise", "zero"] = "raise",
     extra: Literal["raise", "drop"] = "raise",
     reach_dim: Hashable | None = None,
@@ -133,8 +136,8 @@ def steady_state(
     network = as_network(network)
     dt = resolve_step(network, dt)
     joins, layout, units = _lateral(runoff, network, dt, reach_dim=reach_dim, missing=missing, extra=extra)
-    filter, key = _prepare(network, layout, scheme, dt, substeps, lateral, units)
-    lateral = key.lateral
+    filter, key = _filter_and_key(network, layout, scheme, dt, substeps, lateral, units)
+    lateral = key.settings.lateral
     import torch
 
     gain, lateral_gain = _steady_gain(filter)
@@ -142,21 +145,21 @@ def steady_state(
         torch.from_numpy(gain), np.arange(network.n_reaches + 1), torch.zeros(gain.size, dtype=torch.float64),
         torch.from_numpy(lateral_gain),
     )  # fmt: skip
-    flow, _, _ = route_block(joins[:, :, None].copy(), network.plan, instant, None, RouteOptions(lateral=lateral))
+    flow, _, _ = route_block(joins[:, :, None].copy(), network.plan, instant, None, RoutingSettings(lateral=lateral))
     flow = flow[:, :, 0]
     inflow = _arriving(flow, network) + (joins if lateral == "head" else 0.0)
     outflow = flow - joins if lateral == "outlet" else flow
-    return write_state(_constant(inflow, outflow, filter), filter, network, layout, key, None)
+    return _state_of(inflow, outflow, key)
 
 
-def _prepare(
+def _filter_and_key(
     network: Network, layout: Layout, scheme: str | None, step: float, substeps: Any, lateral: Any, units: str | None
 ) -> tuple[Filter, RunKey]:
-    recipe = resolve_recipe(network, step, substeps, lateral=lateral)
-    parameters = read_parameters(network, scheme)
-    n = resolve_substeps(recipe.substeps, parameters, step, network.ids)
-    filter = make_filter(parameters, step / n, network.n_reaches, lateral=recipe.lateral, ids=network.ids)
-    return filter, run_key(network, layout, scheme, step, n, recipe.lateral, units)
+    """Filter of the run that the state is for, and what that run must share with it."""
+    parameters = parameters_of(network, scheme)
+    settings = resolve_settings(network, parameters.values, step, substeps=substeps, lateral=lateral, log=False)
+    filter = parameters.filter(step / settings.substeps, settings.lateral)
+    return filter, run_key(network, layout, {CHANNEL: filter.n_taps - 1}, scheme, settings, units)
 
 
 def _snapshot(array: xr.DataArray, network: Network, what: str, **rows: Any) -> tuple[NDArray[np.float64], Layout]:
@@ -198,5 +201,7 @@ def _steady_gain(filter: Filter) -> tuple[NDArray[np.float64], NDArray[np.float6
     return np.add.reduceat(taps, pointer[:-1]) / (1 - pole), gain / (1 - pole)
 
 
-def _constant(inflow: NDArray[np.float64], outflow: NDArray[np.float64], filter: Filter) -> BlockState:
-    return BlockState(np.repeat(inflow, filter.n_taps - 1, axis=1), outflow)
+def _state_of(inflow: NDArray[np.float64], outflow: NDArray[np.float64], key: RunKey) -> xr.Dataset:
+    """State of a river whose inflow and outflow [batch, reach] have long been what they are."""
+    state = BlockState.of(np.repeat(inflow, key.n_lags[CHANNEL], axis=1), outflow)
+    return state_dataset(state.table(key.n_lags, key.layout.batch_shape), key, None)

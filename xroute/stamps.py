@@ -18,9 +18,10 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xroute.exceptions import TimeAxisError
+from xroute.wording import argument
 
 __all__ = [
-    "SECONDS", "axis", "decodable", "decode_numbers", "is_dated", "offsets", "show", "stamps", "unit_seconds",
+    "SECONDS", "decodable", "decode_numbers", "is_dated", "offsets", "show", "stamps", "time_coordinate", "unit_seconds",
 ]  # fmt: skip
 
 #: Units of time of one length, as UDUNITS and the field write them [s].
@@ -39,7 +40,7 @@ BESIDE = ("time", "valid_time", "Times", "XTIME", "date", "datetime")
 _DATE = re.compile(r"\s*\d{4}[-/]\d{1,2}([-/]\d{1,2}([T ]\d.*)?)?\s*")
 
 
-def axis(array: xr.DataArray, dim: Hashable) -> xr.DataArray | None:
+def time_coordinate(array: xr.DataArray, dim: Hashable) -> xr.DataArray | None:
     """Coordinate that holds the times of a dimension: its own, or one beside it where that is a mere number."""
     own = array.coords[dim] if dim in array.coords else None
     if own is not None and (own.dtype.kind not in "iu" or is_dated(own)):
@@ -102,7 +103,7 @@ def stamps(array: xr.DataArray, dim: Hashable, *, counted: bool = False) -> NDAr
     TimeAxisError
         For times that are missing, that cannot be decoded, or that are none: text, periods, time zones, ...
     """
-    coordinate = axis(array, dim)
+    coordinate = time_coordinate(array, dim)
     if coordinate is None:
         return None
     name = coordinate.name
@@ -126,10 +127,10 @@ def stamps(array: xr.DataArray, dim: Hashable, *, counted: bool = False) -> NDAr
         if counted:
             return values if unit is None else _durations(values, unit)
         source = coordinate.encoding.get("source") or array.encoding.get("source")
-        steps = "" if unit is None else "Give the step with dt= (readers take start=, too), or "
+        steps = "" if unit is None else f"Give the step with {argument('dt')} (readers take {argument('start')}, too), or "
         raise TimeAxisError(
             f"{str(name)!r}{f' of {source}' if source else ''} cannot be decoded: {error}. {steps or 'Give '}dates: "
-            f"runoff.assign_coords({name}=...)" + ("" if steps else ", or dt= if all steps are of one length")
+            f"runoff.assign_coords({name}=...)" + ("" if steps else f", or {argument('dt')} if all steps are of one length")
         ) from error
 
 
@@ -155,14 +156,14 @@ def decode_numbers(values: NDArray[Any], units: Any, calendar: Any = None) -> ND
             warnings.simplefilter("ignore", xr.SerializationWarning)  # that cftime is used: it is as good
             decoded: NDArray[Any] = xr.coders.CFDatetimeCoder().decode(xr.Variable("t", values.ravel(), attrs)).values
     except Exception as error:  # pandas and cftime each have their own for units, calendars and ranges
-        said = f"units {units!r}" + ("" if calendar is None else f", calendar {calendar!r}")
+        stated = f"units {units!r}" + ("" if calendar is None else f", calendar {calendar!r}")
         inner = str(error.__cause__ or error).splitlines()
-        raise TimeAxisError(f"{said} ({inner[0] if inner else type(error).__name__})") from error
+        raise TimeAxisError(f"{stated} ({inner[0] if inner else type(error).__name__})") from error
     return decoded.reshape(values.shape)
 
 
 def decodable(raw: xr.Dataset) -> dict[Hashable, bool]:
-    """Which variables of a Dataset as stored xarray can decode as times; the others stay numbers, with their attributes.
+    """Variables of a Dataset as stored that xarray cannot decode as times, with False: they are to stay numbers.
 
     For ``xarray.decode_cf(raw, decode_times=decodable(raw))``, which else fails for a whole file because of one of them.
     """
@@ -186,7 +187,10 @@ def decodable(raw: xr.Dataset) -> dict[Hashable, bool]:
 
 
 def offsets(values: NDArray[Any]) -> tuple[NDArray[Any], float]:
-    """Times since the first, in whole ticks of so many seconds; numbers as they are, in ticks of 1."""
+    """How far each time is from the first: whole ticks [n], and the length of a tick [s].
+
+    A tick is a nanosecond or a microsecond, so that nothing is rounded. Numbers without units stay as they are, in ticks of 1.
+    """
     if values.dtype.kind in "mM":
         delta = values - values[0]
         unit, tick = ("ns", 1e-9) if np.datetime_data(delta.dtype)[0] in ("ns", "ps", "fs", "as") else ("us", 1e-6)
@@ -254,10 +258,10 @@ def _refuse(coordinate: xr.DataArray, values: NDArray[Any]) -> None:
         return f"runoff.assign_coords({name}={to}){label}"
 
     if isinstance(first, pd.Period):
-        label = ", whose stamps are the starts (label='start')"
+        label = f", whose stamps are the starts ({argument('label', 'start')})"
         raise TimeAxisError(f"{name!r} holds periods, not times: {convert(f'{now}.to_timestamp()', label)}")
     if isinstance(first, pd.Interval):
-        label = ", whose stamps are the starts (label='start')"
+        label = f", whose stamps are the starts ({argument('label', 'start')})"
         raise TimeAxisError(f"{name!r} holds intervals, not times: {convert(f'{now}.left', label)}")
     if getattr(first, "tzinfo", None) is not None:
         raise _zoned(name, first.tzinfo)

@@ -1,59 +1,73 @@
-"""Routing states: what a river holds between two runs, as a Dataset that can be stored, and which run it fits.
+"""Routing states with labels: what a river holds between two runs, as a Dataset, and which run it fits.
 
 A state is the last K - 1 inflows and the last filtered outflow of every reach, in float64, so that a run that is resumed
-gives the same bits as one that never stopped.
+gives the same bits as one that never stopped. `state_dataset` labels the tables of a `xroute.block_state.BlockState`,
+`align_state` brings a Dataset into the order of a run, and `load_state` makes plain arrays of what it gave. The variables of
+the river's own stage are ``outflow``, ``inflow`` and ``n_lags``; those of another stage bear its name before theirs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from xroute.block import BlockState
+from xroute.block_state import BlockState, Lags, StageTable, StateTable, stored_name
 from xroute.exceptions import StateError, some, warn
 from xroute.ids import exact_ids, locate
 from xroute.labels import Layout
 from xroute.network import Network
 from xroute.parameters import schemes_of
-from xroute.schemes import Filter
+from xroute.settings import RoutingSettings
+from xroute.state_form import stages_of
 from xroute.stored_state import open_state
 from xroute.units import flux_in_si
+from xroute.wording import phrase
 
-__all__ = ["RunKey", "align_state", "read_state", "run_key", "state_dataset", "state_of_table", "state_table", "write_state"]
+__all__ = ["RunKey", "align_state", "load_state", "run_key", "state_dataset"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RunKey:
-    """What a state must share with the run that it starts."""
+    """What a state must share with the run that it starts.
 
+    Attributes
+    ----------
+    network, layout
+        Whose reaches, and whose members, in which order.
+    n_lags
+        Past inflows that each reach needs, by stage.
+    scheme, settings
+        The schemes' names, and how the run is stepped.
+    fingerprint
+        Of ids and links, and of which reach has which scheme.
+    units
+        Units of discharge, None where they are not known; on the state's variables rather than among its attributes.
+    """
+
+    network: Network
+    layout: Layout
+    n_lags: Lags
     scheme: str
-    dt: float
-    substeps: int
-    lateral: Literal["head", "interval", "outlet"]
-    network: str
+    settings: RoutingSettings
+    fingerprint: str
     units: str | None
-    """Units of discharge, None where they are not known; on the state's variables rather than among its attributes."""
 
     def attrs(self) -> dict[str, Any]:
         """As attributes of a stored state."""
+        settings = self.settings
         return {
             "scheme": self.scheme,
-            "dt": self.dt,
-            "substeps": self.substeps,
-            "lateral": self.lateral,
-            "network": self.network,
+            "dt": settings.step,
+            "substeps": settings.substeps,
+            "lateral": settings.lateral,
+            "network": self.fingerprint,
         }
-
-    @property
-    def step(self) -> float:
-        """Routing step [s], which inflows are apart."""
-        return self.dt / self.substeps
 
     def check(self, state: xr.Dataset) -> None:
         """Refuse the state of another run, by name."""
@@ -72,19 +86,31 @@ class RunKey:
                 else f": {its!r}, and this run has {mine!r}"
             )
             raise StateError(f"the state is of another {name}{detail}")
-        dt, substeps = (_positive(name, attrs[name]) for name in ("dt", "substeps"))
-        if not np.isclose(dt / substeps, self.step, rtol=1e-9, atol=0.0):
-            raise StateError(
-                f"the state is of another routing step: its inflows are {dt / substeps:g} s apart (dt {dt:g} s, substeps "
-                f"{substeps:g}), and this run's {self.step:g} s (dt {self.dt:g} s, substeps {self.substeps}). With substeps "
-                "that make them equal, it can be used"
-            )
-        for name in {"outflow", "inflow"} & set(state.variables):
+        self._check_step(*(_positive(name, attrs[name]) for name in ("dt", "substeps")))
+        if set(stages_of(state)) != set(self.n_lags):
+            raise StateError(f"the state has the stages {some(stages_of(state))}, and this run {some(self.n_lags)}")
+        for name in _arrays_of(state):
             units = _plain(state[name].attrs.get("units"))
             if None not in (units, self.units) and not np.isclose(
                 _in_si(units), _in_si(self.units), rtol=1e-12, atol=0.0
             ):
                 raise StateError(f"the state's {name} is in {units!r}, and this run's discharge in {self.units!r}")
+
+    def _check_step(self, dt: float, substeps: float) -> None:
+        mine, own = self.settings, self.settings.routing_step
+        assert mine.step is not None and own is not None
+        if not np.isclose(dt / substeps, own, rtol=1e-9, atol=0.0):
+            raise StateError(
+                f"the state is of another routing step: its inflows are {dt / substeps:g} s apart (dt {dt:g} s, substeps "
+                f"{substeps:g}), and this run's {own:g} s (dt {mine.step:g} s, substeps {mine.substeps}). With substeps "
+                "that make them equal, it can be used"
+            )
+
+
+def _arrays_of(state: xr.Dataset) -> list[str]:
+    """Names of a state's variables with values of members and reaches."""
+    names = [stored_name(stage, array) for stage in stages_of(state) for array in ("outflow", "inflow")]
+    return [name for name in names if name in state.variables]
 
 
 def _in_si(units: Any) -> float:
@@ -111,23 +137,18 @@ def _positive(name: str, value: Any) -> float:
 
 
 def run_key(
-    network: Network,
-    layout: Layout,
-    scheme: str | None,
-    dt: float,
-    substeps: int,
-    lateral: Literal["head", "interval", "outlet"],
-    units: str | None,
+    network: Network, layout: Layout, n_lags: Lags, scheme: str | None, settings: RoutingSettings, units: str | None
 ) -> RunKey:
-    """Key of a run.
+    """Key of a run, of which ``scheme`` is as the caller gave it.
 
     Raises
     ------
     StateError
         If a batch dimension has the name of one of the state's own.
     """
-    own = {"outflow", "inflow", "n_lags", "checksum"}
-    taken = {"reach", "lag", *own} & set(layout.batch_dims) or own & set(_batch_coords(layout))
+    own = {stored_name(stage, name) for stage in n_lags for name in ("outflow", "inflow", "n_lags")} | {"checksum"}
+    dims = {stored_name(stage, "lag") for stage in n_lags} | {"reach"}
+    taken = (own | dims) & set(layout.batch_dims) or own & set(_batch_coords(layout))
     if taken:
         raise StateError(f"the dimension {some(sorted(taken))} would stand twice in a state: rename it in the runoff")
     schemes = schemes_of(network, scheme)
@@ -136,64 +157,40 @@ def run_key(
         owners = [f"{i} {name}" for name, at in schemes.items() for i in network.ids[at].tolist()]
         hashed = pd.util.hash_array(np.array(owners, dtype=object))
         fingerprint += f"{int(hashed.sum()) & (2**64 - 1):016x}"
-    return RunKey(", ".join(sorted(schemes)), float(dt), substeps, lateral, fingerprint, units)
+    return RunKey(network, layout, n_lags, ", ".join(sorted(schemes)), settings, fingerprint, units)
 
 
-def write_state(
-    state: BlockState,
-    filter: Filter,
-    network: Network,
-    layout: Layout,
-    key: RunKey,
-    time: str | None,
-) -> xr.Dataset:
-    """Dataset of a state: ``outflow`` (batch, reach), ``n_lags`` (reach), ``inflow`` (batch, reach, lag) if any has lags."""
-    n_lags = filter.n_taps - 1
-    shape = tuple(layout.sizes[d] for d in layout.batch_dims)
-    outflow, inflow = state_table(state, n_lags)
-    return state_dataset(
-        outflow.reshape(*shape, network.n_reaches), inflow.reshape(*shape, *inflow.shape[1:]), n_lags, network, layout,
-        key, time,
-    )  # fmt: skip
+def state_dataset(table: StateTable, key: RunKey, time: str | None) -> xr.Dataset:
+    """Label a state.
 
+    Parameters
+    ----------
+    table
+        Its tables, [*batch, reach] and [*batch, reach, lag], of numpy or Dask.
+    key
+        The run that it is of.
+    time
+        When it holds; None where that is not known.
 
-def state_table(state: BlockState, n_lags: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Outflow [batch, reach] and inflow [batch, reach, lag] of a state; lags that a reach does not have are 0."""
-    longest = int(n_lags.max(initial=0))
-    inflow = np.zeros((*state.outflow.shape, longest))
-    inflow[:, np.arange(longest) < n_lags[:, None]] = state.history
-    return state.outflow, inflow
-
-
-def state_of_table(outflow: NDArray[Any], inflow: NDArray[Any], n_lags: NDArray[np.int64]) -> BlockState:
-    """State of outflow [batch, reach] and inflow [batch, reach, lag]."""
-    history = inflow[:, np.arange(inflow.shape[2]) < n_lags[:, None]]
-    return BlockState(np.array(history, np.float64, order="C"), np.array(outflow, np.float64, order="C"))
-
-
-def state_dataset(
-    outflow: Any,
-    inflow: Any,
-    n_lags: NDArray[np.int64],
-    network: Network,
-    layout: Layout,
-    key: RunKey,
-    time: str | None,
-) -> xr.Dataset:
-    """`write_state` of arrays [*batch, reach] and [*batch, reach, lag], of numpy or Dask; None where there are no lags."""
-    longest = int(n_lags.max(initial=0))
-    coords = _batch_coords(layout)
-    coords["reach"] = ("reach", network.ids, {"cf_role": "timeseries_id"})
-    dims = (*layout.batch_dims, "reach")
+    Returns
+    -------
+    xarray.Dataset
+        Of each stage ``outflow`` (batch, reach), ``n_lags`` (reach), and ``inflow`` (batch, reach, lag) if any reach has lags.
+    """
+    coords = _batch_coords(key.layout)
+    coords["reach"] = ("reach", key.network.ids, {"cf_role": "timeseries_id"})
+    dims = (*key.layout.batch_dims, "reach")
     attrs = {"title": "xroute routing state", **key.attrs()} | ({} if time is None else {"time": time})
     units = {} if key.units is None else {"units": key.units}
-    variables = {
-        "outflow": (dims, outflow, {"long_name": "last filtered outflow", **units}),
-        "n_lags": ("reach", n_lags, {"long_name": "lags that the reach needs"}),
-    }
-    if longest:  # netCDF 3 takes a dimension without entries for an unlimited one
-        variables["inflow"] = ((*dims, "lag"), inflow, {"long_name": "inflow, lag steps ago", **units})
-        coords["lag"] = ("lag", np.arange(1, longest + 1))
+    variables: dict[str, Any] = {}
+    for stage, (outflow, inflow) in table.items():
+        n_lags = key.n_lags[stage]
+        outflow_name, inflow_name, lag = (stored_name(stage, name) for name in ("outflow", "inflow", "lag"))
+        variables[outflow_name] = (dims, outflow, {"long_name": "last filtered outflow", **units})
+        variables[stored_name(stage, "n_lags")] = ("reach", n_lags, {"long_name": "lags that the reach needs"})
+        if inflow is not None:  # netCDF 3 takes a dimension without entries for an unlimited one
+            variables[inflow_name] = ((*dims, lag), inflow, {"long_name": "inflow, lag steps ago", **units})
+            coords[lag] = (lag, np.arange(1, int(n_lags.max()) + 1))
     return xr.Dataset(variables, coords, attrs)
 
 
@@ -203,54 +200,56 @@ def _batch_coords(layout: Layout) -> dict[Hashable, Any]:
     return {n: c.variable for n, c in coords if set(c.dims) <= set(layout.batch_dims)}
 
 
-def read_state(
-    state: Any,
-    filter: Filter,
-    network: Network,
-    layout: Layout,
-    key: RunKey,
-    time: str | None,
-) -> BlockState:
-    """State as plain arrays, aligned by id and by the labels of batch dimensions.
+def load_state(table: StateTable, n_lags: Lags, ids: NDArray[Any]) -> BlockState:
+    """State as plain arrays, of tables that may be on Dask or not read yet.
+
+    Parameters
+    ----------
+    table
+        Its tables, as `align_state` gives them.
+    n_lags
+        Past inflows that each reach needs, by stage.
+    ids : [reach]
+        Ids of its reaches, for the message.
+
+    Raises
+    ------
+    StateError
+        For values that are not finite.
+    """
+    read = {
+        name: StageTable(*(None if array is None else np.asarray(array) for array in arrays))
+        for name, arrays in table.items()
+    }
+    state = BlockState.of_table(read, n_lags)
+    bad = np.zeros(ids.size, bool)
+    for name, stage in state.stages.items():
+        bad |= ~np.isfinite(stage.outflow).all(axis=0)
+        bad[np.repeat(np.arange(ids.size), n_lags[name])[~np.isfinite(stage.history).all(axis=0)]] = True
+    if bad.any():
+        raise StateError(f"the state is not finite on {int(bad.sum())} reaches: {some(ids[bad])}")
+    return state
+
+
+def align_state(state: Any, key: RunKey, time: str | None) -> StateTable:
+    """Tables of a state in the order of a run's reaches and members; values are not read, unless it is given as a path.
+
+    Parameters
+    ----------
+    state
+        A Dataset, or the path of one.
+    key
+        The run that it is to start.
+    time
+        When that run starts; None where that is not known.
 
     Raises
     ------
     StateError
         If it belongs to another network, scheme, option or routing step, has other members, or is no whole state.
     """
-    outflow, inflow = (
-        None if a is None else np.asarray(a) for a in align_state(state, filter, network, layout, key, time)
-    )
-    assert outflow is not None
-    n_lags = filter.n_taps - 1
-    outflow = outflow.reshape(layout.n_batch, network.n_reaches)
-    inflow = np.zeros((*outflow.shape, 0)) if inflow is None else inflow.reshape(*outflow.shape, inflow.shape[-1])
-    bad = ~np.isfinite(outflow).all(axis=0)
-    for lag in range(inflow.shape[-1]):
-        bad |= (n_lags > lag) & ~np.isfinite(inflow[:, :, lag]).all(axis=0)
-    if bad.any():
-        raise StateError(f"the state is not finite on {int(bad.sum())} reaches: {some(network.ids[bad])}")
-    return state_of_table(outflow, inflow, n_lags)
-
-
-def align_state(
-    state: Any,
-    filter: Filter,
-    network: Network,
-    layout: Layout,
-    key: RunKey,
-    time: str | None,
-) -> tuple[Any, Any]:
-    """Outflow [*batch, reach] and inflow [*batch, reach, lag] (or None) of a state that fits a run, maybe on Dask.
-
-    ``state`` is a Dataset, or the path of one; lags stand in order, 1 first.
-
-    Raises
-    ------
-    StateError
-        As `read_state`, but for values, which are not read.
-    """
     state = open_state(state)
+    network, layout = key.network, key.layout
     ids = exact_ids(state["reach"].values, "state reach", StateError)
     at = locate(network.ids, ids)
     alien = locate(ids, network.ids) < 0
@@ -264,16 +263,10 @@ def align_state(
     if time is not None and state.attrs.get("time", time) != time:
         warn(
             f"the state holds at {state.attrs['time']}, and runoff starts at {time}. If that is meant (a spin-up, say), "
-            "drop the attribute: del state.attrs['time']"
+            + phrase("spin-up", "drop the attribute: del state.attrs['time']")
         )
     state = state.isel(reach=at)
-    n_lags = filter.n_taps - 1
-    other = state["n_lags"].values != n_lags
-    if other.any():
-        raise StateError(
-            f"{int(other.sum())} reaches now have a window of another length: {some(network.ids[other])}. "
-            "Their parameters have changed, so their past inflow cannot be used"
-        )
+    _check_windows(state, key)
     dims = (*layout.batch_dims, "reach")
     strange = sorted(map(str, set(state["outflow"].dims) - set(dims)))
     if strange:
@@ -283,17 +276,32 @@ def align_state(
         )
     for dim in layout.batch_dims:
         state = _like_batch(state, dim, layout)
-    inflow = state["inflow"].transpose(*dims, "lag").data if "inflow" in state.variables else None
-    return state["outflow"].transpose(*dims).data, inflow
+    return {stage: _stage_table(state, stage, dims) for stage in key.n_lags}
+
+
+def _check_windows(state: xr.Dataset, key: RunKey) -> None:
+    """Refuse a state, in the run's order, whose reaches had other numbers of lags."""
+    for stage, n_lags in key.n_lags.items():
+        other = state[stored_name(stage, "n_lags")].values != n_lags
+        if other.any():
+            raise StateError(
+                f"{int(other.sum())} reaches now have a window of another length: {some(key.network.ids[other])}. "
+                "Their parameters have changed, so their past inflow cannot be used"
+            )
+
+
+def _stage_table(state: xr.Dataset, stage: str, dims: tuple[Hashable, ...]) -> StageTable:
+    outflow, inflow, lag = (stored_name(stage, name) for name in ("outflow", "inflow", "lag"))
+    past = state[inflow].transpose(*dims, lag).data if inflow in state.variables else None
+    return StageTable(state[outflow].transpose(*dims).data, past)
 
 
 def _like_batch(state: xr.Dataset, dim: Hashable, layout: Layout) -> xr.Dataset:
     """State with the labels of one batch dimension in the runoff's order; repeated where it has not that dimension."""
     size, labels = layout.sizes[dim], xr.Coordinates(layout.coords).get(dim)
     if dim not in state["outflow"].dims:
-        held = {"outflow", "inflow"} & set(state.variables)
         alone = state.drop_vars([dim], errors="ignore")  # the label of the one member that was chosen
-        return alone.assign({n: alone[n].expand_dims({dim: size}) for n in held})
+        return alone.assign({n: alone[n].expand_dims({dim: size}) for n in _arrays_of(alone)})
     if (labels is None) != (dim not in state.coords):
         has, lacks = ("state", "runoff") if labels is None else ("runoff", "state")
         raise StateError(

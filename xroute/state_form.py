@@ -1,7 +1,8 @@
 """What a state must be: its variables, dimensions, labels and types; and the checksum that tells a damaged one.
 
 A state is read by its labels, and none of its values is used before sizes, labels and types were looked at. The
-``checksum`` of each member's ids and values goes with a state through selections and other orders.
+``checksum`` of each member's ids and values goes with a state through selections and other orders. What is said here of
+``outflow``, ``inflow``, ``n_lags`` and ``lag`` holds of each stage, whose name stands before theirs (`stored_name`).
 """
 
 from __future__ import annotations
@@ -14,15 +15,22 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
+from xroute.block_state import CHANNEL, stored_name
 from xroute.exceptions import StateError, some
 from xroute.ids import exact_ids, repeated
 
-__all__ = ["check_form", "is_state", "same_sums", "with_checksum"]
+__all__ = ["check_form", "is_state", "same_sums", "stages_of", "with_checksum"]
 
 
 def is_state(dataset: xr.Dataset) -> bool:
     """Whether a Dataset means to be a state."""
     return {"outflow", "n_lags"} <= set(dataset.variables)
+
+
+def stages_of(state: xr.Dataset) -> list[str]:
+    """Names of a state's stages, the river's own first."""
+    named = [str(name).removesuffix("_outflow") for name in state.variables if str(name).endswith("_outflow")]
+    return [CHANNEL, *(stage for stage in named if stored_name(stage, "n_lags") in state.variables)]
 
 
 def with_checksum(state: xr.Dataset) -> xr.Dataset:
@@ -52,46 +60,62 @@ def check_form(state: Any) -> xr.Dataset:
             f"the state has no {some(lacking)}: a state is a Dataset with 'outflow', 'inflow' and 'n_lags', as "
             f"return_state=True gives it, and this one has {some(state.variables)}"
         )
-    lags = "inflow" in state.variables
-    for name, kinds in (("outflow", "fiu"), ("inflow", "fiu"), ("n_lags", "fiu")):
-        if name in state.variables and state[name].dtype.kind not in kinds:
-            raise StateError(f"the state's {name!r} is of type {state[name].dtype}, not numbers")
     members = [d for d in state["outflow"].dims if d != "reach"]
-    for name, dims in (("reach", ["reach"]), ("n_lags", ["reach"]), ("outflow", [*members, "reach"])):
-        if set(state[name].dims) != set(dims):
-            raise StateError(f"the state's {name!r} is on {some(state[name].dims)}, not on {some(dims)}")
+    for stage in stages_of(state):
+        _check_arrays(state, stage, members)
+    if set(state["reach"].dims) != {"reach"}:
+        raise StateError(f"the state's 'reach' is on {some(state['reach'].dims)}, not on 'reach'")
     ids = exact_ids(state["reach"].values, "state reach", StateError)
     twice = repeated(ids)
     if twice.size:
         raise StateError(f"{twice.size} reaches stand more than once in the state: {some(twice)}")
-    n_lags = state["n_lags"].values
+    for stage in stages_of(state):
+        state = _with_lags_in_order(state, stage, members, ids)
+    return state
+
+
+def _check_arrays(state: xr.Dataset, stage: str, members: list[Hashable]) -> None:
+    """Refuse types and dimensions that a stage's variables cannot have."""
+    outflow, inflow, n_lags = (stored_name(stage, name) for name in ("outflow", "inflow", "n_lags"))
+    for name in (outflow, inflow, n_lags):
+        if name in state.variables and state[name].dtype.kind not in "fiu":
+            raise StateError(f"the state's {name!r} is of type {state[name].dtype}, not numbers")
+    for name, dims in ((n_lags, ["reach"]), (outflow, [*members, "reach"])):
+        if set(state[name].dims) != set(dims):
+            raise StateError(f"the state's {name!r} is on {some(state[name].dims)}, not on {some(dims)}")
+
+
+def _with_lags_in_order(state: xr.Dataset, stage: str, members: list[Hashable], ids: NDArray[Any]) -> xr.Dataset:
+    """The state with a stage's lags in order, 1 first; a stage that lacks some is refused."""
+    inflow, lag, name = (stored_name(stage, name) for name in ("inflow", "lag", "n_lags"))
+    n_lags = state[name].values
     bad = ~((n_lags >= 0) & (n_lags == np.floor(n_lags)))
     if bad.any():
         raise StateError(
-            f"the state's 'n_lags' are not whole numbers from 0 on {int(bad.sum())} reaches: {some(ids[bad])}"
+            f"the state's {name!r} are not whole numbers from 0 on {int(bad.sum())} reaches: {some(ids[bad])}"
         )
     longest = int(n_lags.max(initial=0))
-    if not lags:
+    if inflow not in state.variables:
         if longest:
             raise StateError(
-                f"the state has no 'inflow', and its reaches have up to {longest} lags: {some(state.variables)}"
+                f"the state has no {inflow!r}, and its reaches have up to {longest} lags: {some(state.variables)}"
             )
         return state
-    if set(state["inflow"].dims) != {*members, "reach", "lag"}:
+    if set(state[inflow].dims) != {*members, "reach", lag}:
         raise StateError(
-            f"the state's 'inflow' is on {some(state['inflow'].dims)}, not on {some([*members, 'reach', 'lag'])}"
+            f"the state's {inflow!r} is on {some(state[inflow].dims)}, not on {some([*members, 'reach', lag])}"
         )
-    if "lag" not in state.variables:
+    if lag not in state.variables:
         raise StateError(
-            f"the state's {state.sizes['lag']} lags have no labels, 1 to {longest}: which is which, is not known"
+            f"the state's {state.sizes[lag]} lags have no labels, 1 to {longest}: which is which, is not known"
         )
-    labels = state["lag"].values
+    labels = state[lag].values
     if labels.dtype.kind not in "iuf" or not np.array_equal(np.sort(labels), np.arange(1, longest + 1)):
         raise StateError(
             f"the state's lags are {some(labels) or 'none'}, and its reaches need 1 to {longest}, each once: part of it is "
             "missing, or it was put together of two"
         )
-    return state.isel(lag=np.argsort(labels))
+    return state.isel({lag: np.argsort(labels)})
 
 
 def same_sums(state: xr.Dataset, where: Any) -> NDArray[np.bool_]:
@@ -110,23 +134,29 @@ def same_sums(state: xr.Dataset, where: Any) -> NDArray[np.bool_]:
 
 
 def _sums(state: xr.Dataset, members: list[Hashable]) -> NDArray[np.float64]:
-    """`_checksum` of a state in form."""
+    """Checksum of each member of a state in form, whole and below 2**53."""
     ids = exact_ids(state["reach"].values, "state reach", StateError)
     hashed = pd.util.hash_array(ids.astype(object) if ids.dtype.kind == "U" else ids)
-    outflow = state["outflow"].transpose(*members, "reach").values.astype(np.float64)
-    inflow = None
-    if "inflow" in state.variables:
-        inflow = state["inflow"].transpose(*members, "reach", "lag").values.astype(np.float64)
-    return _checksum(outflow, inflow, hashed, state["n_lags"].values.astype(np.int64))
+    total: Any = np.uint64(0)
+    with np.errstate(over="ignore"):
+        for stage in stages_of(state):
+            names = [stored_name(stage, name) for name in ("outflow", "inflow", "n_lags", "lag")]
+            outflow = state[names[0]].transpose(*members, "reach").values.astype(np.float64)
+            inflow = None
+            if names[1] in state.variables:
+                inflow = state[names[1]].transpose(*members, "reach", names[3]).values.astype(np.float64)
+            seed = np.uint64(0) if stage == CHANNEL else pd.util.hash_array(np.array([stage], object))[0]
+            total = total + _sum(outflow, inflow, hashed ^ seed, state[names[2]].values.astype(np.int64))
+    return (np.asarray(total) >> np.uint64(11)).astype(np.float64)
 
 
-def _checksum(
+def _sum(
     outflow: NDArray[np.float64],
     inflow: NDArray[np.float64] | None,
     hashed: NDArray[np.uint64],
     n_lags: NDArray[np.int64],
-) -> NDArray[np.float64]:
-    """Checksum of each member, whole and below 2**53, of outflow [*batch, reach], inflow [*batch, reach, lag] and hashed ids.
+) -> Any:
+    """Sum [*batch] that stands for a stage's outflow [*batch, reach], inflow [*batch, reach, lag] and hashed ids.
 
     A sum over reaches, so that their order does not count; each term is a mixture (splitmix64: Steele et al. 2014) of a
     value's bits, its reach and its lag.
@@ -148,4 +178,4 @@ def _checksum(
             has = n_lags > lag
             seed = mixed(reach[has] + np.uint64(lag + 1))
             total = total + mixed(bits_of(inflow[..., has, lag]) ^ seed).sum(axis=-1, dtype=np.uint64)
-    return (np.asarray(total) >> np.uint64(11)).astype(np.float64)
+    return total

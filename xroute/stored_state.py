@@ -12,7 +12,7 @@ from typing import Any
 import xarray as xr
 
 from xroute.exceptions import StateError, XRouteError
-from xroute.io.files import open_dataset
+from xroute.files.opening import open_dataset
 from xroute.state_form import check_form, same_sums
 
 __all__ = ["open_state"]

@@ -19,7 +19,8 @@ import xarray as xr
 from xroute.bounds import LABELS, bounds_name, read_bounds
 from xroute.exceptions import TimeAxisError, XRouteError, one_of, some, warn
 from xroute.spacing import ROUNDED, find_step
-from xroute.stamps import axis, is_dated, stamps
+from xroute.stamps import is_dated, stamps, time_coordinate
+from xroute.wording import argument, phrase
 
 __all__ = [
     "Clock", "dated_dims", "find_time_dim", "label_attrs", "read_clock", "seconds", "stamp_label", "time_step", "with_bounds",
@@ -83,13 +84,13 @@ def find_time_dim(array: xr.DataArray, time_dim: Hashable | None = None) -> Hash
     if time_dim is not None:
         if time_dim in array.dims:
             return time_dim
-        raise TimeAxisError(f"runoff has no dimension {time_dim!r}; it has {some(array.dims)}. Give time_dim=")
+        raise TimeAxisError(f"runoff has no dimension {time_dim!r}; it has {some(array.dims)}. Give {argument('time_dim')}")
     dated = dated_dims(array)
     may = [d for d in array.dims if d in dated or d == "time" or _counts(array, d)]
     if len(may) == 1:
         return may[0]
     if not may:
-        raise TimeAxisError(f"runoff has no dimension 'time'; it has {some(array.dims)}. Give time_dim=")
+        raise TimeAxisError(f"runoff has no dimension 'time'; it has {some(array.dims)}. Give {argument('time_dim')}")
     role = {d: _role(array, d) for d in may}
     leads = [d for d in may if role[d] == "lead"]
     if len(leads) == 1 and all(role[d] == "reference" for d in may if d not in leads):
@@ -100,13 +101,14 @@ def find_time_dim(array: xr.DataArray, time_dim: Hashable | None = None) -> Hash
     durations = [d for d in may if _kind(array, d) == "m"]
     if len(may) == 2 and len(durations) == 1 and role[durations[0]] != "reference" and _valid_time(array, may):
         return durations[0]
-    said = ", ".join(f"{str(d)!r} ({array.sizes[d]} {_what(array, d, role[d])})" for d in may)
-    raise TimeAxisError(f"the series may run along {said}: say along which one. Give time_dim=")
+    candidates = ", ".join(f"{str(d)!r} ({array.sizes[d]} {_what(array, d, role[d])})" for d in may)
+    raise TimeAxisError(f"the series may run along {candidates}: say along which one. Give {argument('time_dim')}")
 
 
 def dated_dims(array: xr.DataArray) -> list[Hashable]:
     """Dimensions whose coordinates bear dates or durations."""
-    return [d for d in array.dims if (c := axis(array, d)) is not None and c.attrs.get("cf_role") is None and is_dated(c)]
+    coordinates = {d: time_coordinate(array, d) for d in array.dims}
+    return [d for d, c in coordinates.items() if c is not None and c.attrs.get("cf_role") is None and is_dated(c)]
 
 
 def _counts(array: xr.DataArray, dim: Hashable) -> bool:
@@ -117,20 +119,20 @@ def _counts(array: xr.DataArray, dim: Hashable) -> bool:
 def _role(array: xr.DataArray, dim: Hashable) -> str | None:
     """``"lead"`` or ``"reference"``, as the labels of a dimension say; None where they do not."""
     roles = {"forecast_period": "lead", "forecast_reference_time": "reference"}
-    coordinate = axis(array, dim)
+    coordinate = time_coordinate(array, dim)
     names = {} if coordinate is None else coordinate.attrs
-    said = roles.get(str(names.get("standard_name")))
-    if said is None and "standard_name" not in names:
+    role = roles.get(str(names.get("standard_name")))
+    if role is None and "standard_name" not in names:
         plain = re.sub(r"[\s-]", "_", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", str(dim))).lower()
         is_lead = plain in LEAD or _LEADS.fullmatch(plain) is not None
-        said = "lead" if is_lead else "reference" if plain in REFERENCE else None
+        role = "lead" if is_lead else "reference" if plain in REFERENCE else None
     kind = _kind(array, dim)
-    return None if (said, kind) in (("lead", "M"), ("reference", "m")) else said
+    return None if (role, kind) in (("lead", "M"), ("reference", "m")) else role
 
 
 def _kind(array: xr.DataArray, dim: Hashable) -> str | None:
     """``"m"`` for durations and ``"M"`` for dates; None for numbers that do not say."""
-    coordinate = axis(array, dim)
+    coordinate = time_coordinate(array, dim)
     if coordinate is None or not is_dated(coordinate):
         return None
     if coordinate.dtype.kind in "iuf":
@@ -141,7 +143,7 @@ def _kind(array: xr.DataArray, dim: Hashable) -> str | None:
 
 def _says_valid(array: xr.DataArray, dim: Hashable) -> bool:
     """Whether dates say that they are those which values hold at, as beside the reference time of NWM's forecasts."""
-    coordinate = axis(array, dim)
+    coordinate = time_coordinate(array, dim)
     return coordinate is not None and _kind(array, dim) == "M" and coordinate.attrs.get("standard_name") == "time"
 
 
@@ -171,11 +173,13 @@ def time_step(array: xr.DataArray, time_dim: Hashable, dt: Any = None) -> float 
     values = stamps(array, time_dim, counted=given is not None)
     if values is None:
         if given is None and array.sizes[time_dim]:
-            raise TimeAxisError(f"{time_dim!r} has no coordinate, so the step is unknown: give dt= (seconds, or '3h')")
+            raise TimeAxisError(
+                f"{time_dim!r} has no coordinate, so the step is unknown: give {argument('dt')} (seconds, or '3h')"
+            )
         return given
     if values.dtype.kind not in "mMO" and given is None and values.size:
         raise TimeAxisError(
-            f"{time_dim!r} is not dates but {values.dtype}, without units such as 'hours since ...': give dt="
+            f"{time_dim!r} is not dates but {values.dtype}, without units such as 'hours since ...': give {argument('dt')}"
         )
     if values.size > 1:
         return find_step(values, time_dim, given)
@@ -214,26 +218,26 @@ class Clock:
 
     def start(self, array: xr.DataArray) -> str | None:
         """When the first step of a series starts, as text; None if times are not dates."""
-        return self._moment(array, 0, 0.0)
+        return self._edge(array, 0, 0.0)
 
     def end(self, array: xr.DataArray) -> str | None:
         """When the last step of a series ends, as text; None if times are not dates."""
-        return self._moment(array, -1, 1.0)
+        return self._edge(array, -1, 1.0)
 
-    def _moment(self, array: xr.DataArray, position: int, part: float) -> str | None:
+    def _edge(self, array: xr.DataArray, position: int, part: float) -> str | None:
         values = stamps(array.isel({self.dim: [position]}) if array.sizes[self.dim] else array, self.dim, counted=True)
         if values is None or not values.size or values.dtype.kind not in "mMO" or self.label is None or self.step is None:
             return None
         later = (part - LABELS[self.label]) * self.step
         whole = self.step >= 60 and self.step % 1 == 0  # then a part of a second is rounding
         if values.dtype.kind == "O":
-            moment = values[0] + datetime.timedelta(seconds=later)
-            micro = moment.microsecond
-            moment += datetime.timedelta(microseconds=((micro >= 500_000) * 1_000_000 - micro) if whole else 0)
-            return str(moment.isoformat())
+            edge = values[0] + datetime.timedelta(seconds=later)
+            micro = edge.microsecond
+            edge += datetime.timedelta(microseconds=((micro >= 500_000) * 1_000_000 - micro) if whole else 0)
+            return str(edge.isoformat())
         kind: Any = pd.Timestamp if values.dtype.kind == "M" else pd.Timedelta
-        moment = kind(values[0]) + pd.Timedelta(later, "s")
-        return str((moment.round("s") if whole else moment).isoformat())
+        edge = kind(values[0]) + pd.Timedelta(later, "s")
+        return str((edge.round("s") if whole else edge).isoformat())
 
 
 def read_clock(
@@ -264,7 +268,7 @@ def stamp_label(array: xr.DataArray, dim: Hashable, step: float | None, label: s
     """
     if label is not None:
         one_of("label", label, tuple(LABELS), TimeAxisError)
-    coordinate = axis(array, dim)
+    coordinate = time_coordinate(array, dim)
     declared = None if coordinate is None else bounds_name(coordinate)
     noted, of = array.attrs.get("time_label"), _noted(array, "time_label_step")
     if noted is not None:
@@ -273,7 +277,7 @@ def stamp_label(array: xr.DataArray, dim: Hashable, step: float | None, label: s
             if label is None:
                 warn(
                     f"attrs['time_label'] is {noted!r} of steps of {of:g} s, and steps are {step:g} s now, so that what a stamp "
-                    "means is not known and is not written. Give label='start', 'end' or 'middle'"
+                    f"means is not known and is not written. Give {argument('label')} ('start', 'end' or 'middle')"
                 )
             return label
         if label is not None and of is not None and label != noted:
@@ -282,8 +286,8 @@ def stamp_label(array: xr.DataArray, dim: Hashable, step: float | None, label: s
     if label is None and declared is not None:
         warn(
             f"{str(dim)!r} names bounds ({declared!r}) that a DataArray does not hold, so that what a stamp means is not known, "
-            "and no bounds are written. Give label='start', 'end' or 'middle', or take the runoff from its Dataset with "
-            "xroute.with_bounds(ds, name)"
+            f"and no bounds are written. Give {argument('label')} ('start', 'end' or 'middle')"
+            + phrase("with_bounds", ", or take the runoff from its Dataset with xroute.with_bounds(ds, name)")
         )
         return None
     return label or "start"
@@ -334,7 +338,7 @@ def with_bounds(dataset: xr.Dataset, name: Hashable, time_dim: Hashable | None =
     array = dataset[name]
     try:
         dim = find_time_dim(array, time_dim)
-        coordinate = axis(array, dim)
+        coordinate = time_coordinate(array, dim)
     except TimeAxisError:
         return array
     if coordinate is None:

@@ -1,30 +1,54 @@
-"""From the network Dataset to links between positions: every rule about ids, outlets and fractions stands here."""
+"""Topology of a network Dataset: which reach drains to which, and every rule about ids, outlets and fractions."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Hashable
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
 from xroute.exceptions import NetworkError, one_of, some
-from xroute.ids import convertible, declared_fills, distinct, exact_ids, is_missing, locate, repeated
+from xroute.ids import ID_KINDS, convertible, declared_fills, distinct, exact_ids, is_missing, locate, repeated
+from xroute.settings import MISSING_DOWNSTREAM, MissingDownstream
+from xroute.wording import argument
 
-__all__ = ["Links", "is_marker", "link_ends", "outlet_marker", "read_ids", "read_links"]
+__all__ = [
+    "Links", "drains_to", "is_marker", "link_ends", "outlet_marker", "reach_variables", "read_ids", "read_links",
+]  # fmt: skip
 
 FRACTION_TOLERANCE = 1e-6
 """By how much the fractions out of a reach may exceed one (they come from files with few digits)."""
 
 
-@dataclass(frozen=True)
-class Links:
-    """Links between reaches, by position; sorted so that their order does not depend on the order of the reaches."""
+class Links(NamedTuple):
+    """Links between reaches; sorted so that their order does not depend on the order of the reaches.
+
+    Attributes
+    ----------
+    upstream, downstream : int64 [link]
+        Positions of the reaches at its two ends.
+    fraction : float64 [link]
+        Share of the upstream reach's discharge that it takes.
+    """
 
     upstream: NDArray[np.int64]
     downstream: NDArray[np.int64]
     fraction: NDArray[np.float64]
+
+
+def drains_to(links: Links, n_reaches: int) -> NDArray[np.int64]:
+    """Position of the reach that each drains to, along its largest fraction where it bifurcates; -1 at outlets."""
+    by_fraction = np.argsort(links.fraction, kind="stable")  # the largest is written last
+    target = np.full(n_reaches, -1)
+    target[links.upstream[by_fraction]] = links.downstream[by_fraction]
+    return target
+
+
+def reach_variables(dataset: xr.Dataset) -> list[Hashable]:
+    """Names of the variables on ``reach``, without the ids, in the Dataset's order."""
+    return [name for name, variable in dataset.variables.items() if variable.dims == ("reach",) and name != "reach"]
 
 
 def read_ids(dataset: xr.Dataset) -> NDArray[Any]:
@@ -52,7 +76,7 @@ def read_ids(dataset: xr.Dataset) -> NDArray[Any]:
     return ids
 
 
-def read_links(dataset: xr.Dataset, ids: NDArray[Any], missing_downstream: Literal["raise", "outlet"]) -> Links:
+def read_links(dataset: xr.Dataset, ids: NDArray[Any], missing_downstream: MissingDownstream) -> Links:
     """Links of a network Dataset, from ``downstream`` or from the ``link`` variables.
 
     Raises
@@ -60,7 +84,7 @@ def read_links(dataset: xr.Dataset, ids: NDArray[Any], missing_downstream: Liter
     NetworkError
         For unknown ids (unless ``missing_downstream="outlet"``), links that stand twice, and impossible fractions.
     """
-    one_of("missing_downstream", missing_downstream, ("raise", "outlet"), NetworkError)
+    one_of("missing_downstream", missing_downstream, MISSING_DOWNSTREAM, NetworkError)
     by_link = {"upstream_reach", "downstream_reach"} & set(dataset.variables)
     if "downstream" in dataset.variables and by_link:
         raise NetworkError(
@@ -100,7 +124,7 @@ def is_marker(ids: NDArray[Any]) -> NDArray[np.bool_]:
 
 
 def link_ends(
-    dataset: xr.Dataset, ids: NDArray[Any], missing_downstream: str
+    dataset: xr.Dataset, ids: NDArray[Any], missing_downstream: MissingDownstream
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Positions of the two ends of each of the Dataset's links; -1 downstream where its water leaves the network."""
     given = dataset["upstream_reach"]
@@ -109,15 +133,15 @@ def link_ends(
     upstream = locate(starts, ids)
     if (upstream < 0).any():
         raise NetworkError(f"links start at ids that are not in the network: {some(distinct(starts[upstream < 0]))}")
-    return upstream, _drains_to(dataset["downstream_reach"], starts, ids, missing_downstream)
+    return upstream, _targets(dataset["downstream_reach"], starts, ids, missing_downstream)
 
 
 def _from_downstream(
-    downstream: xr.DataArray, ids: NDArray[Any], missing_downstream: str
+    downstream: xr.DataArray, ids: NDArray[Any], missing_downstream: MissingDownstream
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
     if downstream.dims != ("reach",):
         raise NetworkError(f"'downstream' has dimensions {downstream.dims}, not ('reach',)")
-    target = _drains_to(downstream, ids, ids, missing_downstream)
+    target = _targets(downstream, ids, ids, missing_downstream)
     loop = target == np.arange(ids.size)
     if loop.any():
         raise NetworkError(
@@ -128,8 +152,8 @@ def _from_downstream(
     return linked, target[linked], np.ones(linked.size)
 
 
-def _drains_to(
-    downstream: xr.DataArray, source: NDArray[Any], ids: NDArray[Any], missing_downstream: str
+def _targets(
+    downstream: xr.DataArray, source: NDArray[Any], ids: NDArray[Any], missing_downstream: MissingDownstream
 ) -> NDArray[np.int64]:
     """Positions that ``downstream`` names, -1 for an outlet; ``source`` are the ids of the reaches that drain there."""
     name, values = downstream.name, downstream.values
@@ -169,8 +193,8 @@ def _drains_to(
     if unknown.any() and ids.size > 1 and not (target >= 0).any():
         raise NetworkError(
             f"none of the {name} ids is in the network ({some(distinct(values[unknown].astype(str)))}, where reaches are "
-            f'{some(ids, 3)}), so that missing_downstream="outlet" would leave {ids.size} reaches without a link. Are they '
-            "ids of other things (nexuses, catchments), or of another table? Mark outlets in the table if it is meant so"
+            f"{some(ids, 3)}), so that {argument('missing_downstream', 'outlet')} would leave {ids.size} reaches without a link. "
+            "Are they ids of other things (nexuses, catchments), or of another table? Mark outlets in the table if it is meant so"
         )
     return target
 
@@ -181,16 +205,15 @@ def _advice(unknown: NDArray[Any], target: NDArray[np.int64]) -> str:
         return "These are nexuses of NextGen: xroute.tables.read_table and Network.from_dataframe collapse them"
     if not (target >= 0).any() and target.size > 1:
         return "None of the downstream ids is a reach: are they ids of other things, or of another table?"
-    return 'Add them, or take them as outlets with missing_downstream="outlet"'
+    return f"Add them, or take them as outlets with {argument('missing_downstream', 'outlet')}"
 
 
 def _same_kind(given: NDArray[Any], ids: NDArray[Any], name: str) -> None:
     if given.dtype.kind == ids.dtype.kind or not given.size:
         return
-    kinds = {"i": "integers", "U": "text"}
     how = convertible(given, ids)
     raise NetworkError(
-        f"reach ids are {kinds[ids.dtype.kind]} ({some(ids, 2)}), but {name} ids are {kinds[given.dtype.kind]} "
+        f"reach ids are {ID_KINDS[ids.dtype.kind]} ({some(ids, 2)}), but {name} ids are {ID_KINDS[given.dtype.kind]} "
         f"({some(given, 2)})" + (f": convert them, network[{name!r}]{how}" if how else "")
     )
 
@@ -199,16 +222,15 @@ def _markers(given: Any, ids: NDArray[Any]) -> NDArray[Any]:
     """Outlet markers of the attribute, one or several, of the kind of the ids."""
     markers = exact_ids(np.atleast_1d(np.asarray(given)), "the outlet marker (downstream.attrs['outlet'])")
     if markers.dtype.kind != ids.dtype.kind:
-        kinds = {"i": "integers", "U": "text"}
         raise NetworkError(
-            f"the outlet marker, downstream.attrs['outlet'] = {given!r}, is {kinds[markers.dtype.kind]}, and reach ids are "
-            f"{kinds[ids.dtype.kind]}"
+            f"the outlet marker, downstream.attrs['outlet'] = {given!r}, is {ID_KINDS[markers.dtype.kind]}, and reach ids are "
+            f"{ID_KINDS[ids.dtype.kind]}"
         )
     return markers
 
 
 def _from_links(
-    dataset: xr.Dataset, ids: NDArray[Any], missing_downstream: str
+    dataset: xr.Dataset, ids: NDArray[Any], missing_downstream: MissingDownstream
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
     dim = dataset["upstream_reach"].dims
     for name in ("upstream_reach", "downstream_reach", "fraction"):

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from xroute.exceptions import ParameterError, UnitsError, some, warn
 from xroute.quantities import without_pint
 from xroute.unit_text import UnitText, read_unit_text
+from xroute.wording import argument
 
 __all__ = ["DISCHARGE_UNITS", "flux_in_si", "flux_scale", "to_si"]
 
@@ -25,7 +26,7 @@ Float = NDArray[np.float64]
 def flux_scale(
     units: str | None, dt: float | None, area: xr.DataArray | None, row: NDArray[np.int64] | None = None
 ) -> tuple[float | Float | None, str | None]:
-    """Find what to multiply runoff with to have a volume flux, and the units of the result.
+    """Find what to multiply runoff by to have a volume flux, and the units of the result.
 
     Parameters
     ----------
@@ -85,7 +86,7 @@ def flux_scale(
     if per_step:
         if dt is None:
             raise UnitsError(
-                f"runoff in {units!r} is an amount per step, and the step cannot be told from one time: give dt="
+                f"runoff in {units!r} is an amount per step, and the step cannot be told from one time: give {argument('dt')}"
             )
         scale /= dt
     if is_depth:
@@ -153,10 +154,10 @@ def to_si(values: xr.DataArray, units: str, what: str) -> Float:
     if data.dtype.kind == "m":
         if units != "s":
             raise UnitsError(f"{what} is a time span, where {units!r} is wanted")
-        said = values.attrs.get("units")
-        if said is not None and read_unit_text(said, what).dimensions != {"[time]": 1.0}:
+        stated = values.attrs.get("units")
+        if stated is not None and read_unit_text(stated, what).dimensions != {"[time]": 1.0}:
             raise UnitsError(
-                f"{what} is a time span by its type (timedelta64), and in {said!r} by its attributes: drop one"
+                f"{what} is a time span by its type (timedelta64), and in {stated!r} by its attributes: drop one"
             )
         return np.where(np.isnat(data), np.nan, data / np.timedelta64(1, "ns") / 1e9)
     if data.dtype.kind not in "iufb":

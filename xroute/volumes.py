@@ -1,4 +1,4 @@
-"""Volumes of water that come in as runoff and leave a network, summed block by block, and the line that sums up a run."""
+"""Volumes of water: what comes in as runoff and leaves a network, block by block; what a state holds; a run in one line."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from xroute.block_state import Stage, StageTable
 from xroute.labels import Layout
 from xroute.network import Network
-from xroute.units import to_si
+from xroute.parameters import read_parameters
+from xroute.schemes import SCHEMES, make_filter
+from xroute.units import flux_in_si, to_si
 
-__all__ = ["Summary", "Volumes"]
+__all__ = ["Summary", "Volumes", "storage"]
 
 
 @dataclass
@@ -38,6 +41,44 @@ class Summary:
         if self.n_negative:
             text += f", {self.n_negative:,} values of discharge negative"
         return f"{text}, {self.seconds:.2f} s ({rate:.3g} reach-steps/s)"
+
+
+def storage(network: Network, state: xr.Dataset) -> xr.DataArray:
+    """Water that a state holds in each reach, on its way to the outlets.
+
+    Parameters
+    ----------
+    network : Network
+    state
+        A state of it, as ``return_state=True`` gives it. Without units it is taken to be in m3/s.
+
+    Returns
+    -------
+    xarray.DataArray
+        Storage (..., reach) [m3].
+
+    Examples
+    --------
+    >>> import xroute
+    >>> from xroute.volumes import storage
+    >>> river = xroute.Network.from_links([1, 2], [2, 3], parameters={"tau": 7200.0}, attrs={"scheme": "linear_storage"})
+    >>> runoff = xr.DataArray([1.0, 0.0, 0.0], {"reach": [1, 2, 3]}, attrs={"units": "m3 s-1"})
+    >>> storage(river, xroute.steady_state(river, runoff, dt="1h")).values
+    array([7200., 7200., 7200.])
+    """
+    step = float(state.attrs["dt"]) / float(state.attrs["substeps"])
+    scheme = str(state.attrs["scheme"])
+    parameters = read_parameters(network, scheme if scheme in SCHEMES else None)  # of several schemes, the network's own
+    made = make_filter(parameters, step, network.n_reaches, ids=network.ids)
+    state = state.sel(reach=network.ids)
+    outflow = state["outflow"].transpose(..., "reach")
+    inflow = state["inflow"].sortby("lag").transpose(*outflow.dims, "lag").values if "inflow" in state else None
+    stage = Stage.of_table(StageTable(outflow.values, inflow), made.n_taps - 1)
+    units = outflow.attrs.get("units")
+    water = made.storage(step, stage.history, stage.outflow) * (1.0 if units is None else flux_in_si(units, "the state"))
+    stored = outflow.copy(data=water.reshape(outflow.shape)).rename("storage")
+    stored.attrs = {"long_name": "water stored in the reach", "units": "m3"}
+    return stored
 
 
 class Volumes:

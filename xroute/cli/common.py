@@ -2,65 +2,65 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from xroute.settings import MISSING_DOWNSTREAM
 
 if TYPE_CHECKING:
     import xarray as xr
 
 __all__ = [
     "READABLE",
+    "NetworkOptions",
+    "RunoffOptions",
     "check_outputs",
     "files_within",
+    "grouped",
     "network_options",
-    "open_network",
     "overlap",
     "protect",
-    "read_runoff",
     "runoff_options",
     "save",
     "seconds",
 ]
 
 READABLE = click.Path(path_type=Path)
-STORE = ("zarr.json", ".zgroup", ".zmetadata", ".zarray")
-"""Files of which a Zarr store has one."""
 
 
 # ── options ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _all(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
+def grouped(name: str, kind: type, *options: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Options that a command is handed in one dataclass, whose fields bear their names.
+
+    Parameters
+    ----------
+    name
+        Argument of the command.
+    kind
+        The dataclass.
+    *options
+        Of `click.option`.
+    """
+
     def add(command: Any) -> Any:
+        @functools.wraps(command)
+        def called(*arguments: Any, **given: Any) -> Any:
+            group = kind(**{field.name: given.pop(field.name) for field in fields(kind)})
+            return command(*arguments, **{name: group}, **given)
+
         for option in reversed(options):
-            command = option(command)
-        return command
+            called = option(called)
+        return called
 
     return add
-
-
-#: Options of a network: how a table is read, and what its unknown ids mean.
-network_options = _all(
-    click.option("--preset", metavar="NAME", help="Hydrography that the columns of a network table are called after."),
-    click.option("--reach-column", metavar="NAME", help="Column of a network table with the ids of its reaches."),
-    click.option("--downstream-column", metavar="NAME", help="Column with the ids of the reaches downstream."),
-    click.option("--column-units", metavar="NAME=UNITS", multiple=True,
-                 help="Units of a column of a network table, such as k=h."),  # fmt: skip
-    click.option("--missing-downstream", type=click.Choice(["raise", "outlet"]), default="raise", show_default=True,
-                 help="Downstream ids that the network does not have: an error, or outlets of it."),  # fmt: skip
-)
-#: Options of a runoff file: which variable, which dimensions, how long a step is.
-runoff_options = _all(
-    click.option("--variable", multiple=True, metavar="NAME",
-                 help="Runoff variable, when there are several; given more than once, they are added up."),  # fmt: skip
-    click.option("--reach-dim", metavar="NAME", help="Dimension of the reaches, when names and labels do not tell."),
-    click.option("--time-dim", metavar="NAME", help="Dimension of the time, when names and labels do not tell."),
-    click.option("--dt", help="Runoff step (seconds, or e.g. 1h), when the time axis does not tell."),
-)
 
 
 def seconds(text: str | None) -> float | None:
@@ -77,17 +77,42 @@ def seconds(text: str | None) -> float | None:
 # ── what is read ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def open_network(
-    path: Path, preset: str | None, reach_column: str | None, downstream_column: str | None, column_units: Sequence[str]
-) -> xr.Dataset:
-    """Dataset of a network in Zarr, netCDF or a table, or of whatever else is in the file."""
-    from xroute.network_files import is_table, open_any
+@dataclass(frozen=True)
+class NetworkOptions:
+    """How a table is read, and what a network's unknown ids mean."""
 
-    columns = {"reach": reach_column, "downstream": downstream_column, "preset": preset, "units": _units(column_units)}
-    given = [name for name, value in columns.items() if value]
-    if given and not is_table(path):
-        raise click.UsageError(f"{path} is no table, so that it has no columns to name: leave such options out")
-    return open_any(path, **{name: columns[name] for name in given})
+    preset: str | None
+    reach_column: str | None
+    downstream_column: str | None
+    column_units: tuple[str, ...]
+    missing_downstream: Any
+
+    def open(self, path: Path) -> xr.Dataset:
+        """Dataset of a network in Zarr, netCDF or a table, or of whatever else is in the file."""
+        from xroute.network_files import is_table, open_any
+
+        columns = {
+            "reach": self.reach_column,
+            "downstream": self.downstream_column,
+            "preset": self.preset,
+            "units": _units(self.column_units),
+        }
+        named = {name: value for name, value in columns.items() if value}
+        if named and not is_table(path):
+            raise click.UsageError(f"{path} is no table, so that it has no columns to name: leave such options out")
+        return open_any(path, **named)
+
+
+network_options = grouped(
+    "table", NetworkOptions,
+    click.option("--preset", metavar="NAME", help="Hydrography that the columns of a network table are called after."),
+    click.option("--reach-column", metavar="NAME", help="Column of a network table with the ids of its reaches."),
+    click.option("--downstream-column", metavar="NAME", help="Column with the ids of the reaches downstream."),
+    click.option("--column-units", metavar="NAME=UNITS", multiple=True,
+                 help="Units of a column of a network table, such as k=h."),
+    click.option("--missing-downstream", type=click.Choice(MISSING_DOWNSTREAM), default="raise", show_default=True,
+                 help="Downstream ids that the network does not have: an error, or outlets of it."),
+)  # fmt: skip
 
 
 def _units(given: Sequence[str]) -> dict[str, str]:
@@ -98,16 +123,45 @@ def _units(given: Sequence[str]) -> dict[str, str]:
     return {name: units for name, _, units in pairs}
 
 
-def read_runoff(paths: Sequence[Path], variables: Sequence[str], **dims: Any) -> tuple[xr.DataArray, str | None]:
-    """Runoff, not read yet, and what is wrong with the bounds of its times, which are then not looked at."""
-    from xroute.exceptions import TimeAxisError
-    from xroute.io.common import open_runoff
+@dataclass(frozen=True)
+class RunoffOptions:
+    """Which variable of a file is the runoff, which dimensions it has, and how long a step is."""
 
-    names = list(variables) or None
-    try:
-        return open_runoff(paths, names, **dims), None
-    except TimeAxisError as error:
-        return open_runoff(paths, names, **dims, bounds=False), str(error)
+    variable: tuple[str, ...]
+    reach_dim: str | None
+    time_dim: str | None
+    dt: str | None
+
+    @property
+    def dims(self) -> dict[str, Any]:
+        """Dimensions that were named, as arguments of what takes them."""
+        return {name: dim for name in ("reach_dim", "time_dim") if (dim := getattr(self, name)) is not None}
+
+    def open(self, paths: Sequence[Path]) -> xr.DataArray:
+        """Runoff, not read yet."""
+        from xroute.io.common import open_runoff
+
+        return open_runoff(paths, list(self.variable) or None, **self.dims)
+
+    def open_despite_bounds(self, paths: Sequence[Path]) -> tuple[xr.DataArray, str | None]:
+        """Runoff, not read yet, and what is wrong with the bounds of its times, which are then not looked at."""
+        from xroute.exceptions import TimeAxisError
+        from xroute.io.common import open_runoff
+
+        try:
+            return self.open(paths), None
+        except TimeAxisError as error:
+            return open_runoff(paths, list(self.variable) or None, **self.dims, bounds=False), str(error)
+
+
+runoff_options = grouped(
+    "source", RunoffOptions,
+    click.option("--variable", multiple=True, metavar="NAME",
+                 help="Runoff variable, when there are several; given more than once, they are added up."),
+    click.option("--reach-dim", metavar="NAME", help="Dimension of the reaches, when names and labels do not tell."),
+    click.option("--time-dim", metavar="NAME", help="Dimension of the time, when names and labels do not tell."),
+    click.option("--dt", help="Runoff step (seconds, or e.g. 1h), when the time axis does not tell."),
+)  # fmt: skip
 
 
 # ── what is written ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -115,8 +169,8 @@ def read_runoff(paths: Sequence[Path], variables: Sequence[str], **dims: Any) ->
 
 def check_outputs(*paths: Path | None, overwrite: bool, needed: bool = False) -> tuple[Path | None, ...]:
     """Refuse what cannot be written, before any work is done."""
-    from xroute.checkpoint import GROUP
-    from xroute.io.files import suffix_format
+    from xroute.files.opening import suffix_format
+    from xroute.stores import CHECKPOINT
 
     if needed and all(path is None for path in paths):
         raise click.UsageError("nothing to write: give --network and/or --runoff")
@@ -128,7 +182,7 @@ def check_outputs(*paths: Path | None, overwrite: bool, needed: bool = False) ->
         except ValueError as error:
             raise click.UsageError(str(error)) from None
         if path.exists() and not overwrite:
-            unfinished = (path / GROUP).is_dir()
+            unfinished = (path / CHECKPOINT).is_dir()
             raise FileExistsError(
                 f"{path} exists; --overwrite replaces it"
                 + (", --resume goes on with the run in it" if unfinished else "")
@@ -145,8 +199,10 @@ def check_outputs(*paths: Path | None, overwrite: bool, needed: bool = False) ->
 
 def protect(inputs: Iterable[Path], outputs: Sequence[Path | None]) -> None:
     """Refuse to write over what is read, --overwrite or not."""
+    from xroute.stores import is_array, is_group
+
     for source in inputs:
-        plain = source.is_dir() and not any((source / name).exists() for name in STORE)  # with place for outputs in it
+        plain = source.is_dir() and not (is_group(source) or is_array(source))  # with place for outputs in it
         for path in outputs:
             if path is not None and overlap(path, source) and not (plain and path.resolve() != source.resolve()):
                 raise click.UsageError(f"the output {path} would replace the input {source}, or a part of it")
@@ -173,7 +229,7 @@ def files_within(given: Iterable[Path | None], *patterns: Sequence[str]) -> Iter
 
 def save(datasets: Sequence[tuple[xr.Dataset, Path | None]], overwrite: bool) -> None:
     """Write Datasets, all of them or none."""
-    from xroute.io.files import write_all
+    from xroute.files.writing import write_all
 
     wanted = [(dataset, path) for dataset, path in datasets if path is not None]
     write_all(wanted, overwrite=overwrite)

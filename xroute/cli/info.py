@@ -8,8 +8,7 @@ from typing import Any
 
 import click
 
-from xroute.cli.common import READABLE, network_options, open_network, read_runoff, runoff_options, seconds
-from xroute.cli.messages import in_options
+from xroute.cli.common import READABLE, NetworkOptions, RunoffOptions, network_options, runoff_options, seconds
 
 __all__ = ["info"]
 
@@ -27,11 +26,8 @@ __all__ = ["info"]
 def info(
     network: Path,
     runoff: tuple[str, ...],
-    variable: tuple[str, ...],
-    reach_dim: str | None,
-    time_dim: str | None,
-    dt: str | None,
-    missing_downstream: Any,
+    source: RunoffOptions,
+    table: NetworkOptions,
     substeps: int | None,
     **others: Any,
 ) -> None:
@@ -40,27 +36,26 @@ def info(
     NETWORK is a Zarr store, a netCDF file or a table (.csv, .parquet, .gpkg, .shp, ...). Of a file that holds runoff,
     discharge or a state instead, it is said what it holds.
     """
-    from xroute.inspection import describe
+    from xroute.inspection import inspect_network
     from xroute.io.common import expand_paths
-    from xroute.kinds import describe_other, kind
+    from xroute.kinds import inspect_other, kind
 
-    table = {name: others.pop(name) for name in ("preset", "reach_column", "downstream_column", "column_units")}
-    dataset = open_network(network, **table)
-    step = seconds(dt)
+    dataset = table.open(network)
+    step = seconds(source.dt)
     what = kind(dataset)
     if what != "network" and not runoff:
-        click.echo(f"{network}\n" + in_options(describe_other(dataset, what).text()))
+        click.echo(f"{network}\n{inspect_other(dataset, what).text()}")
         return
     array = wrong = None
     if runoff:
-        array, wrong = read_runoff(expand_paths(list(runoff)), variable, reach_dim=reach_dim, time_dim=time_dim)
-    given: dict[str, Any] = {"substeps": substeps, "reach_dim": reach_dim, "time_dim": time_dim}
-    report = describe(
-        dataset, runoff=array, dt=step, missing_downstream=missing_downstream,
-        **{name: value for name, value in given.items() if value is not None}, **others,
-    )  # fmt: skip
+        array, wrong = source.open_despite_bounds(expand_paths(list(runoff)))
+    if substeps is not None:
+        others["substeps"] = substeps
+    report = inspect_network(
+        dataset, runoff=array, dt=step, missing_downstream=table.missing_downstream, **source.dims, **others
+    )
     if wrong is not None:
         report.problems.append(wrong)
-    click.echo(f"{network}\n" + in_options(report.text()))
+    click.echo(f"{network}\n{report.text()}")
     if report.problems:
         sys.exit(1)

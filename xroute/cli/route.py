@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,24 +13,88 @@ import click
 
 from xroute.cli.common import (
     READABLE,
+    NetworkOptions,
+    RunoffOptions,
     check_outputs,
+    grouped,
     network_options,
-    open_network,
     overlap,
     protect,
-    read_runoff,
     runoff_options,
     save,
     seconds,
 )
+from xroute.cli.messages import OPTIONS
 from xroute.cli.signals import LEFT
+from xroute.settings import EXTRA, LABEL, LATERAL, MISSING, NAN, RESET, SAMPLING
 
 if TYPE_CHECKING:
     import xarray as xr
 
+    from xroute.network import Network
     from xroute.streaming import Stream
 
 __all__ = ["route"]
+
+
+@dataclass(frozen=True)
+class WorkerOptions:
+    """Whose workers route, if any."""
+
+    workers: int | None
+    scheduler: str | None
+
+    @property
+    def spread(self) -> bool:
+        """Whether workers route."""
+        return self.workers is not None or self.scheduler is not None
+
+    @contextlib.contextmanager
+    def at_work(self, device: str | None) -> Iterator[None]:
+        """Be their client, if there are any; those of this machine name options, too, in what they tell."""
+        from xroute.cluster import find_client, workers
+        from xroute.wording import speak
+
+        if not self.spread:
+            yield
+            return
+        with workers(self.scheduler, self.workers, gpus=device is None or device.startswith("cuda")):
+            if self.scheduler is None:
+                find_client().run(speak, OPTIONS)
+            yield
+
+
+@dataclass(frozen=True)
+class OutputOptions:
+    """What is written beside discharge, and what becomes of what is there already."""
+
+    save_state: Path | None
+    resume: bool
+    overwrite: bool
+
+    def check(self, output: Path, workers: WorkerOptions) -> tuple[Path | None, ...]:
+        """Refuse options that do not go together, and what cannot be written; returns what is to be."""
+        from xroute.files.opening import suffix_format
+
+        if workers.workers is not None and workers.scheduler is not None:
+            raise click.UsageError("--workers starts workers here, --scheduler takes those of another: give one of them")
+        if self.resume and self.overwrite:
+            raise click.UsageError("--resume keeps what was written, and --overwrite replaces it: give one of them")
+        try:
+            kind = suffix_format(output)
+        except ValueError as error:
+            raise click.UsageError(str(error)) from None
+        if (workers.spread or self.resume) and kind != "zarr":
+            what = "workers write" if workers.spread else "runs can be resumed into"
+            raise click.UsageError(f"{what} Zarr only: give OUTPUT the suffix .zarr")
+        state = self.save_state
+        if state is not None and overlap(output, state):
+            raise click.UsageError(f"two outputs have the same path, or one lies in the other: {output}, {state}")
+        again = self.overwrite or (self.resume and state is not None and _is_state(state))
+        return (
+            *check_outputs(output, overwrite=self.overwrite or self.resume),
+            *check_outputs(state, overwrite=again),
+        )
 
 
 def _substeps(_: click.Context, __: click.Parameter, value: str | None) -> int | str | None:
@@ -44,9 +110,9 @@ def _substeps(_: click.Context, __: click.Parameter, value: str | None) -> int |
 @click.argument("network", type=READABLE)
 @click.argument("output", type=READABLE)
 @runoff_options
-@click.option("--label", type=click.Choice(["start", "end", "middle"]),
+@click.option("--label", type=click.Choice(LABEL),
               help="What a time stamp is of its step, when the file does not tell.  [default: start]")  # fmt: skip
-@click.option("--deaccumulate", type=click.Choice(["day", "forecast", "never"]),
+@click.option("--deaccumulate", type=click.Choice(RESET),
               help="Make amounts per step of values that accumulate: until 00 UTC of each day (ERA5-Land), along the leads of "
                    "a forecast, or without beginning again.")  # fmt: skip
 @network_options
@@ -54,32 +120,37 @@ def _substeps(_: click.Context, __: click.Parameter, value: str | None) -> int |
 @click.option("--substeps", callback=_substeps, metavar="INT|auto",
               help="Routing steps in a runoff step; auto: the fewest that are stable.  "
                    "[default: the network's recipe, or 1]")  # fmt: skip
-@click.option("--sampling", type=click.Choice(["mean", "last", "start-mean"]),
+@click.option("--sampling", type=click.Choice(SAMPLING),
               help="How the substeps make a value (RAPID: start-mean).  [default: the network's recipe, or mean]")  # fmt: skip
-@click.option("--lateral", type=click.Choice(["head", "interval", "outlet"]),
+@click.option("--lateral", type=click.Choice(LATERAL),
               help="Where runoff joins its own reach (RAPID: interval; mizuRoute: outlet).  "
                    "[default: the network's recipe, or head]")  # fmt: skip
-@click.option("--missing", type=click.Choice(["raise", "zero"]), default="raise", show_default=True,
+@click.option("--missing", type=click.Choice(MISSING), default="raise", show_default=True,
               help="Reaches of the network without runoff.")  # fmt: skip
-@click.option("--extra", type=click.Choice(["raise", "drop"]), default="raise", show_default=True,
+@click.option("--extra", type=click.Choice(EXTRA), default="raise", show_default=True,
               help="Runoff ids that the network does not have.")  # fmt: skip
-@click.option("--nan", type=click.Choice(["raise", "zero"]), default="raise", show_default=True, help="Missing values.")
+@click.option("--nan", type=click.Choice(NAN), default="raise", show_default=True, help="Missing values.")
 @click.option("--initial-state", type=READABLE, help="State to start from, as --save-state wrote it.")
-@click.option("--save-state", type=READABLE, help="Write the final state here (.zarr or .nc).")
 @click.option("--device", help="Where to compute: cpu, cuda, cuda:1, ...  [default: the GPU if there is one]")
 @click.option(
     "--time-chunk", type=click.IntRange(min=1), help="Steps routed at a time; any number gives the same result."
 )
 @click.option("--dtype", type=click.Choice(["float32", "float64"]), help="By default that of the runoff.")
-@click.option("--workers", type=click.IntRange(min=1), metavar="N",
-              help="Route on so many Dask workers of this machine, with a GPU each if it has any; into Zarr.")  # fmt: skip
-@click.option(
-    "--scheduler", metavar="ADDRESS", help="Route on the workers of the Dask scheduler at ADDRESS; into Zarr."
-)
+@grouped(
+    "crew", WorkerOptions,
+    click.option("--workers", type=click.IntRange(min=1), metavar="N",
+                 help="Route on so many Dask workers of this machine, with a GPU each if it has any; into Zarr."),
+    click.option("--scheduler", metavar="ADDRESS",
+                 help="Route on the workers of the Dask scheduler at ADDRESS; into Zarr."),
+)  # fmt: skip
 @click.option("--partitions", type=click.IntRange(min=1), metavar="N",
               help="Parts that the network is cut into, for workers; by default as many as keep them busy.")  # fmt: skip
-@click.option("--resume", is_flag=True, help="Go on with a run into OUTPUT (Zarr) that was interrupted.")
-@click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
+@grouped(
+    "target", OutputOptions,
+    click.option("--save-state", type=READABLE, help="Write the final state here (.zarr or .nc)."),
+    click.option("--resume", is_flag=True, help="Go on with a run into OUTPUT (Zarr) that was interrupted."),
+    click.option("--overwrite", is_flag=True, help="Replace outputs that exist."),
+)  # fmt: skip
 @click.option("--progress/--no-progress", default=None, help="Progress bar; by default in a terminal.")
 @click.pass_context
 def route(
@@ -87,25 +158,12 @@ def route(
     runoff: tuple[str, ...],
     network: Path,
     output: Path,
-    variable: tuple[str, ...],
-    reach_dim: str | None,
-    time_dim: str | None,
-    dt: str | None,
+    source: RunoffOptions,
+    table: NetworkOptions,
+    crew: WorkerOptions,
+    target: OutputOptions,
     deaccumulate: Any,
-    missing_downstream: Any,
-    preset: str | None,
-    reach_column: str | None,
-    downstream_column: str | None,
-    column_units: tuple[str, ...],
-    initial_state: Path | None,
-    save_state: Path | None,
-    time_chunk: int | None,
     dtype: str | None,
-    device: str | None,
-    workers: int | None,
-    scheduler: str | None,
-    resume: bool,
-    overwrite: bool,
     progress: bool | None,
     **options: Any,
 ) -> None:
@@ -117,61 +175,68 @@ def route(
     A run into Zarr that was interrupted goes on where it was with --resume.
     """
     from xroute.cluster import on_workers
-    from xroute.exceptions import NetworkError
     from xroute.io.cf import cf_dataset
-    from xroute.io.common import expand_paths, open_runoff
-    from xroute.kinds import kind
-    from xroute.labels import standard_names
-    from xroute.network import Network
+    from xroute.io.common import expand_paths
     from xroute.recipe import step_of
+    from xroute.request import StreamRequest
     from xroute.streaming import Stream
 
-    spread = workers is not None or scheduler is not None
-    _check_together(output, spread, workers is not None and scheduler is not None, resume, overwrite)
-    outputs = (
-        *check_outputs(output, overwrite=overwrite or resume),
-        *check_outputs(save_state, overwrite=overwrite or (resume and save_state is not None and _is_state(save_state))),
-    )
-    if save_state is not None and overlap(output, save_state):
-        raise click.UsageError(f"two outputs have the same path, or one lies in the other: {output}, {save_state}")
+    outputs = target.check(output, crew)
     paths = expand_paths(list(runoff))
-    protect([path for path in (*paths, network, initial_state) if path is not None], outputs)
-    step = seconds(dt)
-    columns = (preset, reach_column, downstream_column, column_units)
-    dataset = open_network(network, *columns)
-    if kind(dataset) in ("state", "discharge", "runoff", "grid"):
-        raise NetworkError(f"{network} holds a {kind(dataset)}, and no network: RUNOFF, NETWORK, OUTPUT is the order")
-    rivers = Network(dataset, missing_downstream=missing_downstream)
-    dims: dict[str, Any] = {name: dim for name, dim in (("reach_dim", reach_dim), ("time_dim", time_dim)) if dim}
-    policy = {name: options[name] for name in ("missing", "extra")}
-    if deaccumulate is None:
-        array = standard_names(open_runoff(paths, list(variable) or None, **dims), rivers, **dims, **policy)
-    else:  # whose bounds, if they begin together, are not those of a series
-        array = standard_names(read_runoff(paths, variable, **dims)[0], rivers, **dims, **policy)
-        array = _amounts(array, deaccumulate, options["label"], step)
+    protect([path for path in (*paths, network, options["initial_state"]) if path is not None], outputs)
+    step = seconds(source.dt)
+    rivers = _rivers(network, table)
+    array = _runoff(paths, source, rivers, deaccumulate, step, options)
     step = step_of(array, "time", rivers, step)
-    shown = sys.stderr.isatty() if progress is None else progress
-    given = {name: value for name, value in options.items() if value is not None}
+    request = StreamRequest(**options, time_dim="time", dt=step)
 
-    def finish(discharge: xr.DataArray) -> xr.Dataset:
+    def as_dataset(discharge: xr.DataArray) -> xr.Dataset:
         return cf_dataset(discharge, rivers, dt=step)
 
-    with _workers(scheduler, workers, device) if spread else contextlib.nullcontext():
+    with crew.at_work(request.device):
         stream = Stream.prepare(
-            on_workers(array, "reach", "time") if spread else array, rivers, time_chunk=time_chunk,
-            initial_state=initial_state, device=device, dtype=dtype, dt=step, time_dim="time", **given,
-        )  # fmt: skip
+            on_workers(array, "reach", "time") if crew.spread else array, rivers, request, dtype=dtype
+        )
         context.meta[LEFT] = _Left(output)
+        again: dict[str, Any] = {
+            "replace": target.overwrite,
+            "progress": sys.stderr.isatty() if progress is None else progress,
+        }
         if output.suffix.lower() == ".zarr":
-            end, summary = stream.to_zarr(output, resume=resume, replace=overwrite, progress=shown, finish=finish)
+            end, summary = stream.to_zarr(output, resume=target.resume, as_dataset=as_dataset, **again)
         else:
-            end, summary = stream.to_netcdf(output, finish, replace=overwrite, progress=shown)
-    if save_state is not None:
-        _save_state(stream, end, save_state, output, overwrite or resume)
-    if resume and stream.n_steps and not summary.n_steps:
+            end, summary = stream.to_netcdf(output, as_dataset, **again)
+    if target.save_state is not None:
+        _save_state(stream, end, target.save_state, output, target.overwrite or target.resume)
+    if target.resume and stream.n_steps and not summary.n_steps:
         click.echo(f"{output} holds the whole run already: nothing was routed")
     else:
         click.echo(f"wrote {output}: {summary}")
+
+
+def _rivers(path: Path, table: NetworkOptions) -> Network:
+    """Network of a file, if it holds one."""
+    from xroute.exceptions import NetworkError
+    from xroute.kinds import kind
+    from xroute.network import Network
+
+    dataset = table.open(path)
+    if kind(dataset) in ("state", "discharge", "runoff", "grid"):
+        raise NetworkError(f"{path} holds a {kind(dataset)}, and no network: RUNOFF, NETWORK, OUTPUT is the order")
+    return Network(dataset, missing_downstream=table.missing_downstream)
+
+
+def _runoff(
+    paths: list[Path], source: RunoffOptions, rivers: Network, reset: Any, dt: float | None, options: dict[str, Any]
+) -> xr.DataArray:
+    """Runoff on ``time`` and ``reach``, in amounts per step."""
+    from xroute.labels import standard_names
+
+    names: dict[str, Any] = {**source.dims, "missing": options["missing"], "extra": options["extra"]}
+    if reset is None:
+        return standard_names(source.open(paths), rivers, **names)
+    array, _ = source.open_despite_bounds(paths)  # bounds that begin together are not those of a series
+    return _amounts(standard_names(array, rivers, **names), reset, options["label"], dt)
 
 
 def _amounts(array: xr.DataArray, reset: Any, label: str | None, dt: float | None) -> xr.DataArray:
@@ -184,24 +249,6 @@ def _amounts(array: xr.DataArray, reset: Any, label: str | None, dt: float | Non
     if label is not None and "time_label_step" not in array.attrs:  # bounds count more, and what denies them is refused later
         array = array.assign_attrs(time_label=label)
     return deaccumulate(on_workers(array, "reach", "time"), reset, time_dim="time", dt=dt)
-
-
-def _check_together(output: Path, spread: bool, both: bool, resume: bool, overwrite: bool) -> None:
-    """Refuse options that do not go together."""
-    from xroute.io.files import suffix_format
-
-    if both:
-        raise click.UsageError("--workers starts workers here, --scheduler takes those of another: give one of them")
-    if resume and overwrite:
-        raise click.UsageError("--resume keeps what was written, and --overwrite replaces it: give one of them")
-    try:
-        kind = suffix_format(output)
-    except ValueError as error:
-        raise click.UsageError(str(error)) from None
-    if (spread or resume) and kind != "zarr":
-        raise click.UsageError(
-            f"{'workers write' if spread else 'runs can be resumed into'} Zarr only: give OUTPUT the suffix .zarr"
-        )
 
 
 class _Left:
@@ -229,7 +276,7 @@ def _save_state(stream: Stream, end: Any, path: Path, output: Path, overwrite: b
 
 def _is_state(path: Path) -> bool:
     """Whether a file holds a state, which the end of a resumed run may replace."""
-    from xroute.io.files import open_dataset
+    from xroute.files.opening import open_dataset
     from xroute.state_form import is_state
 
     if not path.exists():
@@ -237,9 +284,3 @@ def _is_state(path: Path) -> bool:
     with contextlib.suppress(ValueError, OSError), open_dataset(path) as dataset:
         return is_state(dataset)
     return False
-
-
-def _workers(scheduler: str | None, n: int | None, device: str | None) -> Any:
-    from xroute.cluster import workers
-
-    return workers(scheduler, n, gpus=device is None or device.startswith("cuda"))

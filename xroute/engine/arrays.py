@@ -8,7 +8,65 @@ import numpy as np
 
 from xroute.exceptions import ParameterError
 
-__all__ = ["NotFinite", "compute_type"]
+__all__ = ["Exchange", "FilterArrays", "Gradients", "Needs", "NotFinite", "Rows", "State", "compute_type"]
+
+
+class FilterArrays(NamedTuple):
+    """The numbers of a filter, as arrays of numpy or tensors; what they mean, `xroute.schemes.Filter` says."""
+
+    taps: Any  # float64 [sum of K]
+    pointer: Any  # int64 [reach + 1]
+    pole: Any  # float64 [reach]
+    gain: Any  # float64 [reach]
+
+
+class State(NamedTuple):
+    """What a filter remembers from step to step, as arrays of numpy or tensors."""
+
+    history: Any
+    """Each reach's last K - 1 inflows, newest first, one reach after another [batch, sum of (K - 1)]."""
+    outflow: Any
+    """Each reach's last filtered outflow [batch, reach]."""
+
+
+class Rows(NamedTuple):
+    """Where the series of each reach stand in runoff and in discharge, [batch, row, time]."""
+
+    runoff: Any = None
+    """Row of each reach in runoff, int64 [reach], negative for one that has none; None where rows are reaches."""
+    discharge: Any = None
+    """Row of each reach in discharge, int64 [reach], negative where nobody asks for it; None where rows are reaches."""
+    n: int | None = None
+    """How many rows discharge has; None for as many as there are reaches."""
+    scale: Any = None
+    """Factor on each reach's runoff, float64 [reach]; None for one."""
+
+
+class Exchange(NamedTuple):
+    """Series that partitions of a network hand to one another: discharge as it is passed on, [batch, reach, routing step]."""
+
+    given: Any = None
+    """Of the plan's given reaches, which another partition has routed: read."""
+    kept: Any = None
+    """Of the plan's kept reaches, which another partition will need: written."""
+
+
+class Needs(NamedTuple):
+    """Which gradients are wanted: of runoff, and of the filter."""
+
+    runoff: bool = True
+    filter: bool = True
+
+
+class Gradients(NamedTuple):
+    """Gradients of a loss, as arrays of numpy or tensors."""
+
+    runoff: Any  # [batch, row, time], of the type of runoff
+    taps: Any  # summed over the batch, as are the next two
+    pole: Any
+    gain: Any
+    state: Any
+    """`State` of gradients with respect to the initial state; None if that is dry."""
 
 
 class NotFinite(NamedTuple):

@@ -94,6 +94,12 @@ class Patches:
         """Number of patches."""
         return self.reach.size // LANES
 
+    def place_of(self, n_reaches: int) -> Index:
+        """Place of each reach [reach]; of given ones, which have none, anything."""
+        place = np.zeros(n_reaches, np.int64)
+        place[self.reach[~self.spare]] = np.flatnonzero(~self.spare)
+        return place
+
     @cached_property
     def depth(self) -> Index:
         """Largest lag of each patch [patch]."""

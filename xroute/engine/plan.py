@@ -6,6 +6,7 @@ into what a GPU's programs do.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any
@@ -58,6 +59,16 @@ class RoutingPlan:
     def n_reaches(self) -> int:
         """Number of reaches."""
         return self.order.size
+
+    @cached_property
+    def digest(self) -> int:
+        """A number made from what the plan contains, the same in any process: an int64 that is not negative."""
+        digest = hashlib.blake2b(digest_size=8)
+        for array in (self.order, self.upstream_pointer, self.upstream_reach, self.upstream_weight, self.kept):
+            digest.update(np.ascontiguousarray(array).data)
+            digest.update(b"|")
+        digest.update(str(self.n_given).encode())
+        return int.from_bytes(digest.digest(), "big") >> 1
 
     @cached_property
     def schedule(self) -> Schedule:

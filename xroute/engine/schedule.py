@@ -2,7 +2,7 @@
 
 A reach with at most ``size`` reaches upstream belongs to a tributary: it depends on nothing outside its own subtree.
 What remains is the trunk. Tributaries are packed into bins of equal work. `make_schedule` turns them into what the CPU
-engine walks: tasks for threads, and within a task groups of up to `LANES` reaches that do not depend on one another.
+engine walks: tasks for threads, and within a task groups of up to `ABREAST` reaches that do not depend on one another.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from xroute.engine.kernels import kernel
 
-__all__ = ["LANES", "Schedule", "make_schedule", "renumber", "tributaries"]
+__all__ = ["ABREAST", "Schedule", "make_schedule", "renumber", "tributaries"]
 
-LANES = 8
+ABREAST = 8
 """Reaches routed abreast: enough independent recurrences to hide the latency of a multiply and an add."""
 
 Index = NDArray[np.int64]
@@ -64,8 +64,8 @@ def make_schedule(
     """Tasks, groups and working rows for a plan; ``n_tasks`` counts the tributary tasks (chosen when None)."""
     n = order.size
     if n_tasks is None:
-        n_tasks = int(np.clip(n // (64 * LANES), 1, 16))
-    n_bins = n_tasks * LANES
+        n_tasks = int(np.clip(n // (64 * ABREAST), 1, 16))
+    n_bins = n_tasks * ABREAST
     # numbered along the order, neighbours in the river are neighbours in memory, and all that follows is quick
     pointer, upstream, weight, count = renumber(order, pointer, upstream_reach, upstream_weight, n_upstream)
     component, size = tributaries(pointer, upstream, count, max(1, n // (4 * n_bins)))
@@ -169,7 +169,7 @@ def _group_tributaries(component, bin_of_component, n_bins):  # type: ignore[no-
             b = bin_of_component[component[i]]
             member[place[b]] = i
             place[b] += 1
-    n_tasks = n_bins // LANES
+    n_tasks = n_bins // ABREAST
     task_pointer = np.zeros(n_tasks + 1, np.int64)
     group_pointer = np.zeros(member.size + 1, np.int64)
     group_reach = np.empty(member.size, np.int64)
@@ -179,7 +179,7 @@ def _group_tributaries(component, bin_of_component, n_bins):  # type: ignore[no-
         step = 0
         while True:
             before = k
-            for b in range(p * LANES, (p + 1) * LANES):
+            for b in range(p * ABREAST, (p + 1) * ABREAST):
                 if start[b] + step < start[b + 1]:
                     group_reach[k] = member[start[b] + step]
                     k += 1
@@ -224,7 +224,7 @@ def _group_trunk(pointer, upstream_reach, component):  # type: ignore[no-untyped
     for v in range(n_levels):
         at = start[v]
         while at < start[v + 1]:
-            at = min(at + LANES, start[v + 1])
+            at = min(at + ABREAST, start[v + 1])
             g += 1
             group_pointer[g] = at
     return group_pointer[: g + 1], reach

@@ -3,14 +3,19 @@
 `rapid` (Fortran RAPID), `rapid2` (RAPID2), `nwm` (National Water Model RouteLink and CHRTOUT), and `cf` (discharge as CF
 netCDF, and any Dataset to and from Zarr or netCDF); `open_runoff` opens runoff of any other origin, from one file or many.
 Readers return plain xarray objects in xroute's data model with ids kept exact; nothing here routes. Tables of the known
-hydrographies are read by `xroute.tables`.
+hydrographies are read by `xroute.tables`. `READERS` holds those that read whole set-ups.
 """
 
 from __future__ import annotations
 
-from xroute.io import cf, nwm, rapid, rapid2
+from xroute.files.opening import open_dataset
+from xroute.files.writing import write
+from xroute.io import cf, nwm, rapid, rapid2, rapid_setup
 from xroute.io.cf import write_discharge
 from xroute.io.common import open_runoff
-from xroute.io.files import open_dataset, write
+from xroute.io.reader import Reader
 
-__all__ = ["cf", "nwm", "open_dataset", "open_runoff", "rapid", "rapid2", "write", "write_discharge"]
+__all__ = ["READERS", "cf", "nwm", "open_dataset", "open_runoff", "rapid", "rapid2", "write", "write_discharge"]
+
+READERS: dict[str, Reader] = {"rapid": rapid_setup.READER, "nwm": nwm.READER}
+"""Readers of whole set-ups, by their names in ``xroute convert``."""

@@ -1,12 +1,12 @@
 """Discharge as CF files: time series with bounds, roles and places, in netCDF or Zarr.
 
-`open_dataset` and `write` stand in `xroute.io.files` and are here for convenience.
+`open_dataset` and `write` (`xroute.io`) are here, too, for convenience.
 """
 
 from __future__ import annotations
 
 import os
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,9 +14,12 @@ import xarray as xr
 
 from xroute.bounds import add_bounds, bounds_name
 from xroute.exceptions import AlignmentError, TimeAxisError, some
-from xroute.io.files import open_dataset, write
-from xroute.stamps import axis, is_dated
+from xroute.files.opening import open_dataset
+from xroute.files.writing import write
+from xroute.settings import Label
+from xroute.stamps import is_dated, time_coordinate
 from xroute.times import Clock, find_time_dim, read_clock
+from xroute.wording import argument
 
 __all__ = ["cf_dataset", "open_dataset", "write", "write_discharge"]
 
@@ -24,7 +27,7 @@ PathLike = str | os.PathLike[str]
 
 
 def cf_dataset(
-    discharge: xr.DataArray, network: Any = None, *, dt: Any = None, label: Literal["start", "middle", "end"] | None = None
+    discharge: xr.DataArray, network: Any = None, *, dt: Any = None, label: Label | None = None
 ) -> xr.Dataset:
     """Discharge as a CF Dataset of time series (``featureType="timeSeries"``), to be written with `write`.
 
@@ -109,11 +112,11 @@ def _describe_time(dataset: xr.Dataset, discharge: xr.DataArray, dt: Any, label:
         dim = find_time_dim(discharge)
     except TimeAxisError:
         return dataset  # a snapshot, or one of many forecasts: no one dimension is the time
-    coordinate = axis(discharge, dim)
+    coordinate = time_coordinate(discharge, dim)
     if coordinate is None or not coordinate.size or not is_dated(coordinate):
         return add_bounds(dataset, dim, None, None, "")  # steps that are counted, not dated, have no bounds
     if coordinate.size == 1 and dt is None and "time_step" not in discharge.attrs:
-        raise TimeAxisError("discharge has a single time, so its step cannot be told; give dt= (seconds)")
+        raise TimeAxisError("discharge has a single time, so its step cannot be told; give " + argument("dt") + " (seconds)")
     if label is None and "time_label" not in discharge.attrs and bounds_name(coordinate) is not None:
         clock = Clock(dim, None, None)  # of which routing has warned
     else:
@@ -133,7 +136,7 @@ def write_discharge(
     network: Any = None,
     *,
     dt: Any = None,
-    label: Literal["start", "middle", "end"] | None = None,
+    label: Label | None = None,
     dtype: Any = None,
     compression: int = 0,
     overwrite: bool = False,

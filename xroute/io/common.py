@@ -18,10 +18,12 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xroute.exceptions import AlignmentError, TimeAxisError, UnitsError, XRouteError, some, warn
+from xroute.files.decoding import DEFAULT_FILL, is_id_name
+from xroute.files.opening import open_dataset
 from xroute.ids import declared_fills, exact_ids, is_positional, locate, repeated, within
-from xroute.io.files import DEFAULT_FILL, is_id_name, open_dataset
 from xroute.times import find_time_dim, with_bounds
 from xroute.units import flux_in_si
+from xroute.wording import argument
 
 __all__ = ["check_same_units", "concatenate", "expand_paths", "file_ids", "open_runoff"]
 
@@ -129,7 +131,7 @@ def open_runoff(
         array = concatenate(arrays, files, find_time_dim(arrays[0], time_dim))
     else:
         array = arrays[0]
-    _tell_never_written(array, files, time_dim)
+    _warn_of_never_written(array, files, time_dim)
     return array
 
 
@@ -198,7 +200,7 @@ def _only_variable(dataset: xr.Dataset, file: Path) -> str:
     what = (
         f"several variables ({some(candidates)})" if candidates else f"no variable on time and reach ({some(dataset)})"
     )
-    raise XRouteError(f"{file} has {what}; name the runoff: variables= (several are added up)")
+    raise XRouteError(f"{file} has {what}; name the runoff: {argument('variables')} (several are added up)")
 
 
 def _sum(
@@ -263,7 +265,7 @@ def _with_ids_beside(dataset: xr.Dataset, name: str, time_dim: Hashable | None, 
     return with_bounds(dataset, name, time_dim) if bounds else dataset[name]
 
 
-def _tell_never_written(array: xr.DataArray, files: Sequence[Path], time_dim: Hashable | None) -> None:
+def _warn_of_never_written(array: xr.DataArray, files: Sequence[Path], time_dim: Hashable | None) -> None:
     """Warn, once, if the first or the last record holds the fill value that the netCDF library puts where nothing was."""
     default = DEFAULT_FILL.get(np.dtype(array.encoding.get("dtype", array.dtype)).str[1:])
     if default is None or array.encoding.get("_FillValue") != default or not array.size:
@@ -343,10 +345,10 @@ def _in_order_of(
             f"{file} has {array.sizes[dim]} entries on {dim!r} without ids, {first_file} {first.sizes[dim]}"
         )
     here, there = (file_ids(a[by], f) for a, f in ((array, file), (first, first_file)))
-    for ids, where in ((here, file), (there, first_file)):
+    for ids, name in ((here, file), (there, first_file)):
         twice = repeated(ids)
         if twice.size:
-            raise AlignmentError(f"duplicate {by} ids in {where}: {some(twice)}")
+            raise AlignmentError(f"duplicate {by} ids in {name}: {some(twice)}")
     if here.dtype.kind == there.dtype.kind:
         differing = np.sort(np.concatenate([here[~within(here, there)], there[~within(there, here)]]))
     else:

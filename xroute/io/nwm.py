@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,16 @@ import numpy as np
 import xarray as xr
 
 from xroute.exceptions import AlignmentError, NetworkError, TimeAxisError, XRouteError, some
+from xroute.files.decoding import mask_fill
+from xroute.files.opening import only_match, open_netcdf
 from xroute.ids import distinct, exact_ids, repeated, within
 from xroute.ids import locate as locate_ids
 from xroute.io.common import concatenate, expand_paths, file_ids
-from xroute.io.files import locate, mask_fill, open_netcdf
+from xroute.io.reader import NothingToRead, Product, Reader, ReaderOption, Setup
+from xroute.schemes import name_default_scheme
+from xroute.wording import argument, phrase
 
-__all__ = ["find_files", "read_forcing", "read_network"]
+__all__ = ["READER", "find_files", "read_forcing", "read_network"]
 
 PathLike = str | os.PathLike[str]
 logger = logging.getLogger(__name__)
@@ -59,7 +63,7 @@ def find_files(folder: PathLike) -> dict[str, Any]:
     """
     found: dict[str, Any] = {}
     for place in (Path(folder), Path(folder) / "domain"):
-        route_link = locate(place, NETWORK_PATTERNS, "network")
+        route_link = only_match(place, NETWORK_PATTERNS, "network")
         if route_link is not None:
             found["network"] = route_link
             break
@@ -146,8 +150,7 @@ def read_network(path: PathLike) -> xr.Dataset:
         if "gages" in raw.variables:
             gages = _text(raw["gages"].to_numpy())
             dataset["gage"] = ("reach", gages, {"long_name": "gauge on the reach, empty where there is none"})
-    if "k" in dataset and "x" in dataset:
-        dataset.attrs["scheme"] = "muskingum"
+    name_default_scheme(dataset)
     places = [name for name in ("lon", "lat") if name in dataset]
     return dataset.set_coords(places)
 
@@ -236,10 +239,11 @@ def read_forcing(
 
 
 def _forcing_files(files: PathLike | Sequence[PathLike]) -> list[Path]:
-    if isinstance(files, str | os.PathLike) and Path(files).is_dir():
-        paths: list[Path] = find_files(files).get("forcing", [])
+    one = files if isinstance(files, str | os.PathLike) else files[0] if len(files) == 1 else None
+    if one is not None and Path(one).is_dir():
+        paths: list[Path] = find_files(one).get("forcing", [])
         if not paths:
-            raise FileNotFoundError(f"no CHRTOUT files: {files}")
+            raise FileNotFoundError(f"no CHRTOUT files: {one}")
         return paths
     return expand_paths(files, "CHRTOUT")
 
@@ -262,9 +266,8 @@ def _choose(path: Path) -> list[str]:
         return [whole]
     if has_whole:
         logger.warning(
-            "q_lateral is packed in units of %.3g m3/s; %s, in units of %.3g, is read instead "
-            "(variable='q_lateral' insists)",
-            step[whole], " + ".join(parts), max(step[name] for name in parts),
+            "q_lateral is packed in units of %.3g m3/s; %s, in units of %.3g, is read instead (%s insists)",
+            step[whole], " + ".join(parts), max(step[name] for name in parts), argument("variable", "q_lateral"),
         )  # fmt: skip
     return list(parts)
 
@@ -298,7 +301,36 @@ def _check_features(features: np.ndarray, wanted: np.ndarray | None, path: Path)
         raise AlignmentError(
             f"{missing.size} of the {wanted.size} reaches of the network are not in {path}: {some(missing)}; "
             + ("no id is in both: is this the file's network?" if missing.size == wanted.size
-               else "take a part of the network, or read without network= and route with missing='zero'")
+               else phrase("part", 'take a part of the network, or read without network= and route with missing="zero"'))
         )
     if features.size > wanted.size:
         logger.info("%d features of %s are not in the network and are left out", features.size - wanted.size, path)
+
+
+def _read(
+    sources: Sequence[Path], wanted: Sequence[Product], /, *, forcing: Sequence[Path] = (), variable: Sequence[str] = ()
+) -> Setup:
+    """Network of the first source; forcing of files that are named, of the other sources, or of the first one's folder."""
+    places = list(forcing) or list(sources[1:]) or ([sources[0]] if sources[0].is_dir() else [])
+    if "runoff" in wanted and not places:
+        raise NothingToRead(f"runoff needs the forcing: {argument('forcing')}, or a source folder that holds it")
+    network = read_network(sources[0])
+    if "runoff" not in wanted:
+        return Setup(network)
+    return Setup(network, read_forcing(places, network, variable=variable or None).to_dataset())
+
+
+def _find(folder: Path, options: Mapping[str, Any]) -> dict[str, Any]:
+    return find_files(folder)
+
+
+READER = Reader(
+    "Convert the National Water Model: a folder with RouteLink and CHRTOUT files, or a RouteLink file.",
+    read=_read,
+    find=_find,
+    patterns=(*NETWORK_PATTERNS, *FORCING_PATTERNS),
+    options=(
+        ReaderOption("forcing", "CHRTOUT files or folder, when not in SOURCE.", "file", several=True),
+        ReaderOption("variable", "Forcing variable; several are added up.", several=True),
+    ),
+)

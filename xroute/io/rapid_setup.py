@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,27 +11,17 @@ import xarray as xr
 
 from xroute.exceptions import TimeAxisError, XRouteError
 from xroute.io import rapid, rapid2
+from xroute.io.rapid.folder import PATTERNS
+from xroute.io.reader import Product, Reader, ReaderOption, Setup
+from xroute.network import Network
 from xroute.recipe import step_of
+from xroute.spinup import initial_state
 from xroute.times import seconds
+from xroute.wording import argument
 
-__all__ = ["Setup", "find_setup", "read_setup"]
+__all__ = ["READER", "Setup", "find_setup", "read_setup"]
 
 PathLike = str | os.PathLike[str]
-
-
-@dataclass(frozen=True)
-class Setup:
-    """What a set-up holds.
-
-    Attributes
-    ----------
-    network, runoff, state : xarray.Dataset
-        As `xroute.route` takes them; None for what was not asked for.
-    """
-
-    network: xr.Dataset
-    runoff: xr.Dataset | None
-    state: xr.Dataset | None
 
 
 def find_setup(source: PathLike, namelist: PathLike | None = None) -> dict[str, Path]:
@@ -133,20 +122,19 @@ def _state(
     step: float | None,
     state: bool | PathLike,
 ) -> xr.Dataset:
-    from xroute.network import Network
-    from xroute.spinup import initial_state
-
     if not isinstance(state, bool):
         file = Path(state)
     elif len(places) > 1:
-        raise XRouteError("several regions have an initial flow each: name one file that holds all of them (--state-file)")
+        raise XRouteError(
+            f"several regions have an initial flow each: name one file that holds all of them ({argument('state')})"
+        )
     else:
         found = find_setup(places[0], namelist) if places[0].is_dir() or reader is rapid2 else {}
         if "state" not in found:
             raise XRouteError(
                 f"no initial flow in {places[0]}: RAPID's namelist does not name one that is there and is to be read "
-                "(BS_opt_Qinit, Qinit_file; Q00_ncf of RAPID2). Name the file (--state-file), or leave the state out for a "
-                "dry start"
+                f"(BS_opt_Qinit, Qinit_file; Q00_ncf of RAPID2). Name the file ({argument('state')}), or leave the state out "
+                "for a dry start"
             )
         file = found["state"]
     snapshot = reader.read_state(file, network)
@@ -155,9 +143,50 @@ def _state(
         step = step_of(runoff, "time", rivers)
     if step is None and "runoff_step" not in network.attrs:
         raise TimeAxisError(
-            "a state is of a routing step, and the step of runoff is not known: read the runoff too, or give dt= (--dt)"
+            f"a state is of a routing step, and the step of runoff is not known: read the runoff too, or give {argument('dt')}"
         )
     made = initial_state(rivers, snapshot, dt=step)
     if "time" in snapshot.attrs:
         made.attrs["time"] = snapshot.attrs["time"]
     return made
+
+
+def _read(
+    sources: Sequence[Path],
+    wanted: Sequence[Product],
+    /,
+    *,
+    runoff_file: Sequence[Path],
+    state_file: Path | None,
+    dt_routing: str | None,
+    **options: Any,
+) -> Setup:
+    runoff, state = "runoff" in wanted and (runoff_file or True), "state" in wanted and (state_file or True)
+    return read_setup(sources, runoff=runoff, state=state, routing_step=dt_routing, **options)
+
+
+def _find(folder: Path, options: Mapping[str, Any]) -> dict[str, Path]:
+    return find_setup(folder, options["namelist"])
+
+
+READER = Reader(
+    "Convert RAPID or RAPID2: a folder (RAPID: or several, one a region), a connectivity file, or RAPID2's namelist.",
+    read=_read,
+    find=_find,
+    patterns=(*(pattern for patterns in PATTERNS.values() for pattern in patterns), "*.parquet", "Q*.nc*", "coords*.csv"),
+    products=("network", "runoff", "state"),
+    options=(
+        ReaderOption("k", "k.csv, when SOURCE is a connectivity file.", "file"),
+        ReaderOption("x", "x.csv, when SOURCE is a connectivity file.", "file"),
+        ReaderOption("basin_ids", "riv_bas_id.csv, when SOURCE is a connectivity file.", "file"),
+        ReaderOption("runoff_file", "Runoff file, one a region, under an unusual name.", "file", several=True),
+        ReaderOption("state_file", "Initial flow (Qinit, Q00), when the namelist does not name it.", "file"),
+        ReaderOption("namelist", "RAPID's namelist, when SOURCE has several or none.", "file"),
+        ReaderOption("coordinates", "Table of id, lon, lat, when it has an unusual name.", "file"),
+        ReaderOption("variable", "Runoff variable.  [default: m3_riv; RAPID2: Qext]"),
+        ReaderOption("dt", "Runoff step (seconds, or e.g. 3h), when neither file nor namelist tells.", "step"),
+        ReaderOption("dt_routing", "Routing step (seconds, or e.g. 15min), when no namelist tells."),
+        ReaderOption("start", "Start of the first step, such as 2002-08-30, when the file has no dates."),
+    ),
+    reads_beside=lambda options: not options["runoff_file"],
+)

@@ -5,22 +5,25 @@ one `Filter` for all reaches, whatever mix of schemes they follow. Only schemes 
 pole are exact in time.
 """
 
-from xroute.schemes.base import Filter, Lateral, Parameter, Scheme
-from xroute.schemes.making import every, is_every, make_filter
-from xroute.schemes.registry import SCHEMES, find_scheme, register_scheme
+from xroute.schemes.base import Filter, Parameter, Scheme, Window
+from xroute.schemes.builtin import DEFAULT_SCHEME
+from xroute.schemes.making import all_reaches, is_all_reaches, make_filter
+from xroute.schemes.registry import SCHEMES, find_scheme, name_default_scheme, register_scheme
 from xroute.schemes.window import MAX_TAPS, TAIL
 
 __all__ = [
+    "DEFAULT_SCHEME",
     "MAX_TAPS",
     "SCHEMES",
     "TAIL",
     "Filter",
-    "Lateral",
     "Parameter",
     "Scheme",
-    "every",
+    "Window",
+    "all_reaches",
     "find_scheme",
-    "is_every",
+    "is_all_reaches",
     "make_filter",
+    "name_default_scheme",
     "register_scheme",
 ]

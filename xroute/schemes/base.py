@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from xroute.engine.arrays import FilterArrays
 from xroute.exceptions import ParameterError, some
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Filter", "Float", "Lateral", "Parameter", "Scheme"]
+__all__ = ["Filter", "Float", "Parameter", "Scheme", "Window"]
 
 Float = NDArray[np.float64]
-Lateral = Literal["head", "interval", "outlet"]
 
 
 @dataclass(frozen=True)
 class Filter:
     """Filter of every reach: ``y[t] = sum_k taps[k] I[t-k] + gain r[t] + pole y[t-1]``.
+
+    ``I`` is what flows into the reach, ``r`` its lateral inflow, ``y`` what flows out of it.
 
     Attributes
     ----------
@@ -48,15 +50,69 @@ class Filter:
         """Number of taps of each reach [reach]."""
         return np.diff(self.pointer)
 
-    def arrays(self) -> tuple[Float, NDArray[np.int64], Float, Float]:
+    def arrays(self) -> FilterArrays:
         """``taps, pointer, pole, gain`` as numpy arrays."""
         taps, pole, gain = (t.detach().cpu().numpy() for t in (self.taps, self.pole, self.gain))
-        return taps, self.pointer, pole, gain
+        return FilterArrays(taps, self.pointer, pole, gain)
+
+    def storage(self, step: float, history: Float, outflow: Float) -> Float:
+        """Water that each reach holds at the end of a step.
+
+        Of what flowed in j steps ago, ``sum_{k>j} taps[k]`` has still to flow out, and of what flows out now, ``pole`` comes
+        again in the next step, and so on: with ``rest[j]`` that sum, ``step (sum_j rest[j] I[t-j] + pole y[t]) / (1 - pole)``.
+
+        Parameters
+        ----------
+        step : float
+            Routing step [s].
+        history : float64 [batch, sum of (K - 1)]
+            Each reach's last inflows, newest first, one reach after another [m3 s-1].
+        outflow : float64 [batch, reach]
+            Its last outflow [m3 s-1].
+
+        Returns
+        -------
+        float64 [batch, reach]
+            Storage [m3].
+
+        Examples
+        --------
+        What flowed in with 5, 3, 2 and 1 m3/s in the last four hours is all there still, where the delay is as long:
+
+        >>> import numpy as np
+        >>> from xroute.schemes import make_filter
+        >>> lag = make_filter({"pure_lag": (np.arange(1), {"delay": np.array([4 * 3600.0])})}, 3600.0, 1)
+        >>> lag.storage(3600.0, np.array([[1.0, 2.0, 3.0, 5.0, 7.0]]), np.zeros((1, 1))) / 3600.0
+        array([[11.]])
+        """
+        taps, pointer, pole, _ = self.arrays()
+        first_lag = pointer[:-1] - np.arange(pole.size)
+        rest = np.zeros(pole.size)
+        water = pole * outflow
+        for k in range(int(self.n_taps.max(initial=1)) - 1, 0, -1):
+            at = np.flatnonzero(self.n_taps > k)
+            rest[at] += taps[pointer[at] + k]
+            water[:, at] += rest[at] * history[:, first_lag[at] + k - 1]
+        return np.asarray(step * water / (1 - pole))
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """A parameter of a scheme: its name, SI units, and the range it must lie in."""
+    """A parameter of a scheme: its name, SI units, and the range it must lie in.
+
+    Attributes
+    ----------
+    name, units
+        What a network's variable is called, and the SI units that its values are turned into.
+    low, high, low_open
+        Range of its values, bounds included, but for the lower one where it is open.
+    default
+        Value where a network does not have it; without one, a network must.
+    long_name
+        What it is, in words.
+    usual
+        Lowest and highest value of usual reaches, which tests draw from; for steps of an hour.
+    """
 
     name: str
     units: str = "1"
@@ -64,6 +120,8 @@ class Parameter:
     high: float = np.inf
     low_open: bool = False
     default: float | None = None
+    long_name: str = ""
+    usual: tuple[float, float] | None = None
 
     def check(self, values: Float, ids: NDArray[Any], scheme: str) -> None:
         """Raise `ParameterError` for values that are NaN, infinite or out of range, naming the reaches."""
@@ -72,7 +130,7 @@ class Parameter:
             raise ParameterError(
                 f"{scheme}: {self.name!r} is NaN or infinite on {int(bad.sum())} reaches: {some(ids[bad])}"
             )
-        bad = (values > self.high) | ((values <= self.low) if self.low_open else (values < self.low))
+        bad = ~self.allows(values)
         if bad.any():
             raise ParameterError(
                 f"{scheme}: {self.name!r} must be {self.range}; {int(bad.sum())} reaches are outside it: {some(ids[bad])} "
@@ -80,7 +138,7 @@ class Parameter:
             )
 
     def allows(self, values: Any) -> Any:
-        """Whether each of an array's or tensor's values is in range."""
+        """Whether each of an array's or tensor's values is finite and in range."""
         return (
             (abs(values) < np.inf)
             & (values <= self.high)
@@ -98,6 +156,24 @@ class Parameter:
 
 
 @dataclass(frozen=True)
+class Window:
+    """Of a scheme whose response is finite: where it may be cut off, if it is longer than need be (`xroute.schemes.window`).
+
+    Attributes
+    ----------
+    mass_within
+        ``mass_within(dt, count, **parameters)``: share of mass in the first ``count`` taps [reach], in numpy. Without it
+        nothing is cut off: the response has all the taps that the filter gives.
+    mean
+        ``mean(dt, **parameters)``: mean of the whole response in steps [reach], in torch. Without it nothing but rounding
+        is cut off.
+    """
+
+    mass_within: Callable[..., Float] | None = None
+    mean: Callable[..., torch.Tensor] | None = None
+
+
+@dataclass(frozen=True)
 class Scheme:
     """A routing scheme, and all that others need to know of it: nobody asks for its name.
 
@@ -108,13 +184,13 @@ class Scheme:
     filter
         ``filter(dt, n_taps, **parameters) -> (taps [reach, K], pole [reach] or None)`` in torch; ``dt`` in seconds,
         parameters as float64 tensors [reach] in SI units. With a window that is cut off, K is ``n_taps``.
-    windowed
-        Whether it is a response of finite length, whose taps weigh means over steps. Those of a scheme with a pole weigh
-        values at the ends of steps, and so ``lateral="interval"`` means something there.
-    mass_within, mean
-        For windows that are cut off: ``mass_within(dt, count, **parameters)``, share of mass in the first ``count`` taps
-        [reach], in numpy; ``mean(dt, **parameters)``, mean of the whole response in steps [reach], in torch. Without
-        ``mean`` nothing but rounding is cut off.
+    summary
+        What it is, in a line.
+    travel_time
+        Mean travel time of a reach, as a formula of the parameters such as ``"n * tau"``.
+    window
+        For responses of finite length, whose taps weigh means over steps. None for those of a few taps and a pole: these
+        weigh values at the ends of steps, and so ``lateral="interval"`` means something for them.
     step_range
         ``step_range(**parameters) -> (lowest, highest)``: routing steps [s] between which it neither dips below zero nor
         oscillates [reach], in numpy; None where it does neither at any step.
@@ -122,6 +198,10 @@ class Scheme:
         That range as a formula, for messages.
     instead
         Scheme of the same parameters and the same mean travel time that does not oscillate at any step.
+    of_reach
+        ``of_reach(length=, celerity=, weight=) -> parameters by name``: what a reach of this length [m] and celerity
+        [m s-1] has, in numpy [reach], and attenuates as Muskingum's with this weight x does, if it can: a diffusivity of
+        ``celerity * length * (1/2 - x)`` (Cunge 1969). Synthetic rivers are made with it.
     from_user
         Whether what the functions return must be looked at, which on a GPU means to wait for it.
     """
@@ -129,13 +209,36 @@ class Scheme:
     name: str
     parameters: tuple[Parameter, ...]
     filter: Callable[..., tuple[torch.Tensor, torch.Tensor | None]]
-    windowed: bool = False
-    mass_within: Callable[..., Float] | None = None
-    mean: Callable[..., torch.Tensor] | None = None
+    summary: str = ""
+    travel_time: str = ""
+    window: Window | None = None
     step_range: Callable[..., tuple[Any, Any]] | None = None
-    step_rule: str = ""
+    step_rule: str = "their range of steps"
     instead: str | None = None
+    of_reach: Callable[..., Mapping[str, Float]] | None = None
     from_user: bool = False
+
+    @property
+    def windowed(self) -> bool:
+        """Whether its response is of finite length: then ``lateral="interval"`` means nothing for it."""
+        return self.window is not None
+
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether its response may be longer than need be, and a window is sought."""
+        return self.window is not None and self.window.mass_within is not None
+
+    def fits(self, names: Container[Any]) -> bool:
+        """Whether variables of these names are its parameters: all that have no default, and at least one."""
+        found = [p.name in names for p in self.parameters]
+        return any(found) and all(there or p.default is not None for there, p in zip(found, self.parameters, strict=True))
+
+    def interval_gain(self, taps: torch.Tensor) -> torch.Tensor:
+        """Weight of lateral inflow that joins over the interval [reach], of taps [reach, K].
+
+        It is constant over the step, and so counts at both of its ends (David et al. 2011).
+        """
+        return taps.sum(dim=1)
 
     def limits(self, values: Mapping[str, Float], n: int) -> tuple[Float, Float]:
         """Lowest and highest routing step [s] of each of n reaches; 0 and infinity where there is none.

@@ -1,6 +1,7 @@
 """The built-in schemes, in differentiable torch code: each formula stands here and nowhere else.
 
-The mean travel time of a reach is kept exactly, whatever the step: tau, k, n tau, delay, length / celerity.
+The mean travel time of a reach is kept exactly, whatever the step. A scheme is its functions and its row of `BUILT_IN`, which
+says all that others ask of it; the truth that it is tested against is another row (``tests/reference_schemes.py``).
 """
 
 from __future__ import annotations
@@ -10,12 +11,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xroute.schemes.base import Float, Parameter, Scheme
+from xroute.schemes.base import Float, Parameter, Scheme, Window
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["BUILT_IN"]
+__all__ = ["BUILT_IN", "DEFAULT_SCHEME"]
 
 
 # ── taps and a pole: exact in time, however slow the reach ──────────────────────────────────────────────────────────────
@@ -180,39 +181,92 @@ def _hayami_mean(
     return length / (celerity * dt)
 
 
-def _positive(name: str, units: str, default: float | None = None) -> Parameter:
-    return Parameter(name, units, low=0.0, low_open=True, default=default)
+# ── the rows ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-_K_AND_X = (_positive("k", "s"), Parameter("x", low=0.0, high=0.5))
+def _positive(
+    name: str, units: str, long_name: str, usual: tuple[float, float], default: float | None = None
+) -> Parameter:
+    return Parameter(name, units, low=0.0, low_open=True, default=default, long_name=long_name, usual=usual)
+
+
+_K_AND_X = (
+    _positive("k", "s", "Muskingum travel time", (72.0, 18_000.0)),
+    Parameter("x", low=0.0, high=0.5, long_name="Muskingum weight of inflow against outflow", usual=(0.0, 0.5)),
+)
+
+
+def _k_and_x(*, length: Float, celerity: Float, weight: Float) -> dict[str, Float]:
+    return {"k": length / celerity, "x": weight}
+
+
+DEFAULT_SCHEME = "muskingum"
+"""Scheme of synthetic rivers, and of files and tables with a k and an x, which are RAPID's or made as for RAPID."""
 
 BUILT_IN = (
-    Scheme("linear_storage", (_positive("tau", "s"),), _linear_storage),
     Scheme(
         "muskingum",
         _K_AND_X,
         _muskingum,
+        summary="travel time and weighting of inflow, trapezoidal; RAPID's",
+        travel_time="k",
         step_range=_muskingum_steps,
         step_rule="2kx <= dt <= 2k(1-x)",
         instead="muskingum_exact",
+        of_reach=_k_and_x,
     ),
-    Scheme("muskingum_exact", _K_AND_X, _muskingum_exact, step_range=_muskingum_exact_steps),
-    Scheme("pure_lag", (Parameter("delay", "s", low=0.0),), _pure_lag, windowed=True, mass_within=_lag_mass),
+    Scheme(
+        "muskingum_exact",
+        _K_AND_X,
+        _muskingum_exact,
+        summary="the same storage equation, solved exactly within a step: no reach is too short",
+        travel_time="k",
+        step_range=_muskingum_exact_steps,
+        of_reach=_k_and_x,
+    ),
+    Scheme(
+        "linear_storage",
+        (_positive("tau", "s", "residence time", (36.0, 72_000.0)),),
+        _linear_storage,
+        summary="one linear reservoir; lakes, too",
+        travel_time="tau",
+        of_reach=lambda length, celerity, weight: {"tau": length / celerity},
+    ),
     Scheme(
         "nash_cascade",
-        (_positive("tau", "s"), _positive("n", "1", default=3.0)),
+        (
+            _positive("tau", "s", "residence time of one reservoir", (72.0, 3600.0)),
+            _positive("n", "1", "number of reservoirs in series", (0.5, 4.0), default=3.0),
+        ),
         _nash_cascade,
-        windowed=True,
-        mass_within=_nash_mass,
-        mean=_nash_mean,
+        summary="`n` reservoirs in series, `n` may be fractional",
+        travel_time="n * tau",
+        window=Window(_nash_mass, _nash_mean),
+        of_reach=lambda length, celerity, weight: {"tau": length / celerity / 3, "n": np.full(length.shape, 3.0)},
+    ),
+    Scheme(
+        "pure_lag",
+        (Parameter("delay", "s", low=0.0, long_name="travel time", usual=(0.0, 14_400.0)),),
+        _pure_lag,
+        summary="translation only",
+        travel_time="delay",
+        window=Window(_lag_mass),
+        of_reach=lambda length, celerity, weight: {"delay": length / celerity},
     ),
     Scheme(
         "hayami",
-        (_positive("length", "m"), _positive("diffusivity", "m2 s-1"), _positive("celerity", "m s-1")),
+        (
+            _positive("length", "m", "reach length", (300.0, 10_000.0)),
+            _positive("celerity", "m s-1", "celerity of the flood wave", (0.8, 3.0)),
+            _positive("diffusivity", "m2 s-1", "diffusivity of the flood wave", (50.0, 1000.0)),
+        ),
         _hayami,
-        windowed=True,
-        mass_within=_hayami_mass,
-        mean=_hayami_mean,
+        summary="diffusive wave",
+        travel_time="length / celerity",
+        window=Window(_hayami_mass, _hayami_mean),
+        of_reach=lambda length, celerity, weight: {
+            "length": length, "celerity": celerity, "diffusivity": celerity * length * (0.5 - weight),
+        },
     ),
-)
+)  # fmt: skip
 """The schemes that there are without any being registered."""

@@ -11,14 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xroute.exceptions import ParameterError, some
-from xroute.schemes.base import Filter, Lateral, Scheme
+from xroute.schemes.base import Filter, Scheme
 from xroute.schemes.registry import find_scheme
 from xroute.schemes.window import MAX_TAPS, find_windows, give_back
+from xroute.settings import Lateral
+from xroute.wording import argument
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["every", "is_every", "make_filter"]
+__all__ = ["all_reaches", "is_all_reaches", "make_filter"]
 
 LONGEST = 2**20
 """Taps beyond any river: so many for each step of each reach would not end."""
@@ -70,59 +72,50 @@ def make_filter(
     if isinstance(max_taps, bool) or not isinstance(max_taps, (int, np.integer)) or not 1 <= max_taps <= LONGEST:
         raise ParameterError(f"max_taps is a whole number from 1 to {LONGEST:,}, not {max_taps!r}: every step costs as many")
     device = _device(parameters)
-    ids = every(n_reaches) if ids is None else ids
+    ids = all_reaches(n_reaches) if ids is None else ids
     if lateral == "interval":
         _refuse_windows(parameters, ids)
     look = device.type == "cpu" if check is None else check
-    if len(parameters) == 1:  # nothing to merge: the usual case
-        ((name, (at, values)),) = parameters.items()
-        if find_scheme(name).mass_within is None and is_every(at, n_reaches):
-            taps, own_pole = _applied(find_scheme(name), values, dt, ids, device, look)
-            none = torch.zeros(n_reaches, dtype=torch.float64, device=device)
-            return Filter(
-                taps.reshape(-1),
-                _count(n_reaches, taps.shape[1]),
-                none if own_pole is None else own_pole,
-                taps.sum(dim=1) if lateral == "interval" else none,
-            )
-    pieces = [
-        piece
+    groups = [
+        group
         for name, (at, values) in parameters.items()
         if at.size
-        for piece in _pieces(find_scheme(name), at, values, dt, ids, max_taps, device, look)
+        for group in _groups(find_scheme(name), at, values, dt, ids, max_taps, device, look)
     ]
+    if len(groups) == 1 and not groups[0].scheme.is_cut_off and is_all_reaches(groups[0].at, n_reaches):
+        return _filter_of(groups[0], lateral)  # nothing to merge: the usual case
     n_taps = np.ones(n_reaches, np.int64)
-    for piece in pieces:
-        n_taps[piece.at] = piece.n_taps
+    for group in groups:
+        n_taps[group.at] = group.n_taps
     pointer = np.concatenate([[0], np.cumsum(n_taps)])
     taps, pole, gain = (
         torch.zeros(size, dtype=torch.float64, device=device) for size in (int(pointer[-1]), n_reaches, n_reaches)
     )
-    for piece in pieces:
-        where = torch.from_numpy(piece.at).to(device)
-        k = piece.taps.shape[1]
-        inside = np.arange(k) < piece.n_taps[:, None]
-        entry = torch.from_numpy((pointer[piece.at][:, None] + np.arange(k))[inside]).to(device)
-        taps = taps.index_put((entry,), piece.taps[torch.from_numpy(inside).to(device)])
-        if piece.pole is not None:
-            pole = pole.index_put((where,), piece.pole)
+    for group in groups:
+        at = torch.from_numpy(group.at).to(device)
+        k = group.taps.shape[1]
+        inside = np.arange(k) < group.n_taps[:, None]
+        entry = torch.from_numpy((pointer[group.at][:, None] + np.arange(k))[inside]).to(device)
+        taps = taps.index_put((entry,), group.taps[torch.from_numpy(inside).to(device)])
+        if group.pole is not None:
+            pole = pole.index_put((at,), group.pole)
         if lateral == "interval":
-            gain = gain.index_put((where,), piece.taps.sum(dim=1))
+            gain = gain.index_put((at,), group.scheme.interval_gain(group.taps))
     return Filter(taps, pointer, pole, gain)
 
 
-def every(n: int) -> NDArray[np.int64]:
-    """Positions of all reaches: one array each time, which `is_every` need not look into."""
-    return _count(n, 1)[:-1]
+def all_reaches(n: int) -> NDArray[np.int64]:
+    """Positions of all reaches: one array each time, which `is_all_reaches` need not look into."""
+    return _multiples(n, 1)[:-1]
 
 
-def is_every(at: NDArray[np.int64], n: int) -> bool:
+def is_all_reaches(at: NDArray[np.int64], n: int) -> bool:
     """Whether positions are those of all reaches, in order."""
-    return at.size == n and (at.ctypes.data == _count(n, 1).ctypes.data or np.array_equal(at, every(n)))
+    return at.size == n and (at.ctypes.data == _multiples(n, 1).ctypes.data or np.array_equal(at, all_reaches(n)))
 
 
 @lru_cache(maxsize=8)
-def _count(n: int, step: int) -> NDArray[np.int64]:
+def _multiples(n: int, step: int) -> NDArray[np.int64]:
     """``0, step, ..., n * step``: one array each time, so that what is derived from it can be kept."""
     return np.arange(n + 1) * step
 
@@ -143,22 +136,38 @@ def _refuse_windows(parameters: Mapping[str, tuple[NDArray[np.int64], Mapping[st
     if windowed:
         named = "; ".join(f"{at.size} reaches are {name}: {some(ids[at])}" for name, at in windowed.items())
         raise ParameterError(
-            f'lateral="interval" is for schemes of taps and a pole, which act on values at the ends of steps; {named}. The '
-            'taps of a window act on means over steps already: lateral="head" is what takes runoff as constant within a step'
+            f"{argument('lateral', 'interval')} is for schemes of taps and a pole, which act on values at the ends of steps; "
+            f"{named}. The taps of a window act on means over steps already: {argument('lateral', 'head')} is what takes runoff "
+            "as constant within a step"
         )
 
 
 @dataclass(frozen=True)
-class _Piece:
+class _Group:
     """Reaches of one scheme with windows of about one length."""
 
+    scheme: Scheme
     at: NDArray[np.int64]
     taps: torch.Tensor
     n_taps: NDArray[np.int64]
     pole: torch.Tensor | None
 
 
-def _pieces(
+def _filter_of(group: _Group, lateral: Lateral) -> Filter:
+    """Filter of reaches that are all of one group."""
+    import torch
+
+    n, k = group.taps.shape
+    none = torch.zeros(n, dtype=torch.float64, device=group.taps.device)
+    return Filter(
+        group.taps.reshape(-1),
+        _multiples(n, k),
+        none if group.pole is None else group.pole,
+        group.scheme.interval_gain(group.taps) if lateral == "interval" else none,
+    )
+
+
+def _groups(
     scheme: Scheme,
     at: NDArray[np.int64],
     values: Mapping[str, Any],
@@ -167,51 +176,42 @@ def _pieces(
     max_taps: int,
     device: torch.device,
     look: bool,
-) -> list[_Piece]:
+) -> list[_Group]:
+    """Reaches of a scheme: one group, or, where the response is cut off, one for each length up to a factor of two."""
     import torch
 
-    if scheme.mass_within is None:
-        taps, pole = _applied(scheme, values, dt, ids[at], device, look)
-        return [_Piece(at, taps, np.full(at.size, taps.shape[1]), pole)]
     tensors = {name: torch.as_tensor(v, dtype=torch.float64) for name, v in values.items()}
-    window = find_windows(scheme, dt, tensors, ids[at], max_taps)
+    own_ids = ids if is_all_reaches(at, ids.size) else ids[at]
+    if not scheme.is_cut_off:
+        taps, pole = _applied(scheme, tensors, dt, 0, at.size, device)
+        if look or scheme.from_user:
+            _check(scheme, taps, pole, tensors, dt, own_ids)
+        return [_Group(scheme, at, taps, np.broadcast_to(np.int64(taps.shape[1]), at.size), pole)]
+    assert scheme.window is not None
+    window = find_windows(scheme, dt, tensors, own_ids, max_taps)
     about = 2 ** np.ceil(np.log2(window)).astype(np.int64)
-    pieces = []
+    groups = []
     for size in np.unique(about):  # long kernels on a few cost the others nothing
         here = np.flatnonzero(about == size)
         own = {name: t[torch.from_numpy(here).to(t.device)] for name, t in tensors.items()}
-        taps, _ = scheme.filter(dt, int(window[here].max()), **own)
-        taps = give_back(taps, window[here], None if scheme.mean is None else scheme.mean(dt, **own))
-        if look:
-            _check(scheme, taps, None, own, dt, ids[at[here]])
-        pieces.append(_Piece(at[here], taps, window[here], None))
-    return pieces
+        taps, _ = _applied(scheme, own, dt, int(window[here].max()), here.size, device)
+        taps = give_back(taps, window[here], None if scheme.window.mean is None else scheme.window.mean(dt, **own))
+        if look or scheme.from_user:
+            _check(scheme, taps, None, own, dt, own_ids[here])
+        groups.append(_Group(scheme, at[here], taps, window[here], None))
+    return groups
 
 
 def _applied(
-    scheme: Scheme, values: Mapping[str, Any], dt: float, ids: NDArray[Any], device: torch.device, look: bool
+    scheme: Scheme, tensors: Mapping[str, torch.Tensor], dt: float, n_taps: int, n: int, device: torch.device
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Taps [reach, K] and poles of a scheme whose response is not cut off."""
+    """Taps [n, K] and poles [n] that a scheme's function gives; a user's are brought to the right type and shape, or refused."""
     import torch
 
-    tensors = {name: torch.as_tensor(v, dtype=torch.float64) for name, v in values.items()}
-    if scheme.from_user:
-        taps, pole = _of_user(scheme, tensors, dt, ids.size, device)
-    else:
-        taps, pole = scheme.filter(dt, 0, **tensors)
-    if look or scheme.from_user:
-        _check(scheme, taps, pole, tensors, dt, ids)
-    return taps, pole
-
-
-def _of_user(
-    scheme: Scheme, tensors: Mapping[str, torch.Tensor], dt: float, n: int, device: torch.device
-) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Taps [n, K] and poles that a user's function gives, of the right types and shapes."""
-    import torch
-
+    if not scheme.from_user:
+        return scheme.filter(dt, n_taps, **tensors)
     try:
-        made = scheme.filter(dt, 0, **tensors)
+        made = scheme.filter(dt, n_taps, **tensors)
     except ParameterError:
         raise
     except Exception as error:  # whatever their code may raise
@@ -228,14 +228,16 @@ def _of_user(
             is_a = tensor.dtype if isinstance(tensor, torch.Tensor) else type(tensor).__name__
             raise ParameterError(f"scheme {scheme.name!r} returned {what} that are {is_a}, not a tensor of floats")
     taps = taps.to(device, torch.float64)
-    if taps.ndim != 2 or taps.shape[0] not in (1, n) or not 1 <= taps.shape[1] <= LONGEST:
-        raise ParameterError(
-            f"scheme {scheme.name!r} returned taps of shape {tuple(taps.shape)}, not ({n}, K) with K from 1 to {LONGEST:,}"
-        )
+    wanted = f"K from 1 to {LONGEST:,}" if not n_taps else f"K = {n_taps}, and no pole"
+    if taps.ndim != 2 or taps.shape[0] not in (1, n) or not 1 <= taps.shape[1] <= LONGEST or n_taps not in (0, taps.shape[1]):
+        raise ParameterError(f"scheme {scheme.name!r} returned taps of shape {tuple(taps.shape)}, not ({n}, K) with {wanted}")
     if pole is not None:
         pole = pole.to(device, torch.float64)
-        if tuple(pole.shape) not in ((), (1,), (n,)):
-            raise ParameterError(f"scheme {scheme.name!r} returned poles of shape {tuple(pole.shape)}, not ({n},)")
+        if n_taps or tuple(pole.shape) not in ((), (1,), (n,)):
+            raise ParameterError(
+                f"scheme {scheme.name!r} returned poles of shape {tuple(pole.shape)}, not "
+                + (f"({n},)" if not n_taps else "None, as one whose response is cut off")
+            )
         pole = pole.expand(n)
     return taps.expand(n, -1), pole
 

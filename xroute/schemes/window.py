@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from xroute.exceptions import ParameterError, some
 from xroute.schemes.base import Float, Scheme
+from xroute.schemes.registry import SCHEMES
 
 if TYPE_CHECKING:
     import torch
@@ -32,24 +34,26 @@ def find_windows(
     ParameterError
         Naming the reaches whose response is longer than ``max_taps``.
     """
-    assert scheme.mass_within is not None
+    assert scheme.window is not None and scheme.window.mass_within is not None
     arrays = {name: v.detach().cpu().numpy() for name, v in values.items()}
+    mass_within = partial(scheme.window.mass_within, dt, **arrays)
     low, high = np.zeros(ids.size), np.full(ids.size, float(max_taps))
     least = np.ones(ids.size)
-    if scheme.mean is not None:  # what is given back stands at least half a step after the mean
-        mean: Float = scheme.mean(dt, **{name: v.detach() for name, v in values.items()}).cpu().numpy()
+    if scheme.window.mean is not None:  # what is given back stands at least half a step after the mean
+        mean: Float = scheme.window.mean(dt, **{name: v.detach() for name, v in values.items()}).cpu().numpy()
         least = np.floor(mean + 0.5) + 2
     with np.errstate(all="ignore"):  # what is not finite is found in the taps
-        short = (scheme.mass_within(dt, high, **arrays) < 1 - TAIL) | (least > max_taps)
-        if short.any():
+        long = (mass_within(high) < 1 - TAIL) | (least > max_taps)
+        if long.any():
+            *others, last = sorted(s.name for s in SCHEMES.values() if not s.windowed and not s.from_user)
             raise ParameterError(
-                f"{scheme.name}: the response of {int(short.sum())} reaches is longer than max_taps = {max_taps} steps of "
-                f"{dt:g} s: {some(ids[short])}. Route with a longer step, split those reaches, or give them the scheme "
-                "linear_storage, muskingum or muskingum_exact, which have no window"
+                f"{scheme.name}: the response of {int(long.sum())} reaches is longer than max_taps = {max_taps} steps of "
+                f"{dt:g} s: {some(ids[long])}. Route with a longer step, split those reaches, or give them the scheme "
+                f"{', '.join(others)} or {last}, which have no window"
             )
         while (high - low > 1).any():
             middle = np.where(high - low > 1, np.floor((low + high) / 2), high)
-            enough = scheme.mass_within(dt, middle, **arrays) >= 1 - TAIL
+            enough = mass_within(middle) >= 1 - TAIL
             high, low = np.where(enough, middle, high), np.where(enough, low, middle)
     return np.fmax(high, least).astype(np.int64)
 

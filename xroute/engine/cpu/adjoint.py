@@ -31,37 +31,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from math import isqrt
 
 import numpy as np
 from numpy.typing import NDArray
 
-from xroute.engine.cpu.forward import (
+from xroute.engine.arrays import FilterArrays, Gradients, Needs, Rows, State
+from xroute.engine.cpu.adjoint_kernels import add_filter, adjoint_task, place_links
+from xroute.engine.cpu.kernels import place_state, restore_state, route_task
+from xroute.engine.cpu.walk import (
     BLOCK,
-    HEAD,
-    INTERVAL,
-    LAST,
-    LATERAL,
-    MEAN,
-    OUTLET,
-    SAMPLING,
-    _add_held,
-    _begin_inflow,
-    _join,
-    _place_filter,
-    _place_state,
-    _prefetch_row,
-    _read_and_join,
-    _read_runoff,
-    _restore_state,
-    _route_task,
-    _store,
+    modes,
+    on_threads,
+    place_filter,
+    place_rows,
+    read_only,
+    working_store,
 )
-from xroute.engine.cpu.intrinsics import fma
-from xroute.engine.kernels import kernel
 from xroute.engine.plan import RoutingPlan
-from xroute.engine.schedule import LANES
+from xroute.engine.schedule import ABREAST, Schedule
 from xroute.options import n_threads
+from xroute.settings import RoutingSettings
 
 __all__ = ["STORE_BYTES", "adjoint_cpu"]
 
@@ -76,161 +67,176 @@ Index = NDArray[np.int64]
 
 def adjoint_cpu(
     grad_discharge: NDArray[np.floating],
-    grad_history: Float,
-    grad_outflow: Float,
+    grad_state: State,
     runoff: NDArray[np.floating],
     plan: RoutingPlan,
-    taps: Float,
-    tap_pointer: Index,
-    pole: Float,
-    gain: Float,
-    history0: Float,
-    outflow0: Float,
+    filter: FilterArrays,
+    state: State,
+    settings: RoutingSettings = RoutingSettings(),
     *,
-    runoff_row: Index | None = None,
-    discharge_row: Index | None = None,
-    scale: Float | None = None,
-    substeps: int = 1,
-    sampling: str = "mean",
-    lateral: str = "head",
-    needs_runoff: bool = True,
-    needs_filter: bool = True,
+    rows: Rows = Rows(),
+    needs: Needs = Needs(),
     block: int | None = None,
-) -> tuple[NDArray[np.floating], Float, Float, Float, Float, Float]:
-    """Gradients of a loss with respect to all that `xroute.engine.cpu.route_cpu` takes.
+) -> Gradients:
+    """Gradients of a loss with respect to all that `xroute.engine.cpu.forward.route_cpu` takes.
 
     Parameters
     ----------
     grad_discharge : [batch, row, time]
         Gradient with respect to the discharge, of the type of runoff.
-    grad_history : [batch, sum of (K - 1)], grad_outflow : [batch, reach]
-        Gradients with respect to the final state.
-    runoff, plan, taps, tap_pointer, pole, gain, runoff_row, discharge_row, scale, substeps, sampling, lateral
+    grad_state
+        Gradient with respect to the final state.
+    runoff, plan, filter, settings, rows
         As in the forward run. No two reaches may share a row of runoff.
-    history0, outflow0
+    state
         The state at the start.
-    needs_runoff, needs_filter
-        Whether to compute the gradients of runoff, and of taps, pole and gain; those left out come back as zeros.
+    needs
+        Which gradients to compute; those left out come back as zeros.
     block
-        Routing steps of runoff in a block of time; chosen by memory when None.
+        Steps of runoff in a block of time; chosen by memory when None.
 
     Returns
     -------
-    grad_runoff : [batch, row, time]
-        Of the type of runoff; zero in rows that no reach reads.
-    grad_taps : [sum of K], grad_pole, grad_gain : [reach]
-        Summed over the batch.
-    grad_history0 : [batch, sum of (K - 1)], grad_outflow0 : [batch, reach]
+    Gradients
+        That of runoff is zero in rows that no reach reads.
     """
     n_batch, _, n_steps = runoff.shape
     grad_runoff = np.zeros(runoff.shape, runoff.dtype)
-    grad_filter = np.zeros(taps.shape), np.zeros(pole.shape), np.zeros(gain.shape)
-    grad_state = np.array(grad_history, np.float64, order="C"), np.array(grad_outflow, np.float64, order="C")
+    grad_filter = np.zeros(filter.taps.shape), np.zeros(filter.pole.shape), np.zeros(filter.gain.shape)
+    grad_start = State(*(np.array(grad, np.float64, order="C") for grad in grad_state))
     if not n_batch or not n_steps or not plan.n_reaches:
-        return grad_runoff, *grad_filter, *grad_state
-    given = []
-    for array in (runoff, grad_discharge):
-        view = array.view()
-        view.setflags(write=False)  # always, so that arrays that are read-only do not compile the kernels again
-        given.append(view)
-    schedule = plan.schedule
-    order, n = schedule.order, plan.n_reaches
-    n_tasks = schedule.task_pointer.size - 1
-    longest = int(np.diff(tap_pointer).max())
-    links = _place_links(order, plan.upstream_pointer, plan.upstream_reach, plan.upstream_weight)
-    up, down = links[:3], links[3:]
-    placed_taps, placed_pointer, placed_pole, placed_gain = _place_filter(order, taps, tap_pointer, pole, gain)
-    rows = tuple(order if row is None else row[order] for row in (runoff_row, discharge_row))
-    factor = np.ones(1) if scale is None else scale[order]
-    nobody = np.full(n, -1, np.int64)  # nobody asks for discharge
-    no_discharge = np.empty((1, 1), runoff.dtype)
-    own_row = np.arange(n)
-    modes = (substeps, SAMPLING[sampling], LATERAL[lateral])
-
-    threads = max(1, min(n_threads(), n_batch * (n_tasks - 1)))
-    n_groups = min(n_batch, MEMBER_GROUPS, max(1, STORE_BYTES // (64 * taps.size)))
+        return Gradients(grad_runoff, *grad_filter, grad_start)
+    order = plan.schedule.order
+    threads = max(1, min(n_threads(), n_batch * (plan.schedule.task_pointer.size - 2)))
+    n_groups = min(n_batch, MEMBER_GROUPS, max(1, STORE_BYTES // (64 * filter.taps.size)))
     side_by_side = n_groups >= threads
     if block is None:
-        block = _block_length(n, n_steps, substeps, taps.size / n, threads if side_by_side else 1)
-    starts = range(0, n_steps, block)
-    width = min(block, n_steps) * substeps
-
-    no_series, no_row = np.zeros((0, 0)), np.zeros(0, np.int64)
-
-    def run(
-        tasks: Iterable[int], member: int, start: int, slot: Index, link_slot: Index, store: Float,
-        history: Float, outflow: Float,
-    ) -> None:  # fmt: skip
-        buffer, held = np.empty(longest - 1 + width), np.empty(width)
-        for task in tasks:
-            _route_task(
-                given[0][member], no_discharge, rows[0], nobody, factor, start, min(start + block, n_steps),
-                schedule.task_pointer[task], schedule.task_pointer[task + 1], schedule.group_pointer, slot, store,
-                buffer, held, up[0], link_slot, up[2], placed_taps, placed_pointer, placed_pole, placed_gain,
-                history, outflow, *modes, False, no_series, no_row, no_series, no_row,
-            )  # fmt: skip
-
-    def back(tasks: Iterable[int], member: int, start: int, store: Float, states: tuple[Float, ...]) -> None:
-        lanes = np.empty((LANES, width))
-        buffer, mu, held = np.empty(longest - 1 + width), np.empty(longest - 1 + width), np.empty(width)
-        for task in tasks:
-            _adjoint_task(
-                given[0][member], given[1][member], grad_runoff[member], *rows, factor, start,
-                min(start + block, n_steps), schedule.task_pointer[task], schedule.task_pointer[task + 1],
-                schedule.group_pointer, store, lanes, buffer, mu, held, *up, *down,
-                placed_taps, placed_pointer, placed_pole, placed_gain, *states, *modes, needs_runoff, needs_filter,
-            )  # fmt: skip
-
-    def one_member(member: int, sums: tuple[Float, ...], store: Float, split: _Split) -> None:
-        state = _place_state(order, tap_pointer, history0[member], outflow0[member])
-        grads = _place_state(order, tap_pointer, grad_state[0][member], grad_state[1][member])
-        at_start = [state]
-        if needs_filter and len(starts) > 1:
-            small = _store(schedule, width)
-            for start in starts[:-1]:
-                state = state[0].copy(), state[1].copy()
-                split(run, False, member, start, schedule.slot, schedule.link_slot, small, *state)
-                at_start.append(state)
-        for start in reversed(starts):
-            state = at_start.pop() if needs_filter else state
-            if needs_filter:
-                split(run, False, member, start, own_row, up[1], store, state[0].copy(), state[1].copy())
-            split(back, True, member, start, store, (*state, *grads, *sums))
-        _restore_state(order, tap_pointer, placed_pointer, *grads, grad_state[0][member], grad_state[1][member])
-
-    def new_sums() -> tuple[Float, ...]:
-        return tuple(np.zeros_like(v) for v in (placed_taps, placed_pole, placed_gain))
-
-    def new_store() -> Float:
-        store = np.empty((n + LANES, width))
-        store[n:] = 0.0  # stand in for reaches in groups of fewer than LANES
-        return store
-
-    def group(first: int) -> tuple[Float, ...]:
-        sums, store = new_sums(), new_store()
-        for member in range(first, n_batch, n_groups):
-            one_member(member, sums, store, _one_after_another(n_tasks))
-        return sums
-
-    if side_by_side and threads > 1:
-        with ThreadPoolExecutor(threads) as pool:
-            totals = list(pool.map(group, range(n_groups)))
-    elif threads == 1:
-        totals = [group(k) for k in range(n_groups)]
-    else:
-        store, totals = new_store(), []
-        with ThreadPoolExecutor(threads) as pool:
-            for first in range(n_groups):
-                totals.append(new_sums())
-                for member in range(first, n_batch, n_groups):
-                    one_member(member, totals[-1], store, _on_threads(pool, n_tasks))
+        stores, mean_taps = threads if side_by_side else 1, filter.taps.size / plan.n_reaches
+        block = _block_length(plan.n_reaches, n_steps, settings.substeps, mean_taps, stores)
+    walk = _Walk(
+        read_only(runoff), read_only(grad_discharge), grad_runoff, plan.schedule,
+        place_links(order, plan.upstream_pointer, plan.upstream_reach, plan.upstream_weight),
+        place_filter(order, filter), place_rows(order, rows), filter.pointer, state, grad_start, settings, needs,
+        min(block, n_steps), int(np.diff(filter.pointer).max()), np.arange(order.size), np.full(order.size, -1),
+    )  # fmt: skip
+    totals = walk.side_by_side(n_groups, threads) if side_by_side else walk.by_task(n_groups, threads)
     for sums in totals:
-        _add_filter(order, tap_pointer, placed_pointer, *sums, *grad_filter)
-    return grad_runoff, *grad_filter, *grad_state
+        add_filter(order, filter.pointer, walk.filter.pointer, *sums, *grad_filter)
+    return Gradients(grad_runoff, *grad_filter, grad_start)
 
 
 _Split = Callable[..., None]
 """``split(function, reverse, *arguments)``: run the tasks, the trunk last or, in reverse, first."""
+
+
+@dataclass(frozen=True)
+class _Walk:
+    """A run and its adjoint, which threads share: everything of a reach stands in the order of the walk."""
+
+    runoff: NDArray[np.floating]
+    grad_discharge: NDArray[np.floating]
+    grad_runoff: NDArray[np.floating]
+    schedule: Schedule
+    links: tuple[Index, Index, Float, Index, Index, Float]  # that end in a place, and that begin there
+    filter: FilterArrays
+    rows: tuple[Index, Index, Float]
+    pointer: Index  # of the filter as it is given
+    state: State  # at the start, as it is given
+    grad_state: State  # of the end, and then of the start, as it is given
+    settings: RoutingSettings
+    needs: Needs
+    block: int  # steps of runoff in a block of time
+    longest: int  # taps of the longest window
+    places: Index  # all of them: rows of a store that keeps every series
+    nowhere: Index  # no row at all: nobody asks for discharge
+
+    @property
+    def n_tasks(self) -> int:
+        """Tasks of the schedule, the trunk among them."""
+        return self.schedule.task_pointer.size - 1
+
+    @property
+    def width(self) -> int:
+        """Routing steps in a block of time."""
+        return self.block * self.settings.substeps
+
+    def side_by_side(self, n_groups: int, threads: int) -> list[tuple[Float, ...]]:
+        """Gradients of the filter, of each group of members; whole groups side by side."""
+
+        def group(first: int) -> tuple[Float, ...]:
+            sums, store = self._sums(), self._store()
+            for member in range(first, self.runoff.shape[0], n_groups):
+                self._member(member, sums, store, _one_after_another(self.n_tasks))
+            return sums
+
+        return on_threads(group, range(n_groups), threads)
+
+    def by_task(self, n_groups: int, threads: int) -> list[tuple[Float, ...]]:
+        """Gradients of the filter, of each group of members; of one member after another the tributaries side by side."""
+        store, totals = self._store(), []
+        with ThreadPoolExecutor(threads) as pool:
+            for first in range(n_groups):
+                totals.append(self._sums())
+                for member in range(first, self.runoff.shape[0], n_groups):
+                    self._member(member, totals[-1], store, _on_threads(pool, self.n_tasks))
+        return totals
+
+    def _sums(self) -> tuple[Float, ...]:
+        return tuple(np.zeros_like(v) for v in (self.filter.taps, self.filter.pole, self.filter.gain))
+
+    def _store(self) -> Float:
+        n = self.schedule.order.size
+        store = np.empty((n + ABREAST, self.width))
+        store[n:] = 0.0  # stand in for reaches in groups of fewer than ABREAST
+        return store
+
+    def _member(self, member: int, sums: tuple[Float, ...], store: Float, split: _Split) -> None:
+        """All blocks of time of a member, last to first, each from the state that a forward run finds at its start."""
+        schedule, grads = self.schedule, State(self.grad_state.history[member], self.grad_state.outflow[member])
+        state = State(*place_state(schedule.order, self.pointer, self.state.history[member], self.state.outflow[member]))
+        placed_grads = State(*place_state(schedule.order, self.pointer, *grads))
+        starts = range(0, self.runoff.shape[2], self.block)
+        at_start = [state]
+        if self.needs.filter and len(starts) > 1:
+            small = working_store(schedule.n_slots, self.width)
+            for start in starts[:-1]:
+                state = State(state.history.copy(), state.outflow.copy())
+                split(self._forward, False, member, start, schedule.slot, schedule.link_slot, small, state)
+                at_start.append(state)
+        for start in reversed(starts):
+            if self.needs.filter:
+                state = at_start.pop()
+                again = State(state.history.copy(), state.outflow.copy())
+                split(self._forward, False, member, start, self.places, self.links[1], store, again)
+            split(self._back, True, member, start, store, (*state, *placed_grads, *sums))
+        restore_state(schedule.order, self.pointer, self.filter.pointer, *placed_grads, *grads)
+
+    def _forward(
+        self, tasks: Iterable[int], member: int, start: int, slot: Index, link_slot: Index, store: Float, state: State
+    ) -> None:
+        """Series of a block of time into the store, and the state to the block's end; nobody asks for discharge."""
+        schedule, stop = self.schedule, min(start + self.block, self.runoff.shape[2])
+        buffer, held = np.empty(self.longest - 1 + self.width), np.empty(self.width)
+        no_discharge, no_series, no_row = np.empty((1, 1), self.runoff.dtype), np.zeros((0, 0)), np.zeros(0, np.int64)
+        for task in tasks:
+            route_task(
+                self.runoff[member], no_discharge, self.rows[0], self.nowhere, self.rows[2], start, stop,
+                schedule.task_pointer[task], schedule.task_pointer[task + 1], schedule.group_pointer, slot, store,
+                buffer, held, self.links[0], link_slot, self.links[2], *self.filter, *state, *modes(self.settings), False,
+                no_series, no_row, no_series, no_row,
+            )  # fmt: skip
+
+    def _back(self, tasks: Iterable[int], member: int, start: int, store: Float, states: tuple[Float, ...]) -> None:
+        """The adjoint of a block of time whose series stand in the store."""
+        schedule, stop = self.schedule, min(start + self.block, self.runoff.shape[2])
+        lams, held = np.empty((ABREAST, self.width)), np.empty(self.width)
+        buffer, mu = np.empty(self.longest - 1 + self.width), np.empty(self.longest - 1 + self.width)
+        for task in tasks:
+            adjoint_task(
+                self.runoff[member], self.grad_discharge[member], self.grad_runoff[member], *self.rows, start, stop,
+                schedule.task_pointer[task], schedule.task_pointer[task + 1], schedule.group_pointer, store, lams,
+                buffer, mu, held, *self.links, *self.filter, *states, *modes(self.settings), *self.needs,
+            )  # fmt: skip
 
 
 def _one_after_another(n_tasks: int) -> _Split:
@@ -257,270 +263,3 @@ def _block_length(n: int, n_steps: int, substeps: int, mean_taps: float, stores:
     fits = STORE_BYTES // (8 * substeps * n * stores)
     balanced = isqrt(int(n_steps * mean_taps / substeps))
     return max(1, min(BLOCK // substeps, fits) if balanced <= fits else balanced)
-
-
-@kernel
-def _place_links(order, pointer, upstream_reach, weight):  # type: ignore[no-untyped-def]
-    """Links by place, in the order of the walk: those that end in a place, and those that begin there."""
-    n = order.size
-    place = np.empty(n, np.int64)
-    for k in range(n):
-        place[order[k]] = k
-    up_pointer, up_place, up_weight = np.zeros(n + 1, np.int64), np.empty_like(upstream_reach), np.empty_like(weight)
-    down_pointer = np.zeros(n + 1, np.int64)
-    link = 0
-    for k in range(n):
-        i = order[k]
-        for j in range(pointer[i], pointer[i + 1]):
-            up_place[link] = place[upstream_reach[j]]
-            up_weight[link] = weight[j]
-            down_pointer[up_place[link] + 1] += 1
-            link += 1
-        up_pointer[k + 1] = link
-    for k in range(n):
-        down_pointer[k + 1] += down_pointer[k]
-    at = down_pointer[:-1].copy()
-    down_place, down_weight = np.empty_like(up_place), np.empty_like(up_weight)
-    for k in range(n):
-        for j in range(up_pointer[k], up_pointer[k + 1]):
-            u = up_place[j]
-            down_place[at[u]] = k
-            down_weight[at[u]] = up_weight[j]
-            at[u] += 1
-    return up_pointer, up_place, up_weight, down_pointer, down_place, down_weight
-
-
-@kernel
-def _add_filter(  # type: ignore[no-untyped-def]
-    order, pointer, placed_pointer, placed_taps, placed_pole, placed_gain, taps, pole, gain
-):  # fmt: skip
-    for place in range(order.size):
-        i = order[place]
-        pole[i] += placed_pole[place]
-        gain[i] += placed_gain[place]
-        for k in range(pointer[i + 1] - pointer[i]):
-            taps[pointer[i] + k] += placed_taps[placed_pointer[place] + k]
-
-
-@kernel
-def _adjoint_task(  # type: ignore[no-untyped-def]
-    runoff, grad_discharge, grad_runoff, runoff_row, discharge_row, scale, start, stop, first_group, last_group,
-    group_pointer, store, lanes, buffer, mu, held, up_pointer, up_place, up_weight, down_pointer, down_place,
-    down_weight, taps, tap_pointer, pole, gain, history, outflow, grad_history, grad_outflow,
-    grad_taps, grad_pole, grad_gain, substeps, sampling, lateral, needs_runoff, needs_filter,
-):  # fmt: skip
-    n = stop - start
-    fine = n * substeps
-    p = np.zeros(LANES)
-    before = np.zeros(LANES)  # what the state takes of a mean over the substeps' starts
-    for g in range(last_group - 1, first_group - 1, -1):
-        begin, end = group_pointer[g], group_pointer[g + 1]
-        if g > first_group:
-            for i in range(group_pointer[g - 1], begin):
-                _prefetch_row(grad_discharge, discharge_row[i], start, stop)
-                if needs_filter:
-                    _prefetch_row(runoff, runoff_row[i], start, stop)
-        any_pole = False
-        for i in range(begin, end):
-            lane = lanes[i - begin]
-            _begin_lane(lane, grad_discharge, discharge_row[i], held, start, n, substeps, sampling, lateral == OUTLET)
-            before[i - begin] = 0.0
-            if sampling != MEAN and sampling != LAST:
-                before[i - begin] = held[0] / substeps
-            for j in range(down_pointer[i], down_pointer[i + 1]):
-                _join(lane, fine, store[down_place[j]], down_weight[j])
-            if lateral == OUTLET:
-                if needs_runoff and runoff_row[i] >= 0:
-                    factor = scale[i] if scale.size > 1 else scale[0]
-                    _write_runoff(grad_runoff, runoff_row[i], start, lane, held, n, substeps, 1.0, factor)
-                _spread(lane, held, n, substeps, sampling)
-            lane[fine - 1] += grad_outflow[i]
-            p[i - begin] = pole[i]
-            any_pole = any_pole or pole[i] != 0.0
-        if any_pole:
-            if end - begin > 2:
-                for lane in range(end - begin, LANES):
-                    p[lane] = 0.0
-                    lanes[lane, :fine] = 0.0
-                _recur_back(lanes, p, fine)
-            else:
-                for i in range(begin, end):
-                    _recur_back_one(lanes[i - begin], pole[i], fine)
-        for i in range(begin, end):
-            lane = lanes[i - begin]
-            grad_outflow[i] = fma(pole[i], lane[0], before[i - begin])
-            first_tap = tap_pointer[i]
-            n_taps = tap_pointer[i + 1] - first_tap
-            factor = scale[i] if scale.size > 1 else scale[0]
-            y = store[i]
-            if needs_filter:
-                for lag in range(n_taps - 1):
-                    buffer[n_taps - 2 - lag] = history[first_tap - i + lag]
-                inflow = buffer[n_taps - 1 : n_taps - 1 + fine]
-                first_link, last_link = up_pointer[i], up_pointer[i + 1]
-                if substeps == 1 and lateral == HEAD:  # the usual case, in fewer passes
-                    if runoff_row[i] >= 0 and last_link > first_link:
-                        source = store[up_place[first_link]]
-                        _read_and_join(inflow, runoff, runoff_row[i], factor, start, n, source, up_weight[first_link])
-                        first_link += 1
-                    else:
-                        _read_runoff(inflow, runoff, runoff_row[i], factor, start, n, False)
-                else:
-                    _read_runoff(held, runoff, runoff_row[i], factor, start, n, False)
-                    _begin_inflow(inflow, held, n, substeps, lateral)
-                for j in range(first_link, last_link):
-                    _join(inflow, fine, store[up_place[j]], up_weight[j])
-                if lateral == OUTLET:
-                    _add_held(store, i, held, n, substeps, -1.0)  # q becomes y
-                grad_pole[i] += fma(lane[0], outflow[i], _dot(lane[1:fine], y, fine - 1))
-                for k in range(n_taps):
-                    grad_taps[first_tap + k] += _dot(lane, buffer[n_taps - 1 - k : n_taps - 1 - k + fine], fine)
-                if lateral == INTERVAL:
-                    grad_gain[i] += _held_dot(lane, held, n, substeps)
-            if needs_runoff and lateral == INTERVAL and runoff_row[i] >= 0:
-                _write_runoff(grad_runoff, runoff_row[i], start, lane, held, n, substeps, 0.0, gain[i] * factor)
-            _correlate(y, mu, lane, fine, taps, first_tap, n_taps, grad_history, first_tap - i)
-            if needs_runoff and lateral == HEAD and runoff_row[i] >= 0:
-                _write_runoff(grad_runoff, runoff_row[i], start, y, held, n, substeps, 0.0, factor)
-
-
-@kernel(forceinline=True)
-def _begin_lane(  # type: ignore[no-untyped-def]
-    lane, grad_discharge, row, held, start, n, substeps, sampling, later
-):  # fmt: skip
-    """Gradient of the discharge into ``held`` and, unless that comes ``later``, spread over the routing steps."""
-    if row >= 0:
-        source = grad_discharge[row, start : start + n]
-        if substeps == 1 and (sampling == MEAN or sampling == LAST) and not later:
-            for t in range(n):
-                lane[t] = np.float64(source[t])
-            return
-        for t in range(n):
-            held[t] = np.float64(source[t])
-    else:
-        for t in range(n):
-            held[t] = 0.0
-    for f in range(n * substeps):
-        lane[f] = 0.0
-    if not later:
-        _spread(lane, held, n, substeps, sampling)
-
-
-@kernel(forceinline=True)
-def _spread(lane, held, n, substeps, sampling):  # type: ignore[no-untyped-def]
-    for t in range(n):
-        at = t * substeps
-        if sampling == LAST:
-            lane[at + substeps - 1] += held[t]
-        else:
-            value = held[t] / substeps
-            if sampling == MEAN:
-                for s in range(substeps):
-                    lane[at + s] += value
-            else:
-                if t > 0:
-                    lane[at - 1] += value
-                for s in range(substeps - 1):
-                    lane[at + s] += value
-
-
-@kernel(forceinline=True)
-def _write_runoff(  # type: ignore[no-untyped-def]
-    grad_runoff, row, start, series, held, n, substeps, held_factor, factor
-):  # fmt: skip
-    """``factor * (held_factor * held[t] + the sum of the series over the step)``."""
-    target = grad_runoff[row, start : start + n]
-    if substeps == 1 and held_factor == 0.0:
-        for t in range(n):
-            target[t] = factor * series[t]
-        return
-    for t in range(n):
-        value = held_factor * held[t] if held_factor != 0.0 else 0.0
-        for s in range(substeps):
-            value += series[t * substeps + s]
-        target[t] = factor * value
-
-
-@kernel(forceinline=True)
-def _recur_back_one(lane, p, fine):  # type: ignore[no-untyped-def]
-    value = 0.0
-    for f in range(fine - 1, -1, -1):
-        value = fma(p, value, lane[f])
-        lane[f] = value
-
-
-@kernel(forceinline=True)
-def _recur_back(lanes, p, fine):  # type: ignore[no-untyped-def]
-    """`_recur_back_one` for eight lanes; each value comes of the same operations as there."""
-    r0, r1, r2, r3, r4, r5, r6, r7 = (
-        lanes[0], lanes[1], lanes[2], lanes[3], lanes[4], lanes[5], lanes[6], lanes[7],
-    )  # fmt: skip
-    p0, p1, p2, p3, p4, p5, p6, p7 = p[0], p[1], p[2], p[3], p[4], p[5], p[6], p[7]
-    y0 = y1 = y2 = y3 = y4 = y5 = y6 = y7 = 0.0
-    for back in range(fine):
-        f = fine - 1 - back
-        y0 = fma(p0, y0, r0[f])
-        y1 = fma(p1, y1, r1[f])
-        y2 = fma(p2, y2, r2[f])
-        y3 = fma(p3, y3, r3[f])
-        y4 = fma(p4, y4, r4[f])
-        y5 = fma(p5, y5, r5[f])
-        y6 = fma(p6, y6, r6[f])
-        y7 = fma(p7, y7, r7[f])
-        r0[f] = y0
-        r1[f] = y1
-        r2[f] = y2
-        r3[f] = y3
-        r4[f] = y4
-        r5[f] = y5
-        r6[f] = y6
-        r7[f] = y7
-
-
-@kernel(forceinline=True)
-def _correlate(y, mu, lane, fine, taps, first, k, grad_history, lags):  # type: ignore[no-untyped-def]
-    """Adjoint of the inflow into ``y``; ``grad_history`` from the block's end to its start."""
-    if k == 1:
-        c0 = taps[first]
-        for f in range(fine):
-            y[f] = c0 * lane[f]
-        return
-    if k == 2:
-        c0, c1 = taps[first], taps[first + 1]
-        for f in range(fine - 1):
-            y[f] = fma(c0, lane[f], c1 * lane[f + 1])
-        y[fine - 1] = fma(c0, lane[fine - 1], grad_history[lags])
-        grad_history[lags] = c1 * lane[0]
-        return
-    for f in range(k - 1 + fine):
-        mu[f] = 0.0
-    for lag in range(k - 1):
-        mu[k - 2 + fine - lag] = grad_history[lags + lag]
-    for j in range(k):
-        c = taps[first + j]
-        if c != 0.0:  # a long pure lag has two taps that count
-            _join(mu[k - 1 - j : k - 1 - j + fine], fine, lane, c)
-    for lag in range(k - 1):
-        grad_history[lags + lag] = mu[k - 2 - lag]
-    for f in range(fine):
-        y[f] = mu[k - 1 + f]
-
-
-@kernel(forceinline=True)
-def _held_dot(lane, held, n, substeps):  # type: ignore[no-untyped-def]
-    total = 0.0
-    for t in range(n):
-        value = 0.0
-        for s in range(substeps):
-            value += lane[t * substeps + s]
-        total = fma(held[t], value, total)
-    return total
-
-
-@kernel(fastmath={"reassoc", "contract"})
-def _dot(a, b, n):  # type: ignore[no-untyped-def]
-    """Sum of products; the compiler chooses an order that suits the machine, and keeps to it."""
-    total = 0.0
-    for f in range(n):
-        total += a[f] * b[f]
-    return total

@@ -2,7 +2,8 @@
 
 Triton takes a NamedTuple apart, so that its members are arguments like any others, and a kernel says ``network.links``.
 What a kernel is compiled for is one constant of it, a `Mode`. Numbers that it must not be compiled for, sizes above all,
-stand beside the groups: in a group Triton would compile anew for each that is 1 or a multiple of 16.
+stand beside the groups: in a group Triton would compile anew for each that is 1 or a multiple of 16. A state is a
+`xroute.engine.arrays.State`. No member may be called ``values`` or ``type``, which Triton's own tuples have.
 """
 
 from __future__ import annotations
@@ -11,13 +12,12 @@ from typing import Any, NamedTuple
 
 __all__ = [
     "AdjointSeries",
-    "FilterArrays",
-    "Gradients",
+    "KernelFilter",
+    "KernelGradients",
+    "KernelNetwork",
     "Mailbox",
     "Mode",
-    "NetworkArrays",
     "Series",
-    "StateArrays",
     "Trace",
 ]
 
@@ -45,7 +45,7 @@ class Mailbox(NamedTuple):
     ticket: Any
 
 
-class NetworkArrays(NamedTuple):
+class KernelNetwork(NamedTuple):
     """How patches are made up and linked, down the network or up.
 
     Attributes
@@ -68,7 +68,7 @@ class NetworkArrays(NamedTuple):
     link_weight: Any
 
 
-class FilterArrays(NamedTuple):
+class KernelFilter(NamedTuple):
     """Filters of all places, and room for what longer windows remember.
 
     Attributes
@@ -92,14 +92,7 @@ class FilterArrays(NamedTuple):
     ring: Any
 
 
-class StateArrays(NamedTuple):
-    """A state [batch, reach] and [batch, sum of (K - 1)], or the gradient with respect to one."""
-
-    outflow: Any
-    history: Any
-
-
-class Gradients(NamedTuple):
+class KernelGradients(NamedTuple):
     """Gradients but those of series: two of states, given and found, and the sums for the filter.
 
     ``filter`` is [batch, 4, place], for the first two taps, pole and gain; ``taps`` [batch, block, tap, lane].

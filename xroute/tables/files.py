@@ -11,13 +11,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import xarray as xr
 
 from xroute.exceptions import NetworkError, XRouteError, require, some
+from xroute.files.opening import existing
 from xroute.guards import reading
-from xroute.io.files import existing
-from xroute.presets import PRESETS, find_preset, plain_name
+from xroute.tables.dataset import dataset_from_dataframe
+from xroute.tables.presets import PRESETS, find_preset, plain_name
 
-__all__ = ["SUFFIXES", "read_frame"]
+__all__ = ["SUFFIXES", "read_table"]
 
 _TEXT = (".csv", ".tsv", ".txt")
 _COLUMNS = (".parquet", ".pq", ".feather")
@@ -28,38 +30,60 @@ _FLOWPATHS = ("flowpaths", "flowlines")
 _ATTRIBUTES = ("flowpath-attributes", "flowpath_attributes")
 
 
-def read_frame(
+def read_table(
     path: str | os.PathLike[str],
     reach: str | None = None,
     downstream: str | None = None,
     preset: str | None = None,
-    options: Mapping[str, Any] | None = None,
-) -> Any:
-    """A file's table as a data frame, its ids exact.
+    units: Mapping[str, str] | None = None,
+    **options: Any,
+) -> xr.Dataset:
+    """Read a network from a csv, parquet, feather or GeoPackage file.
 
     Parameters
     ----------
-    path, reach, downstream, preset, options
-        As for `xroute.tables.read_table`.
+    path
+        ``*.csv`` (with commas, semicolons, tabs or bars; UTF-8 or UTF-16), ``*.parquet``, ``*.feather``, ``*.gpkg`` (or
+        any vector file that GeoPandas reads: ``*.shp``, ``*.fgb``, ``*.geojson``). Of a NextGen GeoPackage the flowpaths
+        are taken, with their attributes, and the nexuses between them.
+    reach, downstream, preset, units
+        As in `dataset_from_dataframe`.
+    **options
+        For the pandas or GeoPandas reader, for example ``layer="flowpaths"``.
+
+    Returns
+    -------
+    xarray.Dataset
 
     Raises
     ------
-    FileNotFoundError, XRouteError, ImportError
-        As `xroute.tables.read_table`.
+    FileNotFoundError
+        There is nothing at the path.
+    XRouteError
+        Another suffix, a file that is not what its suffix says, or as `dataset_from_dataframe`.
+    ImportError
+        The library for the format is not installed.
     """
+    table = _read_frame(path, reach, downstream, preset, options)
+    return dataset_from_dataframe(table, reach, downstream, preset, units)
+
+
+def _read_frame(
+    path: str | os.PathLike[str], reach: str | None, downstream: str | None, preset: str | None, options: dict[str, Any]
+) -> Any:
+    """A file's table as a data frame, its ids exact."""
     target = existing(path)
     suffix = target.suffix.lower()
     if suffix not in SUFFIXES:
         raise XRouteError(f"cannot read a table from {path}: use .csv, .parquet, .feather or .gpkg")
     if suffix in _COLUMNS:
         require("pyarrow", feature=f"reading {suffix}", extra="io")
-    given = dict(options or {})
     with reading(target, "as a table"):
         if suffix in _VECTOR:
-            return _read_vector(target, given)
+            return _read_vector(target, options)
         if suffix in _TEXT:
-            return _read_csv(target, reach, downstream, preset, given)
-        return _read_columns(target, suffix, given)
+            return _read_csv(target, reach, downstream, preset, options)
+        return _read_columns(target, suffix, options)
 
 
 def _read_csv(
@@ -203,7 +227,7 @@ def _read_layer(path: Path, layer: str | None, options: dict[str, Any]) -> Any:
     return geopandas.read_file(path, **given, **{**arrow, **options})
 
 
-def _with_attributes(table: Any, attributes: pd.DataFrame, where: str) -> Any:
+def _with_attributes(table: Any, attributes: pd.DataFrame, name: str) -> Any:
     """Flowpaths with the columns of their attributes, of which those that flowpaths have already are left."""
     key = "id" if "id" in attributes.columns else "link" if "link" in attributes.columns else None
     if key is None:
@@ -211,7 +235,7 @@ def _with_attributes(table: Any, attributes: pd.DataFrame, where: str) -> Any:
     attributes = attributes.drop_duplicates()
     twice = attributes[key][attributes[key].duplicated()].unique()
     if len(twice):
-        raise NetworkError(f"{where} has several rows for {some(twice)}")
+        raise NetworkError(f"{name} has several rows for {some(twice)}")
     means = PRESETS["nwm-hydrofabric"].means
     has = {plain_name(c) for c in table.columns} | {m[0] for c in table.columns if (m := means(c)) is not None}
     new = [

@@ -1,6 +1,6 @@
 """Weather made in code: storms that cross a river's country, and the runoff that they leave behind.
 
-`storm_runoff` is offered by `xroute.datasets`. The hydrology is plausible, not observed.
+The hydrology is plausible, not observed.
 """
 
 from __future__ import annotations
@@ -14,15 +14,16 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import DTypeLike, NDArray
 
+from xroute.datasets.rivers import KM_PER_DEGREE, number_generator, whole_number
 from xroute.exceptions import ParameterError, TimeAxisError
-from xroute.network import Network, as_network
+from xroute.network import Network
+from xroute.network_files import as_network
 from xroute.times import seconds
 from xroute.units import DISCHARGE_UNITS, flux_scale, to_si
 
-__all__ = ["Storm", "generator", "storm_runoff", "whole_number"]
+__all__ = ["Storm", "storm_runoff"]
 
 Float = NDArray[np.float64]
-KM_PER_DEGREE = 111.2
 
 # How rain becomes runoff: part runs off within the day, part seeps for weeks, the rest evaporates.
 QUICK_SHARE, QUICK_HOURS = 0.35, 12.0
@@ -105,7 +106,7 @@ def storm_runoff(
 
     Examples
     --------
-    >>> from xroute.datasets import scheidegger
+    >>> from xroute.datasets import scheidegger, storm_runoff
     >>> runoff = storm_runoff(scheidegger(20, 30), steps=48, members=3, dims=("reach", "member", "time"))
     >>> runoff.shape, str(runoff.dtype), runoff.attrs["units"]
     ((600, 3, 48), 'float32', 'm3 s-1')
@@ -118,7 +119,7 @@ def storm_runoff(
     hours = step / pd.Timedelta("1h")
     kind = np.dtype(dtype)
     whole_number("steps", steps)
-    rng = generator(seed)
+    rng = number_generator(seed)
     try:
         times = pd.date_range(start, periods=max(0, steps), freq=step)
     except (ValueError, TypeError, OverflowError, MemoryError) as error:
@@ -154,32 +155,6 @@ def storm_runoff(
         coordinates["member"] = ("member", np.arange(members), {"standard_name": "realization"})
     attrs = {"long_name": "runoff into the reach", "units": units, "cell_methods": "time: mean"}
     return xr.DataArray(values, coordinates, order, "runoff", attrs)
-
-
-def whole_number(name: str, value: Any) -> None:
-    """Refuse what is no whole number.
-
-    Raises
-    ------
-    ParameterError
-        Naming the option.
-    """
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise ParameterError(f"{name} is a whole number, not {value!r}")
-
-
-def generator(seed: Any) -> np.random.Generator:
-    """Random numbers of a seed.
-
-    Raises
-    ------
-    ParameterError
-        If it is none.
-    """
-    try:
-        return np.random.default_rng(seed)
-    except (TypeError, ValueError) as error:
-        raise ParameterError(f"seed is a whole number, not negative, and not {seed!r}") from error
 
 
 def _variable(dataset: xr.Dataset, name: str, purpose: str) -> xr.DataArray:

@@ -1,12 +1,7 @@
-"""River networks from tables: data frames with a row for each reach, whatever the hydrography calls its columns.
-
-`dataset_from_dataframe` is what `Network.from_dataframe` stands on, and `read_table` the same for files (which
-`xroute.table_files` opens). They make the Dataset and leave judging the topology to `Network`.
-"""
+"""The network Dataset of a data frame: ids, links, columns and units, as a preset or the caller says."""
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -17,12 +12,13 @@ import xarray as xr
 
 from xroute.exceptions import NetworkError, ParameterError, some, warn
 from xroute.ids import exact_ids, within
-from xroute.nexus import collapse, is_nexus
-from xroute.presets import PRESETS, Preset, find_preset
-from xroute.table_files import read_frame
+from xroute.schemes import name_default_scheme
+from xroute.tables.geometry import add_places, as_geometry, odd_columns
+from xroute.tables.nexus import collapse, is_nexus
+from xroute.tables.presets import Preset, find_preset
 from xroute.topology import is_marker
 
-__all__ = ["PRESETS", "Preset", "dataset_from_dataframe", "read_table"]
+__all__ = ["dataset_from_dataframe"]
 
 
 def dataset_from_dataframe(
@@ -42,7 +38,7 @@ def dataset_from_dataframe(
     reach, downstream
         Columns of the reach's own id and of the one downstream. The index may be named, too.
     preset
-        Name of a hydrography (see ``PRESETS``), whose columns get our names and units, in capitals or not. Without it and
+        Name of a hydrography (see `PRESETS`), whose columns get our names and units, in capitals or not. Without it and
         without ``reach`` and ``downstream``, it is told from the columns when exactly one fits.
     units
         Units of columns, by the column's own name or ours.
@@ -91,55 +87,16 @@ def dataset_from_dataframe(
             table, ids = table.loc[kept], ids[kept]
         links = {"downstream": ("reach", to, {"long_name": "id downstream"})}
     dataset = xr.Dataset(links, coords={"reach": ("reach", ids, _REACH_ATTRS)})
-    geometry, left_out = _odd_columns(table.drop(columns=[reach, downstream]))
+    geometry, left_out = odd_columns(table.drop(columns=[reach, downstream]))
     if left_out:
         warn(f"columns {some(left_out)} hold no numbers, text or dates, and are left out")
     dataset = _add_columns(dataset, table.drop(columns=[reach, downstream, *geometry, *left_out]), chosen)
     if geometry:
         active = getattr(df, "active_geometry_name", None)
-        dataset = _add_places(dataset, _as_geometry(table[active if active in geometry else geometry[0]]))
+        dataset = add_places(dataset, as_geometry(table[active if active in geometry else geometry[0]]))
     dataset = _add_units(dataset, units or {}, chosen)
-    if "k" in dataset and "x" in dataset:
-        dataset.attrs["scheme"] = "muskingum"
+    name_default_scheme(dataset)
     return dataset
-
-
-def read_table(
-    path: str | os.PathLike[str],
-    reach: str | None = None,
-    downstream: str | None = None,
-    preset: str | None = None,
-    units: Mapping[str, str] | None = None,
-    **options: Any,
-) -> xr.Dataset:
-    """Read a network from a csv, parquet, feather or GeoPackage file.
-
-    Parameters
-    ----------
-    path
-        ``*.csv`` (with commas, semicolons, tabs or bars; UTF-8 or UTF-16), ``*.parquet``, ``*.feather``, ``*.gpkg`` (or
-        any vector file that GeoPandas reads: ``*.shp``, ``*.fgb``, ``*.geojson``). Of a NextGen GeoPackage the flowpaths
-        are taken, with their attributes, and the nexuses between them.
-    reach, downstream, preset, units
-        As in `dataset_from_dataframe`.
-    **options
-        For the pandas or GeoPandas reader, for example ``layer="flowpaths"``.
-
-    Returns
-    -------
-    xarray.Dataset
-
-    Raises
-    ------
-    FileNotFoundError
-        There is nothing at the path.
-    XRouteError
-        Another suffix, a file that is not what its suffix says, or as `dataset_from_dataframe`.
-    ImportError
-        The library for the format is not installed.
-    """
-    table = read_frame(path, reach, downstream, preset, options)
-    return dataset_from_dataframe(table, reach, downstream, preset, units)
 
 
 _REACH_ATTRS = {"cf_role": "timeseries_id", "long_name": "reach id"}
@@ -160,9 +117,9 @@ def _data_frame(df: Any) -> pd.DataFrame:
         )
     table = df
     if any(name is not None for name in df.index.names):
-        known = [name for name in df.index.names if name is not None and name in df.columns]
-        if known:
-            raise NetworkError(f"{some(known)} is the name of the index and of a column: df.reset_index(drop=True)")
+        both = [name for name in df.index.names if name is not None and name in df.columns]
+        if both:
+            raise NetworkError(f"{some(both)} is the name of the index and of a column: df.reset_index(drop=True)")
         table = pd.DataFrame(df).reset_index() if not hasattr(df, "geometry") else df.reset_index()
     twice = table.columns[table.columns.duplicated()].unique()
     if len(twice):
@@ -258,8 +215,8 @@ def _add_columns(dataset: xr.Dataset, table: pd.DataFrame, preset: Preset) -> xr
         else:
             text = series.astype(object).where(series.notna(), "")
             values = np.array([str(value) for value in text], dtype=str) if len(text) else np.zeros(0, "<U1")
-        known = meanings[position]
-        attrs = {"units": known[1]} if known and known[0] == name else {}
+        meaning = meanings[position]
+        attrs = {"units": meaning[1]} if meaning and meaning[0] == name else {}
         dataset[name] = ("reach", values, attrs)
     places = [name for name in ("lon", "lat") if name in dataset]
     return dataset.set_coords(places)
@@ -278,75 +235,6 @@ def _numbers(series: pd.Series) -> np.ndarray:
     text = np.full(absent.size, "", f"<U{len(str(np.iinfo(np.int64).min))}")
     text[~absent] = present.astype(str)
     return text
-
-
-_WKT = re.compile(r"\s*(SRID=\d+;)?(MULTI)?(POINT|LINESTRING|POLYGON)\s*(Z|M|ZM)?\s*\(", re.IGNORECASE)
-
-
-def _odd_columns(table: pd.DataFrame) -> tuple[list[Any], list[Any]]:
-    """Columns of geometry (of GeoPandas, WKB or WKT), and those that no variable can be made of."""
-    geometry, left_out = [], []
-    for column in table.columns:
-        series = table[column]
-        if str(series.dtype) == "geometry":
-            geometry.append(column)
-        elif not (pd.api.types.is_numeric_dtype(series.dtype) or pd.api.types.is_datetime64_any_dtype(series.dtype)):
-            present = series.dropna()
-            first = present.iloc[0] if len(present) else ""
-            if (isinstance(first, bytes) and _is_wkb(first)) or (isinstance(first, str) and _WKT.match(first)):
-                geometry.append(column)
-            elif hasattr(first, "geom_type"):
-                geometry.append(column)
-            elif isinstance(first, (bytes, bytearray, memoryview, list, tuple, dict, set, np.ndarray)):
-                left_out.append(column)
-    return geometry, left_out
-
-
-def _is_wkb(value: bytes) -> bool:
-    """Whether bytes begin as well-known binary does: the order of bytes, then a type of geometry."""
-    if len(value) < 5 or value[0] not in (0, 1):
-        return False
-    kind = int.from_bytes(value[1:5], "little" if value[0] else "big")
-    return (kind & 0x1FFFFFFF) % 1000 in range(1, 18)
-
-
-def _as_geometry(series: pd.Series) -> Any:
-    """A column of geometry as GeoPandas has it; None where GeoPandas is not installed."""
-    if str(series.dtype) == "geometry":
-        return series
-    try:
-        import geopandas  # type: ignore[import-not-found, import-untyped, unused-ignore]
-    except ImportError:
-        warn(f"geometry in column {series.name!r} gives no lon and lat: that needs geopandas (pip install geopandas)")
-        return None
-    values = series.astype(object).where(series.notna(), None)
-    first = series.dropna().iloc[0]
-    try:
-        if isinstance(first, bytes):
-            return geopandas.GeoSeries.from_wkb(values)
-        if isinstance(first, str):
-            return geopandas.GeoSeries.from_wkt(values.str.replace(r"^\s*SRID=\d+;", "", regex=True))
-        return geopandas.GeoSeries(values)
-    except (ValueError, TypeError, RuntimeError) as error:  # shapely's own errors are ValueErrors
-        warn(f"geometry in column {series.name!r} cannot be read, and gives no lon and lat: {error}")
-        return None
-
-
-def _add_places(dataset: xr.Dataset, geometry: Any) -> xr.Dataset:
-    """Longitude and latitude of a point on each geometry, when the table has none of its own."""
-    if geometry is None or "lon" in dataset.variables or "lat" in dataset.variables:
-        return dataset
-    if geometry.crs is not None and not geometry.crs.is_geographic:
-        geometry = geometry.to_crs("EPSG:4326")
-    points = geometry.representative_point()
-    lon, lat = (np.asarray(values, np.float64) for values in (points.x, points.y))
-    if geometry.crs is None and ((np.abs(lon) > 360).any() or (np.abs(lat) > 90).any()):
-        warn("the geometry says no coordinate system and is not in degrees: it gives no lon and lat (set_crs)")
-        return dataset
-    return dataset.assign_coords(
-        lon=("reach", lon, {"standard_name": "longitude", "units": "degrees_east"}),
-        lat=("reach", lat, {"standard_name": "latitude", "units": "degrees_north"}),
-    )
 
 
 def _add_units(dataset: xr.Dataset, units: Mapping[str, str], preset: Preset) -> xr.Dataset:

@@ -13,12 +13,13 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xroute.exceptions import NetworkError, XRouteError, some
+from xroute.files.decoding import mask_fill
+from xroute.files.opening import open_netcdf
 from xroute.ids import exact_ids
-from xroute.io.files import mask_fill, open_netcdf
-from xroute.io.rapid_files import rows_of
+from xroute.io.rapid.tables import rows_of
 
 __all__ = [
-    "COORDINATE_PATTERNS", "Points", "check_points", "find_coordinates", "netcdf_points", "place", "points_of",
+    "COORDINATE_PATTERNS", "Points", "add_places", "check_points", "find_coordinates", "netcdf_points", "points_of",
     "read_points",
 ]  # fmt: skip
 
@@ -34,7 +35,7 @@ Points = tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]
 
 
 def find_coordinates(folder: Path) -> Path | None:
-    """The table of coordinates of a folder; None if it has none, or several, which is said."""
+    """The table of coordinates of a folder; None if it has none, or several, of which a warning tells."""
     found = sorted({path for pattern in COORDINATE_PATTERNS for path in folder.glob(pattern) if path.is_file()})
     if len(found) > 1:
         logger.warning(
@@ -123,8 +124,8 @@ def netcdf_points(path: Path) -> Points | None:
     return check_points(path, (ids, values[0], values[1]))
 
 
-def place(network: xr.Dataset, points: Sequence[Points], files: Iterable[Path]) -> xr.Dataset:
-    """Network with ``lon`` and ``lat`` (reach); reaches without a place are said, and get NaN.
+def add_places(network: xr.Dataset, points: Sequence[Points], files: Iterable[Path]) -> xr.Dataset:
+    """Network with ``lon`` and ``lat`` (reach); reaches without a place get NaN, and a warning names them.
 
     Raises
     ------

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from xroute.exceptions import NetworkError, some
+from xroute.wording import argument
 
 __all__ = ["PRESETS", "Preset", "find_preset", "plain_name"]
 
@@ -151,7 +152,7 @@ def find_preset(table: pd.DataFrame, reach: str | None, downstream: str | None, 
     if reach is not None and downstream is not None:
         return Preset(reach, downstream)
     if reach is not None or downstream is not None:
-        raise NetworkError("give both reach= and downstream=, or neither, or a preset=")
+        raise NetworkError(f"give both {argument('reach')} and {argument('downstream')}, or neither, or a {argument('preset')}")
     spelled = {
         name: replace(p, reach=_spelled(table, p.reach), downstream=_spelled(table, p.downstream))
         for name, p in PRESETS.items()
@@ -160,9 +161,12 @@ def find_preset(table: pd.DataFrame, reach: str | None, downstream: str | None, 
     exact = [n for n in fitting if PRESETS[n].reach in table.columns and PRESETS[n].downstream in table.columns]
     if len(exact or fitting) == 1:
         return spelled[(exact or fitting)[0]]
-    known = "; ".join(f"{name}: {p.reach}/{p.downstream}" for name, p in PRESETS.items())
+    columns = "; ".join(f"{name}: {p.reach}/{p.downstream}" for name, p in PRESETS.items())
     what = f"several presets fit the columns ({', '.join(fitting)})" if fitting else "no preset fits the columns"
-    raise NetworkError(f"{what} {some(table.columns)}; give reach= and downstream=, or preset= one of: {known}")
+    raise NetworkError(
+        f"{what} {some(table.columns)}; give {argument('reach')} and {argument('downstream')}, or {argument('preset')} "
+        f"one of: {columns}"
+    )
 
 
 def plain_name(column: Any) -> str:

@@ -1,7 +1,4 @@
-"""Maps of river networks: lines that bend and join as rivers do, wider and darker where more water flows.
-
-`plot_network` is offered by `xroute.plotting`, whose hydrographs and overview stand beside it.
-"""
+"""Maps of river networks: lines that bend and join as rivers do, wider and darker where more water flows."""
 
 from __future__ import annotations
 
@@ -13,15 +10,17 @@ from numpy.typing import NDArray
 
 from xroute.exceptions import AlignmentError, ParameterError, require, some
 from xroute.ids import exact_ids, locate
-from xroute.network import Network, as_network
+from xroute.network import Network
+from xroute.network_files import as_network
+from xroute.plotting.style import INK, PALE, axis_label
+from xroute.topology import drains_to
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.colors import Colormap, Normalize
 
-__all__ = ["INK", "PALE", "describe", "describe_units", "places", "plot_network"]
+__all__ = ["places", "plot_network"]
 
-INK, PALE = "#30383f", "#9aa5ad"
 SMOOTH_LIMIT = 50_000  # reaches; a map of more is drawn with straight lines, which no eye can tell
 
 Float = NDArray[np.float64]
@@ -120,7 +119,7 @@ def plot_network(
         lines.set_array(amount[reach])
         if colorbar:
             bar = ax.figure.colorbar(lines, ax=ax, shrink=0.6, aspect=32, pad=0.02)
-            bar.set_label(describe(cast("xr.DataArray", values)) if label is None else label)
+            bar.set_label(axis_label(cast("xr.DataArray", values)) if label is None else label)
             bar.outline.set_visible(False)
     ax.add_collection(lines)
     ax.autoscale_view()
@@ -146,14 +145,21 @@ def _on_reaches(values: xr.DataArray, network: Network) -> Float:
 
 
 def _paths(network: Network) -> tuple[NDArray[np.int64], Float]:
-    """The line of each link and the reach whose it is: (reach [line], lon and lat [line, point, 2])."""
+    """A line for each link, from the reach upstream to the one downstream.
+
+    Returns
+    -------
+    reach : int [line]
+        Position of the reach upstream, by which the line is coloured.
+    path : float [line, point, 2]
+        Longitude and latitude along it.
+    """
     point = np.column_stack(places(network))
-    upstream, downstream, fraction = network.links
+    upstream, downstream, _ = network.links
     if upstream.size > SMOOTH_LIMIT:
         return upstream, np.stack([point[upstream], point[downstream]], axis=1)
-    onward = np.arange(network.n_reaches)  # where each reach's largest share goes
-    by_share = np.argsort(fraction, kind="stable")
-    onward[upstream[by_share]] = downstream[by_share]
+    onward = drains_to(network.links, network.n_reaches)
+    onward = np.where(onward < 0, np.arange(network.n_reaches), onward)
     # From the middle of one link to the middle of the next, bent round the reach between: confluences become tangents.
     begin = 0.5 * (point[upstream] + point[downstream])
     end = 0.5 * (point[downstream] + point[onward[downstream]])
@@ -190,20 +196,3 @@ def _dress_map(ax: Axes, network: Network) -> None:
     ax.locator_params(nbins=5)
     ax.spines[:].set_visible(False)
     ax.tick_params(color=PALE, labelcolor=INK)
-
-
-def describe(values: xr.DataArray) -> str:
-    """Label of an axis: long name and units."""
-    name = str(values.attrs.get("long_name", values.name or ""))
-    units = describe_units(str(values.attrs.get("units", "")))
-    return (name[:1].upper() + name[1:] + (f" [{units}]" if units else "")).strip()
-
-
-def describe_units(units: str) -> str:
-    """Units with their exponents raised: ``m3 s-1`` becomes ``m³ s⁻¹``."""
-    raised = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-    words = []
-    for word in units.split():
-        stem = word.rstrip("-0123456789")
-        words.append(stem + word[len(stem) :].translate(raised) if stem else word)
-    return " ".join(words)

@@ -1,4 +1,4 @@
-"""A network Dataset of the tables that RAPID and RAPID2 keep of their regions: joined, checked, with what is left out said."""
+"""The network Dataset of RAPID's or RAPID2's tables of one or more regions: joined and checked, what is left out reported."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 
 from xroute.exceptions import NetworkError, some, warn
 from xroute.ids import distinct, within
-from xroute.io.rapid_files import namelist_seconds
+from xroute.io.rapid.namelist import namelist_seconds
+from xroute.schemes import name_default_scheme
 from xroute.times import seconds
+from xroute.wording import argument
 
 __all__ = ["Region", "assemble", "recipe_attrs", "refuse_duplicates", "rows_to_route"]
 
@@ -93,7 +95,7 @@ def assemble(regions: Sequence[Region], system: str) -> xr.Dataset:
     downstream = np.where(within(file_downstream, ids), file_downstream, OUTLET)
     left_out = ~within(all_ids, ids)
     listed = "riv_bas_id" if system == "RAPID" else "bas"
-    _tell_left_out(all_ids[left_out], all_downstream[left_out], declared, all_ids, ids, listed)
+    _report_left_out(all_ids[left_out], all_downstream[left_out], declared, all_ids, ids, listed)
 
     unknown = distinct(file_downstream[(downstream == OUTLET) & (file_downstream > 0)])
     if unknown.size:
@@ -120,8 +122,7 @@ def assemble(regions: Sequence[Region], system: str) -> xr.Dataset:
         if all(name in region.values for region in regions):
             values = np.concatenate([region.values[name][region.rows] for region in regions])
             dataset[name] = ("reach", values, attrs)
-    if "k" in dataset and "x" in dataset:
-        dataset.attrs["scheme"] = "muskingum"
+    name_default_scheme(dataset)
     if len(regions) > 1:
         region_of = np.repeat(np.arange(len(regions)), [region.rows.size for region in regions])
         dataset["region"] = ("reach", region_of, {"long_name": "region, in the order given"})
@@ -162,14 +163,14 @@ def recipe_attrs(
             told = ", ".join(f"{stated_step:g} s in {file}" for stated_step, file in found.items())
             raise NetworkError(
                 f"the regions have different steps, and are routed together: {name} is {told}"
-                + ("; routing_step= gives one for all" if attribute == "routing_step" else "")
+                + (f"; {argument('routing_step')} gives one for all" if attribute == "routing_step" else "")
             )
         if found:
             attrs[attribute] = next(iter(found))
     if "routing_step" not in attrs:
         logger.warning(
             "no namelist says %s, so the routing step is not known, and a step of runoff is routed in one go; RAPID itself "
-            "takes several: give routing_step= (--dt-routing)", names[0],
+            "takes several: give %s", names[0], argument("routing_step"),
         )  # fmt: skip
     return {**attrs, "sampling": "start-mean", "lateral": "interval"}
 
@@ -185,8 +186,8 @@ def refuse_duplicates(ids: Sequence[NDArray[np.int64]], files: Sequence[Path]) -
     joined = pd.Index(np.concatenate(list(ids)))
     duplicate = joined[joined.duplicated()].unique()
     if len(duplicate):
-        where = " and ".join(str(file) for file in files)
-        raise NetworkError(f"{len(duplicate)} duplicate reach ids in {where}: {some(duplicate)}")
+        names = " and ".join(str(file) for file in files)
+        raise NetworkError(f"{len(duplicate)} duplicate reach ids in {names}: {some(duplicate)}")
 
 
 def _short(path: Path) -> str:
@@ -204,8 +205,8 @@ def _check_upstream(
     linked = np.flatnonzero((target >= 0) & checked[target])
     by_downstream = target[linked] * n + linked
     owner, source = index.get_indexer(pd.Index(declared[0])), index.get_indexer(pd.Index(declared[1]))
-    known = source >= 0
-    by_upstream = owner[known] * n + source[known]
+    inside = source >= 0
+    by_upstream = owner[inside] * n + source[inside]
     conflict = np.sort(np.concatenate([
         by_downstream[~within(by_downstream, by_upstream)], by_upstream[~within(by_upstream, by_downstream)],
     ]))  # fmt: skip
@@ -217,7 +218,7 @@ def _check_upstream(
         )
 
 
-def _tell_left_out(
+def _report_left_out(
     ids: NDArray[np.int64],
     downstream: NDArray[np.int64],
     declared: NDArray[np.int64],

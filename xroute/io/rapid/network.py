@@ -1,12 +1,4 @@
-"""Read the files of RAPID (David et al., 2011): connectivity, Muskingum parameters, runoff, discharge and initial flow.
-
-RAPID stores much by position: ``k.csv``, ``x.csv``, old runoff files and ``Qinit.csv`` follow the rows of
-``rapid_connect.csv``. The readers turn position into ids once, here, and remember it in the variable ``connect_row`` of
-the network, so that everything after works by id. The network bears RAPID's recipe too: lateral="interval",
-sampling="start-mean" and the steps of the namelist (`xroute.recipe`), with which `xroute.route` gives RAPID's own discharge.
-
-David, C. H., et al. (2011): River network routing on the NHDPlus dataset. Journal of Hydrometeorology 12, 913-934.
-"""
+"""A RAPID network, from its folder or its files."""
 
 from __future__ import annotations
 
@@ -20,20 +12,14 @@ import numpy as np
 import xarray as xr
 
 from xroute.exceptions import NetworkError, XRouteError
-from xroute.io.rapid_coordinates import find_coordinates, place, points_of
-from xroute.io.rapid_files import (
-    PATTERNS,
-    find_files,
-    find_namelist,
-    read_connectivity,
-    read_floats,
-    read_ids,
-    read_namelist,
-)
-from xroute.io.rapid_network import Region, assemble, recipe_attrs, rows_to_route
-from xroute.io.rapid_series import read_discharge, read_runoff, read_state
+from xroute.io.rapid.coordinates import add_places, find_coordinates, points_of
+from xroute.io.rapid.folder import PATTERNS, find_files, find_namelist
+from xroute.io.rapid.namelist import read_namelist
+from xroute.io.rapid.regions import Region, assemble, recipe_attrs, rows_to_route
+from xroute.io.rapid.tables import read_connectivity, read_floats, read_ids
+from xroute.wording import argument
 
-__all__ = ["find_files", "read_discharge", "read_namelist", "read_network", "read_runoff", "read_state"]
+__all__ = ["read_network"]
 
 PathLike = str | os.PathLike[str]
 logger = logging.getLogger(__name__)
@@ -108,10 +94,8 @@ def read_network(
         stated = [{} if file is None else read_namelist(file) for file in namelists]
         network.attrs.update(recipe_attrs(stated, routing_step, ("ZS_dtR", "ZS_TauR"), namelists))
     found = [points_of(f.get("coordinates"), (f.get("discharge"), f.get("runoff"))) for f in regions]
-    known = [points for points in found if points is not None]
-    if known:
-        network = place(network, [points for points, _ in known], [file for _, file in known])
-    return network
+    placed = [points for points in found if points is not None]
+    return add_places(network, [points for points, _ in placed], [file for _, file in placed]) if placed else network
 
 
 def _region_files(folder_or_connect: PathLike, chosen: Mapping[str, Path] | None = None) -> dict[str, Path]:
@@ -136,7 +120,7 @@ def _region_files(folder_or_connect: PathLike, chosen: Mapping[str, Path] | None
         if role not in files and role not in (chosen or {}):
             raise NetworkError(
                 f"no {' or '.join(PATTERNS[role])} in {path}, and no namelist that names it; name the files: "
-                "read_network(connect, k=, x=, basin_ids=)"
+                f"{argument('k')}, {argument('x')} and {argument('basin_ids')}, beside the connectivity file"
             )
     return files
 

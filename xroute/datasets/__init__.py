@@ -1,0 +1,11 @@
+"""Rivers and weather made in code: Scheidegger networks of any size, storm-driven runoff, and a small tutorial basin.
+
+Nothing is downloaded and nothing is read from a file; the same seed gives the same river. The hydrology is plausible,
+not observed: enough to learn with, to test and to measure.
+"""
+
+from xroute.datasets.basin import tutorial
+from xroute.datasets.lattice import scheidegger
+from xroute.datasets.storms import Storm, storm_runoff
+
+__all__ = ["Storm", "scheidegger", "storm_runoff", "tutorial"]

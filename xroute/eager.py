@@ -1,0 +1,75 @@
+"""Runoff in memory: read, laid out as [batch, row, time], routed in one block, and laid out again as it came."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from xroute.block import route_block
+from xroute.block_state import BlockState, StateTable
+from xroute.census import not_finite, overflow
+from xroute.engine.backends import backend_of_array
+from xroute.guards import reading, require_memory
+from xroute.options import find_device
+from xroute.run import Run
+from xroute.state import load_state
+
+__all__ = ["route_eagerly", "route_values"]
+
+
+def route_eagerly(
+    runoff: xr.DataArray, run: Run, start: StateTable | None, device: str | None = None
+) -> tuple[xr.DataArray, BlockState]:
+    """Route runoff in memory, or opened lazily, as one block.
+
+    Parameters
+    ----------
+    runoff
+        What is routed.
+    run
+        The run that was made of it.
+    start
+        State at its start, as `Run.start` gives it; None is dry.
+    device
+        Where to compute; None leaves it to the options.
+
+    Returns
+    -------
+    discharge
+        Without name and attributes.
+    end
+        State at its end.
+    """
+    require_memory(runoff, "runoff", "route it in blocks with route_to_zarr, or open it in chunks")
+    state = None if start is None else load_state(start, run.n_lags, run.network.ids)
+    values, end = route_values(runoff, run, state, find_device(device))
+    return run.layout.array(values), end
+
+
+def route_values(
+    runoff: xr.DataArray, run: Run, state: BlockState | None, device: Any, first: int = 0
+) -> tuple[Any, BlockState]:
+    """Discharge [batch, row, time] of a series of runoff, or of a block of it that begins at step ``first``; and the state.
+
+    Raises
+    ------
+    XRouteError
+        For runoff that is not finite, unless it is taken as zero, and for discharge that overflows.
+    """
+    layout = run.layout
+    with reading("the runoff"):  # xarray reads what was opened lazily only now
+        data = runoff.transpose(*layout.engine_dims).data
+        data = np.asarray(data) if backend_of_array(data) is None else data
+    data = data.reshape(layout.n_batch, *data.shape[-2:])
+    if run.watch is not None:
+        run.watch.at(first).look(data, first=first == 0)
+    discharge, end, n_bad = route_block(
+        data, run.network.plan, run.filter, state, run.settings, run.rows, device=device
+    )
+    if n_bad.runoff and run.settings.nan == "raise":
+        raise not_finite(data, run.network.ids, layout.row, run.times(runoff, first), n_bad.runoff)
+    if n_bad.discharge:
+        raise overflow(discharge, run.network.ids, layout.result_row, run.times(runoff, first))
+    return discharge, end

@@ -1,0 +1,168 @@
+"""Backends: who routes on which kind of device. Whoever has an array, a tensor or a device's name asks here.
+
+A backend is loaded when it is first needed, and imports what it computes with no sooner.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xroute.engine.arrays import Exchange, FilterArrays, Gradients, Needs, NotFinite, Rows, State
+from xroute.exceptions import ParameterError
+
+if TYPE_CHECKING:
+    import torch
+
+    from xroute.engine.plan import RoutingPlan
+    from xroute.schemes import Filter
+    from xroute.settings import RoutingSettings
+
+__all__ = [
+    "Backend",
+    "backend_of",
+    "backend_of_array",
+    "backends",
+    "default_device",
+    "device_named",
+    "on_host",
+    "register_backend",
+]
+
+
+class Backend(Protocol):
+    """What routes on one kind of device.
+
+    `route_arrays` is what labelled runoff goes through; `forward` and `adjoint` are what tensors do, with gradients. States
+    are float64 on the way in and out; None is a dry start, or a final state that nobody wants.
+    """
+
+    name: str
+    """Type of its devices, as in ``tensor.device.type``; users name them by it, with or without a number: ``"cuda:1"``."""
+    strided: bool
+    """Whether `forward` and `adjoint` take runoff, discharge and its gradient in any layout; all else is contiguous."""
+
+    def find_device(self, name: str) -> torch.device:
+        """The device of a name that begins with the backend's own.
+
+        Raises
+        ------
+        ParameterError
+            If it is not there, saying what to do.
+        """
+
+    def default_device(self) -> torch.device | None:
+        """The device to route on where nobody names one; None if that is not for this backend, here, to say."""
+
+    def takes(self, array: Any) -> bool:
+        """Whether an array, not one of numpy, lies on one of its devices: then it is routed there, whatever the device named."""
+
+    def to_host(self, array: Any) -> NDArray[Any]:
+        """An array that it takes, as one of numpy."""
+
+    def route_arrays(
+        self, runoff: Any, plan: RoutingPlan, filter: Filter, state: State | None, settings: RoutingSettings, rows: Rows,
+        exchange: Exchange, device: torch.device | None,
+    ) -> tuple[Any, State, NotFinite]:  # fmt: skip
+        """Discharge [batch, rows.n, time] of runoff [batch, row, time], and the state, numpy's arrays, at the end.
+
+        Discharge is of the kind of the array that runoff is. The state given is not changed.
+        """
+
+    def forward(
+        self, runoff: torch.Tensor, filter: FilterArrays, state: State | None, plan: RoutingPlan, settings: RoutingSettings,
+        *, keep_trace: bool, keep_state: bool, made: Filter | None = None,
+    ) -> tuple[torch.Tensor, State | None, torch.Tensor]:  # fmt: skip
+        """Discharge, of the type of runoff, the final state, and what its own `adjoint` may want of the run, or no elements.
+
+        All are new tensors. The pointer of the filter is a tensor of the host. Where there is no graph, ``made`` is what the
+        filter's arrays are of, so that what is made of it can be kept with it.
+        """
+
+    def adjoint(
+        self, grad_discharge: torch.Tensor, grad_state: State | None, runoff: torch.Tensor, filter: FilterArrays,
+        state: State | None, discharge: torch.Tensor, trace: torch.Tensor, plan: RoutingPlan, settings: RoutingSettings,
+        needs: Needs,
+    ) -> Gradients:  # fmt: skip
+        """Gradients of a loss, new tensors; those that are not needed may hold anything, and that of runoff no elements.
+
+        Without elements in the trace, discharge may have none either.
+        """
+
+    def like_discharge(self, runoff: torch.Tensor) -> torch.Tensor:
+        """Discharge of some runoff, laid out as `forward` lays it out, without values."""
+
+    def trace_numel(
+        self, runoff: torch.Tensor, plan: RoutingPlan, pointer: NDArray[np.int64], settings: RoutingSettings
+    ) -> int:
+        """Elements of the trace that `forward` would keep of a run."""
+
+
+_BACKENDS: dict[str, Backend | str] = {"cpu": "xroute.engine.cpu.backend", "cuda": "xroute.engine.gpu.backend"}
+"""By name; a module stands for its ``BACKEND`` until that is needed."""
+
+
+def register_backend(backend: Backend) -> None:
+    """Let a backend route on its devices; one of the same name is replaced.
+
+    Raises
+    ------
+    ParameterError
+        For a name that is no word.
+    """
+    if not backend.name.isidentifier():
+        raise ParameterError(f"the name of a backend is a word, as in torch.device, not {backend.name!r}")
+    _BACKENDS[backend.name] = backend
+
+
+def backends() -> tuple[str, ...]:
+    """Names of the backends that there are."""
+    return tuple(_BACKENDS)
+
+
+def backend_of(name: str) -> Backend:
+    """The backend of a type of device, as in ``tensor.device.type``.
+
+    Raises
+    ------
+    KeyError
+        If there is none.
+    """
+    found = _BACKENDS[name]
+    if isinstance(found, str):
+        made: Backend = importlib.import_module(found).BACKEND
+        found = _BACKENDS[name] = made
+    return found
+
+
+def backend_of_array(array: Any) -> Backend | None:
+    """The backend on whose device an array lies; None for one that lies in the host's memory."""
+    if isinstance(array, np.ndarray):
+        return None
+    return next((b for b in map(backend_of, backends()) if b.takes(array)), None)
+
+
+def on_host(array: Any) -> NDArray[Any]:
+    """An array as one of numpy, copied from a backend's device if it lies on one."""
+    backend = backend_of_array(array)
+    return np.asarray(array) if backend is None else backend.to_host(array)
+
+
+def default_device() -> torch.device:
+    """The device to route on where nobody names one: that of the backend that was registered last, of those that have one."""
+    found = (backend_of(name).default_device() for name in reversed(backends()))
+    return next(device for device in found if device is not None)
+
+
+def device_named(name: str) -> torch.device:
+    """The device of a name that is a backend's, or begins with one and a colon.
+
+    Raises
+    ------
+    ParameterError
+        If it is not there.
+    """
+    return backend_of(name.partition(":")[0]).find_device(name)

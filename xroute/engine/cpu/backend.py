@@ -1,0 +1,114 @@
+"""The CPU as a backend: arrays of numpy and tensors in, arrays and tensors out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xroute.engine.arrays import Exchange, FilterArrays, Gradients, Needs, NotFinite, Rows, State, compute_type
+from xroute.engine.cpu.adjoint import adjoint_cpu
+from xroute.engine.cpu.forward import route_cpu
+from xroute.engine.cpu.transpose import contiguous
+from xroute.engine.plan import RoutingPlan
+from xroute.exceptions import ParameterError
+from xroute.settings import RoutingSettings
+
+if TYPE_CHECKING:
+    import torch
+
+    from xroute.schemes import Filter
+
+__all__ = ["BACKEND"]
+
+
+class _Cpu:
+    """See `xroute.engine.backends.Backend` for what each function does."""
+
+    name, strided = "cpu", False
+
+    def find_device(self, name: str) -> torch.device:
+        import torch
+
+        return torch.device(name)
+
+    def default_device(self) -> torch.device:
+        return self.find_device("cpu")
+
+    def takes(self, array: Any) -> bool:
+        return False  # arrays of numpy need not be taken
+
+    def to_host(self, array: Any) -> NDArray[Any]:
+        return np.asarray(array)
+
+    def route_arrays(
+        self, runoff: NDArray[Any], plan: RoutingPlan, filter: Filter, state: State | None, settings: RoutingSettings,
+        rows: Rows, exchange: Exchange, device: torch.device | None = None,
+    ) -> tuple[NDArray[Any], State, NotFinite]:  # fmt: skip
+        if runoff.ndim != 3:
+            raise ParameterError(f"runoff has shape {runoff.shape}, not (batch, row, time)")
+        dtype = compute_type(runoff.dtype)
+        n_batch, _, n_steps = runoff.shape
+        n, n_lags = plan.n_reaches, int(filter.pointer[-1]) - plan.n_reaches
+        if state is None:
+            end = State(np.zeros((n_batch, n_lags)), np.zeros((n_batch, n)))
+        else:
+            end = State(state.history.copy(), state.outflow.copy())
+        discharge = np.empty((n_batch, n if rows.n is None else rows.n, n_steps), dtype)
+        if runoff.dtype != dtype or not runoff.dtype.isnative or not runoff.flags.c_contiguous:
+            runoff = contiguous(runoff, dtype)
+        n_bad = route_cpu(
+            runoff, discharge, plan, filter.arrays(), end, settings, rows=rows, exchange=exchange, dry=state is None
+        )
+        return discharge, end, n_bad
+
+    def forward(
+        self, runoff: torch.Tensor, filter: FilterArrays, state: State | None, plan: RoutingPlan, settings: RoutingSettings,
+        *, keep_trace: bool, keep_state: bool, made: Filter | None = None,
+    ) -> tuple[torch.Tensor, State | None, torch.Tensor]:  # fmt: skip
+        discharge = runoff.new_empty(runoff.shape)
+        end = _zeros(runoff, filter) if state is None else State(*(t.clone() for t in state))
+        route_cpu(
+            runoff.detach().numpy(), discharge.numpy(), plan, FilterArrays(*_numpy(*filter)), State(*_numpy(*end)), settings,
+            dry=state is None,
+        )  # fmt: skip
+        return discharge, end if keep_state else None, runoff.new_empty(0)
+
+    def adjoint(
+        self, grad_discharge: torch.Tensor, grad_state: State | None, runoff: torch.Tensor, filter: FilterArrays,
+        state: State | None, discharge: torch.Tensor, trace: torch.Tensor, plan: RoutingPlan, settings: RoutingSettings,
+        needs: Needs,
+    ) -> Gradients:  # fmt: skip
+        import torch
+
+        start, grad_end = (_zeros(runoff, filter) if s is None else s for s in (state, grad_state))
+        grad, series = _numpy(grad_discharge, runoff)
+        grads = adjoint_cpu(
+            grad, State(*_numpy(*grad_end)), series, plan, FilterArrays(*_numpy(*filter)), State(*_numpy(*start)), settings,
+            needs=needs,
+        )  # fmt: skip
+        taps, pole, gain, *of_state = map(torch.from_numpy, (grads.taps, grads.pole, grads.gain, *grads.state))
+        grad_runoff = torch.from_numpy(grads.runoff) if needs.runoff else runoff.new_empty(0)
+        return Gradients(grad_runoff, taps, pole, gain, None if state is None else State(*of_state))
+
+    def like_discharge(self, runoff: torch.Tensor) -> torch.Tensor:
+        return runoff.new_empty(runoff.shape)
+
+    def trace_numel(
+        self, runoff: torch.Tensor, plan: RoutingPlan, pointer: NDArray[np.int64], settings: RoutingSettings
+    ) -> int:
+        return 0
+
+
+BACKEND = _Cpu()
+
+
+def _zeros(runoff: torch.Tensor, filter: FilterArrays) -> State:
+    """A dry state, or the gradient of one that nobody asked for."""
+    n_batch, n, _ = runoff.shape
+    return State(filter.taps.new_zeros(n_batch, filter.taps.numel() - n), filter.taps.new_zeros(n_batch, n))
+
+
+def _numpy(*tensors: torch.Tensor) -> list[NDArray[Any]]:
+    return [t.detach().numpy() for t in tensors]

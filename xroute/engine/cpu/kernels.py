@@ -1,0 +1,301 @@
+"""Kernels of the forward run, compiled by numba: `route_task` and what it is made of.
+
+A task takes its groups in turn. For each reach of a group it gathers the inflow (runoff, then each joining series) and
+applies the taps, with time contiguous so that the compiler vectorises over it; the poles of the whole group are then
+applied abreast, because one reach's recurrence alone would wait for the latency of its own multiply and add.
+Every argument of a reach stands in the order of the walk (`xroute.engine.schedule.Schedule`).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from xroute.engine.cpu.intrinsics import fma, prefetch
+from xroute.engine.kernels import kernel
+from xroute.engine.schedule import ABREAST
+from xroute.settings import LATERAL, SAMPLING
+
+MEAN, LAST, START_MEAN = (SAMPLING.index(name) for name in ("mean", "last", "start-mean"))
+HEAD, INTERVAL, OUTLET = (LATERAL.index(name) for name in ("head", "interval", "outlet"))
+
+
+@kernel
+def gather_filter(  # type: ignore[no-untyped-def]
+    order, taps, pointer, pole, gain, to_pointer, to_taps, to_pole, to_gain, first, last
+):  # fmt: skip
+    """Copy the filter of the places ``first`` to ``last`` into the order of the walk."""
+    for place in range(first, last):
+        i = order[place]
+        to_pole[place] = pole[i]
+        to_gain[place] = gain[i]
+        k = to_pointer[place]
+        for j in range(pointer[i], pointer[i + 1]):
+            to_taps[k] = taps[j]
+            k += 1
+
+
+@kernel
+def place_state(order, pointer, history, outflow):  # type: ignore[no-untyped-def]
+    """Copy of a member's state in the order of the walk."""
+    to_history, to_outflow = np.empty_like(history), np.empty_like(outflow)
+    k = 0
+    for place in range(order.size):
+        i = order[place]
+        to_outflow[place] = outflow[i]
+        for j in range(pointer[i] - i, pointer[i + 1] - i - 1):
+            to_history[k] = history[j]
+            k += 1
+    return to_history, to_outflow
+
+
+@kernel
+def restore_state(order, pointer, place_pointer, lags, last, history, outflow):  # type: ignore[no-untyped-def]
+    """Write a member's state in the order of the walk, ``lags`` and ``last``, back into the order of the reaches."""
+    for place in range(order.size):
+        i = order[place]
+        outflow[i] = last[place]
+        for lag in range(pointer[i + 1] - pointer[i] - 1):
+            history[pointer[i] - i + lag] = lags[place_pointer[place] - place + lag]
+
+
+@kernel
+def route_task(  # type: ignore[no-untyped-def]
+    runoff, discharge, runoff_row, discharge_row, scale, start, stop, first_group, last_group,
+    group_pointer, slot, store, buffer, held, link_pointer, link_slot, link_weight,
+    taps, tap_pointer, pole, gain, history, outflow, substeps, sampling, lateral, zero_missing,
+    given, given_row, kept, kept_row,
+):  # fmt: skip
+    """Route the groups of a task over a block of time; how many values of runoff and of discharge were not finite."""
+    n = stop - start
+    fine = n * substeps
+    bad = 0
+    over = 0
+    row = np.empty(ABREAST, np.int64)
+    p = np.zeros(ABREAST)
+    y = np.zeros(ABREAST)
+    simple = substeps == 1 and lateral == HEAD and not zero_missing
+    for g in range(first_group, last_group):
+        begin, end = group_pointer[g], group_pointer[g + 1]
+        if g + 1 < last_group:  # rows lie anywhere in memory: the next group's are on their way during this one's work
+            for i in range(end, group_pointer[g + 2]):
+                prefetch_row(runoff, runoff_row[i], start, stop)
+        for i in range(begin, end):
+            prefetch_row(discharge, discharge_row[i], start, stop)
+        any_pole = False
+        for i in range(begin, end):
+            first_tap = tap_pointer[i]
+            n_taps = tap_pointer[i + 1] - first_tap
+            factor = scale[i] if scale.size > 1 else scale[0]
+            first_link, last_link = link_pointer[i], link_pointer[i + 1]
+            inflow = buffer[n_taps - 1 : n_taps - 1 + fine]
+            for lag in range(n_taps - 1):
+                buffer[n_taps - 2 - lag] = history[first_tap - i + lag]
+            if simple and runoff_row[i] >= 0:
+                if last_link > first_link:
+                    source = store[link_slot[first_link]]
+                    bad += read_and_join(
+                        inflow, runoff, runoff_row[i], factor, start, n, source, link_weight[first_link]
+                    )
+                    first_link += 1
+                else:
+                    bad += read_runoff(inflow, runoff, runoff_row[i], factor, start, n, False)
+            else:
+                bad += read_runoff(held, runoff, runoff_row[i], factor, start, n, zero_missing)
+                begin_inflow(inflow, held, n, substeps, lateral)
+            for j in range(first_link, last_link):
+                join(inflow, fine, store[link_slot[j]], link_weight[j])
+            for lag in range(n_taps - 1):
+                history[first_tap - i + lag] = buffer[n_taps - 2 + fine - lag]
+            row[i - begin] = slot[i]
+            p[i - begin] = pole[i]
+            y[i - begin] = outflow[i]
+            any_pole = any_pole or pole[i] != 0.0
+            _apply_taps(store, slot[i], buffer, fine, taps, first_tap, n_taps)
+            if lateral == INTERVAL:
+                add_held(store, slot[i], held, n, substeps, gain[i])
+        if any_pole:
+            if end - begin > 2:
+                for spare in range(end - begin, ABREAST):
+                    row[spare] = store.shape[0] - ABREAST + spare
+                    p[spare] = 0.0
+                    y[spare] = 0.0
+                _recur_abreast(store, row, p, y, fine)
+            else:
+                for i in range(begin, end):
+                    _recur(store, slot[i], pole[i], outflow[i], fine)
+        for i in range(begin, end):
+            if given_row.size > 0 and given_row[i] >= 0:
+                store[slot[i], :fine] = given[given_row[i], start * substeps : stop * substeps]
+            before = outflow[i]
+            outflow[i] = store[slot[i], fine - 1]
+            if lateral == OUTLET:
+                factor = scale[i] if scale.size > 1 else scale[0]
+                read_runoff(held, runoff, runoff_row[i], factor, start, n, zero_missing)
+            if discharge_row[i] >= 0:
+                over += _sample(
+                    discharge, discharge_row[i], start, store, slot[i], before, held, n, substeps, sampling, lateral
+                )
+            if lateral == OUTLET:
+                add_held(store, slot[i], held, n, substeps, 1.0)
+            if kept_row.size > 0 and kept_row[i] >= 0:
+                kept[kept_row[i], start * substeps : stop * substeps] = store[slot[i], :fine]
+    return bad, over
+
+
+@kernel(forceinline=True)
+def prefetch_row(array, row, start, stop):  # type: ignore[no-untyped-def]
+    """Ask for a stretch of a row, which will be needed soon."""
+    if row >= 0:
+        line = 64 // array.itemsize
+        for t in range(start, stop, line):
+            prefetch(array, row, t)
+
+
+@kernel(forceinline=True)
+def read_runoff(held, runoff, row, scale, start, n, zero_missing):  # type: ignore[no-untyped-def]
+    """Read runoff, which is held over the substeps of its step; how many values were not finite."""
+    if row < 0:
+        for t in range(n):
+            held[t] = 0.0
+        return 0
+    bad = 0
+    source = runoff[row, start : start + n]  # a slice: the compiler knows its indices to be positive, and vectorises
+    for t in range(n):
+        value = np.float64(source[t])
+        bad += not (value - value == 0.0)
+        held[t] = value * scale
+    if bad > 0 and zero_missing:
+        for t in range(n):
+            if not np.isfinite(source[t]):
+                held[t] = 0.0
+    return bad
+
+
+@kernel(forceinline=True)
+def read_and_join(inflow, runoff, row, scale, start, n, series, weight):  # type: ignore[no-untyped-def]
+    """`read_runoff` and `join` in one pass over the cache: the common case."""
+    bad = 0
+    source = runoff[row, start : start + n]
+    for t in range(n):
+        value = np.float64(source[t])
+        bad += not (value - value == 0.0)
+        inflow[t] = fma(weight, series[t], value * scale)
+    return bad
+
+
+@kernel(forceinline=True)
+def begin_inflow(inflow, held, n, substeps, lateral):  # type: ignore[no-untyped-def]
+    """Inflow before anything joins: runoff, where that joins at the head."""
+    if lateral == HEAD:
+        for t in range(n):
+            for s in range(substeps):
+                inflow[t * substeps + s] = held[t]
+    else:
+        for f in range(n * substeps):
+            inflow[f] = 0.0
+
+
+@kernel(forceinline=True)
+def join(inflow, fine, series, weight):  # type: ignore[no-untyped-def]
+    """Add a share of a series."""
+    for f in range(fine):
+        inflow[f] = fma(weight, series[f], inflow[f])
+
+
+@kernel(forceinline=True)
+def _apply_taps(store, row, buffer, fine, taps, first, k):  # type: ignore[no-untyped-def]
+    if k == 1:
+        c0 = taps[first]
+        for f in range(fine):
+            store[row, f] = c0 * buffer[f]
+    elif k == 2:
+        c0, c1 = taps[first], taps[first + 1]
+        for f in range(fine):
+            store[row, f] = fma(c0, buffer[f + 1], c1 * buffer[f])
+    else:
+        for f in range(fine):
+            store[row, f] = 0.0
+        for j in range(k):
+            c = taps[first + j]
+            if c != 0.0:  # a long pure lag has two taps that count
+                inflow = buffer[k - 1 - j : k - 1 - j + fine]
+                for f in range(fine):
+                    store[row, f] = fma(c, inflow[f], store[row, f])
+
+
+@kernel(forceinline=True)
+def add_held(store, row, held, n, substeps, factor):  # type: ignore[no-untyped-def]
+    """Add a multiple of runoff to each substep of its step."""
+    for t in range(n):
+        value = factor * held[t]
+        for s in range(substeps):
+            store[row, t * substeps + s] += value
+
+
+@kernel(forceinline=True)
+def _recur(store, row, p, y, fine):  # type: ignore[no-untyped-def]
+    for f in range(fine):
+        y = fma(p, y, store[row, f])
+        store[row, f] = y
+
+
+@kernel(forceinline=True)
+def _recur_abreast(store, row, p, y, fine):  # type: ignore[no-untyped-def]
+    """`_recur` for eight rows; each value comes of the same operations as there."""
+    r0, r1, r2, r3, r4, r5, r6, r7 = row[0], row[1], row[2], row[3], row[4], row[5], row[6], row[7]
+    p0, p1, p2, p3, p4, p5, p6, p7 = p[0], p[1], p[2], p[3], p[4], p[5], p[6], p[7]
+    y0, y1, y2, y3, y4, y5, y6, y7 = y[0], y[1], y[2], y[3], y[4], y[5], y[6], y[7]
+    for f in range(fine):
+        y0 = fma(p0, y0, store[r0, f])
+        y1 = fma(p1, y1, store[r1, f])
+        y2 = fma(p2, y2, store[r2, f])
+        y3 = fma(p3, y3, store[r3, f])
+        y4 = fma(p4, y4, store[r4, f])
+        y5 = fma(p5, y5, store[r5, f])
+        y6 = fma(p6, y6, store[r6, f])
+        y7 = fma(p7, y7, store[r7, f])
+        store[r0, f] = y0
+        store[r1, f] = y1
+        store[r2, f] = y2
+        store[r3, f] = y3
+        store[r4, f] = y4
+        store[r5, f] = y5
+        store[r6, f] = y6
+        store[r7, f] = y7
+
+
+@kernel(forceinline=True)
+def _sample(  # type: ignore[no-untyped-def]
+    discharge, to, start, store, row, before, held, n, substeps, sampling, lateral
+):  # fmt: skip
+    target = discharge[to, start : start + n]
+    over = 0  # looked at here, where it is at hand: a pass of its own over the memory would cost more
+    if sampling != START_MEAN and substeps == 1:
+        if lateral == OUTLET:
+            for t in range(n):
+                target[t] = store[row, t] + held[t]
+                over += not (target[t] - target[t] == 0.0)
+        else:
+            for t in range(n):
+                target[t] = store[row, t]
+                over += not (target[t] - target[t] == 0.0)
+        return over
+    for t in range(n):
+        at = t * substeps
+        if sampling == LAST:
+            value = store[row, at + substeps - 1]
+        elif sampling == MEAN:
+            value = 0.0
+            for s in range(substeps):
+                value += store[row, at + s]
+            value /= substeps
+        else:
+            value = before if t == 0 else store[row, at - 1]
+            for s in range(substeps - 1):
+                value += store[row, at + s]
+            value /= substeps
+        if lateral == OUTLET:
+            value += held[t]
+        target[t] = value
+        over += not (target[t] - target[t] == 0.0)
+    return over

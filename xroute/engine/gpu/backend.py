@@ -1,0 +1,128 @@
+"""GPUs of CUDA as a backend: arrays of numpy or cupy and tensors in, arrays and tensors out.
+
+Triton and what needs it are imported when something is routed: this module is imported also where there is no GPU.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xroute.engine.arrays import Exchange, FilterArrays, Gradients, Needs, NotFinite, Rows, State, compute_type
+from xroute.exceptions import ParameterError
+from xroute.wording import argument
+
+if TYPE_CHECKING:
+    import torch
+
+    from xroute.engine.plan import RoutingPlan
+    from xroute.schemes import Filter
+    from xroute.settings import RoutingSettings
+
+__all__ = ["BACKEND"]
+
+
+class _Cuda:
+    """See `xroute.engine.backends.Backend` for what each function does."""
+
+    name, strided = "cuda", True
+
+    def find_device(self, name: str) -> torch.device:
+        import torch
+
+        device = torch.device(name)
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if (device.index or 0) >= count:
+            instead = argument("device", "cpu", python="device='cpu'")
+            raise ParameterError(
+                f"device {name!r}: PyTorch {torch.__version__} sees {count} GPUs here. Route with {instead}, or install a "
+                "PyTorch that was built for your GPU"
+            )
+        if importlib.util.find_spec("triton") is None:
+            raise ParameterError(f"device {name!r} needs the package triton: pip install triton")
+        return torch.device("cuda", torch.cuda.current_device()) if device.index is None else device
+
+    def default_device(self) -> torch.device | None:
+        import torch
+
+        usable = torch.cuda.is_available() and importlib.util.find_spec("triton") is not None
+        return torch.device("cuda", torch.cuda.current_device()) if usable else None
+
+    def takes(self, array: Any) -> bool:
+        return type(array).__module__.partition(".")[0] == "cupy"
+
+    def to_host(self, array: Any) -> NDArray[Any]:
+        host: NDArray[Any] = array.get()
+        return host
+
+    def route_arrays(
+        self, runoff: Any, plan: RoutingPlan, filter: Filter, state: State | None, settings: RoutingSettings, rows: Rows,
+        exchange: Exchange, device: torch.device | None,
+    ) -> tuple[Any, State, NotFinite]:  # fmt: skip
+        from xroute.engine.gpu.host import route_cupy, route_host
+        from xroute.engine.gpu.staging import CudaCopies
+
+        if self.takes(runoff):
+            return route_cupy(runoff, plan, filter, state, settings, rows, exchange)
+        assert device is not None
+        runoff = np.asarray(runoff, compute_type(runoff.dtype))
+        return route_host(runoff, plan, filter, state, settings, rows, exchange, copies=CudaCopies(device))
+
+    def forward(
+        self, runoff: torch.Tensor, filter: FilterArrays, state: State | None, plan: RoutingPlan, settings: RoutingSettings,
+        *, keep_trace: bool, keep_state: bool, made: Filter | None = None,
+    ) -> tuple[torch.Tensor, State | None, torch.Tensor]:  # fmt: skip
+        from xroute.engine.gpu.launch import route_gpu
+        from xroute.engine.gpu.layout import kept_filter, prepare_filter
+
+        where = runoff.device, runoff.dtype, settings
+        # poles are taken for granted: to look would be to wait for the device
+        if made is None:
+            there = prepare_filter(plan, _on_host(filter), *where, has_pole=True)
+        else:
+            there = kept_filter(plan, made, *where, has_pole=True)
+        discharge, end, trace = route_gpu(
+            runoff, plan, there, state, settings, keep_state=keep_state, keep_trace=keep_trace
+        )
+        return discharge, _double(end), runoff.new_empty(0) if trace is None else trace
+
+    def adjoint(
+        self, grad_discharge: torch.Tensor, grad_state: State | None, runoff: torch.Tensor, filter: FilterArrays,
+        state: State | None, discharge: torch.Tensor, trace: torch.Tensor, plan: RoutingPlan, settings: RoutingSettings,
+        needs: Needs,
+    ) -> Gradients:  # fmt: skip
+        from xroute.engine.gpu.gradients import adjoint_gpu
+        from xroute.engine.gpu.layout import prepare_filter
+
+        there = prepare_filter(plan, _on_host(filter), runoff.device, runoff.dtype, settings, has_pole=True)
+        grads = adjoint_gpu(
+            grad_discharge, grad_state, runoff, plan, there, state, trace if trace.numel() else None, discharge, settings,
+            needs_runoff=needs.runoff,
+        )  # fmt: skip
+        return grads._replace(state=None if state is None else _double(grads.state))
+
+    def like_discharge(self, runoff: torch.Tensor) -> torch.Tensor:
+        from xroute.engine.gpu.memory import padded
+
+        return padded(runoff.shape, runoff.dtype, runoff.device)
+
+    def trace_numel(
+        self, runoff: torch.Tensor, plan: RoutingPlan, pointer: NDArray[np.int64], settings: RoutingSettings
+    ) -> int:
+        from xroute.engine.gpu.memory import trace_numel
+
+        return trace_numel(plan, runoff, pointer, settings)
+
+
+BACKEND = _Cuda()
+
+
+def _on_host(filter: FilterArrays) -> FilterArrays:
+    return filter._replace(pointer=filter.pointer.numpy())
+
+
+def _double(state: State | None) -> State | None:
+    return None if state is None else State(*(t.double() for t in state))

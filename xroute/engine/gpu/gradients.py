@@ -1,0 +1,219 @@
+"""The adjoint on a GPU: what launches the kernels of `xroute.engine.gpu.adjoint`, and gathers what they find."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import triton
+
+from xroute.engine.arrays import Gradients, State
+from xroute.engine.gpu.adjoint import adjoint_steps, adjoint_substeps
+from xroute.engine.gpu.arguments import AdjointSeries, KernelGradients, KernelNetwork, Mailbox, Mode, Trace
+from xroute.engine.gpu.launch import kernel_filter, launch, new_ticket, real_type, route_gpu, state_on
+from xroute.engine.gpu.layout import (
+    DeviceFilter,
+    by_step,
+    device_patches,
+    group_length,
+    trace_channels,
+)
+from xroute.engine.gpu.memory import as_rows, empty_mailbox, index_type, most_trace, padded_rows, trace_layout
+from xroute.engine.patches import LANES
+from xroute.engine.plan import RoutingPlan
+from xroute.settings import LATERAL, SAMPLING, RoutingSettings
+
+__all__ = ["adjoint_gpu"]
+
+Tensor = torch.Tensor
+
+
+def adjoint_gpu(
+    grad_discharge: Tensor,
+    grad_state: State | None,
+    runoff: Tensor,
+    plan: RoutingPlan,
+    filter: DeviceFilter,
+    state: State | None,
+    trace: Tensor | None,
+    discharge: Tensor | None = None,
+    settings: RoutingSettings = RoutingSettings(),
+    *,
+    needs_runoff: bool = True,
+    block: int | None = None,
+) -> Gradients:
+    """Gradients of a loss with respect to all that `route_gpu` takes.
+
+    Parameters
+    ----------
+    grad_discharge : [batch, reach, time]
+    grad_state
+        Gradient with respect to the final state; None for zeros.
+    runoff, plan, filter, state, settings
+        As in the forward run.
+    trace, discharge
+        What the forward run kept, and returned; without a trace it is run again, ``block`` steps at a time from the last
+        to the first.
+    needs_runoff
+        Whether the gradient of runoff is wanted.
+
+    Returns
+    -------
+    Gradients
+        Of runoff empty if it is not wanted; of the filter in float64, and of the initial state in the arithmetic's type.
+    """
+    n_batch, n, n_steps = runoff.shape
+    back = _Adjoint(plan, filter, settings, needs_runoff, _FilterSums(filter, plan, runoff.device))
+    grads = None
+    if grad_state is not None:
+        grads = State(*(grad.to(filter.coefficients.dtype).contiguous() for grad in grad_state))
+    if not (n_batch and n_steps and n):
+        if grads is None:
+            grads = State(*(filter.coefficients.new_zeros(n_batch, k) for k in (filter.windows.n_lags, n)))
+        grads = State(*(grad.clone() for grad in grads))  # operators must not return what they were given
+        grad_runoff = runoff.new_zeros(runoff.shape if needs_runoff else 0)
+    elif trace is not None and discharge is not None:
+        grad_runoff, grads = back.block(grad_discharge, grads, runoff, discharge, state, trace)
+    else:
+        block = _block_length(runoff, filter, settings) if block is None else block
+        grad_runoff, grads = back.without_trace(grad_discharge, grads, runoff, state, block)
+    return Gradients(grad_runoff, *back.sums.result(), grads)
+
+
+def _block_length(runoff: Tensor, filter: DeviceFilter, settings: RoutingSettings) -> int:
+    """Steps of runoff whose trace may be kept at a time."""
+    n_batch, n, _ = runoff.shape
+    a_step = n_batch * n * settings.substeps * trace_channels(settings) * filter.coefficients.dtype.itemsize
+    block = max(1, most_trace(runoff) // (2 * a_step))  # the half: shallow lanes have some more
+    return max(8, block // 8 * 8) if by_step(settings) else block
+
+
+class _FilterSums:
+    """Gradient of the filter, gathered from blocks of time and from lanes."""
+
+    def __init__(self, filter: DeviceFilter, plan: RoutingPlan, device: torch.device) -> None:
+        self.place = device_patches(plan, device, filter.coefficients.dtype).place
+        self.windows = filter.windows
+        self.near: Tensor | None = None  # float64 [4, reach]: for the first two taps, pole, gain
+        self.far: Tensor | None = None
+        self.n_reaches = plan.n_reaches
+        self.device = device
+
+    def add(self, sums: Tensor, far: Tensor) -> None:
+        """Add sums for the first two taps, pole and gain [batch, 4, place], and for the taps beyond [batch, tap]."""
+        near = sums.sum(dim=0, dtype=torch.float64)[:, self.place]
+        self.near = near if self.near is None else self.near + near
+        if self.windows.longest > 2:
+            beyond = far.sum(dim=0, dtype=torch.float64)
+            self.far = beyond if self.far is None else self.far + beyond
+
+    def result(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Gradients of taps, pole and gain."""
+        w = self.windows
+        n_taps = w.n_lags + self.n_reaches
+        if self.near is None:
+            self.near = torch.zeros((4, self.n_reaches), dtype=torch.float64, device=self.device)
+        first, second, pole, gain = (row.clone() for row in self.near)  # operators must not return views of one tensor
+        if w.longest <= 2:  # the sums are of differences: see `xroute.engine.gpu.adjoint`
+            second += pole
+            first += second if w.longest == 2 else pole
+        if n_taps == w.longest * self.n_reaches and w.longest <= 2:  # as many taps on each reach: the usual case
+            return (first if w.longest < 2 else torch.stack([first, second], dim=1).reshape(-1)), pole, gain
+        taps = torch.zeros(n_taps, dtype=torch.float64, device=self.device)
+        taps[w.tap_of_reach] = first
+        taps[w.tap_of_reach[w.with_second] + 1] = second[w.with_second]
+        if self.far is not None:
+            taps[w.far] = self.far[w.far_place]
+        return taps, pole, gain
+
+
+@dataclass(frozen=True)
+class _Adjoint:
+    """The adjoint of a run, block of time by block, from the last to the first."""
+
+    plan: RoutingPlan
+    filter: DeviceFilter
+    settings: RoutingSettings
+    needs_runoff: bool
+    sums: _FilterSums
+
+    def without_trace(
+        self, grad: Tensor, grads: State | None, runoff: Tensor, state: State | None, block: int
+    ) -> tuple[Tensor, State]:
+        """Gradients of runoff and of the initial state of a run that kept nothing: it is run again, twice but for one block."""
+        starts = range(0, runoff.shape[2], block)
+        states = [state]
+        for first in starts[:-1]:
+            part = runoff[..., first : first + block]
+            states.append(route_gpu(part, self.plan, self.filter, states[-1], self.settings)[1])
+        grad_runoff = runoff.new_empty(runoff.shape if self.needs_runoff else 0)
+        for first in reversed(starts):
+            steps = slice(first, min(first + block, runoff.shape[2]))
+            here, state = runoff[..., steps].contiguous(), states.pop()
+            discharge, _, trace = route_gpu(
+                here, self.plan, self.filter, state, self.settings, keep_state=False, keep_trace=True
+            )
+            assert trace is not None
+            part, grads = self.block(grad[..., steps], grads, here, discharge, state, trace)
+            if self.needs_runoff:
+                grad_runoff[..., steps] = part
+        assert grads is not None
+        return grad_runoff, grads
+
+    def block(
+        self, grad: Tensor, grads: State | None, runoff: Tensor, discharge: Tensor, state: State | None, trace: Tensor
+    ) -> tuple[Tensor, State]:
+        """Gradients of runoff and of the initial state, of one run of the forward kernels that kept a trace."""
+        none, n_lags = self.filter.coefficients, self.filter.windows.n_lags
+        n_batch, n, n_steps = runoff.shape
+        grad, discharge = as_rows(grad.to(runoff.dtype)), padded_rows(discharge)
+        # without padding, which would cost who gathers gradients a copy
+        grad_runoff = torch.empty(
+            runoff.shape if self.needs_runoff else (1, 1, 0), dtype=runoff.dtype, device=runoff.device
+        )
+        before = State(none.new_empty(n_batch, n_lags), none.new_empty(n_batch, n))
+        if grads is None and not by_step(self.settings):
+            grads = State(none.new_zeros(n_batch, n_lags), none.new_zeros(n_batch, n))
+        start = state_on(state, n_batch, n, self.filter)
+        self._launch(grad, grad_runoff, discharge, trace, (start, grads, before), n_steps)
+        return grad_runoff if self.needs_runoff else grad_runoff.new_empty(0), before
+
+    def _launch(
+        self, grad: Tensor, grad_runoff: Tensor, discharge: Tensor, trace: Tensor,
+        states: tuple[State | None, State | None, State], n_steps: int,
+    ) -> None:  # fmt: skip
+        """Launch the adjoint kernel on the state at the start, its gradient at the end, and the one at the start to be filled."""
+        settings, none = self.settings, self.filter.coefficients
+        acc, device, n_batch, n = none.dtype, grad.device, grad.shape[0], grad.shape[1]
+        index = device_patches(self.plan, device, acc)
+        start, end, before = (State(none, none) if state is None else state for state in states)
+        group = group_length(settings, self.filter.n_taps, n_steps, n_batch)
+        ring, far = (none.new_empty(n_batch, max(1, self.filter.n_ring)) for _ in range(2))
+        near = none.new_empty(n_batch, 4, index.n_patches * LANES)
+        width = triton.cdiv(n_steps * settings.substeps, group) * group
+        mailbox = empty_mailbox(n_batch, index.up.n_sources, width, acc, device)
+        trace_start, _ = trace_layout(self.plan, grad, self.filter.n_taps, settings, acc)
+        mode = Mode(
+            real_type(acc), index_type(n_batch * grad.stride(0), n_batch * discharge.stride(0), mailbox.numel()),
+            self.filter.n_taps, group, LATERAL.index(settings.lateral), state_in=states[0] is not None,
+            state_out=states[1] is not None, runoff_gradient=self.needs_runoff,
+        )  # fmt: skip
+        if by_step(settings):
+            kernel: Any = adjoint_steps
+            mode = mode._replace(
+                log_columns=3 if acc.itemsize > 4 else 4, aligned=grad.stride(1) % 8 == 0 and group % 8 == 0,
+                aligned_result=n_steps % 4 == 0,
+            )  # fmt: skip
+        else:
+            kernel = adjoint_substeps
+            mode = mode._replace(substeps=settings.substeps, sampling=SAMPLING.index(settings.sampling))
+        up = index.up
+        launch(
+            kernel, index.n_patches * n_batch, AdjointSeries(grad, grad_runoff, discharge), Mailbox(mailbox, new_ticket(device)),
+            KernelNetwork(index.up_places, index.parent_share, up.start, up.record, up.weight),
+            kernel_filter(self.filter, ring), start, KernelGradients(end, before, near, far), Trace(trace, trace_start),
+            n, n_steps, grad.stride(1), grad_runoff.stride(1), discharge.stride(1), index.n_patches, n_batch,
+            up.n_sources, width, self.filter.n_ring, self.filter.windows.n_lags, trace.numel() // n_batch, mode,
+        )  # fmt: skip
+        self.sums.add(near, far)

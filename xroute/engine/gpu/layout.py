@@ -1,0 +1,285 @@
+"""The network and its filter on a device, laid out for the kernels: made once, used for many blocks of time.
+
+Everything of a reach stands at its place (`xroute.engine.patches`): a warp's 32 lanes are 32 places that follow on one another.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from xroute.caches import keep, keep_fitting
+from xroute.engine.patches import LANES, Links, Patches
+from xroute.engine.plan import RoutingPlan
+from xroute.settings import RoutingSettings
+
+__all__ = [
+    "DeviceFilter",
+    "DevicePatches",
+    "Windows",
+    "by_step",
+    "device_patches",
+    "group_length",
+    "kept_filter",
+    "prepare_filter",
+    "trace_channels",
+    "windows_of",
+]
+
+Tensor = torch.Tensor
+LONG = 1024
+"""Steps from which on a series is long: then its rows are read in whole sectors, at the price of more lag."""
+MANY = 16
+"""Members from which on there are always programs that need not wait, and larger groups pay too."""
+
+
+# ── how a run is stepped, and with it which kernel runs ─────────────────────────────────────────────────────────────────
+
+
+def by_step(settings: RoutingSettings) -> bool:
+    """Whether a step of runoff is one routing step and its discharge that of the routing step."""
+    return settings.substeps == 1 and settings.sampling != "start-mean"
+
+
+def group_length(settings: RoutingSettings, n_taps: int, n_steps: int, n_batch: int = 1) -> int:
+    """Routing steps of a group."""
+    if by_step(settings):
+        return 8 if n_taps > 2 or n_steps >= LONG or n_batch >= MANY else 4
+    return max(k for k in range(1, 9) if settings.substeps % k == 0)
+
+
+def trace_channels(settings: RoutingSettings) -> int:
+    """Series of each reach in a trace: inflow, with laterals over the interval runoff, and y where discharge is not y."""
+    return 1 + (settings.lateral == "interval") + (not by_step(settings) or settings.lateral == "outlet")
+
+
+# ── the network ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class DeviceLinks:
+    """Links between patches on a device: first link of each patch, records of row of the mailbox, lane and lag, weights."""
+
+    start: Tensor  # int32 [patch + 1]
+    record: Tensor  # int32 [link, 4]
+    weight: Tensor
+    n_sources: int
+
+
+@dataclass(frozen=True)
+class DevicePatches:
+    """Patches on a device, in the types of the kernels."""
+
+    down_places: Tensor  # int32 [6, place]: reach, lag, two children, row of the mailbox, spare
+    up_places: (
+        Tensor  # int32 [7, place]: reach, distance, parent, row of the mailbox, spare, lag, first row it is given
+    )
+    child_share: Tensor  # [2, place]
+    parent_share: Tensor  # [2, place]: of the parent, of the first row it is given
+    down: DeviceLinks
+    up: DeviceLinks  # without the first of each place
+    reach: Tensor  # int64 [place]
+    place: Tensor  # int64 [reach]
+    given: Tensor  # int64 [given reach]: row of the mailbox
+    kept: Tensor  # int64 [kept reach]: row of the mailbox
+    n_patches: int
+
+
+def device_patches(plan: RoutingPlan, device: torch.device, dtype: torch.dtype) -> DevicePatches:
+    """Patches of a plan on a device; made once and kept with the plan."""
+    return keep(
+        plan, ("device patches", str(device), dtype), lambda: _move_patches(plan.patches, plan, device, dtype), most=32
+    )
+
+
+def _move_patches(p: Patches, plan: RoutingPlan, device: torch.device, dtype: torch.dtype) -> DevicePatches:
+    def int32(*arrays: NDArray[Any]) -> Tensor:
+        return torch.from_numpy(np.stack(arrays).astype(np.int32)).to(device)
+
+    def real(array: NDArray[Any]) -> Tensor:
+        return torch.from_numpy(array).to(device, dtype)
+
+    def links(of: Links, lag: NDArray[Any], chosen: NDArray[np.bool_]) -> DeviceLinks:
+        source, target, weight = of.source[chosen], of.target[chosen], of.weight[chosen]
+        start = np.searchsorted(target // LANES, np.arange(p.n_patches + 1))
+        record = int32(of.number[source], target % LANES, lag[target], source).T.contiguous()
+        return DeviceLinks(int32(start)[0], record, real(weight), of.n_sources)
+
+    first = np.zeros(p.up.target.size, bool)
+    first[np.unique(p.up.target, return_index=True)[1]] = True
+    given_by, given_share = np.full(p.reach.size, -1), np.zeros(p.reach.size)
+    given_by[p.up.target[first]] = p.up.number[p.up.source[first]]
+    given_share[p.up.target[first]] = p.up.weight[first]
+    place = p.place_of(plan.n_reaches)
+    return DevicePatches(
+        int32(p.reach, p.lag, *p.child, p.down.number[: p.reach.size], p.spare),
+        int32(p.reach, p.distance, p.parent, p.up.number[: p.reach.size], p.spare, p.lag, given_by),
+        real(p.child_weight), real(np.stack([p.parent_weight, given_share])),
+        links(p.down, p.lag, np.ones(p.down.target.size, bool)), links(p.up, p.distance, ~first),
+        torch.from_numpy(p.reach).to(device), torch.from_numpy(place).to(device),
+        torch.from_numpy(p.down.number[p.reach.size :]).to(device),
+        torch.from_numpy(p.down.number[place[plan.kept]]).to(device), p.n_patches,
+    )  # fmt: skip
+
+
+# ── its filter ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Where the taps and the history of each place stand: what a filter's pointer says, on a device.
+
+    Attributes
+    ----------
+    pointer
+        Of the filter.
+    longest
+        Taps of the longest window.
+    first, second : int64 [place]
+        First and second tap of a place among all taps.
+    single : bool [place]
+        Whether it has no second tap.
+    first_lag : int64 [2, place]
+        Where the newest lag of a place stands in the flat history, and how many it has.
+    tap_of_reach, with_second : int64
+        First tap of each reach; reaches with a second one.
+    groups : int32 [2 (patch + 1)]
+        With longer windows, first group of taps of each patch, then how many groups it has.
+    far, far_place : int64 [tap beyond the first two]
+        With longer windows, which taps of all those are, and where they stand in the kernels' order.
+    n_far, n_lags
+        Length of the kernels' order, and of the flat history.
+    """
+
+    pointer: NDArray[np.int64]
+    longest: int
+    first: Tensor
+    second: Tensor
+    single: Tensor
+    first_lag: Tensor
+    tap_of_reach: Tensor
+    with_second: Tensor
+    groups: Tensor
+    far: Tensor
+    far_place: Tensor
+    n_far: int
+    n_lags: int
+
+
+def windows_of(
+    plan: RoutingPlan, pointer: NDArray[np.int64], device: torch.device, settings: RoutingSettings
+) -> Windows:
+    """Windows of a plan's reaches on a device; the last few are kept with the plan, for filters made again and again."""
+    group = group_length(settings, 3, 1)
+
+    def fits(known: Windows) -> bool:
+        same = known.pointer.ctypes.data == pointer.ctypes.data and known.pointer.size == pointer.size
+        return same or np.array_equal(known.pointer, pointer)
+
+    kind = "device windows", str(device), group
+    return keep_fitting(plan, kind, fits, lambda: _move_windows(plan.patches, pointer, device, group))
+
+
+def _move_windows(patches: Patches, pointer: NDArray[np.int64], device: torch.device, group: int) -> Windows:
+    def move(array: NDArray[Any]) -> Tensor:
+        return torch.from_numpy(array).to(device)
+
+    counts = np.diff(pointer)
+    longest = int(counts.max(initial=1))
+    first, count = pointer[:-1][patches.reach], counts[patches.reach]
+    none = np.zeros(1, np.int64)
+    groups, far, far_place, n_far = none, none[:0], none[:0], 0
+    if longest > 2:
+        longest_of = np.where(patches.spare, 1, count).reshape(-1, LANES).max(axis=1)
+        n_groups = np.where(longest_of > 1, -(-longest_of // group), 0)
+        start = np.concatenate([[0], np.cumsum(n_groups)])
+        groups, n_far = np.concatenate([start, n_groups]), int(start[-1]) * group * LANES
+        owner = np.repeat(np.arange(counts.size), counts)
+        k = np.arange(owner.size) - pointer[:-1][owner]
+        far = np.flatnonzero(k >= 2)
+        at = patches.place_of(counts.size)[owner[far]]
+        far_place = (start[at // LANES] * group + k[far]) * LANES + at % LANES
+    second = np.minimum(first + 1, int(pointer[-1]) - 1)
+    first_lag = np.stack([first - patches.reach, count - 1])
+    return Windows(
+        pointer, longest, move(first), move(second), move(count < 2), move(first_lag), move(pointer[:-1]),
+        move(np.flatnonzero(counts > 1)), move(groups.astype(np.int32)), move(far), move(far_place), n_far,
+        int(pointer[-1]) - counts.size,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class DeviceFilter:
+    """A filter laid out for the kernels: made once, used for many blocks of time.
+
+    Attributes
+    ----------
+    coefficients : [4, place]
+        c0, c0 + c1, 1 - pole, gain.
+    n_taps
+        1, 2, or 3 for longer or ragged windows.
+    has_pole
+    taps : [group of taps, tap, lane]
+        Taps beyond the first two, in the kernels' order.
+    windows
+    """
+
+    coefficients: Tensor
+    n_taps: int
+    has_pole: bool
+    taps: Tensor
+    windows: Windows
+
+    @property
+    def n_ring(self) -> int:
+        """Inflows of a member that windows of more than two taps look back to."""
+        return self.taps.numel() if self.n_taps > 2 else 0
+
+
+def prepare_filter(
+    plan: RoutingPlan,
+    filter: Any,
+    device: torch.device,
+    dtype: torch.dtype,
+    settings: RoutingSettings = RoutingSettings(),
+    has_pole: bool | None = None,
+) -> DeviceFilter:
+    """Lay a filter out for the kernels in arithmetic of ``dtype``.
+
+    It is a `xroute.schemes.Filter`, or `FilterArrays` of tensors whose pointer is an array. Whether there are poles is asked of
+    the device, which has to be waited for, unless ``has_pole`` tells.
+    """
+    index, windows = device_patches(plan, device, dtype), windows_of(plan, filter.pointer, device, settings)
+    taps, pole, gain = (t.detach().to(device, torch.float64) for t in (filter.taps, filter.pole, filter.gain))
+    c0 = taps[windows.first]
+    c01 = c0
+    if windows.longest > 1:
+        c01 = c0 + taps[windows.second].masked_fill_(windows.single, 0.0)
+    coefficients = torch.stack([c0, c01, 1 - pole[index.reach], gain[index.reach]]).to(dtype)
+    far = coefficients.new_zeros(windows.n_far)
+    if windows.n_far:
+        far[windows.far_place] = taps[windows.far].to(dtype)
+    if has_pole is None:
+        has_pole = bool((pole != 0).any())
+    return DeviceFilter(coefficients, min(windows.longest, 3), has_pole, far, windows)
+
+
+def kept_filter(
+    plan: RoutingPlan,
+    filter: Any,
+    device: torch.device,
+    dtype: torch.dtype,
+    settings: RoutingSettings,
+    *,
+    has_pole: bool | None = None,
+) -> DeviceFilter:
+    """`prepare_filter` of a `xroute.schemes.Filter`, kept with it for the plan that it was last used with."""
+    kind = "device filter", str(device), dtype, group_length(settings, 3, 1), has_pole
+    return keep_fitting(
+        filter, kind, lambda kept: kept[0] is plan,
+        lambda: (plan, prepare_filter(plan, filter, device, dtype, settings, has_pole)), most=1,
+    )[1]  # fmt: skip

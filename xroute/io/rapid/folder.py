@@ -1,0 +1,118 @@
+"""Which file of a RAPID folder plays which part: by what its namelist calls them, and by their usual names."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path, PureWindowsPath
+
+from xroute.exceptions import XRouteError, some
+from xroute.files.opening import only_match
+from xroute.io.rapid.namelist import NAMELIST_NAMES, read_namelist
+
+__all__ = ["PATTERNS", "find_file", "find_files", "find_namelist"]
+
+PathLike = str | os.PathLike[str]
+logger = logging.getLogger(__name__)
+
+#: Usual names of the files of a RAPID folder; the first pattern with a match wins.
+PATTERNS: dict[str, tuple[str, ...]] = {
+    "connect": ("rapid_connect.csv", "rapid_connect*.csv"),
+    "k": ("k.csv", "k_*.csv"),
+    "x": ("x.csv", "x_*.csv"),
+    "basin_ids": ("riv_bas_id.csv", "riv_bas_id*.csv"),
+    "runoff": ("m3_riv*.nc*", "m3*.nc*", "inflow*.nc*", "Vlat*.nc*"),
+    "namelist": ("rapid_namelist", "rapid_namelist*", "*namelist*"),
+    "discharge": ("Qout*.nc*",),
+}
+
+
+def find_files(folder: PathLike, namelist: PathLike | None = None) -> dict[str, Path]:
+    """Find RAPID's files in a folder, by what its namelist calls them and by their usual names.
+
+    Parameters
+    ----------
+    folder
+        The folder to look in (not below it). A file that the namelist names is looked for by its base name in the folder,
+        since the paths of a namelist are often those of another machine, and then where its path leads from the folder.
+    namelist
+        The namelist, where there are several or it lies elsewhere.
+
+    Returns
+    -------
+    dict
+        Of the roles ``connect``, ``k``, ``x``, ``basin_ids``, ``runoff``, ``namelist``, ``discharge`` and ``state`` (the
+        initial flow, if the namelist says that it is read) those that were found.
+
+    Raises
+    ------
+    XRouteError
+        When several files could play the same role.
+    """
+    chosen = find_namelist(folder) if namelist is None else Path(namelist)
+    stated = {} if chosen is None else read_namelist(chosen)
+    named = {} if chosen is None else _named_files(chosen, Path(folder))
+    found: dict[str, Path] = {}
+    for role in (*PATTERNS, "state"):
+        path = chosen if role == "namelist" else named.get(role)
+        if path is None and role in PATTERNS:
+            path = only_match(folder, PATTERNS[role], role)
+            text = stated.get(NAMELIST_NAMES.get(role, ""))
+            if path is not None and role in ("connect", "k", "x", "basin_ids") and isinstance(text, str) and text.strip():
+                logger.warning("%s names %s as %s, and there is no such file: %s is read instead", chosen, text, role, path)
+        if path is not None:
+            found[role] = path
+    if "basin_ids" not in found and stated.get("riv_bas_id_file"):
+        logger.warning("%s names the ids to route, and that file is not in %s: all reaches are routed", chosen, folder)
+    return found
+
+
+def find_file(folder: PathLike, role: str) -> Path | None:
+    """Find the file of one role in a folder, as `find_files` does.
+
+    Raises
+    ------
+    XRouteError
+        When several could play it.
+    """
+    namelist = find_namelist(folder)
+    named = {} if namelist is None else _named_files(namelist, Path(folder))
+    return named.get(role) or (only_match(folder, PATTERNS[role], role) if role in PATTERNS else None)
+
+
+def find_namelist(folder: PathLike) -> Path | None:
+    """The namelist of a folder, if it has one.
+
+    Raises
+    ------
+    XRouteError
+        When there are several.
+    """
+    for pattern in PATTERNS["namelist"]:
+        found = sorted(p for p in Path(folder).glob(pattern) if p.is_file() and p.suffix.lower() not in (".yml", ".yaml"))
+        if len(found) > 1:
+            names = some(path.name for path in found)
+            raise XRouteError(f"several files in {folder} could be the namelist ({pattern}): {names}; name the one to use")
+        if found:
+            return found[0]
+    return None
+
+
+def _named_files(namelist: Path, folder: Path) -> dict[str, Path]:
+    """Files that a namelist names and that are in a folder, or where it says."""
+    values = read_namelist(namelist)
+    found = {}
+    for role, name in NAMELIST_NAMES.items():
+        text = values.get(name)
+        if not isinstance(text, str) or not text.strip() or (role == "state" and values.get("BS_opt_Qinit") is not True):
+            continue
+        base = PureWindowsPath(text.strip()).name  # takes slashes of both kinds
+        for path in (folder / base, namelist.parent / text.strip()):
+            if path.is_file() and not (role in ("runoff", "discharge") and path.suffix.lower() in (".csv", ".txt")):
+                found[role] = path
+                if path.parent != folder:
+                    logger.info("%s: %s is %s, outside of the folder", namelist, name, path)
+                elif not any(path.match(pattern) for pattern in PATTERNS.get(role, ())):
+                    logger.info("%s: %s is the file %s of the folder", namelist, name, base)
+                break
+    return found

@@ -1,0 +1,102 @@
+"""A RAPID2 network, from its folder, its namelist or its tables."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from xroute.exceptions import NetworkError
+from xroute.io.rapid.coordinates import Points, add_places, check_points, netcdf_points
+from xroute.io.rapid.regions import Region, assemble, recipe_attrs, refuse_duplicates, rows_to_route
+from xroute.io.rapid2.folder import COLUMNS, TABLES, find_files, read_namelist
+from xroute.io.rapid2.series import external_step
+from xroute.io.rapid2.tables import read_column, read_ids, values_by_id
+
+__all__ = ["read_network"]
+
+PathLike = str | os.PathLike[str]
+
+
+def read_network(
+    folder_or_connect: PathLike,
+    k: PathLike | None = None,
+    x: PathLike | None = None,
+    basin_ids: PathLike | None = None,
+    *,
+    coordinates: PathLike | None = None,
+    routing_step: Any = None,
+) -> xr.Dataset:
+    """Read a RAPID2 network.
+
+    Parameters
+    ----------
+    folder_or_connect
+        A folder with RAPID2's files, its namelist, or the connectivity table.
+    k, x, basin_ids, coordinates
+        Tables in place of those of the folder. With a connectivity table and neither ``k`` nor ``x``, the topology alone
+        is read; without ``basin_ids``, all reaches are routed.
+    routing_step
+        RAPID2's IS_dtR: seconds, or text like ``"15min"``; by default the namelist's.
+
+    Returns
+    -------
+    xarray.Dataset
+        As `xroute.io.rapid.read_network` gives it.
+
+    Raises
+    ------
+    NetworkError
+        For ids that stand twice or lack a value, ids to route that are not in the connectivity, and tables that are missing,
+        not readable, or without the columns that they need.
+
+    Warns
+    -----
+    UserWarning
+        When reaches that are routed lie downstream of reaches that are not, so that water is missing from them.
+    """
+    path = Path(folder_or_connect)
+    files = {"connect": path} if path.suffix.lower() in TABLES and path.is_file() else find_files(path)
+    given = {"k": k, "x": x, "basin_ids": basin_ids, "coordinates": coordinates}
+    files |= {role: Path(file) for role, file in given.items() if file is not None}
+    whole = "namelist" in files or path.is_dir()
+    for role in ("connect", "k", "x") if whole else ():
+        if role not in files:
+            raise NetworkError(f"no table with the columns {' and '.join(COLUMNS[role])} in {path}: give {role}=")
+    ids, downstream = read_ids(files["connect"], "riv"), read_ids(files["connect"], "dwn")
+    refuse_duplicates([ids], [files["connect"]])
+    rows = np.arange(ids.size)
+    if "basin_ids" in files:
+        rows = rows_to_route(read_ids(files["basin_ids"], "riv"), files["basin_ids"], ids, files["connect"])
+    values: dict[str, NDArray[np.float64]] = {
+        name: values_by_id(files[name], f"{name}pr", ids, files["connect"], rows) for name in ("k", "x") if name in files
+    }
+    region = Region(files["connect"], ids, downstream, rows, values=values)
+    network = assemble([region], "RAPID2")
+    if "scheme" in network.attrs:
+        namelist = files.get("namelist")
+        stated: dict[str, Any] = {} if namelist is None else read_namelist(namelist)
+        step = external_step(files["runoff"]) if "runoff" in files else None
+        stated |= {} if step is None else {"step of Qext": step}
+        network.attrs.update(recipe_attrs([stated], routing_step, ("IS_dtR", "step of Qext"), [namelist]))
+    points, source = _points(files)
+    return network if points is None else add_places(network, [points], [source])
+
+
+def _points(files: Mapping[str, Path]) -> tuple[Points | None, Path]:
+    """Places, of the table of coordinates or of a netCDF file."""
+    if "coordinates" in files:
+        path = files["coordinates"]
+        lon, lat = (read_column(path, name).astype(np.float64) for name in ("lon", "lat"))
+        return check_points(path, (read_ids(path, "riv"), lon, lat)), path
+    for role in ("runoff", "state", "discharge"):
+        if role in files:
+            points = netcdf_points(files[role])
+            if points is not None:
+                return points, files[role]
+    return None, files["connect"]

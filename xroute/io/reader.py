@@ -1,0 +1,94 @@
+"""What a reader of another system's files says of itself: `xroute convert` has a command for each, and makes it of this.
+
+A reader is a module of this package. Its functions read a network, runoff, a state; its `Reader`, which stands in
+`xroute.io.READERS`, says how they serve a whole set-up, and with which options.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import xarray as xr
+
+from xroute.exceptions import XRouteError
+
+__all__ = ["NothingToRead", "Product", "Reader", "ReaderOption", "Setup"]
+
+Product = Literal["network", "runoff", "state"]
+"""What a set-up may hold."""
+
+
+class NothingToRead(XRouteError):
+    """What is wanted is in none of the sources that are given."""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What was read of a set-up, as `xroute.route` takes it.
+
+    Attributes
+    ----------
+    network, runoff, state : xarray.Dataset
+        None for what was not asked for.
+    """
+
+    network: xr.Dataset
+    runoff: xr.Dataset | None = None
+    state: xr.Dataset | None = None
+
+
+@dataclass(frozen=True)
+class ReaderOption:
+    """An option of a reader.
+
+    Attributes
+    ----------
+    name
+        Keyword of `Reader.read`, and with dashes the option of the command.
+    help
+        What it is, in a line.
+    kind
+        ``"text"``, the path of a ``"file"``, or a ``"step"`` [s], which may be given as ``"3h"``.
+    several
+        Whether it may be given more than once. Then it is a tuple, and else None where it is not given.
+    """
+
+    name: str
+    help: str
+    kind: Literal["text", "file", "step"] = "text"
+    several: bool = False
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A reader, as `xroute convert` takes it.
+
+    Attributes
+    ----------
+    summary
+        What it converts, and of which sources: a line of help.
+    read
+        Called as ``read(sources, wanted, **options)``: with folders and files, the products that are wanted, and every option
+        by name. The network is always read. Raises `NothingToRead` where sources do not suffice.
+    find
+        Called with a folder and the options: files in it by the part they play, which the command tells before it reads.
+    patterns
+        Names of files that may be read of a folder, so that no output is written over them.
+    products
+        What it reads.
+    options
+        Its options.
+    reads_beside
+        Whether, with these options, files that lie beside a source are read too.
+    """
+
+    summary: str
+    read: Callable[..., Setup]
+    find: Callable[[Path, Mapping[str, Any]], Mapping[str, Path | Sequence[Path]]]
+    patterns: Sequence[str]
+    products: Sequence[Product] = ("network", "runoff")
+    options: Sequence[ReaderOption] = ()
+    reads_beside: Callable[[Mapping[str, Any]], bool] = lambda options: False

@@ -1,0 +1,13 @@
+"""Pictures of rivers: maps of a network, hydrographs at gauges, and both beside each other.
+
+Each function draws on an Axes, or makes one, and returns what it drew on; matplotlib is imported only when one is
+called. Colours are safe for colour-blind readers: viridis for amounts, Okabe and Ito (2008) for gauges.
+"""
+
+from __future__ import annotations
+
+from xroute.plotting.hydrographs import plot_hydrographs
+from xroute.plotting.maps import plot_network
+from xroute.plotting.overview import choose_gauges, overview
+
+__all__ = ["choose_gauges", "overview", "plot_hydrographs", "plot_network"]

@@ -1,0 +1,28 @@
+"""What all pictures share: colours, and how values and units are labelled."""
+
+from __future__ import annotations
+
+import xarray as xr
+
+__all__ = ["GAUGE_COLOURS", "INK", "PALE", "axis_label", "units_label"]
+
+INK, PALE = "#30383f", "#9aa5ad"
+GAUGE_COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+"""Safe for colour-blind readers: Okabe and Ito (2008)."""
+
+
+def axis_label(values: xr.DataArray) -> str:
+    """Label of an axis that shows values: their long name and units."""
+    name = str(values.attrs.get("long_name", values.name or ""))
+    units = units_label(str(values.attrs.get("units", "")))
+    return (name[:1].upper() + name[1:] + (f" [{units}]" if units else "")).strip()
+
+
+def units_label(units: str) -> str:
+    """Units as people write them, with their exponents raised: ``m3 s-1`` becomes ``m³ s⁻¹``."""
+    raised = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+    words = []
+    for word in units.split():
+        stem = word.rstrip("-0123456789")
+        words.append(stem + word[len(stem) :].translate(raised) if stem else word)
+    return " ".join(words)

@@ -1,0 +1,160 @@
+"""`Run`: what is known of a run before any runoff is read, and how it begins and ends.
+
+`make_run` looks at labels, units and times of runoff, and makes the filter; `Run.start` brings a state into the run's order,
+and `Run.label` and `Run.finish` name what comes out. Between them values are routed: in memory (`xroute.eager`), as tasks of
+Dask (`xroute.chunked`), or from store to store (`xroute.streaming`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from xroute.attrs import append_history, discharge_attrs
+from xroute.block_state import CHANNEL, BlockState, Lags, StateTable
+from xroute.engine.arrays import Rows, compute_type
+from xroute.exceptions import TimeAxisError
+from xroute.filters import parameters_of
+from xroute.labels import Layout, align
+from xroute.network import Network
+from xroute.network_files import as_network
+from xroute.recipe import resolve_settings, step_of
+from xroute.request import NetworkLike, RouteRequest
+from xroute.schemes import Filter
+from xroute.settings import RoutingSettings
+from xroute.state import RunKey, align_state, run_key, state_dataset
+from xroute.times import Clock, find_time_dim, stamp_label
+from xroute.units import flux_scale
+from xroute.watch import Watch, watch
+from xroute.wording import argument
+
+__all__ = ["Run", "make_run"]
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A run before any runoff is read: all that its blocks have in common.
+
+    Attributes
+    ----------
+    network, filter, settings
+        What routes, and how it is stepped and sampled.
+    layout
+        Which dimension of runoff is which, and which row is which reach.
+    scale
+        Factor that makes a flux of runoff: one, or one for each reach [reach]; None where there is nothing to do.
+    clock
+        Along which dimension the series runs, how long its step is, and what a stamp means.
+    units
+        Units of discharge, None where the runoff has none.
+    key
+        What a state must share with the run; None if no state is asked for or given.
+    watch
+        What looks for accumulated values; None where there is no step.
+    summary
+        The run in a line, for the history of discharge.
+    """
+
+    network: Network
+    filter: Filter
+    settings: RoutingSettings
+    layout: Layout
+    scale: Any
+    clock: Clock
+    units: str | None
+    key: RunKey | None
+    watch: Watch | None
+    summary: str
+
+    @property
+    def n_lags(self) -> Lags:
+        """Past inflows that each reach needs, by stage of the state."""
+        return {CHANNEL: self.filter.n_taps - 1}
+
+    @property
+    def rows(self) -> Rows:
+        """Where each reach's series stand in runoff and discharge [batch, row, time]."""
+        layout = self.layout
+        return Rows(layout.row, layout.result_row, int(layout.sizes[layout.reach_dim]), self.scale)
+
+    def times(self, runoff: xr.DataArray, first: int = 0) -> NDArray[Any]:
+        """Labels of the steps of some runoff, or their numbers, ``first`` and on, where they have none."""
+        dim = self.clock.dim
+        return runoff[dim].values if dim in runoff.coords else first + np.arange(runoff.sizes[dim])
+
+    def start(self, state: Any, runoff: xr.DataArray) -> StateTable | None:
+        """Begin with a state: its tables in the order of the run's reaches and members; None, which is dry, for None.
+
+        Raises
+        ------
+        StateError
+            For the state of another run.
+        TimeAxisError
+            If the step of runoff is not known, unless nothing happens in the run.
+        """
+        n_steps = runoff.sizes[self.clock.dim]
+        if self.settings.step is None and (n_steps or self.key is not None):
+            raise TimeAxisError(
+                f"{self.clock.dim!r} has {n_steps} entries, so the step cannot be told: give {argument('dt')} (seconds, "
+                "or '3h')"
+            )
+        return None if state is None or self.key is None else align_state(state, self.key, self.clock.start(runoff))
+
+    def label(self, discharge: xr.DataArray, runoff: xr.DataArray) -> xr.DataArray:
+        """Name and attributes of discharge, in place."""
+        discharge.name = "discharge"
+        n_steps = runoff.sizes[self.clock.dim] if self.clock.dim in runoff.coords else 0
+        discharge.attrs = dict(discharge_attrs(self.units, self.settings.sampling, self.clock, n_steps))
+        discharge.attrs["history"] = append_history(runoff.attrs.get("history"), self.summary)
+        return discharge
+
+    def finish(self, end: BlockState | StateTable, runoff: xr.DataArray) -> xr.Dataset:
+        """End with a state: that at the end of some runoff, labelled."""
+        assert self.key is not None
+        if isinstance(end, BlockState):
+            end = end.table(self.n_lags, self.layout.batch_shape)
+        return state_dataset(end, self.key, self.clock.end(runoff))
+
+
+def make_run(runoff: xr.DataArray, network: NetworkLike, request: RouteRequest, *, with_state: bool = False) -> Run:
+    """Check what `route` is given, match labels, and make the filter; no runoff is read.
+
+    Parameters
+    ----------
+    runoff, network, request
+        As `xroute.route` has them.
+    with_state
+        Whether a state is compared or made although the request does not ask for it.
+    """
+    compute_type(runoff.dtype)
+    network = as_network(network)
+    time_dim = find_time_dim(runoff, request.time_dim)
+    step = step_of(runoff, time_dim, network, request.dt)
+    clock = Clock(time_dim, step, stamp_label(runoff, time_dim, step, request.label))
+    layout = align(
+        runoff, network, reach_dim=request.reach_dim, time_dim=time_dim, missing=request.missing, extra=request.extra
+    )
+    scale, units = flux_scale(runoff.attrs.get("units"), step, network.dataset.get("area"), layout.row)
+    parameters = parameters_of(network, request.scheme)
+    settings = resolve_settings(
+        network, parameters.values, step, substeps=request.substeps, sampling=request.sampling, lateral=request.lateral,
+        nan=request.nan,
+    )  # fmt: skip
+    looks = None
+    if step is not None and runoff.sizes[time_dim]:
+        parameters.warn_of_step(settings)
+        looks = watch(runoff, time_dim, step)
+    # without a step there is nothing to route, and any filter will do
+    filter = parameters.filter(settings.routing_step or 1.0, settings.lateral)
+    key = None
+    if with_state or request.return_state or request.initial_state is not None:
+        key = run_key(network, layout, {CHANNEL: filter.n_taps - 1}, request.scheme, settings, units)
+    summary = (
+        f"xroute: routed {network!r}, scheme={', '.join(sorted(parameters.values))!r}, substeps={settings.substeps}, "
+        f"sampling={settings.sampling!r}, lateral={settings.lateral!r}"
+    )
+    return Run(network, filter, settings, layout, scale, clock, units, key, looks, summary)

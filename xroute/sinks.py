@@ -1,0 +1,319 @@
+"""Where the blocks of a stream go: a Zarr store, from whose checkpoints a killed run goes on, or a netCDF file.
+
+A sink is opened with an `Outline`: all of the result but its values. It says how far an earlier run had come, takes
+block after block of discharge, each followed by the state at its end, and is complete when its ``with`` block ends well.
+What to route, and in which blocks, is the stream's affair (`xroute.streaming`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import xarray as xr
+
+from xroute.block_state import BlockState
+from xroute.checkpoint import Checkpoint, Progress, check_replaceable, clear, find
+from xroute.exceptions import XRouteError, require
+from xroute.files.writing import netcdf_variable, plain_dataset, replacing
+from xroute.guards import writing
+from xroute.stores import DISCHARGE, UNFINISHED, consolidate
+from xroute.wording import phrase
+
+__all__ = ["NetcdfSink", "Outline", "Sink", "ZarrSink"]
+
+@dataclass(frozen=True)
+class Outline:
+    """A result before it is routed.
+
+    Attributes
+    ----------
+    dataset
+        With labels, attributes, and ``discharge`` on Dask, of which nothing is computed.
+    encoding
+        Of ``discharge`` in a Zarr store; its ``chunks`` are also those of a netCDF file.
+    time_dim
+        Dimension that blocks follow one another along.
+    block
+        Steps of a block.
+    """
+
+    dataset: xr.Dataset
+    encoding: Mapping[str, Any]
+    time_dim: Any
+    block: int
+
+    @property
+    def dims(self) -> tuple[Any, ...]:
+        """Dimensions of discharge."""
+        return self.dataset[DISCHARGE].dims
+
+    @property
+    def n_steps(self) -> int:
+        """Steps of the series."""
+        return int(self.dataset[DISCHARGE].sizes[self.time_dim])
+
+
+class Sink(Protocol):
+    """What a stream asks of a sink."""
+
+    block: int
+    """Steps of a block: those of the run that began the store, where there was one."""
+    progress: Progress
+    """How far the run had come when the sink was opened."""
+    state: BlockState
+    """State of the river there."""
+    outcome: str
+    """What is there after an error, for its message."""
+    reads_meanwhile: bool
+    """Whether runoff may be read while a block is written."""
+
+    def write(self, steps: slice, discharge: xr.DataArray) -> Any:
+        """Write a block; of one on Dask, return the task that writes it."""
+
+    def commit(self, progress: Progress, state: BlockState) -> None:
+        """Make what was written last: a run that is killed from now on goes on from here."""
+
+
+# ── Zarr ────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class ZarrSink:
+    """A Zarr store, which another run may have begun; see `Sink` for its attributes."""
+
+    reads_meanwhile = True
+
+    def __init__(self, checkpoint: Checkpoint, outline: Outline, latest: tuple[Progress, BlockState]) -> None:
+        """Of a store that is the run's own and laid out; `open` makes one."""
+        self.block = checkpoint.block
+        self.progress, self.state = latest
+        self.outcome = f"{checkpoint.store} holds what was routed before: {_again()} to go on from there"
+        self._checkpoint, self._outline = checkpoint, outline
+
+    @classmethod
+    @contextmanager
+    def open(
+        cls,
+        store: Any,
+        outline: Outline,
+        run: dict[str, Any],
+        start: tuple[Progress, BlockState],
+        *,
+        resume: bool,
+        replace: bool,
+    ) -> Iterator[ZarrSink]:
+        """Take a store, lay it out if no run has begun it, and complete it if the block ends well.
+
+        Parameters
+        ----------
+        store
+            Of `xroute.stores.as_store`.
+        outline
+            What is to be written.
+        run
+            Description of the run (`xroute.checkpoint.describe_run`): another that began the store must have the same.
+        start
+            Progress and state of a run that begins.
+        resume
+            Whether to go on with a run that was begun.
+        replace
+            Whether to delete what the store holds.
+
+        Raises
+        ------
+        FileExistsError
+            If the store holds something else.
+        XRouteError
+            If it is damaged, or another run takes it at the same moment.
+        """
+        if replace:
+            check_replaceable(store)
+        found = None if replace else find(store)
+        if found is None:
+            with writing(f"write the layout of {store}", "Nothing is routed yet"):
+                # in memory: what cannot be written is found before anything on the disk is touched
+                _lay_out(_zarr().storage.MemoryStore(), outline)
+        else:
+            latest = _latest_of(found, outline, run, resume)
+            if latest is not None and _is_whole(latest[0], outline) and not found.taken():
+                yield cls(found, outline, latest)
+                return
+        checkpoint = found or Checkpoint(store, run, outline.block)
+        with writing(f"write {store}", f"To go on, {_again()}"):
+            checkpoint.take()
+        if not replace:  # none but this run writes to it from here on; until now another could
+            _check_same(checkpoint, found)
+        latest = None if found is None else checkpoint.latest()
+        if latest is None:
+            _begin(checkpoint, outline, start)
+        sink = cls(checkpoint, outline, latest or start)
+        yield sink
+        with writing(f"write {store}", f"All is routed; {_again()} to end the run"):
+            sink._complete()
+
+    def write(self, steps: slice, discharge: xr.DataArray) -> Any:
+        """Write a block; of one on Dask, return the task that writes it, in whole chunks of the store."""
+        if discharge.chunks is not None:
+            discharge = discharge.chunk({d: min(self._chunks[d], n) for d, n in discharge.sizes.items() if n})
+        to_zarr: Any = xr.Dataset({DISCHARGE: discharge}).to_zarr
+        region = {self._outline.time_dim: steps}
+        return to_zarr(self._checkpoint.own, region=region, consolidated=True, compute=discharge.chunks is None)
+
+    def commit(self, progress: Progress, state: BlockState) -> None:
+        """Write a checkpoint."""
+        self._checkpoint.commit(progress, state)
+
+    @cached_property
+    def _chunks(self) -> dict[Any, int]:
+        """Sizes of what the store writes at once: its shards, if it has any."""
+        array = _zarr().open_array(self._checkpoint.store, path=DISCHARGE, mode="r")
+        return dict(zip(self._outline.dims, array.shards or array.chunks, strict=True))
+
+    def _complete(self) -> None:
+        """Say no longer that the store is unfinished, and give it back."""
+        own = self._checkpoint.own
+        root = _zarr().open_group(own, mode="r+")
+        if UNFINISHED in root.attrs:
+            del root.attrs[UNFINISHED]
+        consolidate(own)
+        self._checkpoint.release()
+
+
+def _latest_of(
+    found: Checkpoint, outline: Outline, run: Mapping[str, Any], resume: bool
+) -> tuple[Progress, BlockState] | None:
+    """How far a run in the store has come, if it is this one and nothing of it is lost; None if it was not laid out."""
+    different = found.differences(run)
+    if different:
+        raise FileExistsError(f"{found.store} holds another run, of {different}: choose another path, or replace it")
+    if not resume:
+        advice = phrase("begun", "resume it, or replace it")
+        raise FileExistsError(f"{found.store} holds this run already, or its beginning: {advice}")
+    latest = found.latest()
+    if latest is not None:
+        axis = outline.dims.index(outline.time_dim)
+        _intact().check_intact(found.store, found.layout, DISCHARGE, UNFINISHED, latest[0].steps, axis)
+    return latest
+
+
+def _again() -> str:
+    return phrase("run again", "run again")
+
+
+def _is_whole(progress: Progress, outline: Outline) -> bool:
+    return progress.steps == outline.n_steps > 0
+
+
+def _check_same(checkpoint: Checkpoint, found: Checkpoint | None) -> None:
+    """Refuse a store that, when it was taken, no longer held what was found in it."""
+    if find(checkpoint.store) != found:
+        checkpoint.release()
+        raise XRouteError(
+            f"another run has replaced what {checkpoint.store} held a moment ago: {_again()} to see which"
+        )
+
+
+def _begin(checkpoint: Checkpoint, outline: Outline, start: tuple[Progress, BlockState]) -> None:
+    """Empty a store that was taken, lay it out, and write its first checkpoint."""
+    checkpoint.block = outline.block
+    with writing(f"write the layout of {checkpoint.store}", "Nothing is routed yet"):
+        clear(checkpoint)
+        checkpoint.create()
+        _lay_out(checkpoint.own, outline)
+        checkpoint.layout = _intact().layout_digests(checkpoint.own, DISCHARGE, UNFINISHED)
+        checkpoint.commit(*start, first=True)
+
+
+def _lay_out(store: Any, outline: Outline) -> None:
+    """Write coordinates, attributes and chunks, but no values; that it is unfinished is said in the attributes."""
+    dataset, encoding = plain_dataset(outline.dataset)
+    encoding[DISCHARGE] = {**encoding.get(DISCHARGE, {}), **_with_checksums(outline.encoding)}
+    dataset = dataset.assign_attrs(
+        {UNFINISHED: "this run was interrupted, or is under way: discharge is not complete"}
+    )
+    dataset.to_zarr(store, mode="a", compute=False, consolidated=False, encoding=encoding)
+    consolidate(store)
+
+
+def _with_checksums(encoding: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Encoding whose chunks bear a checksum, which whoever reads them compares; one that names codecs is left as it is."""
+    if {"compressors", "compressor", "filters", "serializer"} & set(encoding):
+        return encoding
+    zarr = _zarr()
+    if zarr.config.get("default_zarr_format") != 3:
+        return encoding
+    return {**encoding, "compressors": zarr.codecs.ZstdCodec(level=0, checksum=True)}
+
+
+def _zarr() -> Any:
+    return require("zarr", feature="writing Zarr", extra="io")
+
+
+def _intact() -> Any:
+    _zarr()
+    from xroute import intact
+
+    return intact
+
+
+# ── netCDF ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class NetcdfSink:
+    """A netCDF file, which appears under its name when it is complete; see `Sink` for its attributes."""
+
+    reads_meanwhile = False  # the library of HDF5 does one thing at a time
+
+    def __init__(self, path: Path, variable: Any, outline: Outline, start: tuple[Progress, BlockState]) -> None:
+        """Of a variable of a file; `open` makes one."""
+        self.block = outline.block
+        self.progress, self.state = start
+        self.outcome = _not_written(path)
+        self._variable, self._outline = variable, outline
+
+    @classmethod
+    @contextmanager
+    def open(
+        cls, path: Path, outline: Outline, start: tuple[Progress, BlockState], *, replace: bool
+    ) -> Iterator[NetcdfSink]:
+        """Begin a file, and give it its name if the block ends well.
+
+        Parameters
+        ----------
+        path
+            The file.
+        outline
+            What is to be written.
+        start
+            Progress and state of a run that begins.
+        replace
+            Whether to replace a file of that name.
+
+        Raises
+        ------
+        FileExistsError
+            If there is one, and it is not to be replaced.
+        """
+        chunks = tuple(max(1, n) for n in outline.encoding["chunks"])
+        with replacing(path, overwrite=replace) as temporary, ExitStack() as file:
+            with writing(f"begin {path}", _not_written(path)):
+                variable = file.enter_context(netcdf_variable(outline.dataset, temporary, DISCHARGE, chunks))
+            yield cls(path, variable, outline, start)
+            with writing(f"end {path}", _not_written(path)):  # what is left in buffers is written now
+                file.close()
+
+    def write(self, steps: slice, discharge: xr.DataArray) -> None:
+        """Write a block."""
+        outline = self._outline
+        self._variable[tuple(steps if d == outline.time_dim else slice(None) for d in outline.dims)] = discharge.values
+
+    def commit(self, progress: Progress, state: BlockState) -> None:
+        """Do nothing: a file that is cut off is deleted."""
+
+
+def _not_written(path: Path) -> str:
+    return f"{path} is not written"
