@@ -126,8 +126,8 @@ class Mode(NamedTuple):
         Numbers, as the kernels have them.
     state_in, state_out
         Whether a state is given at the start, and at the end (of the adjoint: a gradient of the final state is given).
-    aligned
-        Whether rows and groups begin at multiples of 8 elements of memory; of the adjoint's result, of 4.
+    aligned, aligned_result
+        Whether rows, and groups in them, begin at multiples of 8 elements of memory; those of the adjoint's result at ones of 4.
     log_columns
         With a routing step a step, the logarithm of the columns of a tile.
     last

@@ -159,9 +159,8 @@ def fill_window(window, history, lanes, end, mode: tl.constexpr):
     G: tl.constexpr = mode.group
     for block in range(window.n_blocks):
         time = (-1 - block - lanes.lag) * G
-        past = with_history(
-            zeros_of(G, mode.real_type), history.first, history.n_lags, time, mode.state_in, G, mode.real_type
-        )
+        nothing = zeros_of(G, mode.real_type)
+        past = with_history(nothing, history.first, history.n_lags, time, mode.state_in, G, mode.real_type)
         keep_window(past, window, window.n_blocks - 1 - block, lanes.lane, G)
         if mode.state_out:
             if window.n_blocks * G >= end:
@@ -313,9 +312,8 @@ def route_steps(
     rows = trace.rows
     if mode.keep_trace:
         rows += member * trace_size + tl.load(trace.start + patch) + lane
-    CHANNELS: tl.constexpr = (
-        1 if mode.lateral == HEAD else 2
-    )  # y is discharge, or a channel of its own where runoff joins below
+    # y is discharge, or a channel of its own where runoff joins below
+    CHANNELS: tl.constexpr = 1 if mode.lateral == HEAD else 2
     last_y = y
     last_inflow = y
     q = zeros_of(G, ACC)

@@ -186,7 +186,10 @@ def load_inside(rows, vector_time, end):
 
 @triton.jit
 def multiple_of_8(place, UP: tl.constexpr):
-    """The next multiple of 8 up or down; places before memory may be down to -1024, whose division would round towards 0."""
+    """The next multiple of 8, up or down.
+
+    Rows of lanes that lag may begin up to 1024 elements before memory, and a division of what is negative rounds towards 0.
+    """
     if UP:
         return ((place + 1031) // 8 - 128) * 8
     else:
@@ -224,20 +227,20 @@ def before_end(columns, time, end, N: tl.constexpr):
 
 
 class Lanes(NamedTuple):
-    """The reaches of a patch, a lane each, going down the network: the first fields are those of ``places``."""
+    """The reaches of a patch, a lane each, going down the network. All but the last three are what ``places`` says of them."""
 
     reach: Any
-    lag: Any  # in groups of steps, behind the headwaters of the patch
-    tributary: Any  # two lanes
-    row: Any  # of the mailbox, that other patches read; or -1
-    active: Any  # whether the lane does not only repeat another
-    share: Any  # of the two tributaries that joins
+    lag: Any  # in groups of steps, behind the highest headwater of its branch
+    tributary: Any  # lanes of two reaches that drain to it
+    row: Any  # of the mailbox, where other patches read its discharge; or -1
+    active: Any  # False for a spare lane, which repeats another
+    share: Any  # weights of the two tributaries
     lane: Any
     place: Any
 
 
 class LanesUp(NamedTuple):
-    """The reaches of a patch, a lane each, going up the network."""
+    """The reaches of a patch, a lane each, going up the network. All but the last four are what ``places`` says of them."""
 
     reach: Any
     distance: Any  # in groups of steps, to the root of its branch
@@ -245,9 +248,9 @@ class LanesUp(NamedTuple):
     row: Any
     active: Any
     lag: Any
-    source: Any  # row of the mailbox that a root reads first; or -1
-    share: Any  # of the parent
-    source_share: Any
+    source: Any  # row of the mailbox that the root of a branch reads first; or -1
+    share: Any  # weight of the link to the parent
+    source_share: Any  # and of that to the source
     lane: Any
     place: Any
 
