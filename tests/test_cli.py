@@ -150,6 +150,14 @@ def test_workers(lower_colorado: Path, tmp_path: Path) -> None:
             np.testing.assert_array_equal(routed["discharge"].values, eager.values)
 
 
+def test_workers_of_this_machine_name_options_too(small: Path) -> None:
+    pytest.importorskip("distributed")
+    change(small / "runoff.zarr", lambda ds: ds.assign(runoff=ds["runoff"].where(ds["time"].dt.hour < 4)))
+    arguments = ("route", small / "runoff.zarr", small / "network.zarr", small / "q.zarr", "--workers", 1)
+    told = run(*arguments, code=1).stderr
+    assert "take them as zero with --nan zero" in told and "nan=" not in told
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

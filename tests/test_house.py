@@ -18,10 +18,10 @@ from xroute import settings
 ROOT = Path(xroute.__file__).parent
 MODULE_LINES, FUNCTION_LINES, ARGUMENTS = 400, 60, 12
 KERNEL_MODULES = (
-    "xroute.engine.cpu.forward", "xroute.engine.cpu.adjoint", "xroute.engine.cpu.kernels", "xroute.engine.cpu.adjoint_kernels",
+    "xroute.engine.cpu.kernels", "xroute.engine.cpu.adjoint_kernels",
     "xroute.engine.gpu.forward", "xroute.engine.gpu.adjoint", "xroute.engine.gpu.lanes",
 )  # fmt: skip
-"""Modules of compiled code, which are as long as what they compute."""
+"""Modules of compiled code, which are as long as what they compute, and make numbers of options' values."""
 COMPILED = ("kernel", "triton.jit", "triton.autotune", "intrinsic", "njit")
 """Decorators of compiled functions."""
 TORCH_SCHEMAS = ("custom_op", "register_fake")
@@ -33,9 +33,10 @@ FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("labels", ("ids", "unit_text", "quantities", "units", "stamps", "spacing", "bounds", "times", "attrs")),
     ("files", ("state_form", "stores", "files", "fence", "intact", "checkpoint")),
     ("network", ("topology", "graphs", "tables", "network", "network_files", "parameters", "filters", "recipe")),
-    ("runoff and states", ("labels", "accumulations", "watch", "volumes", "request", "stored_state", "state")),
-    ("routing", ("run", "eager", "tasks", "chunking", "cluster", "chunked", "routing", "spinup", "router", "sinks", "streaming")),
-    ("around it", ("io", "plotting", "storms", "datasets", "accessors", "inspection", "kinds")),
+    ("runoff and states", ("labels", "accumulations", "watch", "volumes", "request", "stored_state", "state", "reach_ids")),
+    ("routing", ("run", "eager", "tasks", "chunking", "cluster", "chunked", "routing", "spinup", "bounded",
+                 "router_state", "router", "sinks", "streaming")),
+    ("around it", ("io", "plotting", "datasets", "accessors", "inspection")),
     ("package", ("__init__",)),
     ("command line", ("demo", "cli", "__main__")),
 )
@@ -179,14 +180,13 @@ def foreign_to_the_engine(code: Sources) -> list[str]:
 
 
 def lists_of_option_values(code: Sources) -> list[str]:
-    """Lists, sets, tuples and ``Literal[...]`` of nothing but values of one option, most of them, outside of the settings."""
+    """Lists, sets, tuples, keys and ``Literal[...]`` of values of one option, most of them and no others, but in the settings."""
     found = []
     for name, text in code.items():
-        for node in ast.walk(parsed(text)):
-            if not isinstance(node, ast.List | ast.Tuple | ast.Set):
-                continue
-            values = [e.value for e in node.elts if isinstance(e, ast.Constant) and isinstance(e.value, str)]
-            if len(values) < 2 or len(values) < len(node.elts):
+        for node in ast.walk(parsed(text)) if name not in KERNEL_MODULES else ():
+            entries = node.elts if isinstance(node, ast.List | ast.Tuple | ast.Set) else getattr(node, "keys", [])
+            values = [e.value for e in entries if isinstance(e, ast.Constant) and isinstance(e.value, str)]
+            if len(values) < 2 or len(values) < len(entries):
                 continue
             of = [n for n, some in OPTION_VALUES.items() if set(values) <= set(some) and len(values) > len(some) / 2]
             if of and name != settings.__name__:
@@ -220,6 +220,7 @@ def test_the_house_keeps_to_its_limits(check: Callable[[Sources], list[str]]) ->
         (foreign_to_the_engine, "xroute.engine.plan", "import xarray as xr"),
         (foreign_to_the_engine, "xroute.schemes.base", "def f():\n    from pandas import DataFrame"),
         (lists_of_option_values, "xroute.cli.route", 'SAMPLING = ["mean", "start-mean", "last"]'),
+        (lists_of_option_values, "xroute.engine.plan", 'CODES = {"mean": 0, "start-mean": 1, "last": 2}'),
         (lists_of_option_values, "xroute.routing", 'from typing import Literal\nLateral = Literal["head", "outlet"]'),
     ],
 )

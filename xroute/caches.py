@@ -13,7 +13,7 @@ _ATTRIBUTE = "_kept"
 
 
 class _Kept:
-    """All that an object keeps, by kind. A copy of the object, or one that is pickled, begins with nothing."""
+    """All that an object keeps, by kind. A deep copy of the object, or one that has been pickled, begins with nothing."""
 
     def __init__(self) -> None:
         self.by_key: dict[Hashable, dict[Hashable, Any]] = {}

@@ -29,7 +29,7 @@ from xroute.wording import argument
 if TYPE_CHECKING:
     from xroute.run import Run
 
-__all__ = ["Checkpoint", "Progress", "check_replaceable", "clear", "describe_run", "digest", "find", "route_again"]
+__all__ = ["Checkpoint", "Progress", "check_replaceable", "clear", "digest", "find", "route_again", "run_identity"]
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Checkpoint:
     store
         Path, URL, or Zarr store, of `xroute.stores.as_store`.
     run
-        Description of the run: what another must share with it to go on in its place.
+        Identity of the run: what another must share with it to go on in its place (`run_identity`).
     block
         Steps of runoff that are routed and written at a time.
     own
@@ -215,7 +215,7 @@ def find(store: Any) -> Checkpoint | None:
     )
 
 
-def describe_run(run: Run, start: BlockState | None, dtype: np.dtype[Any]) -> dict[str, Any]:
+def run_identity(run: Run, start: BlockState | None, dtype: np.dtype[Any]) -> dict[str, Any]:
     """What two runs must share for one to go on with the other's store.
 
     Parameters

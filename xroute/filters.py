@@ -7,6 +7,9 @@ registers anew under the same name makes it stale.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
+
+from numpy.typing import NDArray
 
 from xroute.caches import keep, keep_fitting
 from xroute.exceptions import ParameterError
@@ -24,17 +27,17 @@ class NetworkParameters:
 
     Attributes
     ----------
-    network
-        The network.
+    ids : [reach]
+        Ids of the reaches.
     schemes
-        Its schemes, as they were when parameters were read.
+        Their schemes, as they were when parameters were read.
     values
         Parameters by scheme, in SI units.
     harmless
         Routing steps [s] at which no reach oscillates or dips, as was found before.
     """
 
-    network: Network
+    ids: NDArray[Any]
     schemes: tuple[Scheme, ...]
     values: SchemeParameters
     harmless: set[float] = field(default_factory=set)
@@ -44,9 +47,7 @@ class NetworkParameters:
         return keep(
             self,
             ("filter", routing_step, lateral),
-            lambda: make_filter(
-                self.values, routing_step, self.network.n_reaches, lateral=lateral, ids=self.network.ids
-            ),
+            lambda: make_filter(self.values, routing_step, self.ids.size, lateral=lateral, ids=self.ids),
             most=2,
         )
 
@@ -78,7 +79,7 @@ def parameters_of(network: Network, scheme: str | None = None) -> NetworkParamet
 
     def read() -> NetworkParameters:
         values = read_parameters(network, scheme)
-        return NetworkParameters(network, tuple(SCHEMES[name] for name in values), values)
+        return NetworkParameters(network.ids, tuple(SCHEMES[name] for name in values), values)
 
     def is_current(found: NetworkParameters) -> bool:
         return all(SCHEMES.get(s.name) is s for s in found.schemes)

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from xroute.exceptions import NetworkError, XRouteError, some
 
 __all__ = [
-    "ID_KINDS", "convertible", "declared_fills", "distinct", "exact_ids", "is_missing", "is_positional", "locate", "repeated",
-    "within",
+    "ID_KINDS", "convertible", "declared_fills", "distinct", "exact_ids", "is_missing", "is_positional", "positions_of",
+    "repeated", "within",
 ]  # fmt: skip
 
 ID_KINDS = {"i": "integers", "U": "text"}
@@ -114,12 +114,12 @@ def convertible(ids: NDArray[Any], among: NDArray[Any]) -> str | None:
     if ids.dtype.kind == among.dtype.kind or not ids.size or not among.size:
         return None
     if ids.dtype.kind == "i":
-        return ".astype(str)" if (locate(ids.astype(str), among) >= 0).any() else None
-    if (locate(ids, among.astype(str)) >= 0).any():
+        return ".astype(str)" if (positions_of(ids.astype(str), among) >= 0).any() else None
+    if (positions_of(ids, among.astype(str)) >= 0).any():
         return '.astype("int64")'
     whole = np.char.rstrip(ids, "0")
     decimals = np.char.endswith(whole, ".")
-    if decimals.any() and (locate(np.char.rstrip(whole[decimals], "."), among.astype(str)) >= 0).any():
+    if decimals.any() and (positions_of(np.char.rstrip(whole[decimals], "."), among.astype(str)) >= 0).any():
         return '.astype("float64").astype("int64")'
     return None
 
@@ -129,7 +129,7 @@ def is_missing(values: NDArray[Any]) -> NDArray[np.bool_]:
     return np.asarray(pd.isna(values))
 
 
-def locate(ids: NDArray[Any], among: NDArray[Any]) -> NDArray[np.int64]:
+def positions_of(ids: NDArray[Any], among: NDArray[Any]) -> NDArray[np.int64]:
     """Position of each of ``ids`` in ``among`` (unique); -1 where it is not there, or of the other kind."""
     if ids.dtype.kind != among.dtype.kind:
         return np.full(ids.size, -1, np.int64)

@@ -18,41 +18,43 @@ from zarr.core.sync import sync
 
 from xroute.checkpoint import digest, route_again
 from xroute.exceptions import XRouteError, some, warn
-from xroute.stores import ARRAY_FILES, ATTRIBUTES, CHECKPOINT, CONSOLIDATED, METADATA, open_store
+from xroute.stores import (
+    ARRAY_FILES,
+    ATTRIBUTES,
+    CHECKPOINT,
+    CONSOLIDATED,
+    DISCHARGE,
+    GATHERED,
+    METADATA,
+    UNFINISHED,
+    open_store,
+)
 
 __all__ = ["check_intact", "layout_digests"]
 
-GATHERED = "consolidated_metadata"
 MEANING = {"units", "calendar", "_FillValue", "missing_value", "scale_factor", "add_offset", "coordinates", "bounds"}
 """Attributes without which values are others; the rest of them a user may change."""
 
 
-def layout_digests(store: Store, name: str, passing: str) -> dict[str, list[str]]:
-    """Digests of all that a store holds but chunks of ``name`` and the checkpoint: of each key's value, and its attributes.
+def layout_digests(store: Store) -> dict[str, list[str]]:
+    """Digests of all that a store was laid out with, by key: of its value, and of attributes that a user may change.
 
-    Parameters
-    ----------
-    store
-        A store that was laid out.
-    name
-        The variable whose chunks come later.
-    passing
-        Attribute of the root that does not stay.
+    Chunks of discharge come later, and the checkpoint changes; neither is among them.
     """
-    return {key: _digests(_value(store, key), key, passing) for key in sorted(sync(_keys(store, name)))}
+    return {key: _digests(_value(store, key), key) for key in sorted(sync(_keys(store)))}
 
 
-def check_intact(store: Any, layout: Mapping[str, list[str]], name: str, passing: str, steps: int, axis: int) -> None:
+def check_intact(store: Any, layout: Mapping[str, list[str]], steps: int, axis: int) -> None:
     """Refuse a store that has lost, or no longer has as it was written, what its checkpoint covers.
 
     Parameters
     ----------
     store
         Of `xroute.stores.as_store`.
-    layout, name, passing
-        Of `layout_digests`.
+    layout
+        Of `layout_digests`, when it was laid out.
     steps, axis
-        Steps of ``name`` that were written, and the axis that they are on.
+        Steps of discharge that were written, and the axis that they are on.
 
     Raises
     ------
@@ -63,7 +65,7 @@ def check_intact(store: Any, layout: Mapping[str, list[str]], name: str, passing
     damaged, attributes = [], []
     for key, (value, attrs) in layout.items():
         found = _value(opened, key)
-        now = None if found is None else _digests(found, key, passing)
+        now = None if found is None else _digests(found, key)
         if now is None or now[0] != value:
             damaged.append(key)
         elif now[1] != attrs:
@@ -72,10 +74,11 @@ def check_intact(store: Any, layout: Mapping[str, list[str]], name: str, passing
         damaged += _stale(opened, layout)
     if damaged:
         raise XRouteError(f"{store} is damaged: {some(damaged)} {_are(damaged)} not as written, or gone. {route_again()}")
-    lost = _lost(store, opened, name, steps, axis)
+    lost = _lost(store, opened, steps, axis)
     if lost:
         raise XRouteError(
-            f"{store} is damaged: {len(lost)} chunks of {name} that were written are gone or empty: {some(lost)}. {route_again()}"
+            f"{store} is damaged: {len(lost)} chunks of {DISCHARGE} that were written are gone or empty: {some(lost)}. "
+            f"{route_again()}"
         )
     if attributes:
         warn(f"attributes of {store} are not those that were written ({some(attributes)}): changed since, or damaged")
@@ -85,13 +88,13 @@ def _are(names: list[str]) -> str:
     return "is" if len(names) == 1 else "are"
 
 
-async def _keys(store: Store, name: str) -> list[str]:
+async def _keys(store: Store) -> list[str]:
     found = []
     async for entry in store.list_dir(""):
-        if entry not in (CHECKPOINT, name):
+        if entry not in (CHECKPOINT, DISCHARGE):
             below = [key async for key in store.list_prefix(f"{entry}/")]
             found += below or [entry]
-    return found + [f"{name}/{key}" for key in ARRAY_FILES if await store.exists(f"{name}/{key}")]
+    return found + [key for file in ARRAY_FILES if await store.exists(key := f"{DISCHARGE}/{file}")]
 
 
 def _value(store: Store, key: str) -> bytes | None:
@@ -99,7 +102,7 @@ def _value(store: Store, key: str) -> bytes | None:
     return None if found is None else found.to_bytes()
 
 
-def _digests(value: bytes | None, key: str, passing: str) -> list[str]:
+def _digests(value: bytes | None, key: str) -> list[str]:
     if key.rpartition("/")[2] not in (METADATA, ATTRIBUTES, CONSOLIDATED):
         return [digest(value), ""]
     try:
@@ -108,7 +111,7 @@ def _digests(value: bytes | None, key: str, passing: str) -> list[str]:
             return ["", ""]
         if key.endswith(ATTRIBUTES):
             metadata = {"attributes": metadata}
-        attrs = {n: v for n, v in metadata.get("attributes", {}).items() if n not in (passing, "history")}
+        attrs = {n: v for n, v in metadata.get("attributes", {}).items() if n not in (UNFINISHED, "history")}
         rest = {n: v for n, v in metadata.items() if n not in ("attributes", GATHERED)}
         rest["attributes"] = {n: attrs.pop(n) for n in MEANING & set(attrs)}
     except (ValueError, AttributeError):
@@ -130,18 +133,18 @@ def _stale(store: Store, layout: Mapping[str, list[str]]) -> list[str]:
     except Exception:  # damaged metadata raise what they like
         return [METADATA]
     arrays = [key for key in layout if key.endswith(f"/{METADATA}")]
-    same = all(_digests(copies.get(key), key, "")[0] == layout[key][0] for key in arrays)
+    same = all(_digests(copies.get(key), key)[0] == layout[key][0] for key in arrays)
     return [] if same else [METADATA]
 
 
-def _lost(store: Any, opened: Store, name: str, steps: int, axis: int) -> list[str]:
+def _lost(store: Any, opened: Store, steps: int, axis: int) -> list[str]:
     """Keys of chunks that should hold values, and are not there or have no bytes."""
-    expected = _chunks(opened, name, steps, axis)
+    expected = _chunks(opened, steps, axis)
     if isinstance(store, Path):
         return [key for key in expected if not _has_bytes(store / key)]
 
     async def listed() -> set[str]:
-        return {key async for key in opened.list_prefix(f"{name}/")}
+        return {key async for key in opened.list_prefix(f"{DISCHARGE}/")}
 
     there = sync(listed())
     return [key for key in expected if key not in there]
@@ -154,11 +157,11 @@ def _has_bytes(path: Path) -> bool:
         return False
 
 
-def _chunks(store: Store, name: str, steps: int, axis: int) -> Iterator[str]:
+def _chunks(store: Store, steps: int, axis: int) -> Iterator[str]:
     import zarr
 
-    array = zarr.open_array(store, path=name, mode="r")
+    array = zarr.open_array(store, path=DISCHARGE, mode="r")
     shape = [steps if k == axis else n for k, n in enumerate(array.shape)]
     counts = [-(-n // size) for n, size in zip(shape, array.shards or array.chunks, strict=True)]
     for at in itertools.product(*map(range, counts)):
-        yield f"{name}/{array.metadata.encode_chunk_key(at)}"
+        yield f"{DISCHARGE}/{array.metadata.encode_chunk_key(at)}"

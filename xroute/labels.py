@@ -1,6 +1,7 @@
-"""Labels: which dimension is the reach, and which row is which reach.
+"""Labels: which row of an array is which reach of a network, and how the result is labelled.
 
-Everything is aligned by id. The order of dimensions and of reaches is the runoff's own, in and out.
+Everything is aligned by id (`xroute.reach_ids` finds them). The order of dimensions and of reaches is the runoff's own, in
+and out.
 """
 
 from __future__ import annotations
@@ -8,8 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,14 +17,16 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xroute.exceptions import AlignmentError, TimeAxisError, XRouteError, one_of, some
-from xroute.ids import convertible, declared_fills, exact_ids, is_positional, locate, repeated, within
+from xroute.ids import convertible, declared_fills, exact_ids, positions_of, repeated, within
 from xroute.network import Network
 from xroute.quantities import without_pint
+from xroute.reach_ids import find_reach_dim, id_coordinate
+from xroute.settings import EXTRA, MISSING, Extra, Missing
 from xroute.stamps import is_dated
 from xroute.times import find_time_dim
 from xroute.wording import argument
 
-__all__ = ["Layout", "align", "grid_dims", "require_array", "standard_names"]
+__all__ = ["Layout", "align", "require_array", "with_standard_dims"]
 
 
 @dataclass(frozen=True)
@@ -104,8 +106,8 @@ def align(
     *,
     reach_dim: Hashable | None = None,
     time_dim: Hashable | None = None,
-    missing: Literal["raise", "zero"] = "raise",
-    extra: Literal["raise", "drop"] = "raise",
+    missing: Missing = "raise",
+    extra: Extra = "raise",
     what: str = "runoff",
 ) -> Layout:
     """Find an array's rows in a network, by id.
@@ -117,10 +119,10 @@ def align(
         (``extra="raise"``), or that the array lacks (``missing="raise"``), of which the first ten are named; and for
         coordinates that cannot say that a value is unknown on reaches which are added.
     """
-    one_of("missing", missing, ("raise", "zero"), AlignmentError)
-    one_of("extra", extra, ("raise", "drop"), AlignmentError)
-    dim, bearers = _find_reach_dim(array, network, reach_dim, time_dim, what)
-    name = _id_coordinate(array, network, dim, what, bearers)
+    one_of("missing", missing, MISSING, AlignmentError)
+    one_of("extra", extra, EXTRA, AlignmentError)
+    dim, candidates = find_reach_dim(array, network, reach_dim, time_dim, what)
+    name = id_coordinate(array, network, dim, what, candidates)
     ids = exact_ids(array[name].values, f"{what} {name!r}", AlignmentError, fills=declared_fills(array[name]))
     if ids.dtype.kind != network.ids.dtype.kind and ids.size and network.n_reaches:
         raise AlignmentError(_other_kind(array, name, ids, network.ids, what))
@@ -131,7 +133,7 @@ def align(
     twice = repeated(ids)
     if twice.size:
         raise AlignmentError(f"{twice.size} {what} ids stand more than once: {some(twice)}")
-    row = locate(network.ids, ids)
+    row = positions_of(network.ids, ids)
     kept = np.sort(row[row >= 0])
     lacking, alien = row < 0, ids.size - kept.size
     if alien and not kept.size and network.n_reaches and missing == "zero" and extra == "drop":
@@ -163,16 +165,16 @@ def align(
     return Layout(array.dims, dim, time_dim, batch_dims, row, result_row, coords, sizes, name)
 
 
-def standard_names(
+def with_standard_dims(
     runoff: xr.DataArray,
     network: Network,
     *,
     reach_dim: Hashable | None = None,
     time_dim: Hashable | None = None,
-    missing: Literal["raise", "zero"] = "raise",
-    extra: Literal["raise", "drop"] = "raise",
+    missing: Missing = "raise",
+    extra: Extra = "raise",
 ) -> xr.DataArray:
-    """Name the dimensions ``time`` and ``reach``, with the ids on the latter, before anything is read.
+    """The array with its dimensions named ``time`` and ``reach``, and the ids on the latter; nothing is read.
 
     Where the series runs along another dimension than ``time``, as that of a forecast does, the latter is renamed to what
     its labels say: ``forecast_reference_time``.
@@ -232,171 +234,6 @@ def _other_rows(
             f"unknown: drop_vars({whole!r}), or give these reaches too"
         )
     return table.pad({dim: (0, n_added)}).assign_coords({name: (dim, ids, table[name].attrs)}).coords
-
-
-def _find_reach_dim(
-    array: xr.DataArray, network: Network, reach_dim: Hashable | None, time_dim: Hashable | None, what: str
-) -> tuple[Hashable, list[_Bearer] | None]:
-    """The reach dimension, and what bears ids along it if that was looked at."""
-    if reach_dim is not None:
-        if reach_dim not in array.dims:
-            raise AlignmentError(f"{what} has no dimension {reach_dim!r}; it has {some(array.dims)}")
-        return reach_dim, None
-    if "reach" in array.dims:
-        return "reach", None
-    found = {dim: _bearers(array, network, dim) for dim in array.dims if dim != time_dim}
-    marked = [dim for dim, bearers in found.items() if any(b.marked for b in bearers)]
-    if len(marked) == 1:
-        return marked[0], found[marked[0]]
-    grid = grid_dims(array)
-    if len(grid) == 1 and any(b.full and not b.is_positional for b in found.get(grid[0], ())):
-        return grid[0], found[grid[0]]  # a model that calls its units cells, with the reaches' ids beside them
-    if grid:
-        raise AlignmentError(
-            f"{what} stands on a grid ({' x '.join(map(repr, grid))}), not on the reaches of the network. Bring it to their "
-            "catchments first, each cell weighted by its area in the catchment: means of depths, sums of volumes (xroute "
-            "has no function for that yet)"
-        )
-    fits = [dim for dim, bearers in found.items() if any(b.some for b in bearers)]
-    if len(fits) > 1:  # members and the like are counted from 0 or 1
-        fits = [dim for dim in fits if any(b.some and not b.is_positional for b in found[dim])] or fits
-    fits = fits or [dim for dim, bearers in found.items() if any(b.converted for b in bearers)]
-    if len(fits) == 1:
-        return fits[0], found[fits[0]]
-    if len(found) == 1:
-        dim, bearers = next(iter(found.items()))
-        if not bearers or not all(b.is_positional for b in bearers):
-            return dim, bearers  # what is wrong with its ids is said by name
-    raise AlignmentError(
-        f"cannot tell which dimension of {what} is the reach: it has {some(array.dims)}"
-        + (f", and ids of the network stand on {some(fits)}" if fits else ", none of which bears ids of the network")
-        + f". Give {argument('reach_dim')}"
-    )
-
-
-#: Names of a grid's axes: rows, columns, and cells that are counted along one dimension.
-GRID_AXES = (
-    {"lat", "latitude", "rlat", "y", "yc", "nlat", "south_north", "northing", "nj", "row"},
-    {"lon", "longitude", "rlon", "x", "xc", "nlon", "west_east", "easting", "ni", "column", "col"},
-)
-GRID_CELLS = {"cell", "cells", "ncell", "ncells", "ngrid", "gridcell", "grid_cell", "lndgrid", "landpoint", "nface", "ncol"}
-_ROWS = {"latitude", "grid_latitude", "projection_y_coordinate", "degrees_north", "Y"}
-_COLUMNS = {"longitude", "grid_longitude", "projection_x_coordinate", "degrees_east", "X"}
-
-
-def grid_dims(array: xr.DataArray) -> tuple[Hashable, ...]:
-    """Dimensions of a grid: its rows and columns, by name or by what their labels say of themselves, or its cells."""
-
-    def axis(dim: Hashable, names: set[str], said: set[str]) -> bool:
-        attrs = array[dim].attrs if dim in array.coords else {}
-        return str(dim).lower() in names or bool(said & {attrs.get(a) for a in ("standard_name", "units", "axis")})
-
-    rows = [d for d in array.dims if axis(d, GRID_AXES[0], _ROWS)]
-    columns = [d for d in array.dims if axis(d, GRID_AXES[1], _COLUMNS)]
-    if rows and columns:
-        return rows[0], columns[0]
-    # A cell's number may well be a reach's id: then the dimension bears labels.
-    return tuple(d for d in array.dims if str(d).lower() in GRID_CELLS and d not in array.coords)
-
-
-@dataclass(frozen=True)
-class _Bearer:
-    """A coordinate that could bear the ids, and how its values meet the network's."""
-
-    name: Hashable
-    ids: NDArray[Any]
-    marked: bool
-    some: bool
-    full: bool
-    converted: bool
-
-    @cached_property
-    def is_positional(self) -> bool:
-        """Whether it counts rows from 0 or 1."""
-        return is_positional(self.ids)
-
-
-def _bearers(array: xr.DataArray, network: Network, dim: Hashable) -> list[_Bearer]:
-    """Coordinates along a dimension that could bear ids: exact, unique, and no quantities with units."""
-    found = []
-    for name, coordinate in array.coords.items():
-        marked = coordinate.attrs.get("cf_role") == "timeseries_id"
-        is_quantity = str(coordinate.attrs.get("units", "1")) not in ("", "1", "-") or name in ("lon", "lat", "x", "y")
-        if coordinate.dims != (dim,) or coordinate.dtype.kind not in "iufUSOT" or (is_quantity and not marked):
-            continue
-        try:
-            ids = exact_ids(coordinate.values, "ids")
-        except XRouteError:
-            continue  # no ids: names of which some are missing, places, tuples of a MultiIndex
-        # pandas asks sorted ids at no cost, where NumPy's hashes of regular ids collide
-        if not pd.Index(ids.astype(object) if ids.dtype.kind == "U" else ids).is_unique:
-            continue
-        inside = locate(ids, network.ids) >= 0
-        full = bool(inside.any()) and bool(inside.all() or inside.sum() == network.n_reaches)
-        found.append(_Bearer(name, ids, marked, bool(inside.any()), full, convertible(ids, network.ids) is not None))
-    return found
-
-
-def _id_coordinate(
-    array: xr.DataArray, network: Network, dim: Hashable, what: str, bearers: list[_Bearer] | None = None
-) -> Hashable:
-    """Name of the coordinate that bears the ids along ``dim``; an index that counts the rows is none where others do.
-
-    Raises
-    ------
-    AlignmentError
-        If there is none, or if two bear ids of the network in different orders and neither says that it is the one
-        (``cf_role="timeseries_id"``).
-    """
-    along = [n for n, c in array.coords.items() if c.dims == (dim,)]
-    if along == [dim]:
-        return dim
-    bearers = _bearers(array, network, dim) if bearers is None else bearers
-    fits = [b for b in bearers if b.full] or [b for b in bearers if b.some]
-    chosen = [b for b in fits if b.marked] or fits
-    if len(chosen) > 1 and not chosen[0].full:
-        chosen = [b for b in chosen if not b.is_positional] or chosen
-        chosen = [b for b in chosen if b.name == dim] or chosen
-    if chosen and chosen[0].is_positional and not chosen[0].marked and chosen[0].ids.size != network.n_reaches:
-        chosen += [b for b in bearers if b.some and not b.is_positional and b not in chosen]
-    for other in chosen[1:]:
-        if not np.array_equal(other.ids, chosen[0].ids):
-            place = int(np.flatnonzero(other.ids != chosen[0].ids)[0])
-            raise AlignmentError(
-                f"{what} has ids of the network on {chosen[0].name!r} and on {other.name!r} (along {dim!r}), and they "
-                f"disagree: {chosen[0].ids[place].item()!r} and {other.ids[place].item()!r} at position {place}. Drop "
-                f"the one that is not the reach: {what}.drop_vars(...), or give the one that is it cf_role='timeseries_id'"
-            )
-    if chosen and chosen[0].is_positional:  # ids of the other kind beside a mere count
-        written = chosen[0].ids.astype(str)
-        for other in bearers:
-            if other.converted and not np.array_equal(other.ids.astype(str), written):
-                return other.name
-    if chosen:
-        return next((b.name for b in chosen if b.name == dim), chosen[0].name)
-    # none bears ids of the network: what comes nearest is named, so that the message can say what is wrong with it
-    near = [b for b in bearers if b.converted]
-    marked = [n for n, c in array.coords.items() if c.dims == (dim,) and c.attrs.get("cf_role") == "timeseries_id"]
-    if near or marked:
-        return near[0].name if near else marked[0]
-    others = [b.name for b in bearers if not b.is_positional and b.name != dim]
-    counts = any(b.name == dim and b.is_positional for b in bearers)
-    if dim in array.coords and not (others and counts):
-        if isinstance(array.indexes.get(dim), pd.MultiIndex):
-            raise AlignmentError(
-                f"{dim!r} of {what} is made of several dimensions, and none of its levels bears each id of the network "
-                f"once: {what}.unstack({str(dim)!r})"
-            )
-        return dim
-    if others:
-        return others[0]
-    double = [n for n, c in array.coords.items() if c.dims == (dim,) and n != dim and c.dtype.kind in "iuUSO"]
-    if double:
-        return double[0]
-    raise AlignmentError(
-        f"{what} has no ids along {dim!r}, and is never matched by position. If another variable of its file holds them: "
-        f"{what}.assign_coords({dim}=({str(dim)!r}, ids))"
-    )
 
 
 def _other_kind(array: xr.DataArray, name: Hashable, ids: NDArray[Any], among: NDArray[Any], what: str) -> str:

@@ -20,7 +20,7 @@ from xroute.engine import plan as _plan
 from xroute.exceptions import NetworkError, ParameterError, some
 from xroute.graphs import as_list, dataset_from_graph, dataset_from_links, graph_of
 from xroute.guards import reading, require_memory
-from xroute.ids import ID_KINDS, exact_ids, locate
+from xroute.ids import ID_KINDS, exact_ids, positions_of
 from xroute.quantities import dataset_without_pint
 from xroute.settings import MissingDownstream
 from xroute.topology import (
@@ -190,7 +190,7 @@ class Network:
                 f"reach ids are {ID_KINDS[self.ids.dtype.kind]} ({some(self.ids, 2)}), not {ID_KINDS[wanted.dtype.kind]}: "
                 f"{some(wanted)}"
             )
-        found = locate(wanted, self.ids)
+        found = positions_of(wanted, self.ids)
         if (found < 0).any():
             raise NetworkError(f"not in the network: {some(wanted[found < 0])}")
         return found

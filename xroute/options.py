@@ -84,7 +84,7 @@ class set_options:  # noqa: N801 (reads as a function, as in xarray)
 
     def __enter__(self) -> set_options:
         with _LOCK:
-            _SESSION[:] = [said for said in _SESSION if said[0]() is not self]
+            _SESSION[:] = [call for call in _SESSION if call[0]() is not self]
         if _BLOCKS.get({}) is self._within:
             _BLOCKS.set(self._around)
         self._tokens.append(_BLOCKS.set({**_BLOCKS.get({}), **self._options}))
@@ -115,9 +115,9 @@ def get_option(name: str) -> Any:
     blocks = _BLOCKS.get({})
     if name in blocks:
         return blocks[name]
-    for _, said in reversed(list(_SESSION)):
-        if name in said:
-            return said[name]
+    for _, options in reversed(list(_SESSION)):
+        if name in options:
+            return options[name]
     return _DEFAULT[name]
 
 

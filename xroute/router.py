@@ -5,72 +5,29 @@ It reads a network once and then knows tensors only: no labels, no units, no ali
 
 from __future__ import annotations
 
-import hashlib
-import math
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 import numpy as np
-import pandas as pd
 import torch
 import xarray as xr
 from numpy.typing import NDArray
 
-from xroute.engine.arrays import State
+from xroute.bounded import BoundedParameter, module_name
 from xroute.engine.autograd import route_autograd
-from xroute.exceptions import ParameterError, StateError, some
+from xroute.exceptions import ParameterError, some
+from xroute.filters import parameters_of
 from xroute.network import Network
 from xroute.network_files import as_network
-from xroute.parameters import check_steps, read_parameters, resolve_substeps
-from xroute.recipe import resolve_recipe
-from xroute.schemes import SCHEMES, Filter, Parameter, make_filter
-from xroute.settings import RoutingSettings
+from xroute.recipe import resolve_settings
+from xroute.router_state import RouterState, network_hash, start_of
+from xroute.schemes import SCHEMES, Filter, make_filter
+from xroute.settings import Lateral, RoutingSettings, Sampling
 from xroute.times import seconds
 
 __all__ = ["Router", "RouterState"]
 
 Tensor = torch.Tensor
-
-FARTHEST = 100.0
-"""Raw values count as no farther out than this: e^100 is beyond all rivers, and products of a few such values are finite."""
-
-
-@dataclass(frozen=True)
-class RouterState:
-    """State of the rivers after a run, from which a later run of the same `Router` goes on.
-
-    Attributes
-    ----------
-    history : float64 [batch, sum of lags]
-        Each reach's last inflows, newest first, one reach after another.
-    outflow : float64 [batch, reach]
-        Last filtered outflow.
-    n_lags : int64 [reach], numpy
-        Number of inflows of each reach in ``history``.
-    network : str
-        Hash of the network that it is of: ids and their order, links, and the scheme of each reach.
-    step : float
-        Routing step [s], which inflows are apart.
-    lateral : str
-        Where runoff joined.
-    """
-
-    history: Tensor
-    outflow: Tensor
-    n_lags: NDArray[np.int64]
-    network: str
-    step: float
-    lateral: str
-
-    def detach(self) -> RouterState:
-        """State through which no gradient flows: for training on one stretch of a series after another."""
-        return replace(self, history=self.history.detach(), outflow=self.outflow.detach())
-
-    def to(self, device: torch.device | str) -> RouterState:
-        """State on another device."""
-        return replace(self, history=self.history.to(device), outflow=self.outflow.to(device))
 
 
 class Router(torch.nn.Module):
@@ -136,37 +93,35 @@ class Router(torch.nn.Module):
         dt: Any,
         scheme: str | None = None,
         substeps: int | Literal["auto"] | None = None,
-        sampling: Literal["mean", "last", "start-mean"] | None = None,
-        lateral: Literal["head", "interval", "outlet"] | None = None,
+        sampling: Sampling | None = None,
+        lateral: Lateral | None = None,
         learnable: Iterable[str] | None = (),
     ) -> None:
         super().__init__()
         self.network = as_network(network)
-        self.dt = seconds(dt)
-        recipe = resolve_recipe(self.network, self.dt, substeps, sampling, lateral, log=True)
-        self.sampling, self.lateral = recipe.sampling, recipe.lateral
-        parameters = read_parameters(self.network, scheme)
-        self.substeps: int = resolve_substeps(recipe.substeps, parameters, self.dt, self.network.ids)
-        check_steps(parameters, self.dt, self.substeps)
-        self._settings = RoutingSettings(self.dt, self.substeps, self.sampling, self.lateral)
+        parameters = parameters_of(self.network, scheme)
+        self.settings: RoutingSettings = resolve_settings(
+            self.network, parameters.values, seconds(dt), substeps=substeps, sampling=sampling, lateral=lateral
+        )
+        """How runoff is stepped and sampled."""
+        parameters.warn_of_step(self.settings)
+        schemes = parameters.values
         learned = {learnable} if isinstance(learnable, str) else set(() if learnable is None else learnable)
-        known = {name for _, values in parameters.values() for name in values}
-        if learned - known:
+        names = {name for _, values in schemes.values() for name in values}
+        if learned - names:
             raise ParameterError(
-                f"learnable names {some(sorted(learned - known))}, but the network's schemes "
-                f"({', '.join(sorted(parameters))}) have {some(sorted(known))}"
+                f"learnable names {some(sorted(learned - names))}, but the network's schemes "
+                f"({', '.join(sorted(schemes))}) have {some(sorted(names))}"
             )
-        self._at = {name: at for name, (at, _) in parameters.items()}
+        self._at = {name: at for name, (at, _) in schemes.items()}
         self.values = torch.nn.ModuleDict()
-        for name, (at, values) in parameters.items():
-            described = {p.name: p for p in SCHEMES[name].parameters}
-            self.values[_key(name)] = torch.nn.ModuleDict(
-                {
-                    _key(p): _Value(described[p], torch.from_numpy(v.copy()), p in learned, self.ids[at], name)
-                    for p, v in values.items()
-                }
-            )
-        self._network_hash = _network_hash(self.network, self._at)
+        for name, (at, values) in schemes.items():
+            of_scheme = {p.name: p for p in SCHEMES[name].parameters}
+            self.values[module_name(name)] = torch.nn.ModuleDict({
+                module_name(p): BoundedParameter(of_scheme[p], torch.from_numpy(v.copy()), p in learned, self.ids[at], name)
+                for p, v in values.items()
+            })  # fmt: skip
+        self._network_hash = network_hash(self.network, self._at)
         self._made: tuple[list[Any], Filter] | None = None
         self._filter()  # fails now, not in training, if the parameters have no filter
 
@@ -179,6 +134,27 @@ class Router(torch.nn.Module):
     def n_reaches(self) -> int:
         """Number of reaches."""
         return self.network.n_reaches
+
+    @property
+    def dt(self) -> float:
+        """Step of runoff [s]."""
+        assert self.settings.step is not None
+        return self.settings.step
+
+    @property
+    def substeps(self) -> int:
+        """Routing steps in a step of runoff."""
+        return self.settings.substeps
+
+    @property
+    def sampling(self) -> Sampling:
+        """How the substeps of a step make its discharge."""
+        return self.settings.sampling
+
+    @property
+    def lateral(self) -> Lateral:
+        """Where runoff joins its reach."""
+        return self.settings.lateral
 
     @property
     def parameters_si(self) -> dict[str, Tensor]:
@@ -237,12 +213,14 @@ class Router(torch.nn.Module):
             )
         batch = runoff if runoff.ndim == 3 else runoff[None]
         made = self._filter(parameters)
-        start = None if state is None else State(*self._start(state, batch.shape[0], made.n_taps - 1))
-        discharge, end = route_autograd(batch, self.network.plan, made, start, self._settings, keep_state=return_state)
+        n_lags, start = made.n_taps - 1, None
+        if state is not None:
+            start = start_of(state, batch.shape[0], self.ids, n_lags, self._network_hash, self.settings)
+        discharge, end = route_autograd(batch, self.network.plan, made, start, self.settings, keep_state=return_state)
         discharge = discharge if runoff.ndim == 3 else discharge[0]
         if end is None:
             return discharge
-        return discharge, RouterState(end.history, end.outflow, made.n_taps - 1, self._network_hash, self._step, self.lateral)
+        return discharge, RouterState(*end, n_lags, self._network_hash, self._routing_step, self.lateral)
 
     def get_extra_state(self) -> Tensor:
         """Ids of the reaches, scheme by scheme as their values are: int64 [reach], or of text, UTF-32 [reach, letter]."""
@@ -262,14 +240,14 @@ class Router(torch.nn.Module):
         mine = self._ids_by_scheme.tolist()
         if its == mine:
             return
-        known, given = set(mine), set(its)
-        if known == given:
+        own, stored_ids = set(mine), set(its)
+        if own == stored_ids:
             moved = [a for a, b in zip(mine, its, strict=True) if a != b]
             raise ParameterError(
                 f"the state dict has the same reaches in another order, or under other schemes: {some(moved)}. Make the "
                 "Router of a network in the order of the one that was saved"
             )
-        alien, lacking = ([i for i in a if i not in b] for a, b in ((its, known), (mine, given)))
+        alien, lacking = ([i for i in a if i not in b] for a, b in ((its, own), (mine, stored_ids)))
         raise ParameterError(
             f"the state dict is of another network: {len(alien)} of its reaches are not here"
             f"{': ' * bool(alien)}{some(alien)}; {len(lacking)} reaches are not in it{': ' * bool(lacking)}{some(lacking)}"
@@ -281,19 +259,20 @@ class Router(torch.nn.Module):
         return f"{self.network!r}, dt={self.dt:g} s, {modes}"
 
     @property
-    def _step(self) -> float:
+    def _routing_step(self) -> float:
         """Routing step [s]."""
-        return self.dt / self.substeps
+        assert self.settings.routing_step is not None
+        return self.settings.routing_step
 
     @property
     def _ids_by_scheme(self) -> NDArray[Any]:
         return np.concatenate([self.ids[at] for at in self._at.values()])
 
-    def _modules_of(self, scheme: str) -> dict[str, _Value]:
+    def _modules_of(self, scheme: str) -> dict[str, BoundedParameter]:
         """Parameters of a scheme by name."""
-        module = self.values[_key(scheme)]
+        module = self.values[module_name(scheme)]
         assert isinstance(module, torch.nn.ModuleDict)
-        return {value.parameter.name: value for value in module.values() if isinstance(value, _Value)}
+        return {value.parameter.name: value for value in module.values() if isinstance(value, BoundedParameter)}
 
     def _values(self, scheme: str) -> dict[str, Tensor]:
         """Parameters of a scheme in SI units, float64 [its reaches]."""
@@ -304,7 +283,7 @@ class Router(torch.nn.Module):
         for scheme, at in self._at.items():  # all values are looked at before the first is taken
             for name, value in self._modules_of(scheme).items():
                 stored = state_dict.get(
-                    f"{prefix}values.{_key(scheme)}.{_key(name)}.{'raw' if value.learned else 'fixed'}"
+                    f"{prefix}values.{module_name(scheme)}.{module_name(name)}.{'raw' if value.learned else 'fixed'}"
                 )
                 if stored is not None and stored.shape == at.shape:  # torch complains of others itself
                     found = value.physical(stored.detach().cpu())
@@ -357,117 +336,5 @@ class Router(torch.nn.Module):
                         module.parameter.check(value.detach().cpu().numpy(), self.ids[at], scheme)
                     values[name] = value
             by_scheme[scheme] = at, values
-        lateral: Any = self.lateral
         trained = torch.is_grad_enabled() and any(v.requires_grad for _, values in by_scheme.values() for v in values.values())
-        return make_filter(by_scheme, self._step, n, lateral=lateral, ids=self.ids, check=not trained)
-
-    def _start(self, state: RouterState, n_batch: int, n_lags: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-        if not isinstance(state, RouterState):
-            raise StateError(f"a state is a RouterState, as return_state=True gives it, not {type(state).__name__}")
-        if state.network != self._network_hash:
-            raise StateError(
-                f"the state is of another network, of {state.n_lags.size} reaches: this one's {self.n_reaches} have other "
-                "ids, another order, or other links or schemes"
-            )
-        if not math.isclose(state.step, self._step):
-            raise StateError(
-                f"the state's inflows are {state.step:g} s apart, and this Router's routing step is {self._step:g} s: make it "
-                "with the same dt and substeps, or route from a dry start"
-            )
-        if state.lateral != self.lateral:
-            raise StateError(f"the state is of lateral={state.lateral!r}, and this Router of lateral={self.lateral!r}")
-        for name, tensor in (("history", state.history), ("outflow", state.outflow)):
-            if not isinstance(tensor, Tensor) or tensor.dtype != torch.float64:
-                kind = tensor.dtype if isinstance(tensor, Tensor) else type(tensor).__name__
-                raise StateError(f"the state's {name} is {kind}, not a tensor of float64")
-        if state.n_lags.shape != n_lags.shape or state.outflow.shape != (n_batch, self.n_reaches):
-            raise StateError(
-                f"the state is of {state.outflow.shape[0]} members x {state.n_lags.size} reaches, not of {n_batch} x "
-                f"{self.n_reaches}"
-            )
-        if np.array_equal(state.n_lags, n_lags):
-            shape = n_batch, int(n_lags.sum())
-            if state.history.shape != shape:
-                raise StateError(
-                    f"the state's history has the shape {tuple(state.history.shape)}, not {shape}: part of it is missing"
-                )
-            return state.history, state.outflow
-        other = self.ids[state.n_lags != n_lags]
-        raise StateError(
-            f"{other.size} reaches now have a window of another length: {some(other)}. Their parameters have changed since "
-            "the state was made, so their past inflow cannot be used: route from a dry start, or keep those parameters fixed"
-        )
-
-
-class _Value(torch.nn.Module):
-    """One parameter of one scheme: fixed, or learned in a form without bounds. Physical values are float64."""
-
-    def __init__(self, parameter: Parameter, value: Tensor, learned: bool, ids: NDArray[Any], scheme: str) -> None:
-        super().__init__()
-        self.parameter = parameter
-        self.learned = learned
-        self.fixed: Tensor
-        if not learned:
-            self.register_buffer("fixed", value)
-            return
-        low, high = parameter.low, parameter.high
-        if np.isfinite(low) and np.isfinite(high):
-            raw = torch.logit((value - low) / (high - low))
-        elif np.isfinite(low):
-            raw = torch.log(value - low)
-        else:
-            raw = torch.log(high - value) if np.isfinite(high) else value
-        on_bound = (raw.abs() > FARTHEST).numpy() & (np.isfinite(low) or np.isfinite(high))
-        if on_bound.any():
-            raise ParameterError(
-                f"{scheme}: {parameter.name!r} is to be learned, but {int(on_bound.sum())} reaches start on a bound of "
-                f"{parameter.range}, where its gradient vanishes: {some(ids[on_bound])}. Start them inside"
-            )
-        self.raw = torch.nn.Parameter(raw)
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> _Value:
-        """Apply what `to`, `half` and others do, but for the change of type: float64 is kept."""
-
-        def apply(tensor: Tensor) -> Tensor:
-            applied = fn(tensor)
-            return applied if applied.dtype == tensor.dtype else tensor.to(applied.device)
-
-        return super()._apply(apply, recurse)
-
-    def forward(self) -> Tensor:
-        """Value in SI units [its reaches]."""
-        return self.physical(self.raw if self.learned else self.fixed)
-
-    def physical(self, stored: Tensor) -> Tensor:
-        """Value in SI units of what the module stores of it."""
-        stored = stored.to(torch.float64)
-        if not self.learned:
-            return stored
-        low, high = self.parameter.low, self.parameter.high
-        raw = stored.clamp(-FARTHEST, FARTHEST)  # beyond, the gradient is zero; that of an infinite value would be NaN
-        if np.isfinite(low) and np.isfinite(high):
-            value = low + (high - low) * torch.sigmoid(raw)
-        elif np.isfinite(low):
-            value = low + torch.exp(raw)
-        else:
-            value = high - torch.exp(raw) if np.isfinite(high) else stored
-        # far out, rounding would reach a bound that is open, or infinity
-        least = np.nextafter(low, np.inf) if self.parameter.low_open else max(low, -np.finfo(np.float64).max)
-        return value.clamp(least, min(high, np.finfo(np.float64).max))
-
-
-def _network_hash(network: Network, at: Mapping[str, NDArray[np.int64]]) -> str:
-    """Hash of all that a state's arrays depend on: ids and their order, links, and the scheme of each reach."""
-    ids = network.ids.astype(object) if network.ids.dtype.kind == "U" else network.ids
-    digest = hashlib.blake2b(network.fingerprint.encode(), digest_size=16)
-    digest.update(pd.util.hash_array(ids).tobytes())
-    for scheme, positions in sorted(at.items()):
-        digest.update(repr((scheme, positions.size)).encode() + positions.tobytes())
-    return digest.hexdigest()
-
-
-@lru_cache
-def _key(name: str) -> str:
-    """Name as a module may bear it, a different one for each: without dots, and not that of one of its attributes."""
-    safe = name.replace("%", "%25").replace(".", "%2E")
-    return "%" + safe if not safe or hasattr(torch.nn.ModuleDict(), safe) else safe
+        return make_filter(by_scheme, self._routing_step, n, lateral=self.lateral, ids=self.ids, check=not trained)

@@ -115,7 +115,7 @@ class ZarrSink:
         outline
             What is to be written.
         run
-            Description of the run (`xroute.checkpoint.describe_run`): another that began the store must have the same.
+            Identity of the run (`xroute.checkpoint.run_identity`), which the run that began the store must share.
         start
             Progress and state of a run that begins.
         resume
@@ -196,7 +196,7 @@ def _latest_of(
     latest = found.latest()
     if latest is not None:
         axis = outline.dims.index(outline.time_dim)
-        _intact().check_intact(found.store, found.layout, DISCHARGE, UNFINISHED, latest[0].steps, axis)
+        _intact().check_intact(found.store, found.layout, latest[0].steps, axis)
     return latest
 
 
@@ -224,7 +224,7 @@ def _begin(checkpoint: Checkpoint, outline: Outline, start: tuple[Progress, Bloc
         clear(checkpoint)
         checkpoint.create()
         _lay_out(checkpoint.own, outline)
-        checkpoint.layout = _intact().layout_digests(checkpoint.own, DISCHARGE, UNFINISHED)
+        checkpoint.layout = _intact().layout_digests(checkpoint.own)
         checkpoint.commit(*start, first=True)
 
 

@@ -19,7 +19,7 @@ from xroute.network_files import as_network
 from xroute.recipe import resolve_settings, resolve_step
 from xroute.request import NetworkLike
 from xroute.schemes import Filter
-from xroute.settings import Lateral, RoutingSettings
+from xroute.settings import Extra, Lateral, Missing, RoutingSettings
 from xroute.state import RunKey, run_key, state_dataset
 from xroute.times import dated_dims, seconds
 from xroute.units import flux_in_si, flux_scale
@@ -36,8 +36,8 @@ def initial_state(
     scheme: str | None = None,
     substeps: int | Literal["auto"] | None = None,
     lateral: Lateral | None = None,
-    missing: Literal["raise", "zero"] = "raise",
-    extra: Literal["raise", "drop"] = "raise",
+    missing: Missing = "raise",
+    extra: Extra = "raise",
     reach_dim: Hashable | None = None,
 ) -> xr.Dataset:
     """State from a snapshot of discharge, such as RAPID's Qinit.
@@ -107,8 +107,8 @@ def steady_state(
     scheme: str | None = None,
     substeps: int | Literal["auto"] | None = None,
     lateral: Lateral | None = None,
-    missing: Literal["raise", "zero"] = "raise",
-    extra: Literal["raise", "drop"] = "raise",
+    missing: Missing = "raise",
+    extra: Extra = "raise",
     reach_dim: Hashable | None = None,
 ) -> xr.Dataset:
     """State in equilibrium with a constant runoff, in closed form: no spin-up run is needed.

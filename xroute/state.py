@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from xroute.block_state import BlockState, Lags, StageTable, StateTable, stored_name
 from xroute.exceptions import StateError, some, warn
-from xroute.ids import exact_ids, locate
+from xroute.ids import exact_ids, positions_of
 from xroute.labels import Layout
 from xroute.network import Network
 from xroute.parameters import schemes_of
@@ -251,8 +251,8 @@ def align_state(state: Any, key: RunKey, time: str | None) -> StateTable:
     state = open_state(state)
     network, layout = key.network, key.layout
     ids = exact_ids(state["reach"].values, "state reach", StateError)
-    at = locate(network.ids, ids)
-    alien = locate(ids, network.ids) < 0
+    at = positions_of(network.ids, ids)
+    alien = positions_of(ids, network.ids) < 0
     if (at < 0).any() or alien.any():
         raise StateError(
             "the state is of another network: "

@@ -22,6 +22,7 @@ __all__ = [
     "CHECKPOINT",
     "CONSOLIDATED",
     "DISCHARGE",
+    "GATHERED",
     "GROUP_FILES",
     "METADATA",
     "UNFINISHED",
@@ -36,6 +37,8 @@ __all__ = [
 METADATA = "zarr.json"
 """Of a group or an array in Zarr's format 3, with its attributes. Format 2 has several files."""
 _GROUP, _ARRAY, ATTRIBUTES, CONSOLIDATED = ".zgroup", ".zarray", ".zattrs", ".zmetadata"
+GATHERED = "consolidated_metadata"
+"""Entry of the root's metadata under which those of its arrays are gathered; format 2 has a file for them."""
 GROUP_FILES = (METADATA, _GROUP, ATTRIBUTES, CONSOLIDATED)
 """Metadata that a group may have. They are deleted in this order."""
 ARRAY_FILES = (METADATA, _ARRAY, ATTRIBUTES)
@@ -64,7 +67,7 @@ def is_consolidated(folder: Path) -> bool:
     if (folder / CONSOLIDATED).exists():
         return True
     metadata = folder / METADATA
-    return metadata.exists() and json.loads(metadata.read_text()).get("consolidated_metadata") is not None
+    return metadata.exists() and json.loads(metadata.read_text()).get(GATHERED) is not None
 
 
 def consolidate(store: Any) -> None:

@@ -23,7 +23,7 @@ import xarray as xr
 from xroute.block_state import BlockState
 from xroute.bounds import add_bounds, bounds_name
 from xroute.census import finite_sums, n_negative
-from xroute.checkpoint import Progress, describe_run
+from xroute.checkpoint import Progress, run_identity
 from xroute.chunking import check_encoding, choose_chunks
 from xroute.cluster import check_seen, check_shareable, find_client
 from xroute.eager import route_values
@@ -205,8 +205,8 @@ class Stream:
         if self.spread:
             check_shareable(store)
         outline = self._outline(as_dataset or self._with_bounds)
-        description = describe_run(self.run, self.start, self.dtype)
-        with ZarrSink.open(store, outline, description, self._beginning(), resume=resume, replace=replace) as sink:
+        identity = run_identity(self.run, self.start, self.dtype)
+        with ZarrSink.open(store, outline, identity, self._beginning(), resume=resume, replace=replace) as sink:
             if self.spread and sink.progress.steps < self.n_steps:
                 check_seen(store, CHECKPOINT)
             return self._fill(sink, progress)

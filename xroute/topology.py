@@ -10,7 +10,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xroute.exceptions import NetworkError, one_of, some
-from xroute.ids import ID_KINDS, convertible, declared_fills, distinct, exact_ids, is_missing, locate, repeated
+from xroute.ids import ID_KINDS, convertible, declared_fills, distinct, exact_ids, is_missing, positions_of, repeated
 from xroute.settings import MISSING_DOWNSTREAM, MissingDownstream
 from xroute.wording import argument
 
@@ -130,7 +130,7 @@ def link_ends(
     given = dataset["upstream_reach"]
     starts = exact_ids(given.values, "network upstream_reach", fills=declared_fills(given))
     _same_kind(starts, ids, "upstream_reach")
-    upstream = locate(starts, ids)
+    upstream = positions_of(starts, ids)
     if (upstream < 0).any():
         raise NetworkError(f"links start at ids that are not in the network: {some(distinct(starts[upstream < 0]))}")
     return upstream, _targets(dataset["downstream_reach"], starts, ids, missing_downstream)
@@ -168,7 +168,7 @@ def _targets(
     to = exact_ids(values[named], f"network {name}")
     if not (to.dtype.kind == "U" and (to == "").all()):
         _same_kind(to, ids, str(name))
-    target[named] = locate(to, ids)
+    target[named] = positions_of(to, ids)
     if explicit:
         marked = np.zeros(values.size, bool)
         marked[named] = np.isin(to, _markers(marker, ids)) if to.size and to.dtype.kind == ids.dtype.kind else False

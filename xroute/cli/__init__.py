@@ -1,7 +1,7 @@
 """The ``xroute`` command: describe a network, convert files of other systems, route, and show a demonstration.
 
 Only what the command line adds stands here: options, messages, progress, signals. A file of this package is a command;
-`messages` says what the package says in options, `common` is what several commands share. Problems with data exit with 1
+`messages` says what an argument's option is called, `common` is what several commands share. Problems with data exit with 1
 and one line that says what to do (``--debug`` adds the traceback), wrong usage with 2, an interrupted run with 130 or 143.
 Heavy modules are imported by the command that needs them.
 """

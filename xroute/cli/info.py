@@ -36,9 +36,8 @@ def info(
     NETWORK is a Zarr store, a netCDF file or a table (.csv, .parquet, .gpkg, .shp, ...). Of a file that holds runoff,
     discharge or a state instead, it is said what it holds.
     """
-    from xroute.inspection import inspect_network
+    from xroute.inspection import inspect_network, inspect_other, kind
     from xroute.io.common import expand_paths
-    from xroute.kinds import inspect_other, kind
 
     dataset = table.open(network)
     step = seconds(source.dt)

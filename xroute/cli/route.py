@@ -217,7 +217,7 @@ def route(
 def _rivers(path: Path, table: NetworkOptions) -> Network:
     """Network of a file, if it holds one."""
     from xroute.exceptions import NetworkError
-    from xroute.kinds import kind
+    from xroute.inspection import kind
     from xroute.network import Network
 
     dataset = table.open(path)
@@ -230,13 +230,13 @@ def _runoff(
     paths: list[Path], source: RunoffOptions, rivers: Network, reset: Any, dt: float | None, options: dict[str, Any]
 ) -> xr.DataArray:
     """Runoff on ``time`` and ``reach``, in amounts per step."""
-    from xroute.labels import standard_names
+    from xroute.labels import with_standard_dims
 
     names: dict[str, Any] = {**source.dims, "missing": options["missing"], "extra": options["extra"]}
     if reset is None:
-        return standard_names(source.open(paths), rivers, **names)
+        return with_standard_dims(source.open(paths), rivers, **names)
     array, _ = source.open_despite_bounds(paths)  # bounds that begin together are not those of a series
-    return _amounts(standard_names(array, rivers, **names), reset, options["label"], dt)
+    return _amounts(with_standard_dims(array, rivers, **names), reset, options["label"], dt)
 
 
 def _amounts(array: xr.DataArray, reset: Any, label: str | None, dt: float | None) -> xr.DataArray:

@@ -22,8 +22,8 @@ from xroute.exceptions import warn
 
 __all__ = ["keep_triton_kernels", "kernel"]
 
-_said: set[str] = set()
-"""What has been said already, in this process."""
+_shown: set[str] = set()
+"""Messages that have been shown in this process."""
 
 
 def kernel(function: Callable[..., Any] | None = None, **options: Any) -> Any:
@@ -65,8 +65,8 @@ def keep_triton_kernels() -> None:
 
 
 def _once(message: str) -> None:
-    if message.partition(":")[0] not in _said:
-        _said.add(message.partition(":")[0])
+    if message.partition(":")[0] not in _shown:
+        _shown.add(message.partition(":")[0])
         warn(message)
 
 
@@ -75,13 +75,13 @@ class _Compiling(event.Listener):
 
     def on_start(self, event: Any) -> None:
         function = event.data["dispatcher"].py_func
-        if "compiling" in _said or not str(function.__module__).startswith("xroute."):
+        if "compiling" in _shown or not str(function.__module__).startswith("xroute."):
             return
-        _said.add("compiling")
+        _shown.add("compiling")
         logger = logging.getLogger("xroute")
         kept = (
             "and are compiled in every run"
-            if any("cannot be kept" in s for s in _said)
+            if any("cannot be kept" in s for s in _shown)
             else "and are kept for later runs"
         )
         level = (

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from xroute.engine.kernels import kernel
 from xroute.engine.schedule import renumber
 
-__all__ = ["LANES", "Links", "Patches", "make_patches"]
+__all__ = ["LANES", "CrossLinks", "Patches", "make_patches"]
 
 LANES = 32
 """Reaches in a patch: the lanes of a warp."""
@@ -30,8 +30,8 @@ Index = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Links:
-    """Links between patches, sorted by the patch that reads them.
+class CrossLinks:
+    """Links that cross from patch to patch, sorted by the patch that reads them.
 
     Attributes
     ----------
@@ -74,8 +74,8 @@ class Patches:
         In place of a second tributary stands the first, whose NaN the place gets anyway, or else the place itself.
     parent : int64 [place], parent_weight : float64 [place]
         Lane that the place drains to within its branch, and the share; weight 0 for none.
-    down, up : Links
-        Links between patches as discharge goes down them, and as the adjoint goes up.
+    down, up : CrossLinks
+        Links between patches, as discharge goes down them, and as the adjoint goes up.
     """
 
     reach: Index
@@ -86,8 +86,8 @@ class Patches:
     child_weight: NDArray[np.float64]
     parent: Index
     parent_weight: NDArray[np.float64]
-    down: Links
-    up: Links
+    down: CrossLinks
+    up: CrossLinks
 
     @property
     def n_patches(self) -> int:
@@ -142,7 +142,7 @@ def make_patches(
 
 def _sorted_links(
     source: Index, target: Index, weight: NDArray[np.float64], n_places: int, n_given: int, kept: Index
-) -> Links:
+) -> CrossLinks:
     by = np.argsort(target, kind="stable")
     source, target, weight = source[by], target[by], weight[by]
     pointer = np.searchsorted(target // LANES, np.arange(n_places // LANES + 1))
@@ -150,7 +150,7 @@ def _sorted_links(
     used = np.zeros(n_places + n_given, bool)
     used[source] = used[kept] = True
     number[used] = np.arange(np.count_nonzero(used))
-    return Links(pointer, source, target, weight, number)
+    return CrossLinks(pointer, source, target, weight, number)
 
 
 @kernel

@@ -24,6 +24,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from xroute.exceptions import one_of
+from xroute.settings import LATERAL, SAMPLING
+
 Float = NDArray[np.float64]
 
 
@@ -133,20 +136,15 @@ def route_reference(
     >>> discharge[0].tolist()
     [[0.0, 1.0, 2.0, 0.0], [0.0, 0.0, 1.0, 2.0]]
     """
-    if lateral not in ("head", "interval", "outlet"):
-        raise ValueError(f"lateral={lateral!r} is none of 'head', 'interval', 'outlet'")
-    if sampling not in ("mean", "last", "start-mean"):
-        raise ValueError(f"sampling={sampling!r} is none of 'mean', 'last', 'start-mean'")
+    one_of("lateral", lateral, LATERAL)
+    one_of("sampling", sampling, SAMPLING)
     r_coarse = np.asarray(runoff, dtype=np.float64)
     n_batch, n_reaches, n_time = r_coarse.shape
     kernels = [np.asarray(kernel, dtype=np.float64) for kernel in taps]
-    p = np.asarray(pole, dtype=np.float64)
-    g = np.asarray(gain, dtype=np.float64)
+    p, g, fraction = (np.asarray(values, dtype=np.float64) for values in (pole, gain, links[2]))
     if not len(kernels) == p.size == g.size == n_reaches:
         raise ValueError(f"{n_reaches} reaches of runoff but {len(kernels)} taps, {p.size} poles and {g.size} gains")
-    upstream = np.asarray(links[0], dtype=np.int64)
-    downstream = np.asarray(links[1], dtype=np.int64)
-    fraction = np.asarray(links[2], dtype=np.float64)
+    upstream, downstream = (np.asarray(reaches, dtype=np.int64) for reaches in links[:2])
 
     n_lags = max((kernel.size for kernel in kernels), default=1) - 1
     history = np.zeros((n_batch, n_reaches, n_lags))
@@ -185,15 +183,19 @@ def route_reference(
             q[:, reach, :] += r
 
     if sampling == "start-mean":
-        starts = np.concatenate([last[:, :, None], y], axis=-1)[:, :, :n_fine]
-        discharge = starts.reshape(n_batch, n_reaches, n_time, substeps).mean(axis=-1)
-        if lateral == "outlet":
-            discharge = discharge + r_coarse
+        before_y = np.concatenate([last[:, :, None], y], axis=-1)[:, :, :n_fine]
+        discharge = _by_step(before_y, n_time).mean(axis=-1) + (r_coarse if lateral == "outlet" else 0.0)
+    elif sampling == "mean":
+        discharge = _by_step(q, n_time).mean(axis=-1)
     else:
-        ends = q.reshape(n_batch, n_reaches, n_time, substeps)
-        discharge = ends.mean(axis=-1) if sampling == "mean" else ends[..., -1]
+        discharge = _by_step(q, n_time)[..., -1]
 
     history = inflow[:, :, n_fine:][:, :, ::-1].copy()
     if n_fine:
         last = y[:, :, -1].copy()
     return discharge, history, last
+
+
+def _by_step(series: Float, n_time: int) -> Float:
+    """Routing steps of each step of runoff on an axis of their own."""
+    return series.reshape(*series.shape[:2], n_time, series.shape[2] // max(1, n_time))

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from xroute.exceptions import AlignmentError, TimeAxisError, UnitsError, XRouteError, some, warn
 from xroute.files.decoding import DEFAULT_FILL, is_id_name
 from xroute.files.opening import open_dataset
-from xroute.ids import declared_fills, exact_ids, is_positional, locate, repeated, within
+from xroute.ids import declared_fills, exact_ids, is_positional, positions_of, repeated, within
 from xroute.times import find_time_dim, with_bounds
 from xroute.units import flux_in_si
 from xroute.wording import argument
@@ -357,7 +357,7 @@ def _in_order_of(
         raise AlignmentError(
             f"{file} and {first_file} hold different reaches: {differing.size} ids are in one of them only: {some(differing)}"
         )
-    ordered = array.isel({dim: locate(there, here)})
+    ordered = array.isel({dim: positions_of(there, here)})
     wrong = [n for n in beside if not np.array_equal(ordered[n].values, first[n].values)]
     if wrong:
         raise AlignmentError(

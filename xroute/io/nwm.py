@@ -18,8 +18,7 @@ import xarray as xr
 from xroute.exceptions import AlignmentError, NetworkError, TimeAxisError, XRouteError, some
 from xroute.files.decoding import mask_fill
 from xroute.files.opening import only_match, open_netcdf
-from xroute.ids import distinct, exact_ids, repeated, within
-from xroute.ids import locate as locate_ids
+from xroute.ids import distinct, exact_ids, positions_of, repeated, within
 from xroute.io.common import concatenate, expand_paths, file_ids
 from xroute.io.reader import NothingToRead, Product, Reader, ReaderOption, Setup
 from xroute.schemes import name_default_scheme
@@ -215,7 +214,7 @@ def read_forcing(
             if len(stamps) != len(values) or not stamps.size:
                 raise TimeAxisError(f"{path} has {len(stamps)} times and {len(values)} fields of {' + '.join(names)}")
         if wanted is not None:
-            values, features = values[:, locate_ids(wanted, features)], wanted
+            values, features = values[:, positions_of(wanted, features)], wanted
         parts.append(
             xr.DataArray(
                 values,
@@ -296,7 +295,7 @@ def _check_features(features: np.ndarray, wanted: np.ndarray | None, path: Path)
         raise AlignmentError(f"duplicate feature ids in {path}: {some(twice)}")
     if wanted is None:
         return
-    missing = wanted[locate_ids(wanted, features) < 0]
+    missing = wanted[positions_of(wanted, features) < 0]
     if missing.size:
         raise AlignmentError(
             f"{missing.size} of the {wanted.size} reaches of the network are not in {path}: {some(missing)}; "

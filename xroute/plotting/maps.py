@@ -9,7 +9,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xroute.exceptions import AlignmentError, ParameterError, require, some
-from xroute.ids import exact_ids, locate
+from xroute.ids import exact_ids, positions_of
 from xroute.network import Network
 from xroute.network_files import as_network
 from xroute.plotting.style import INK, PALE, axis_label
@@ -138,7 +138,7 @@ def places(network: Network) -> tuple[Float, Float]:
 def _on_reaches(values: xr.DataArray, network: Network) -> Float:
     if values.dims != ("reach",):
         raise AlignmentError(f"a map shows values on ('reach',), not on {values.dims}: select or reduce the others")
-    position = locate(network.ids, exact_ids(values["reach"].to_numpy(), "values", AlignmentError))
+    position = positions_of(network.ids, exact_ids(values["reach"].to_numpy(), "values", AlignmentError))
     if (position < 0).any():
         raise AlignmentError(f"the values lack reaches of the network: {some(network.ids[position < 0])}")
     return values.to_numpy()[position].astype(float)

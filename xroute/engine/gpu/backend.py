@@ -78,12 +78,11 @@ class _Cuda:
         from xroute.engine.gpu.launch import route_gpu
         from xroute.engine.gpu.layout import kept_filter, prepare_filter
 
-        where = runoff.device, runoff.dtype, settings
         # poles are taken for granted: to look would be to wait for the device
         if made is None:
-            there = prepare_filter(plan, _on_host(filter), *where, has_pole=True)
+            there = prepare_filter(plan, _on_host(filter), runoff.device, runoff.dtype, settings, has_pole=True)
         else:
-            there = kept_filter(plan, made, *where, has_pole=True)
+            there = kept_filter(plan, made, runoff.device, runoff.dtype, settings, has_pole=True)
         discharge, end, trace = route_gpu(
             runoff, plan, there, state, settings, keep_state=keep_state, keep_trace=keep_trace
         )

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from xroute.caches import keep, keep_fitting
-from xroute.engine.patches import LANES, Links, Patches
+from xroute.engine.patches import LANES, CrossLinks, Patches
 from xroute.engine.plan import RoutingPlan
 from xroute.settings import RoutingSettings
 
@@ -62,9 +62,9 @@ def trace_channels(settings: RoutingSettings) -> int:
 
 @dataclass(frozen=True)
 class DeviceLinks:
-    """Links between patches on a device: first link of each patch, records of row of the mailbox, lane and lag, weights."""
+    """Links that cross from patch to patch, on a device; records are row of the mailbox, lane, lag, and place of the source."""
 
-    start: Tensor  # int32 [patch + 1]
+    start: Tensor  # int32 [patch + 1], first link of each patch
     record: Tensor  # int32 [link, 4]
     weight: Tensor
     n_sources: int
@@ -103,7 +103,7 @@ def _move_patches(p: Patches, plan: RoutingPlan, device: torch.device, dtype: to
     def real(array: NDArray[Any]) -> Tensor:
         return torch.from_numpy(array).to(device, dtype)
 
-    def links(of: Links, lag: NDArray[Any], chosen: NDArray[np.bool_]) -> DeviceLinks:
+    def links(of: CrossLinks, lag: NDArray[Any], chosen: NDArray[np.bool_]) -> DeviceLinks:
         source, target, weight = of.source[chosen], of.target[chosen], of.weight[chosen]
         start = np.searchsorted(target // LANES, np.arange(p.n_patches + 1))
         record = int32(of.number[source], target % LANES, lag[target], source).T.contiguous()
@@ -176,9 +176,9 @@ def windows_of(
     """Windows of a plan's reaches on a device; the last few are kept with the plan, for filters made again and again."""
     group = group_length(settings, 3, 1)
 
-    def fits(known: Windows) -> bool:
-        same = known.pointer.ctypes.data == pointer.ctypes.data and known.pointer.size == pointer.size
-        return same or np.array_equal(known.pointer, pointer)
+    def fits(made: Windows) -> bool:
+        same = made.pointer.ctypes.data == pointer.ctypes.data and made.pointer.size == pointer.size
+        return same or np.array_equal(made.pointer, pointer)
 
     kind = "device windows", str(device), group
     return keep_fitting(plan, kind, fits, lambda: _move_windows(plan.patches, pointer, device, group))

@@ -1,0 +1,12 @@
+"""What a file holds and what is wrong with it, in words: the reports behind ``xroute info``.
+
+Unlike `xroute.Network`, which refuses at the first problem, an inspection goes on and lists as many as it can.
+"""
+
+from __future__ import annotations
+
+from xroute.inspection.kinds import inspect_other, kind
+from xroute.inspection.network import inspect_network
+from xroute.inspection.report import Report
+
+__all__ = ["Report", "inspect_network", "inspect_other", "kind"]
