@@ -2,17 +2,19 @@
 
 A `Case` says in a line what to route; `problem` makes it, `reference` and `reference_gradients` are the truth, `forward` and
 `backward` run the GPU's kernels, and `check_case` compares all of it. Nothing here imports Triton before it is called:
-whether kernels are interpreted is settled when they are defined.
+whether kernels are interpreted is settled when they are defined. `write_region` and `write_hour` make files of other systems.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import torch
+import xarray as xr
 from strategies import DT, USUAL, Topology, topology
 
 from xroute.engine.arrays import State
@@ -210,3 +212,37 @@ def check_case(case: Case) -> Errors:
     for name, value, expected in zip(GRADIENTS, grads, reference_gradients(p), strict=True):
         errors[f"gradient of {name}"] = error(value, expected), BACKWARD[case.dtype]
     return errors
+
+
+# ── files ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def write_region(
+    folder: Path,
+    connect: str,
+    k: list[float] | None = None,
+    x: list[float] | None = None,
+    basin: list[int] | None = None,
+) -> Path:
+    """Files of a region for Fortran RAPID, beside its runoff: links, k and x, and the rivers of the basin."""
+    folder.mkdir(parents=True, exist_ok=True)
+    n = len(connect.split())
+    (folder / "rapid_connect.csv").write_text("\n".join(connect.split()) + "\n")
+    (folder / "k.csv").write_text("\n".join(map(repr, k or [3600.0 + i for i in range(n)])) + "\n")
+    (folder / "x.csv").write_text("\n".join(map(repr, x or [0.2] * n)) + "\n")
+    if basin is not None:
+        (folder / "riv_bas_id.csv").write_text("\r\n".join(map(str, basin)) + "\r\n")
+    return folder
+
+
+def write_hour(path: Path, hour: int, ids: list[int], **variables: list[float]) -> Path:
+    """One hour of the National Water Model (CHRTOUT)."""
+    dataset = xr.Dataset(
+        {name: ("feature_id", np.array(values, "f4"), {"units": "m3 s-1"}) for name, values in variables.items()},
+        coords={
+            "feature_id": np.array(ids),
+            "time": ("time", [np.datetime64("2020-01-01") + np.timedelta64(hour, "h")]),
+        },
+    )
+    dataset.to_netcdf(path, engine="netcdf4")
+    return path

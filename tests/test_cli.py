@@ -14,6 +14,7 @@ import pytest
 import xarray as xr
 from click.testing import CliRunner, Result
 from conftest import find_data
+from problems import write_hour, write_region
 
 from xroute.cli import main
 from xroute.io import open_dataset, rapid, write
@@ -189,8 +190,6 @@ def test_convert_tells_what_it_found(shared_data: Callable[[str], Path], tmp_pat
 
 
 def test_convert_several_regions(tmp_path: Path) -> None:
-    from test_rapid import write_region
-
     upper = write_region(tmp_path / "upper", "1,2,0,0 2,10,1,1")
     lower = write_region(tmp_path / "lower", "10,11,1,2 11,0,1,10")
     for folder in (upper, lower):
@@ -424,9 +423,6 @@ def test_an_input_within_the_output_is_not_replaced(small: Path) -> None:
 
 
 def test_conversion_does_not_replace_its_source(tmp_path: Path) -> None:
-    from test_nwm import write_hour
-    from test_rapid import write_region
-
     folder = write_region(tmp_path / "rapid", "1,2,0,0 2,0,1,1")
     runoff = xr.Dataset({"m3_riv": (("Time", "DrainLnID"), np.ones((3, 2), "f4"))})
     runoff.to_netcdf(folder / "m3_riv.nc", engine="scipy")

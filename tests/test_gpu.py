@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
+from inspect import signature
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -521,6 +522,17 @@ def test_large_networks(options, mark):
     grads = backward(p, trace, discharge, block=p.case.block or None)
     for name, found, wanted in zip(GRADIENTS, grads, reference_gradients(p), strict=True):
         assert error(found, wanted) < 10 * BACKWARD[p.case.dtype], name
+
+
+@needs_triton
+def test_kernels_are_not_compiled_for_sizes():
+    """A size that Triton may compile for would make each network, and each length of a series, wait for the compiler."""
+    from xroute.engine.gpu import adjoint, forward, lanes
+
+    groups = {"series", "mailbox", "network", "filter", "start", "end", "grads", "trace", "mode"}
+    for kernel in (forward.route_steps, forward.route_substeps, adjoint.adjoint_steps, adjoint.adjoint_substeps):
+        sizes = set(signature(kernel.fn).parameters) - groups
+        assert sizes - {"n_batch"} <= set(lanes.SIZES)
 
 
 @needs_triton

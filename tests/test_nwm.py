@@ -9,21 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
+from problems import write_hour
 
 from xroute.exceptions import AlignmentError, NetworkError, TimeAxisError, XRouteError
 from xroute.io import nwm
-
-
-def write_hour(path: Path, hour: int, ids: list[int], **variables: list[float]) -> Path:
-    dataset = xr.Dataset(
-        {name: ("feature_id", np.array(values, "f4"), {"units": "m3 s-1"}) for name, values in variables.items()},
-        coords={
-            "feature_id": np.array(ids),
-            "time": ("time", [np.datetime64("2020-01-01") + np.timedelta64(hour, "h")]),
-        },
-    )
-    dataset.to_netcdf(path, engine="netcdf4")
-    return path
 
 
 def test_lower_colorado_network(shared_data: Callable[[str], Path]) -> None:

@@ -11,28 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray as xr
+from problems import write_region
 
 from xroute.exceptions import AlignmentError, NetworkError, TimeAxisError, XRouteError
 from xroute.io import rapid
 
 BIG = 9_007_199_254_740_993  # 2**53 + 1: not a double
-
-
-def write_region(
-    folder: Path,
-    connect: str,
-    k: list[float] | None = None,
-    x: list[float] | None = None,
-    basin: list[int] | None = None,
-) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    n = len(connect.split())
-    (folder / "rapid_connect.csv").write_text("\n".join(connect.split()) + "\n")
-    (folder / "k.csv").write_text("\n".join(map(repr, k or [3600.0 + i for i in range(n)])) + "\n")
-    (folder / "x.csv").write_text("\n".join(map(repr, x or [0.2] * n)) + "\n")
-    if basin is not None:
-        (folder / "riv_bas_id.csv").write_text("\r\n".join(map(str, basin)) + "\r\n")
-    return folder
 
 
 @pytest.fixture

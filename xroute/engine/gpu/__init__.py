@@ -13,5 +13,6 @@ same bits each time.
 
 In the room: `backend` is how others reach it. `host` routes what lies in the host's memory, or is cupy's, by way of `staging`.
 `launch` and `gradients` launch the kernels, forward and adjoint, on what `layout` (the network and its filter) and `memory`
-(series, mailbox, traces) have put on the device. The kernels are `forward` and `adjoint`, of pieces in `lanes`.
+(series, mailbox, traces) have put on the device, in the groups that `arguments` names. The kernels are `forward` and
+`adjoint`, of pieces in `lanes`.
 """

@@ -16,10 +16,13 @@ from t = -1 on, and the gradients e0 + e1 + dp of c0, e1 + dp of c1, and dp of t
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator, assignment"
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import triton
 import triton.language as tl
 
-from xroute.engine.gpu.forward import (
+from xroute.engine.gpu.forward import keep_window, with_history
+from xroute.engine.gpu.lanes import (
     HEAD,
     INTERVAL,
     LAST,
@@ -27,50 +30,124 @@ from xroute.engine.gpu.forward import (
     NEVER,
     OUTLET,
     START_MEAN,
-    before_end,
-    keep_window,
-    with_history,
-)
-from xroute.engine.gpu.lanes import (
+    LanesUp,
     R,
+    along,
     await_post,
+    before_end,
+    coefficients_of,
+    columns_between,
     columns_of,
-    join_series,
+    join_links,
     kernel,
+    lags_of,
     links_of,
+    load_inside,
+    load_tile,
+    multiple_of_8,
     peek,
     post,
     slide,
-    spread,
+    state_of,
+    take_ticket,
     tile_of,
+    times,
+    vector_times,
+    window_of,
     zeros_of,
 )
 
 
+class Given(NamedTuple):
+    """Columns of what discharge, y and inflow are given from outside."""
+
+    discharge: Any
+    y: Any
+    inflow: Any
+
+
+class Past(NamedTuple):
+    """Columns of the forward run."""
+
+    inflow: Any
+    y: Any
+    runoff: Any
+
+
+class Ends(NamedTuple):
+    """Of each lane, y and the newest inflow before the start, the gradients with respect to those at the end, and its lags.
+
+    ``history``, ``final_history`` and ``to_history`` are where its lags at the start, the gradients of those at the end, and
+    the gradients of those at the start stand.
+    """
+
+    y: Any
+    inflow: Any
+    grad_y: Any
+    grad_inflow: Any
+    n_lags: Any
+    history: Any
+    final_history: Any
+    to_history: Any
+
+
+class Sums(NamedTuple):
+    """Sums for the filter, over time: for the first two taps, pole and gain; and the inflow one step on."""
+
+    first: Any
+    second: Any
+    pole: Any
+    gain: Any
+    inflow_on: Any
+
+
 @triton.jit
-def _join_more(joined, mailbox, links, link_weight, first, n_links, begin, end, WIDTH, lane,
-                G: tl.constexpr, N: tl.constexpr, INDEX: tl.constexpr, ACC: tl.constexpr):  # fmt: skip
-    """Join links one by one; ``begin`` is the time of the first column in a lane at its root."""
-    for k in range(n_links):
-        number, to, distance, weight = links_of(links, link_weight, first + k, 1, lane, G)
-        now = begin + spread(distance, 0, lane) + lane
-        box = mailbox + spread(number, 0, lane).to(INDEX) * WIDTH + now
-        inside = (now >= 0) & (now < end) & (lane < N)
-        mail = await_post(peek(box, inside), box, inside, ACC)
-        joined = join_series(joined, mail, spread(weight, 0, lane), spread(to, 0, lane) == lane, lane, N)
-    return joined
+def lanes_up(network, patch, n_patches, INDEX: tl.constexpr):
+    """The reaches of a patch."""
+    lane = tl.arange(0, R)
+    place = patch * R + lane
+    n_places = n_patches * R
+    reach = tl.load(network.places + place).to(INDEX)
+    distance = tl.load(network.places + n_places + place)
+    parent = tl.load(network.places + 2 * n_places + place)
+    row = tl.load(network.places + 3 * n_places + place)
+    active = tl.load(network.places + 4 * n_places + place) == 0
+    lag = tl.load(network.places + 5 * n_places + place)
+    source = tl.load(network.places + 6 * n_places + place)
+    share = tl.load(network.shares + place)
+    source_share = tl.load(network.shares + n_places + place)
+    return LanesUp(reach, distance, parent, row, active, lag, source, share, source_share, lane, place)
+
+
+@triton.jit
+def _ends_of(start, grads, filter, lanes, member, n_reaches, n_lags, n_places, mode: tl.constexpr):
+    """What is known of the two ends of the series."""
+    y = tl.zeros((R,), mode.real_type)
+    inflow = y
+    grad_y = y
+    grad_inflow = y
+    first, lags = lags_of(filter, lanes.place, n_places, member, n_lags, mode)
+    history = start.history + first
+    final_history = grads.final_state.history + first
+    if mode.state_in:
+        y, inflow = state_of(start.outflow + member * n_reaches + lanes.reach, history, lags, mode)
+    if mode.state_out:
+        grad_y = tl.load(grads.final_state.outflow + member * n_reaches + lanes.reach).to(mode.real_type)
+        if mode.n_taps == 2:
+            grad_inflow = tl.load(final_history, mask=lags > 0, other=0.0).to(mode.real_type)
+    return Ends(y, inflow, grad_y, grad_inflow, lags, history, final_history, grads.first_state.history + first)
 
 
 @triton.jit
 def _trace_rows(
-    trace, time, end, mask, CHANNEL: tl.constexpr, CHANNELS: tl.constexpr, G: tl.constexpr, N: tl.constexpr
+    rows, time, end, mask, CHANNEL: tl.constexpr, CHANNELS: tl.constexpr, G: tl.constexpr, N: tl.constexpr
 ):
     """``N`` columns of one channel of the trace; 0 in groups outside of the series."""
     columns = ()
     for c in tl.static_range(N):
         group = time + c // G * G
         inside = mask & (group >= 0) & (group < end)
-        columns = columns + (tl.load(trace + (c * CHANNELS + CHANNEL) * R, mask=inside, other=0.0),)
+        columns = columns + (tl.load(rows + (c * CHANNELS + CHANNEL) * R, mask=inside, other=0.0),)
     return columns
 
 
@@ -83,63 +160,66 @@ def _add_weighted(columns, more, weight, N: tl.constexpr):
 
 
 @triton.jit
-def _adjoint_group(g, to_y, to_inflow, mu_below, inflows, ys, rs, later, sums, parent, share, c0, c1, loss, gain, time,
-                   G: tl.constexpr, K: tl.constexpr, LATERAL: tl.constexpr):  # fmt: skip
+def _adjoint_group(given, past, mu_below, later, sums, lanes, coefficients, time, mode: tl.constexpr):
     """A group of steps, last to first: adjoints of y, of inflow and of discharge, and the sums for the filter.
 
-    ``g`` is what discharge is given from outside, ``to_y`` what y is, ``to_inflow`` what inflow is; ``later`` is the
-    adjoint of y, and with the sums goes inflow, one step on.
+    ``mu_below`` is the adjoint of the inflow of the reach below, ``later`` that of y one step on.
     """
     lams = ()
     mus = ()
     qs = ()
     d0, d1, dp, dg, inflow_on = sums
     inside = time >= 0
+    G: tl.constexpr = mode.group
     for c in tl.static_range(G - 1, -1, -1):
-        to_q = g[c] + share * tl.where(share != 0, tl.gather(mu_below[c], parent, 0), 0.0)
-        lam = to_q + to_y[c]
-        lam += later - loss * later
-        if K > 2:  # windows reach back to before the start, where there is no y
-            lam = tl.where(time >= 0, lam, 0.0)
-        mu = c0 * lam + to_inflow[c]
-        if K > 1:
-            mu += c1 * later
-        if K > 2:
-            d0 += lam * inflows[c]
-            d1 += later * inflows[c]
-        elif K > 1:
-            d0 += later * tl.where(inside, inflow_on - inflows[c], 0.0)
-            d1 += later * (inflows[c] - ys[c])
+        inflow = past.inflow[c]
+        below = tl.where(lanes.share != 0, tl.gather(mu_below[c], lanes.parent, 0), 0.0)
+        to_q = given.discharge[c] + lanes.share * below
+        lam = to_q + given.y[c]
+        lam += later - coefficients.one_minus_pole * later
+        if mode.n_taps > 2:  # windows reach back to before the start, where there is no y
+            lam = tl.where(inside, lam, 0.0)
+        mu = coefficients.c0 * lam + given.inflow[c]
+        if mode.n_taps > 1:
+            mu += coefficients.c1 * later
+        if mode.n_taps > 2:
+            d0 += lam * inflow
+            d1 += later * inflow
+        elif mode.n_taps > 1:
+            d0 += later * tl.where(inside, inflow_on - inflow, 0.0)
+            d1 += later * (inflow - past.y[c])
         else:
-            d0 += later * tl.where(inside, inflow_on - ys[c], 0.0)
-        inflow_on = inflows[c]
-        dp += later * ys[c]
-        if LATERAL == INTERVAL:
-            dg += lam * rs[c]
+            d0 += later * tl.where(inside, inflow_on - past.y[c], 0.0)
+        inflow_on = inflow
+        dp += later * past.y[c]
+        if mode.lateral == INTERVAL:
+            dg += lam * past.runoff[c]
         later = lam
         lams = (lam,) + lams
         mus = (mu,) + mus
         qs = (to_q,) + qs
-    return lams, mus, qs, later, (d0, d1, dp, dg, inflow_on)
+    return lams, mus, qs, later, Sums(d0, d1, dp, dg, inflow_on)
 
 
 @triton.jit
-def _finish(grad_filter, grad_outflow, grad_history, sums, first_lam, first_inflow, more, y0, inflow0, c1, loss, n_lags,
-            there, n_places, K: tl.constexpr):  # fmt: skip
-    """Store the sums for the filter, with the terms of the first step, and the gradient of the initial state."""
+def _finish(to_filter, to_outflow, sums, lam, inflow, more, ends, coefficients, lanes, n_places, mode: tl.constexpr):
+    """Store the sums for the filter, with the terms of the first step, and the gradient of the initial state.
+
+    ``lam`` and ``inflow`` are those of the first step, ``more`` is what y before it is given from outside.
+    """
     d0, d1, dp, dg, _ = sums
-    if K == 1:
-        d0 += first_lam * (first_inflow - y0)
-    if K == 2:  # longer windows have gone on to the time before the start
-        d0 += first_lam * (first_inflow - inflow0)
-        d1 += first_lam * (inflow0 - y0)
-    tl.store(grad_filter, d0)
-    tl.store(grad_filter + n_places, d1)
-    tl.store(grad_filter + 2 * n_places, dp + first_lam * y0)
-    tl.store(grad_filter + 3 * n_places, dg)
-    tl.store(grad_outflow, first_lam - loss * first_lam + more, mask=there)
-    if K == 2:
-        tl.store(grad_history, c1 * first_lam, mask=there & (n_lags > 0))
+    if mode.n_taps == 1:
+        d0 += lam * (inflow - ends.y)
+    if mode.n_taps == 2:  # longer windows have gone on to the time before the start
+        d0 += lam * (inflow - ends.inflow)
+        d1 += lam * (ends.inflow - ends.y)
+    tl.store(to_filter, d0)
+    tl.store(to_filter + n_places, d1)
+    tl.store(to_filter + 2 * n_places, dp + lam * ends.y)
+    tl.store(to_filter + 3 * n_places, dg)
+    tl.store(to_outflow, lam - coefficients.one_minus_pole * lam + more, mask=lanes.active)
+    if mode.n_taps == 2:
+        tl.store(ends.to_history, coefficients.c1 * lam, mask=lanes.active & (ends.n_lags > 0))
 
 
 @triton.jit
@@ -151,19 +231,31 @@ def _at_end(columns, value, time, end, N: tl.constexpr):
     return changed
 
 
+# ── windows ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
 @triton.jit
-def _window_back(current, inflows, ring, taps, grad_taps, n_blocks, j, lane, G: tl.constexpr, ACC: tl.constexpr):
+def _clear_window(window, grad_taps, lane, mode: tl.constexpr):
+    """Zeros in the ring and in the gradient of the taps."""
+    zero = tl.zeros((R,), mode.real_type)
+    for slot in range(window.n_blocks * mode.group):
+        tl.store(window.ring + slot * R + lane, zero)
+        tl.store(grad_taps + slot * R + lane, zero)
+
+
+@triton.jit
+def _window_back(current, inflows, window, grad_taps, j, lane, G: tl.constexpr, ACC: tl.constexpr):
     """Adjoint of inflow through taps beyond the first two; adds to their gradient. The ring holds later adjoints of y."""
     total = zeros_of(G, ACC)
     near = current
-    for block in range(n_blocks):
+    for block in range(window.n_blocks):
         far = ()
-        slot = (j + 2 * n_blocks - 1 - block) % n_blocks
+        slot = (j + 2 * window.n_blocks - 1 - block) % window.n_blocks
         for c in tl.static_range(G):
-            far = far + (tl.load(ring + (slot * G + c) * R + lane),)
+            far = far + (tl.load(window.ring + (slot * G + c) * R + lane),)
         for k in tl.static_range(G):
             at = (block * G + k) * R + lane
-            tap = tl.load(taps + at)
+            tap = tl.load(window.taps + at)
             grad = tl.load(grad_taps + at)
             more = ()
             for c in tl.static_range(G):
@@ -180,421 +272,369 @@ def _window_back(current, inflows, ring, taps, grad_taps, n_blocks, j, lane, G: 
 
 
 @triton.jit
-def _with_window(mus, total, grad_final_history, grad_history, n_lags, time, end, mask,
-                 FINAL: tl.constexpr, G: tl.constexpr):  # fmt: skip
+def _through_window(mus, lams, inflows, window, grad_taps, ends, j, time, end, lanes, mode: tl.constexpr):
+    """Adjoint of a group's inflow, with what it does through taps beyond the first two; the adjoint of y is kept for that."""
+    total = _window_back(lams, inflows, window, grad_taps, j, lanes.lane, mode.group, mode.real_type)
+    keep_window(lams, window, j, lanes.lane, mode.group)
+    return _with_window(mus, total, ends, time, end, lanes.active, mode)
+
+
+@triton.jit
+def _with_window(mus, total, ends, time, end, active, mode: tl.constexpr):
     """Add the window's part and the final state's; before the start, what is left is the initial state's."""
+    G: tl.constexpr = mode.group
     changed = ()
     for c in tl.static_range(G):
         mu = mus[c] + total[c]
-        if FINAL:
+        if mode.state_out:
             back = end - 1 - (time + c)
-            mu += tl.load(grad_final_history + back, mask=mask & (back >= 0) & (back < n_lags), other=0.0)
+            mu += tl.load(ends.final_history + back, mask=active & (back >= 0) & (back < ends.n_lags), other=0.0)
         back = -1 - (time + c)
-        tl.store(grad_history + back, mu, mask=mask & (back >= 0) & (back < n_lags))
+        tl.store(ends.to_history + back, mu, mask=active & (back >= 0) & (back < ends.n_lags))
         changed = changed + (mu,)
     return changed
 
 
+# ── a step of runoff a routing step ─────────────────────────────────────────────────────────────────────────────────────
+
+
+@triton.jit
+def _store_rest(result, columns, up, time, end):
+    """Store the first columns of all, which no chunk before them has taken along."""
+    rest = (tl.arange(0, 8)[None, :] < up[:, None]) & (time >= 0) & (time < end)
+    tl.store(result, tile_of(columns, 3), mask=rest)
+
+
+@triton.jit
+def _from_outside(g, ends, near_end, time, end, mode: tl.constexpr):
+    """What a chunk of steps is given: the gradient of its discharge, and where the series ends that of the final state."""
+    C: tl.constexpr = 1 << mode.log_columns
+    nothing = zeros_of(C, mode.real_type)
+    to_y = nothing
+    to_inflow = nothing
+    if near_end:  # a tile may reach into the next row
+        g = before_end(g, time, end, C)
+        if mode.state_out:
+            to_y = _at_end(nothing, ends.grad_y, time, end, C)
+            to_inflow = _at_end(nothing, ends.grad_inflow, time, end, C)
+    return Given(g, to_y, to_inflow)
+
+
+@triton.jit
+def _join_source(joined, mail, source, time, m, share, end, mode: tl.constexpr):
+    """Join a chunk of the first series from outside of each root, and look at the next one."""
+    C: tl.constexpr = 1 << mode.log_columns
+    now = time - m * C
+    values = await_post(mail, source - m * C, (now >= 0) & (now < end), mode.real_type)
+    joined = _add_weighted(joined, columns_of(values, mode.log_columns), share, C)
+    return joined, peek(source - (m + 1) * C, (now - C >= 0) & (now - C < end))
+
+
+@triton.jit
+def _result_tiles(row, pitch, first, group_offset, begins, by, mode: tl.constexpr):
+    """Where the first tile of the result stands, its vectors' times, and by how many steps it is later than the columns."""
+    C: tl.constexpr = 1 << mode.log_columns
+    if mode.aligned_result:
+        return along((row * (pitch // 4) + group_offset) * 4, C), vector_times(begins, C), by
+    else:  # columns are slid to the first multiple of 8 elements from the chunk's begin on
+        raw = row * pitch + first
+        aligned = multiple_of_8(raw, True)
+        up = (aligned - raw).to(tl.int32)
+        return along(aligned, C), vector_times(begins + up, C), up
+
+
+@triton.jit
+def _result_of(mus, qs, lams, gain, LATERAL: tl.constexpr, G: tl.constexpr):
+    """Gradient of a group's runoff."""
+    if LATERAL == HEAD:
+        return mus
+    elif LATERAL == OUTLET:
+        return qs
+    else:
+        return times(lams, gain, G)
+
+
+@triton.jit
+def _store_slid(result, outs, later_outs, up, then, end, at_ends, mode: tl.constexpr):
+    """Store columns slid ``up`` by some steps, so that vectors stand where memory has them."""
+    C: tl.constexpr = 1 << mode.log_columns
+    tile = tile_of(slide(outs + later_outs, up, C), mode.log_columns)
+    tl.store(result, tile, mask=(then >= 0) & (then + 3 < end))
+    if at_ends:
+        _store_ends(result, tile, then, end, C)
+
+
+@triton.jit
+def _store_ends(rows, tile, then, end, N: tl.constexpr):
+    """Store the parts of those vectors of a tile that reach beyond the ends of their rows."""
+    exact = then + (tl.arange(0, N) % 4)[None, :]
+    parts = ((then < 0) | (then + 3 >= end)) & (exact >= 0) & (exact < end)
+    tl.store(rows, tile, mask=parts)
+
+
 @kernel
 def adjoint_steps(
-    grad, grad_runoff, mailbox, places, shares, coefficients, link_start, links, link_weight, ticket,
-    outflow, history, grad_final_outflow, grad_final_history, grad_outflow, grad_history, first_lag,
-    ring, ring_start, taps, grad_taps, grad_filter, trace, trace_start, discharge,
-    n_reaches, T, G_PITCH, PITCH, Q_PITCH, n_patches, n_batch, n_sources, WIDTH, ring_size, n_lags_all, trace_size,
-    LOG: tl.constexpr, LOGG: tl.constexpr, K: tl.constexpr, LATERAL: tl.constexpr,
-    SLIDE: tl.constexpr, ALIGNED: tl.constexpr, STATE_IN: tl.constexpr, STATE_GRAD: tl.constexpr,
-    RUNOFF: tl.constexpr, INDEX: tl.constexpr, ACC: tl.constexpr,
+    series, mailbox, network, filter, start, grads, trace,
+    n_reaches, n_steps, grad_pitch, result_pitch, discharge_pitch, n_patches, n_batch, n_sources, width, ring_size, n_lags,
+    trace_size, mode: tl.constexpr,
 ):  # fmt: skip
     """Adjoint of `xroute.engine.gpu.forward.route_steps`."""
-    C: tl.constexpr = 1 << LOG
-    G: tl.constexpr = 1 << LOGG
+    C: tl.constexpr = 1 << mode.log_columns
+    G: tl.constexpr = mode.group
+    ACC: tl.constexpr = mode.real_type
     GROUPS: tl.constexpr = C // G
-    CHANNELS: tl.constexpr = 1 if LATERAL == HEAD else 2
-    taken = tl.atomic_add(ticket, 1)
-    p = n_patches - 1 - taken // n_batch
-    b = (taken % n_batch).to(tl.int64)
-    lane = tl.arange(0, R)
-    at = p * R + lane
+    CHANNELS: tl.constexpr = 1 if mode.lateral == HEAD else 2
+    turn, member = take_ticket(mailbox.ticket, n_batch)
+    patch = n_patches - 1 - turn
+    lanes = lanes_up(network, patch, n_patches, mode.index_type)
+    lane = lanes.lane
     n_places = n_patches * R
-    reach = tl.load(places + at).to(INDEX)
-    distance = tl.load(places + n_places + at)
-    parent = tl.load(places + 2 * n_places + at)
-    kept = tl.load(places + 3 * n_places + at)
-    there = tl.load(places + 4 * n_places + at) == 0
-    lag = tl.load(places + 5 * n_places + at)
-    given_by = tl.load(places + 6 * n_places + at)
-    share = tl.load(shares + at)
-    given_share = tl.load(shares + n_places + at)
-    c0 = tl.load(coefficients + at)
-    c1 = tl.load(coefficients + n_places + at) - c0
-    loss = tl.load(coefficients + 2 * n_places + at)
-    gain = tl.load(coefficients + 3 * n_places + at)
-    first = tl.load(link_start + p)
-    n_links = tl.load(link_start + p + 1) - first
-    n_groups = (T + G - 1) // G
+    coefficients = coefficients_of(filter, lanes.place, n_places)
+    links = links_of(network, patch)
+    n_groups = (n_steps + G - 1) // G
     zero = tl.zeros((R,), ACC)
-    y0 = zero
-    inflow0 = zero
-    n_blocks = 0
-    n_lags = lag * 0
-    if K > 1:
-        lags = tl.load(first_lag + at)
-        n_lags = tl.load(first_lag + n_places + at).to(tl.int32)
-        history += b * n_lags_all + lags
-        grad_final_history += b * n_lags_all + lags
-        grad_history += b * n_lags_all + lags
-    if STATE_IN:
-        y0 = tl.load(outflow + b * n_reaches + reach).to(ACC)
-        if K > 1:
-            inflow0 = tl.load(history, mask=n_lags > 0, other=0.0).to(ACC)
-    grad_final = zero
-    grad_last = zero
-    if STATE_GRAD:
-        grad_final = tl.load(grad_final_outflow + b * n_reaches + reach).to(ACC)
-        if K == 2:
-            grad_last = tl.load(grad_final_history, mask=n_lags > 0, other=0.0).to(ACC)
-    if K > 2:
-        n_blocks = tl.load(ring_start + n_patches + 1 + p)
-        block0 = tl.load(ring_start + p).to(tl.int64) * R * G
-        ring += b * ring_size + block0
-        grad_taps += b * ring_size + block0
-        taps += block0
-        for slot in range(n_blocks * G):
-            tl.store(ring + slot * R + lane, zero)
-            tl.store(grad_taps + slot * R + lane, zero)
-    n_chunks = (n_groups + tl.max(distance, 0) + n_blocks + GROUPS - 1) // GROUPS
+    ends = _ends_of(start, grads, filter, lanes, member, n_reaches, n_lags, n_places, mode)
+    window = window_of(filter, patch, member, n_patches, ring_size, mode)
+    grad_taps = grads.taps + window.at
+    if mode.n_taps > 2:
+        _clear_window(window, grad_taps, lane, mode)
+    n_chunks = (n_groups + tl.max(lanes.distance, 0) + window.n_blocks + GROUPS - 1) // GROUPS
 
-    # the tile of chunk m begins m chunks before `start`; in memory at the multiple of 8 elements `by` steps earlier
-    row = (b * n_reaches).to(INDEX) + reach
-    start = (n_groups - GROUPS + distance) * G
-    raw = row * G_PITCH + start
-    aligned = (raw + 1024) // 8 - 128
-    by = (raw - aligned * 8).to(tl.int32)
-    begins = tl.where(there, start, NEVER)
-    column = tl.arange(0, C)
-    offset = (aligned * 8)[:, None] + column[None, :]
-    time = (begins - by)[:, None] + ((column // 4) * 4)[None, :]
-    tile = tl.load(grad + offset, mask=(time > -4) & (time < T), other=0.0)
-    group_offset = (n_groups - GROUPS + distance) * (G // 4)
-    vector_time = begins[:, None] + ((column // 4) * 4)[None, :]
-    to_offset = ((row * (PITCH // 4) + group_offset) * 4)[:, None] + column[None, :]
-    to_time = vector_time
-    up = by
-    if not ALIGNED:  # columns are slid to the first multiple of 8 elements from the chunk's begin on, `up` steps later
-        to_raw = row * PITCH + start
-        to_aligned = (to_raw + 1031) // 8 - 128
-        up = (to_aligned * 8 - to_raw).to(tl.int32)
-        to_offset = (to_aligned * 8)[:, None] + column[None, :]
-        to_time = (begins + up)[:, None] + ((column // 4) * 4)[None, :]
-    y_tile = tl.zeros((R, C), ACC)
-    y_offset = to_offset
-    if LATERAL != OUTLET:
-        y_offset = ((row * (Q_PITCH // 4) + group_offset) * 4)[:, None] + column[None, :]
-        y_tile = tl.load(discharge + y_offset, mask=(vector_time >= 0) & (vector_time < T), other=0.0)
+    # the tile of chunk m begins m chunks before `first`; in memory at the multiple of 8 elements `by` steps earlier
+    row = (member * n_reaches).to(mode.index_type) + lanes.reach
+    first = (n_groups - GROUPS + lanes.distance) * G
+    raw = row * grad_pitch + first
+    aligned = multiple_of_8(raw, False)
+    by = (raw - aligned).to(tl.int32)
+    begins = tl.where(lanes.active, first, NEVER)
+    offset = along(aligned, C)
+    time = vector_times(begins - by, C)
+    tile = load_tile(series.grad_discharge + offset, time, n_steps)
+    group_offset = (n_groups - GROUPS + lanes.distance) * (G // 4)
+    vector_time = vector_times(begins, C)
+    to_offset, to_time, up = _result_tiles(row, result_pitch, first, group_offset, begins, by, mode)
+    if mode.lateral != OUTLET:
+        y_offset = along((row * (discharge_pitch // 4) + group_offset) * 4, C)
+        y_tile = load_inside(series.discharge + y_offset, vector_time, n_steps)
     old = zeros_of(8, ACC)
-    if SLIDE:
-        few = tl.arange(0, 8)
-        few_time = (begins - by + C)[:, None] + ((few // 4) * 4)[None, :]
-        old = columns_of(
-            tl.load(
-                grad + (aligned * 8 + C)[:, None] + few[None, :], mask=(few_time > -4) & (few_time < T), other=0.0
-            ).to(ACC),
-            3,
-        )
-    mailbox += b * n_sources * WIDTH
-    letter = kept.to(INDEX) * WIDTH
+    if not mode.aligned:
+        few = load_tile(along(series.grad_discharge + (aligned + C), 8), vector_times(begins - by + C, 8), n_steps)
+        old = columns_of(few.to(ACC), 3)
+    words = mailbox.words + member * n_sources * width
+    letter = lanes.row.to(mode.index_type) * width
     begin = (n_groups - GROUPS) * G
-    given = tl.max(given_by, 0) >= 0
-    box = (
-        mailbox + ((given_by.to(INDEX) * (WIDTH // 4) + (n_groups - GROUPS) * (G // 4)) * 4)[:, None] + column[None, :]
-    )
-    box_time = tl.where(given_by >= 0, begin, NEVER)[:, None] + ((column // 4) * 4)[None, :]
-    mail = peek(box, (box_time >= 0) & (box_time < T))
+    given = tl.max(lanes.source, 0) >= 0
+    source = along(words + (lanes.source.to(mode.index_type) * (width // 4) + (n_groups - GROUPS) * (G // 4)) * 4, C)
+    source_time = vector_times(tl.where(lanes.source >= 0, begin, NEVER), C)
+    mail = peek(source, (source_time >= 0) & (source_time < n_steps))
 
-    trace += b * trace_size + tl.load(trace_start + p) + lane + (start + lag * G).to(tl.int64) * (CHANNELS * R)
-    next_inflows = _trace_rows(trace, begins, T, there, 0, CHANNELS, G, C)
+    first_row = (first + lanes.lag * G).to(tl.int64) * (CHANNELS * R)
+    rows = trace.rows + (member * trace_size + tl.load(trace.start + patch) + lane + first_row)
+    next_inflows = _trace_rows(rows, begins, n_steps, lanes.active, 0, CHANNELS, G, C)
     later = zero
     first_lam = zero
     first_inflow = zero
-    sums = (zero, zero, zero, zero, zero)
+    sums = Sums(zero, zero, zero, zero, zero)
     old_outs = zeros_of(8, ACC)
     mu_below = zeros_of(G, ACC)
-    nothing = zeros_of(C, ACC)
     for m in range(n_chunks):
-        g = columns_of(tile.to(ACC), LOG)
-        if SLIDE:
-            recent = ()
-            for k in tl.static_range(8):
-                recent = recent + (g[k],)
+        g = columns_of(tile.to(ACC), mode.log_columns)
+        if not mode.aligned:
+            recent = columns_between(g, 0, 8)
             g = slide(g + old[:7], by, C)
             old = recent
         here = begins - m * C
-        to_y = nothing
-        to_inflow = nothing
-        if m * C <= tl.max(distance, 0) * G + C:  # near the end of the series: a tile may reach into the next row
-            g = before_end(g, here, T, C)
-            if STATE_GRAD:
-                to_y = _at_end(nothing, grad_final, here, T, C)
-                to_inflow = _at_end(nothing, grad_last, here, T, C)
-        joined = g
-        before = time - (m + 1) * C
-        tile = tl.load(grad - (m + 1) * C + offset, mask=(before > -4) & (before < T), other=0.0)
+        near_end = m * C <= tl.max(lanes.distance, 0) * G + C
+        outside = _from_outside(g, ends, near_end, here, n_steps, mode)
+        joined = outside.discharge
+        tile = load_tile(series.grad_discharge - (m + 1) * C + offset, time - (m + 1) * C, n_steps)
         inflows = next_inflows
         rs = inflows
-        ys = inflows
-        if LATERAL == INTERVAL:
-            rs = _trace_rows(trace, here, T, there, 1, CHANNELS, G, C)
-        if LATERAL == OUTLET:
-            ys = _trace_rows(trace, here, T, there, 1, CHANNELS, G, C)
+        if mode.lateral == INTERVAL:
+            rs = _trace_rows(rows, here, n_steps, lanes.active, 1, CHANNELS, G, C)
+        if mode.lateral == OUTLET:
+            ys = _trace_rows(rows, here, n_steps, lanes.active, 1, CHANNELS, G, C)
         else:
-            ys = columns_of(y_tile.to(ACC), LOG)
-            earlier = vector_time - (m + 1) * C
-            y_tile = tl.load(discharge - (m + 1) * C + y_offset, mask=(earlier >= 0) & (earlier < T), other=0.0)
-        trace -= C * CHANNELS * R
-        next_inflows = _trace_rows(trace, here - C, T, there, 0, CHANNELS, G, C)
+            ys = columns_of(y_tile.to(ACC), mode.log_columns)
+            y_tile = load_inside(series.discharge - (m + 1) * C + y_offset, vector_time - (m + 1) * C, n_steps)
+        rows -= C * CHANNELS * R
+        next_inflows = _trace_rows(rows, here - C, n_steps, lanes.active, 0, CHANNELS, G, C)
         if given:
-            now = box_time - m * C
-            values = await_post(mail, box - m * C, (now >= 0) & (now < T), ACC)
-            joined = _add_weighted(joined, columns_of(values, LOG), given_share, C)
-            mail = peek(box - (m + 1) * C, (now - C >= 0) & (now - C < T))
-        if n_links > 0:
-            joined = _join_more(
-                joined, mailbox, links, link_weight, first, n_links, begin - m * C, T, WIDTH, lane, G, C, INDEX, ACC
-            )
+            joined, mail = _join_source(joined, mail, source, source_time, m, lanes.source_share, n_steps, mode)
+        if links.n > 0:
+            joined = join_links(joined, words, width, links, 0, begin - m * C, n_steps, lane, C, False, mode)
         outs = ()
         for lo in tl.static_range(C - G, -1, -G):
             j = m * GROUPS + (C - G - lo) // G
             t = here + lo
             own = inflows[lo : lo + G]
-            if K > 2 and STATE_IN:
+            if mode.n_taps > 2 and mode.state_in:
                 if (j + 1) >= n_groups:
-                    own = with_history(own, history, n_lags, t, True, G, ACC)
+                    own = with_history(own, ends.history, ends.n_lags, t, True, G, ACC)
             lams, mus, qs, later, sums = _adjoint_group(
-                joined[lo : lo + G], to_y[lo : lo + G], to_inflow[lo : lo + G], mu_below, own, ys[lo : lo + G],
-                rs[lo : lo + G], later, sums, parent, share, c0, c1, loss, gain, t, G, K, LATERAL,
+                Given(joined[lo : lo + G], outside.y[lo : lo + G], outside.inflow[lo : lo + G]),
+                Past(own, ys[lo : lo + G], rs[lo : lo + G]), mu_below, later, sums, lanes, coefficients, t, mode,
             )  # fmt: skip
             first_lam = tl.where(t == 0, later, first_lam)
             first_inflow = tl.where(t == 0, own[0], first_inflow)
-            if K > 2:
-                total = _window_back(lams, own, ring, taps, grad_taps, n_blocks, j, lane, G, ACC)
-                keep_window(lams, ring, n_blocks, j, lane, G)
-                mus = _with_window(mus, total, grad_final_history, grad_history, n_lags, t, T, there, STATE_GRAD, G)
+            if mode.n_taps > 2:
+                mus = _through_window(mus, lams, own, window, grad_taps, ends, j, t, n_steps, lanes, mode)
             mu_below = mus
-            sends = (kept >= 0) & (t >= 0) & (t < T)
-            for c in tl.static_range(G):
-                post(mailbox + letter + t + c, mus[c], sends, ACC)
-            if LATERAL == HEAD:
-                outs = mus + outs
-            elif LATERAL == OUTLET:
-                outs = qs + outs
-            else:
-                scaled = ()
-                for c in tl.static_range(G):
-                    scaled = scaled + (gain * lams[c],)
-                outs = scaled + outs
-        if RUNOFF:
+            post(words + letter + t, mus, (lanes.row >= 0) & (t >= 0) & (t < n_steps), G, ACC)
+            outs = _result_of(mus, qs, lams, coefficients.gain, mode.lateral, G) + outs
+        if mode.runoff_gradient:
             then = to_time - m * C
-            if ALIGNED:
-                tl.store(grad_runoff - m * C + to_offset, tile_of(outs, LOG), mask=(then >= 0) & (then < T))
+            result = series.grad_runoff - m * C + to_offset
+            if mode.aligned_result:
+                tl.store(result, tile_of(outs, mode.log_columns), mask=(then >= 0) & (then < n_steps))
             else:
-                first_outs = ()
-                for c in tl.static_range(8):
-                    first_outs = first_outs + (outs[c],)
-                outs = slide(outs + old_outs[:7], up, C)
-                old_outs = first_outs
-                out_tile = tile_of(outs, LOG)
-                tl.store(grad_runoff - m * C + to_offset, out_tile, mask=(then >= 0) & (then + 3 < T))
-                if (m * C <= tl.max(distance, 0) * G + C) | (
-                    begin - m * C < 8
-                ):  # the ends of rows, in parts of vectors
-                    exact = then + (column % 4)[None, :]
-                    parts = ((then < 0) | (then + 3 >= T)) & (exact >= 0) & (exact < T)
-                    tl.store(grad_runoff - m * C + to_offset, out_tile, mask=parts)
-    if RUNOFF:
-        if not ALIGNED:
-            few = tl.arange(0, 8)
-            few_time = (begins - (n_chunks - 1) * C)[:, None] + few[None, :]
-            few_offset = (row * PITCH + start - (n_chunks - 1) * C)[:, None] + few[None, :]
-            rest = (few[None, :] < up[:, None]) & (few_time >= 0) & (few_time < T)
-            tl.store(grad_runoff + few_offset, tile_of(old_outs, 3), mask=rest)
+                _store_slid(result, outs, old_outs[:7], up, then, n_steps, near_end | (begin - m * C < 8), mode)
+                old_outs = columns_between(outs, 0, 8)
+    if mode.runoff_gradient and not mode.aligned_result:
+        back = (n_chunks - 1) * C
+        few_offset = along(row * result_pitch + first - back, 8)
+        _store_rest(series.grad_runoff + few_offset, old_outs, up, along(begins - back, 8), n_steps)
     _finish(
-        grad_filter + b * 4 * n_places + at, grad_outflow + b * n_reaches + reach, grad_history, sums, first_lam,
-        first_inflow, zero, y0, inflow0, c1, loss, n_lags, there, n_places, K,
+        grads.filter + member * 4 * n_places + lanes.place, grads.first_state.outflow + member * n_reaches + lanes.reach,
+        sums, first_lam, first_inflow, zero, ends, coefficients, lanes, n_places, mode,
     )  # fmt: skip
 
 
+# ── several routing steps a step ────────────────────────────────────────────────────────────────────────────────────────
+
+
 @triton.jit
-def _peek_columns(box, there, time, end, G: tl.constexpr):
+def _peek_columns(box, mask, time, end, G: tl.constexpr):
     """Columns of a group that each lane reads from a row of its own."""
     mail = ()
     for c in tl.static_range(G):
-        mail = mail + (peek(box + c, there & (time >= 0) & (time < end)),)
+        mail = mail + (peek(box + c, mask & (time >= 0) & (time < end)),)
     return mail
 
 
 @triton.jit
-def _await_columns(mail, box, there, time, end, G: tl.constexpr, ACC: tl.constexpr):
+def _await_columns(mail, box, mask, time, end, G: tl.constexpr, ACC: tl.constexpr):
     values = ()
     for c in tl.static_range(G):
-        values = values + (await_post(mail[c], box + c, there & (time >= 0) & (time < end), ACC),)
+        values = values + (await_post(mail[c], box + c, mask & (time >= 0) & (time < end), ACC),)
     return values
+
+
+@triton.jit
+def _sampled(wanted, after, ends_step, mode: tl.constexpr):
+    """What a group's discharge and y are given: of ``wanted``, the gradient of its step's discharge, and of the step after."""
+    G: tl.constexpr = mode.group
+    zero = tl.zeros((R,), mode.real_type)
+    to_q = ()
+    to_y = ()
+    for c in tl.static_range(G):
+        if mode.sampling == MEAN:
+            to_q = to_q + (wanted / mode.substeps,)
+            to_y = to_y + (zero,)
+        elif mode.sampling == LAST:
+            to_q = to_q + (tl.where(ends_step, wanted, 0.0) if c == G - 1 else zero,)
+            to_y = to_y + (zero,)
+        else:
+            to_q = to_q + (zero,)
+            to_y = to_y + ((tl.where(ends_step, after, wanted) if c == G - 1 else wanted) / mode.substeps,)
+    return to_q, to_y
 
 
 @kernel
 def adjoint_substeps(
-    grad, grad_runoff, mailbox, places, shares, coefficients, link_start, links, link_weight, ticket,
-    outflow, history, grad_final_outflow, grad_final_history, grad_outflow, grad_history, first_lag,
-    ring, ring_start, taps, grad_taps, grad_filter, trace, trace_start, discharge,
-    n_reaches, T, G_PITCH, PITCH, Q_PITCH, n_patches, n_batch, n_sources, WIDTH, ring_size, n_lags_all, trace_size,
-    first_step, n_steps,
-    S: tl.constexpr, G: tl.constexpr, K: tl.constexpr, SAMPLING: tl.constexpr,
-    LATERAL: tl.constexpr, STATE_IN: tl.constexpr, RUNOFF: tl.constexpr, INDEX: tl.constexpr, ACC: tl.constexpr,
+    series, mailbox, network, filter, start, grads, trace,
+    n_reaches, n_steps, grad_pitch, result_pitch, discharge_pitch, n_patches, n_batch, n_sources, width, ring_size, n_lags,
+    trace_size, mode: tl.constexpr,
 ):  # fmt: skip
     """Adjoint of `xroute.engine.gpu.forward.route_substeps`."""
+    S: tl.constexpr = mode.substeps
+    G: tl.constexpr = mode.group
+    ACC: tl.constexpr = mode.real_type
     PER_STEP: tl.constexpr = S // G
-    CHANNELS: tl.constexpr = 3 if LATERAL == INTERVAL else 2
-    taken = tl.atomic_add(ticket, 1)
-    p = n_patches - 1 - taken // n_batch
-    b = (taken % n_batch).to(tl.int64)
-    lane = tl.arange(0, R)
-    at = p * R + lane
+    CHANNELS: tl.constexpr = 3 if mode.lateral == INTERVAL else 2
+    turn, member = take_ticket(mailbox.ticket, n_batch)
+    patch = n_patches - 1 - turn
+    lanes = lanes_up(network, patch, n_patches, mode.index_type)
+    lane = lanes.lane
     n_places = n_patches * R
-    reach = tl.load(places + at).to(INDEX)
-    distance = tl.load(places + n_places + at)
-    parent = tl.load(places + 2 * n_places + at)
-    kept = tl.load(places + 3 * n_places + at)
-    there = tl.load(places + 4 * n_places + at) == 0
-    lag = tl.load(places + 5 * n_places + at)
-    given_by = tl.load(places + 6 * n_places + at)
-    share = tl.load(shares + at)
-    given_share = tl.load(shares + n_places + at)
-    c0 = tl.load(coefficients + at)
-    c1 = tl.load(coefficients + n_places + at) - c0
-    loss = tl.load(coefficients + 2 * n_places + at)
-    gain = tl.load(coefficients + 3 * n_places + at)
-    first = tl.load(link_start + p)
-    n_links = tl.load(link_start + p + 1) - first
+    coefficients = coefficients_of(filter, lanes.place, n_places)
+    links = links_of(network, patch)
     n_groups = n_steps * PER_STEP
-    fine = n_groups * G
-    row = (b * n_reaches).to(INDEX) + reach
-    grad += row * G_PITCH + first_step
-    grad_runoff += row * PITCH + first_step
+    n_routed = n_groups * G
+    row = (member * n_reaches).to(mode.index_type) + lanes.reach
+    grad = series.grad_discharge + row * grad_pitch
+    result = series.grad_runoff + row * result_pitch
     zero = tl.zeros((R,), ACC)
-    y0 = zero
-    inflow0 = zero
-    n_blocks = 0
-    n_lags = lag * 0
-    if K > 1:
-        lags = tl.load(first_lag + at)
-        n_lags = tl.load(first_lag + n_places + at).to(tl.int32)
-        history += b * n_lags_all + lags
-        grad_final_history += b * n_lags_all + lags
-        grad_history += b * n_lags_all + lags
-    if STATE_IN:
-        y0 = tl.load(outflow + b * n_reaches + reach).to(ACC)
-        if K > 1:
-            inflow0 = tl.load(history, mask=n_lags > 0, other=0.0).to(ACC)
-    grad_final = tl.load(grad_final_outflow + b * n_reaches + reach).to(ACC)
-    grad_last = zero
-    if K == 2:
-        grad_last = tl.load(grad_final_history, mask=n_lags > 0, other=0.0).to(ACC)
-    if K > 2:
-        n_blocks = tl.load(ring_start + n_patches + 1 + p)
-        block0 = tl.load(ring_start + p).to(tl.int64) * R * G
-        ring += b * ring_size + block0
-        grad_taps += b * ring_size + block0
-        taps += block0
-        for slot in range(n_blocks * G):
-            tl.store(ring + slot * R + lane, zero)
-            tl.store(grad_taps + slot * R + lane, zero)
-    mailbox += b * n_sources * WIDTH
-    letter = kept.to(INDEX) * WIDTH
-    trace += b * trace_size + tl.load(trace_start + p) + lane
+    ends = _ends_of(start, grads, filter, lanes, member, n_reaches, n_lags, n_places, mode)
+    window = window_of(filter, patch, member, n_patches, ring_size, mode)
+    grad_taps = grads.taps + window.at
+    if mode.n_taps > 2:
+        _clear_window(window, grad_taps, lane, mode)
+    words = mailbox.words + member * n_sources * width
+    letter = lanes.row.to(mode.index_type) * width
+    rows = trace.rows + (member * trace_size + tl.load(trace.start + patch) + lane)
     later = zero
     first_lam = zero
     to_start = zero
     held_sum = zero
     first_inflow = zero
-    sums = (zero, zero, zero, zero, zero)
+    sums = Sums(zero, zero, zero, zero, zero)
     mu_below = zeros_of(G, ACC)
-    given = tl.max(given_by, 0) >= 0
-    box_time = lane * 0 + (fine - G)
-    box = mailbox + given_by.to(INDEX) * WIDTH + box_time
-    mail = _peek_columns(box, given_by >= 0, box_time, fine, G)
-    for j in range(n_groups + tl.max(distance, 0) + n_blocks):
-        own_group = n_groups - 1 - (j - distance)
-        runs = there & (own_group >= 0) & (own_group < n_groups)
-        step = (own_group + R * PER_STEP + n_blocks * PER_STEP) // PER_STEP - R - n_blocks
+    given = tl.max(lanes.source, 0) >= 0
+    source_time = lane * 0 + (n_routed - G)
+    source = words + lanes.source.to(mode.index_type) * width + source_time
+    mail = _peek_columns(source, lanes.source >= 0, source_time, n_routed, G)
+    for j in range(n_groups + tl.max(lanes.distance, 0) + window.n_blocks):
+        own_group = n_groups - 1 - (j - lanes.distance)
+        runs = lanes.active & (own_group >= 0) & (own_group < n_groups)
+        step = (own_group + R * PER_STEP + window.n_blocks * PER_STEP) // PER_STEP - R - window.n_blocks
         part = own_group - step * PER_STEP
         t = own_group * G
         wanted = tl.load(grad + step, mask=runs, other=0.0).to(ACC)
-        g = ()
-        to_y = zeros_of(G, ACC)
-        if SAMPLING == MEAN:
-            for _ in tl.static_range(G):
-                g = g + (wanted / S,)
-        elif SAMPLING == LAST:
-            for _ in tl.static_range(G - 1):
-                g = g + (zero,)
-            g = g + (tl.where(part == PER_STEP - 1, wanted, 0.0),)
-        else:
-            g = zeros_of(G, ACC)
+        after = zero
+        if mode.sampling == START_MEAN:
             after = tl.load(grad + step + 1, mask=runs & (step + 1 < n_steps), other=0.0).to(ACC)
-            to_y = ()
-            for _ in tl.static_range(G - 1):
-                to_y = to_y + (wanted / S,)
-            to_y = to_y + (tl.where(part == PER_STEP - 1, after, wanted) / S,)
             to_start = tl.where(own_group == 0, wanted / S, to_start)
-        joined = g
+        joined, to_y = _sampled(wanted, after, part == PER_STEP - 1, mode)
         if given:
-            joined = _add_weighted(
-                joined, _await_columns(mail, box, given_by >= 0, box_time, fine, G, ACC), given_share, G
-            )
-            box -= G
-            box_time -= G
-            mail = _peek_columns(box, given_by >= 0, box_time, fine, G)
-        if n_links > 0:
-            joined = _join_more(
-                joined, mailbox, links, link_weight, first, n_links, (n_groups - 1 - j) * G, fine, WIDTH, lane,
-                G, G, INDEX, ACC,
-            )  # fmt: skip
-        rows = trace + (t + lag * G).to(tl.int64) * (CHANNELS * R)
-        inflows = _trace_rows(rows, t, fine, there, 0, CHANNELS, G, G)
-        ys = _trace_rows(rows, t, fine, there, CHANNELS - 1, CHANNELS, G, G)
+            values = _await_columns(mail, source, lanes.source >= 0, source_time, n_routed, G, ACC)
+            joined = _add_weighted(joined, values, lanes.source_share, G)
+            source -= G
+            source_time -= G
+            mail = _peek_columns(source, lanes.source >= 0, source_time, n_routed, G)
+        if links.n > 0:
+            begin = (n_groups - 1 - j) * G
+            joined = join_links(joined, words, width, links, 0, begin, n_routed, lane, G, False, mode)
+        here = rows + (t + lanes.lag * G).to(tl.int64) * (CHANNELS * R)
+        inflows = _trace_rows(here, t, n_routed, lanes.active, 0, CHANNELS, G, G)
+        ys = _trace_rows(here, t, n_routed, lanes.active, CHANNELS - 1, CHANNELS, G, G)
         rs = inflows
-        if LATERAL == INTERVAL:
-            rs = _trace_rows(rows, t, fine, there, 1, CHANNELS, G, G)
-        if K > 2 and STATE_IN:
+        if mode.lateral == INTERVAL:
+            rs = _trace_rows(here, t, n_routed, lanes.active, 1, CHANNELS, G, G)
+        if mode.n_taps > 2 and mode.state_in:
             if (j + 1) >= n_groups:
-                inflows = with_history(inflows, history, n_lags, t, True, G, ACC)
+                inflows = with_history(inflows, ends.history, ends.n_lags, t, True, G, ACC)
+        to_y = _at_end(to_y, ends.grad_y, t, n_routed, G)
+        to_inflow = _at_end(zeros_of(G, ACC), ends.grad_inflow, t, n_routed, G)
         lams, mus, qs, later, sums = _adjoint_group(
-            joined, _at_end(to_y, grad_final, t, fine, G), _at_end(zeros_of(G, ACC), grad_last, t, fine, G), mu_below,
-            inflows, ys, rs, later, sums, parent, share, c0, c1, loss, gain, t,
-            G, K, LATERAL,
-        )  # fmt: skip
+            Given(joined, to_y, to_inflow), Past(inflows, ys, rs), mu_below, later, sums, lanes, coefficients, t, mode
+        )
         first_lam = tl.where(own_group == 0, later, first_lam)
         first_inflow = tl.where(own_group == 0, inflows[0], first_inflow)
-        if K > 2:
-            total = _window_back(lams, inflows, ring, taps, grad_taps, n_blocks, j, lane, G, ACC)
-            keep_window(lams, ring, n_blocks, j, lane, G)
-            mus = _with_window(mus, total, grad_final_history, grad_history, n_lags, t, fine, there, True, G)
+        if mode.n_taps > 2:
+            mus = _through_window(mus, lams, inflows, window, grad_taps, ends, j, t, n_routed, lanes, mode)
         mu_below = mus
-        for c in tl.static_range(G):
-            post(mailbox + letter + t + c, mus[c], runs & (kept >= 0), ACC)
+        post(words + letter + t, mus, runs & (lanes.row >= 0), G, ACC)
         held_sum = tl.where(part == PER_STEP - 1, 0.0, held_sum)
+        group_result = _result_of(mus, qs, lams, coefficients.gain, mode.lateral, G)
         for c in tl.static_range(G):
-            if LATERAL == HEAD:
-                held_sum += mus[c]
-            elif LATERAL == OUTLET:
-                held_sum += qs[c]
-            else:
-                held_sum += gain * lams[c]
-        if RUNOFF:
-            result = held_sum
-            if SAMPLING == START_MEAN and LATERAL == OUTLET:
-                result += wanted
-            tl.store(grad_runoff + step, result, mask=runs & (part == 0))
+            held_sum += group_result[c]
+        if mode.runoff_gradient:
+            held = held_sum
+            if mode.sampling == START_MEAN and mode.lateral == OUTLET:
+                held += wanted
+            tl.store(result + step, held, mask=runs & (part == 0))
     _finish(
-        grad_filter + b * 4 * n_places + at, grad_outflow + b * n_reaches + reach, grad_history, sums, first_lam,
-        first_inflow, to_start, y0, inflow0, c1, loss, n_lags, there, n_places, K,
+        grads.filter + member * 4 * n_places + lanes.place, grads.first_state.outflow + member * n_reaches + lanes.reach,
+        sums, first_lam, first_inflow, to_start, ends, coefficients, lanes, n_places, mode,
     )  # fmt: skip

@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 import triton
-import triton.language as tl
 
 from xroute.engine.arrays import Gradients, State
 from xroute.engine.gpu.adjoint import adjoint_steps, adjoint_substeps
-from xroute.engine.gpu.launch import launch, new_ticket, route_gpu, state_on
+from xroute.engine.gpu.arguments import AdjointSeries, KernelGradients, KernelNetwork, Mailbox, Mode, Trace
+from xroute.engine.gpu.launch import kernel_filter, launch, new_ticket, real_type, route_gpu, state_on
 from xroute.engine.gpu.layout import (
     DeviceFilter,
     by_step,
@@ -184,7 +184,7 @@ class _Adjoint:
         states: tuple[State | None, State | None, State], n_steps: int,
     ) -> None:  # fmt: skip
         """Launch the adjoint kernel on the state at the start, its gradient at the end, and the one at the start to be filled."""
-        settings, windows, none = self.settings, self.filter.windows, self.filter.coefficients
+        settings, none = self.settings, self.filter.coefficients
         acc, device, n_batch, n = none.dtype, grad.device, grad.shape[0], grad.shape[1]
         index = device_patches(self.plan, device, acc)
         start, end, before = (State(none, none) if state is None else state for state in states)
@@ -194,27 +194,26 @@ class _Adjoint:
         width = triton.cdiv(n_steps * settings.substeps, group) * group
         mailbox = empty_mailbox(n_batch, index.up.n_sources, width, acc, device)
         trace_start, _ = trace_layout(self.plan, grad, self.filter.n_taps, settings, acc)
-        arguments = (
-            grad, grad_runoff, mailbox, index.up_places, index.parent_share, none, index.up.start,
-            index.up.record, index.up.weight, new_ticket(device), start.outflow, start.history, end.outflow, end.history,
-            before.outflow, before.history, windows.first_lag, ring, windows.groups, self.filter.taps,
-            far, near, trace, trace_start, discharge, n, n_steps,
-            grad.stride(1), grad_runoff.stride(1), discharge.stride(1), index.n_patches, n_batch, index.up.n_sources, width,
-            self.filter.n_ring, windows.n_lags, trace.numel() // n_batch,
+        mode = Mode(
+            real_type(acc), index_type(n_batch * grad.stride(0), n_batch * discharge.stride(0), mailbox.numel()),
+            self.filter.n_taps, group, LATERAL.index(settings.lateral), state_in=states[0] is not None,
+            state_out=states[1] is not None, runoff_gradient=self.needs_runoff,
         )  # fmt: skip
-        constants: dict[str, Any] = {
-            "K": self.filter.n_taps, "LATERAL": LATERAL.index(settings.lateral), "STATE_IN": states[0] is not None,
-            "RUNOFF": self.needs_runoff, "ACC": tl.float64 if acc == torch.float64 else tl.float32,
-            "INDEX": index_type(n_batch * grad.stride(0), n_batch * discharge.stride(0), mailbox.numel()),
-        }  # fmt: skip
-        grid = index.n_patches * n_batch
         if by_step(settings):
-            constants |= {
-                "LOG": 3 if acc.itemsize > 4 else 4, "LOGG": group.bit_length() - 1, "STATE_GRAD": states[1] is not None,
-                "SLIDE": bool(grad.stride(1) % 8 or group % 8), "ALIGNED": n_steps % 4 == 0,
-            }  # fmt: skip
-            launch(adjoint_steps, grid, *arguments, **constants)
+            kernel: Any = adjoint_steps
+            mode = mode._replace(
+                log_columns=3 if acc.itemsize > 4 else 4, aligned=grad.stride(1) % 8 == 0 and group % 8 == 0,
+                aligned_result=n_steps % 4 == 0,
+            )  # fmt: skip
         else:
-            constants |= {"S": settings.substeps, "G": group, "SAMPLING": SAMPLING.index(settings.sampling)}
-            launch(adjoint_substeps, grid, *arguments, 0, n_steps, **constants)
+            kernel = adjoint_substeps
+            mode = mode._replace(substeps=settings.substeps, sampling=SAMPLING.index(settings.sampling))
+        up = index.up
+        launch(
+            kernel, index.n_patches * n_batch, AdjointSeries(grad, grad_runoff, discharge), Mailbox(mailbox, new_ticket(device)),
+            KernelNetwork(index.up_places, index.parent_share, up.start, up.record, up.weight),
+            kernel_filter(self.filter, ring), start, KernelGradients(end, before, near, far), Trace(trace, trace_start),
+            n, n_steps, grad.stride(1), grad_runoff.stride(1), discharge.stride(1), index.n_patches, n_batch,
+            up.n_sources, width, self.filter.n_ring, self.filter.windows.n_lags, trace.numel() // n_batch, mode,
+        )  # fmt: skip
         self.sums.add(near, far)

@@ -12,19 +12,25 @@ does not make. A word is either that or its final value, so the reader needs no 
 from __future__ import annotations
 
 import inspect
+from typing import Any, NamedTuple
 
 import triton
 import triton.language as tl
 
 from xroute.engine.patches import LANES
+from xroute.settings import LATERAL, SAMPLING
 
 R = tl.constexpr(LANES)
 EMPTY = tl.constexpr(-1)
+NEVER = tl.constexpr(-1073741824)
+"""A time before all others: of lanes that only repeat another."""
+HEAD, INTERVAL, OUTLET = (tl.constexpr(LATERAL.index(k)) for k in ("head", "interval", "outlet"))
+MEAN, LAST, START_MEAN = (tl.constexpr(SAMPLING.index(k)) for k in ("mean", "last", "start-mean"))
 
 
 SIZES = (
-    "n_reaches", "T", "R_PITCH", "G_PITCH", "PITCH", "Q_PITCH", "n_patches", "n_kept", "n_sources", "WIDTH",
-    "ring_size", "n_lags_all", "trace_size", "first_step", "n_steps",
+    "n_reaches", "n_steps", "first_step", "n_patches", "n_sources", "width", "runoff_pitch", "grad_pitch", "result_pitch",
+    "discharge_pitch", "ring_size", "n_lags", "trace_size",
 )  # fmt: skip
 """Numbers that kernels are not compiled for: else each network and each length of a series would wait for the compiler.
 
@@ -131,31 +137,241 @@ def _bits(value, ACC: tl.constexpr):
 
 
 @triton.jit
-def links_of(table, weights, first, n_links, lane, G: tl.constexpr):
-    """Up to 32 links of a patch, one a lane: row of the mailbox, lane that it joins, that lane's first time, weight."""
-    there = lane < n_links
-    link = table + (first + lane) * 4
-    number = tl.load(link, mask=there, other=0)
-    to = tl.load(link + 1, mask=there, other=-1)
-    lag = tl.load(link + 2, mask=there, other=0)
-    return number, to, lag * G, tl.load(weights + first + lane, mask=there, other=0.0)
+def post(box, columns, mask, N: tl.constexpr, ACC: tl.constexpr):
+    """Write ``N`` columns for other programs, where each lane has its own place."""
+    for c in tl.static_range(N):
+        tl.store(box + c, _bits(columns[c], ACC), mask=mask)
 
 
 @triton.jit
-def post(mailbox, value, mask, ACC: tl.constexpr):
-    """Write values for other programs."""
-    tl.store(mailbox, _bits(value, ACC), mask=mask)
-
-
-@triton.jit
-def peek(mailbox, mask):
+def peek(box, mask):
     """Read what may have been posted by now; elsewhere 0."""
-    return tl.load(mailbox, mask=mask, other=0, volatile=True)
+    return tl.load(box, mask=mask, other=0, volatile=True)
 
 
 @triton.jit
-def await_post(mail, mailbox, mask, ACC: tl.constexpr):
+def await_post(mail, box, mask, ACC: tl.constexpr):
     """What was posted, read again until all of it is there."""
     while tl.max((mail == EMPTY).to(tl.int32)) > 0:
-        mail = peek(mailbox, mask)
+        mail = peek(box, mask)
     return mail.to(ACC, bitcast=True)
+
+
+# ── tiles ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@triton.jit
+def along(first, N: tl.constexpr):
+    """Places in memory, or times, of ``N`` columns from each lane's first one on."""
+    return first[:, None] + tl.arange(0, N)[None, :]
+
+
+@triton.jit
+def vector_times(first, N: tl.constexpr):
+    """Times of ``N`` columns from each lane's first one on, those of a vector of four being that of its first."""
+    return first[:, None] + ((tl.arange(0, N) // 4) * 4)[None, :]
+
+
+@triton.jit
+def load_tile(rows, vector_time, end):
+    """A tile of rows, whose vectors may begin up to 3 steps before the series; elsewhere 0."""
+    return tl.load(rows, mask=(vector_time > -4) & (vector_time < end), other=0.0)
+
+
+@triton.jit
+def load_inside(rows, vector_time, end):
+    """A tile of rows that begin with a vector; 0 outside of the series."""
+    return tl.load(rows, mask=(vector_time >= 0) & (vector_time < end), other=0.0)
+
+
+@triton.jit
+def multiple_of_8(place, UP: tl.constexpr):
+    """The next multiple of 8, up or down.
+
+    Rows of lanes that lag may begin up to 1024 elements before memory, and a division of what is negative rounds towards 0.
+    """
+    if UP:
+        return ((place + 1031) // 8 - 128) * 8
+    else:
+        return ((place + 1024) // 8 - 128) * 8
+
+
+@triton.jit
+def columns_between(columns, FIRST: tl.constexpr, END: tl.constexpr):
+    """Columns from ``FIRST`` to before ``END``."""
+    some = ()
+    for c in tl.static_range(FIRST, END):
+        some = some + (columns[c],)
+    return some
+
+
+@triton.jit
+def times(columns, factor, N: tl.constexpr):
+    """Columns times a factor."""
+    products = ()
+    for c in tl.static_range(N):
+        products = products + (columns[c] * factor,)
+    return products
+
+
+@triton.jit
+def before_end(columns, time, end, N: tl.constexpr):
+    """Columns with zeros from ``end`` on."""
+    kept = ()
+    for c in tl.static_range(N):
+        kept = kept + (tl.where(time + c < end, columns[c], 0.0),)
+    return kept
+
+
+# ── what a program begins with ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Lanes(NamedTuple):
+    """The reaches of a patch, a lane each, going down the network. All but the last three are what ``places`` says of them."""
+
+    reach: Any
+    lag: Any  # in groups of steps, behind the highest headwater of its branch
+    tributary: Any  # lanes of two reaches that drain to it
+    row: Any  # of the mailbox, where other patches read its discharge; or -1
+    active: Any  # False for a spare lane, which repeats another
+    share: Any  # weights of the two tributaries
+    lane: Any
+    place: Any
+
+
+class LanesUp(NamedTuple):
+    """The reaches of a patch, a lane each, going up the network. All but the last four are what ``places`` says of them."""
+
+    reach: Any
+    distance: Any  # in groups of steps, to the root of its branch
+    parent: Any  # the lane downstream
+    row: Any
+    active: Any
+    lag: Any
+    source: Any  # row of the mailbox that the root of a branch reads first; or -1
+    share: Any  # weight of the link to the parent
+    source_share: Any  # and of that to the source
+    lane: Any
+    place: Any
+
+
+class Coefficients(NamedTuple):
+    """Of each lane's filter: the first tap, the first two together, the second, 1 - pole, gain."""
+
+    c0: Any
+    c01: Any
+    c1: Any
+    one_minus_pole: Any
+    gain: Any
+
+
+class Window(NamedTuple):
+    """Taps beyond the first two, in ``n_blocks`` blocks, and the ring of as many groups of what they are multiplied with.
+
+    ``at`` is where the ring stands among all.
+    """
+
+    taps: Any
+    ring: Any
+    n_blocks: Any
+    at: Any
+
+
+class PatchLinks(NamedTuple):
+    """Links of a patch from others: their records and weights, from which one on they are the patch's, and how many."""
+
+    record: Any
+    weight: Any
+    first: Any
+    n: Any
+
+
+@triton.jit
+def take_ticket(ticket, n_batch):
+    """Number of the next patch in turn, and member of the batch."""
+    taken = tl.atomic_add(ticket, 1)
+    return taken // n_batch, (taken % n_batch).to(tl.int64)
+
+
+@triton.jit
+def coefficients_of(filter, place, n_places):
+    """Coefficients of each lane."""
+    c0 = tl.load(filter.coefficients + place)
+    c01 = tl.load(filter.coefficients + n_places + place)
+    one_minus_pole = tl.load(filter.coefficients + 2 * n_places + place)
+    return Coefficients(c0, c01, c01 - c0, one_minus_pole, tl.load(filter.coefficients + 3 * n_places + place))
+
+
+@triton.jit
+def lags_of(filter, place, n_places, member, n_lags, mode: tl.constexpr):
+    """Where each lane's newest lag stands in the flat history, and how many it has."""
+    if mode.n_taps > 1:
+        first = member * n_lags + tl.load(filter.first_lag + place)
+        return first, tl.load(filter.first_lag + n_places + place).to(tl.int32)
+    else:
+        none = tl.zeros((R,), tl.int32)
+        return none.to(tl.int64), none
+
+
+@triton.jit
+def state_of(outflow, history, n_lags, mode: tl.constexpr):
+    """A state's outflow and newest lag, from where those of each lane stand."""
+    y = tl.load(outflow).to(mode.real_type)
+    inflow = tl.zeros((R,), mode.real_type)
+    if mode.n_taps > 1:
+        inflow = tl.load(history, mask=n_lags > 0, other=0.0).to(mode.real_type)
+    return y, inflow
+
+
+@triton.jit
+def window_of(filter, patch, member, n_patches, ring_size, mode: tl.constexpr):
+    """The window of a patch."""
+    if mode.n_taps > 2:
+        n_blocks = tl.load(filter.block_start + n_patches + 1 + patch)
+        first = tl.load(filter.block_start + patch).to(tl.int64) * R * mode.group
+        at = member * ring_size + first
+        return Window(filter.taps + first, filter.ring + at, n_blocks, at)
+    else:
+        return Window(filter.taps, filter.ring, 0, 0)
+
+
+# ── links from other patches ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@triton.jit
+def links_of(network, patch):
+    """Links that a patch reads."""
+    first = tl.load(network.link_start + patch)
+    n = tl.load(network.link_start + patch + 1) - first
+    return PatchLinks(network.links, network.link_weight, first, n)
+
+
+@triton.jit
+def read_links(links, first, n, lane, G: tl.constexpr):
+    """Up to 32 links, one a lane: row of the mailbox, lane that it joins, that lane's first time, weight."""
+    there = lane < n
+    record = links.record + (first + lane) * 4
+    row = tl.load(record, mask=there, other=0)
+    to = tl.load(record + 1, mask=there, other=-1)
+    lag = tl.load(record + 2, mask=there, other=0)
+    return row, to, lag * G, tl.load(links.weight + first + lane, mask=there, other=0.0)
+
+
+@triton.jit
+def join_links(joined, words, width, links, FIRST: tl.constexpr, begin, end, lane, N: tl.constexpr,
+               DOWN: tl.constexpr, mode: tl.constexpr):  # fmt: skip
+    """Join the links from ``FIRST`` on, one by one, to ``N`` columns.
+
+    ``begin`` is the time of the first column in a lane without lag; lags go back from it down the network, and forward up it.
+    """
+    for k in range(FIRST, links.n):
+        row, to, lag, weight = read_links(links, links.first + k, 1, lane, mode.group)
+        if DOWN:
+            now = begin - spread(lag, 0, lane) + lane
+        else:
+            now = begin + spread(lag, 0, lane) + lane
+        box = words + spread(row, 0, lane).to(mode.index_type) * width + now
+        inside = (now >= 0) & (now < end) & (lane < N)
+        mail = await_post(peek(box, inside), box, inside, mode.real_type)
+        joined = join_series(joined, mail, spread(weight, 0, lane), spread(to, 0, lane) == lane, lane, N)
+    return joined

@@ -11,6 +11,7 @@ import triton
 import triton.language as tl
 
 from xroute.engine.arrays import Exchange, State
+from xroute.engine.gpu.arguments import AdjointSeries, KernelFilter, KernelNetwork, Mailbox, Mode, Series, Trace
 from xroute.engine.gpu.forward import route_steps, route_substeps
 from xroute.engine.gpu.layout import DeviceFilter, DevicePatches, by_step, device_patches, group_length
 from xroute.engine.gpu.memory import (
@@ -27,7 +28,7 @@ from xroute.engine.kernels import keep_triton_kernels
 from xroute.engine.plan import RoutingPlan
 from xroute.settings import LATERAL, SAMPLING, RoutingSettings
 
-__all__ = ["launch", "new_ticket", "route_gpu", "state_on"]
+__all__ = ["kernel_filter", "launch", "new_ticket", "real_type", "route_gpu", "state_on"]
 
 keep_triton_kernels()  # before any is compiled
 
@@ -97,7 +98,7 @@ def route_gpu(
         run = _Run(
             runoff, discharge, device_patches(plan, device, none.dtype), filter, settings,
             none if scale is None else scale.to(device, none.dtype).contiguous(), exchange, trace, *rows_of_trace,
-            _ring(filter, n_batch), {"SCALED": scale is not None, "TRACE": keep_trace},
+            _ring(filter, n_batch), scale is not None, keep_trace,
         )  # fmt: skip
         end = run.by_step(start, keep_state) if by_step(settings) else run.by_substep(start, keep_state)
     elif keep_state and start is not None:  # nothing happens to the state, but it is another one
@@ -122,7 +123,8 @@ class _Run:
     trace_start: Tensor
     n_trace: int  # elements of the trace of a member
     ring: Tensor
-    constants: dict[str, Any]
+    scaled: bool
+    keep_trace: bool
 
     def by_step(self, start: State | None, keep_state: bool) -> State:
         """One launch, a step of runoff being one routing step; the state at the end, if it is kept."""
@@ -132,12 +134,11 @@ class _Run:
         mailbox = empty_mailbox(n_batch, self.index.down.n_sources, width, acc, self.runoff.device)
         put_given(mailbox, self.exchange.given, self.index, n_batch, every)
         end = self._new_state(keep_state)
-        constants = {
-            "LOG": tile_width(self.filter.n_taps, acc.itemsize).bit_length() - 1, "LOGG": group.bit_length() - 1,
-            "SLIDE": bool(self.runoff.stride(1) % 8 or group % 8), "END": (n_steps - 1) % group, "maxnreg": 200,
-            "STATE_IN": start is not None, "STATE_OUT": keep_state,
-        }  # fmt: skip
-        self._launch(route_steps, mailbox, width, start, end, **constants)
+        self._launch(
+            route_steps, mailbox, width, start, end, n_steps, state_out=keep_state, last=(n_steps - 1) % group,
+            log_columns=tile_width(self.filter.n_taps, acc.itemsize).bit_length() - 1,
+            aligned=self.runoff.stride(1) % 8 == 0 and group % 8 == 0,
+        )  # fmt: skip
         take_kept(mailbox, self.exchange.kept, self.index, n_batch, every)
         return end
 
@@ -147,7 +148,7 @@ class _Run:
         acc, substeps = self.filter.coefficients.dtype, self.settings.substeps
         room = self.runoff.numel() * self.runoff.element_size() // MAILBOX_SHARE
         a_step = n_batch * self.index.down.n_sources * substeps * acc.itemsize
-        block = n_steps if self.constants["TRACE"] else min(n_steps, max(1, room // max(1, a_step)))
+        block = n_steps if self.keep_trace else min(n_steps, max(1, room // max(1, a_step)))
         width, end = block * substeps, start
         mailbox = empty_mailbox(n_batch, self.index.down.n_sources, width, acc, self.runoff.device)
         for first in range(0, n_steps, block):
@@ -158,11 +159,10 @@ class _Run:
             put_given(mailbox, self.exchange.given, self.index, n_batch, fine)
             wanted = keep_state or last < n_steps
             start, end = end, self._new_state(wanted)
-            constants = {
-                "S": substeps, "G": group_length(self.settings, self.filter.n_taps, n_steps, n_batch),
-                "SAMPLING": SAMPLING.index(self.settings.sampling), "STATE_IN": start is not None, "STATE_OUT": wanted,
-            }  # fmt: skip
-            self._launch(route_substeps, mailbox, width, start, end, first, last - first, **constants)
+            self._launch(
+                route_substeps, mailbox, width, start, end, first, last - first, state_out=wanted, substeps=substeps,
+                sampling=SAMPLING.index(self.settings.sampling),
+            )  # fmt: skip
             take_kept(mailbox, self.exchange.kept, self.index, n_batch, fine)
         assert end is not None
         return end
@@ -170,22 +170,24 @@ class _Run:
     def _launch(
         self, kernel: Any, mailbox: Tensor, width: int, start: State | None, end: State, *steps: int, **constants: Any
     ) -> None:
-        none, down, windows = self.filter.coefficients, self.index.down, self.filter.windows
-        n_batch, n, n_steps = self.runoff.shape
-        old, y0 = State(none, none) if start is None else start
-        constants |= {
-            "K": self.filter.n_taps, "POLE": self.filter.has_pole, "LATERAL": LATERAL.index(self.settings.lateral),
-            "ACC": tl.float64 if none.dtype == torch.float64 else tl.float32,
-            "INDEX": index_type(n_batch * self.runoff.stride(0), n_batch * self.discharge.stride(0), mailbox.numel()),
-        }  # fmt: skip
+        index, down, runoff = self.index, self.index.down, self.runoff
+        n_batch, n, n_steps = runoff.shape
+        none = self.filter.coefficients
+        mode = Mode(
+            real_type(none.dtype),
+            index_type(n_batch * runoff.stride(0), n_batch * self.discharge.stride(0), mailbox.numel()),
+            self.filter.n_taps, group_length(self.settings, self.filter.n_taps, n_steps, n_batch),
+            LATERAL.index(self.settings.lateral), has_pole=self.filter.has_pole, state_in=start is not None,
+            scaled=self.scaled, keep_trace=self.keep_trace, **constants,
+        )  # fmt: skip
         launch(
-            kernel, self.index.n_patches * n_batch, self.runoff, self.discharge, mailbox,
-            self.index.down_places, self.index.child_share, none, self.scale, down.start, down.record, down.weight,
-            new_ticket(self.runoff.device), y0, end.outflow, old, end.history,
-            windows.first_lag, self.ring, windows.groups, self.filter.taps, self.trace, self.trace_start,
-            n, n_steps, self.runoff.stride(1), self.discharge.stride(1), self.index.n_patches, n_batch, down.n_sources,
-            width, self.filter.n_ring, windows.n_lags, self.n_trace, *steps,
-            **constants, **self.constants,
+            kernel, index.n_patches * n_batch, Series(runoff, self.discharge, self.scale),
+            Mailbox(mailbox, new_ticket(runoff.device)),
+            KernelNetwork(index.down_places, index.child_share, down.start, down.record, down.weight),
+            kernel_filter(self.filter, self.ring), State(none, none) if start is None else start, end,
+            Trace(self.trace, self.trace_start), n, *steps, runoff.stride(1), self.discharge.stride(1), index.n_patches,
+            n_batch, down.n_sources, width, self.filter.n_ring, self.filter.windows.n_lags, self.n_trace, mode,
+            **({"maxnreg": 200} if kernel is route_steps else {}),
         )  # fmt: skip
 
     def _new_state(self, wanted: bool) -> State:
@@ -208,10 +210,21 @@ def state_on(state: State | None, n_batch: int, n_reaches: int, filter: DeviceFi
     ))  # fmt: skip
 
 
-def launch(kernel: Any, grid: int, *arguments: Any, **constants: Any) -> None:
-    """Launch a kernel of one warp a program on the device of its first argument."""
-    with torch.cuda.device(arguments[0].device) if arguments[0].is_cuda else nullcontext():
-        kernel[(grid,)](*arguments, num_warps=1, **constants)
+def launch(kernel: Any, grid: int, series: Series | AdjointSeries, *arguments: Any, **options: Any) -> None:
+    """Launch a kernel of one warp a program on the device of its series."""
+    with torch.cuda.device(series[0].device) if series[0].is_cuda else nullcontext():
+        kernel[(grid,)](series, *arguments, num_warps=1, **options)
+
+
+def real_type(dtype: torch.dtype) -> Any:
+    """Triton's type of the arithmetic."""
+    return tl.float64 if dtype == torch.float64 else tl.float32
+
+
+def kernel_filter(filter: DeviceFilter, ring: Tensor) -> KernelFilter:
+    """A filter as kernels take it."""
+    windows = filter.windows
+    return KernelFilter(filter.coefficients, windows.first_lag, windows.groups, filter.taps, ring)
 
 
 def new_ticket(device: torch.device) -> Tensor:
