@@ -50,9 +50,9 @@ class _Cpu:
             raise ParameterError(f"runoff has shape {runoff.shape}, not (batch, row, time)")
         dtype = compute_type(runoff.dtype)
         n_batch, _, n_steps = runoff.shape
-        n, n_lags = plan.n_reaches, int(filter.pointer[-1]) - plan.n_reaches
+        n, n_inflows = plan.n_reaches, int(filter.pointer[-1]) - plan.n_reaches
         if state is None:
-            end = State(np.zeros((n_batch, n_lags)), np.zeros((n_batch, n)))
+            end = State(np.zeros((n_batch, n_inflows)), np.zeros((n_batch, n)))
         else:
             end = State(state.history.copy(), state.outflow.copy())
         discharge = np.empty((n_batch, n if rows.n is None else rows.n, n_steps), dtype)
