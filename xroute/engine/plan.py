@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from xroute.engine.kernels import kernel
 from xroute.engine.patches import Patches, make_patches
-from xroute.engine.schedule import Schedule, make_schedule
+from xroute.engine.schedule import Schedule, csr, make_schedule
 
 __all__ = ["RoutingPlan", "find_cycle", "make_plan", "strahler_order", "topological_order"]
 
@@ -113,7 +113,7 @@ def make_plan(
     ValueError
         If the links have a cycle; `find_cycle` names one.
     """
-    pointer, link = _csr(downstream, n_reaches)
+    pointer, link = csr(downstream, n_reaches)
     upstream_reach = upstream[link]
     order = topological_order(upstream, downstream, n_reaches)
     if order.size < n_reaches:
@@ -128,25 +128,9 @@ def make_plan(
 
 
 @kernel
-def _csr(key, n):  # type: ignore[no-untyped-def]
-    """CSR of a key: pointer, and the entries with each of its values, 0 to n, in their order (a counting sort)."""
-    pointer = np.zeros(n + 1, np.int64)
-    for k in key:
-        pointer[k + 1] += 1
-    for i in range(n):
-        pointer[i + 1] += pointer[i]
-    place = pointer[:-1].copy()
-    member = np.empty(key.size, np.int64)
-    for j in range(key.size):
-        member[place[key[j]]] = j
-        place[key[j]] += 1
-    return pointer, member
-
-
-@kernel
 def topological_order(upstream, downstream, n):  # type: ignore[no-untyped-def]
     """Order of Kahn (1962): positions, upstream first. Shorter than ``n`` if there is a cycle."""
-    pointer, link = _csr(upstream, n)
+    pointer, link = csr(upstream, n)
     waiting = np.zeros(n, np.int64)
     for d in downstream:
         waiting[d] += 1

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from xroute.engine.cpu.walk import on_threads
 from xroute.engine.kernels import kernel
 from xroute.options import n_threads
 
@@ -25,14 +26,8 @@ def contiguous(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     threads = n_threads()
     edges = np.linspace(0, array.shape[1], 4 * threads + 1).astype(np.int64) // TILE * TILE
     edges[-1] = array.shape[1]
-    with ThreadPoolExecutor(threads) as pool:
-        jobs = [
-            pool.submit(_transpose, transposed[b], result[b], first, last)
-            for b in range(array.shape[0])
-            for first, last in zip(edges[:-1], edges[1:], strict=True)
-        ]
-        for job in jobs:
-            job.result()
+    parts = [(b, *rows) for b in range(array.shape[0]) for rows in pairwise(edges)]
+    on_threads(lambda part: _transpose(transposed[part[0]], result[part[0]], *part[1:]), parts, threads)
     return result
 
 
