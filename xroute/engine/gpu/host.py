@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from xroute.engine.arrays import Exchange, NotFinite, Rows, State, compute_type
 from xroute.engine.gpu.launch import route_gpu
 from xroute.engine.gpu.layout import DeviceFilter, kept_filter
-from xroute.engine.gpu.staging import Copies, Stage
+from xroute.engine.gpu.staging import CudaCopies, Stage
 from xroute.engine.plan import RoutingPlan
 from xroute.settings import RoutingSettings
 
@@ -82,7 +82,7 @@ def route_host(
     rows: Rows = Rows(),
     exchange: Exchange = Exchange(),
     *,
-    copies: Copies,
+    copies: CudaCopies,
     block: int | None = None,
 ) -> tuple[NDArray[Any], State, NotFinite]:
     """Route runoff [batch, row, time], float32 or float64, on a device; ``block`` steps at a time, or as many as fit.
@@ -166,7 +166,7 @@ def route_cupy(
     return result, _state_off(end), NotFinite(*n_bad.tolist())
 
 
-def block_length(runoff: NDArray[Any], n_out: int, copies: Copies) -> int:
+def block_length(runoff: NDArray[Any], n_out: int, copies: CudaCopies) -> int:
     """Steps that fit the device: runoff twice (as it lies, and in order), discharge twice, and what waits behind them."""
     n_batch, n_rows, n_steps = runoff.shape
     a_step = 3 * n_batch * n_rows * runoff.itemsize + 3 * n_out * runoff.itemsize
