@@ -24,8 +24,7 @@ from xroute.labels import Layout
 from xroute.network import Network
 from xroute.parameters import schemes_of
 from xroute.settings import RoutingSettings
-from xroute.state_form import stages_of
-from xroute.stored_state import open_state
+from xroute.state_form import open_state, stages_of
 from xroute.units import flux_in_si
 from xroute.wording import phrase
 
