@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from xroute.block_state import CHANNEL, BlockState
 from xroute.engine.plan import RoutingPlan, make_plan
-from xroute.engine.schedule import renumber, tributaries
+from xroute.engine.schedule import tributaries
 from xroute.schemes import Filter
 
 __all__ = ["Partition", "make_partitions", "partition"]
@@ -31,9 +31,7 @@ def partition(plan: RoutingPlan, n: int) -> Index:
     label = np.zeros(plan.n_reaches, np.int64)
     if n == 1 or not plan.n_reaches:
         return label
-    pointer, upstream, _, count = renumber(
-        plan.order, plan.upstream_pointer, plan.upstream_reach, plan.upstream_weight, plan.n_upstream
-    )
+    pointer, upstream, _, count = plan.along(plan.order)
     component, size = tributaries(pointer, upstream, count, max(1, plan.n_reaches // (8 * n)))
     first = np.full(size.size, plan.n_reaches)  # tributaries that lie beside one another stay together
     np.minimum.at(first, component[component >= 0], plan.order[component >= 0])

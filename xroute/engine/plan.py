@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from xroute.engine.kernels import kernel
 from xroute.engine.patches import Patches, make_patches
-from xroute.engine.schedule import Schedule, csr, make_schedule
+from xroute.engine.schedule import Schedule, csr, make_schedule, renumber
 
 __all__ = ["RoutingPlan", "find_cycle", "make_plan", "strahler_order", "topological_order"]
 
@@ -70,20 +70,22 @@ class RoutingPlan:
         digest.update(str(self.n_given).encode())
         return int.from_bytes(digest.digest(), "big") >> 1
 
+    def along(self, order: Index) -> tuple[Index, Index, NDArray[np.float64], Index]:
+        """Links into each reach (pointer, upstream, weight) and reaches upstream of it, all numbered along an order."""
+        numbered: tuple[Index, Index, NDArray[np.float64], Index] = renumber(
+            order, self.upstream_pointer, self.upstream_reach, self.upstream_weight, self.n_upstream
+        )
+        return numbered
+
     @cached_property
     def schedule(self) -> Schedule:
         """What the CPU's threads do: independent tributaries side by side, then the trunk."""
-        return make_schedule(
-            self.order, self.upstream_pointer, self.upstream_reach, self.upstream_weight, self.n_upstream
-        )
+        return make_schedule(self.order, *self.along(self.order))
 
     @cached_property
     def patches(self) -> Patches:
         """What the GPU's programs do: up to 32 reaches each, in an order in which they may wait for one another."""
-        return make_patches(
-            self.order, self.upstream_pointer, self.upstream_reach, self.upstream_weight, self.n_upstream,
-            self.n_given, self.kept,
-        )  # fmt: skip
+        return make_patches(self.order, *self.along(self.order)[:3], self.n_given, self.kept)
 
 
 def make_plan(

@@ -54,31 +54,22 @@ class Schedule:
 
 
 def make_schedule(
-    order: Index,
-    pointer: Index,
-    upstream_reach: Index,
-    upstream_weight: NDArray[np.float64],
-    n_upstream: Index,
-    n_tasks: int | None = None,
+    order: Index, pointer: Index, upstream: Index, weight: NDArray[np.float64], n_upstream: Index
 ) -> Schedule:
-    """Schedule of a plan, of its arrays; ``n_tasks`` counts the tasks of tributaries (chosen when None).
+    """Schedule of a plan's order and of its links along it: then neighbours in the river are neighbours in memory.
 
     A task has `ABREAST` bins of tributaries, and each of its groups takes one reach of each.
     """
     n = order.size
-    if n_tasks is None:
-        n_tasks = int(np.clip(n // (64 * ABREAST), 1, 16))
-    n_bins = n_tasks * ABREAST
-    # numbered along the order, neighbours in the river are neighbours in memory, and all that follows is quick
-    pointer, upstream, weight, count = renumber(order, pointer, upstream_reach, upstream_weight, n_upstream)
-    tributary, size = tributaries(pointer, upstream, count, max(1, n // (4 * n_bins)))
+    n_bins = int(np.clip(n // (64 * ABREAST), 1, 16)) * ABREAST
+    tributary, size = tributaries(pointer, upstream, n_upstream, max(1, n // (4 * n_bins)))
     task_pointer, group_pointer, place_reach = _group_tributaries(tributary, _pack(size, n_bins), n_bins)
     trunk_pointer, trunk_reach = _group_trunk(pointer, upstream, tributary)
     task_pointer = np.append(task_pointer, task_pointer[-1] + trunk_pointer.size - 1)
     group_pointer = np.concatenate([group_pointer, group_pointer[-1] + trunk_pointer[1:]])
     place_reach = np.concatenate([place_reach, trunk_reach])
     slot, n_slots = _assign_slots(task_pointer, group_pointer, place_reach, pointer, upstream)
-    link_pointer, link_place, link_weight, _ = renumber(place_reach, pointer, upstream, weight, count)
+    link_pointer, link_place, link_weight, _ = renumber(place_reach, pointer, upstream, weight, n_upstream)
     slot = slot[place_reach]
     return Schedule(
         order[place_reach], task_pointer, group_pointer, slot, int(n_slots), link_pointer, slot[link_place], link_weight

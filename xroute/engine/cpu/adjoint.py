@@ -42,7 +42,7 @@ from xroute.engine.cpu.adjoint_kernels import add_filter, adjoint_task
 from xroute.engine.cpu.kernels import place_state, restore_state, route_task
 from xroute.engine.cpu.walk import BLOCK, modes, on_threads, place_filter, place_rows, read_only, working_store
 from xroute.engine.plan import RoutingPlan
-from xroute.engine.schedule import ABREAST, Schedule, csr, renumber
+from xroute.engine.schedule import ABREAST, Schedule, csr
 from xroute.options import n_threads
 from xroute.settings import RoutingSettings
 
@@ -235,9 +235,7 @@ class _Walk:
 
 def _place_links(plan: RoutingPlan) -> tuple[Index, Index, Float, Index, Index, Float]:
     """Links by place, in the order of the walk: those that end in a place, and those that begin there."""
-    pointer, upstream, weight, _ = renumber(
-        plan.schedule.order, plan.upstream_pointer, plan.upstream_reach, plan.upstream_weight, plan.n_upstream
-    )
+    pointer, upstream, weight, _ = plan.along(plan.schedule.order)
     down_pointer, link = csr(upstream, plan.n_reaches)
     downstream = np.repeat(np.arange(plan.n_reaches), np.diff(pointer))
     return pointer, upstream, weight, down_pointer, downstream[link], weight[link]
