@@ -85,7 +85,7 @@ class Meta:
         placed = placed.astype(values.dtype)
         return Elsewhere(placed) if self.takes(runoff) else placed, end, NotFinite(n_bad, 0)
 
-    def forward(self, runoff, filter, state, plan, settings, *, keep_trace, keep_state, made=None):
+    def forward(self, runoff, filter, state, plan, settings, *, keep_trace, keep_state, owner=None):
         self.calls.append("forward")
         n_batch, n, _ = runoff.shape
         end = State(filter.taps.new_empty(n_batch, filter.taps.numel() - n), filter.taps.new_empty(n_batch, n))

@@ -34,7 +34,7 @@ class RouteRequest:
     Raises
     ------
     ParameterError
-        For a number of partitions that is none.
+        For ``partitions`` that is not a positive whole number.
     """
 
     scheme: str | None = None

@@ -65,7 +65,7 @@ class _Cpu:
 
     def forward(
         self, runoff: torch.Tensor, filter: FilterArrays, state: State | None, plan: RoutingPlan, settings: RoutingSettings,
-        *, keep_trace: bool, keep_state: bool, made: Filter | None = None,
+        *, keep_trace: bool, keep_state: bool, owner: Filter | None = None,
     ) -> tuple[torch.Tensor, State | None, torch.Tensor]:  # fmt: skip
         discharge = runoff.new_empty(runoff.shape)
         end = _zeros(runoff, filter) if state is None else State(*(t.clone() for t in state))
