@@ -99,10 +99,6 @@ class Stage(State):
         """With ``n`` further reaches behind its own, which are dry and have no lags."""
         return Stage(self.history, np.pad(self.outflow, [(0, 0), (0, n)])) if n else self
 
-    def copy(self) -> Stage:
-        """A copy, to be written to."""
-        return Stage(self.history.copy(), self.outflow.copy())
-
 
 @dataclass(frozen=True, eq=False)
 class BlockState:
@@ -170,10 +166,6 @@ class BlockState:
     def pad(self, n: int) -> BlockState:
         """With ``n`` further reaches behind its own, which are dry and have no lags."""
         return BlockState({name: stage.pad(n) for name, stage in self.stages.items()})
-
-    def copy(self) -> BlockState:
-        """A copy, to be written to."""
-        return BlockState({name: stage.copy() for name, stage in self.stages.items()})
 
     def check(self, n_lags: Lags, n_batch: int) -> None:
         """Refuse a state of other stages, sizes or types: kernels do not look whether they read beyond it.

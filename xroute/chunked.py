@@ -54,14 +54,10 @@ def route_lazily(
     partitions: int | None = None,
     first: int = 0,
 ) -> tuple[xr.DataArray, StateTable]:
-    """Route runoff on Dask; nothing is computed.
+    """Route runoff on Dask, the whole series or a block of it that begins at step ``first``; nothing is computed.
 
     Parameters
     ----------
-    runoff
-        What is routed: the whole series, or a block of it that begins at step ``first``.
-    run
-        The run that was made of it.
     start
         State at its start, as `Run.start` gives it; None is dry.
     device

@@ -161,16 +161,7 @@ def run_key(
 
 
 def state_dataset(table: StateTable, key: RunKey, time: str | None) -> xr.Dataset:
-    """Label a state.
-
-    Parameters
-    ----------
-    table
-        Its tables, [*batch, reach] and [*batch, reach, lag], of numpy or Dask.
-    key
-        The run that it is of.
-    time
-        When it holds; None where that is not known.
+    """Label a state's tables, of numpy or Dask; ``time`` is when it holds, None where that is not known.
 
     Returns
     -------
@@ -201,16 +192,7 @@ def _batch_coords(layout: Layout) -> dict[Hashable, Any]:
 
 
 def load_state(table: StateTable, n_lags: Lags, ids: NDArray[Any]) -> BlockState:
-    """State as plain arrays, of tables that may be on Dask or not read yet.
-
-    Parameters
-    ----------
-    table
-        Its tables, as `align_state` gives them.
-    n_lags
-        Past inflows that each reach needs, by stage.
-    ids : [reach]
-        Ids of its reaches, for the message.
+    """State as plain arrays, of tables that may be on Dask or not read yet; ``ids`` [reach] are for the message.
 
     Raises
     ------
@@ -232,16 +214,10 @@ def load_state(table: StateTable, n_lags: Lags, ids: NDArray[Any]) -> BlockState
 
 
 def align_state(state: Any, key: RunKey, time: str | None) -> StateTable:
-    """Tables of a state in the order of a run's reaches and members; values are not read, unless it is given as a path.
+    """Tables of a state in the order of a run's reaches and members.
 
-    Parameters
-    ----------
-    state
-        A Dataset, or the path of one.
-    key
-        The run that it is to start.
-    time
-        When that run starts; None where that is not known.
+    The state is a Dataset, whose values are not read, or the path of one; ``time`` is when the run starts, None where that is
+    not known.
 
     Raises
     ------

@@ -154,18 +154,12 @@ def route_partition(
 
     Parameters
     ----------
-    run
-        The partition.
     blocks
         Blocks of runoff, one for each of ``run.chunks``.
     kept_above
         Series that the partitions that drain to it kept, in the order of ``run.partition.source``.
-    state
-        State at the chunk's start, None for dry.
-    times : [time]
-        Labels of the chunk's steps, for messages.
-    first
-        Number of the first of them in the whole series.
+    times, first
+        Labels of the chunk's steps, for messages, and the number of the first of them in the whole series.
     _looked
         A task that must have been done before.
     """

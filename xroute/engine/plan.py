@@ -96,19 +96,10 @@ def make_plan(
     n_given: int = 0,
     kept: Index | None = None,
 ) -> RoutingPlan:
-    """Plan the routing of a network.
+    """Plan the routing of a network, of links [link]: positions of their two ends, and the shares of discharge that take them.
 
-    Parameters
-    ----------
-    upstream, downstream : int64 [link]
-        Positions of the two ends of each link. Flows into a reach are added in the order in which its links stand
-        here, so a caller who wants results that do not depend on the order of reaches, bit for bit, sorts them.
-    weight : float64 [link]
-        Share of the upstream reach's discharge that takes the link.
-    n_reaches : int
-        Number of reaches.
-    n_given, kept
-        See `RoutingPlan`.
+    Flows into a reach are added in the order in which its links stand here, so a caller who wants results that do not depend on
+    the order of reaches, bit for bit, sorts them.
 
     Raises
     ------

@@ -72,25 +72,9 @@ def adjoint_cpu(
 ) -> Gradients:
     """Gradients of a loss with respect to all that `xroute.engine.cpu.forward.route_cpu` takes.
 
-    Parameters
-    ----------
-    grad_discharge : [batch, row, time]
-        Gradient with respect to the discharge, of the type of runoff.
-    grad_state
-        Gradient with respect to the final state.
-    runoff, plan, filter, settings, rows
-        As in the forward run. No two reaches may share a row of runoff.
-    state
-        The state at the start.
-    needs
-        Which gradients to compute; those left out come back as zeros.
-    block
-        Steps of runoff in a block of time; chosen by memory when None.
-
-    Returns
-    -------
-    Gradients
-        That of runoff is zero in rows that no reach reads.
+    ``grad_discharge`` [batch, row, time] is of the type of runoff, and ``grad_state`` is with respect to the final state; what
+    is not needed comes back as zeros, as does the gradient of runoff in rows that no reach reads. No two reaches may share a
+    row of runoff. ``block`` is the steps of runoff in a block of time; chosen by memory when None.
     """
     n_batch, _, n_steps = runoff.shape
     grad_runoff = np.zeros(runoff.shape, runoff.dtype)

@@ -18,9 +18,9 @@ TILE = 32
 
 
 def contiguous(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """C-contiguous copy of ``array`` [batch, row, time] in ``dtype``."""
+    """The array [batch, row, time], C-contiguous in ``dtype``: a copy if it is not so."""
     transposed = array.swapaxes(1, 2)
-    if array.dtype != dtype or not array.dtype.isnative or not transposed.flags.c_contiguous:
+    if array.flags.c_contiguous or array.dtype != dtype or not transposed.flags.c_contiguous:
         return np.ascontiguousarray(array, dtype)
     result = np.empty(array.shape, dtype)
     threads = n_threads()

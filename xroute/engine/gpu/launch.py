@@ -49,38 +49,30 @@ def route_gpu(
     keep_state: bool = True,
     keep_trace: bool = False,
 ) -> tuple[Tensor, State | None, Tensor | None]:
-    """Route runoff on a GPU.
+    """Route runoff [batch, reach, time] on a GPU: float16, bfloat16 or float32 (computed in float32), or float64.
 
     Parameters
     ----------
-    runoff : [batch, reach, time]
-        float16, bfloat16 or float32 (computed in float32), or float64.
-    plan, filter
-        Plan of the network, and its filter in the arithmetic's type, prepared for the same ``settings``.
+    filter
+        In the arithmetic's type, prepared for the same ``settings``.
     state
         At the start, not changed; None is dry, and either of its arrays may be None for zeros.
-    settings
-        Substeps, sampling, lateral mode.
     scale : [reach], optional
         Factor on each reach's runoff.
-    exchange
-        Discharge of the plan's given reaches, and where that of its kept ones is put.
     keep_state, keep_trace
         Whether the final state is wanted, and the trace that `adjoint_gpu` takes.
-
-    Raises
-    ------
-    ValueError
-        If a plan with given reaches gets no discharge of them: its programs would wait for it for ever.
 
     Returns
     -------
     discharge : [batch, reach, time]
         In the type of ``runoff``. Its rows are padded to multiples of 8 steps, so it is a view where time is none.
-    state
-        At the end, in the arithmetic's type, or None.
-    trace
-        Or None.
+    state, trace
+        At the end, in the arithmetic's type; None for what is not kept.
+
+    Raises
+    ------
+    ValueError
+        If a plan with given reaches gets no discharge of them: its programs would wait for it for ever.
     """
     if plan.n_given and exchange.given is None:
         raise ValueError(f"the plan has {plan.n_given} given reaches, but no discharge of them")
