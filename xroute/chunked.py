@@ -211,9 +211,10 @@ def _start_tasks(graph: _Graph, members: MemberChunk) -> tuple[Tasks, list[Any]]
     for outflow, inflow in graph.start.values():
         arrays.append([(outflow.name, *members, 0), None if inflow is None else (inflow.name, *members, 0, 0)])
     keys = [(f"start-{graph.token}", k, *members) for k in range(n)]
-    return {
+    work: Tasks = {
         key: (tasks.start_partition, (f"partition-{graph.token}", k), stages, arrays) for k, key in enumerate(keys)
-    }, keys
+    }
+    return work, keys
 
 
 def _routing_tasks(graph: _Graph, members: MemberChunk, state: list[Any]) -> tuple[Tasks, list[Any]]:
@@ -251,6 +252,7 @@ def _look_task(graph: _Graph, members: MemberChunk) -> tuple[Tasks, Any]:
 
 
 def _discharge(graph: _Graph, whole: HighLevelGraph) -> xr.DataArray:
+    """Discharge, whose blocks are gathered from the partitions that have rows in them."""
     layout, chunks = graph.run.layout, graph.chunks
     name = f"xroute-discharge-{graph.token}"
     blocks = {}
@@ -270,21 +272,22 @@ def _discharge(graph: _Graph, whole: HighLevelGraph) -> xr.DataArray:
 
 
 def _end(graph: _Graph, whole: HighLevelGraph, ends: dict[MemberChunk, list[Any]]) -> StateTable:
+    """State at the end, of all partitions together, in the chunks of the members."""
     keys = [(f"partition-{graph.token}", k) for k in range(len(graph.partition_runs))]
     sizes = (*graph.chunks.of_batch, (graph.run.network.n_reaches,))
     nothing = np.empty((0,) * len(sizes))
     found = {}
     for stage, n_lags in graph.run.n_lags.items():
         longest = int(n_lags.max(initial=0))
-        of = [f"xroute-{stored_name(stage, name)}-{graph.token}" for name in ("outflow", "inflow")]
+        outflow, inflow = (f"xroute-{stored_name(stage, name)}-{graph.token}" for name in ("outflow", "inflow"))
         outflows, inflows = {}, {}
         for members, states in ends.items():
             shape = graph.chunks.shape(members)
-            outflows[of[0], *members, 0] = (tasks.gather_outflow, keys, stage, shape, states)
-            inflows[of[1], *members, 0, 0] = (tasks.gather_inflow, keys, stage, longest, shape, states)
+            outflows[outflow, *members, 0] = (tasks.gather_outflow, keys, stage, shape, states)
+            inflows[inflow, *members, 0, 0] = (tasks.gather_inflow, keys, stage, longest, shape, states)
         found[stage] = StageTable(
-            _array(graph, whole, of[0], outflows, sizes, nothing),
-            _array(graph, whole, of[1], inflows, (*sizes, (longest,)), nothing[..., None]) if longest else None,
+            _array(graph, whole, outflow, outflows, sizes, nothing),
+            _array(graph, whole, inflow, inflows, (*sizes, (longest,)), nothing[..., None]) if longest else None,
         )
     return found
 

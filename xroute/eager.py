@@ -48,7 +48,7 @@ def route_values(
         data = np.asarray(data) if backend_of_array(data) is None else data
     data = data.reshape(layout.n_batch, *data.shape[-2:])
     if run.watch is not None:
-        run.watch.at(first).look(data, first=first == 0)
+        run.watch.at(first).look(data, at_start=first == 0)
     discharge, end, n_bad = route_block(data, run.network.plan, run.filter, state, run.settings, rows, device=device)
     check_finite(
         n_bad, run.settings, data, discharge, run.network.ids, rows, lambda: step_labels(runoff, run.clock.dim, first)

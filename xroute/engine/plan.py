@@ -18,7 +18,9 @@ from xroute.engine.kernels import kernel
 from xroute.engine.patches import Patches, make_patches
 from xroute.engine.schedule import Schedule, csr, make_schedule, renumber
 
-__all__ = ["RoutingPlan", "find_cycle", "make_plan", "strahler_order", "topological_order"]
+__all__ = [
+    "RoutingPlan", "find_cycle", "follow", "make_plan", "mark_upstream", "path_length", "strahler_order", "topological_order",
+]  # fmt: skip
 
 Index = NDArray[np.int64]
 
