@@ -89,12 +89,6 @@ class Stage(State):
         past = None if inflow is None else inflow.reshape(*batch_shape, *inflow.shape[1:])
         return StageTable(self.outflow.reshape(*batch_shape, n_lags.size), past)
 
-    def take(self, reach: Index, n_lags: Index) -> Stage:
-        """The stage of some of its reaches."""
-        own, first = n_lags[reach], np.cumsum(n_lags) - n_lags
-        entry = np.repeat(first[reach] - np.cumsum(own) + own, own) + np.arange(own.sum())
-        return Stage(self.history[:, entry], self.outflow[:, reach])
-
     def pad(self, n: int) -> Stage:
         """With ``n`` further reaches behind its own, which are dry and have no lags."""
         return Stage(self.history, np.pad(self.outflow, [(0, 0), (0, n)])) if n else self
@@ -158,10 +152,6 @@ class BlockState:
     def table(self, n_lags: Lags, batch_shape: tuple[int, ...]) -> dict[str, StageTable]:
         """As tables, with an axis for each batch dimension."""
         return {name: stage.table(n_lags[name], batch_shape) for name, stage in self.stages.items()}
-
-    def take(self, reach: Index, n_lags: Lags) -> BlockState:
-        """The state of some of its reaches."""
-        return BlockState({name: stage.take(reach, n_lags[name]) for name, stage in self.stages.items()})
 
     def pad(self, n: int) -> BlockState:
         """With ``n`` further reaches behind its own, which are dry and have no lags."""
