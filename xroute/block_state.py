@@ -65,12 +65,12 @@ class Stage(State):
 
     @classmethod
     def of_table(cls, table: StageTable, n_lags: Index) -> Stage:
-        """Stage of a table in memory, whose batch dimensions become one."""
+        """Stage of a table, whose batch dimensions become one; its arrays are read only now."""
         n_batch = math.prod(table.outflow.shape[:-1])
         outflow = np.array(table.outflow, np.float64, order="C").reshape(n_batch, n_lags.size)
         history = np.zeros((n_batch, 0))
         if table.inflow is not None:
-            inflow = table.inflow.reshape(n_batch, *table.inflow.shape[-2:])
+            inflow = np.asarray(table.inflow).reshape(n_batch, *table.inflow.shape[-2:])
             history = np.array(inflow[:, np.arange(inflow.shape[2]) < n_lags[:, None]], np.float64, order="C")
         return cls(history, outflow)
 
@@ -125,7 +125,7 @@ class BlockState:
 
     @classmethod
     def of_table(cls, table: StateTable, n_lags: Lags) -> BlockState:
-        """State of tables in memory."""
+        """State of tables, whose arrays are read only now."""
         return cls({name: Stage.of_table(table[name], own) for name, own in n_lags.items()})
 
     @classmethod

@@ -231,9 +231,9 @@ def _routing_tasks(graph: _Graph, members: MemberChunk, state: list[Any]) -> tup
                 graph.first + begin, None if c else looked,
             )  # fmt: skip
             state[k] = (f"state-{token}", k, *members, c)
-            work[state[k]] = (tasks.state_of, key)
+            work[state[k]] = (getattr, key, "state")
             if run.partition.plan.kept.size:
-                work[f"kept-{token}", k, *members, c] = (tasks.kept_of, key)
+                work[f"kept-{token}", k, *members, c] = (getattr, key, "kept")
     return work, state
 
 

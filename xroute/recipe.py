@@ -47,18 +47,10 @@ def resolve_recipe(
     *,
     log: bool = False,
 ) -> Recipe:
-    """Options of a run: those given, else the network's, else 1, ``"mean"`` and ``"head"``.
+    """Options of a run: those that the caller gave, else the network's, else 1, ``"mean"`` and ``"head"``.
 
-    Parameters
-    ----------
-    network : Network
-        Whose attributes hold the recipe, if it has one.
-    step
-        Step of runoff [s]; None where there is no step, and then any number of substeps will do.
-    substeps, sampling, lateral
-        As the caller gave them; None leaves them to the network.
-    log
-        Whether to log, once a network, what was taken from it.
+    ``step`` is that of runoff [s]; None where there is none, and then any number of substeps will do. With ``log``, what was
+    taken from the network is logged, once.
 
     Raises
     ------

@@ -90,9 +90,11 @@ class RunKey:
             raise StateError(f"the state has the stages {some(stages_of(state))}, and this run {some(self.n_lags)}")
         for name in _arrays_of(state):
             units = _plain(state[name].attrs.get("units"))
-            if None not in (units, self.units) and not np.isclose(
-                _in_si(units), _in_si(self.units), rtol=1e-12, atol=0.0
-            ):
+            both: list[Any] = [units, self.units]
+            if None in both:
+                continue
+            its, mine = (flux_in_si(text, "the state") for text in both)
+            if not np.isclose(its, mine, rtol=1e-12, atol=0.0):
                 raise StateError(f"the state's {name} is in {units!r}, and this run's discharge in {self.units!r}")
 
     def _check_step(self, dt: float, substeps: float) -> None:
@@ -111,10 +113,6 @@ def _arrays_of(state: xr.Dataset) -> list[str]:
     """Names of a state's variables with values of members and reaches."""
     names = [stored_name(stage, array) for stage in stages_of(state) for array in ("outflow", "inflow")]
     return [name for name in names if name in state.variables]
-
-
-def _in_si(units: Any) -> float:
-    return flux_in_si(units, "the state")
 
 
 def _plain(value: Any) -> Any:
@@ -199,11 +197,7 @@ def load_state(table: StateTable, n_lags: Lags, ids: NDArray[Any]) -> BlockState
     StateError
         For values that are not finite.
     """
-    read = {
-        name: StageTable(*(None if array is None else np.asarray(array) for array in arrays))
-        for name, arrays in table.items()
-    }
-    state = BlockState.of_table(read, n_lags)
+    state = BlockState.of_table(table, n_lags)
     bad = np.zeros(ids.size, bool)
     for name, stage in state.stages.items():
         bad |= ~np.isfinite(stage.outflow).all(axis=0)

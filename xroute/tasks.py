@@ -28,8 +28,8 @@ from xroute.state import load_state
 from xroute.watch import Watch
 
 __all__ = [
-    "PartitionRun", "ResultRows", "Routed", "gather_discharge", "gather_inflow", "gather_outflow", "kept_of",
-    "look_ahead", "route_partition", "start_partition", "state_of",
+    "PartitionRun", "ResultRows", "Routed", "gather_discharge", "gather_inflow", "gather_outflow", "look_ahead",
+    "route_partition", "start_partition",
 ]  # fmt: skip
 
 
@@ -183,16 +183,6 @@ def route_partition(
     own = Rows(run.rows.runoff[: run.ids.size], run.rows.discharge[: run.ids.size])
     check_finite(n_bad, settings, data, discharge, run.ids, own, lambda: times)
     return Routed(discharge, kept, end)
-
-
-def kept_of(routed: Routed) -> Any:
-    """Series of kept reaches, for other partitions."""
-    return routed.kept
-
-
-def state_of(routed: Routed) -> BlockState:
-    """State at the chunk's end."""
-    return routed.state
 
 
 def look_ahead(watch: Watch, axes: tuple[int, ...], blocks: list[Any]) -> None:

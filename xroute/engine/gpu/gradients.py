@@ -12,13 +12,7 @@ from xroute.engine.arrays import Gradients, State
 from xroute.engine.gpu.adjoint import adjoint_steps, adjoint_substeps
 from xroute.engine.gpu.arguments import AdjointSeries, KernelGradients, KernelNetwork, Mailbox, Mode, Trace
 from xroute.engine.gpu.launch import kernel_filter, launch, new_ticket, real_type, route_gpu, state_on
-from xroute.engine.gpu.layout import (
-    DeviceFilter,
-    by_step,
-    device_patches,
-    group_length,
-    trace_channels,
-)
+from xroute.engine.gpu.layout import DeviceFilter, by_step, device_patches, group_length, trace_channels
 from xroute.engine.gpu.memory import as_rows, empty_mailbox, index_type, most_trace, padded_rows, trace_layout
 from xroute.engine.patches import LANES
 from xroute.engine.plan import RoutingPlan

@@ -90,7 +90,7 @@ def route_gpu(
         run = _Run(
             runoff, discharge, device_patches(plan, device, none.dtype), filter, settings,
             none if scale is None else scale.to(device, none.dtype).contiguous(), exchange, trace, *rows_of_trace,
-            _ring(filter, n_batch), scale is not None, keep_trace,
+            none.new_empty(max(1, n_batch * filter.n_ring)), scale is not None, keep_trace,
         )  # fmt: skip
         end = run.by_step(start, keep_state) if by_step(settings) else run.by_substep(start, keep_state)
     elif keep_state and start is not None:  # nothing happens to the state, but it is another one
@@ -114,7 +114,7 @@ class _Run:
     trace: Tensor
     trace_start: Tensor
     n_trace: int  # elements of the trace of a member
-    ring: Tensor
+    ring: Tensor  # for the inflow that windows of more than two taps look back to
     scaled: bool
     keep_trace: bool
 
@@ -222,8 +222,3 @@ def kernel_filter(filter: DeviceFilter, ring: Tensor) -> KernelFilter:
 def new_ticket(device: torch.device) -> Tensor:
     """The counter that programs take their tickets from."""
     return torch.zeros(1, dtype=torch.int32, device=device)
-
-
-def _ring(filter: DeviceFilter, n_batch: int) -> Tensor:
-    """Memory for the inflow that windows of more than two taps look back to."""
-    return filter.coefficients.new_empty(max(1, n_batch * filter.n_ring))
