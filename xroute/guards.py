@@ -27,13 +27,6 @@ def reading(source: Any, how: str = "") -> Iterator[None]:
         What is read, for the message.
     how
         As what it is read, such as "as netCDF".
-
-    Raises
-    ------
-    XRouteError
-        It cannot be read, or takes more memory than there is.
-    PermissionError
-        It may not be read.
     """
     try:
         yield
@@ -64,11 +57,6 @@ def require_memory(array: Any, what: str, advice: str) -> None:
         What it is, for the message.
     advice
         What to do instead.
-
-    Raises
-    ------
-    XRouteError
-        With the sizes.
     """
     try:
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

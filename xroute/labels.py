@@ -133,11 +133,6 @@ def with_standard_dims(
 
     Where the series runs along another dimension than ``time``, as that of a forecast does, the latter is renamed to what
     its labels say: ``forecast_reference_time``.
-
-    Raises
-    ------
-    AlignmentError, TimeAxisError
-        As `xroute.route`.
     """
     time_dim = find_time_dim(runoff, time_dim)
     layout = align(runoff, network, reach_dim=reach_dim, time_dim=time_dim, missing=missing, extra=extra)

@@ -37,11 +37,6 @@ def match_rows(
         -1 for reaches that have none; None where rows are reaches.
     lacking : [reach]
         Which have none.
-
-    Raises
-    ------
-    AlignmentError
-        For ids that stand twice; that are of no reach, or lack for one, where that is an error; and where nothing is left.
     """
     one_of("missing", missing, MISSING, AlignmentError)
     one_of("extra", extra, EXTRA, AlignmentError)

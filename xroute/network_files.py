@@ -32,13 +32,6 @@ def open_any(path: str | os.PathLike[str], **columns: Any) -> xr.Dataset:
         The file.
     **columns
         Of a table, as for `xroute.tables.read_table`.
-
-    Raises
-    ------
-    FileNotFoundError, PermissionError
-        There is nothing, or nothing that may be read.
-    XRouteError
-        It is none of these, or damaged.
     """
     from xroute.tables import SUFFIXES, read_table
 

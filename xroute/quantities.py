@@ -23,13 +23,7 @@ def is_quantity(array: xr.DataArray | xr.Variable) -> bool:
 
 
 def require_array(array: Any, what: str = "runoff") -> xr.DataArray:
-    """The array, without units that pint has attached (they are in its attributes then); what is not a DataArray is refused.
-
-    Raises
-    ------
-    XRouteError
-        If it is no DataArray, or has two kinds of units.
-    """
+    """The array, without units that pint has attached (they are in its attributes then); what is not a DataArray is refused."""
     if not isinstance(array, xr.DataArray):
         hint = f": choose one of {some(array.data_vars)}" if isinstance(array, xr.Dataset) else ""
         raise XRouteError(f"{what} is an xarray.DataArray, not a {type(array).__name__}{hint}")
@@ -37,13 +31,7 @@ def require_array(array: Any, what: str = "runoff") -> xr.DataArray:
 
 
 def without_pint(array: xr.DataArray, what: str = "runoff") -> xr.DataArray:
-    """The array with plain data, lazy where it was, and the units in its attributes; itself where pint has no hand in it.
-
-    Raises
-    ------
-    UnitsError
-        If its attributes name other units than pint does.
-    """
+    """The array with plain data, lazy where it was, and the units in its attributes; itself where pint has no hand in it."""
     if not is_quantity(array):
         return array
     return array.copy(deep=False, data=array.data.magnitude).assign_attrs(units=_units(array.variable, what))

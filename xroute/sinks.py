@@ -122,13 +122,6 @@ class ZarrSink:
             Whether to go on with a run that was begun.
         replace
             Whether to delete what the store holds.
-
-        Raises
-        ------
-        FileExistsError
-            If the store holds something else.
-        XRouteError
-            If it is damaged, or another run takes it at the same moment.
         """
         if replace:
             check_replaceable(store)
@@ -292,11 +285,6 @@ class NetcdfSink:
             Progress and state of a run that begins.
         replace
             Whether to replace a file of that name.
-
-        Raises
-        ------
-        FileExistsError
-            If there is one, and it is not to be replaced.
         """
         chunks = tuple(max(1, n) for n in outline.encoding["chunks"])
         with replacing(path, overwrite=replace) as temporary, ExitStack() as file:

@@ -135,14 +135,7 @@ def stamps(array: xr.DataArray, dim: Hashable, *, counted: bool = False) -> NDAr
 
 
 def decode_numbers(values: NDArray[Any], units: Any, calendar: Any = None) -> NDArray[Any]:
-    """Decode numbers by CF ``units`` (``"hours since ..."``, or ``"hours"``); numbers without units of time stay.
-
-    Raises
-    ------
-    TimeAxisError
-        For units that say "since" and cannot be decoded: by months and years, from an unknown start, in an unknown
-        calendar, or out of range.
-    """
+    """Decode numbers by CF ``units`` (``"hours since ..."``, or ``"hours"``); numbers without units of time stay."""
     units = str(units)
     if unit_seconds(units) is not None:
         return _durations(values, unit_seconds(units) or 1.0)

@@ -80,13 +80,7 @@ def consolidate(store: Any) -> None:
 
 
 def as_store(store: Any) -> Any:
-    """The store as all that open it take it: an absolute path of a folder, a URL, or a Zarr store of another kind.
-
-    Raises
-    ------
-    XRouteError
-        If it is nothing that could be a store.
-    """
+    """The store as all that open it take it: an absolute path of a folder, a URL, or a Zarr store of another kind."""
     zarr = require("zarr", feature="reading and writing Zarr", extra="io")
     if isinstance(store, zarr.storage.LocalStore):
         store = store.root

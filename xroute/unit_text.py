@@ -153,11 +153,6 @@ def read_unit_text(text: Any, what: str) -> UnitText:
         Units such as ``m3 s-1``, ``m³/s``, ``kg m**-2 s**-1``, ``inches per day``, ``1e6 m3``, ``cfs``.
     what
         Whose they are, for messages.
-
-    Raises
-    ------
-    UnitsError
-        For what is no text, is long, has tokens that the field does not write, or could be read in two ways.
     """
     if not isinstance(text, str):
         raise UnitsError(f"{what}: units are text such as 'm3 s-1', not {text!r:.60}")

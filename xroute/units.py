@@ -143,11 +143,6 @@ def to_si(values: xr.DataArray, units: str, what: str) -> Float:
         The SI units wanted.
     what
         Its name, for messages.
-
-    Raises
-    ------
-    UnitsError
-        If its units are unknown or of another kind.
     """
     values = without_pint(values, what)
     data = values.values
@@ -174,11 +169,5 @@ def to_si(values: xr.DataArray, units: str, what: str) -> Float:
 
 
 def flux_in_si(units: str, what: str) -> float:
-    """One of a unit of volume flux, in m3 s-1.
-
-    Raises
-    ------
-    UnitsError
-        If the units are unknown, or not of a volume flux.
-    """
+    """One of a unit of volume flux, in m3 s-1."""
     return float(to_si(xr.DataArray(1.0, attrs={"units": units}), DISCHARGE_UNITS, what))

@@ -30,15 +30,7 @@ __all__ = ["netcdf_variable", "plain_dataset", "replacing", "write", "write_all"
 
 @contextmanager
 def replacing(path: PathLike, *, overwrite: bool = False) -> Iterator[Path]:
-    """Yield a temporary path beside ``path``, renamed to it when the block ends well and removed when it does not.
-
-    Raises
-    ------
-    FileExistsError
-        ``path`` exists and ``overwrite`` is False.
-    FileNotFoundError
-        The folder that should hold it does not exist.
-    """
+    """Yield a temporary path beside ``path``, renamed to it when the block ends well and removed when it does not."""
     target = Path(path)
     if not target.parent.is_dir():
         raise FileNotFoundError(f"no folder {target.parent} to write {target.name} in")

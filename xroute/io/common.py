@@ -33,15 +33,7 @@ _NETCDF = (".nc", ".nc4", ".netcdf", ".cdf")
 
 
 def expand_paths(paths: PathLike | Sequence[PathLike], what: str = "runoff") -> list[Path]:
-    """Files and Zarr stores that paths mean: a folder its netCDF files and stores, a pattern what fits it, by name.
-
-    Raises
-    ------
-    FileNotFoundError
-        Nothing is there.
-    XRouteError
-        A folder without any, or a file that is named twice.
-    """
+    """Files and Zarr stores that paths mean: a folder its netCDF files and stores, a pattern what fits it, by name."""
     found: list[Path] = []
     given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
     for path in given:
@@ -145,13 +137,7 @@ def file_ids(variable: xr.DataArray, file: PathLike, error: type[XRouteError] = 
 
 
 def concatenate(arrays: Sequence[xr.DataArray], files: Sequence[PathLike], time_dim: Hashable) -> xr.DataArray:
-    """Series of several files as one: in the order of time, the reaches in the order of the first file.
-
-    Raises
-    ------
-    TimeAxisError, AlignmentError, UnitsError
-        As `open_runoff`.
-    """
+    """Series of several files as one: in the order of time, the reaches in the order of the first file."""
     for array, file in zip(arrays, files, strict=True):
         if time_dim not in array.dims or time_dim not in array.coords or not array.sizes[time_dim]:
             raise TimeAxisError(f"{file} has no times on {time_dim!r}, so its place among the files cannot be told")

@@ -25,13 +25,7 @@ PathLike = str | os.PathLike[str]
 
 
 def find_setup(source: PathLike, namelist: PathLike | None = None) -> dict[str, Path]:
-    """Files of a folder or namelist by role, of RAPID2 or RAPID as their content tells.
-
-    Raises
-    ------
-    XRouteError
-        When several files could play the same role.
-    """
+    """Files of a folder or namelist by role, of RAPID2 or RAPID as their content tells."""
     return rapid2.find_files(source) if rapid2.is_rapid2(source) else rapid.find_files(source, namelist)
 
 

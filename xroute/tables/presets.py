@@ -133,13 +133,7 @@ PRESETS: dict[str, Preset] = {
 
 
 def find_preset(table: pd.DataFrame, reach: str | None, downstream: str | None, preset: str | None) -> Preset:
-    """Preset that is named or that the columns fit, with the names of the id columns as they stand in the table.
-
-    Raises
-    ------
-    NetworkError
-        If there is none, or several fit.
-    """
+    """Preset that is named or that the columns fit, with the names of the id columns as they stand in the table."""
     if preset is not None:
         if preset not in PRESETS:
             raise NetworkError(f"no preset {preset!r}; there are {', '.join(sorted(PRESETS))}")

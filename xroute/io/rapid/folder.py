@@ -68,26 +68,14 @@ def find_files(folder: PathLike, namelist: PathLike | None = None) -> dict[str, 
 
 
 def find_file(folder: PathLike, role: str) -> Path | None:
-    """Find the file of one role in a folder, as `find_files` does.
-
-    Raises
-    ------
-    XRouteError
-        When several could play it.
-    """
+    """Find the file of one role in a folder, as `find_files` does."""
     namelist = find_namelist(folder)
     named = {} if namelist is None else _named_files(namelist, Path(folder))
     return named.get(role) or (only_match(folder, PATTERNS[role], role) if role in PATTERNS else None)
 
 
 def find_namelist(folder: PathLike) -> Path | None:
-    """The namelist of a folder, if it has one.
-
-    Raises
-    ------
-    XRouteError
-        When there are several.
-    """
+    """The namelist of a folder, if it has one."""
     for pattern in PATTERNS["namelist"]:
         found = sorted(p for p in Path(folder).glob(pattern) if p.is_file() and p.suffix.lower() not in (".yml", ".yaml"))
         if len(found) > 1:

@@ -95,13 +95,7 @@ def _namelist_value(text: str) -> bool | int | float | str:
 
 
 def namelist_seconds(values: Mapping[str, Any], name: str, file: PathLike | None) -> float | None:
-    """A step of a namelist [s]; None if it does not say.
-
-    Raises
-    ------
-    NetworkError
-        If it is no positive number.
-    """
+    """A step of a namelist [s]; None if it does not say."""
     value = values.get(name)
     if value is None:
         return None

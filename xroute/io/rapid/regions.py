@@ -56,13 +56,7 @@ class Region:
 
 
 def rows_to_route(wanted: NDArray[np.int64], file: Path, ids: NDArray[np.int64], connect: Path) -> NDArray[np.int64]:
-    """Rows of the ids that a file lists, in its order.
-
-    Raises
-    ------
-    NetworkError
-        For ids that are listed twice, and ids that are not in the connectivity file.
-    """
+    """Rows of the ids that a file lists, in its order."""
     duplicate = wanted[pd.Index(wanted).duplicated()]
     if duplicate.size:
         raise NetworkError(f"duplicate ids in {file}: {some(duplicate)}")
@@ -74,13 +68,7 @@ def rows_to_route(wanted: NDArray[np.int64], file: Path, ids: NDArray[np.int64],
 
 
 def assemble(regions: Sequence[Region], system: str) -> xr.Dataset:
-    """Network Dataset of one or more regions; links from one to another are kept.
-
-    Raises
-    ------
-    NetworkError
-        For ids that stand twice, and links that the two sides tell differently.
-    """
+    """Network Dataset of one or more regions; links from one to another are kept."""
     refuse_duplicates([region.ids for region in regions], [region.file for region in regions])
     all_ids = np.concatenate([region.ids for region in regions])
     all_downstream = np.concatenate([region.downstream for region in regions])
@@ -144,11 +132,6 @@ def recipe_attrs(
         What the namelist calls the routing step and the step of runoff [s].
     files
         The namelists, for messages.
-
-    Raises
-    ------
-    NetworkError
-        For steps that are no positive numbers, and regions of different steps.
     """
     attrs: dict[str, Any] = {}
     for name, attribute in zip(names, ("routing_step", "runoff_step"), strict=True):
@@ -176,13 +159,7 @@ def recipe_attrs(
 
 
 def refuse_duplicates(ids: Sequence[NDArray[np.int64]], files: Sequence[Path]) -> None:
-    """Refuse ids that stand twice, in a region or in two.
-
-    Raises
-    ------
-    NetworkError
-        Naming them, and the files.
-    """
+    """Refuse ids that stand twice, in a region or in two."""
     joined = pd.Index(np.concatenate(list(ids)))
     duplicate = joined[joined.duplicated()].unique()
     if len(duplicate):

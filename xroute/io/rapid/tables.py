@@ -30,11 +30,6 @@ def rows_of(path: PathLike) -> Iterator[tuple[int, str]]:
     """Rows of a text file with their numbers, from 1, stripped; blank ones at the end are left out.
 
     UTF-8 and UTF-16 with their marks and the line ends of all systems are read.
-
-    Raises
-    ------
-    NetworkError
-        For a blank row between others, a row that is too long to be one, and what is no text.
     """
     blank, number = 0, 0
     try:
@@ -62,13 +57,7 @@ def rows_of(path: PathLike) -> Iterator[tuple[int, str]]:
 
 
 def read_floats(path: PathLike) -> NDArray[np.float64]:
-    """Values of a headerless file of one column.
-
-    Raises
-    ------
-    NetworkError
-        Naming file and row, for anything but one number a row: a second column, decimal commas, words.
-    """
+    """Values of a headerless file of one column."""
     values = array("d")
     for row, text in rows_of(path):
         try:
@@ -87,13 +76,7 @@ def _fortran_float(path: PathLike, row: int, text: str) -> float:
 
 
 def read_ids(path: PathLike) -> NDArray[np.int64]:
-    """Ids of a headerless file of one column.
-
-    Raises
-    ------
-    NetworkError
-        Naming file and row, for anything but one whole number a row.
-    """
+    """Ids of a headerless file of one column."""
     ids = array("q")
     for row, text in rows_of(path):
         ids.append(_whole(path, row, text, None))

@@ -40,11 +40,6 @@ def series_times(
         For messages, and to look for a namelist beside it.
     network_step
         Step [s] that the network states, for files without dates where the caller gives none.
-
-    Raises
-    ------
-    TimeAxisError
-        If dates cannot be decoded or contradict ``dt``, or there are none and no step is known.
     """
     if times is not None and n and are_dates(times):
         written = mask_fill(times, zero_is_data=True)
@@ -95,13 +90,7 @@ def are_dates(times: xr.DataArray) -> bool:
 
 
 def decode_dates(times: xr.DataArray, file: Path) -> NDArray[Any]:
-    """Dates of a time variable as stored.
-
-    Raises
-    ------
-    TimeAxisError
-        If its units or calendar are not known, or its dates are out of range.
-    """
+    """Dates of a time variable as stored."""
     units, calendar = times.attrs["units"], times.attrs.get("calendar")
     try:
         return decode_numbers(times.to_numpy(), units, calendar)

@@ -108,13 +108,7 @@ def read_state(path: PathLike, network: Any = None, *, variable: str = "Qout") -
 
 
 def external_step(path: Path) -> float | None:
-    """Step of Qext [s], by the bounds of its times; None where they were not written.
-
-    Raises
-    ------
-    TimeAxisError
-        If steps differ.
-    """
+    """Step of Qext [s], by the bounds of its times; None where they were not written."""
     with open_netcdf(path, raw=True) as raw:
         if "time" not in raw.variables or "time_bnds" not in raw.variables or not raw.sizes.get("time"):
             return None

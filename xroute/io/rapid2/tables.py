@@ -19,13 +19,7 @@ logger = logging.getLogger(__name__)
 
 
 def read_column(path: Path, name: str) -> NDArray[Any]:
-    """One column of a table.
-
-    Raises
-    ------
-    FileNotFoundError, NetworkError
-        There is no such file or column, it is no Parquet, or ids are missing.
-    """
+    """One column of a table."""
     parquet = require("pyarrow.parquet", feature="reading RAPID2's tables", extra="io")
     if not path.is_file():
         raise FileNotFoundError(f"no file {path}")
@@ -44,13 +38,7 @@ def read_column(path: Path, name: str) -> NDArray[Any]:
 
 
 def read_ids(path: Path, name: str) -> NDArray[np.int64]:
-    """A column of ids.
-
-    Raises
-    ------
-    FileNotFoundError, NetworkError
-        As `read_column`, and for ids that are no whole numbers.
-    """
+    """A column of ids."""
     ids = exact_ids(read_column(path, name), f"{name} of {path}")
     if ids.dtype.kind != "i":
         raise NetworkError(f"{path}: {name!r} holds text, and RAPID2's ids are whole numbers")
@@ -62,13 +50,7 @@ def read_ids(path: Path, name: str) -> NDArray[np.int64]:
 def values_by_id(
     path: Path, name: str, ids: NDArray[np.int64], connect: Path, rows: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """Values of a table in the order of the connectivity's ``ids``; those that are not on ``rows`` to route need none.
-
-    Raises
-    ------
-    FileNotFoundError, NetworkError
-        As `read_column`, and for ids that stand twice or are not there.
-    """
+    """Values of a table in the order of the connectivity's ``ids``; those that are not on ``rows`` to route need none."""
     have, values = pd.Index(read_ids(path, "riv")), read_column(path, name)
     if not have.is_unique:
         raise NetworkError(f"{path} has several values of reaches {some(have[have.duplicated()].unique())}")
