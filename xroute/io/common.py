@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from xroute.exceptions import AlignmentError, TimeAxisError, UnitsError, XRouteError, some, warn
 from xroute.files.decoding import DEFAULT_FILL, is_id_name
-from xroute.files.opening import open_dataset
+from xroute.files.opening import PathLike, open_dataset
 from xroute.ids import declared_fills, exact_ids, is_positional, positions_of, repeated, within
 from xroute.time_dims import find_time_dim
 from xroute.times import with_bounds
@@ -28,7 +28,6 @@ from xroute.wording import argument
 
 __all__ = ["check_same_units", "concatenate", "expand_paths", "file_ids", "open_runoff"]
 
-PathLike = str | os.PathLike[str]
 _NETCDF = (".nc", ".nc4", ".netcdf", ".cdf")
 
 

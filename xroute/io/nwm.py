@@ -17,7 +17,7 @@ import xarray as xr
 
 from xroute.exceptions import AlignmentError, NetworkError, TimeAxisError, XRouteError, some
 from xroute.files.decoding import mask_fill
-from xroute.files.opening import only_match, open_netcdf
+from xroute.files.opening import PathLike, only_match, open_netcdf
 from xroute.ids import distinct, exact_ids, positions_of, repeated, within
 from xroute.io.common import concatenate, expand_paths, file_ids
 from xroute.io.reader import NothingToRead, Product, Reader, ReaderOption, Setup
@@ -26,7 +26,6 @@ from xroute.wording import argument, phrase
 
 __all__ = ["READER", "find_files", "read_forcing", "read_network"]
 
-PathLike = str | os.PathLike[str]
 logger = logging.getLogger(__name__)
 
 OUTLET = 0

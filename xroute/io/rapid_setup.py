@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import xarray as xr
 
 from xroute.exceptions import TimeAxisError, XRouteError
+from xroute.files.opening import PathLike
 from xroute.io import rapid, rapid2
 from xroute.io.rapid.folder import PATTERNS
 from xroute.io.reader import Product, Reader, ReaderOption, Setup
@@ -20,8 +20,6 @@ from xroute.times import seconds
 from xroute.wording import argument
 
 __all__ = ["READER", "Setup", "find_setup", "read_setup"]
-
-PathLike = str | os.PathLike[str]
 
 
 def find_setup(source: PathLike, namelist: PathLike | None = None) -> dict[str, Path]:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import logging
-import os
 from pathlib import Path, PureWindowsPath
 
 from xroute.exceptions import XRouteError, some
-from xroute.files.opening import only_match
+from xroute.files.opening import PathLike, only_match
 from xroute.io.rapid.namelist import NAMELIST_NAMES, read_namelist
 
 __all__ = ["PATTERNS", "find_file", "find_files", "find_namelist"]
 
-PathLike = str | os.PathLike[str]
 logger = logging.getLogger(__name__)
 
 #: Usual names of the files of a RAPID folder; the first pattern with a match wins.

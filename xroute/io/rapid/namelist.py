@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from xroute.exceptions import NetworkError
+from xroute.files.opening import PathLike
 from xroute.io.rapid.tables import text_encoding
 
 __all__ = ["NAMELIST_NAMES", "namelist_seconds", "read_namelist"]
 
-PathLike = str | os.PathLike[str]
 
 #: What a namelist calls them.
 NAMELIST_NAMES: Mapping[str, str] = {

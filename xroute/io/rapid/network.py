@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 import xarray as xr
 
 from xroute.exceptions import NetworkError, XRouteError
+from xroute.files.opening import PathLike
 from xroute.io.rapid.coordinates import add_places, find_coordinates, points_of
 from xroute.io.rapid.folder import PATTERNS, find_files, find_namelist
 from xroute.io.rapid.namelist import read_namelist
@@ -21,7 +21,6 @@ from xroute.wording import argument
 
 __all__ = ["read_network"]
 
-PathLike = str | os.PathLike[str]
 logger = logging.getLogger(__name__)
 
 

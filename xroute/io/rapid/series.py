@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 
 from xroute.exceptions import AlignmentError, TimeAxisError, XRouteError, some
-from xroute.files.opening import open_netcdf
+from xroute.files.opening import PathLike, open_netcdf
 from xroute.io.common import concatenate
 from xroute.io.rapid.folder import PATTERNS, find_file
 from xroute.io.rapid.labels import label_reaches, select_reaches, with_ids
@@ -23,7 +23,6 @@ from xroute.times import time_step
 
 __all__ = ["read_discharge", "read_runoff", "read_state"]
 
-PathLike = str | os.PathLike[str]
 logger = logging.getLogger(__name__)
 
 

@@ -7,7 +7,6 @@ is an error that names the row. Fortran reads such files otherwise, and with the
 from __future__ import annotations
 
 import codecs
-import os
 import re
 from array import array
 from collections.abc import Iterator
@@ -17,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xroute.exceptions import NetworkError
+from xroute.files.opening import PathLike
 
 __all__ = ["Connectivity", "read_connectivity", "read_floats", "read_ids", "rows_of", "text_encoding"]
 
-PathLike = str | os.PathLike[str]
 
 LONGEST_ROW = 2**16
 """Characters; a longer row is no row of RAPID's files, of which the widest names the tributaries of a reach."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xroute.exceptions import NetworkError
+from xroute.files.opening import PathLike
 from xroute.io.rapid.coordinates import Points, add_places, check_points, netcdf_points
 from xroute.io.rapid.regions import Region, assemble, recipe_attrs, refuse_duplicates, rows_to_route
 from xroute.io.rapid2.folder import COLUMNS, TABLES, find_files, read_namelist
@@ -19,8 +19,6 @@ from xroute.io.rapid2.series import external_step
 from xroute.io.rapid2.tables import read_column, read_ids, values_by_id
 
 __all__ = ["read_network"]
-
-PathLike = str | os.PathLike[str]
 
 
 def read_network(
