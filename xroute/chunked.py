@@ -337,13 +337,13 @@ def _partition_runs(run: Run, chunks: _Chunks, n: int, device: str | None, name:
         scale = run.scale
         if scale is not None and np.ndim(scale):
             scale = np.concatenate([np.broadcast_to(scale, n_reaches)[part.reach], np.ones(none.size)])
-        where = Rows(
+        placed = Rows(
             np.concatenate([np.where(wanted >= 0, np.searchsorted(rows, wanted), -1), none]),
             np.concatenate([place, none]), part.reach.size, scale,
         )  # fmt: skip
         runs.append(PartitionRun(
             part, part.filter(run.filter), run.network.ids[part.reach], run.settings, device, get_option("threads"),
-            run.watch, chunks.axes, tuple(taken), where, (name, number),
+            run.watch, chunks.axes, tuple(taken), placed, (name, number),
         ))  # fmt: skip
     return runs
 
