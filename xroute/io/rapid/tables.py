@@ -10,7 +10,7 @@ import codecs
 import re
 from array import array
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,15 +93,15 @@ class Connectivity:
     ids, downstream : int64 [row]
     owner, upstream : [declared link]
         Row of the reach downstream, and id of the one upstream.
-    declares : bool
+    declares
         Whether the file has upstream columns.
     """
 
     ids: NDArray[np.int64]
     downstream: NDArray[np.int64]
-    owner: NDArray[np.int64]
-    upstream: NDArray[np.int64]
-    declares: bool
+    owner: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    upstream: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    declares: bool = False
 
 
 def read_connectivity(path: PathLike) -> Connectivity:

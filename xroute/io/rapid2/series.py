@@ -12,7 +12,7 @@ import xarray as xr
 from xroute.exceptions import TimeAxisError, XRouteError, some
 from xroute.files.opening import PathLike, open_netcdf
 from xroute.io.rapid import series
-from xroute.io.rapid.times import are_dates, decode_dates
+from xroute.io.rapid.labels import are_dates, decode_dates
 from xroute.io.rapid2.folder import resolve
 from xroute.stamps import unit_seconds
 
