@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from xroute.exceptions import ParameterError
 from xroute.schemes import DEFAULT_SCHEME, SCHEMES
 
+__all__ = ["KM_PER_DEGREE", "make_river", "number_generator", "scheidegger", "whole_number"]
+
 MANY = 10**9
 """Reaches that a lattice may have: more than all rivers of the Earth, and more than memory holds."""
 

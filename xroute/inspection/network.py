@@ -25,6 +25,8 @@ from xroute.times import time_step
 from xroute.topology import read_ids, read_links
 from xroute.units import to_si
 
+__all__ = ["inspect_network"]
+
 
 def inspect_network(
     dataset: xr.Dataset,

@@ -14,6 +14,8 @@ from xroute.state_form import is_state
 from xroute.stores import UNFINISHED
 from xroute.wording import argument, phrase
 
+__all__ = ["Report", "inspect_other", "kind"]
+
 
 @dataclass
 class Report:

@@ -14,6 +14,8 @@ from xroute.exceptions import NetworkError, XRouteError, some
 from xroute.files.opening import PathLike, only_match
 from xroute.io.rapid.tables import text_encoding
 
+__all__ = ["PATTERNS", "find_file", "find_files", "find_namelist", "namelist_seconds", "read_namelist"]
+
 logger = logging.getLogger(__name__)
 
 #: Usual names of the files of a RAPID folder; the first pattern with a match wins.

@@ -21,6 +21,10 @@ from xroute.io.rapid.folder import find_namelist, namelist_seconds, read_namelis
 from xroute.stamps import decode_numbers, offsets
 from xroute.wording import argument
 
+__all__ = [
+    "are_dates", "decode_dates", "label_of_bounds", "label_reaches", "select_reaches", "series_times", "with_ids",
+]  # fmt: skip
+
 logger = logging.getLogger(__name__)
 
 

@@ -23,6 +23,8 @@ from xroute.schemes import name_default_scheme
 from xroute.times import seconds
 from xroute.wording import argument
 
+__all__ = ["Region", "assemble", "read_network", "recipe_attrs", "refuse_duplicates", "rows_to_route"]
+
 logger = logging.getLogger(__name__)
 OUTLET = -1
 

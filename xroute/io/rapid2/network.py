@@ -21,6 +21,8 @@ from xroute.io.rapid.tables import Connectivity
 from xroute.io.rapid2.folder import COLUMNS, TABLES, find_files, read_namelist
 from xroute.io.rapid2.series import external_step
 
+__all__ = ["read_network"]
+
 logger = logging.getLogger(__name__)
 
 
