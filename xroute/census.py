@@ -22,20 +22,9 @@ BLOCK = 2**17
 def not_finite(
     runoff: Any, ids: NDArray[Any], row: NDArray[np.int64] | None, times: NDArray[Any], n_bad: int
 ) -> XRouteError:
-    """Error for runoff [batch, row, time] of which ``n_bad`` values are not finite.
+    """Error for runoff [batch, row, time] of which ``n_bad`` values are not finite, of numpy or cupy.
 
-    Parameters
-    ----------
-    runoff
-        Of numpy or cupy.
-    ids : [reach]
-        Ids of reaches.
-    row : int64 [reach], optional
-        Row of each, -1 for none; by default reaches are rows.
-    times : [time]
-        Times, for the message.
-    n_bad
-        How many values.
+    ``row`` [reach] of each reach is -1 for none, and None where reaches are rows; ``times`` [time] are for the message.
     """
     row = np.arange(ids.size) if row is None else row
     bad = ~np.isfinite(on_host(runoff))[:, row[row >= 0]]
@@ -48,19 +37,7 @@ def not_finite(
 
 
 def overflow(discharge: Any, ids: NDArray[Any], row: NDArray[np.int64] | None, times: NDArray[Any]) -> XRouteError:
-    """Error for discharge [batch, row, time] that is not finite although all that it was made of is.
-
-    Parameters
-    ----------
-    discharge
-        Of numpy or cupy.
-    ids : [reach]
-        Ids of reaches.
-    row : int64 [reach], optional
-        Row of each; by default reaches are rows.
-    times : [time]
-        Times, for the message.
-    """
+    """Error for discharge [batch, row, time] that is not finite although all that it was made of is; as `not_finite`."""
     bad = ~np.isfinite(on_host(discharge))
     reaches = bad.any(axis=(0, 2))
     named = ids[reaches if row is None else reaches[row]]

@@ -26,12 +26,7 @@ def is_table(path: PathLike) -> bool:
 def open_any(path: PathLike, **columns: Any) -> xr.Dataset:
     """Network Dataset of a Zarr store, a netCDF file (neither is read yet), or a table.
 
-    Parameters
-    ----------
-    path
-        The file.
-    **columns
-        Of a table, as for `xroute.tables.read_table`.
+    ``columns`` are those of a table, as for `xroute.tables.read_table`.
     """
     from xroute.tables import SUFFIXES, read_table
 

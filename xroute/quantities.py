@@ -5,7 +5,6 @@ Pint-xarray is not needed. Left alone, numpy strips a Quantity of its units with
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import xarray as xr
@@ -53,18 +52,11 @@ def with_pint_of(result: xr.DataArray, given: xr.DataArray) -> xr.DataArray:
     """The result as a Quantity of the registry of what was given, if that was one; the units leave the attributes."""
     if not is_quantity(given):
         return result
-    own = given.data._REGISTRY
-    quantity = own.Quantity(result.data, _attached(given.data))
-    made = result.copy(deep=False, data=quantity)
-    made.attrs = {n: v for n, v in copy.copy(result.attrs).items() if n != "units"}
+    own, is_flux = given.data._REGISTRY, given.data.check("[length]**3/[time]")
+    units = given.data.units if is_flux else own.parse_units("meter**3/second")
+    made = result.copy(deep=False, data=own.Quantity(result.data, units))
+    made.attrs = {n: v for n, v in result.attrs.items() if n != "units"}
     return made
-
-
-def _attached(data: Any) -> Any:
-    """Units of discharge in the runoff's registry: the runoff's own, where it is a volume flux."""
-    if data.check("[length]**3/[time]"):
-        return data.units
-    return data._REGISTRY.parse_units("meter**3/second")
 
 
 def _units(variable: xr.Variable, what: str) -> str:

@@ -45,14 +45,12 @@ def time_coordinate(array: xr.DataArray, dim: Hashable) -> xr.DataArray | None:
     own = array.coords[dim] if dim in array.coords else None
     if own is not None and (own.dtype.kind not in "iu" or is_dated(own)):
         return own
-    beside = [c for n, c in array.coords.items() if n != dim and c.dims == (dim,) and _is_time(n, c) and is_dated(c)]
+    named = ("time", "forecast_period", "forecast_reference_time")
+    beside = [
+        c for n, c in array.coords.items()
+        if n != dim and c.dims == (dim,) and (n in BESIDE or c.attrs.get("standard_name") in named) and is_dated(c)
+    ]  # fmt: skip
     return beside[0] if len(beside) == 1 else own
-
-
-def _is_time(name: Hashable, coordinate: xr.DataArray) -> bool:
-    return name in BESIDE or coordinate.attrs.get("standard_name") in (
-        "time", "forecast_period", "forecast_reference_time"
-    )  # fmt: skip
 
 
 def is_dated(coordinate: xr.DataArray) -> bool:

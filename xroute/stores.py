@@ -17,22 +17,9 @@ if TYPE_CHECKING:
     from zarr.abc.store import Store
 
 __all__ = [
-    "ARRAY_FILES",
-    "ATTRIBUTES",
-    "CHECKPOINT",
-    "CONSOLIDATED",
-    "DISCHARGE",
-    "GATHERED",
-    "GROUP_FILES",
-    "METADATA",
-    "UNFINISHED",
-    "as_store",
-    "consolidate",
-    "is_array",
-    "is_consolidated",
-    "is_group",
-    "open_store",
-]
+    "ARRAY_FILES", "ATTRIBUTES", "CHECKPOINT", "CONSOLIDATED", "DISCHARGE", "GATHERED", "GROUP_FILES", "METADATA",
+    "UNFINISHED", "as_store", "consolidate", "is_array", "is_consolidated", "is_group", "open_store",
+]  # fmt: skip
 
 METADATA = "zarr.json"
 """Of a group or an array in Zarr's format 3, with its attributes. Format 2 has several files."""

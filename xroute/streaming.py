@@ -153,15 +153,7 @@ class Stream:
     def prepare(
         cls, runoff: xr.DataArray, network: NetworkLike, request: StreamRequest, *, dtype: str | None = None
     ) -> Stream:
-        """Check all that can be checked before anything is read.
-
-        Parameters
-        ----------
-        runoff, network, request
-            Of `route_to_zarr`; of the request, what is not of the store.
-        dtype
-            Type that runoff is read as; by default its own.
-        """
+        """Check all that can be checked before anything is read; by default runoff is read as its own type."""
         runoff, encoding = require_array(runoff), check_encoding(request.encoding, request.time_chunk)
         taken = {DISCHARGE, CHECKPOINT} & {*runoff.coords, *runoff.dims}
         if taken:

@@ -66,19 +66,9 @@ def flux_scale(
     dimensions = read.dimensions
     length, time, mass = (dimensions.pop(f"[{name}]", 0) for name in ("length", "time", "mass"))
     density = WATER_DENSITY if mass else 1.0
-    kinds: dict[tuple[float, float, float], tuple[bool, bool]] = {  # is a depth, is an amount per step
-        (3, -1, 0): (False, False),
-        (0, -1, 1): (False, False),
-        (3, 0, 0): (False, True),
-        (0, 0, 1): (False, True),
-        (1, -1, 0): (True, False),
-        (-2, -1, 1): (True, False),
-        (1, 0, 0): (True, True),
-        (-2, 0, 1): (True, True),
-    }
-    if dimensions or (length, time, mass) not in kinds:
+    is_depth, per_step = (length, mass) in ((1, 0), (-2, 1)), time == 0
+    if dimensions or time not in (-1, 0) or not (is_depth or (length, mass) in ((3, 0), (0, 1))):
         raise UnitsError(f"runoff in {units!r} is no runoff; {ACCEPTED}")
-    is_depth, per_step = kinds[length, time, mass]
     _refuse_unmeant(units, read)
     if (length, time, mass) == (3, -1, 0):
         return None, _short(read)
@@ -133,17 +123,7 @@ def _short(read: UnitText) -> str:
 
 
 def to_si(values: xr.DataArray, units: str, what: str) -> Float:
-    """Values of a variable in SI units, as float64; without units they are SI already.
-
-    Parameters
-    ----------
-    values
-        A variable; timedelta64 is understood.
-    units
-        The SI units wanted.
-    what
-        Its name, for messages.
-    """
+    """Values of a variable (timedelta64 too) in SI units, as float64; without units they are SI already."""
     values = without_pint(values, what)
     data = values.values
     if data.dtype.kind == "m":

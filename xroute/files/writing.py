@@ -111,19 +111,7 @@ def _put(dataset: xr.Dataset, path: Path, kind: str, engine: Any, compression: i
 
 @contextmanager
 def netcdf_variable(dataset: xr.Dataset, path: Path, name: str, chunks: tuple[int, ...]) -> Iterator[Any]:
-    """A variable of a new netCDF file, to be written slice by slice; all else of the Dataset is written at once.
-
-    Parameters
-    ----------
-    dataset
-        With the variable on Dask, of which nothing is computed.
-    path
-        The file.
-    name
-        The variable.
-    chunks
-        Its chunks.
-    """
+    """A variable (on Dask, not computed) of a new netCDF file, to be written slice by slice; all else is written at once."""
     plain, encoding = plain_dataset(dataset)
     encoding.setdefault(name, {})["chunksizes"] = chunks
     engine = _writer("netcdf")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -318,14 +318,10 @@ def _read(
     return Setup(network, read_forcing(places, network, variable=variable or None).to_dataset())
 
 
-def _find(folder: Path, options: Mapping[str, Any]) -> dict[str, Any]:
-    return find_files(folder)
-
-
 READER = Reader(
     "Convert the National Water Model: a folder with RouteLink and CHRTOUT files, or a RouteLink file.",
     read=_read,
-    find=_find,
+    find=lambda folder, options: find_files(folder),
     patterns=(*NETWORK_PATTERNS, *FORCING_PATTERNS),
     options=(
         ReaderOption("forcing", "CHRTOUT files or folder, when not in SOURCE.", "file", several=True),

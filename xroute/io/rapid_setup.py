@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -157,14 +157,10 @@ def _read(
     return read_setup(sources, runoff=runoff, state=state, routing_step=dt_routing, **options)
 
 
-def _find(folder: Path, options: Mapping[str, Any]) -> dict[str, Path]:
-    return find_setup(folder, options["namelist"])
-
-
 READER = Reader(
     "Convert RAPID or RAPID2: a folder (RAPID: or several, one a region), a connectivity file, or RAPID2's namelist.",
     read=_read,
-    find=_find,
+    find=lambda folder, options: find_setup(folder, options["namelist"]),
     patterns=(*(pattern for patterns in PATTERNS.values() for pattern in patterns), "*.parquet", "Q*.nc*", "coords*.csv"),
     products=("network", "runoff", "state"),
     options=(
