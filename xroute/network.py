@@ -23,15 +23,7 @@ from xroute.guards import reading, require_memory
 from xroute.ids import ID_KINDS, exact_ids, positions_of
 from xroute.quantities import dataset_without_pint
 from xroute.settings import MissingDownstream
-from xroute.topology import (
-    Links,
-    drains_to,
-    link_ends,
-    outlet_marker,
-    reach_variables,
-    read_ids,
-    read_links,
-)
+from xroute.topology import Links, drains_to, link_ends, outlet_marker, reach_variables, read_ids, read_links
 
 if TYPE_CHECKING:
     import networkx
