@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from xroute.attrs import append_history
 from xroute.bounds import LABELS
 from xroute.exceptions import ParameterError, TimeAxisError, UnitsError, XRouteError, one_of, warn
-from xroute.quantities import without_pint
 from xroute.settings import RESET, Reset
 from xroute.stamps import is_dated, show, stamps, time_coordinate
 from xroute.time_dims import REFERENCE, find_time_dim
 from xroute.times import time_step
 from xroute.unit_text import read_unit_text
+from xroute.units import without_pint
 from xroute.wording import argument, phrase
 
 __all__ = ["DAY", "FALL", "deaccumulate", "is_lead", "time_of_day"]

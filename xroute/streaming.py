@@ -32,13 +32,13 @@ from xroute.engine.backends import on_host
 from xroute.exceptions import ParameterError, one_of, require, some
 from xroute.guards import writing
 from xroute.options import find_device
-from xroute.quantities import require_array
 from xroute.request import NetworkLike, StreamRequest, keywords_of
 from xroute.run import Run, make_run
 from xroute.sinks import NetcdfSink, Outline, Sink, ZarrSink
 from xroute.stamps import time_coordinate
 from xroute.state import load_state
 from xroute.stores import CHECKPOINT, DISCHARGE, as_store
+from xroute.units import require_array
 from xroute.volumes import Summary, Volumes
 from xroute.watch import SAMPLE
 

@@ -16,14 +16,13 @@ from xroute.inspection.report import Report
 from xroute.inspection.runoff import inspect_as_routed, inspect_memory, inspect_runoff
 from xroute.network import Network
 from xroute.parameters import check_steps, schemes_of
-from xroute.quantities import dataset_without_pint, without_pint
 from xroute.recipe import recipe_in_words, resolve_recipe, resolve_step
 from xroute.schemes import SCHEMES, Parameter, Scheme
 from xroute.settings import MissingDownstream
 from xroute.time_dims import find_time_dim
 from xroute.times import time_step
 from xroute.topology import read_ids, read_links
-from xroute.units import to_si
+from xroute.units import dataset_without_pint, to_si, without_pint
 
 __all__ = ["inspect_network"]
 

@@ -21,6 +21,7 @@ from xroute.exceptions import AlignmentError, TimeAxisError, UnitsError, XRouteE
 from xroute.files.decoding import DEFAULT_FILL, is_id_name
 from xroute.files.opening import PathLike, open_dataset
 from xroute.ids import declared_fills, exact_ids, is_positional, positions_of, repeated, within
+from xroute.stores import is_group
 from xroute.time_dims import find_time_dim
 from xroute.times import with_bounds
 from xroute.units import flux_in_si
@@ -37,8 +38,8 @@ def expand_paths(paths: PathLike | Sequence[PathLike], what: str = "runoff") -> 
     given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
     for path in given:
         target = Path(path)
-        if target.is_dir() and not _is_store(target):
-            inside = sorted(p for p in target.iterdir() if p.suffix.lower() in _NETCDF or (p.is_dir() and _is_store(p)))
+        if target.is_dir() and not is_group(target):
+            inside = sorted(p for p in target.iterdir() if p.suffix.lower() in _NETCDF or (p.is_dir() and is_group(p)))
             if not inside:
                 raise XRouteError(
                     f"{path} is a folder without netCDF files or Zarr stores ({', '.join(_NETCDF)}, .zarr)"
@@ -57,10 +58,6 @@ def expand_paths(paths: PathLike | Sequence[PathLike], what: str = "runoff") -> 
     if twice:
         raise XRouteError(f"{what} files are named twice: {some(twice)}. Each is read once: leave one out")
     return found
-
-
-def _is_store(folder: Path) -> bool:
-    return any((folder / name).exists() for name in ("zarr.json", ".zgroup", ".zmetadata"))
 
 
 def open_runoff(
