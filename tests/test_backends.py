@@ -67,7 +67,7 @@ class Meta:
         own = np.arange(n) if rows.runoff is None else rows.runoff
         inflow = np.where((own >= 0)[:, None], values[:, own].astype(float), 0.0)
         n_bad = int((~np.isfinite(inflow)).sum())
-        if settings.zero_missing:
+        if settings.nan_is_zero:
             inflow[~np.isfinite(inflow)] = 0.0
         inside = np.arange(max(1, np.diff(pointer).max(initial=1) - 1)) < np.diff(pointer)[:, None] - 1
         lags = np.zeros((len(values), *inside.shape))
@@ -85,7 +85,7 @@ class Meta:
         placed = placed.astype(values.dtype)
         return Elsewhere(placed) if self.takes(runoff) else placed, end, NotFinite(n_bad, 0)
 
-    def forward(self, runoff, filter, state, plan, settings, *, keep_trace, keep_state, made=None):
+    def forward(self, runoff, filter, state, plan, settings, *, keep_trace, keep_state, owner=None):
         self.calls.append("forward")
         n_batch, n, _ = runoff.shape
         end = State(filter.taps.new_empty(n_batch, filter.taps.numel() - n), filter.taps.new_empty(n_batch, n))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xroute.block_state import CHANNEL, BlockState
+from xroute.block_state import BlockState, lags_of
 from xroute.engine.arrays import Exchange, NotFinite, Rows
 from xroute.engine.backends import backend_of, backend_of_array
 from xroute.engine.plan import RoutingPlan
@@ -37,17 +37,15 @@ def route_block(
     ----------
     runoff : [batch, row, time]
         float32 or float64; other types are computed, and returned, in float32 (halves) or float64.
-    plan, filter
-        The network's plan, and the filter of its reaches.
+    plan, filter, settings
+        The network's plan, the filter of its reaches, and how the run is stepped and sampled.
     state
         State at the block's start; None is dry. It is not changed.
-    settings
-        Substeps, sampling, lateral mode, treatment of values that are not finite.
     rows
         Where each reach's runoff and discharge stand, and the factor on its runoff, which may be one for all.
     device
-        Where to compute; None is the CPU. Arrays that a backend takes by themselves, as those of cupy, stay on their own device,
-        and so does their discharge.
+        Where to compute; None is the CPU. An array that lies on a device already, as one of cupy does, is routed there whatever
+        is said here, and so its discharge lies there too.
     exchange
         Discharge of the plan's given reaches, and where that of its kept ones is put: what partitions exchange.
 
@@ -65,7 +63,7 @@ def route_block(
         For a state of other sizes or types: kernels do not look whether they read beyond it.
     """
     if state is not None:
-        state.check({CHANNEL: filter.n_taps - 1}, runoff.shape[0])
+        state.check(lags_of(filter), runoff.shape[0])
     if rows.scale is not None:
         rows = rows._replace(scale=np.broadcast_to(np.asarray(rows.scale, np.float64), plan.n_reaches))
     backend = backend_of_array(runoff) or backend_of("cpu" if device is None else device.type)

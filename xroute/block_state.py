@@ -2,10 +2,10 @@
 
 A reach is a filter of its last K inflows and its last outflow, and these, for every reach, are what its river must remember.
 Water may go through several such filters one after another, the stages; the river itself is the stage ``"channel"``. Each
-stage comes in two forms: packed, as kernels take it (`Stage`), and as a table with an axis of lags (`StageTable`), as it is
-labelled and stored.
+stage comes in two forms: packed, as kernels take it (`Stage`: past inflows are its ``history``), and as a table with an axis
+of lags (`StageTable`: they are its ``inflow``), as it is labelled and stored.
 
-``n_lags`` says of each stage how many past inflows each of its reaches needs, K - 1: int64 [reach] by the stage's name.
+``n_lags`` is how many past inflows each reach needs, K - 1: int64 [reach], or that by the stage's name (`Lags`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,10 @@ from numpy.typing import NDArray
 from xroute.engine.arrays import State
 from xroute.exceptions import StateError
 
-__all__ = ["CHANNEL", "BlockState", "Lags", "Stage", "StageTable", "StateTable", "stored_name"]
+if TYPE_CHECKING:
+    from xroute.schemes import Filter
+
+__all__ = ["CHANNEL", "BlockState", "Lags", "Stage", "StageTable", "StateTable", "lags_of", "stored_name"]
 
 Float = NDArray[np.float64]
 Index = NDArray[np.int64]
@@ -137,7 +140,7 @@ class BlockState:
 
     @classmethod
     def of_arrays(cls, arrays: Mapping[str, Any]) -> BlockState:
-        """State of what `arrays` gave; other arrays may stand beside them."""
+        """State of what the method `arrays` gave; other arrays may stand beside them."""
         names = [name.removesuffix("history").removesuffix("_") or CHANNEL for name in arrays if name.endswith("history")]
         return cls(
             {name: Stage(*(np.asarray(arrays[stored_name(name, of)][...]) for of in Stage._fields)) for name in names}
@@ -195,6 +198,11 @@ class BlockState:
     def nbytes(self) -> int:
         """Bytes of all its arrays."""
         return sum(int(array.nbytes) for array in self.arrays().values())
+
+
+def lags_of(filter: Filter) -> Lags:
+    """Past inflows that each reach needs in a run with this filter, by stage of the state."""
+    return {CHANNEL: filter.n_taps - 1}
 
 
 def stored_name(stage: str, array: str) -> str:

@@ -2,30 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from xroute.engine.arrays import NotFinite, Rows
 from xroute.engine.backends import backend_of_array, on_host
 from xroute.exceptions import XRouteError, some
+from xroute.settings import RoutingSettings
 from xroute.wording import argument
 
-__all__ = ["finite_sums", "n_negative", "not_finite", "overflow", "step_labels"]
+__all__ = ["check_finite", "finite_sums", "n_negative", "step_labels"]
 
 BLOCK = 2**17
 """Values looked at together: few enough to stay in cache while they are looked at twice."""
 
 
-def not_finite(
+def check_finite(
+    n_bad: NotFinite,
+    settings: RoutingSettings,
+    runoff: Any,
+    discharge: Any,
+    ids: NDArray[Any],
+    rows: Rows,
+    times: Callable[[], NDArray[Any]],
+) -> None:
+    """Refuse runoff that is not finite, unless it is taken as zero, and discharge that overflows.
+
+    Parameters
+    ----------
+    n_bad
+        What `xroute.block.route_block` counted.
+    settings
+        Whether runoff that is not finite is taken as zero.
+    runoff, discharge : [batch, row, time]
+        What was routed, and what came of it; looked at only where something is wrong.
+    ids : [reach]
+        Ids of reaches, to name them.
+    rows
+        Where these are in runoff and discharge.
+    times
+        Gives the labels of the steps [time].
+
+    Raises
+    ------
+    XRouteError
+        Naming the first ten reaches, and the first time.
+    """
+    if n_bad.runoff and not settings.nan_is_zero:
+        raise _not_finite(runoff, ids, rows.runoff, times(), n_bad.runoff)
+    if n_bad.discharge:
+        raise _overflow(discharge, ids, rows.discharge, times())
+
+
+def _not_finite(
     runoff: Any, ids: NDArray[Any], row: NDArray[np.int64] | None, times: NDArray[Any], n_bad: int
 ) -> XRouteError:
-    """Error for runoff [batch, row, time] of which ``n_bad`` values are not finite, of numpy or cupy.
-
-    ``row`` [reach] of each reach is -1 for none, and None where reaches are rows; ``times`` [time] are for the message.
-    """
     row = np.arange(ids.size) if row is None else row
     bad = ~np.isfinite(on_host(runoff))[:, row[row >= 0]]
     named = ids[row >= 0][bad.any(axis=(0, 2))]
@@ -36,8 +71,7 @@ def not_finite(
     )
 
 
-def overflow(discharge: Any, ids: NDArray[Any], row: NDArray[np.int64] | None, times: NDArray[Any]) -> XRouteError:
-    """Error for discharge [batch, row, time] that is not finite although all that it was made of is; as `not_finite`."""
+def _overflow(discharge: Any, ids: NDArray[Any], row: NDArray[np.int64] | None, times: NDArray[Any]) -> XRouteError:
     bad = ~np.isfinite(on_host(discharge))
     reaches = bad.any(axis=(0, 2))
     named = ids[reaches if row is None else reaches[row]]

@@ -37,10 +37,12 @@ from xroute.tasks import PartitionRun, ResultRows
 __all__ = ["route_lazily"]
 
 Index = NDArray[np.int64]
-Members = tuple[int, ...]
+MemberChunk = tuple[int, ...]
+"""Number of a chunk of members along each batch dimension."""
 Tasks = dict[Any, Any]
+"""Tasks of Dask, by key."""
 
-REACHES = 50_000
+MIN_REACHES = 50_000
 """Reaches that a partition has at least, where their number is not asked for: fewer are routed faster than sent about."""
 
 
@@ -75,23 +77,24 @@ def route_lazily(
         State at its end, on Dask.
     """
     chunks = _Chunks(runoff.data, run.layout)
-    partitions = partitions or _n_partitions(run.network.n_reaches, len(list(chunks.members)))
+    n_partitions = partitions or _n_partitions(run.network.n_reaches, len(list(chunks.of_members)))
     device = device if device is not None else get_option("device")
-    same = tokenize(
+    # what is done, whatever the runoff that it is done to
+    how = tokenize(
         run.layout.dims, run.layout.row, run.layout.result_row, *run.filter.arrays(), run.network.ids, *run.network.links,
-        run.scale, run.settings, run.watch, partitions, device,
+        run.scale, run.settings, run.watch, n_partitions, device,
     )  # fmt: skip
     # by this name a partition is known again: in the next block of a stream too, which has the same chunks along reach
-    name = tokenize(chunks.sizes[run.layout.reach_dim], same, get_option("threads"))
-    cut = _partition_runs(run, chunks, partitions, device, name)
+    name = tokenize(chunks.sizes[run.layout.reach_dim], how, get_option("threads"))
+    runs = _partition_runs(run, chunks, n_partitions, device, name)
     tables = None if start is None else {stage: tuple(table) for stage, table in start.items()}
     graph = _Graph(
-        run, chunks, cut, _result_rows(cut, run.layout, chunks.of_result), _on_dask(start, chunks),
-        step_labels(runoff, run.clock.dim, first), first, tokenize(chunks.data.name, chunks.data.chunks, same, first, tables),
+        run, chunks, runs, _result_rows(runs, run.layout, chunks.of_result), _on_dask(start, chunks),
+        step_labels(runoff, run.clock.dim, first), first, tokenize(chunks.data.name, chunks.data.chunks, how, first, tables),
     )  # fmt: skip
-    work = graph.values()
+    work = graph.shared()
     ends = {}
-    for members in chunks.members:
+    for members in chunks.of_members:
         begin, state = _start_tasks(graph, members)
         steps, ends[members] = _routing_tasks(graph, members, state)
         work |= begin | steps
@@ -101,7 +104,7 @@ def route_lazily(
 
 @dataclass(frozen=True, eq=False)
 class _Chunks:
-    """How runoff on Dask is chunked; members are named by the numbers of their chunks along the batch dimensions."""
+    """How runoff on Dask is chunked."""
 
     data: Any
     layout: Layout
@@ -126,11 +129,11 @@ class _Chunks:
         return tuple(min(largest, n - first) for first in range(0, n, largest)) or (0,)
 
     @property
-    def members(self) -> Iterator[Members]:
+    def of_members(self) -> Iterator[MemberChunk]:
         """All chunks of members."""
         return itertools.product(*(range(len(c)) for c in self.of_batch))
 
-    def shape(self, members: Members) -> tuple[int, ...]:
+    def shape(self, members: MemberChunk) -> tuple[int, ...]:
         """How many members such a chunk has, along each batch dimension."""
         return tuple(c[i] for c, i in zip(self.of_batch, members, strict=True))
 
@@ -139,12 +142,12 @@ class _Chunks:
         """Steps between the chunks of time, the first and the last included."""
         return np.concatenate([[0], np.cumsum(self.sizes[self.layout.time_dim])])
 
-    def number(self, members: Members, of_reach: int, of_time: int) -> tuple[int, ...]:
+    def number(self, members: MemberChunk, of_reach: int, of_time: int) -> tuple[int, ...]:
         """Number of a block along each of the array's own dimensions."""
         along = dict(zip(self.layout.engine_dims, (*members, of_reach, of_time), strict=True))
         return tuple(along[d] for d in self.layout.dims)
 
-    def key(self, members: Members, of_reach: int, of_time: int) -> tuple[Any, ...]:
+    def key(self, members: MemberChunk, of_reach: int, of_time: int) -> tuple[Any, ...]:
         """Key of a block of runoff."""
         return self.data.name, *self.number(members, of_reach, of_time)
 
@@ -162,9 +165,9 @@ class _Graph:
     ----------
     run, chunks
         The run, and how its runoff is chunked.
-    partitions
-        The partitions of the network.
-    rows
+    partition_runs
+        The partitions of the network, and how each is routed.
+    result_rows
         For each chunk of the result along reach, where its rows come from.
     start
         State at the start, on Dask in the chunks of the members; None is dry.
@@ -176,8 +179,8 @@ class _Graph:
 
     run: Run
     chunks: _Chunks
-    partitions: list[PartitionRun]
-    rows: list[ResultRows]
+    partition_runs: list[PartitionRun]
+    result_rows: list[ResultRows]
     start: StateTable | None
     times: NDArray[Any]
     first: int
@@ -188,11 +191,11 @@ class _Graph:
         """Name of the layer of all tasks, and of those that route."""
         return f"xroute-{self.token}"
 
-    def values(self) -> Tasks:
-        """What several tasks share, by key."""
+    def shared(self) -> Tasks:
+        """Values that several tasks share."""
         return {
-            **{(f"partition-{self.token}", k): one for k, one in enumerate(self.partitions)},
-            **{(f"rows-{self.token}", r): one for r, one in enumerate(self.rows)},
+            **{(f"partition-{self.token}", k): run for k, run in enumerate(self.partition_runs)},
+            **{(f"rows-{self.token}", r): rows for r, rows in enumerate(self.result_rows)},
         }
 
     def start_arrays(self) -> list[Any]:
@@ -203,41 +206,42 @@ class _Graph:
 # ── tasks, by members ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _start_tasks(graph: _Graph, members: Members) -> tuple[Tasks, list[Any]]:
+def _start_tasks(graph: _Graph, members: MemberChunk) -> tuple[Tasks, list[Any]]:
     """Tasks that take each partition's part of the state at the start; and their keys, None for a dry one."""
-    n = len(graph.partitions)
+    n = len(graph.partition_runs)
     if graph.start is None:
         return {}, [None] * n
     stages, arrays = list(graph.start), []
     for outflow, inflow in graph.start.values():
         arrays.append([(outflow.name, *members, 0), None if inflow is None else (inflow.name, *members, 0, 0)])
     keys = [(f"start-{graph.token}", k, *members) for k in range(n)]
-    return {
+    work: Tasks = {
         key: (tasks.start_partition, (f"partition-{graph.token}", k), stages, arrays) for k, key in enumerate(keys)
-    }, keys
+    }
+    return work, keys
 
 
-def _routing_tasks(graph: _Graph, members: Members, state: list[Any]) -> tuple[Tasks, list[Any]]:
+def _routing_tasks(graph: _Graph, members: MemberChunk, state: list[Any]) -> tuple[Tasks, list[Any]]:
     """Tasks that route each partition through each chunk of time; and the keys of their states at the end."""
     chunks, token, state = graph.chunks, graph.token, list(state)
     work, looked = _look_task(graph, members)
     for c, (begin, end) in enumerate(itertools.pairwise(chunks.edges.tolist())):
-        for k, one in enumerate(graph.partitions):
+        for k, run in enumerate(graph.partition_runs):
             key = graph.name, k, *members, c
-            blocks = [chunks.key(members, chunk, c) for chunk, _ in one.chunks]
-            received = [(f"series-{token}", q, *members, c) for q, _ in one.partition.source]
+            blocks = [chunks.key(members, chunk, c) for chunk, _ in run.chunks]
+            kept_above = [(f"kept-{token}", q, *members, c) for q, _ in run.partition.source]
             work[key] = (
-                tasks.route_partition, (f"partition-{token}", k), blocks, received, state[k], graph.times[begin:end],
+                tasks.route_partition, (f"partition-{token}", k), blocks, kept_above, state[k], graph.times[begin:end],
                 graph.first + begin, None if c else looked,
             )  # fmt: skip
             state[k] = (f"state-{token}", k, *members, c)
             work[state[k]] = (tasks.state_of, key)
-            if one.partition.plan.kept.size:
-                work[f"series-{token}", k, *members, c] = (tasks.series_of, key)
+            if run.partition.plan.kept.size:
+                work[f"kept-{token}", k, *members, c] = (tasks.kept_of, key)
     return work, state
 
 
-def _look_task(graph: _Graph, members: Members) -> tuple[Tasks, Any]:
+def _look_task(graph: _Graph, members: MemberChunk) -> tuple[Tasks, Any]:
     """A task that looks for accumulated values where the first chunk of time is too short to tell; and its key."""
     watch, chunks = graph.run.watch, graph.chunks
     if watch is None or graph.start is not None or not 0 < chunks.edges[1] < watch.ahead:
@@ -251,15 +255,16 @@ def _look_task(graph: _Graph, members: Members) -> tuple[Tasks, Any]:
 # ── what comes out ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _discharge(graph: _Graph, work: HighLevelGraph) -> xr.DataArray:
+def _discharge(graph: _Graph, whole: HighLevelGraph) -> xr.DataArray:
+    """Discharge, whose blocks are gathered from the partitions that have rows in them."""
     layout, chunks = graph.run.layout, graph.chunks
     name = f"xroute-discharge-{graph.token}"
     blocks = {}
-    for members in chunks.members:
+    for members in chunks.of_members:
         shape = chunks.shape(members)
         for c in range(chunks.edges.size - 1):
-            for r, rows in enumerate(graph.rows):
-                routed = [(graph.name, k, *members, c) for k, _, _ in rows.of]
+            for r, rows in enumerate(graph.result_rows):
+                routed = [(graph.name, k, *members, c) for k, _, _ in rows.sources]
                 blocks[name, *chunks.number(members, r, c)] = (
                     tasks.gather_discharge, (f"rows-{graph.token}", r), shape, routed
                 )  # fmt: skip
@@ -267,33 +272,34 @@ def _discharge(graph: _Graph, work: HighLevelGraph) -> xr.DataArray:
     on_device = backend_of_array(chunks.data._meta) is not None
     meta = chunks.data._meta.astype(dtype) if on_device else np.empty((0,) * len(layout.dims), dtype)
     sizes = tuple(chunks.of_result if d == layout.reach_dim else chunks.sizes[d] for d in layout.dims)
-    return xr.DataArray(_array(graph, work, name, blocks, sizes, meta), dims=layout.dims, coords=layout.coords)
+    return xr.DataArray(_array(graph, whole, name, blocks, sizes, meta), dims=layout.dims, coords=layout.coords)
 
 
-def _end(graph: _Graph, work: HighLevelGraph, ends: dict[Members, list[Any]]) -> StateTable:
-    keys = [(f"partition-{graph.token}", k) for k in range(len(graph.partitions))]
+def _end(graph: _Graph, whole: HighLevelGraph, ends: dict[MemberChunk, list[Any]]) -> StateTable:
+    """State at the end, of all partitions together, in the chunks of the members."""
+    keys = [(f"partition-{graph.token}", k) for k in range(len(graph.partition_runs))]
     sizes = (*graph.chunks.of_batch, (graph.run.network.n_reaches,))
     nothing = np.empty((0,) * len(sizes))
     found = {}
     for stage, n_lags in graph.run.n_lags.items():
         longest = int(n_lags.max(initial=0))
-        of = [f"xroute-{stored_name(stage, name)}-{graph.token}" for name in ("outflow", "inflow")]
+        outflow, inflow = (f"xroute-{stored_name(stage, name)}-{graph.token}" for name in ("outflow", "inflow"))
         outflows, inflows = {}, {}
         for members, states in ends.items():
             shape = graph.chunks.shape(members)
-            outflows[of[0], *members, 0] = (tasks.gather_outflow, keys, stage, shape, states)
-            inflows[of[1], *members, 0, 0] = (tasks.gather_inflow, keys, stage, longest, shape, states)
+            outflows[outflow, *members, 0] = (tasks.gather_outflow, keys, stage, shape, states)
+            inflows[inflow, *members, 0, 0] = (tasks.gather_inflow, keys, stage, longest, shape, states)
         found[stage] = StageTable(
-            _array(graph, work, of[0], outflows, sizes, nothing),
-            _array(graph, work, of[1], inflows, (*sizes, (longest,)), nothing[..., None]) if longest else None,
+            _array(graph, whole, outflow, outflows, sizes, nothing),
+            _array(graph, whole, inflow, inflows, (*sizes, (longest,)), nothing[..., None]) if longest else None,
         )
     return found
 
 
-def _array(graph: _Graph, work: HighLevelGraph, name: str, blocks: Tasks, sizes: Any, meta: Any) -> Any:
+def _array(graph: _Graph, whole: HighLevelGraph, name: str, blocks: Tasks, sizes: Any, meta: Any) -> Any:
     """An array of Dask whose blocks take what the graph's tasks give."""
-    layers = {**work.layers, name: MaterializedLayer(blocks)}
-    return da.Array(HighLevelGraph(layers, {**work.dependencies, name: {graph.name}}), name, sizes, meta=meta)
+    layers = {**whole.layers, name: MaterializedLayer(blocks)}
+    return da.Array(HighLevelGraph(layers, {**whole.dependencies, name: {graph.name}}), name, sizes, meta=meta)
 
 
 # ── partitions, and where their rows are ────────────────────────────────────────────────────────────────────────────────
@@ -305,19 +311,20 @@ def _n_partitions(n_reaches: int, n_members: int) -> int:
     if client is None:
         return 1
     workers = len(client.nthreads())
-    return max(1, min(-(-workers // max(1, n_members)), n_reaches // REACHES))
+    return max(1, min(-(-workers // max(1, n_members)), n_reaches // MIN_REACHES))
 
 
 def _cut(network: Network, n: int) -> list[Partition]:
     """Partitions of a network, none of them empty; the last are kept with it, for one block after another."""
 
-    def cut() -> list[Partition]:
+    def make() -> list[Partition]:
         return make_partitions(network.plan, np.unique(partition(network.plan, n), return_inverse=True)[1])
 
-    return keep(network, ("partitions", n), cut, most=1)
+    return keep(network, ("partitions", n), make, most=1)
 
 
 def _partition_runs(run: Run, chunks: _Chunks, n: int, device: str | None, name: str) -> list[PartitionRun]:
+    """The network's n partitions, and where the rows of each are in the chunks of runoff and in its own discharge."""
     layout, n_reaches = run.layout, run.network.n_reaches
     row, result_row = (np.arange(n_reaches) if r is None else r for r in (layout.row, layout.result_row))
     edges = np.concatenate([[0], np.cumsum(chunks.sizes[layout.reach_dim])])
@@ -332,35 +339,35 @@ def _partition_runs(run: Run, chunks: _Chunks, n: int, device: str | None, name:
         if not taken:  # no runoff at all, but a block tells how many steps there are
             taken = [(0, slice(0, 0))]
         none = np.full(part.given.size, -1)
-        place = np.empty(part.reach.size, np.int64)
-        place[np.argsort(result_row[part.reach])] = np.arange(part.reach.size)
+        own_row = np.empty(part.reach.size, np.int64)  # its discharge has its reaches in the order of the result
+        own_row[np.argsort(result_row[part.reach])] = np.arange(part.reach.size)
         scale = run.scale
         if scale is not None and np.ndim(scale):
             scale = np.concatenate([np.broadcast_to(scale, n_reaches)[part.reach], np.ones(none.size)])
-        placed = Rows(
+        own_rows = Rows(
             np.concatenate([np.where(wanted >= 0, np.searchsorted(rows, wanted), -1), none]),
-            np.concatenate([place, none]), part.reach.size, scale,
+            np.concatenate([own_row, none]), part.reach.size, scale,
         )  # fmt: skip
         runs.append(PartitionRun(
             part, part.filter(run.filter), run.network.ids[part.reach], run.settings, device, get_option("threads"),
-            run.watch, chunks.axes, tuple(taken), placed, (name, number),
+            run.watch, chunks.axes, tuple(taken), own_rows, (name, number),
         ))  # fmt: skip
     return runs
 
 
-def _result_rows(partitions: list[PartitionRun], layout: Layout, sizes: tuple[int, ...]) -> list[ResultRows]:
+def _result_rows(runs: list[PartitionRun], layout: Layout, sizes: tuple[int, ...]) -> list[ResultRows]:
     """For each chunk of the result's rows, where they come from."""
     axes = tuple(layout.engine_dims.index(d) for d in layout.dims)
     row = layout.result_row
-    ranked = [np.sort(p.partition.reach if row is None else row[p.partition.reach]) for p in partitions]
+    ranked = [np.sort(p.partition.reach if row is None else row[p.partition.reach]) for p in runs]
     result = []
     for first, last in itertools.pairwise(np.concatenate([[0], np.cumsum(sizes)])):
-        of: list[tuple[int, slice, Any]] = []
+        sources: list[tuple[int, slice, Any]] = []
         for k, targets in enumerate(ranked):
             begin, end = np.searchsorted(targets, [first, last])
-            if end > begin or (last == first and not of):
-                of.append((k, slice(int(begin), int(end)), _as_slice(targets[begin:end] - first)))
-        result.append(ResultRows(int(last - first), axes, tuple(of)))
+            if end > begin or (last == first and not sources):
+                sources.append((k, slice(int(begin), int(end)), _as_slice(targets[begin:end] - first)))
+        result.append(ResultRows(int(last - first), axes, tuple(sources)))
     return result
 
 

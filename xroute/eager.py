@@ -9,7 +9,7 @@ import xarray as xr
 
 from xroute.block import route_block
 from xroute.block_state import BlockState, StateTable
-from xroute.census import not_finite, overflow, step_labels
+from xroute.census import check_finite, step_labels
 from xroute.engine.backends import backend_of_array
 from xroute.guards import reading, require_memory
 from xroute.options import find_device
@@ -45,32 +45,28 @@ def route_eagerly(
     require_memory(runoff, "runoff", "route it in blocks with route_to_zarr, or open it in chunks")
     state = None if start is None else load_state(start, run.n_lags, run.network.ids)
     values, end = route_values(runoff, run, state, find_device(device))
-    return run.layout.array(values), end
+    return run.layout.labelled(values), end
 
 
 def route_values(
     runoff: xr.DataArray, run: Run, state: BlockState | None, device: Any, first: int = 0
 ) -> tuple[Any, BlockState]:
-    """Discharge [batch, row, time] of a series of runoff, or of a block of it that begins at step ``first``; and the state.
+    """Route runoff, or a block of it that begins at step ``first``: discharge [batch, row, time], and the state at its end.
 
     Raises
     ------
     XRouteError
         For runoff that is not finite, unless it is taken as zero, and for discharge that overflows.
     """
-    layout = run.layout
+    layout, rows = run.layout, run.rows
     with reading("the runoff"):  # xarray reads what was opened lazily only now
         data = runoff.transpose(*layout.engine_dims).data
         data = np.asarray(data) if backend_of_array(data) is None else data
     data = data.reshape(layout.n_batch, *data.shape[-2:])
     if run.watch is not None:
-        run.watch.at(first).look(data, first=first == 0)
-    discharge, end, n_bad = route_block(
-        data, run.network.plan, run.filter, state, run.settings, run.rows, device=device
+        run.watch.at(first).look(data, at_start=first == 0)
+    discharge, end, n_bad = route_block(data, run.network.plan, run.filter, state, run.settings, rows, device=device)
+    check_finite(
+        n_bad, run.settings, data, discharge, run.network.ids, rows, lambda: step_labels(runoff, run.clock.dim, first)
     )
-    if n_bad.runoff and run.settings.nan == "raise":
-        times = step_labels(runoff, run.clock.dim, first)
-        raise not_finite(data, run.network.ids, layout.row, times, n_bad.runoff)
-    if n_bad.discharge:
-        raise overflow(discharge, run.network.ids, layout.result_row, step_labels(runoff, run.clock.dim, first))
     return discharge, end

@@ -79,8 +79,8 @@ class Layout:
         shape = (*(self.sizes[d] for d in (*self.batch_dims, self.reach_dim)), *data.shape[2:])
         return data.reshape(shape).transpose([self.engine_dims.index(d) for d in self.dims])
 
-    def array(self, data: NDArray[Any]) -> xr.DataArray:
-        """Label ``data`` [batch, row, time] as the result."""
+    def labelled(self, data: NDArray[Any]) -> xr.DataArray:
+        """``data`` [batch, row, time] as the result, with its coordinates."""
         return xr.DataArray(self.ordered(data), dims=self.dims, coords=self.coords)
 
 
@@ -104,18 +104,16 @@ def align(
         coordinates that cannot say that a value is unknown on reaches which are added.
     """
     dim, name, ids = read_reach_ids(array, network, reach_dim, time_dim, what)
-    row, added = match_rows(ids, network.ids, missing, extra, f"{what} ids ({name!r})", what)
+    row, lacking = match_rows(ids, network.ids, missing, extra, f"{what} ids ({name!r})", what)
     batch_dims = tuple(d for d in array.dims if d not in (dim, time_dim))
     sizes = {d: array.sizes[d] for d in array.dims}
-    n_own = ids.size if row is None else int((row >= 0).sum())
-    if row is None or (n_own == ids.size and not added.any()):
+    if row is None or (ids.size == network.n_reaches and not lacking.any()):
         return Layout(array.dims, dim, time_dim, batch_dims, row, row, array.coords, sizes, name)
-    kept = np.sort(row[row >= 0])
-    place = np.full(ids.size, -1)
-    place[kept] = np.arange(kept.size)
-    result_row = np.where(added, kept.size + np.cumsum(added) - 1, place[row])
-    sizes[dim] = kept.size + int(added.sum())
-    coords = _other_rows(array, dim, name, kept, np.concatenate([ids[kept], network.ids[added]]))
+    # the result has the array's rows of reaches, in their order, and then a row for each reach that has none
+    used = np.sort(row[row >= 0])
+    result_row = np.where(lacking, used.size + np.cumsum(lacking) - 1, np.searchsorted(used, row))
+    sizes[dim] = network.n_reaches
+    coords = _result_coords(array, dim, name, used, np.concatenate([ids[used], network.ids[lacking]]))
     return Layout(array.dims, dim, time_dim, batch_dims, row, result_row, coords, sizes, name)
 
 
@@ -164,16 +162,16 @@ def with_standard_dims(
     return renamed
 
 
-def _other_rows(
-    array: xr.DataArray, dim: Hashable, name: Hashable, kept: NDArray[np.int64], ids: NDArray[Any]
+def _result_coords(
+    array: xr.DataArray, dim: Hashable, name: Hashable, used: NDArray[np.int64], ids: NDArray[Any]
 ) -> Mapping[Hashable, Any]:
-    """Coordinates of the rows that are kept, and of rows that are added (unknown there but for ``ids``)."""
+    """Coordinates of an array's rows that are used, and of rows added behind them (unknown there but for ``ids``)."""
     if isinstance(array.indexes.get(dim), pd.MultiIndex):
         raise AlignmentError(
             f"{dim!r} is made of several dimensions, to which no reach can be added: reset_index({dim!r})"
         )
-    table = array.coords.to_dataset().isel({dim: kept})
-    n_added = ids.size - kept.size
+    table = array.coords.to_dataset().isel({dim: used})
+    n_added = ids.size - used.size
     if not n_added:
         return table.coords
     whole = [n for n, c in table.coords.items() if n != name and dim in c.dims and c.dtype.kind in "iub"]

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from xroute.block_state import CHANNEL, BlockState
+from xroute.block_state import BlockState, lags_of
 from xroute.engine.plan import RoutingPlan, make_plan
 from xroute.engine.schedule import renumber, tributaries
 from xroute.schemes import Filter
@@ -34,14 +34,14 @@ def partition(plan: RoutingPlan, n: int) -> Index:
     pointer, upstream, _, count = renumber(
         plan.order, plan.upstream_pointer, plan.upstream_reach, plan.upstream_weight, plan.n_upstream
     )
-    component, size = tributaries(pointer, upstream, count, max(1, plan.n_reaches // (8 * n)))
+    tributary, size = tributaries(pointer, upstream, count, max(1, plan.n_reaches // (8 * n)))
     first = np.full(size.size, plan.n_reaches)  # tributaries that lie beside one another stay together
-    np.minimum.at(first, component[component >= 0], plan.order[component >= 0])
+    np.minimum.at(first, tributary[tributary >= 0], plan.order[tributary >= 0])
     along = np.argsort(first, kind="stable")
     middle = np.cumsum(size[along]) - (size[along] + 1) // 2
     which = np.empty(size.size, np.int64)
     which[along] = middle * n // max(1, int(size.sum()))
-    label[plan.order] = np.where(component >= 0, which[component], n) if size.size else n
+    label[plan.order] = np.where(tributary >= 0, which[tributary], n) if size.size else n
     return label
 
 
@@ -84,7 +84,7 @@ class Partition:
 
     def state(self, state: BlockState, filter: Filter) -> BlockState:
         """Its part of the whole network's state; given reaches have none, which is to say zeros."""
-        return state.take(self.reach, {CHANNEL: filter.n_taps - 1}).pad(self.given.size)
+        return state.take(self.reach, lags_of(filter)).pad(self.given.size)
 
 
 def make_partitions(plan: RoutingPlan, label: Index) -> list[Partition]:

@@ -6,7 +6,7 @@
 2. `Run.start` brings a given state into the order of the network's reaches.
 3. Its values become [batch, row, time], and `xroute.block.route_block` routes them: in memory, in one go (`xroute.eager`); on
    Dask, chunk by chunk and partition by partition, in tasks that run when the result is asked for (`xroute.chunked`).
-4. What comes back has the runoff's dimensions in its order; `Run.label` gives it name, units and history, and `Run.finish`
+4. What comes back has the runoff's dimensions in its order; `Run.set_attrs` gives it name, units and history, and `Run.finish`
    makes a Dataset of the state at the end.
 """
 
@@ -111,10 +111,10 @@ def route(runoff: xr.DataArray, network: NetworkLike, request: RouteRequest) -> 
     if array.chunks is None:
         discharge, end = route_eagerly(array, run, start, request.device)
     else:
-        from xroute.chunked import route_lazily
+        from xroute.chunked import route_lazily  # Dask is imported only where runoff is on it
 
         discharge, end = route_lazily(array, run, start, request.device, request.partitions)
-    discharge = run.label(discharge, array)
+    discharge = run.set_attrs(discharge, array)
     state = run.finish(end, array) if request.return_state else None
     discharge = with_pint_of(discharge, runoff)
     return discharge if state is None else (discharge, state)

@@ -1,7 +1,7 @@
 """`Run`: what is known of a run before any runoff is read, and how it begins and ends.
 
 `make_run` looks at labels, units and times of runoff, and makes the filter; `Run.start` brings a state into the run's order,
-and `Run.label` and `Run.finish` name what comes out. Between them values are routed: in memory (`xroute.eager`), as tasks of
+and `Run.set_attrs` and `Run.finish` name what comes out. Between them values are routed: in memory (`xroute.eager`), as tasks of
 Dask (`xroute.chunked`), or from store to store (`xroute.streaming`).
 """
 
@@ -13,7 +13,7 @@ from typing import Any
 import xarray as xr
 
 from xroute.attrs import append_history, discharge_attrs
-from xroute.block_state import CHANNEL, BlockState, Lags, StateTable
+from xroute.block_state import BlockState, Lags, StateTable, lags_of
 from xroute.engine.arrays import Rows, compute_type
 from xroute.exceptions import TimeAxisError
 from xroute.filters import parameters_of
@@ -71,7 +71,7 @@ class Run:
     @property
     def n_lags(self) -> Lags:
         """Past inflows that each reach needs, by stage of the state."""
-        return {CHANNEL: self.filter.n_taps - 1}
+        return lags_of(self.filter)
 
     @property
     def rows(self) -> Rows:
@@ -80,14 +80,14 @@ class Run:
         return Rows(layout.row, layout.result_row, int(layout.sizes[layout.reach_dim]), self.scale)
 
     def start(self, state: Any, runoff: xr.DataArray) -> StateTable | None:
-        """Begin with a state: its tables in the order of the run's reaches and members; None, which is dry, for None.
+        """State to begin with: its tables in the order of the run's reaches and members; None, which is dry, for None.
 
         Raises
         ------
         StateError
             For the state of another run.
         TimeAxisError
-            If the step of runoff is not known, unless nothing happens in the run.
+            If the step of runoff is not known, unless there are no steps and no state is wanted.
         """
         n_steps = runoff.sizes[self.clock.dim]
         if self.settings.step is None and (n_steps or self.key is not None):
@@ -97,8 +97,8 @@ class Run:
             )
         return None if state is None or self.key is None else align_state(state, self.key, self.clock.start(runoff))
 
-    def label(self, discharge: xr.DataArray, runoff: xr.DataArray) -> xr.DataArray:
-        """Name and attributes of discharge, in place."""
+    def set_attrs(self, discharge: xr.DataArray, runoff: xr.DataArray) -> xr.DataArray:
+        """Give discharge its name and attributes, in place."""
         discharge.name = "discharge"
         history = append_history(runoff.attrs.get("history"), self.summary)
         n_steps = runoff.sizes[self.clock.dim] if self.clock.dim in runoff.coords else 0
@@ -107,7 +107,7 @@ class Run:
         return discharge
 
     def finish(self, end: BlockState | StateTable, runoff: xr.DataArray) -> xr.Dataset:
-        """End with a state: that at the end of some runoff, labelled."""
+        """State at the end of some runoff, labelled."""
         assert self.key is not None
         if isinstance(end, BlockState):
             end = end.table(self.n_lags, self.layout.batch_shape)
@@ -122,7 +122,7 @@ def make_run(runoff: xr.DataArray, network: NetworkLike, request: RouteRequest, 
     runoff, network, request
         As `xroute.route` has them.
     with_state
-        Whether a state is compared or made although the request does not ask for it.
+        Whether the run needs what a state must share with it, although the request neither gives nor asks for one.
     """
     network = as_network(network)
     stated = stated_seconds(network.attrs, "runoff_step") if request.dt is None else None
@@ -131,24 +131,24 @@ def make_run(runoff: xr.DataArray, network: NetworkLike, request: RouteRequest, 
     layout = align(
         runoff, network, reach_dim=request.reach_dim, time_dim=time_dim, missing=request.missing, extra=request.extra
     )
-    compute_type(runoff.dtype)  # refuses what are no numbers
+    compute_type(runoff.dtype)  # for its error, before anything dear is done: what are no numbers cannot be routed
     scale, units = flux_scale(runoff.attrs.get("units"), step, network.dataset.get("area"), layout.row)
     parameters = parameters_of(network, request.scheme)
     settings = resolve_settings(
         network, parameters.values, step, substeps=request.substeps, sampling=request.sampling, lateral=request.lateral,
         nan=request.nan,
     )  # fmt: skip
-    looks = None
+    watched = None
     if step is not None and runoff.sizes[time_dim]:
         parameters.warn_of_step(settings)
-        looks = watch(runoff, time_dim, step)
+        watched = watch(runoff, time_dim, step)
     # without a step there is nothing to route, and any filter will do
     filter = parameters.filter(settings.routing_step or 1.0, settings.lateral)
     key = None
     if with_state or request.return_state or request.initial_state is not None:
-        key = run_key(network, layout, {CHANNEL: filter.n_taps - 1}, request.scheme, settings, units)
+        key = run_key(network, layout, lags_of(filter), request.scheme, settings, units)
     summary = (
         f"xroute: routed {network!r}, scheme={', '.join(sorted(parameters.values))!r}, substeps={settings.substeps}, "
         f"sampling={settings.sampling!r}, lateral={settings.lateral!r}"
     )
-    return Run(network, filter, settings, layout, scale, clock, units, key, looks, summary)
+    return Run(network, filter, settings, layout, scale, clock, units, key, watched, summary)

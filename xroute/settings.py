@@ -53,7 +53,7 @@ class RoutingSettings:
     Attributes
     ----------
     step
-        Step of runoff [s]. None where it is not known: then filters are made by whoever knows it, and nothing here needs it.
+        Step of runoff [s]; None where it is not known. Filters cannot be made without it, but routing does not ask for it.
     substeps
         Routing steps in a step of runoff.
     sampling
@@ -91,10 +91,10 @@ class RoutingSettings:
 
     @property
     def routing_step(self) -> float | None:
-        """Routing step [s], which inflows of a state are apart."""
+        """Routing step [s]: what filters are made for, and how far apart the inflows of a state are."""
         return None if self.step is None else self.step / self.substeps
 
     @property
-    def zero_missing(self) -> bool:
+    def nan_is_zero(self) -> bool:
         """Whether runoff that is not finite is taken as zero."""
         return self.nan == "zero"

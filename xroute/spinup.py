@@ -10,7 +10,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xroute.block import route_block
-from xroute.block_state import CHANNEL, BlockState
+from xroute.block_state import CHANNEL, BlockState, lags_of
 from xroute.exceptions import StateError, XRouteError, some
 from xroute.filters import parameters_of
 from xroute.labels import Layout, align
@@ -160,7 +160,7 @@ def _filter_and_key(
     parameters = parameters_of(network, scheme)
     settings = resolve_settings(network, parameters.values, step, substeps=substeps, lateral=lateral, log=False)
     filter = parameters.filter(step / settings.substeps, settings.lateral)
-    return filter, run_key(network, layout, {CHANNEL: filter.n_taps - 1}, scheme, settings, units)
+    return filter, run_key(network, layout, lags_of(filter), scheme, settings, units)
 
 
 def _snapshot(array: xr.DataArray, network: Network, what: str, **rows: Any) -> tuple[NDArray[np.float64], Layout]:

@@ -86,7 +86,7 @@ class RunKey:
                 else f": {its!r}, and this run has {mine!r}"
             )
             raise StateError(f"the state is of another {name}{detail}")
-        self._check_step(*(_positive(name, attrs[name]) for name in ("dt", "substeps")))
+        self._check_step(_positive("dt", attrs["dt"]), _positive("substeps", attrs["substeps"]))
         if set(stages_of(state)) != set(self.n_lags):
             raise StateError(f"the state has the stages {some(stages_of(state))}, and this run {some(self.n_lags)}")
         for name in _arrays_of(state):
@@ -97,13 +97,14 @@ class RunKey:
                 raise StateError(f"the state's {name} is in {units!r}, and this run's discharge in {self.units!r}")
 
     def _check_step(self, dt: float, substeps: float) -> None:
-        mine, own = self.settings, self.settings.routing_step
-        assert mine.step is not None and own is not None
-        if not np.isclose(dt / substeps, own, rtol=1e-9, atol=0.0):
+        """Refuse a state whose routing step, dt / substeps, is not the run's."""
+        its, mine = dt / substeps, self.settings.routing_step
+        assert mine is not None
+        if not np.isclose(its, mine, rtol=1e-9, atol=0.0):
             raise StateError(
-                f"the state is of another routing step: its inflows are {dt / substeps:g} s apart (dt {dt:g} s, substeps "
-                f"{substeps:g}), and this run's {own:g} s (dt {mine.step:g} s, substeps {mine.substeps}). With substeps "
-                "that make them equal, it can be used"
+                f"the state is of another routing step: its inflows are {its:g} s apart (dt {dt:g} s, substeps "
+                f"{substeps:g}), and this run's {mine:g} s (dt {self.settings.step:g} s, substeps "
+                f"{self.settings.substeps}). With substeps that make them equal, it can be used"
             )
 
 
@@ -146,16 +147,16 @@ def run_key(
     StateError
         If a batch dimension has the name of one of the state's own.
     """
-    own = {stored_name(stage, name) for stage in n_lags for name in ("outflow", "inflow", "n_lags")} | {"checksum"}
+    variables = {stored_name(stage, name) for stage in n_lags for name in ("outflow", "inflow", "n_lags")} | {"checksum"}
     dims = {stored_name(stage, "lag") for stage in n_lags} | {"reach"}
-    taken = (own | dims) & set(layout.batch_dims) or own & set(_batch_coords(layout))
+    taken = (variables | dims) & set(layout.batch_dims) or variables & set(_batch_coords(layout))
     if taken:
         raise StateError(f"the dimension {some(sorted(taken))} would stand twice in a state: rename it in the runoff")
     schemes = schemes_of(network, scheme)
     fingerprint = network.fingerprint
     if len(schemes) > 1:
-        owners = [f"{i} {name}" for name, at in schemes.items() for i in network.ids[at].tolist()]
-        hashed = pd.util.hash_array(np.array(owners, dtype=object))
+        pairs = [f"{i} {name}" for name, at in schemes.items() for i in network.ids[at].tolist()]
+        hashed = pd.util.hash_array(np.array(pairs, dtype=object))
         fingerprint += f"{int(hashed.sum()) & (2**64 - 1):016x}"
     return RunKey(network, layout, n_lags, ", ".join(sorted(schemes)), settings, fingerprint, units)
 
@@ -297,7 +298,7 @@ def _stage_table(state: xr.Dataset, stage: str, dims: tuple[Hashable, ...]) -> S
 
 
 def _like_batch(state: xr.Dataset, dim: Hashable, layout: Layout) -> xr.Dataset:
-    """State with the labels of one batch dimension in the runoff's order; repeated where it has not that dimension."""
+    """A state's members along one batch dimension as the runoff has them: in its order, or one state for all of them."""
     size, labels = layout.sizes[dim], xr.Coordinates(layout.coords).get(dim)
     if dim not in state["outflow"].dims:
         alone = state.drop_vars([dim], errors="ignore")  # the label of the one member that was chosen

@@ -334,7 +334,7 @@ class Stream:
         pieces = tuple(max(1, min(chunks[d], sizes[d])) for d in layout.dims)
         nothing = da.zeros(shape, chunks=pieces, dtype=compute_type(self.dtype))
         coords = {n: c.compute() for n, c in xr.Coordinates(layout.coords).items()}
-        empty = self.run.label(xr.DataArray(nothing, dims=layout.dims, coords=coords), self.runoff)
+        empty = self.run.set_attrs(xr.DataArray(nothing, dims=layout.dims, coords=coords), self.runoff)
         return Outline(as_dataset(empty), self.encoding, layout.time_dim, self.block)
 
     def _with_bounds(self, discharge: xr.DataArray) -> xr.Dataset:

@@ -16,8 +16,8 @@ from dask.sizeof import sizeof
 from numpy.typing import NDArray
 
 from xroute.block import route_block
-from xroute.block_state import CHANNEL, BlockState, Lags, StageTable
-from xroute.census import not_finite, overflow
+from xroute.block_state import BlockState, Lags, StageTable, lags_of
+from xroute.census import check_finite
 from xroute.engine.arrays import Exchange, Rows
 from xroute.engine.backends import on_host
 from xroute.options import find_device, options_here
@@ -28,8 +28,8 @@ from xroute.state import load_state
 from xroute.watch import Watch
 
 __all__ = [
-    "PartitionRun", "ResultRows", "Routed", "gather_discharge", "gather_inflow", "gather_outflow", "look_ahead",
-    "route_partition", "series_of", "start_partition", "state_of",
+    "PartitionRun", "ResultRows", "Routed", "gather_discharge", "gather_inflow", "gather_outflow", "kept_of",
+    "look_ahead", "route_partition", "start_partition", "state_of",
 ]  # fmt: skip
 
 
@@ -77,7 +77,7 @@ class PartitionRun:
     @property
     def n_lags(self) -> Lags:
         """Past inflows that each of its own reaches needs, by stage of the state."""
-        return {CHANNEL: self.filter.n_taps[: self.ids.size] - 1}
+        return {stage: n_lags[: self.ids.size] for stage, n_lags in lags_of(self.filter).items()}
 
 
 MOST_BYTES = 2**30
@@ -96,10 +96,13 @@ def _met_before(key: tuple[str, int], values: tuple[Any, ...]) -> PartitionRun:
 
 @dataclass(frozen=True, eq=False)
 class Routed:
-    """What a task gives: discharge [batch, own reach, time], series for other partitions, and the state at its end."""
+    """What a task gives: discharge [batch, own reach, time], what other partitions need of it, and the state at its end.
+
+    What they need is the series of the plan's kept reaches: `xroute.engine.arrays.Exchange`.
+    """
 
     discharge: Any
-    series: Any
+    kept: Any
     state: BlockState
 
 
@@ -113,18 +116,18 @@ class ResultRows:
         How many.
     axes
         Order of [*batch, row, time] that makes it the result's.
-    of : tuple of (partition, its rows, where they go)
+    sources : tuple of (partition, its rows, where they go)
         Where they come from.
     """
 
     n: int
     axes: tuple[int, ...]
-    of: tuple[tuple[int, slice, Any], ...]
+    sources: tuple[tuple[int, slice, Any], ...]
 
 
 @sizeof.register(Routed)  # by which a scheduler knows what is better not sent about
 def _(routed: Routed) -> int:
-    return sum(int(a.nbytes) for a in (routed.discharge, routed.series, routed.state))
+    return sum(int(a.nbytes) for a in (routed.discharge, routed.kept, routed.state))
 
 
 @sizeof.register(BlockState)
@@ -141,7 +144,7 @@ def _(run: PartitionRun) -> int:
 def route_partition(
     run: PartitionRun,
     blocks: list[Any],
-    received: list[Any],
+    kept_above: list[Any],
     state: BlockState | None,
     times: NDArray[Any],
     first: int = 0,
@@ -155,8 +158,8 @@ def route_partition(
         The partition.
     blocks
         Blocks of runoff, one for each of ``run.chunks``.
-    received
-        Series of the partitions that drain to it, in the order of ``run.partition.source``.
+    kept_above
+        Series that the partitions that drain to it kept, in the order of ``run.partition.source``.
     state
         State at the chunk's start, None for dry.
     times : [time]
@@ -172,10 +175,10 @@ def route_partition(
     n_batch, n_steps = math.prod(data.shape[:-2]), data.shape[-1]
     data = data.reshape(n_batch, data.shape[-2], n_steps)
     if run.watch is not None:
-        run.watch.at(first).look(data, first=state is None)
+        run.watch.at(first).look(data, at_start=state is None)
     n_substeps = n_steps * settings.substeps
     given = np.concatenate(
-        [np.empty((n_batch, 0, n_substeps)), *(s[:, at] for s, (_, at) in zip(received, part.source, strict=True))], 1
+        [np.empty((n_batch, 0, n_substeps)), *(s[:, at] for s, (_, at) in zip(kept_above, part.source, strict=True))], 1
     )
     kept = np.empty((n_batch, part.plan.kept.size, n_substeps))
     with options_here(threads=run.threads):
@@ -183,17 +186,14 @@ def route_partition(
             data, part.plan, run.filter, state, settings, run.rows, device=find_device(run.device),
             exchange=Exchange(given, kept),
         )  # fmt: skip
-    own = slice(run.ids.size)
-    if n_bad.runoff and settings.nan == "raise":
-        raise not_finite(data, run.ids, run.rows.runoff[own], times, n_bad.runoff)
-    if n_bad.discharge:
-        raise overflow(discharge, run.ids, run.rows.discharge[own], times)
+    own = Rows(run.rows.runoff[: run.ids.size], run.rows.discharge[: run.ids.size])
+    check_finite(n_bad, settings, data, discharge, run.ids, own, lambda: times)
     return Routed(discharge, kept, end)
 
 
-def series_of(routed: Routed) -> Any:
-    """Series for other partitions."""
-    return routed.series
+def kept_of(routed: Routed) -> Any:
+    """Series of kept reaches, for other partitions."""
+    return routed.kept
 
 
 def state_of(routed: Routed) -> BlockState:
@@ -248,10 +248,10 @@ def gather_inflow(
 def gather_discharge(rows: ResultRows, shape: tuple[int, ...], routed: list[Routed]) -> Any:
     """A block of the result, its axes in the result's own order."""
     if len(routed) == 1:
-        block = routed[0].discharge[:, rows.of[0][1]]
+        block = routed[0].discharge[:, rows.sources[0][1]]
     else:
         first = routed[0].discharge
         block = np.empty((first.shape[0], rows.n, first.shape[2]), first.dtype, like=first)
-        for (_, source, target), one in zip(rows.of, routed, strict=True):
+        for (_, source, target), one in zip(rows.sources, routed, strict=True):
             block[:, target] = one.discharge[:, source]
     return block.reshape(*shape, *block.shape[1:]).transpose(rows.axes)

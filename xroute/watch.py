@@ -63,9 +63,9 @@ class Watch:
         """The same, for a part of the series from step ``begin`` on."""
         return self if self.origin is None else replace(self, origin=self.origin + begin * self.step)
 
-    def look(self, values: Any, *, first: bool = True) -> None:
-        """Look at a block [batch, row, time]; ``first`` is that of the series."""
-        if not (self.declared or first) or values.shape[-1] < 4:
+    def look(self, values: Any, *, at_start: bool = True) -> None:
+        """Look at a block [batch, row, time], which may be ``at_start`` of the series."""
+        if not (self.declared or at_start) or values.shape[-1] < 4:
             return
         taken = values.reshape(-1, values.shape[-1])
         taken = taken[:: max(1, -(-taken.shape[0] // SAMPLE)), :STEPS]
@@ -76,7 +76,7 @@ class Watch:
         if period is not None:
             hours = f"begin again every {period / 3600:g} h"
             reset = "day" if period == DAY and not self.lead else "forecast"
-        elif self.declared and first and self._whole(taken.shape[-1]) and _only_climbs(taken):
+        elif self.declared and at_start and self._whole(taken.shape[-1]) and _only_climbs(taken):
             hours = "never fall"
             longer = self.lead or self._days(taken.shape[-1]) >= 2
             reset = "forecast" if longer else "day"

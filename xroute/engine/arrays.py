@@ -30,7 +30,7 @@ class State(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """Where the series of each reach stand in runoff and in discharge, [batch, row, time]."""
+    """Where each reach's series stand in runoff and in discharge, [batch, row, time], and what runoff is multiplied by."""
 
     runoff: Any = None
     """Row of each reach in runoff, int64 [reach], negative for one that has none; None where rows are reaches."""
@@ -46,9 +46,9 @@ class Exchange(NamedTuple):
     """Series that partitions of a network hand to one another: discharge as it is passed on, [batch, reach, routing step]."""
 
     given: Any = None
-    """Of the plan's given reaches, which another partition has routed: read."""
+    """Of the plan's given reaches, the last ones, which another partition has routed: read."""
     kept: Any = None
-    """Of the plan's kept reaches, which another partition will need: written."""
+    """Of the plan's kept reaches, which drain to another partition: written."""
 
 
 class Needs(NamedTuple):

@@ -237,7 +237,7 @@ def route_autograd(
         begin = None if start is None else State(*(t.detach().contiguous() for t in start))
         series = runoff.detach() if backend.strided else runoff.detach().contiguous()
         return backend.forward(
-            series, plain, begin, plan, settings, keep_trace=False, keep_state=keep_state, made=filter
+            series, plain, begin, plan, settings, keep_trace=False, keep_state=keep_state, owner=filter
         )[:2]
     trace = backend.trace_numel(runoff, plan, filter.pointer, settings) if wanted else 0
     discharge, history, outflow, _ = torch.ops.xroute.route(

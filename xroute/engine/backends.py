@@ -37,7 +37,8 @@ class Backend(Protocol):
     """What routes on one kind of device.
 
     `route_arrays` is what labelled runoff goes through; `forward` and `adjoint` are what tensors do, with gradients. States
-    are float64 on the way in and out; None is a dry start, or a final state that nobody wants.
+    are float64 on the way in and out; None is a dry start, or a final state that nobody wants. What a forward run writes
+    down for its adjoint is the trace: one tensor, of the backend's own making, without elements if there is none.
     """
 
     name: str
@@ -74,12 +75,12 @@ class Backend(Protocol):
 
     def forward(
         self, runoff: torch.Tensor, filter: FilterArrays, state: State | None, plan: RoutingPlan, settings: RoutingSettings,
-        *, keep_trace: bool, keep_state: bool, made: Filter | None = None,
+        *, keep_trace: bool, keep_state: bool, owner: Filter | None = None,
     ) -> tuple[torch.Tensor, State | None, torch.Tensor]:  # fmt: skip
-        """Discharge, of the type of runoff, the final state, and what its own `adjoint` may want of the run, or no elements.
+        """Discharge, of the type of runoff, the final state, and the trace: new tensors.
 
-        All are new tensors. The pointer of the filter is a tensor of the host. Where there is no graph, ``made`` is what the
-        filter's arrays are of, so that what is made of it can be kept with it.
+        The pointer of the filter is a tensor of the host. Where nothing is differentiated, ``owner`` is the filter whose
+        arrays these are: what a backend makes of them may be kept with it (`xroute.caches.keep`).
         """
 
     def adjoint(
@@ -89,7 +90,7 @@ class Backend(Protocol):
     ) -> Gradients:  # fmt: skip
         """Gradients of a loss, new tensors; those that are not needed may hold anything, and that of runoff no elements.
 
-        Without elements in the trace, discharge may have none either.
+        ``discharge`` and ``trace`` are what `forward` gave; if there is no trace, discharge may have no elements either.
         """
 
     def like_discharge(self, runoff: torch.Tensor) -> torch.Tensor:

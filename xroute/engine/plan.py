@@ -18,7 +18,9 @@ from xroute.engine.kernels import kernel
 from xroute.engine.patches import Patches, make_patches
 from xroute.engine.schedule import Schedule, make_schedule
 
-__all__ = ["RoutingPlan", "find_cycle", "make_plan", "strahler_order", "topological_order"]
+__all__ = [
+    "RoutingPlan", "find_cycle", "follow", "make_plan", "mark_upstream", "path_length", "strahler_order", "topological_order",
+]  # fmt: skip
 
 Index = NDArray[np.int64]
 
@@ -72,7 +74,7 @@ class RoutingPlan:
 
     @cached_property
     def schedule(self) -> Schedule:
-        """What the CPU's threads do: independent tributaries, lanes abreast, then the trunk."""
+        """What the CPU's threads do: independent tributaries side by side, then the trunk."""
         return make_schedule(
             self.order, self.upstream_pointer, self.upstream_reach, self.upstream_weight, self.n_upstream
         )
@@ -113,7 +115,7 @@ def make_plan(
     ValueError
         If the links have a cycle; `find_cycle` names one.
     """
-    pointer, link = _group(downstream, n_reaches)
+    pointer, link = _csr(downstream, n_reaches)
     upstream_reach = upstream[link]
     order = topological_order(upstream, downstream, n_reaches)
     if order.size < n_reaches:
@@ -128,8 +130,8 @@ def make_plan(
 
 
 @kernel
-def _group(key, n):  # type: ignore[no-untyped-def]
-    """CSR pointer and members of each group, members in their order (a counting sort)."""
+def _csr(key, n):  # type: ignore[no-untyped-def]
+    """CSR of a key: pointer, and the entries with each of its values, 0 to n, in their order (a counting sort)."""
     pointer = np.zeros(n + 1, np.int64)
     for k in key:
         pointer[k + 1] += 1
@@ -146,7 +148,7 @@ def _group(key, n):  # type: ignore[no-untyped-def]
 @kernel
 def topological_order(upstream, downstream, n):  # type: ignore[no-untyped-def]
     """Order of Kahn (1962): positions, upstream first. Shorter than ``n`` if there is a cycle."""
-    pointer, link = _group(upstream, n)
+    pointer, link = _csr(upstream, n)
     waiting = np.zeros(n, np.int64)
     for d in downstream:
         waiting[d] += 1

@@ -61,22 +61,25 @@ def make_schedule(
     n_upstream: Index,
     n_tasks: int | None = None,
 ) -> Schedule:
-    """Tasks, groups and working rows for a plan; ``n_tasks`` counts the tributary tasks (chosen when None)."""
+    """Schedule of a plan, of its arrays; ``n_tasks`` counts the tasks of tributaries (chosen when None).
+
+    A task has `ABREAST` bins of tributaries, and each of its groups takes one reach of each.
+    """
     n = order.size
     if n_tasks is None:
         n_tasks = int(np.clip(n // (64 * ABREAST), 1, 16))
     n_bins = n_tasks * ABREAST
     # numbered along the order, neighbours in the river are neighbours in memory, and all that follows is quick
     pointer, upstream, weight, count = renumber(order, pointer, upstream_reach, upstream_weight, n_upstream)
-    component, size = tributaries(pointer, upstream, count, max(1, n // (4 * n_bins)))
-    task_pointer, group_pointer, places = _group_tributaries(component, _pack(size, n_bins), n_bins)
-    trunk_pointer, trunk = _group_trunk(pointer, upstream, component)
+    tributary, size = tributaries(pointer, upstream, count, max(1, n // (4 * n_bins)))
+    task_pointer, group_pointer, place_reach = _group_tributaries(tributary, _pack(size, n_bins), n_bins)
+    trunk_pointer, trunk_reach = _group_trunk(pointer, upstream, tributary)
     task_pointer = np.append(task_pointer, task_pointer[-1] + trunk_pointer.size - 1)
     group_pointer = np.concatenate([group_pointer, group_pointer[-1] + trunk_pointer[1:]])
-    places = np.concatenate([places, trunk])
-    slot, n_slots = _assign_slots(task_pointer, group_pointer, places, pointer, upstream)
-    links = _place_links(places, slot, pointer, upstream, weight)
-    return Schedule(order[places], task_pointer, group_pointer, slot[places], int(n_slots), *links)
+    place_reach = np.concatenate([place_reach, trunk_reach])
+    slot, n_slots = _assign_slots(task_pointer, group_pointer, place_reach, pointer, upstream)
+    links = _place_links(place_reach, slot, pointer, upstream, weight)
+    return Schedule(order[place_reach], task_pointer, group_pointer, slot[place_reach], int(n_slots), *links)
 
 
 @kernel
@@ -117,18 +120,18 @@ def tributaries(pointer, upstream_reach, n_upstream, size):  # type: ignore[no-u
                     parent[a] = parent[parent[a]]
                     a = parent[a]
                 parent[a] = i  # always further down: nothing has been joined to i from below yet
-    component = np.full(n, -1, np.int64)
+    tributary = np.full(n, -1, np.int64)
     count = np.zeros(n, np.int64)
-    n_components = 0
+    n_tributaries = 0
     for i in range(n - 1, -1, -1):
         if n_upstream[i] <= size:
             if parent[i] == i:
-                component[i] = n_components
-                n_components += 1
+                tributary[i] = n_tributaries
+                n_tributaries += 1
             else:
-                component[i] = component[parent[i]]
-            count[component[i]] += 1
-    return component, count[:n_components]
+                tributary[i] = tributary[parent[i]]
+            count[tributary[i]] += 1
+    return tributary, count[:n_tributaries]
 
 
 @kernel
@@ -155,24 +158,24 @@ def _pack(size, n_bins):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _group_tributaries(component, bin_of_component, n_bins):  # type: ignore[no-untyped-def]
+def _group_tributaries(tributary, bin_of_tributary, n_bins):  # type: ignore[no-untyped-def]
     """Groups with one reach of each of a task's bins, all bins walked at the same pace."""
     load = np.zeros(n_bins + 1, np.int64)
-    for i in range(component.size):
-        if component[i] >= 0:
-            load[bin_of_component[component[i]] + 1] += 1
+    for i in range(tributary.size):
+        if tributary[i] >= 0:
+            load[bin_of_tributary[tributary[i]] + 1] += 1
     start = np.cumsum(load)
     member = np.empty(start[-1], np.int64)
     place = start[:-1].copy()
-    for i in range(component.size):
-        if component[i] >= 0:
-            b = bin_of_component[component[i]]
+    for i in range(tributary.size):
+        if tributary[i] >= 0:
+            b = bin_of_tributary[tributary[i]]
             member[place[b]] = i
             place[b] += 1
     n_tasks = n_bins // ABREAST
     task_pointer = np.zeros(n_tasks + 1, np.int64)
     group_pointer = np.zeros(member.size + 1, np.int64)
-    group_reach = np.empty(member.size, np.int64)
+    place_reach = np.empty(member.size, np.int64)
     g = 0
     k = 0
     for p in range(n_tasks):
@@ -181,7 +184,7 @@ def _group_tributaries(component, bin_of_component, n_bins):  # type: ignore[no-
             before = k
             for b in range(p * ABREAST, (p + 1) * ABREAST):
                 if start[b] + step < start[b + 1]:
-                    group_reach[k] = member[start[b] + step]
+                    place_reach[k] = member[start[b] + step]
                     k += 1
             if k == before:
                 break
@@ -189,35 +192,35 @@ def _group_tributaries(component, bin_of_component, n_bins):  # type: ignore[no-
             group_pointer[g] = k
             step += 1
         task_pointer[p + 1] = g
-    return task_pointer, group_pointer[: g + 1], group_reach
+    return task_pointer, group_pointer[: g + 1], place_reach
 
 
 @kernel
-def _group_trunk(pointer, upstream_reach, component):  # type: ignore[no-untyped-def]
+def _group_trunk(pointer, upstream_reach, tributary):  # type: ignore[no-untyped-def]
     """Groups of trunk reaches that are equally far from the trunk's upper ends, so independent."""
-    n = component.size
+    n = tributary.size
     level = np.zeros(n, np.int64)
     n_levels = 0
     n_trunk = 0
     for i in range(n):
-        if component[i] >= 0:
+        if tributary[i] >= 0:
             continue
         n_trunk += 1
         for j in range(pointer[i], pointer[i + 1]):
             u = upstream_reach[j]
-            if component[u] < 0:
+            if tributary[u] < 0:
                 level[i] = max(level[i], level[u] + 1)
         n_levels = max(n_levels, level[i] + 1)
     start = np.zeros(n_levels + 1, np.int64)
     for i in range(n):
-        if component[i] < 0:
+        if tributary[i] < 0:
             start[level[i] + 1] += 1
     start = np.cumsum(start)
     place = start[:-1].copy()
-    reach = np.empty(n_trunk, np.int64)
+    place_reach = np.empty(n_trunk, np.int64)
     for i in range(n):
-        if component[i] < 0:
-            reach[place[level[i]]] = i
+        if tributary[i] < 0:
+            place_reach[place[level[i]]] = i
             place[level[i]] += 1
     group_pointer = np.zeros(n_trunk + 1, np.int64)
     g = 0
@@ -227,11 +230,11 @@ def _group_trunk(pointer, upstream_reach, component):  # type: ignore[no-untyped
             at = min(at + ABREAST, start[v + 1])
             g += 1
             group_pointer[g] = at
-    return group_pointer[: g + 1], reach
+    return group_pointer[: g + 1], place_reach
 
 
 @kernel
-def _assign_slots(task_pointer, group_pointer, group_reach, pointer, upstream_reach):  # type: ignore[no-untyped-def]
+def _assign_slots(task_pointer, group_pointer, place_reach, pointer, upstream_reach):  # type: ignore[no-untyped-def]
     """Rows of the working store, used again once all readers of a series are done.
 
     Tasks run at the same time, so each takes rows of its own; a series that another task reads keeps its row.
@@ -240,15 +243,15 @@ def _assign_slots(task_pointer, group_pointer, group_reach, pointer, upstream_re
     task = np.empty(n, np.int64)
     for p in range(task_pointer.size - 1):
         for k in range(group_pointer[task_pointer[p]], group_pointer[task_pointer[p + 1]]):
-            task[group_reach[k]] = p
+            task[place_reach[k]] = p
     readers = np.zeros(n, np.int64)
-    kept = np.zeros(n, np.bool_)
+    read_outside = np.zeros(n, np.bool_)
     for i in range(n):
         for j in range(pointer[i], pointer[i + 1]):
             u = upstream_reach[j]
             readers[u] += 1
             if task[u] != task[i]:
-                kept[u] = True
+                read_outside[u] = True
     slot = np.empty(n, np.int64)
     free = np.empty(n, np.int64)
     n_slots = 0
@@ -256,11 +259,11 @@ def _assign_slots(task_pointer, group_pointer, group_reach, pointer, upstream_re
         n_free = 0
         for g in range(task_pointer[p], task_pointer[p + 1]):
             for k in range(group_pointer[g], group_pointer[g + 1]):
-                i = group_reach[k]
+                i = place_reach[k]
                 for j in range(pointer[i], pointer[i + 1]):
                     u = upstream_reach[j]
                     readers[u] -= 1
-                    if readers[u] == 0 and not kept[u]:
+                    if readers[u] == 0 and not read_outside[u]:
                         free[n_free] = slot[u]
                         n_free += 1
                 if n_free > 0:
@@ -270,23 +273,23 @@ def _assign_slots(task_pointer, group_pointer, group_reach, pointer, upstream_re
                     slot[i] = n_slots
                     n_slots += 1
             for k in range(group_pointer[g], group_pointer[g + 1]):  # nobody reads an outlet: its row is free again
-                i = group_reach[k]
-                if readers[i] == 0 and not kept[i]:
+                i = place_reach[k]
+                if readers[i] == 0 and not read_outside[i]:
                     free[n_free] = slot[i]
                     n_free += 1
     return slot, n_slots
 
 
 @kernel
-def _place_links(order, slot, pointer, upstream_reach, upstream_weight):  # type: ignore[no-untyped-def]
+def _place_links(place_reach, slot, pointer, upstream_reach, upstream_weight):  # type: ignore[no-untyped-def]
     """Links in the order of the schedule, each with the row to read."""
-    n = order.size
+    n = place_reach.size
     link_pointer = np.zeros(n + 1, np.int64)
     link_slot = np.empty(upstream_reach.size, np.int64)
     link_weight = np.empty(upstream_reach.size, np.float64)
     k = 0
     for place in range(n):
-        i = order[place]
+        i = place_reach[place]
         for j in range(pointer[i], pointer[i + 1]):
             link_slot[k] = slot[upstream_reach[j]]
             link_weight[k] = upstream_weight[j]

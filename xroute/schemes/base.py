@@ -157,7 +157,7 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Window:
-    """Of a scheme whose response is finite: where it may be cut off, if it is longer than need be (`xroute.schemes.window`).
+    """Of a scheme whose response is finite: how many taps are enough (`xroute.schemes.window` chooses them).
 
     Attributes
     ----------
@@ -165,8 +165,8 @@ class Window:
         ``mass_within(dt, count, **parameters)``: share of mass in the first ``count`` taps [reach], in numpy. Without it
         nothing is cut off: the response has all the taps that the filter gives.
     mean
-        ``mean(dt, **parameters)``: mean of the whole response in steps [reach], in torch. Without it nothing but rounding
-        is cut off.
+        ``mean(dt, **parameters)``: mean of the whole response in steps [reach], in torch, which taps that are cut off are
+        made to keep. Without it they keep their mass only, which is enough where nothing but rounding is cut off.
     """
 
     mass_within: Callable[..., Float] | None = None

@@ -50,9 +50,9 @@ class _Cpu:
             raise ParameterError(f"runoff has shape {runoff.shape}, not (batch, row, time)")
         dtype = compute_type(runoff.dtype)
         n_batch, _, n_steps = runoff.shape
-        n, n_lags = plan.n_reaches, int(filter.pointer[-1]) - plan.n_reaches
+        n, n_inflows = plan.n_reaches, int(filter.pointer[-1]) - plan.n_reaches
         if state is None:
-            end = State(np.zeros((n_batch, n_lags)), np.zeros((n_batch, n)))
+            end = State(np.zeros((n_batch, n_inflows)), np.zeros((n_batch, n)))
         else:
             end = State(state.history.copy(), state.outflow.copy())
         discharge = np.empty((n_batch, n if rows.n is None else rows.n, n_steps), dtype)
@@ -65,7 +65,7 @@ class _Cpu:
 
     def forward(
         self, runoff: torch.Tensor, filter: FilterArrays, state: State | None, plan: RoutingPlan, settings: RoutingSettings,
-        *, keep_trace: bool, keep_state: bool, made: Filter | None = None,
+        *, keep_trace: bool, keep_state: bool, owner: Filter | None = None,
     ) -> tuple[torch.Tensor, State | None, torch.Tensor]:  # fmt: skip
         discharge = runoff.new_empty(runoff.shape)
         end = _zeros(runoff, filter) if state is None else State(*(t.clone() for t in state))

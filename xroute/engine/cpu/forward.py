@@ -79,8 +79,8 @@ def route_cpu(
     states = place_states(order, filter.pointer, state, dry)
     walk = _Walk(
         read_only(runoff), discharge, plan.schedule, placed, states, place_rows(order, rows),
-        _place_exchange(plan, order, exchange, n_batch), (*modes(settings), settings.zero_missing),
-        min(max(1, BLOCK // settings.substeps), n_steps), int(np.diff(filter.pointer).max()),
+        _place_exchange(plan, order, exchange, n_batch), settings, min(max(1, BLOCK // settings.substeps), n_steps),
+        int(np.diff(filter.pointer).max()),
     )  # fmt: skip
     threads = max(1, min(n_threads(), n_batch * (walk.n_tasks - 1)))
     bad = walk.by_member(threads) if n_batch >= threads else walk.by_task(threads)
@@ -100,7 +100,7 @@ class _Walk:
     states: list[State]
     rows: tuple[Index, Index, Float]
     exchange: tuple[Float, Index, Float, Index]
-    modes: tuple[int, int, int, bool]  # substeps, sampling, lateral, whether what is not finite is zero
+    settings: RoutingSettings
     block: int  # steps of runoff in a block of time
     longest: int  # taps of the longest window
 
@@ -133,26 +133,32 @@ class _Walk:
     def _starts(self) -> range:
         return range(0, self.runoff.shape[2], self.block)
 
+    @property
+    def _width(self) -> int:
+        """Routing steps in a block of time."""
+        return self.block * self.settings.substeps
+
     def _store(self) -> Float:
-        return working_store(self.schedule.n_slots, self.block * self.modes[0])
+        return working_store(self.schedule.n_slots, self._width)
 
     def _route(self, member: int, tasks: Iterable[int], start: int, store: Float) -> NotFinite:
         """Route tasks over a block of time."""
         schedule = self.schedule
-        buffer = np.empty(self.longest + 7 + self.block * self.modes[0])
+        # a reach's past inflow, then the block's, which for the longest window begins at a cache line, as rows of the store do
+        buffer = np.empty(self.longest + 7 + self._width)
         buffer = buffer[(-(buffer.ctypes.data // 8) - (self.longest - 1)) % 8 :]
-        held = np.empty(self.block)
+        held = np.empty(self.block)  # runoff of one reach, held through the substeps of each step
         stop = min(start + self.block, self.runoff.shape[2])
         taps, pointer, pole, gain = self.filter
         given, given_row, kept, kept_row = self.exchange
-        bad = []
+        codes, bad = (*modes(self.settings), self.settings.nan_is_zero), []
         for task in tasks:
             first, last = schedule.task_pointer[task], schedule.task_pointer[task + 1]
             bad.append(route_task(
                 self.runoff[member], self.discharge[member], *self.rows, start, stop, first, last,
                 schedule.group_pointer, schedule.slot, store, buffer, held,
                 schedule.link_pointer, schedule.link_slot, schedule.link_weight,
-                taps, pointer, pole, gain, *self.states[member], *self.modes,
+                taps, pointer, pole, gain, *self.states[member], *codes,
                 given[member], given_row, kept[member], kept_row,
             ))  # fmt: skip
         return _total(bad)
@@ -163,7 +169,10 @@ def _total(counts: Iterable[tuple[int, int]]) -> NotFinite:
 
 
 def _place_exchange(plan: RoutingPlan, order: Index, exchange: Exchange, n_batch: int) -> tuple[Any, Index, Any, Index]:
-    """Given series and their rows, kept series and theirs: of each place -1 for none, without elements where all are -1."""
+    """Given series, the row among them of each place, and the same of kept ones; -1 for a place that has none.
+
+    Where no place has one, there are no rows: kernels need not look.
+    """
     none = np.zeros((n_batch, 0, 0))
     given, kept = (none if series is None else series for series in exchange)
     given_row, kept_row = np.full(order.size, -1), np.full(order.size, -1)

@@ -62,7 +62,7 @@ def restore_state(order, pointer, place_pointer, lags, last, history, outflow): 
 def route_task(  # type: ignore[no-untyped-def]
     runoff, discharge, runoff_row, discharge_row, scale, start, stop, first_group, last_group,
     group_pointer, slot, store, buffer, held, link_pointer, link_slot, link_weight,
-    taps, tap_pointer, pole, gain, history, outflow, substeps, sampling, lateral, zero_missing,
+    taps, tap_pointer, pole, gain, history, outflow, substeps, sampling, lateral, nan_is_zero,
     given, given_row, kept, kept_row,
 ):  # fmt: skip
     """Route the groups of a task over a block of time; how many values of runoff and of discharge were not finite."""
@@ -73,7 +73,7 @@ def route_task(  # type: ignore[no-untyped-def]
     row = np.empty(ABREAST, np.int64)
     p = np.zeros(ABREAST)
     y = np.zeros(ABREAST)
-    simple = substeps == 1 and lateral == HEAD and not zero_missing
+    simple = substeps == 1 and lateral == HEAD and not nan_is_zero
     for g in range(first_group, last_group):
         begin, end = group_pointer[g], group_pointer[g + 1]
         if g + 1 < last_group:  # rows lie anywhere in memory: the next group's are on their way during this one's work
@@ -100,7 +100,7 @@ def route_task(  # type: ignore[no-untyped-def]
                 else:
                     bad += read_runoff(inflow, runoff, runoff_row[i], factor, start, n, False)
             else:
-                bad += read_runoff(held, runoff, runoff_row[i], factor, start, n, zero_missing)
+                bad += read_runoff(held, runoff, runoff_row[i], factor, start, n, nan_is_zero)
                 begin_inflow(inflow, held, n, substeps, lateral)
             for j in range(first_link, last_link):
                 join(inflow, fine, store[link_slot[j]], link_weight[j])
@@ -130,7 +130,7 @@ def route_task(  # type: ignore[no-untyped-def]
             outflow[i] = store[slot[i], fine - 1]
             if lateral == OUTLET:
                 factor = scale[i] if scale.size > 1 else scale[0]
-                read_runoff(held, runoff, runoff_row[i], factor, start, n, zero_missing)
+                read_runoff(held, runoff, runoff_row[i], factor, start, n, nan_is_zero)
             if discharge_row[i] >= 0:
                 over += _sample(
                     discharge, discharge_row[i], start, store, slot[i], before, held, n, substeps, sampling, lateral
@@ -152,7 +152,7 @@ def prefetch_row(array, row, start, stop):  # type: ignore[no-untyped-def]
 
 
 @kernel(forceinline=True)
-def read_runoff(held, runoff, row, scale, start, n, zero_missing):  # type: ignore[no-untyped-def]
+def read_runoff(held, runoff, row, scale, start, n, nan_is_zero):  # type: ignore[no-untyped-def]
     """Read runoff, which is held over the substeps of its step; how many values were not finite."""
     if row < 0:
         for t in range(n):
@@ -164,7 +164,7 @@ def read_runoff(held, runoff, row, scale, start, n, zero_missing):  # type: igno
         value = np.float64(source[t])
         bad += not (value - value == 0.0)
         held[t] = value * scale
-    if bad > 0 and zero_missing:
+    if bad > 0 and nan_is_zero:
         for t in range(n):
             if not np.isfinite(source[t]):
                 held[t] = 0.0

@@ -73,16 +73,16 @@ class _Cuda:
 
     def forward(
         self, runoff: torch.Tensor, filter: FilterArrays, state: State | None, plan: RoutingPlan, settings: RoutingSettings,
-        *, keep_trace: bool, keep_state: bool, made: Filter | None = None,
+        *, keep_trace: bool, keep_state: bool, owner: Filter | None = None,
     ) -> tuple[torch.Tensor, State | None, torch.Tensor]:  # fmt: skip
         from xroute.engine.gpu.launch import route_gpu
         from xroute.engine.gpu.layout import kept_filter, prepare_filter
 
         # poles are taken for granted: to look would be to wait for the device
-        if made is None:
+        if owner is None:
             there = prepare_filter(plan, _on_host(filter), runoff.device, runoff.dtype, settings, has_pole=True)
         else:
-            there = kept_filter(plan, made, runoff.device, runoff.dtype, settings, has_pole=True)
+            there = kept_filter(plan, owner, runoff.device, runoff.dtype, settings, has_pole=True)
         discharge, end, trace = route_gpu(
             runoff, plan, there, state, settings, keep_state=keep_state, keep_trace=keep_trace
         )

@@ -57,7 +57,7 @@ def route_resident(
         runoff = torch.where(present[:, None], runoff, 0)
     finite = torch.isfinite(runoff)
     n_bad = runoff.numel() - finite.sum()
-    if settings.zero_missing:
+    if settings.nan_is_zero:
         runoff = torch.where(finite, runoff, 0)
     del finite
     discharge, end, _ = route_gpu(runoff, plan, filter, state, settings, scale=rows.scale, exchange=exchange)
