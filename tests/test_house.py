@@ -30,10 +30,10 @@ TORCH_SCHEMAS = ("custom_op", "register_fake")
 FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("ground", ("exceptions", "version", "startup", "settings", "wording", "caches", "guards")),
     ("numbers", ("schemes", "engine", "options", "block_state", "block", "partition", "census")),
-    ("labels", ("ids", "unit_text", "quantities", "units", "stamps", "spacing", "bounds", "time_dims", "times", "attrs")),
+    ("labels", ("ids", "unit_text", "units", "stamps", "spacing", "bounds", "time_dims", "times", "attrs")),
     ("files", ("state_form", "stores", "files", "fence", "intact", "checkpoint")),
     ("network", ("topology", "graphs", "tables", "network", "network_files", "parameters", "recipe")),
-    ("runoff and states", ("labels", "accumulations", "watch", "volumes", "request", "state", "reach_ids", "matching")),
+    ("runoff and states", ("labels", "accumulations", "watch", "volumes", "request", "state", "reach_ids")),
     ("routing", ("run", "eager", "tasks", "chunking", "cluster", "chunked", "routing", "spinup", "bounded",
                  "router_state", "router", "sinks", "streaming")),
     ("around it", ("io", "plotting", "datasets", "accessors", "inspection")),

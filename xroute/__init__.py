@@ -35,28 +35,10 @@ if TYPE_CHECKING:
     from xroute.router import Router
 
 __all__ = [
-    "AlignmentError",
-    "Network",
-    "NetworkError",
-    "Parameter",
-    "ParameterError",
-    "Router",
-    "StateError",
-    "TimeAxisError",
-    "UnitsError",
-    "XRouteError",
-    "__version__",
-    "datasets",
-    "deaccumulate",
-    "initial_state",
-    "register_scheme",
-    "route",
-    "route_to_zarr",
-    "set_options",
-    "steady_state",
-    "tables",
-    "with_bounds",
-]
+    "AlignmentError", "Network", "NetworkError", "Parameter", "ParameterError", "Router", "StateError",
+    "TimeAxisError", "UnitsError", "XRouteError", "__version__", "datasets", "deaccumulate", "initial_state",
+    "register_scheme", "route", "route_to_zarr", "set_options", "steady_state", "tables", "with_bounds",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> object:

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from xroute.caches import keep
 from xroute.network import Network
 from xroute.plotting import plot_network
-from xroute.quantities import dataset_without_pint
 from xroute.request import NetworkLike
 from xroute.routing import route
+from xroute.units import dataset_without_pint
 
 if TYPE_CHECKING:
     import networkx

@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from xroute.attrs import append_history
 from xroute.bounds import LABELS
 from xroute.exceptions import ParameterError, TimeAxisError, UnitsError, XRouteError, one_of, warn
-from xroute.quantities import without_pint
 from xroute.settings import RESET, Reset
 from xroute.stamps import is_dated, show, stamps, time_coordinate
 from xroute.time_dims import REFERENCE, find_time_dim
 from xroute.times import time_step
 from xroute.unit_text import read_unit_text
+from xroute.units import without_pint
 from xroute.wording import argument, phrase
 
 __all__ = ["DAY", "FALL", "deaccumulate", "is_lead", "time_of_day"]
@@ -129,8 +129,9 @@ def deaccumulate(
         return result.isel({dim: slice(1, None)})
     if first == "nan":
         return result.where(xr.DataArray(np.arange(age.size) > 0, dims=(dim,)))
+    stamp = show(runoff[dim].values[0]) if dim in runoff.coords else f"{dim} 0"
     warn(
-        f"the first value, of {_first_stamp(runoff, dim)}, holds more than its own step, and how much of it fell in that step "
+        f"the first value, of {stamp}, holds more than its own step, and how much of it fell in that step "
         "cannot be told: the step is left out"
         + phrase("first", ' (first="nan" keeps it, as NaN)')
         + ". To have it, begin with the last value before it"
@@ -276,7 +277,3 @@ def _attrs(runoff: xr.DataArray, dim: Hashable, label: str, reset: str) -> dict[
     attrs["time_label"] = label
     attrs["history"] = append_history(attrs.get("history"), f"xroute: amounts per step of accumulated values, {reset=}")
     return attrs
-
-
-def _first_stamp(runoff: xr.DataArray, dim: Hashable) -> str:
-    return show(runoff[dim].values[0]) if dim in runoff.coords else f"{dim} 0"

@@ -24,13 +24,7 @@ LABELS: Mapping[str, float] = dict(zip(LABEL, (0.0, 0.5, 1.0), strict=True))
 
 
 def bounds_name(coordinate: xr.DataArray) -> str | None:
-    """Name of the bounds that a coordinate declares (xarray keeps it in the encoding with ``decode_coords="all"``).
-
-    Raises
-    ------
-    TimeAxisError
-        For climatological bounds, whose intervals lie in many years.
-    """
+    """Name of the bounds that a coordinate declares (xarray keeps it in the encoding with ``decode_coords="all"``)."""
     declared = {**coordinate.encoding, **coordinate.attrs}
     if "climatology" in declared:
         raise TimeAxisError(
@@ -59,12 +53,6 @@ def read_bounds(
         The stamps, decoded.
     step
         Their step [s]; None for a single one, which has that of its bounds.
-
-    Raises
-    ------
-    TimeAxisError
-        For intervals that do not follow one another, or are not of one step's length, and stamps that are at neither end
-        nor in the middle of them.
     """
     low, high = _pairs(variable, name, coordinate, times)
     ticks = offsets(np.concatenate([times[:1], low, high, times]))

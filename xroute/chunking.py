@@ -21,13 +21,7 @@ CHUNK_BYTES = 2**23
 
 
 def check_encoding(encoding: Mapping[str, Any] | None, time_chunk: Any) -> dict[str, Any]:
-    """Encoding of discharge, which a user gives by itself or under its name.
-
-    Raises
-    ------
-    ParameterError
-        For one that is none, or is of something else too; and for a ``time_chunk`` that is no number of steps.
-    """
+    """Encoding of discharge, which a user gives by itself or under its name."""
     whole = isinstance(time_chunk, (int, np.integer)) and not isinstance(time_chunk, bool)
     if time_chunk is not None and (not whole or time_chunk < 1):
         raise ParameterError(f"time_chunk is a positive whole number or None, not {time_chunk!r}")
@@ -57,11 +51,6 @@ def choose_chunks(
         Bytes of a value of discharge.
     workers
         Processes that share a block.
-
-    Raises
-    ------
-    ParameterError
-        For chunks or shards that are not one positive whole number for each dimension.
     """
     for name in ("chunks", "shards"):
         sizes = encoding.get(name)

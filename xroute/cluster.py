@@ -61,11 +61,7 @@ def workers(address: str | None = None, n: int | None = None, *, gpus: bool = Tr
         local = local_cluster(n, gpus=gpus)
     except (OSError, RuntimeError) as error:  # no process, no port, no memory to start one
         raise XRouteError(f"{n} Dask workers cannot be started on this machine: {error}") from error
-    with (
-        local as cluster,
-        distributed.Client(cluster) as client,
-        set_options(threads=max(1, n_threads() // n)),
-    ):
+    with local as cluster, distributed.Client(cluster) as client, set_options(threads=max(1, n_threads() // n)):
         client.wait_for_workers(n)
         yield n
 

@@ -14,18 +14,9 @@ from collections.abc import Iterable, Sized
 from types import ModuleType
 
 __all__ = [
-    "AlignmentError",
-    "NetworkError",
-    "ParameterError",
-    "StateError",
-    "TimeAxisError",
-    "UnitsError",
-    "XRouteError",
-    "one_of",
-    "require",
-    "some",
-    "warn",
-]
+    "AlignmentError", "NetworkError", "ParameterError", "StateError", "TimeAxisError", "UnitsError", "XRouteError",
+    "one_of", "require", "some", "warn",
+]  # fmt: skip
 
 
 class XRouteError(ValueError):

@@ -31,13 +31,7 @@ def dataset_from_links(
     parameters: Mapping[str, Any] | None = None,
     attrs: Mapping[str, Any] | None = None,
 ) -> xr.Dataset:
-    """Network Dataset of a list of links, as `xroute.Network.from_links` describes it.
-
-    Raises
-    ------
-    NetworkError
-        For lists of different lengths, ids of mixed kinds, and values that do not fit.
-    """
+    """Network Dataset of a list of links, as `xroute.Network.from_links` describes it."""
     starts, ends = exact_ids(as_list(upstream, "upstream"), "links: upstream"), as_list(downstream, "downstream")
     lengths = {"upstream": starts.size, "downstream": ends.size}
     if fraction is not None:
@@ -60,13 +54,7 @@ def dataset_from_links(
 
 
 def dataset_from_graph(graph: networkx.DiGraph, attrs: Mapping[str, Any] | None = None) -> xr.Dataset:
-    """Network Dataset of a directed graph, as `xroute.Network.from_networkx` describes it.
-
-    Raises
-    ------
-    NetworkError
-        If the graph is undirected, or a node lacks an attribute that others have.
-    """
+    """Network Dataset of a directed graph, as `xroute.Network.from_networkx` describes it."""
     if not hasattr(graph, "is_directed"):
         raise NetworkError(f"a graph is a networkx.DiGraph, not a {type(graph).__name__}")
     if not graph.is_directed():

@@ -19,22 +19,7 @@ __all__ = ["reading", "require_memory", "writing"]
 
 @contextmanager
 def reading(source: Any, how: str = "") -> Iterator[None]:
-    """Make ours of whatever the libraries of a file's format raise while it is read: they raise what they like.
-
-    Parameters
-    ----------
-    source
-        What is read, for the message.
-    how
-        As what it is read, such as "as netCDF".
-
-    Raises
-    ------
-    XRouteError
-        It cannot be read, or takes more memory than there is.
-    PermissionError
-        It may not be read.
-    """
+    """Make ours of whatever the libraries of a file's format raise while it is read, say as ``how="as netCDF"``."""
     try:
         yield
     except (XRouteError, ImportError):
@@ -54,22 +39,7 @@ def reading(source: Any, how: str = "") -> Iterator[None]:
 
 
 def require_memory(array: Any, what: str, advice: str) -> None:
-    """Refuse an array that is not in memory yet, and is larger than all the memory of this machine.
-
-    Parameters
-    ----------
-    array
-        A DataArray or a Dataset.
-    what
-        What it is, for the message.
-    advice
-        What to do instead.
-
-    Raises
-    ------
-    XRouteError
-        With the sizes.
-    """
+    """Refuse an array or Dataset that is not in memory yet, and is larger than all the memory of this machine, with advice."""
     try:
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):  # not told on this system

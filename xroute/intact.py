@@ -73,7 +73,8 @@ def check_intact(store: Any, layout: Mapping[str, list[str]], steps: int, axis: 
     if not damaged:
         damaged += _stale(opened, layout)
     if damaged:
-        raise XRouteError(f"{store} is damaged: {some(damaged)} {_are(damaged)} not as written, or gone. {route_again()}")
+        are = "is" if len(damaged) == 1 else "are"
+        raise XRouteError(f"{store} is damaged: {some(damaged)} {are} not as written, or gone. {route_again()}")
     lost = _lost(store, opened, steps, axis)
     if lost:
         raise XRouteError(
@@ -82,10 +83,6 @@ def check_intact(store: Any, layout: Mapping[str, list[str]], steps: int, axis: 
         )
     if attributes:
         warn(f"attributes of {store} are not those that were written ({some(attributes)}): changed since, or damaged")
-
-
-def _are(names: list[str]) -> str:
-    return "is" if len(names) == 1 else "are"
 
 
 async def _keys(store: Store) -> list[str]:

@@ -1,7 +1,7 @@
 """Labels: which row of an array is which reach of a network, and how the result is labelled.
 
-Everything is aligned by id (`xroute.reach_ids` finds them). The order of dimensions and of reaches is the runoff's own, in
-and out.
+Everything is aligned by id (`xroute.reach_ids` finds them), never by position. The order of dimensions and of reaches is the
+runoff's own, in and out.
 """
 
 from __future__ import annotations
@@ -16,17 +16,16 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from xroute.exceptions import AlignmentError, TimeAxisError, some
-from xroute.ids import exact_ids
-from xroute.matching import match_rows
+from xroute.exceptions import AlignmentError, TimeAxisError, one_of, some
+from xroute.ids import exact_ids, positions_of, repeated, within
 from xroute.network import Network
 from xroute.reach_ids import read_reach_ids
-from xroute.settings import Extra, Missing
+from xroute.settings import EXTRA, MISSING, Extra, Missing
 from xroute.stamps import is_dated
 from xroute.time_dims import find_time_dim
+from xroute.wording import argument
 
 __all__ = ["Layout", "align", "with_standard_dims"]
-
 
 @dataclass(frozen=True)
 class Layout:
@@ -131,11 +130,6 @@ def with_standard_dims(
 
     Where the series runs along another dimension than ``time``, as that of a forecast does, the latter is renamed to what
     its labels say: ``forecast_reference_time``.
-
-    Raises
-    ------
-    AlignmentError, TimeAxisError
-        As `xroute.route`.
     """
     time_dim = find_time_dim(runoff, time_dim)
     layout = align(runoff, network, reach_dim=reach_dim, time_dim=time_dim, missing=missing, extra=extra)
@@ -187,3 +181,66 @@ def _result_coords(
             f"unknown: drop_vars({whole!r}), or give these reaches too"
         )
     return table.pad({dim: (0, n_added)}).assign_coords({name: (dim, ids, table[name].attrs)}).coords
+
+
+def match_rows(
+    ids: NDArray[Any], reaches: NDArray[Any], missing: Missing, extra: Extra, name: str, what: str
+) -> tuple[NDArray[np.int64] | None, NDArray[np.bool_]]:
+    """Row of each reach.
+
+    Parameters
+    ----------
+    ids : [row]
+        Ids of the rows.
+    reaches : [reach]
+        Ids of the reaches, each once, of the same kind.
+    missing, extra
+        What becomes of reaches without a row, and of rows of no reach.
+    name, what
+        What the ids are, and what the array is, for messages.
+
+    Returns
+    -------
+    row : int64 [reach]
+        -1 for reaches that have none; None where rows are reaches.
+    lacking : [reach]
+        Which have none.
+    """
+    one_of("missing", missing, MISSING, AlignmentError)
+    one_of("extra", extra, EXTRA, AlignmentError)
+    if np.array_equal(ids, reaches):
+        return None, np.zeros(reaches.size, bool)
+    twice = repeated(ids)
+    if twice.size:
+        raise AlignmentError(f"{twice.size} {what} ids stand more than once: {some(twice)}")
+    row = positions_of(reaches, ids)
+    lacking = row < 0
+    n_alien = ids.size - int((~lacking).sum())
+    if n_alien == ids.size > 0 and reaches.size and missing == "zero" and extra == "drop":
+        raise AlignmentError(
+            f"none of the {n_alien} {name} is in the network, and all discharge would be zero: {some(ids, 3)}, where reaches "
+            f"are {some(reaches, 3)}. {_advice(ids, reaches)}"
+        )
+    if n_alien and extra == "raise":
+        otherwise = f"Leave them out with {argument('extra', 'drop')}, or check that this is the right network"
+        stray = np.delete(ids, row[~lacking])
+        raise AlignmentError(
+            f"{n_alien} {name} are not in the network: {some(stray)}. {_advice(ids, reaches) or otherwise}"
+        )
+    if lacking.any() and missing == "raise":
+        otherwise = f"Take it as zero with {argument('missing', 'zero')}, or give it"
+        raise AlignmentError(
+            f"{int(lacking.sum())} reaches of the network have no {what}: {some(reaches[lacking])}. "
+            f"{_advice(ids, reaches) or otherwise}"
+        )
+    return row, lacking
+
+
+def _advice(ids: NDArray[Any], reaches: NDArray[Any]) -> str:
+    """What to do where ids and reaches differ in the case of letters only, or where they have nothing in common."""
+    if not ids.size or within(ids, reaches).any():
+        return ""
+    if ids.dtype.kind == "U" and reaches.size:
+        if within(np.char.lower(ids), np.char.lower(reaches)).all():
+            return "They differ in capital and small letters only: make them the same"
+    return "No id is in both: is this the right network, or does another coordinate bear the ids?"

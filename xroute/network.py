@@ -21,17 +21,9 @@ from xroute.exceptions import NetworkError, ParameterError, some
 from xroute.graphs import as_list, dataset_from_graph, dataset_from_links, graph_of
 from xroute.guards import reading, require_memory
 from xroute.ids import ID_KINDS, exact_ids, positions_of
-from xroute.quantities import dataset_without_pint
 from xroute.settings import MissingDownstream
-from xroute.topology import (
-    Links,
-    drains_to,
-    link_ends,
-    outlet_marker,
-    reach_variables,
-    read_ids,
-    read_links,
-)
+from xroute.topology import Links, drains_to, link_ends, outlet_marker, reach_variables, read_ids, read_links
+from xroute.units import dataset_without_pint
 
 if TYPE_CHECKING:
     import networkx

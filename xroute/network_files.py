@@ -9,36 +9,24 @@ from typing import Any
 import xarray as xr
 
 from xroute.exceptions import XRouteError
-from xroute.files.opening import existing, open_dataset
+from xroute.files.opening import PathLike, existing, open_dataset
 from xroute.guards import reading
 from xroute.network import Network
 
 __all__ = ["as_network", "is_table", "open_any"]
 
 
-def is_table(path: str | os.PathLike[str]) -> bool:
+def is_table(path: PathLike) -> bool:
     """Whether a path names a table, by its suffix."""
     from xroute.tables import SUFFIXES  # tables are imported by those who have one
 
     return Path(path).suffix.lower() in SUFFIXES
 
 
-def open_any(path: str | os.PathLike[str], **columns: Any) -> xr.Dataset:
+def open_any(path: PathLike, **columns: Any) -> xr.Dataset:
     """Network Dataset of a Zarr store, a netCDF file (neither is read yet), or a table.
 
-    Parameters
-    ----------
-    path
-        The file.
-    **columns
-        Of a table, as for `xroute.tables.read_table`.
-
-    Raises
-    ------
-    FileNotFoundError, PermissionError
-        There is nothing, or nothing that may be read.
-    XRouteError
-        It is none of these, or damaged.
+    ``columns`` are those of a table, as for `xroute.tables.read_table`.
     """
     from xroute.tables import SUFFIXES, read_table
 
@@ -57,7 +45,7 @@ def open_any(path: str | os.PathLike[str], **columns: Any) -> xr.Dataset:
     return open_dataset(target)
 
 
-def as_network(network: xr.Dataset | Network | str | os.PathLike[str]) -> Network:
+def as_network(network: xr.Dataset | Network | PathLike) -> Network:
     """`Network` of a Dataset, or of the file at a path (see `open_any`), or the Network itself."""
     if isinstance(network, (str, os.PathLike)):
         with open_any(network) as dataset:

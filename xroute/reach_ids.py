@@ -39,11 +39,6 @@ def read_reach_ids(
         The reach dimension if the caller names it, and the time dimension, which is none.
     what
         What the array is, for messages.
-
-    Raises
-    ------
-    AlignmentError
-        If the dimension cannot be told, or bears no ids, or ids of the other kind (text, where reaches are numbers).
     """
     dim, candidates = _find_reach_dim(array, network, reach_dim, time_dim, what)
     name = _id_coordinate(array, network, dim, what, candidates)
@@ -171,14 +166,7 @@ def _id_coordinates(array: xr.DataArray, network: Network, dim: Hashable) -> lis
 def _id_coordinate(
     array: xr.DataArray, network: Network, dim: Hashable, what: str, candidates: list[_IdCoordinate] | None = None
 ) -> Hashable:
-    """Name of the coordinate that bears the ids along ``dim``; an index that counts the rows is none where others do.
-
-    Raises
-    ------
-    AlignmentError
-        If there is none, or if two bear ids of the network in different orders and neither says that it is the one
-        (``cf_role="timeseries_id"``).
-    """
+    """Name of the coordinate that bears the ids along ``dim``; an index that counts the rows is none where others do."""
     along = [n for n, c in array.coords.items() if c.dims == (dim,)]
     if along == [dim]:
         return dim

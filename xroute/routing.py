@@ -19,9 +19,9 @@ import xarray as xr
 from xroute.block_state import BlockState, StateTable
 from xroute.eager import route_eagerly
 from xroute.options import check_device
-from xroute.quantities import require_array, with_pint_of
 from xroute.request import NetworkLike, RouteRequest, keywords_of
 from xroute.run import make_run
+from xroute.units import require_array, with_pint_of
 
 __all__ = ["route"]
 

@@ -112,8 +112,6 @@ class ZarrSink:
         ----------
         store
             Of `xroute.stores.as_store`.
-        outline
-            What is to be written.
         run
             Identity of the run (`xroute.checkpoint.run_identity`), which the run that began the store must share.
         start
@@ -122,13 +120,6 @@ class ZarrSink:
             Whether to go on with a run that was begun.
         replace
             Whether to delete what the store holds.
-
-        Raises
-        ------
-        FileExistsError
-            If the store holds something else.
-        XRouteError
-            If it is damaged, or another run takes it at the same moment.
         """
         if replace:
             check_replaceable(store)
@@ -139,7 +130,7 @@ class ZarrSink:
                 _lay_out(_zarr().storage.MemoryStore(), outline)
         else:
             latest = _latest_of(found, outline, run, resume)
-            if latest is not None and _is_whole(latest[0], outline) and not found.taken():
+            if latest is not None and latest[0].steps == outline.n_steps > 0 and not found.taken():
                 yield cls(found, outline, latest)
                 return
         checkpoint = found or Checkpoint(store, run, outline.block)
@@ -202,10 +193,6 @@ def _latest_of(
 
 def _again() -> str:
     return phrase("run again", "run again")
-
-
-def _is_whole(progress: Progress, outline: Outline) -> bool:
-    return progress.steps == outline.n_steps > 0
 
 
 def _check_same(checkpoint: Checkpoint, found: Checkpoint | None) -> None:
@@ -282,21 +269,7 @@ class NetcdfSink:
     ) -> Iterator[NetcdfSink]:
         """Begin a file, and give it its name if the block ends well.
 
-        Parameters
-        ----------
-        path
-            The file.
-        outline
-            What is to be written.
-        start
-            Progress and state of a run that begins.
-        replace
-            Whether to replace a file of that name.
-
-        Raises
-        ------
-        FileExistsError
-            If there is one, and it is not to be replaced.
+        ``start`` is the progress and state of a run that begins, and ``replace`` whether a file of that name is replaced.
         """
         chunks = tuple(max(1, n) for n in outline.encoding["chunks"])
         with replacing(path, overwrite=replace) as temporary, ExitStack() as file:

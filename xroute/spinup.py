@@ -16,7 +16,6 @@ from xroute.labels import Layout, align
 from xroute.network import Network
 from xroute.network_files import as_network
 from xroute.parameters import parameters_of
-from xroute.quantities import require_array
 from xroute.recipe import resolve_settings, resolve_step
 from xroute.request import NetworkLike
 from xroute.schemes import Filter
@@ -24,7 +23,7 @@ from xroute.settings import Extra, Lateral, Missing, RoutingSettings
 from xroute.state import RunKey, run_key, state_dataset
 from xroute.time_dims import dated_dims
 from xroute.times import seconds
-from xroute.units import flux_in_si, flux_scale
+from xroute.units import flux_in_si, flux_scale, require_array
 
 __all__ = ["initial_state", "steady_state"]
 

@@ -45,14 +45,12 @@ def time_coordinate(array: xr.DataArray, dim: Hashable) -> xr.DataArray | None:
     own = array.coords[dim] if dim in array.coords else None
     if own is not None and (own.dtype.kind not in "iu" or is_dated(own)):
         return own
-    beside = [c for n, c in array.coords.items() if n != dim and c.dims == (dim,) and _is_time(n, c) and is_dated(c)]
+    named = ("time", "forecast_period", "forecast_reference_time")
+    beside = [
+        c for n, c in array.coords.items()
+        if n != dim and c.dims == (dim,) and (n in BESIDE or c.attrs.get("standard_name") in named) and is_dated(c)
+    ]  # fmt: skip
     return beside[0] if len(beside) == 1 else own
-
-
-def _is_time(name: Hashable, coordinate: xr.DataArray) -> bool:
-    return name in BESIDE or coordinate.attrs.get("standard_name") in (
-        "time", "forecast_period", "forecast_reference_time"
-    )  # fmt: skip
 
 
 def is_dated(coordinate: xr.DataArray) -> bool:
@@ -135,14 +133,7 @@ def stamps(array: xr.DataArray, dim: Hashable, *, counted: bool = False) -> NDAr
 
 
 def decode_numbers(values: NDArray[Any], units: Any, calendar: Any = None) -> NDArray[Any]:
-    """Decode numbers by CF ``units`` (``"hours since ..."``, or ``"hours"``); numbers without units of time stay.
-
-    Raises
-    ------
-    TimeAxisError
-        For units that say "since" and cannot be decoded: by months and years, from an unknown start, in an unknown
-        calendar, or out of range.
-    """
+    """Decode numbers by CF ``units`` (``"hours since ..."``, or ``"hours"``); numbers without units of time stay."""
     units = str(units)
     if unit_seconds(units) is not None:
         return _durations(values, unit_seconds(units) or 1.0)

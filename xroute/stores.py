@@ -17,22 +17,9 @@ if TYPE_CHECKING:
     from zarr.abc.store import Store
 
 __all__ = [
-    "ARRAY_FILES",
-    "ATTRIBUTES",
-    "CHECKPOINT",
-    "CONSOLIDATED",
-    "DISCHARGE",
-    "GATHERED",
-    "GROUP_FILES",
-    "METADATA",
-    "UNFINISHED",
-    "as_store",
-    "consolidate",
-    "is_array",
-    "is_consolidated",
-    "is_group",
-    "open_store",
-]
+    "ARRAY_FILES", "ATTRIBUTES", "CHECKPOINT", "CONSOLIDATED", "DISCHARGE", "GATHERED", "GROUP_FILES", "METADATA",
+    "UNFINISHED", "as_store", "consolidate", "is_array", "is_consolidated", "is_group", "open_store",
+]  # fmt: skip
 
 METADATA = "zarr.json"
 """Of a group or an array in Zarr's format 3, with its attributes. Format 2 has several files."""
@@ -80,13 +67,7 @@ def consolidate(store: Any) -> None:
 
 
 def as_store(store: Any) -> Any:
-    """The store as all that open it take it: an absolute path of a folder, a URL, or a Zarr store of another kind.
-
-    Raises
-    ------
-    XRouteError
-        If it is nothing that could be a store.
-    """
+    """The store as all that open it take it: an absolute path of a folder, a URL, or a Zarr store of another kind."""
     zarr = require("zarr", feature="reading and writing Zarr", extra="io")
     if isinstance(store, zarr.storage.LocalStore):
         store = store.root

@@ -32,13 +32,13 @@ from xroute.engine.backends import on_host
 from xroute.exceptions import ParameterError, one_of, require, some
 from xroute.guards import writing
 from xroute.options import find_device
-from xroute.quantities import require_array
 from xroute.request import NetworkLike, StreamRequest, keywords_of
 from xroute.run import Run, make_run
 from xroute.sinks import NetcdfSink, Outline, Sink, ZarrSink
 from xroute.stamps import time_coordinate
 from xroute.state import load_state
 from xroute.stores import CHECKPOINT, DISCHARGE, as_store
+from xroute.units import require_array
 from xroute.volumes import Summary, Volumes
 from xroute.watch import SAMPLE
 
@@ -153,15 +153,7 @@ class Stream:
     def prepare(
         cls, runoff: xr.DataArray, network: NetworkLike, request: StreamRequest, *, dtype: str | None = None
     ) -> Stream:
-        """Check all that can be checked before anything is read.
-
-        Parameters
-        ----------
-        runoff, network, request
-            Of `route_to_zarr`; of the request, what is not of the store.
-        dtype
-            Type that runoff is read as; by default its own.
-        """
+        """Check all that can be checked before anything is read; by default runoff is read as its own type."""
         runoff, encoding = require_array(runoff), check_encoding(request.encoding, request.time_chunk)
         taken = {DISCHARGE, CHECKPOINT} & {*runoff.coords, *runoff.dims}
         if taken:

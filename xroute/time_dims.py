@@ -73,11 +73,6 @@ def find_time_dim(array: xr.DataArray, time_dim: Hashable | None = None) -> Hash
     Of a forecast's reference times and leads it is the leads, where both are labelled: by ``standard_name``
     (``forecast_reference_time`` and ``forecast_period``), by names that say so, or as dates and durations with a
     ``valid_time`` of both. Beside reference times, dates of ``standard_name`` ``time`` are those that values hold at.
-
-    Raises
-    ------
-    TimeAxisError
-        If none is, or several may be, whatever their sizes.
     """
     if time_dim is not None:
         if time_dim in array.dims:

@@ -31,13 +31,7 @@ logger = logging.getLogger(__name__)
 
 
 def seconds(dt: Any) -> float:
-    """Length of a step in seconds from a number (text or not), a timedelta, or text such as ``"3h"``.
-
-    Raises
-    ------
-    TimeAxisError
-        If it is not a time span, or not positive.
-    """
+    """Length of a step in seconds from a number (text or not), a timedelta, or text such as ``"3h"``."""
     try:
         if isinstance(dt, str) and re.fullmatch(r"[-+.\de]+", dt.strip()):
             value = float(dt)
@@ -184,11 +178,6 @@ def read_clock(
     stated
         Step [s] that the network states: see `time_step`.
 
-    Raises
-    ------
-    TimeAxisError
-        As `find_time_dim` and `time_step`; and for a label that contradicts the bounds.
-
     Notes
     -----
     A label that is given counts most, then that of the bounds (see `with_bounds`), then what the reader of the files noted
@@ -200,13 +189,7 @@ def read_clock(
 
 
 def stamp_label(array: xr.DataArray, dim: Hashable, step: float | None, label: str | None = None) -> str | None:
-    """What a stamp means, where the dimension and its step [s] are known; None where nothing tells (see `read_clock`).
-
-    Raises
-    ------
-    TimeAxisError
-        For a label that is none, or contradicts the bounds.
-    """
+    """What a stamp means, where the dimension and its step [s] are known; None where nothing tells (see `read_clock`)."""
     if label is not None:
         one_of("label", label, tuple(LABELS), TimeAxisError)
     coordinate = time_coordinate(array, dim)

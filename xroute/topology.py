@@ -52,13 +52,7 @@ def reach_variables(dataset: xr.Dataset) -> list[Hashable]:
 
 
 def read_ids(dataset: xr.Dataset) -> NDArray[Any]:
-    """Ids of the reaches, checked.
-
-    Raises
-    ------
-    NetworkError
-        If the Dataset has no coordinate ``reach``, or ids are missing, inexact or not unique.
-    """
+    """Ids of the reaches, checked."""
     if "reach" not in dataset.dims:
         raise NetworkError(
             f"a network Dataset has the dimension 'reach'; this one has {some(dataset.dims)}. Rename yours: ds.rename(...)"

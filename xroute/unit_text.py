@@ -23,16 +23,9 @@ LONGEST = 100
 
 PREFIXES = {"G": 9, "M": 6, "k": 3, "h": 2, "da": 1, "d": -1, "c": -2, "m": -3, "u": -6, "μ": -6}
 PREFIX_NAMES = {
-    "giga": 9,
-    "mega": 6,
-    "kilo": 3,
-    "hecto": 2,
-    "deca": 1,
-    "deci": -1,
-    "centi": -2,
-    "milli": -3,
-    "micro": -6,
-}
+    "giga": 9, "mega": 6, "kilo": 3, "hecto": 2, "deca": 1, "deci": -1,
+    "centi": -2, "milli": -3, "micro": -6,
+}  # fmt: skip
 
 _SPELLINGS = {
     "meter": "m", "gram": "g", "metric_ton": "t tonne tonnes", "pound": "lb lbs",
@@ -153,11 +146,6 @@ def read_unit_text(text: Any, what: str) -> UnitText:
         Units such as ``m3 s-1``, ``m³/s``, ``kg m**-2 s**-1``, ``inches per day``, ``1e6 m3``, ``cfs``.
     what
         Whose they are, for messages.
-
-    Raises
-    ------
-    UnitsError
-        For what is no text, is long, has tokens that the field does not write, or could be read in two ways.
     """
     if not isinstance(text, str):
         raise UnitsError(f"{what}: units are text such as 'm3 s-1', not {text!r:.60}")

@@ -1,19 +1,26 @@
-"""Units: from whatever runoff comes in to a volume flux, and parameters to SI. Pint knows the units, through cf-xarray."""
+"""Units: from whatever runoff comes in to a volume flux, parameters to SI, and units that pint has attached off and on again.
+
+Pint knows the units, through cf-xarray. Arrays with a `pint.Quantity` inside are taken apart before routing and put together
+after; pint-xarray is not needed. Left alone, numpy strips a Quantity of its units with no more than a warning of pint's.
+"""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from xroute.exceptions import ParameterError, UnitsError, some, warn
-from xroute.quantities import without_pint
+from xroute.exceptions import ParameterError, UnitsError, XRouteError, some, warn
 from xroute.unit_text import UnitText, read_unit_text
 from xroute.wording import argument
 
-__all__ = ["DISCHARGE_UNITS", "flux_in_si", "flux_scale", "to_si"]
+__all__ = [
+    "DISCHARGE_UNITS", "dataset_without_pint", "flux_in_si", "flux_scale", "require_array", "to_si", "with_pint_of",
+    "without_pint",
+]  # fmt: skip
 
 DISCHARGE_UNITS = "m3 s-1"
 WATER_DENSITY = 1000.0
@@ -66,19 +73,9 @@ def flux_scale(
     dimensions = read.dimensions
     length, time, mass = (dimensions.pop(f"[{name}]", 0) for name in ("length", "time", "mass"))
     density = WATER_DENSITY if mass else 1.0
-    kinds: dict[tuple[float, float, float], tuple[bool, bool]] = {  # is a depth, is an amount per step
-        (3, -1, 0): (False, False),
-        (0, -1, 1): (False, False),
-        (3, 0, 0): (False, True),
-        (0, 0, 1): (False, True),
-        (1, -1, 0): (True, False),
-        (-2, -1, 1): (True, False),
-        (1, 0, 0): (True, True),
-        (-2, 0, 1): (True, True),
-    }
-    if dimensions or (length, time, mass) not in kinds:
+    is_depth, per_step = (length, mass) in ((1, 0), (-2, 1)), time == 0
+    if dimensions or time not in (-1, 0) or not (is_depth or (length, mass) in ((3, 0), (0, 1))):
         raise UnitsError(f"runoff in {units!r} is no runoff; {ACCEPTED}")
-    is_depth, per_step = kinds[length, time, mass]
     _refuse_unmeant(units, read)
     if (length, time, mass) == (3, -1, 0):
         return None, _short(read)
@@ -133,22 +130,7 @@ def _short(read: UnitText) -> str:
 
 
 def to_si(values: xr.DataArray, units: str, what: str) -> Float:
-    """Values of a variable in SI units, as float64; without units they are SI already.
-
-    Parameters
-    ----------
-    values
-        A variable; timedelta64 is understood.
-    units
-        The SI units wanted.
-    what
-        Its name, for messages.
-
-    Raises
-    ------
-    UnitsError
-        If its units are unknown or of another kind.
-    """
+    """Values of a variable (timedelta64 too) in SI units, as float64; without units they are SI already."""
     values = without_pint(values, what)
     data = values.values
     if data.dtype.kind == "m":
@@ -174,11 +156,64 @@ def to_si(values: xr.DataArray, units: str, what: str) -> Float:
 
 
 def flux_in_si(units: str, what: str) -> float:
-    """One of a unit of volume flux, in m3 s-1.
-
-    Raises
-    ------
-    UnitsError
-        If the units are unknown, or not of a volume flux.
-    """
+    """One of a unit of volume flux, in m3 s-1."""
     return float(to_si(xr.DataArray(1.0, attrs={"units": units}), DISCHARGE_UNITS, what))
+
+
+# ── pint's own ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def is_quantity(array: xr.DataArray | xr.Variable) -> bool:
+    """Whether an array's data is a Quantity of pint; nothing is loaded."""
+    data = array.variable._data if isinstance(array, xr.DataArray) else array._data
+    return type(data).__module__.partition(".")[0] == "pint" and hasattr(data, "magnitude")
+
+
+def require_array(array: Any, what: str = "runoff") -> xr.DataArray:
+    """The array, without units that pint has attached (they are in its attributes then); what is not a DataArray is refused."""
+    if not isinstance(array, xr.DataArray):
+        hint = f": choose one of {some(array.data_vars)}" if isinstance(array, xr.Dataset) else ""
+        raise XRouteError(f"{what} is an xarray.DataArray, not a {type(array).__name__}{hint}")
+    return without_pint(array, what)
+
+
+def without_pint(array: xr.DataArray, what: str = "runoff") -> xr.DataArray:
+    """The array with plain data, lazy where it was, and the units in its attributes; itself where pint has no hand in it."""
+    if not is_quantity(array):
+        return array
+    return array.copy(deep=False, data=array.data.magnitude).assign_attrs(units=_units(array.variable, what))
+
+
+def dataset_without_pint(dataset: xr.Dataset, what: str = "network") -> xr.Dataset:
+    """A Dataset with plain data, as `without_pint`."""
+    found = {n: v for n, v in dataset.variables.items() if is_quantity(v)}
+    if not found:
+        return dataset
+    plain = {
+        n: (v.dims, v.data.magnitude, {**v.attrs, "units": _units(v, f"{what}: {n!r}")}, v.encoding)
+        for n, v in found.items()
+    }
+    return dataset.assign(plain).set_coords([n for n in found if n in dataset.coords])
+
+
+def with_pint_of(result: xr.DataArray, given: xr.DataArray) -> xr.DataArray:
+    """The result as a Quantity of the registry of what was given, if that was one; the units leave the attributes."""
+    if not is_quantity(given):
+        return result
+    own, is_flux = given.data._REGISTRY, given.data.check("[length]**3/[time]")
+    units = given.data.units if is_flux else own.parse_units("meter**3/second")
+    made = result.copy(deep=False, data=own.Quantity(result.data, units))
+    made.attrs = {n: v for n, v in result.attrs.items() if n != "units"}
+    return made
+
+
+def _units(variable: xr.Variable, what: str) -> str:
+    attached = format(variable.data.units, "D") or "1"
+    stated = variable.attrs.get("units")
+    if stated is None:
+        return attached
+    of_pint, of_attrs = read_unit_text(attached, what), read_unit_text(stated, what)
+    same = of_pint.dimensions == of_attrs.dimensions and abs(of_pint.in_si / of_attrs.in_si - 1) < 1e-9
+    if not same:
+        raise UnitsError(f"{what} is in {attached!r} by pint, and in {stated!r} by its attributes: drop one of them")
+    return attached

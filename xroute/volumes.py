@@ -91,19 +91,7 @@ class Volumes:
         self, network: Network, layout: Layout, scale: Any, step: float | None, units: str | None,
         total: tuple[float, float] | None = None,
     ) -> None:  # fmt: skip
-        """Begin with what has been counted before.
-
-        Parameters
-        ----------
-        network, layout, scale
-            As in `xroute.routing.Run`.
-        step
-            Step of runoff [s].
-        units
-            Units of discharge.
-        total
-            Volumes so far.
-        """
+        """Begin with what has been counted before: of a `Run`, its step of runoff [s], and its units of discharge."""
         self.total: tuple[float, float] | None = None
         self.n_negative = 0
         if step is None or not units:

@@ -64,13 +64,7 @@ class Watch:
         return self if self.origin is None else replace(self, origin=self.origin + begin * self.step)
 
     def look(self, values: Any, *, at_start: bool = True) -> None:
-        """Look at a block [batch, row, time], which may be ``at_start`` of the series.
-
-        Raises
-        ------
-        XRouteError
-            For runoff that says that it accumulates, and does.
-        """
+        """Look at a block [batch, row, time], which may be ``at_start`` of the series."""
         if not (self.declared or at_start) or values.shape[-1] < 4:
             return
         taken = values.reshape(-1, values.shape[-1])

@@ -17,19 +17,9 @@ if TYPE_CHECKING:
     import xarray as xr
 
 __all__ = [
-    "READABLE",
-    "NetworkOptions",
-    "RunoffOptions",
-    "check_outputs",
-    "files_within",
-    "grouped",
-    "network_options",
-    "overlap",
-    "protect",
-    "runoff_options",
-    "save",
-    "seconds",
-]
+    "READABLE", "NetworkOptions", "RunoffOptions", "check_outputs", "files_within", "grouped", "network_options",
+    "overlap", "protect", "runoff_options", "save", "seconds",
+]  # fmt: skip
 
 READABLE = click.Path(path_type=Path)
 
@@ -38,17 +28,7 @@ READABLE = click.Path(path_type=Path)
 
 
 def grouped(name: str, kind: type, *options: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Options that a command is handed in one dataclass, whose fields bear their names.
-
-    Parameters
-    ----------
-    name
-        Argument of the command.
-    kind
-        The dataclass.
-    *options
-        Of `click.option`.
-    """
+    """Options of `click.option` that a command is handed as one argument, a dataclass whose fields bear their names."""
 
     def add(command: Any) -> Any:
         @functools.wraps(command)

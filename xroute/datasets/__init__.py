@@ -5,7 +5,7 @@ not observed: enough to learn with, to test and to measure.
 """
 
 from xroute.datasets.basin import tutorial
-from xroute.datasets.lattice import scheidegger
+from xroute.datasets.rivers import scheidegger
 from xroute.datasets.storms import Storm, storm_runoff
 
 __all__ = ["Storm", "scheidegger", "storm_runoff", "tutorial"]

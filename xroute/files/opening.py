@@ -26,13 +26,7 @@ _SUFFIXES = {".zarr": "zarr", ".nc": "netcdf", ".nc4": "netcdf", ".netcdf": "net
 
 
 def suffix_format(path: PathLike) -> str:
-    """``"zarr"`` or ``"netcdf"``, by the suffix of a path to write.
-
-    Raises
-    ------
-    XRouteError
-        For another suffix.
-    """
+    """``"zarr"`` or ``"netcdf"``, by the suffix of a path to write."""
     if not isinstance(path, (str, os.PathLike)):
         raise XRouteError(f"a path is text or a pathlib.Path, not {path!r}")
     suffix = Path(path).suffix.lower()
@@ -129,15 +123,7 @@ def open_netcdf(path: PathLike, *, raw: bool = False) -> xr.Dataset:
 
 
 def existing(path: Any) -> Path:
-    """Path of something that is there.
-
-    Raises
-    ------
-    FileNotFoundError
-        There is nothing, or a link to nothing.
-    XRouteError
-        It is no path, or a URL.
-    """
+    """Path of something that is there."""
     if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):
         raise XRouteError(f"a path is text or a pathlib.Path, not {path!r}")
     if "://" in os.fspath(path):
@@ -157,13 +143,7 @@ def is_installed(engine: str) -> bool:
 
 
 def only_match(folder: PathLike, patterns: Sequence[str], role: str) -> Path | None:
-    """Find the one file of a folder that fits the first pattern with any match; None without a match.
-
-    Raises
-    ------
-    XRouteError
-        Several files fit.
-    """
+    """Find the one file of a folder that fits the first pattern with any match; None without a match."""
     for pattern in patterns:
         matches = sorted(path for path in Path(folder).glob(pattern) if path.is_file())
         if len(matches) > 1:

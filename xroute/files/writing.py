@@ -30,15 +30,7 @@ __all__ = ["netcdf_variable", "plain_dataset", "replacing", "write", "write_all"
 
 @contextmanager
 def replacing(path: PathLike, *, overwrite: bool = False) -> Iterator[Path]:
-    """Yield a temporary path beside ``path``, renamed to it when the block ends well and removed when it does not.
-
-    Raises
-    ------
-    FileExistsError
-        ``path`` exists and ``overwrite`` is False.
-    FileNotFoundError
-        The folder that should hold it does not exist.
-    """
+    """Yield a temporary path beside ``path``, renamed to it when the block ends well and removed when it does not."""
     target = Path(path)
     if not target.parent.is_dir():
         raise FileNotFoundError(f"no folder {target.parent} to write {target.name} in")
@@ -119,19 +111,7 @@ def _put(dataset: xr.Dataset, path: Path, kind: str, engine: Any, compression: i
 
 @contextmanager
 def netcdf_variable(dataset: xr.Dataset, path: Path, name: str, chunks: tuple[int, ...]) -> Iterator[Any]:
-    """A variable of a new netCDF file, to be written slice by slice; all else of the Dataset is written at once.
-
-    Parameters
-    ----------
-    dataset
-        With the variable on Dask, of which nothing is computed.
-    path
-        The file.
-    name
-        The variable.
-    chunks
-        Its chunks.
-    """
+    """A variable (on Dask, not computed) of a new netCDF file, to be written slice by slice; all else is written at once."""
     plain, encoding = plain_dataset(dataset)
     encoding.setdefault(name, {})["chunksizes"] = chunks
     engine = _writer("netcdf")

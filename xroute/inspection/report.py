@@ -1,10 +1,20 @@
-"""The report of an inspection."""
+"""The report of an inspection; what a file holds; and the report of one that is no network."""
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 
-__all__ = ["Report"]
+import xarray as xr
+
+from xroute.attrs import STANDARD_NAME
+from xroute.exceptions import some
+from xroute.reach_ids import grid_dims
+from xroute.state_form import is_state
+from xroute.stores import UNFINISHED
+from xroute.wording import argument, phrase
+
+__all__ = ["Report", "inspect_other", "kind"]
 
 
 @dataclass
@@ -25,3 +35,52 @@ class Report:
         lines += [f"  problem: {problem}" for problem in self.problems]
         lines += ["  no problems found"] if self.judged and not self.problems else []
         return "\n".join(lines)
+
+
+def kind(dataset: xr.Dataset) -> str:
+    """``"network"``, ``"state"``, ``"discharge"``, ``"runoff"``, ``"grid"``, or ``"other"``."""
+    names = set(dataset.variables)
+    if is_state(dataset):
+        return "state"
+    if "downstream" in names or names & {"upstream_reach", "downstream_reach"}:
+        return "network"
+    if any(v.attrs.get("standard_name") == STANDARD_NAME or n == "discharge" for n, v in dataset.data_vars.items()):
+        return "discharge"
+    if any(grid_dims(v) for v in dataset.data_vars.values()):
+        return "grid"
+    if "runoff" in dataset.data_vars or _series(dataset):
+        return "runoff"
+    return "network" if "reach" in dataset.dims else "other"
+
+
+def _series(dataset: xr.Dataset) -> list[Hashable]:
+    return [n for n, v in dataset.data_vars.items() if v.ndim > 1 and v.dtype.kind in "fiu" and "bnds" not in v.dims]
+
+
+def inspect_other(dataset: xr.Dataset, what: str) -> Report:
+    """Report of a file that is no network."""
+    report = Report(judged=False)
+    meanings = {
+        "state": f"a state: a run starts from it with {argument('initial_state')}",
+        "discharge": "discharge, as a run gives it",
+        "runoff": "runoff, or another series; " + phrase("runoff", "runoff.route(network) routes it"),
+        "grid": "fields on a grid, which are to be brought to the catchments of a network first",
+        "other": f"neither a network nor runoff, discharge or a state; its variables are {some(dataset.variables)}",
+    }
+    report.facts.append(("holds", meanings[what]))
+    if UNFINISHED in dataset.attrs:
+        goes_on = f"What began it goes on ({argument('resume', True)})"
+        report.problems.append(f"it is unfinished: {dataset.attrs[UNFINISHED]}. {goes_on}")
+    report.facts.append(("sizes", ", ".join(f"{size:,} {dim}" for dim, size in dataset.sizes.items()) or "none"))
+    if what == "state":
+        words = {"scheme": "scheme", "dt": "runoff step [s]", "substeps": "substeps", "lateral": "lateral", "time": "holds at"}
+        report.facts += [(text, str(dataset.attrs[name])) for name, text in words.items() if name in dataset.attrs]
+    else:
+        for name, variable in dataset.data_vars.items():
+            if variable.ndim and variable.dtype.kind in "fiu":
+                units = variable.attrs.get("units", "no units")
+                report.facts.append((str(name), f"[{units}] on {', '.join(map(str, variable.dims))}, {variable.dtype}"))
+        for name, index in dataset.indexes.items():
+            if len(index) and (index.dtype.kind in "mM" or hasattr(index[0], "year")):
+                report.facts.append((str(name), f"{str(index[0])[:19]} to {str(index[-1])[:19]}"))
+    return report

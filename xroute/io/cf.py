@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ import xarray as xr
 
 from xroute.bounds import add_bounds, bounds_name
 from xroute.exceptions import AlignmentError, TimeAxisError, some
-from xroute.files.opening import open_dataset
+from xroute.files.opening import PathLike, open_dataset
 from xroute.files.writing import write
 from xroute.settings import Label
 from xroute.stamps import is_dated, time_coordinate
@@ -23,8 +22,6 @@ from xroute.times import Clock, read_clock
 from xroute.wording import argument
 
 __all__ = ["cf_dataset", "open_dataset", "write", "write_discharge"]
-
-PathLike = str | os.PathLike[str]
 
 
 def cf_dataset(

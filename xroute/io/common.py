@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 
 from xroute.exceptions import AlignmentError, TimeAxisError, UnitsError, XRouteError, some, warn
 from xroute.files.decoding import DEFAULT_FILL, is_id_name
-from xroute.files.opening import open_dataset
+from xroute.files.opening import PathLike, open_dataset
 from xroute.ids import declared_fills, exact_ids, is_positional, positions_of, repeated, within
+from xroute.stores import is_group
 from xroute.time_dims import find_time_dim
 from xroute.times import with_bounds
 from xroute.units import flux_in_si
@@ -28,26 +29,17 @@ from xroute.wording import argument
 
 __all__ = ["check_same_units", "concatenate", "expand_paths", "file_ids", "open_runoff"]
 
-PathLike = str | os.PathLike[str]
 _NETCDF = (".nc", ".nc4", ".netcdf", ".cdf")
 
 
 def expand_paths(paths: PathLike | Sequence[PathLike], what: str = "runoff") -> list[Path]:
-    """Files and Zarr stores that paths mean: a folder its netCDF files and stores, a pattern what fits it, by name.
-
-    Raises
-    ------
-    FileNotFoundError
-        Nothing is there.
-    XRouteError
-        A folder without any, or a file that is named twice.
-    """
+    """Files and Zarr stores that paths mean: a folder its netCDF files and stores, a pattern what fits it, by name."""
     found: list[Path] = []
     given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
     for path in given:
         target = Path(path)
-        if target.is_dir() and not _is_store(target):
-            inside = sorted(p for p in target.iterdir() if p.suffix.lower() in _NETCDF or (p.is_dir() and _is_store(p)))
+        if target.is_dir() and not is_group(target):
+            inside = sorted(p for p in target.iterdir() if p.suffix.lower() in _NETCDF or (p.is_dir() and is_group(p)))
             if not inside:
                 raise XRouteError(
                     f"{path} is a folder without netCDF files or Zarr stores ({', '.join(_NETCDF)}, .zarr)"
@@ -66,10 +58,6 @@ def expand_paths(paths: PathLike | Sequence[PathLike], what: str = "runoff") -> 
     if twice:
         raise XRouteError(f"{what} files are named twice: {some(twice)}. Each is read once: leave one out")
     return found
-
-
-def _is_store(folder: Path) -> bool:
-    return any((folder / name).exists() for name in ("zarr.json", ".zgroup", ".zmetadata"))
 
 
 def open_runoff(
@@ -145,13 +133,7 @@ def file_ids(variable: xr.DataArray, file: PathLike, error: type[XRouteError] = 
 
 
 def concatenate(arrays: Sequence[xr.DataArray], files: Sequence[PathLike], time_dim: Hashable) -> xr.DataArray:
-    """Series of several files as one: in the order of time, the reaches in the order of the first file.
-
-    Raises
-    ------
-    TimeAxisError, AlignmentError, UnitsError
-        As `open_runoff`.
-    """
+    """Series of several files as one: in the order of time, the reaches in the order of the first file."""
     for array, file in zip(arrays, files, strict=True):
         if time_dim not in array.dims or time_dim not in array.coords or not array.sizes[time_dim]:
             raise TimeAxisError(f"{file} has no times on {time_dim!r}, so its place among the files cannot be told")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import xarray as xr
 
 from xroute.exceptions import AlignmentError, NetworkError, TimeAxisError, XRouteError, some
 from xroute.files.decoding import mask_fill
-from xroute.files.opening import only_match, open_netcdf
+from xroute.files.opening import PathLike, only_match, open_netcdf
 from xroute.ids import distinct, exact_ids, positions_of, repeated, within
 from xroute.io.common import concatenate, expand_paths, file_ids
 from xroute.io.reader import NothingToRead, Product, Reader, ReaderOption, Setup
@@ -26,7 +26,6 @@ from xroute.wording import argument, phrase
 
 __all__ = ["READER", "find_files", "read_forcing", "read_network"]
 
-PathLike = str | os.PathLike[str]
 logger = logging.getLogger(__name__)
 
 OUTLET = 0
@@ -319,14 +318,10 @@ def _read(
     return Setup(network, read_forcing(places, network, variable=variable or None).to_dataset())
 
 
-def _find(folder: Path, options: Mapping[str, Any]) -> dict[str, Any]:
-    return find_files(folder)
-
-
 READER = Reader(
     "Convert the National Water Model: a folder with RouteLink and CHRTOUT files, or a RouteLink file.",
     read=_read,
-    find=_find,
+    find=lambda folder, options: find_files(folder),
     patterns=(*NETWORK_PATTERNS, *FORCING_PATTERNS),
     options=(
         ReaderOption("forcing", "CHRTOUT files or folder, when not in SOURCE.", "file", several=True),

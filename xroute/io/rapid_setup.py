@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import xarray as xr
 
 from xroute.exceptions import TimeAxisError, XRouteError
+from xroute.files.opening import PathLike
 from xroute.io import rapid, rapid2
 from xroute.io.rapid.folder import PATTERNS
 from xroute.io.reader import Product, Reader, ReaderOption, Setup
@@ -21,17 +21,9 @@ from xroute.wording import argument
 
 __all__ = ["READER", "Setup", "find_setup", "read_setup"]
 
-PathLike = str | os.PathLike[str]
-
 
 def find_setup(source: PathLike, namelist: PathLike | None = None) -> dict[str, Path]:
-    """Files of a folder or namelist by role, of RAPID2 or RAPID as their content tells.
-
-    Raises
-    ------
-    XRouteError
-        When several files could play the same role.
-    """
+    """Files of a folder or namelist by role, of RAPID2 or RAPID as their content tells."""
     return rapid2.find_files(source) if rapid2.is_rapid2(source) else rapid.find_files(source, namelist)
 
 
@@ -165,14 +157,10 @@ def _read(
     return read_setup(sources, runoff=runoff, state=state, routing_step=dt_routing, **options)
 
 
-def _find(folder: Path, options: Mapping[str, Any]) -> dict[str, Path]:
-    return find_setup(folder, options["namelist"])
-
-
 READER = Reader(
     "Convert RAPID or RAPID2: a folder (RAPID: or several, one a region), a connectivity file, or RAPID2's namelist.",
     read=_read,
-    find=_find,
+    find=lambda folder, options: find_setup(folder, options["namelist"]),
     patterns=(*(pattern for patterns in PATTERNS.values() for pattern in patterns), "*.parquet", "Q*.nc*", "coords*.csv"),
     products=("network", "runoff", "state"),
     options=(

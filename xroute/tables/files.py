@@ -127,7 +127,8 @@ def _read_csv(
     if all(_is_whole(v) for values in texts.values() for v in values):
         for column, values in texts.items():
             numbers = [None if not v else int(v.partition(".")[0]) for v in values]
-            table[column] = pd.Series(numbers, index=table.index, dtype="object" if _too_large(numbers) else "Int64")
+            large = any(n is not None and not -(2**63) <= n < 2**63 for n in numbers)
+            table[column] = pd.Series(numbers, index=table.index, dtype="object" if large else "Int64")
     elif {chosen.reach, chosen.downstream} <= set(texts):
         own = set(texts[chosen.reach])
         to = [v if v in own or not re.fullmatch(r"0|-\d+", v or "0") else None for v in texts[chosen.downstream]]
@@ -139,10 +140,6 @@ def _read_csv(
 def _is_whole(text: str | None) -> bool:
     """Whether text is a whole number, written so that nothing is lost with the text."""
     return not text or re.fullmatch(r"[-+]?(0|[1-9]\d*)(\.0*)?", text) is not None
-
-
-def _too_large(numbers: list[int | None]) -> bool:
-    return any(n is not None and not -(2**63) <= n < 2**63 for n in numbers)
 
 
 def _read_columns(path: Path, suffix: str, options: dict[str, Any]) -> Any:

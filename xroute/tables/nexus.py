@@ -38,11 +38,6 @@ def collapse(ids: NDArray[np.str_], to: NDArray[np.str_]) -> tuple[NDArray[np.bo
         Which rows are flowpaths.
     downstream : str [kept]
         The flowpath that each drains to; "" at outlets.
-
-    Raises
-    ------
-    NetworkError
-        If the nexuses that flowpaths drain to are not there, or one drains to several flowpaths.
     """
     nexus = is_nexus(ids)
     reaches = {str(i) for i in ids[~nexus]}

@@ -42,104 +42,45 @@ class Preset:
 
 #: By name: what a hydrography calls things. 0, -1 and the like mark outlets in all of them.
 PRESETS: dict[str, Preset] = {
-    "merit-basins": Preset(
-        "COMID",
-        "NextDownID",
-        {
-            "lengthkm": ("length", "km"),
-            "slope": ("slope", "1"),
-            "unitarea": ("area", "km2"),
-            "uparea": ("upstream_area", "km2"),
-            "order": ("stream_order", "1"),
-        },
-    ),
-    "tdx-hydro": Preset(
-        "LINKNO",
-        "DSLINKNO",
-        {
-            "Length": ("length", "m"),
-            "Slope": ("slope", "1"),
-            "strmOrder": ("stream_order", "1"),
-            "DSContArea": ("upstream_area", "m2"),
-            "musk_k": ("k", "s"),
-            "musk_x": ("x", "1"),
-        },
-    ),
-    "hydrorivers": Preset(
-        "HYRIV_ID",
-        "NEXT_DOWN",
-        {
-            "LENGTH_KM": ("length", "km"),
-            "CATCH_SKM": ("area", "km2"),
-            "UPLAND_SKM": ("upstream_area", "km2"),
-            "ORD_STRA": ("stream_order", "1"),
-            "DIS_AV_CMS": ("mean_discharge", "m3 s-1"),
-        },
-    ),
-    "nwm-hydrofabric": Preset(
-        "id",
-        "toid",
-        {
-            "lengthkm": ("length", "km"),
-            "Length_m": ("length", "m"),
-            "areasqkm": ("area", "km2"),
-            "tot_drainage_areasqkm": ("upstream_area", "km2"),
-            "So": ("slope", "1"),
-            "slope": ("slope", "1"),
-            "order": ("stream_order", "1"),
-            "MusK": ("k", "s"),
-            "MusX": ("x", "1"),
-        },
-    ),
-    "mizuroute": Preset(
-        "segId",
-        "downSegId",
-        {"length": ("length", "m"), "slope": ("slope", "1"), "area": ("area", "m2")},
-    ),
-    "mizuroute-tosegment": Preset(
-        "seg_id",
-        "tosegment",
-        {"length": ("length", "m"), "slope": ("slope", "1"), "area": ("area", "m2")},
-    ),
-    "sword": Preset(
-        "reach_id",
-        "rch_id_dn",
-        {
-            "reach_len": ("length", "m"),
-            "reach_length": ("length", "m"),
-            "slope": ("slope", "m km-1"),
-            "facc": ("upstream_area", "km2"),
-            "width": ("width", "m"),
-            "x": ("lon", "degrees_east"),
-            "y": ("lat", "degrees_north"),
-        },
-        several=True,
-    ),
-    "river-route-3": Preset(
-        "riverId",
-        "nextRiverId",
-        {
-            "muskingumK": ("k", "s"),
-            "muskingumX": ("x", "1"),
-            "lengthMeters": ("length", "m"),
-            "areaM2": ("area", "m2"),
-            "catchment_area": ("area", "m2"),
-            "strahlerOrder": ("stream_order", "1"),
-        },
-    ),
+    "merit-basins": Preset("COMID", "NextDownID", {
+        "lengthkm": ("length", "km"), "slope": ("slope", "1"), "unitarea": ("area", "km2"),
+        "uparea": ("upstream_area", "km2"), "order": ("stream_order", "1"),
+    }),
+    "tdx-hydro": Preset("LINKNO", "DSLINKNO", {
+        "Length": ("length", "m"), "Slope": ("slope", "1"), "strmOrder": ("stream_order", "1"),
+        "DSContArea": ("upstream_area", "m2"), "musk_k": ("k", "s"), "musk_x": ("x", "1"),
+    }),
+    "hydrorivers": Preset("HYRIV_ID", "NEXT_DOWN", {
+        "LENGTH_KM": ("length", "km"), "CATCH_SKM": ("area", "km2"), "UPLAND_SKM": ("upstream_area", "km2"),
+        "ORD_STRA": ("stream_order", "1"), "DIS_AV_CMS": ("mean_discharge", "m3 s-1"),
+    }),
+    "nwm-hydrofabric": Preset("id", "toid", {
+        "lengthkm": ("length", "km"), "Length_m": ("length", "m"), "areasqkm": ("area", "km2"),
+        "tot_drainage_areasqkm": ("upstream_area", "km2"), "So": ("slope", "1"), "slope": ("slope", "1"),
+        "order": ("stream_order", "1"), "MusK": ("k", "s"), "MusX": ("x", "1"),
+    }),
+    "mizuroute": Preset("segId", "downSegId", {
+        "length": ("length", "m"), "slope": ("slope", "1"), "area": ("area", "m2"),
+    }),
+    "mizuroute-tosegment": Preset("seg_id", "tosegment", {
+        "length": ("length", "m"), "slope": ("slope", "1"), "area": ("area", "m2"),
+    }),
+    "sword": Preset("reach_id", "rch_id_dn", {
+        "reach_len": ("length", "m"), "reach_length": ("length", "m"), "slope": ("slope", "m km-1"),
+        "facc": ("upstream_area", "km2"), "width": ("width", "m"), "x": ("lon", "degrees_east"),
+        "y": ("lat", "degrees_north"),
+    }, several=True),
+    "river-route-3": Preset("riverId", "nextRiverId", {
+        "muskingumK": ("k", "s"), "muskingumX": ("x", "1"), "lengthMeters": ("length", "m"), "areaM2": ("area", "m2"),
+        "catchment_area": ("area", "m2"), "strahlerOrder": ("stream_order", "1"),
+    }),
     "river-route": Preset("river_id", "downstream_river_id", {"k": ("k", "s"), "x": ("x", "1")}),
     "rapid2": Preset("riv", "dwn", {"kpr": ("k", "s"), "xpr": ("x", "1")}),
-}
+}  # fmt: skip
 
 
 def find_preset(table: pd.DataFrame, reach: str | None, downstream: str | None, preset: str | None) -> Preset:
-    """Preset that is named or that the columns fit, with the names of the id columns as they stand in the table.
-
-    Raises
-    ------
-    NetworkError
-        If there is none, or several fit.
-    """
+    """Preset that is named or that the columns fit, with the names of the id columns as they stand in the table."""
     if preset is not None:
         if preset not in PRESETS:
             raise NetworkError(f"no preset {preset!r}; there are {', '.join(sorted(PRESETS))}")

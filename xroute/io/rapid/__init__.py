@@ -10,8 +10,7 @@ David, C. H., et al. (2011): River network routing on the NHDPlus dataset. Journ
 
 from __future__ import annotations
 
-from xroute.io.rapid.folder import find_files
-from xroute.io.rapid.namelist import read_namelist
+from xroute.io.rapid.folder import find_files, read_namelist
 from xroute.io.rapid.network import read_network
 from xroute.io.rapid.series import read_discharge, read_runoff, read_state
 

@@ -49,11 +49,6 @@ def read_points(path: Path) -> Points:
     """Read a table of id, longitude, latitude and more.
 
     Columns are known by a header that names them, and without one by their place.
-
-    Raises
-    ------
-    NetworkError
-        For rows that are not of that form (file and row are named), ids that stand twice, and places off the globe.
     """
     ids, lons, lats = [], [], []
     columns = (0, 2, 1) if "lat_lon" in path.name.lower() else (0, 1, 2)  # RAPIDpy's comid_lat_lon_z.csv
@@ -88,13 +83,7 @@ def _columns(path: Path, names: list[str]) -> tuple[int, int, int]:
 
 
 def check_points(path: Path, points: Points) -> Points:
-    """Refuse ids that stand twice and places off the globe.
-
-    Raises
-    ------
-    NetworkError
-        Naming reaches.
-    """
+    """Refuse ids that stand twice and places off the globe."""
     ids, lon, lat = points
     index = pd.Index(ids)
     if not index.is_unique:
@@ -125,13 +114,7 @@ def netcdf_points(path: Path) -> Points | None:
 
 
 def add_places(network: xr.Dataset, points: Sequence[Points], files: Iterable[Path]) -> xr.Dataset:
-    """Network with ``lon`` and ``lat`` (reach); reaches without a place get NaN, and a warning names them.
-
-    Raises
-    ------
-    NetworkError
-        If two files give different places to a reach.
-    """
+    """Network with ``lon`` and ``lat`` (reach); reaches without a place get NaN, and a warning names them."""
     names = ", ".join(path.name for path in files)
     ids, lon, lat = (np.concatenate(column) for column in zip(*points, strict=True))
     index = pd.Index(ids)

@@ -1,4 +1,4 @@
-"""Ids for what RAPID stores by position, and the reaches of a network out of a file, in its order."""
+"""Labels that RAPID's series lack: ids for what is stored by position, and dates, of the file or made from a step and a start."""
 
 from __future__ import annotations
 
@@ -10,13 +10,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import xarray as xr
+from numpy.typing import NDArray
 
-from xroute.exceptions import AlignmentError, XRouteError, some
+from xroute.bounds import bounds_name, read_bounds
+from xroute.exceptions import AlignmentError, TimeAxisError, XRouteError, some
 from xroute.files.decoding import is_id_name, mask_fill
 from xroute.ids import is_positional
 from xroute.io.common import file_ids
+from xroute.io.rapid.folder import find_namelist, namelist_seconds, read_namelist
+from xroute.stamps import decode_numbers, offsets
+from xroute.wording import argument
 
-__all__ = ["label_reaches", "select_reaches", "with_ids"]
+__all__ = [
+    "are_dates", "decode_dates", "label_of_bounds", "label_reaches", "select_reaches", "series_times", "with_ids",
+]  # fmt: skip
 
 logger = logging.getLogger(__name__)
 
@@ -71,8 +78,9 @@ def with_ids(array: xr.DataArray, network: xr.Dataset | None, file: Path, region
 
 
 def select_reaches(array: xr.DataArray, network: xr.Dataset | None, files: Sequence[Path]) -> xr.DataArray:
-    """Return the network's reaches in its order."""
-    assert network is not None
+    """The network's reaches in its order; without a network, all as they are."""
+    if network is None:
+        return array
     have, want = pd.Index(array["reach"].to_numpy()), network["reach"].to_numpy()
     names = ", ".join(map(str, files))
     if not have.is_unique:
@@ -86,3 +94,82 @@ def select_reaches(array: xr.DataArray, network: xr.Dataset | None, files: Seque
     if np.array_equal(position, np.arange(len(have))):
         return array
     return array.isel(reach=position)
+
+
+def series_times(
+    times: xr.DataArray | None, n: int, dt: float | None, start: Any, file: Path, network_step: float | None
+) -> xr.Variable:
+    """Times of a series of ``n`` steps: the file's own dates, or an axis made from a step and a start.
+
+    Parameters
+    ----------
+    times
+        The file's time variable as stored, if it has one.
+    n
+        Number of steps.
+    dt, start
+        Step [s] and start as the caller gives them.
+    file
+        For messages, and to look for a namelist beside it.
+    network_step
+        Step [s] that the network states, for files without dates where the caller gives none.
+    """
+    if times is not None and n and are_dates(times):
+        written = mask_fill(times, zero_is_data=True)
+        if not (written.dtype.kind == "f" and bool(written.isnull().any())):
+            dates = decode_dates(times, file)
+            if n > 1 and dt is not None:
+                ticks, tick = offsets(dates[:2])
+                if not np.isclose(ticks[1] * tick, dt, rtol=1e-9):
+                    raise TimeAxisError(f"dt={dt} s was given, but the times of {file} are {ticks[1] * tick:.10g} s apart")
+            return xr.Variable("time", dates, {k: v for k, v in times.attrs.items() if k == "standard_name"})
+    step = dt if dt is not None else network_step
+    if step is None:
+        namelist = find_namelist(file.parent)
+        step = namelist_seconds(read_namelist(namelist), "ZS_TauR", namelist) if namelist else None
+    if step is None:
+        raise TimeAxisError(
+            f"{file} has no usable time axis, and no namelist with ZS_TauR lies beside it; give the step: "
+            f"{argument('dt')} (seconds)"
+        )
+    attrs = {"standard_name": "time", "long_name": "start of the step"}
+    if start is None:
+        attrs["comment"] = "the file has no dates: elapsed time, written as dates from 1970-01-01"
+        logger.warning(
+            "%s has no dates: time is counted from 1970-01-01 in steps of %s s; %s sets it", file, step, argument("start")
+        )
+    offset = np.rint(np.arange(n) * float(step) * 1e9).astype("timedelta64[ns]")
+    return xr.Variable("time", np.datetime64("1970-01-01" if start is None else start, "ns") + offset, attrs)
+
+
+def label_of_bounds(raw: xr.Dataset, times: xr.DataArray, file: Path) -> str | None:
+    """What a stamp is of its step, by the file's bounds; None without bounds that were ever written, and that fit."""
+    name = bounds_name(times) or "time_bnds"
+    if name not in raw.variables or not times.size or not are_dates(times):
+        return None
+    bounds = mask_fill(raw[name].load())
+    if bounds.isnull().any() or bounds.shape[-1:] != (2,) or (bounds[..., 0] == bounds[..., 1]).any():
+        return None
+    try:
+        return read_bounds(bounds.variable, name, times, decode_dates(times, file), None)[0]
+    except TimeAxisError as error:
+        logger.warning("the bounds of the times of %s do not fit them, and are not read: %s", file, error)
+        return None
+
+
+def are_dates(times: xr.DataArray) -> bool:
+    """Whether a time variable, as stored, counts from a date."""
+    return "since" in str(times.attrs.get("units", ""))
+
+
+def decode_dates(times: xr.DataArray, file: Path) -> NDArray[Any]:
+    """Dates of a time variable as stored."""
+    units, calendar = times.attrs["units"], times.attrs.get("calendar")
+    try:
+        return decode_numbers(times.to_numpy(), units, calendar)
+    except TimeAxisError as error:
+        raise TimeAxisError(
+            f"the times of {file} ({times.name}, {units!r}, calendar {calendar!r}) cannot be read as dates: "
+            f"{error.__cause__ or error}. Mend the units in the file, or remove the variable and give {argument('dt')} and "
+            f"{argument('start')}"
+        ) from error

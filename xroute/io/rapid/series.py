@@ -12,18 +12,16 @@ import numpy as np
 import xarray as xr
 
 from xroute.exceptions import AlignmentError, TimeAxisError, XRouteError, some
-from xroute.files.opening import open_netcdf
+from xroute.files.opening import PathLike, open_netcdf
 from xroute.io.common import concatenate
 from xroute.io.rapid.folder import PATTERNS, find_file
-from xroute.io.rapid.labels import label_reaches, select_reaches, with_ids
+from xroute.io.rapid.labels import label_of_bounds, label_reaches, select_reaches, series_times, with_ids
 from xroute.io.rapid.tables import read_floats
-from xroute.io.rapid.times import label_of_bounds, series_times
 from xroute.recipe import stated_seconds
 from xroute.times import time_step
 
 __all__ = ["read_discharge", "read_runoff", "read_state"]
 
-PathLike = str | os.PathLike[str]
 logger = logging.getLogger(__name__)
 
 
@@ -84,8 +82,7 @@ def read_runoff(
         array = xr.concat(labelled, "reach", join="exact", combine_attrs="drop_conflicts") if len(parts) > 1 else labelled[0]
     else:
         array = with_ids(parts[0], network, files[0], 0, 1)
-    if network is not None:
-        array = select_reaches(array, network, files)
+    array = select_reaches(array, network, files)
     array.attrs = _runoff_attrs(array)
     return array.rename("runoff")
 
@@ -111,10 +108,9 @@ def read_discharge(
     xarray.DataArray
         ``discharge`` (time, reach) [m3 s-1], the mean over each step.
     """
-    file = _resolve(path, "discharge")
-    array = with_ids(_read_series(file, variable, dt, start), _dataset(network), file, 0, 1)
-    if network is not None:
-        array = select_reaches(array, _dataset(network), [file])
+    file, network = _resolve(path, "discharge"), _dataset(network)
+    array = with_ids(_read_series(file, variable, dt, start), network, file, 0, 1)
+    array = select_reaches(array, network, [file])
     label = {"time_label": array.attrs["time_label"]} if "time_label" in array.attrs else {}
     array.attrs = {
         "long_name": "discharge",
@@ -160,9 +156,7 @@ def read_state(path: PathLike, network: Any = None, *, variable: str | None = No
             array = label_reaches(raw, raw[names[0]].load(), file)
         array = array.isel({dim: -1 for dim in array.dims if dim != "reach"})
         array = array.drop_vars([name for name in array.coords if name != "reach"])
-    array = with_ids(array, network, file, 0, 1)
-    if network is not None:
-        array = select_reaches(array, network, [file])
+    array = select_reaches(with_ids(array, network, file, 0, 1), network, [file])
     return array.rename("discharge").assign_attrs(units="m3 s-1", long_name="instantaneous discharge")
 
 

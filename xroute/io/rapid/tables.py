@@ -7,20 +7,19 @@ is an error that names the row. Fortran reads such files otherwise, and with the
 from __future__ import annotations
 
 import codecs
-import os
 import re
 from array import array
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xroute.exceptions import NetworkError
+from xroute.files.opening import PathLike
 
 __all__ = ["Connectivity", "read_connectivity", "read_floats", "read_ids", "rows_of", "text_encoding"]
 
-PathLike = str | os.PathLike[str]
 
 LONGEST_ROW = 2**16
 """Characters; a longer row is no row of RAPID's files, of which the widest names the tributaries of a reach."""
@@ -30,11 +29,6 @@ def rows_of(path: PathLike) -> Iterator[tuple[int, str]]:
     """Rows of a text file with their numbers, from 1, stripped; blank ones at the end are left out.
 
     UTF-8 and UTF-16 with their marks and the line ends of all systems are read.
-
-    Raises
-    ------
-    NetworkError
-        For a blank row between others, a row that is too long to be one, and what is no text.
     """
     blank, number = 0, 0
     try:
@@ -62,13 +56,7 @@ def rows_of(path: PathLike) -> Iterator[tuple[int, str]]:
 
 
 def read_floats(path: PathLike) -> NDArray[np.float64]:
-    """Values of a headerless file of one column.
-
-    Raises
-    ------
-    NetworkError
-        Naming file and row, for anything but one number a row: a second column, decimal commas, words.
-    """
+    """Values of a headerless file of one column."""
     values = array("d")
     for row, text in rows_of(path):
         try:
@@ -87,13 +75,7 @@ def _fortran_float(path: PathLike, row: int, text: str) -> float:
 
 
 def read_ids(path: PathLike) -> NDArray[np.int64]:
-    """Ids of a headerless file of one column.
-
-    Raises
-    ------
-    NetworkError
-        Naming file and row, for anything but one whole number a row.
-    """
+    """Ids of a headerless file of one column."""
     ids = array("q")
     for row, text in rows_of(path):
         ids.append(_whole(path, row, text, None))
@@ -111,15 +93,15 @@ class Connectivity:
     ids, downstream : int64 [row]
     owner, upstream : [declared link]
         Row of the reach downstream, and id of the one upstream.
-    declares : bool
+    declares
         Whether the file has upstream columns.
     """
 
     ids: NDArray[np.int64]
     downstream: NDArray[np.int64]
-    owner: NDArray[np.int64]
-    upstream: NDArray[np.int64]
-    declares: bool
+    owner: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    upstream: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    declares: bool = False
 
 
 def read_connectivity(path: PathLike) -> Connectivity:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from xroute.exceptions import XRouteError, require, some
-from xroute.files.opening import open_netcdf
+from xroute.files.opening import PathLike, open_netcdf
 from xroute.io.rapid.folder import find_namelist
 
 __all__ = ["COLUMNS", "TABLES", "find_files", "is_rapid2", "read_namelist", "resolve"]
 
-PathLike = str | os.PathLike[str]
 logger = logging.getLogger(__name__)
 
 #: Files by role, as the namelist calls them.

@@ -1,26 +1,29 @@
-"""A RAPID2 network, from its folder, its namelist or its tables."""
+"""A RAPID2 network, from its folder, its namelist or its tables: columns of Parquet files, by id."""
 
 from __future__ import annotations
 
-import os
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from xroute.exceptions import NetworkError
+from xroute.exceptions import NetworkError, require, some
+from xroute.files.opening import PathLike
+from xroute.ids import exact_ids
 from xroute.io.rapid.coordinates import Points, add_places, check_points, netcdf_points
-from xroute.io.rapid.regions import Region, assemble, recipe_attrs, refuse_duplicates, rows_to_route
+from xroute.io.rapid.network import Region, assemble, recipe_attrs, refuse_duplicates, rows_to_route
+from xroute.io.rapid.tables import Connectivity
 from xroute.io.rapid2.folder import COLUMNS, TABLES, find_files, read_namelist
 from xroute.io.rapid2.series import external_step
-from xroute.io.rapid2.tables import read_column, read_ids, values_by_id
 
 __all__ = ["read_network"]
 
-PathLike = str | os.PathLike[str]
+logger = logging.getLogger(__name__)
 
 
 def read_network(
@@ -76,8 +79,7 @@ def read_network(
     values: dict[str, NDArray[np.float64]] = {
         name: values_by_id(files[name], f"{name}pr", ids, files["connect"], rows) for name in ("k", "x") if name in files
     }
-    region = Region(files["connect"], ids, downstream, rows, values=values)
-    network = assemble([region], "RAPID2")
+    network = assemble([Region(files["connect"], Connectivity(ids, downstream), rows, values)], "RAPID2")
     if "scheme" in network.attrs:
         namelist = files.get("namelist")
         stated: dict[str, Any] = {} if namelist is None else read_namelist(namelist)
@@ -100,3 +102,51 @@ def _points(files: Mapping[str, Path]) -> tuple[Points | None, Path]:
             if points is not None:
                 return points, files[role]
     return None, files["connect"]
+
+
+def read_column(path: Path, name: str) -> NDArray[Any]:
+    """One column of a table."""
+    parquet = require("pyarrow.parquet", feature="reading RAPID2's tables", extra="io")
+    if not path.is_file():
+        raise FileNotFoundError(f"no file {path}")
+    try:
+        names = parquet.read_schema(path).names
+        if name not in names:
+            raise NetworkError(f"{path} has no column {name!r}; it has {some(names)}")
+        column = parquet.read_table(path, columns=[name]).column(name)
+    except NetworkError:
+        raise
+    except (OSError, ValueError) as error:  # Arrow's errors are of these kinds
+        raise NetworkError(f"{path} is not readable as Parquet: {error}") from error
+    if column.null_count and name in ("riv", "dwn"):
+        raise NetworkError(f"{path}: {column.null_count} entries of {name!r} are missing, and ids must not be")
+    return np.asarray(column.to_numpy())
+
+
+def read_ids(path: Path, name: str) -> NDArray[np.int64]:
+    """A column of ids."""
+    ids = exact_ids(read_column(path, name), f"{name} of {path}")
+    if ids.dtype.kind != "i":
+        raise NetworkError(f"{path}: {name!r} holds text, and RAPID2's ids are whole numbers")
+    if not ids.size:
+        raise NetworkError(f"{path} is empty")
+    return ids
+
+
+def values_by_id(
+    path: Path, name: str, ids: NDArray[np.int64], connect: Path, rows: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Values of a table in the order of the connectivity's ``ids``; those that are not on ``rows`` to route need none."""
+    have, values = pd.Index(read_ids(path, "riv")), read_column(path, name)
+    if not have.is_unique:
+        raise NetworkError(f"{path} has several values of reaches {some(have[have.duplicated()].unique())}")
+    if values.dtype.kind not in "fiu":
+        raise NetworkError(f"{path}: {name!r} holds {values.dtype}, not numbers")
+    at = have.get_indexer(pd.Index(ids))
+    lacking = ids[rows][at[rows] < 0]
+    if lacking.size:
+        raise NetworkError(f"{path} has no {name} of {lacking.size} reaches of {connect}: {some(lacking)}")
+    extra = len(have) - int((at >= 0).sum())
+    if extra:
+        logger.info("%d reaches of %s are not in %s", extra, path.name, connect.name)
+    return np.where(at >= 0, values.astype(np.float64)[at], np.nan)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +10,13 @@ import pandas as pd
 import xarray as xr
 
 from xroute.exceptions import TimeAxisError, XRouteError, some
-from xroute.files.opening import open_netcdf
+from xroute.files.opening import PathLike, open_netcdf
 from xroute.io.rapid import series
-from xroute.io.rapid.times import are_dates, decode_dates
+from xroute.io.rapid.labels import are_dates, decode_dates
 from xroute.io.rapid2.folder import resolve
 from xroute.stamps import unit_seconds
 
 __all__ = ["external_step", "read_discharge", "read_runoff", "read_state"]
-
-PathLike = str | os.PathLike[str]
 
 
 def read_runoff(
@@ -108,13 +105,7 @@ def read_state(path: PathLike, network: Any = None, *, variable: str = "Qout") -
 
 
 def external_step(path: Path) -> float | None:
-    """Step of Qext [s], by the bounds of its times; None where they were not written.
-
-    Raises
-    ------
-    TimeAxisError
-        If steps differ.
-    """
+    """Step of Qext [s], by the bounds of its times; None where they were not written."""
     with open_netcdf(path, raw=True) as raw:
         if "time" not in raw.variables or "time_bnds" not in raw.variables or not raw.sizes.get("time"):
             return None
