@@ -383,3 +383,26 @@ def test_a_part_of_a_series_is_watched_by_the_clock_of_the_whole(begin):
         whole.at(begin).look(values[None, :, begin:])
     if begin:
         whole.look(values[None, :, begin:])  # by a clock of its own, values fall at 15 UTC, as rivers may
+
+
+@pytest.mark.parametrize("chunks", [None, 240, 73])
+def test_a_series_that_starts_from_a_state_is_watched_as_any(chunks):
+    """Were it not, the warning would be gone with the second year of a run: lazily it was, for as long as a state was given."""
+    network = xroute.Network.from_links([1], [0], parameters={"tau": 7200.0}, attrs={"scheme": "linear_storage"})
+    time = pd.date_range("2001-01-01", periods=240, freq="h")
+    climbing = np.tile(np.arange(24.0) ** 1.1, 10)
+    runoff = xr.DataArray(climbing[:, None], {"time": time, "reach": [1]}, attrs={"units": "m3 s-1"})
+    still = xr.zeros_like(runoff[:48]).assign_coords(time=time[:48] - pd.Timedelta("2D"))
+    _, state = still.route(network, return_state=True)
+    given = runoff if chunks is None else runoff.chunk(time=chunks)
+    with pytest.warns(UserWarning, match="runoff looks accumulated"):
+        given.route(network, initial_state=state).compute()
+
+
+def test_short_chunks_that_start_from_a_state_are_looked_at_together():
+    network, runoff = river(), era5_land(amounts())
+    dry = xr.zeros_like(runoff).assign_attrs(GRIB_stepType="avg")
+    _, state = dry.route(network, return_state=True)
+    del state.attrs["time"]
+    with pytest.raises(XRouteError, match="runoff accumulates"):
+        runoff.chunk(time=1).route(network, initial_state=state).compute()

@@ -240,7 +240,7 @@ def _routing_tasks(graph: _Graph, members: MemberChunk, state: list[Any]) -> tup
 def _look_task(graph: _Graph, members: MemberChunk) -> tuple[Tasks, Any]:
     """A task that looks for accumulated values where the first chunk of time is too short to tell; and its key."""
     watch, chunks = graph.run.watch, graph.chunks
-    if watch is None or graph.start is not None or not 0 < chunks.edges[1] < watch.ahead:
+    if watch is None or graph.first or not 0 < chunks.edges[1] < watch.ahead:
         return {}, None
     n = int(np.searchsorted(chunks.edges[1:], min(watch.ahead, int(chunks.edges[-1])))) + 1
     blocks = [chunks.key(members, 0, c) for c in range(n)]

@@ -169,7 +169,7 @@ def route_partition(
     n_batch, n_steps = math.prod(data.shape[:-2]), data.shape[-1]
     data = data.reshape(n_batch, data.shape[-2], n_steps)
     if run.watch is not None:
-        run.watch.at(first).look(data, at_start=state is None)
+        run.watch.at(first).look(data, at_start=first == 0)
     n_substeps = n_steps * settings.substeps
     given = np.concatenate(
         [np.empty((n_batch, 0, n_substeps)), *(s[:, at] for s, (_, at) in zip(kept_above, part.source, strict=True))], 1
