@@ -618,3 +618,15 @@ def test_synthetic_rivers_of_a_scheme_of_ones_own(registry):
     xroute.register_scheme("dumb", ["lag"], taps=lambda dt, lag: lag[:, None])
     with pytest.raises(ParameterError, match="no parameters are made for scheme 'dumb': choose one of muskingum.*, own"):
         xroute.datasets.scheidegger(3, 3, scheme="dumb")
+
+
+def test_the_order_of_parameters_stays():  # an optimiser's saved state knows a Router's parameters by their numbers
+    orders = {s.name: [p.name for p in s.parameters] for s in REGISTRY.values() if not s.from_user}
+    assert orders == {
+        "muskingum": ["k", "x"],
+        "muskingum_exact": ["k", "x"],
+        "linear_storage": ["tau"],
+        "nash_cascade": ["tau", "n"],
+        "pure_lag": ["delay"],
+        "hayami": ["length", "diffusivity", "celerity"],
+    }

@@ -257,16 +257,17 @@ BUILT_IN = (
         "hayami",
         (
             _positive("length", "m", "reach length", (300.0, 10_000.0)),
-            _positive("celerity", "m s-1", "celerity of the flood wave", (0.8, 3.0)),
             _positive("diffusivity", "m2 s-1", "diffusivity of the flood wave", (50.0, 1000.0)),
+            _positive("celerity", "m s-1", "celerity of the flood wave", (0.8, 3.0)),
         ),
         _hayami,
         summary="diffusive wave",
         travel_time="length / celerity",
         window=Window(_hayami_mass, _hayami_mean),
         of_reach=lambda length, celerity, weight: {
-            "length": length, "celerity": celerity, "diffusivity": celerity * length * (0.5 - weight),
+            "celerity": celerity, "diffusivity": celerity * length * (0.5 - weight), "length": length,
         },
     ),
 )  # fmt: skip
-"""The schemes that there are without any being registered."""
+"""The schemes that there are without any being registered. The order of a scheme's parameters stays: optimisers of a `Router`,
+whose state is saved with it, know them by their numbers."""
