@@ -43,7 +43,7 @@ class Sent:
 
 
 class LateCopies:
-    """`xroute.engine.gpu.staging.Copies` on the CPU, which has ``free`` bytes left."""
+    """`xroute.engine.gpu.staging.CudaCopies` on the CPU, which has ``free`` bytes left."""
 
     device = torch.device("cpu")
 

@@ -17,10 +17,12 @@ import torch
 import xarray as xr
 from strategies import DT, USUAL, Topology, topology
 
+from xroute.block_state import CHANNEL, BlockState, StageTable
 from xroute.engine.arrays import State
 from xroute.engine.cpu.adjoint import adjoint_cpu
 from xroute.engine.plan import make_plan
 from xroute.engine.reference import route_reference
+from xroute.partition import Partition
 from xroute.schemes import Filter, make_filter
 from xroute.settings import RoutingSettings
 
@@ -190,6 +192,14 @@ def error(found: torch.Tensor, expected: np.ndarray) -> float:
     assert tuple(found.shape) == expected.shape
     difference = np.abs(found.double().cpu().numpy() - expected).max(initial=0)
     return float(difference / max(1e-30, np.abs(expected).max(initial=0)))
+
+
+def state_of(part: Partition, whole: BlockState, filter: Filter) -> BlockState:
+    """A partition's part of the whole network's state; given reaches have none, which is to say zeros."""
+    n_lags = filter.n_taps - 1
+    outflow, inflow = whole.channel.table(n_lags, whole.channel.outflow.shape[:1])
+    table = StageTable(outflow[:, part.reach], None if inflow is None else inflow[:, part.reach])
+    return BlockState.of_table({CHANNEL: table}, {CHANNEL: n_lags[part.reach]}).pad(part.given.size)
 
 
 def check_case(case: Case) -> Errors:

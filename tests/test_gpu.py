@@ -42,6 +42,7 @@ from problems import (
     problem,
     reference,
     reference_gradients,
+    state_of,
 )
 from strategies import DT
 
@@ -151,7 +152,7 @@ def check_partitions(case: Case, n: int, route: Route | None = None) -> Errors:
     passed: list[np.ndarray] = []
     lags = np.repeat(np.arange(p.plan.n_reaches), p.filter.n_taps - 1)  # reach of each
     for part in parts:
-        f, state = part.filter(p.filter), part.state(whole, p.filter)
+        f, state = part.filter(p.filter), state_of(part, whole, p.filter)
         shape = case.batch, part.given.size + part.reach.size
         runoff = torch.zeros((*shape, case.steps), dtype=p.runoff.dtype)
         runoff[:, : part.reach.size] = p.runoff[:, part.reach]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as some
+from problems import state_of
 from strategies import DT, draw_parameters, topologies
 
 import xroute
@@ -30,8 +31,8 @@ def route_parts(runoff, plan, filter, state, settings, n):
         )
         passed.append(np.empty((len(runoff), part.plan.kept.size, fine)))
         q, end, _ = route_block(
-            runoff, part.plan, part.filter(filter), state and part.state(state, filter), settings,
-            Rows(part.rows(None)), exchange=Exchange(given_, passed[-1]),
+            runoff, part.plan, part.filter(filter), state and state_of(part, state, filter), settings,
+            Rows(np.concatenate([part.reach, np.full(part.given.size, -1)])), exchange=Exchange(given_, passed[-1]),
         )  # fmt: skip
         own = part.reach.size
         discharge[:, part.reach], outflow[:, part.reach] = q[:, :own], end.channel.outflow[:, :own]

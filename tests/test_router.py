@@ -515,7 +515,7 @@ def test_a_network_keeps_its_filter(monkeypatch):
     runoff = runoff_array(network.ids, 20, np.random.default_rng(0))
     first = runoff.route(network)
     with monkeypatch.context() as patch:
-        patch.setattr("xroute.filters.make_filter", lambda *_, **__: pytest.fail("made again"))
+        patch.setattr("xroute.parameters.make_filter", lambda *_, **__: pytest.fail("made again"))
         np.testing.assert_array_equal(runoff.route(network), first)
     assert not np.array_equal(runoff.route(network, substeps=2), first)
     other = network.dataset

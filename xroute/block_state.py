@@ -65,12 +65,12 @@ class Stage(State):
 
     @classmethod
     def of_table(cls, table: StageTable, n_lags: Index) -> Stage:
-        """Stage of a table in memory, whose batch dimensions become one."""
+        """Stage of a table, whose batch dimensions become one; its arrays are read only now."""
         n_batch = math.prod(table.outflow.shape[:-1])
         outflow = np.array(table.outflow, np.float64, order="C").reshape(n_batch, n_lags.size)
         history = np.zeros((n_batch, 0))
         if table.inflow is not None:
-            inflow = table.inflow.reshape(n_batch, *table.inflow.shape[-2:])
+            inflow = np.asarray(table.inflow).reshape(n_batch, *table.inflow.shape[-2:])
             history = np.array(inflow[:, np.arange(inflow.shape[2]) < n_lags[:, None]], np.float64, order="C")
         return cls(history, outflow)
 
@@ -89,19 +89,9 @@ class Stage(State):
         past = None if inflow is None else inflow.reshape(*batch_shape, *inflow.shape[1:])
         return StageTable(self.outflow.reshape(*batch_shape, n_lags.size), past)
 
-    def take(self, reach: Index, n_lags: Index) -> Stage:
-        """The stage of some of its reaches."""
-        own, first = n_lags[reach], np.cumsum(n_lags) - n_lags
-        entry = np.repeat(first[reach] - np.cumsum(own) + own, own) + np.arange(own.sum())
-        return Stage(self.history[:, entry], self.outflow[:, reach])
-
     def pad(self, n: int) -> Stage:
         """With ``n`` further reaches behind its own, which are dry and have no lags."""
         return Stage(self.history, np.pad(self.outflow, [(0, 0), (0, n)])) if n else self
-
-    def copy(self) -> Stage:
-        """A copy, to be written to."""
-        return Stage(self.history.copy(), self.outflow.copy())
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,7 +125,7 @@ class BlockState:
 
     @classmethod
     def of_table(cls, table: StateTable, n_lags: Lags) -> BlockState:
-        """State of tables in memory."""
+        """State of tables, whose arrays are read only now."""
         return cls({name: Stage.of_table(table[name], own) for name, own in n_lags.items()})
 
     @classmethod
@@ -163,17 +153,9 @@ class BlockState:
         """As tables, with an axis for each batch dimension."""
         return {name: stage.table(n_lags[name], batch_shape) for name, stage in self.stages.items()}
 
-    def take(self, reach: Index, n_lags: Lags) -> BlockState:
-        """The state of some of its reaches."""
-        return BlockState({name: stage.take(reach, n_lags[name]) for name, stage in self.stages.items()})
-
     def pad(self, n: int) -> BlockState:
         """With ``n`` further reaches behind its own, which are dry and have no lags."""
         return BlockState({name: stage.pad(n) for name, stage in self.stages.items()})
-
-    def copy(self) -> BlockState:
-        """A copy, to be written to."""
-        return BlockState({name: stage.copy() for name, stage in self.stages.items()})
 
     def check(self, n_lags: Lags, n_batch: int) -> None:
         """Refuse a state of other stages, sizes or types: kernels do not look whether they read beyond it.

@@ -54,14 +54,10 @@ def route_lazily(
     partitions: int | None = None,
     first: int = 0,
 ) -> tuple[xr.DataArray, StateTable]:
-    """Route runoff on Dask; nothing is computed.
+    """Route runoff on Dask, the whole series or a block of it that begins at step ``first``; nothing is computed.
 
     Parameters
     ----------
-    runoff
-        What is routed: the whole series, or a block of it that begins at step ``first``.
-    run
-        The run that was made of it.
     start
         State at its start, as `Run.start` gives it; None is dry.
     device
@@ -235,9 +231,9 @@ def _routing_tasks(graph: _Graph, members: MemberChunk, state: list[Any]) -> tup
                 graph.first + begin, None if c else looked,
             )  # fmt: skip
             state[k] = (f"state-{token}", k, *members, c)
-            work[state[k]] = (tasks.state_of, key)
+            work[state[k]] = (getattr, key, "state")
             if run.partition.plan.kept.size:
-                work[f"kept-{token}", k, *members, c] = (tasks.kept_of, key)
+                work[f"kept-{token}", k, *members, c] = (getattr, key, "kept")
     return work, state
 
 

@@ -22,25 +22,9 @@ __all__ = ["route_eagerly", "route_values"]
 def route_eagerly(
     runoff: xr.DataArray, run: Run, start: StateTable | None, device: str | None = None
 ) -> tuple[xr.DataArray, BlockState]:
-    """Route runoff in memory, or opened lazily, as one block.
+    """Route runoff in memory, or opened lazily, as one block, from a state that `Run.start` gave.
 
-    Parameters
-    ----------
-    runoff
-        What is routed.
-    run
-        The run that was made of it.
-    start
-        State at its start, as `Run.start` gives it; None is dry.
-    device
-        Where to compute; None leaves it to the options.
-
-    Returns
-    -------
-    discharge
-        Without name and attributes.
-    end
-        State at its end.
+    Discharge has no name and attributes yet. Without a ``device`` the options say where to compute.
     """
     require_memory(runoff, "runoff", "route it in blocks with route_to_zarr, or open it in chunks")
     state = None if start is None else load_state(start, run.n_lags, run.network.ids)

@@ -1,21 +1,28 @@
-"""Which scheme each reach of a network follows, and its parameters in SI units, checked."""
+"""Which scheme each reach of a network follows, its parameters in SI units, checked, and the filters that are made of them.
+
+A `Network` does not change, so what was read and checked of it once is kept with it (`parameters_of`). Only a scheme that a
+user registers anew under the same name makes it stale.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Hashable
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from xroute.caches import keep, keep_fitting
 from xroute.exceptions import ParameterError, UnitsError, some, warn
 from xroute.network import Network
-from xroute.schemes import SCHEMES, Scheme, all_reaches, find_scheme, is_all_reaches
+from xroute.schemes import SCHEMES, Filter, Scheme, all_reaches, find_scheme, is_all_reaches, make_filter
+from xroute.settings import Lateral, RoutingSettings
 from xroute.units import to_si
 from xroute.wording import argument
 
 __all__ = [
-    "MOST_SUBSTEPS", "SchemeParameters", "auto_substeps", "check_steps", "read_parameters", "resolve_substeps", "schemes_of",
+    "NetworkParameters", "SchemeParameters", "check_steps", "parameters_of", "read_parameters", "resolve_substeps", "schemes_of",
 ]  # fmt: skip
 
 MOST_SUBSTEPS = 100_000
@@ -28,13 +35,7 @@ SchemeParameters = dict[str, tuple[NDArray[np.int64], dict[str, NDArray[np.float
 
 
 def schemes_of(network: Network, scheme: str | None = None) -> dict[str, NDArray[np.int64]]:
-    """Positions of the reaches of each scheme, by name.
-
-    Parameters
-    ----------
-    network : Network
-    scheme
-        One scheme for all reaches, in place of what the network says.
+    """Positions of the reaches of each scheme, by name; ``scheme`` is one for all, in place of what the network says.
 
     Raises
     ------
@@ -117,7 +118,7 @@ def _read(network: Network, scheme: Scheme, at: NDArray[np.int64]) -> dict[str, 
 
 
 def resolve_substeps(substeps: Any, parameters: SchemeParameters, dt: float, ids: NDArray[Any]) -> int:
-    """Number of substeps, checked; ``"auto"`` is worked out (`auto_substeps`).
+    """Number of substeps, checked; ``"auto"`` is worked out (`Scheme.step_range`).
 
     Raises
     ------
@@ -125,7 +126,7 @@ def resolve_substeps(substeps: Any, parameters: SchemeParameters, dt: float, ids
         If it is neither a positive whole number of at most `MOST_SUBSTEPS` nor ``"auto"``.
     """
     if isinstance(substeps, str) and substeps == "auto":
-        return auto_substeps(parameters, dt, ids)
+        return _auto_substeps(parameters, dt, ids)
     if isinstance(substeps, bool) or not isinstance(substeps, (int, np.integer)) or substeps < 1:
         raise ParameterError(f"substeps is a positive whole number or 'auto', not {substeps!r}")
     if substeps > MOST_SUBSTEPS:
@@ -136,13 +137,13 @@ def resolve_substeps(substeps: Any, parameters: SchemeParameters, dt: float, ids
     return int(substeps)
 
 
-def auto_substeps(parameters: SchemeParameters, dt: float, ids: NDArray[Any] | None = None) -> int:
+def _auto_substeps(parameters: SchemeParameters, dt: float, ids: NDArray[Any]) -> int:
     """Fewest substeps with which no reach is too short for the routing step, as its scheme says (`Scheme.step_range`).
 
     Raises
     ------
     ParameterError
-        If that takes more than `MOST_AUTOMATIC`; the reaches are named, by position if ``ids`` are not given.
+        If that takes more than `MOST_AUTOMATIC`; the reaches are named.
     """
     fewest = 1
     for name, (at, values) in parameters.items():
@@ -151,12 +152,12 @@ def auto_substeps(parameters: SchemeParameters, dt: float, ids: NDArray[Any] | N
             needed = dt / highest * (1 - 1e-12)
         too_many = ~(needed <= MOST_AUTOMATIC)
         if too_many.any():
-            named = at[too_many] if ids is None else ids[at[too_many]]
             instead = SCHEMES[name].instead
             cure = "Check their parameters, or merge them" if instead is None else f"Give them the scheme {instead}"
             raise ParameterError(
                 f"{argument('substeps', 'auto')} would take {needed.max():.3g} substeps, more than {MOST_AUTOMATIC:,}, because "
-                f"so short for steps of {dt:g} s are {int(too_many.sum())} {name} reaches: {some(named)}. {cure}"
+                f"so short for steps of {dt:g} s are {int(too_many.sum())} {name} reaches: {some(ids[at[too_many]])}. "
+                + cure
             )
         fewest = max(fewest, int(np.ceil(needed.max(initial=0.0))))
     return fewest
@@ -201,3 +202,63 @@ def check_steps(parameters: SchemeParameters, dt: float, substeps: int) -> bool:
         advice.append("no number of substeps puts all reaches inside")
     warn(f"at a routing step of {step:g} s, {'; '.join(outside)}: {'; '.join(advice)}")
     return False
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkParameters:
+    """Parameters of all reaches of a network, read and checked.
+
+    Attributes
+    ----------
+    ids : [reach]
+        Ids of the reaches.
+    schemes
+        Their schemes, as they were when parameters were read.
+    values
+        Parameters by scheme, in SI units.
+    harmless
+        Routing steps [s] at which no reach oscillates or dips, as was found before.
+    """
+
+    ids: NDArray[Any]
+    schemes: tuple[Scheme, ...]
+    values: SchemeParameters
+    harmless: set[float] = field(default_factory=set)
+
+    def filter(self, routing_step: float, lateral: Lateral) -> Filter:
+        """Filter of all reaches for a routing step [s] and a lateral mode; the last two are kept."""
+        return keep(
+            self,
+            ("filter", routing_step, lateral),
+            lambda: make_filter(self.values, routing_step, self.ids.size, lateral=lateral, ids=self.ids),
+            most=2,
+        )
+
+    def warn_of_step(self, settings: RoutingSettings) -> None:
+        """Warn of reaches that oscillate or dip below zero at the routing step, if it is known."""
+        step, routing_step = settings.step, settings.routing_step
+        if step is None or routing_step is None or routing_step in self.harmless:
+            return
+        if check_steps(self.values, step, settings.substeps):
+            self.harmless.add(routing_step)
+
+
+def parameters_of(network: Network, scheme: str | None = None) -> NetworkParameters:
+    """Parameters of a network; those that were read before serve again.
+
+    Raises
+    ------
+    ParameterError
+        As `read_parameters`, and for a scheme that is no name.
+    """
+    if scheme is not None and not isinstance(scheme, str):
+        raise ParameterError(f"scheme is the name of a routing scheme or None, not {scheme!r}")
+
+    def read() -> NetworkParameters:
+        values = read_parameters(network, scheme)
+        return NetworkParameters(network.ids, tuple(SCHEMES[name] for name in values), values)
+
+    def is_current(found: NetworkParameters) -> bool:
+        return all(SCHEMES.get(s.name) is s for s in found.schemes)
+
+    return keep_fitting(network, ("parameters", scheme), is_current, read, most=1)

@@ -13,9 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from xroute.block_state import BlockState, lags_of
 from xroute.engine.plan import RoutingPlan, make_plan
-from xroute.engine.schedule import renumber, tributaries
+from xroute.engine.schedule import tributaries
 from xroute.schemes import Filter
 
 __all__ = ["Partition", "make_partitions", "partition"]
@@ -31,9 +30,7 @@ def partition(plan: RoutingPlan, n: int) -> Index:
     label = np.zeros(plan.n_reaches, np.int64)
     if n == 1 or not plan.n_reaches:
         return label
-    pointer, upstream, _, count = renumber(
-        plan.order, plan.upstream_pointer, plan.upstream_reach, plan.upstream_weight, plan.n_upstream
-    )
+    pointer, upstream, _, count = plan.along(plan.order)
     tributary, size = tributaries(pointer, upstream, count, max(1, plan.n_reaches // (8 * n)))
     first = np.full(size.size, plan.n_reaches)  # tributaries that lie beside one another stay together
     np.minimum.at(first, tributary[tributary >= 0], plan.order[tributary >= 0])
@@ -66,11 +63,6 @@ class Partition:
     plan: RoutingPlan
     source: tuple[tuple[int, Index], ...]
 
-    def rows(self, row: Index | None) -> Index:
-        """Rows of the plan's reaches, of rows of all reaches: none for the given ones."""
-        own = self.reach if row is None else row[self.reach]
-        return np.concatenate([own, np.full(self.given.size, -1)])
-
     def filter(self, filter: Filter) -> Filter:
         """The filter of its reaches; that of given ones is never applied."""
         taps, pointer, pole, gain = filter.arrays()
@@ -81,10 +73,6 @@ class Partition:
         new_taps, new_pole, new_gain = (torch.from_numpy(a) for a in joined)
         sizes = np.concatenate([n_taps, np.ones(self.given.size, np.int64)])
         return Filter(new_taps, np.concatenate([[0], np.cumsum(sizes)]), new_pole, new_gain)
-
-    def state(self, state: BlockState, filter: Filter) -> BlockState:
-        """Its part of the whole network's state; given reaches have none, which is to say zeros."""
-        return state.take(self.reach, lags_of(filter)).pad(self.given.size)
 
 
 def make_partitions(plan: RoutingPlan, label: Index) -> list[Partition]:

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -31,17 +30,8 @@ WHOLE = 1e-9
 """How far from a whole number, in parts of it, the ratio of two steps may be."""
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """What a network and its caller say together; the fewest stable substeps are not worked out yet.
-
-    Attributes
-    ----------
-    substeps
-        Routing steps in a step of runoff, or ``"auto"``.
-    sampling, lateral
-        As `xroute.route` takes them.
-    """
+class Recipe(NamedTuple):
+    """What a network and its caller say together; with ``"auto"``, the fewest stable substeps are not worked out yet."""
 
     substeps: Any
     sampling: Sampling
@@ -57,18 +47,10 @@ def resolve_recipe(
     *,
     log: bool = False,
 ) -> Recipe:
-    """Options of a run: those given, else the network's, else 1, ``"mean"`` and ``"head"``.
+    """Options of a run: those that the caller gave, else the network's, else 1, ``"mean"`` and ``"head"``.
 
-    Parameters
-    ----------
-    network : Network
-        Whose attributes hold the recipe, if it has one.
-    step
-        Step of runoff [s]; None where there is no step, and then any number of substeps will do.
-    substeps, sampling, lateral
-        As the caller gave them; None leaves them to the network.
-    log
-        Whether to log, once a network, what was taken from it.
+    ``step`` is that of runoff [s]; None where there is none, and then any number of substeps will do. With ``log``, what was
+    taken from the network is logged, once.
 
     Raises
     ------
@@ -120,18 +102,7 @@ def resolve_settings(
 ) -> RoutingSettings:
     """Settings of a run: the recipe, with the substeps that it comes to.
 
-    Parameters
-    ----------
-    network : Network
-        Whose attributes hold the recipe, if it has one.
-    parameters
-        Of its reaches, which ``substeps="auto"`` looks at.
-    step
-        Step of runoff [s]; None where there is none.
-    substeps, sampling, lateral, nan
-        As the caller gave them.
-    log
-        Whether to log, once a network, what was taken from it.
+    Arguments are those of `resolve_recipe`, and the parameters of its reaches, which ``substeps="auto"`` looks at.
 
     Raises
     ------
@@ -146,27 +117,14 @@ def resolve_settings(
 def step_of(runoff: xr.DataArray, time_dim: Hashable, network: Network, dt: Any = None) -> float | None:
     """Step of runoff [s]: its own (`xroute.times.time_step`), or the network's where its time axis does not tell.
 
-    Parameters
-    ----------
-    runoff : (time_dim, ...)
-    time_dim
-        Its time dimension.
-    network : Network
-        Whose attribute ``runoff_step`` [s] is taken for want of another.
-    dt
-        Step as the caller gave it.
-
-    Returns
-    -------
-    float or None
-        None if neither of the three tells.
+    ``dt`` is the one that the caller gave. None if neither of the three tells.
 
     Raises
     ------
     TimeAxisError
         As `xroute.times.time_step`.
     ParameterError
-        If ``runoff_step`` is wanted, and no span of time.
+        If the network's attribute ``runoff_step`` is wanted, and no span of time.
     """
     return time_step(runoff, time_dim, dt, None if dt is not None else stated_seconds(network.attrs, "runoff_step"))
 

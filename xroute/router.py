@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from xroute.bounded import BoundedParameter, module_name
 from xroute.engine.autograd import route_autograd
 from xroute.exceptions import ParameterError, some
-from xroute.filters import parameters_of
 from xroute.network import Network
 from xroute.network_files import as_network
+from xroute.parameters import parameters_of
 from xroute.recipe import resolve_settings
 from xroute.router_state import RouterState, network_hash, start_of
 from xroute.schemes import SCHEMES, Filter, make_filter

@@ -62,18 +62,7 @@ class RouterState:
 def start_of(
     state: RouterState, n_batch: int, ids: NDArray[Any], n_lags: NDArray[np.int64], network: str, settings: RoutingSettings
 ) -> State:
-    """Tensors of a state, if it fits a run.
-
-    Parameters
-    ----------
-    state
-        What the caller gave.
-    n_batch
-        Members of the run.
-    ids, n_lags : [reach]
-        Ids of its reaches, for messages, and how many past inflows each of them needs.
-    network, settings
-        Hash of its network (`network_hash`), and how it is stepped.
+    """Tensors of a state that a caller gave, if it fits a run: members, reaches (by id, for messages), lags, hash of its network.
 
     Raises
     ------

@@ -2,7 +2,7 @@
 
 1. `xroute.run.make_run` looks at its labels: which dimension is time and how long a step is (`xroute.times`), which row is which
    reach of the network (`xroute.labels`), what its units mean (`xroute.units`), and which filter each reach is
-   (`xroute.filters`). Nothing is read yet. A `Run` is all that is known then.
+   (`xroute.parameters`). Nothing is read yet. A `Run` is all that is known then.
 2. `Run.start` brings a given state into the order of the network's reaches.
 3. Its values become [batch, row, time], and `xroute.block.route_block` routes them: in memory, in one go (`xroute.eager`); on
    Dask, chunk by chunk and partition by partition, in tasks that run when the result is asked for (`xroute.chunked`).

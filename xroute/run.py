@@ -16,10 +16,10 @@ from xroute.attrs import append_history, discharge_attrs
 from xroute.block_state import BlockState, Lags, StateTable, lags_of
 from xroute.engine.arrays import Rows, compute_type
 from xroute.exceptions import TimeAxisError
-from xroute.filters import parameters_of
 from xroute.labels import Layout, align
 from xroute.network import Network
 from xroute.network_files import as_network
+from xroute.parameters import parameters_of
 from xroute.recipe import resolve_settings, stated_seconds
 from xroute.request import NetworkLike, RouteRequest
 from xroute.schemes import Filter

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from xroute.block import route_block
 from xroute.block_state import CHANNEL, BlockState, lags_of
 from xroute.exceptions import StateError, XRouteError, some
-from xroute.filters import parameters_of
 from xroute.labels import Layout, align
 from xroute.network import Network
 from xroute.network_files import as_network
+from xroute.parameters import parameters_of
 from xroute.recipe import resolve_settings, resolve_step
 from xroute.request import NetworkLike
 from xroute.schemes import Filter

@@ -24,8 +24,7 @@ from xroute.labels import Layout
 from xroute.network import Network
 from xroute.parameters import schemes_of
 from xroute.settings import RoutingSettings
-from xroute.state_form import stages_of
-from xroute.stored_state import open_state
+from xroute.state_form import open_state, stages_of
 from xroute.units import flux_in_si
 from xroute.wording import phrase
 
@@ -91,9 +90,11 @@ class RunKey:
             raise StateError(f"the state has the stages {some(stages_of(state))}, and this run {some(self.n_lags)}")
         for name in _arrays_of(state):
             units = _plain(state[name].attrs.get("units"))
-            if None not in (units, self.units) and not np.isclose(
-                _in_si(units), _in_si(self.units), rtol=1e-12, atol=0.0
-            ):
+            both: list[Any] = [units, self.units]
+            if None in both:
+                continue
+            its, mine = (flux_in_si(text, "the state") for text in both)
+            if not np.isclose(its, mine, rtol=1e-12, atol=0.0):
                 raise StateError(f"the state's {name} is in {units!r}, and this run's discharge in {self.units!r}")
 
     def _check_step(self, dt: float, substeps: float) -> None:
@@ -112,10 +113,6 @@ def _arrays_of(state: xr.Dataset) -> list[str]:
     """Names of a state's variables with values of members and reaches."""
     names = [stored_name(stage, array) for stage in stages_of(state) for array in ("outflow", "inflow")]
     return [name for name in names if name in state.variables]
-
-
-def _in_si(units: Any) -> float:
-    return flux_in_si(units, "the state")
 
 
 def _plain(value: Any) -> Any:
@@ -162,16 +159,7 @@ def run_key(
 
 
 def state_dataset(table: StateTable, key: RunKey, time: str | None) -> xr.Dataset:
-    """Label a state.
-
-    Parameters
-    ----------
-    table
-        Its tables, [*batch, reach] and [*batch, reach, lag], of numpy or Dask.
-    key
-        The run that it is of.
-    time
-        When it holds; None where that is not known.
+    """Label a state's tables, of numpy or Dask; ``time`` is when it holds, None where that is not known.
 
     Returns
     -------
@@ -202,27 +190,14 @@ def _batch_coords(layout: Layout) -> dict[Hashable, Any]:
 
 
 def load_state(table: StateTable, n_lags: Lags, ids: NDArray[Any]) -> BlockState:
-    """State as plain arrays, of tables that may be on Dask or not read yet.
-
-    Parameters
-    ----------
-    table
-        Its tables, as `align_state` gives them.
-    n_lags
-        Past inflows that each reach needs, by stage.
-    ids : [reach]
-        Ids of its reaches, for the message.
+    """State as plain arrays, of tables that may be on Dask or not read yet; ``ids`` [reach] are for the message.
 
     Raises
     ------
     StateError
         For values that are not finite.
     """
-    read = {
-        name: StageTable(*(None if array is None else np.asarray(array) for array in arrays))
-        for name, arrays in table.items()
-    }
-    state = BlockState.of_table(read, n_lags)
+    state = BlockState.of_table(table, n_lags)
     bad = np.zeros(ids.size, bool)
     for name, stage in state.stages.items():
         bad |= ~np.isfinite(stage.outflow).all(axis=0)
@@ -233,16 +208,10 @@ def load_state(table: StateTable, n_lags: Lags, ids: NDArray[Any]) -> BlockState
 
 
 def align_state(state: Any, key: RunKey, time: str | None) -> StateTable:
-    """Tables of a state in the order of a run's reaches and members; values are not read, unless it is given as a path.
+    """Tables of a state in the order of a run's reaches and members.
 
-    Parameters
-    ----------
-    state
-        A Dataset, or the path of one.
-    key
-        The run that it is to start.
-    time
-        When that run starts; None where that is not known.
+    The state is a Dataset, whose values are not read, or the path of one; ``time`` is when the run starts, None where that is
+    not known.
 
     Raises
     ------

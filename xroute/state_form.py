@@ -1,13 +1,16 @@
 """What a state must be: its variables, dimensions, labels and types; and the checksum that tells a damaged one.
 
-A state is read by its labels, and none of its values is used before sizes, labels and types were looked at. The
-``checksum`` of each member's ids and values goes with a state through selections and other orders. What is said here of
-``outflow``, ``inflow``, ``n_lags`` and ``lag`` holds of each stage, whose name stands before theirs (`stored_name`).
+States are given as Datasets, or as paths of them. A state is read by its labels, and none of its values is used before sizes,
+labels and types were looked at. The ``checksum`` of each member's ids and values goes with a state through selections and other
+orders; `xroute.io.write` stores it. What is said here of ``outflow``, ``inflow``, ``n_lags`` and ``lag`` holds of each stage,
+whose name stands before theirs (`stored_name`).
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Hashable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,10 +19,11 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xroute.block_state import CHANNEL, stored_name
-from xroute.exceptions import StateError, some
+from xroute.exceptions import StateError, XRouteError, some
+from xroute.files.opening import open_dataset
 from xroute.ids import exact_ids, repeated
 
-__all__ = ["check_form", "is_state", "same_sums", "stages_of", "with_checksum"]
+__all__ = ["is_state", "open_state", "stages_of", "with_checksum"]
 
 
 def is_state(dataset: xr.Dataset) -> bool:
@@ -35,13 +39,13 @@ def stages_of(state: xr.Dataset) -> list[str]:
 
 def with_checksum(state: xr.Dataset) -> xr.Dataset:
     """State with a ``checksum`` of each member's ids and values, as `xroute.io.write` stores it."""
-    state = check_form(state)
+    state = _check_form(state)
     members = [d for d in state["outflow"].dims if d != "reach"]
     attrs = {"long_name": "checksum of the member's ids, outflow and inflow"}
     return state.assign(checksum=(members, _sums(state, members), attrs))
 
 
-def check_form(state: Any) -> xr.Dataset:
+def _check_form(state: Any) -> xr.Dataset:
     """The state, lags in order; what is none is refused, before any of its values are used.
 
     Raises
@@ -72,6 +76,42 @@ def check_form(state: Any) -> xr.Dataset:
     for stage in stages_of(state):
         state = _with_lags_in_order(state, stage, members, ids)
     return state
+
+
+def open_state(state: Any) -> xr.Dataset:
+    """A state that is one in form: a Dataset, or the path of one, whose values are then compared with their checksum.
+
+    Returns
+    -------
+    xarray.Dataset
+        With lags in order, if it has any.
+
+    Raises
+    ------
+    StateError
+        For anything else, and for variables, dimensions, labels or types that a state does not have.
+    FileNotFoundError
+        If there is nothing at the path.
+    """
+    if not isinstance(state, (str, os.PathLike)):
+        return _check_form(state)
+    try:
+        with open_dataset(Path(state)) as dataset:
+            loaded = dataset.load()
+    except (XRouteError, FileNotFoundError, ImportError):
+        raise
+    except (OSError, RuntimeError, ValueError, KeyError) as error:
+        raise StateError(f"the state {state} cannot be read: {type(error).__name__}: {error}") from error
+    found = _check_form(loaded)
+    if "checksum" not in found.variables:
+        return found
+    same = _same_sums(found, state)
+    if not same.all():
+        raise StateError(
+            f"the state {state} is damaged: the values of {int((~same).sum())} of {same.size} members are not those that were "
+            "written. If they were changed on purpose, drop_vars('checksum') before they are stored"
+        )
+    return found
 
 
 def _check_arrays(state: xr.Dataset, stage: str, members: list[Hashable]) -> None:
@@ -118,7 +158,7 @@ def _with_lags_in_order(state: xr.Dataset, stage: str, members: list[Hashable], 
     return state.isel({lag: np.argsort(labels)})
 
 
-def same_sums(state: xr.Dataset, where: Any) -> NDArray[np.bool_]:
+def _same_sums(state: xr.Dataset, where: Any) -> NDArray[np.bool_]:
     """Of a state with a checksum, which members [*batch] hold the values that it was made of.
 
     Raises

@@ -28,8 +28,8 @@ from xroute.state import load_state
 from xroute.watch import Watch
 
 __all__ = [
-    "PartitionRun", "ResultRows", "Routed", "gather_discharge", "gather_inflow", "gather_outflow", "kept_of",
-    "look_ahead", "route_partition", "start_partition", "state_of",
+    "PartitionRun", "ResultRows", "Routed", "gather_discharge", "gather_inflow", "gather_outflow", "look_ahead",
+    "route_partition", "start_partition",
 ]  # fmt: skip
 
 
@@ -154,18 +154,12 @@ def route_partition(
 
     Parameters
     ----------
-    run
-        The partition.
     blocks
         Blocks of runoff, one for each of ``run.chunks``.
     kept_above
         Series that the partitions that drain to it kept, in the order of ``run.partition.source``.
-    state
-        State at the chunk's start, None for dry.
-    times : [time]
-        Labels of the chunk's steps, for messages.
-    first
-        Number of the first of them in the whole series.
+    times, first
+        Labels of the chunk's steps, for messages, and the number of the first of them in the whole series.
     _looked
         A task that must have been done before.
     """
@@ -189,16 +183,6 @@ def route_partition(
     own = Rows(run.rows.runoff[: run.ids.size], run.rows.discharge[: run.ids.size])
     check_finite(n_bad, settings, data, discharge, run.ids, own, lambda: times)
     return Routed(discharge, kept, end)
-
-
-def kept_of(routed: Routed) -> Any:
-    """Series of kept reaches, for other partitions."""
-    return routed.kept
-
-
-def state_of(routed: Routed) -> BlockState:
-    """State at the chunk's end."""
-    return routed.state
 
 
 def look_ahead(watch: Watch, axes: tuple[int, ...], blocks: list[Any]) -> None:

@@ -192,26 +192,11 @@ def route_autograd(
     *,
     keep_state: bool = True,
 ) -> tuple[Tensor, State | None]:
-    """Route a tensor of runoff, differentiably.
+    """Route a tensor of runoff [batch, reach, time], differentiably.
 
-    Parameters
-    ----------
-    runoff : [batch, reach, time]
-        float32 or float64, on a device with a backend. Half types are computed, and returned, in float32.
-    plan, filter
-        The network's plan and the filter of its reaches, whose tensors may require gradients.
-    state
-        At the start, of float64 tensors; None is dry, and either of its tensors may be None for zeros.
-    settings
-        Substeps, sampling and lateral mode.
-    keep_state
-        Whether the state at the end is wanted.
-
-    Returns
-    -------
-    discharge : [batch, reach, time]
-    state
-        At the end, or None if it is not kept.
+    It is float32 or float64, on a device with a backend; half types are computed, and returned, in float32. Tensors of the
+    filter, and of the state, may require gradients. The state is float64; None is dry, and either of its tensors may be None
+    for zeros. The state at the end is None if it is not kept.
 
     Raises
     ------

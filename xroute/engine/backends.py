@@ -22,15 +22,8 @@ if TYPE_CHECKING:
     from xroute.settings import RoutingSettings
 
 __all__ = [
-    "Backend",
-    "backend_of",
-    "backend_of_array",
-    "backends",
-    "default_device",
-    "device_named",
-    "on_host",
-    "register_backend",
-]
+    "Backend", "backend_of", "backend_of_array", "backends", "default_device", "device_named", "on_host", "register_backend",
+]  # fmt: skip
 
 
 class Backend(Protocol):
@@ -38,7 +31,8 @@ class Backend(Protocol):
 
     `route_arrays` is what labelled runoff goes through; `forward` and `adjoint` are what tensors do, with gradients. States
     are float64 on the way in and out; None is a dry start, or a final state that nobody wants. What a forward run writes
-    down for its adjoint is the trace: one tensor, of the backend's own making, without elements if there is none.
+    down for its adjoint is the trace: one tensor, of the backend's own making, without elements if there is none. What has a
+    body here is what most backends do, and theirs if they are subclasses.
     """
 
     name: str
@@ -57,12 +51,15 @@ class Backend(Protocol):
 
     def default_device(self) -> torch.device | None:
         """The device to route on where nobody names one; None if that is not for this backend, here, to say."""
+        return None
 
     def takes(self, array: Any) -> bool:
         """Whether an array, not one of numpy, lies on one of its devices: then it is routed there, whatever the device named."""
+        return False
 
     def to_host(self, array: Any) -> NDArray[Any]:
         """An array that it takes, as one of numpy."""
+        return np.asarray(array)
 
     def route_arrays(
         self, runoff: Any, plan: RoutingPlan, filter: Filter, state: State | None, settings: RoutingSettings, rows: Rows,
@@ -95,11 +92,13 @@ class Backend(Protocol):
 
     def like_discharge(self, runoff: torch.Tensor) -> torch.Tensor:
         """Discharge of some runoff, laid out as `forward` lays it out, without values."""
+        return runoff.new_empty(runoff.shape)
 
     def trace_numel(
         self, runoff: torch.Tensor, plan: RoutingPlan, pointer: NDArray[np.int64], settings: RoutingSettings
     ) -> int:
         """Elements of the trace that `forward` would keep of a run."""
+        return 0
 
 
 _BACKENDS: dict[str, Backend | str] = {"cpu": "xroute.engine.cpu.backend", "cuda": "xroute.engine.gpu.backend"}

@@ -19,7 +19,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xroute.engine.kernels import kernel
-from xroute.engine.schedule import renumber
 
 __all__ = ["LANES", "CrossLinks", "Patches", "make_patches"]
 
@@ -107,16 +106,9 @@ class Patches:
 
 
 def make_patches(
-    order: Index,
-    pointer: Index,
-    upstream_reach: Index,
-    upstream_weight: NDArray[np.float64],
-    n_upstream: Index,
-    n_given: int,
-    kept: Index,
+    order: Index, pointer: Index, upstream: Index, weight: NDArray[np.float64], n_given: int, kept: Index
 ) -> Patches:
-    """Cut a plan into patches; see `xroute.engine.plan.RoutingPlan` for the arguments."""
-    pointer, upstream, weight, _ = renumber(order, pointer, upstream_reach, upstream_weight, n_upstream)
+    """Cut a plan into patches, given its order and its links along it; see `xroute.engine.plan.RoutingPlan`."""
     given = order - (order.size - n_given)  # which given reach, negative for the others
     below, branch, height, size = _grow(pointer, upstream, given)
     rank = _rank(pointer, upstream, branch, size.size)

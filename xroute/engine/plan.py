@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from xroute.engine.kernels import kernel
 from xroute.engine.patches import Patches, make_patches
-from xroute.engine.schedule import Schedule, make_schedule
+from xroute.engine.schedule import Schedule, csr, make_schedule, renumber
 
 __all__ = [
     "RoutingPlan", "find_cycle", "follow", "make_plan", "mark_upstream", "path_length", "strahler_order", "topological_order",
@@ -72,20 +72,22 @@ class RoutingPlan:
         digest.update(str(self.n_given).encode())
         return int.from_bytes(digest.digest(), "big") >> 1
 
+    def along(self, order: Index) -> tuple[Index, Index, NDArray[np.float64], Index]:
+        """Links into each reach (pointer, upstream, weight) and reaches upstream of it, all numbered along an order."""
+        numbered: tuple[Index, Index, NDArray[np.float64], Index] = renumber(
+            order, self.upstream_pointer, self.upstream_reach, self.upstream_weight, self.n_upstream
+        )
+        return numbered
+
     @cached_property
     def schedule(self) -> Schedule:
         """What the CPU's threads do: independent tributaries side by side, then the trunk."""
-        return make_schedule(
-            self.order, self.upstream_pointer, self.upstream_reach, self.upstream_weight, self.n_upstream
-        )
+        return make_schedule(self.order, *self.along(self.order))
 
     @cached_property
     def patches(self) -> Patches:
         """What the GPU's programs do: up to 32 reaches each, in an order in which they may wait for one another."""
-        return make_patches(
-            self.order, self.upstream_pointer, self.upstream_reach, self.upstream_weight, self.n_upstream,
-            self.n_given, self.kept,
-        )  # fmt: skip
+        return make_patches(self.order, *self.along(self.order)[:3], self.n_given, self.kept)
 
 
 def make_plan(
@@ -96,26 +98,17 @@ def make_plan(
     n_given: int = 0,
     kept: Index | None = None,
 ) -> RoutingPlan:
-    """Plan the routing of a network.
+    """Plan the routing of a network, of links [link]: positions of their two ends, and the shares of discharge that take them.
 
-    Parameters
-    ----------
-    upstream, downstream : int64 [link]
-        Positions of the two ends of each link. Flows into a reach are added in the order in which its links stand
-        here, so a caller who wants results that do not depend on the order of reaches, bit for bit, sorts them.
-    weight : float64 [link]
-        Share of the upstream reach's discharge that takes the link.
-    n_reaches : int
-        Number of reaches.
-    n_given, kept
-        See `RoutingPlan`.
+    Flows into a reach are added in the order in which its links stand here, so a caller who wants results that do not depend on
+    the order of reaches, bit for bit, sorts them.
 
     Raises
     ------
     ValueError
         If the links have a cycle; `find_cycle` names one.
     """
-    pointer, link = _csr(downstream, n_reaches)
+    pointer, link = csr(downstream, n_reaches)
     upstream_reach = upstream[link]
     order = topological_order(upstream, downstream, n_reaches)
     if order.size < n_reaches:
@@ -130,25 +123,9 @@ def make_plan(
 
 
 @kernel
-def _csr(key, n):  # type: ignore[no-untyped-def]
-    """CSR of a key: pointer, and the entries with each of its values, 0 to n, in their order (a counting sort)."""
-    pointer = np.zeros(n + 1, np.int64)
-    for k in key:
-        pointer[k + 1] += 1
-    for i in range(n):
-        pointer[i + 1] += pointer[i]
-    place = pointer[:-1].copy()
-    member = np.empty(key.size, np.int64)
-    for j in range(key.size):
-        member[place[key[j]]] = j
-        place[key[j]] += 1
-    return pointer, member
-
-
-@kernel
 def topological_order(upstream, downstream, n):  # type: ignore[no-untyped-def]
     """Order of Kahn (1962): positions, upstream first. Shorter than ``n`` if there is a cycle."""
-    pointer, link = _csr(upstream, n)
+    pointer, link = csr(upstream, n)
     waiting = np.zeros(n, np.int64)
     for d in downstream:
         waiting[d] += 1

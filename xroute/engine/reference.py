@@ -31,27 +31,8 @@ Float = NDArray[np.float64]
 
 
 def topological_order(n_reaches: int, upstream: NDArray[Any], downstream: NDArray[Any]) -> list[int]:
-    """Order the reaches so that each stands after all that drain to it (Kahn, 1962).
+    """Order the reaches, of which links join two each, so that each stands after all that drain to it (Kahn, 1962).
 
-    Parameters
-    ----------
-    n_reaches : int
-        Number of reaches.
-    upstream, downstream : array of int, shape (n_links,)
-        Positions of the reaches that each link joins.
-
-    Returns
-    -------
-    list of int
-        Reach positions, upstream first.
-
-    Raises
-    ------
-    ValueError
-        If the links hold a cycle.
-
-    Examples
-    --------
     >>> topological_order(3, np.array([2, 1]), np.array([1, 0]))
     [2, 1, 0]
     """

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from xroute.engine.kernels import kernel
 
-__all__ = ["ABREAST", "Schedule", "make_schedule", "renumber", "tributaries"]
+__all__ = ["ABREAST", "Schedule", "csr", "make_schedule", "renumber", "tributaries"]
 
 ABREAST = 8
 """Reaches routed abreast: enough independent recurrences to hide the latency of a multiply and an add."""
@@ -54,32 +54,26 @@ class Schedule:
 
 
 def make_schedule(
-    order: Index,
-    pointer: Index,
-    upstream_reach: Index,
-    upstream_weight: NDArray[np.float64],
-    n_upstream: Index,
-    n_tasks: int | None = None,
+    order: Index, pointer: Index, upstream: Index, weight: NDArray[np.float64], n_upstream: Index
 ) -> Schedule:
-    """Schedule of a plan, of its arrays; ``n_tasks`` counts the tasks of tributaries (chosen when None).
+    """Schedule of a plan's order and of its links along it: then neighbours in the river are neighbours in memory.
 
     A task has `ABREAST` bins of tributaries, and each of its groups takes one reach of each.
     """
     n = order.size
-    if n_tasks is None:
-        n_tasks = int(np.clip(n // (64 * ABREAST), 1, 16))
-    n_bins = n_tasks * ABREAST
-    # numbered along the order, neighbours in the river are neighbours in memory, and all that follows is quick
-    pointer, upstream, weight, count = renumber(order, pointer, upstream_reach, upstream_weight, n_upstream)
-    tributary, size = tributaries(pointer, upstream, count, max(1, n // (4 * n_bins)))
+    n_bins = int(np.clip(n // (64 * ABREAST), 1, 16)) * ABREAST
+    tributary, size = tributaries(pointer, upstream, n_upstream, max(1, n // (4 * n_bins)))
     task_pointer, group_pointer, place_reach = _group_tributaries(tributary, _pack(size, n_bins), n_bins)
     trunk_pointer, trunk_reach = _group_trunk(pointer, upstream, tributary)
     task_pointer = np.append(task_pointer, task_pointer[-1] + trunk_pointer.size - 1)
     group_pointer = np.concatenate([group_pointer, group_pointer[-1] + trunk_pointer[1:]])
     place_reach = np.concatenate([place_reach, trunk_reach])
     slot, n_slots = _assign_slots(task_pointer, group_pointer, place_reach, pointer, upstream)
-    links = _place_links(place_reach, slot, pointer, upstream, weight)
-    return Schedule(order[place_reach], task_pointer, group_pointer, slot[place_reach], int(n_slots), *links)
+    link_pointer, link_place, link_weight, _ = renumber(place_reach, pointer, upstream, weight, n_upstream)
+    slot = slot[place_reach]
+    return Schedule(
+        order[place_reach], task_pointer, group_pointer, slot, int(n_slots), link_pointer, slot[link_place], link_weight
+    )
 
 
 @kernel
@@ -101,6 +95,22 @@ def renumber(order, pointer, upstream_reach, upstream_weight, n_upstream):  # ty
             link += 1
         to_pointer[k + 1] = link
     return to_pointer, to_upstream, to_weight, to_count
+
+
+@kernel
+def csr(key, n):  # type: ignore[no-untyped-def]
+    """CSR of a key: pointer, and the entries with each of its values, 0 to n, in their order (a counting sort)."""
+    pointer = np.zeros(n + 1, np.int64)
+    for k in key:
+        pointer[k + 1] += 1
+    for i in range(n):
+        pointer[i + 1] += pointer[i]
+    place = pointer[:-1].copy()
+    member = np.empty(key.size, np.int64)
+    for j in range(key.size):
+        member[place[key[j]]] = j
+        place[key[j]] += 1
+    return pointer, member
 
 
 @kernel
@@ -160,18 +170,8 @@ def _pack(size, n_bins):  # type: ignore[no-untyped-def]
 @kernel
 def _group_tributaries(tributary, bin_of_tributary, n_bins):  # type: ignore[no-untyped-def]
     """Groups with one reach of each of a task's bins, all bins walked at the same pace."""
-    load = np.zeros(n_bins + 1, np.int64)
-    for i in range(tributary.size):
-        if tributary[i] >= 0:
-            load[bin_of_tributary[tributary[i]] + 1] += 1
-    start = np.cumsum(load)
-    member = np.empty(start[-1], np.int64)
-    place = start[:-1].copy()
-    for i in range(tributary.size):
-        if tributary[i] >= 0:
-            b = bin_of_tributary[tributary[i]]
-            member[place[b]] = i
-            place[b] += 1
+    inside = np.flatnonzero(tributary >= 0)
+    start, member = csr(bin_of_tributary[tributary[inside]], n_bins)
     n_tasks = n_bins // ABREAST
     task_pointer = np.zeros(n_tasks + 1, np.int64)
     group_pointer = np.zeros(member.size + 1, np.int64)
@@ -184,7 +184,7 @@ def _group_tributaries(tributary, bin_of_tributary, n_bins):  # type: ignore[no-
             before = k
             for b in range(p * ABREAST, (p + 1) * ABREAST):
                 if start[b] + step < start[b + 1]:
-                    place_reach[k] = member[start[b] + step]
+                    place_reach[k] = inside[member[start[b] + step]]
                     k += 1
             if k == before:
                 break
@@ -198,31 +198,17 @@ def _group_tributaries(tributary, bin_of_tributary, n_bins):  # type: ignore[no-
 @kernel
 def _group_trunk(pointer, upstream_reach, tributary):  # type: ignore[no-untyped-def]
     """Groups of trunk reaches that are equally far from the trunk's upper ends, so independent."""
-    n = tributary.size
-    level = np.zeros(n, np.int64)
+    level = np.zeros(tributary.size, np.int64)
+    trunk = np.flatnonzero(tributary < 0)
     n_levels = 0
-    n_trunk = 0
-    for i in range(n):
-        if tributary[i] >= 0:
-            continue
-        n_trunk += 1
+    for i in trunk:
         for j in range(pointer[i], pointer[i + 1]):
             u = upstream_reach[j]
             if tributary[u] < 0:
                 level[i] = max(level[i], level[u] + 1)
         n_levels = max(n_levels, level[i] + 1)
-    start = np.zeros(n_levels + 1, np.int64)
-    for i in range(n):
-        if tributary[i] < 0:
-            start[level[i] + 1] += 1
-    start = np.cumsum(start)
-    place = start[:-1].copy()
-    place_reach = np.empty(n_trunk, np.int64)
-    for i in range(n):
-        if tributary[i] < 0:
-            place_reach[place[level[i]]] = i
-            place[level[i]] += 1
-    group_pointer = np.zeros(n_trunk + 1, np.int64)
+    start, member = csr(level[trunk], n_levels)
+    group_pointer = np.zeros(trunk.size + 1, np.int64)
     g = 0
     for v in range(n_levels):
         at = start[v]
@@ -230,7 +216,7 @@ def _group_trunk(pointer, upstream_reach, tributary):  # type: ignore[no-untyped
             at = min(at + ABREAST, start[v + 1])
             g += 1
             group_pointer[g] = at
-    return group_pointer[: g + 1], place_reach
+    return group_pointer[: g + 1], trunk[member]
 
 
 @kernel
@@ -278,21 +264,3 @@ def _assign_slots(task_pointer, group_pointer, place_reach, pointer, upstream_re
                     free[n_free] = slot[i]
                     n_free += 1
     return slot, n_slots
-
-
-@kernel
-def _place_links(place_reach, slot, pointer, upstream_reach, upstream_weight):  # type: ignore[no-untyped-def]
-    """Links in the order of the schedule, each with the row to read."""
-    n = place_reach.size
-    link_pointer = np.zeros(n + 1, np.int64)
-    link_slot = np.empty(upstream_reach.size, np.int64)
-    link_weight = np.empty(upstream_reach.size, np.float64)
-    k = 0
-    for place in range(n):
-        i = place_reach[place]
-        for j in range(pointer[i], pointer[i + 1]):
-            link_slot[k] = slot[upstream_reach[j]]
-            link_weight[k] = upstream_weight[j]
-            k += 1
-        link_pointer[place + 1] = k
-    return link_pointer, link_slot, link_weight

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -40,10 +40,6 @@ class Filter:
     pointer: NDArray[np.int64]
     pole: torch.Tensor
     gain: torch.Tensor
-
-    def __getstate__(self) -> dict[str, Any]:
-        """What is pickled: not what has been derived and cached, which may live on a device."""
-        return {f.name: getattr(self, f.name) for f in fields(self)}
 
     @property
     def n_taps(self) -> NDArray[np.int64]:

@@ -122,15 +122,10 @@ def _check(scheme: Scheme, functions: Mapping[str, Any], replace: bool) -> None:
 
 def _as_filter(taps: Callable[..., Any] | None, filter: Callable[..., Any] | None) -> Callable[..., Any]:
     """A user's function as `Scheme.filter`, which is also told of a number of taps."""
-
-    def make(dt: float, n_taps: int, /, **values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-        if taps is not None:
-            return taps(dt, **values), None
-        assert filter is not None
-        made: tuple[torch.Tensor, torch.Tensor | None] = filter(dt, **values)
-        return made
-
-    return make
+    if taps is not None:
+        return lambda dt, n_taps, /, **values: (taps(dt, **values), None)
+    assert filter is not None
+    return lambda dt, n_taps, /, **values: filter(dt, **values)
 
 
 def _as_parameters(name: str, parameters: Any) -> tuple[Parameter, ...]:

@@ -38,19 +38,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xroute.engine.arrays import FilterArrays, Gradients, Needs, Rows, State
-from xroute.engine.cpu.adjoint_kernels import add_filter, adjoint_task, place_links
+from xroute.engine.cpu.adjoint_kernels import add_filter, adjoint_task
 from xroute.engine.cpu.kernels import place_state, restore_state, route_task
-from xroute.engine.cpu.walk import (
-    BLOCK,
-    modes,
-    on_threads,
-    place_filter,
-    place_rows,
-    read_only,
-    working_store,
-)
+from xroute.engine.cpu.walk import BLOCK, modes, on_threads, place_filter, place_rows, read_only, working_store
 from xroute.engine.plan import RoutingPlan
-from xroute.engine.schedule import ABREAST, Schedule
+from xroute.engine.schedule import ABREAST, Schedule, csr
 from xroute.options import n_threads
 from xroute.settings import RoutingSettings
 
@@ -80,25 +72,9 @@ def adjoint_cpu(
 ) -> Gradients:
     """Gradients of a loss with respect to all that `xroute.engine.cpu.forward.route_cpu` takes.
 
-    Parameters
-    ----------
-    grad_discharge : [batch, row, time]
-        Gradient with respect to the discharge, of the type of runoff.
-    grad_state
-        Gradient with respect to the final state.
-    runoff, plan, filter, settings, rows
-        As in the forward run. No two reaches may share a row of runoff.
-    state
-        The state at the start.
-    needs
-        Which gradients to compute; those left out come back as zeros.
-    block
-        Steps of runoff in a block of time; chosen by memory when None.
-
-    Returns
-    -------
-    Gradients
-        That of runoff is zero in rows that no reach reads.
+    ``grad_discharge`` [batch, row, time] is of the type of runoff, and ``grad_state`` is with respect to the final state; what
+    is not needed comes back as zeros, as does the gradient of runoff in rows that no reach reads. No two reaches may share a
+    row of runoff. ``block`` is the steps of runoff in a block of time; chosen by memory when None.
     """
     n_batch, _, n_steps = runoff.shape
     grad_runoff = np.zeros(runoff.shape, runoff.dtype)
@@ -115,12 +91,11 @@ def adjoint_cpu(
         block = _block_length(plan.n_reaches, n_steps, settings.substeps, mean_taps, stores)
     walk = _Walk(
         read_only(runoff), read_only(grad_discharge), grad_runoff, plan.schedule,
-        place_links(order, plan.upstream_pointer, plan.upstream_reach, plan.upstream_weight),
+        _place_links(plan),
         place_filter(order, filter), place_rows(order, rows), filter.pointer, state, grad_start, settings, needs,
         min(block, n_steps), int(np.diff(filter.pointer).max()), np.arange(order.size), np.full(order.size, -1),
     )  # fmt: skip
-    totals = walk.side_by_side(n_groups, threads) if side_by_side else walk.by_task(n_groups, threads)
-    for sums in totals:
+    for sums in walk.gradients(n_groups, threads, side_by_side):
         add_filter(order, filter.pointer, walk.filter.pointer, *sums, *grad_filter)
     return Gradients(grad_runoff, *grad_filter, grad_start)
 
@@ -156,26 +131,20 @@ class _Walk:
         """Routing steps in a block of time."""
         return self.block * self.settings.substeps
 
-    def side_by_side(self, n_groups: int, threads: int) -> list[tuple[Float, ...]]:
-        """Gradients of the filter, of each group of members; whole groups side by side."""
+    def gradients(self, n_groups: int, threads: int, side_by_side: bool) -> list[tuple[Float, ...]]:
+        """Gradients of the filter, of each group of members: side by side, or one after another, their tributaries so."""
 
-        def group(first: int) -> tuple[Float, ...]:
-            sums, store = self._sums(), self._store()
+        def group(first: int, store: Float, pool: ThreadPoolExecutor | None) -> tuple[Float, ...]:
+            sums = self._sums()
             for member in range(first, self.runoff.shape[0], n_groups):
-                self._member(member, sums, store, None)
+                self._member(member, sums, store, pool)
             return sums
 
-        return on_threads(group, range(n_groups), threads)
-
-    def by_task(self, n_groups: int, threads: int) -> list[tuple[Float, ...]]:
-        """Gradients of the filter, of each group of members; of one member after another the tributaries side by side."""
-        store, totals = self._store(), []
+        if side_by_side:
+            return on_threads(lambda first: group(first, self._store(), None), range(n_groups), threads)
+        store = self._store()
         with ThreadPoolExecutor(threads) as pool:
-            for first in range(n_groups):
-                totals.append(self._sums())
-                for member in range(first, self.runoff.shape[0], n_groups):
-                    self._member(member, totals[-1], store, pool)
-        return totals
+            return [group(first, store, pool) for first in range(n_groups)]
 
     def _sums(self) -> tuple[Float, ...]:
         return tuple(np.zeros_like(v) for v in (self.filter.taps, self.filter.pole, self.filter.gain))
@@ -246,6 +215,14 @@ class _Walk:
                 schedule.task_pointer[task], schedule.task_pointer[task + 1], schedule.group_pointer, store, lams,
                 buffer, mu, held, *self.links, *self.filter, *states, *modes(self.settings), *self.needs,
             )  # fmt: skip
+
+
+def _place_links(plan: RoutingPlan) -> tuple[Index, Index, Float, Index, Index, Float]:
+    """Links by place, in the order of the walk: those that end in a place, and those that begin there."""
+    pointer, upstream, weight, _ = plan.along(plan.schedule.order)
+    down_pointer, link = csr(upstream, plan.n_reaches)
+    downstream = np.repeat(np.arange(plan.n_reaches), np.diff(pointer))
+    return pointer, upstream, weight, down_pointer, downstream[link], weight[link]
 
 
 def _block_length(n: int, n_steps: int, substeps: int, mean_taps: float, stores: int) -> int:

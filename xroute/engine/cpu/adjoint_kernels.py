@@ -26,37 +26,6 @@ from xroute.engine.schedule import ABREAST
 
 
 @kernel
-def place_links(order, pointer, upstream_reach, weight):  # type: ignore[no-untyped-def]
-    """Links by place, in the order of the walk: those that end in a place, and those that begin there."""
-    n = order.size
-    place = np.empty(n, np.int64)
-    for k in range(n):
-        place[order[k]] = k
-    up_pointer, up_place, up_weight = np.zeros(n + 1, np.int64), np.empty_like(upstream_reach), np.empty_like(weight)
-    down_pointer = np.zeros(n + 1, np.int64)
-    link = 0
-    for k in range(n):
-        i = order[k]
-        for j in range(pointer[i], pointer[i + 1]):
-            up_place[link] = place[upstream_reach[j]]
-            up_weight[link] = weight[j]
-            down_pointer[up_place[link] + 1] += 1
-            link += 1
-        up_pointer[k + 1] = link
-    for k in range(n):
-        down_pointer[k + 1] += down_pointer[k]
-    at = down_pointer[:-1].copy()
-    down_place, down_weight = np.empty_like(up_place), np.empty_like(up_weight)
-    for k in range(n):
-        for j in range(up_pointer[k], up_pointer[k + 1]):
-            u = up_place[j]
-            down_place[at[u]] = k
-            down_weight[at[u]] = up_weight[j]
-            at[u] += 1
-    return up_pointer, up_place, up_weight, down_pointer, down_place, down_weight
-
-
-@kernel
 def add_filter(  # type: ignore[no-untyped-def]
     order, pointer, placed_pointer, placed_taps, placed_pole, placed_gain, taps, pole, gain
 ):  # fmt: skip

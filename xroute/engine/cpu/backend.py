@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xroute.engine.arrays import Exchange, FilterArrays, Gradients, Needs, NotFinite, Rows, State, compute_type
+from xroute.engine.backends import Backend
 from xroute.engine.cpu.adjoint import adjoint_cpu
 from xroute.engine.cpu.forward import route_cpu
 from xroute.engine.cpu.transpose import contiguous
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["BACKEND"]
 
 
-class _Cpu:
+class _Cpu(Backend):
     """See `xroute.engine.backends.Backend` for what each function does."""
 
     name, strided = "cpu", False
@@ -35,12 +36,6 @@ class _Cpu:
 
     def default_device(self) -> torch.device:
         return self.find_device("cpu")
-
-    def takes(self, array: Any) -> bool:
-        return False  # arrays of numpy need not be taken
-
-    def to_host(self, array: Any) -> NDArray[Any]:
-        return np.asarray(array)
 
     def route_arrays(
         self, runoff: NDArray[Any], plan: RoutingPlan, filter: Filter, state: State | None, settings: RoutingSettings,
@@ -56,11 +51,10 @@ class _Cpu:
         else:
             end = State(state.history.copy(), state.outflow.copy())
         discharge = np.empty((n_batch, n if rows.n is None else rows.n, n_steps), dtype)
-        if runoff.dtype != dtype or not runoff.dtype.isnative or not runoff.flags.c_contiguous:
-            runoff = contiguous(runoff, dtype)
         n_bad = route_cpu(
-            runoff, discharge, plan, filter.arrays(), end, settings, rows=rows, exchange=exchange, dry=state is None
-        )
+            contiguous(runoff, dtype), discharge, plan, filter.arrays(), end, settings, rows=rows, exchange=exchange,
+            dry=state is None,
+        )  # fmt: skip
         return discharge, end, n_bad
 
     def forward(
@@ -91,14 +85,6 @@ class _Cpu:
         taps, pole, gain, *of_state = map(torch.from_numpy, (grads.taps, grads.pole, grads.gain, *grads.state))
         grad_runoff = torch.from_numpy(grads.runoff) if needs.runoff else runoff.new_empty(0)
         return Gradients(grad_runoff, taps, pole, gain, None if state is None else State(*of_state))
-
-    def like_discharge(self, runoff: torch.Tensor) -> torch.Tensor:
-        return runoff.new_empty(runoff.shape)
-
-    def trace_numel(
-        self, runoff: torch.Tensor, plan: RoutingPlan, pointer: NDArray[np.int64], settings: RoutingSettings
-    ) -> int:
-        return 0
 
 
 BACKEND = _Cpu()

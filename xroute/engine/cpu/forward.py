@@ -50,26 +50,10 @@ def route_cpu(
     exchange: Exchange = Exchange(),
     dry: bool = False,
 ) -> NotFinite:
-    """Route ``runoff`` into ``discharge``, and ``state`` to the end of the series, in place.
+    """Route ``runoff`` into ``discharge`` [batch, row, time], and ``state`` to the end of the series, in place.
 
-    Parameters
-    ----------
-    runoff, discharge : [batch, row, time]
-        Series of reach ``i`` are ``runoff[:, rows.runoff[i]]`` times ``rows.scale[i]`` and
-        ``discharge[:, rows.discharge[i]]``; how many rows discharge has, it tells itself.
-    plan, filter, settings
-        The network's plan, the filter of its reaches, and how the run is stepped and sampled.
-    state
-        At the series' start; after it, at its end.
-    exchange
-        Discharge of the plan's given reaches, and where that of its kept ones is put.
-    dry
-        The state at the start is zero: it need not be read.
-
-    Returns
-    -------
-    NotFinite
-        How many values of runoff, and of discharge, were not finite.
+    Series of reach ``i`` are ``runoff[:, rows.runoff[i]]`` times ``rows.scale[i]`` and ``discharge[:, rows.discharge[i]]``; how
+    many rows discharge has, it tells itself. A state that is ``dry`` is zero at the start, and need not be read.
     """
     n_batch, _, n_steps = runoff.shape
     if not n_batch or not n_steps or not plan.n_reaches:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from xroute.engine.cpu.walk import on_threads
 from xroute.engine.kernels import kernel
 from xroute.options import n_threads
 
@@ -17,22 +18,16 @@ TILE = 32
 
 
 def contiguous(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """C-contiguous copy of ``array`` [batch, row, time] in ``dtype``."""
+    """The array [batch, row, time], C-contiguous in ``dtype``: a copy if it is not so."""
     transposed = array.swapaxes(1, 2)
-    if array.dtype != dtype or not array.dtype.isnative or not transposed.flags.c_contiguous:
+    if array.flags.c_contiguous or array.dtype != dtype or not transposed.flags.c_contiguous:
         return np.ascontiguousarray(array, dtype)
     result = np.empty(array.shape, dtype)
     threads = n_threads()
     edges = np.linspace(0, array.shape[1], 4 * threads + 1).astype(np.int64) // TILE * TILE
     edges[-1] = array.shape[1]
-    with ThreadPoolExecutor(threads) as pool:
-        jobs = [
-            pool.submit(_transpose, transposed[b], result[b], first, last)
-            for b in range(array.shape[0])
-            for first, last in zip(edges[:-1], edges[1:], strict=True)
-        ]
-        for job in jobs:
-            job.result()
+    parts = [(b, *rows) for b in range(array.shape[0]) for rows in pairwise(edges)]
+    on_threads(lambda part: _transpose(transposed[part[0]], result[part[0]], *part[1:]), parts, threads)
     return result
 
 

@@ -77,7 +77,7 @@ def working_store(n_rows: int, width: int) -> Float:
     return memory[first : first + rows * stride].reshape(rows, stride)
 
 
-def on_threads(function: Callable[[int], Any], items: Iterable[int], threads: int) -> list[Any]:
+def on_threads(function: Callable[[Any], Any], items: Iterable[Any], threads: int) -> list[Any]:
     """What a function gives for each item, computed on so many threads."""
     if threads == 1:
         return [function(item) for item in items]

@@ -12,13 +12,7 @@ from xroute.engine.arrays import Gradients, State
 from xroute.engine.gpu.adjoint import adjoint_steps, adjoint_substeps
 from xroute.engine.gpu.arguments import AdjointSeries, KernelGradients, KernelNetwork, Mailbox, Mode, Trace
 from xroute.engine.gpu.launch import kernel_filter, launch, new_ticket, real_type, route_gpu, state_on
-from xroute.engine.gpu.layout import (
-    DeviceFilter,
-    by_step,
-    device_patches,
-    group_length,
-    trace_channels,
-)
+from xroute.engine.gpu.layout import DeviceFilter, by_step, device_patches, group_length, trace_channels
 from xroute.engine.gpu.memory import as_rows, empty_mailbox, index_type, most_trace, padded_rows, trace_layout
 from xroute.engine.patches import LANES
 from xroute.engine.plan import RoutingPlan
@@ -45,23 +39,9 @@ def adjoint_gpu(
 ) -> Gradients:
     """Gradients of a loss with respect to all that `route_gpu` takes.
 
-    Parameters
-    ----------
-    grad_discharge : [batch, reach, time]
-    grad_state
-        Gradient with respect to the final state; None for zeros.
-    runoff, plan, filter, state, settings
-        As in the forward run.
-    trace, discharge
-        What the forward run kept, and returned; without a trace it is run again, ``block`` steps at a time from the last
-        to the first.
-    needs_runoff
-        Whether the gradient of runoff is wanted.
-
-    Returns
-    -------
-    Gradients
-        Of runoff empty if it is not wanted; of the filter in float64, and of the initial state in the arithmetic's type.
+    ``trace`` and ``discharge`` are what the forward run kept and returned; without a trace it is run again, ``block`` steps at a
+    time from the last to the first. The gradient of runoff is empty if it is not wanted, that of the filter is float64, and that
+    of the initial state is in the arithmetic's type.
     """
     n_batch, n, n_steps = runoff.shape
     back = _Adjoint(plan, filter, settings, needs_runoff, _FilterSums(filter, plan, runoff.device))

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from xroute.engine.arrays import Exchange, NotFinite, Rows, State, compute_type
 from xroute.engine.gpu.launch import route_gpu
 from xroute.engine.gpu.layout import DeviceFilter, kept_filter
-from xroute.engine.gpu.staging import Copies, Stage
+from xroute.engine.gpu.staging import CudaCopies, Stage
 from xroute.engine.plan import RoutingPlan
 from xroute.settings import RoutingSettings
 
@@ -40,13 +40,8 @@ def route_resident(
 ) -> tuple[Tensor, State, Tensor]:
     """Route runoff [batch, row, time] that is on the device, as are rows and exchange.
 
-    Returns
-    -------
-    discharge : [batch, rows.n, time]
-    state
-        At the end.
-    n_bad : int64 tensor [2]
-        Number of values of runoff, on rows of the network, that were not finite; 1 if any discharge is not, else 0.
+    Also the state at the end, and an int64 tensor [2]: how many values of runoff, on rows of the network, were not finite, and 1
+    if any discharge is not, else 0.
     """
     if rows.runoff is not None:
         present = rows.runoff >= 0
@@ -82,25 +77,13 @@ def route_host(
     rows: Rows = Rows(),
     exchange: Exchange = Exchange(),
     *,
-    copies: Copies,
+    copies: CudaCopies,
     block: int | None = None,
 ) -> tuple[NDArray[Any], State, NotFinite]:
     """Route runoff [batch, row, time], float32 or float64, on a device; ``block`` steps at a time, or as many as fit.
 
-    Parameters
-    ----------
-    filter
-        A `xroute.schemes.Filter`, with which its form on the device is kept.
-    copies
-        The device, and how to copy there and back.
-
-    Returns
-    -------
-    discharge : [batch, rows.n, time]
-    state
-        At the end, in float64.
-    n_bad : NotFinite
-        Of discharge not how many, but more than 0 if there are any.
+    ``filter`` is a `xroute.schemes.Filter`, with which its form on the device is kept. The state at the end is float64, and
+    `NotFinite` says of discharge not how many, but more than 0 if there are any.
     """
     n_batch, _, n_steps = runoff.shape
     device, n = copies.device, plan.n_reaches if rows.n is None else rows.n
@@ -166,7 +149,7 @@ def route_cupy(
     return result, _state_off(end), NotFinite(*n_bad.tolist())
 
 
-def block_length(runoff: NDArray[Any], n_out: int, copies: Copies) -> int:
+def block_length(runoff: NDArray[Any], n_out: int, copies: CudaCopies) -> int:
     """Steps that fit the device: runoff twice (as it lies, and in order), discharge twice, and what waits behind them."""
     n_batch, n_rows, n_steps = runoff.shape
     a_step = 3 * n_batch * n_rows * runoff.itemsize + 3 * n_out * runoff.itemsize

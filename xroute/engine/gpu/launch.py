@@ -49,38 +49,30 @@ def route_gpu(
     keep_state: bool = True,
     keep_trace: bool = False,
 ) -> tuple[Tensor, State | None, Tensor | None]:
-    """Route runoff on a GPU.
+    """Route runoff [batch, reach, time] on a GPU: float16, bfloat16 or float32 (computed in float32), or float64.
 
     Parameters
     ----------
-    runoff : [batch, reach, time]
-        float16, bfloat16 or float32 (computed in float32), or float64.
-    plan, filter
-        Plan of the network, and its filter in the arithmetic's type, prepared for the same ``settings``.
+    filter
+        In the arithmetic's type, prepared for the same ``settings``.
     state
         At the start, not changed; None is dry, and either of its arrays may be None for zeros.
-    settings
-        Substeps, sampling, lateral mode.
     scale : [reach], optional
         Factor on each reach's runoff.
-    exchange
-        Discharge of the plan's given reaches, and where that of its kept ones is put.
     keep_state, keep_trace
         Whether the final state is wanted, and the trace that `adjoint_gpu` takes.
-
-    Raises
-    ------
-    ValueError
-        If a plan with given reaches gets no discharge of them: its programs would wait for it for ever.
 
     Returns
     -------
     discharge : [batch, reach, time]
         In the type of ``runoff``. Its rows are padded to multiples of 8 steps, so it is a view where time is none.
-    state
-        At the end, in the arithmetic's type, or None.
-    trace
-        Or None.
+    state, trace
+        At the end, in the arithmetic's type; None for what is not kept.
+
+    Raises
+    ------
+    ValueError
+        If a plan with given reaches gets no discharge of them: its programs would wait for it for ever.
     """
     if plan.n_given and exchange.given is None:
         raise ValueError(f"the plan has {plan.n_given} given reaches, but no discharge of them")
@@ -98,7 +90,7 @@ def route_gpu(
         run = _Run(
             runoff, discharge, device_patches(plan, device, none.dtype), filter, settings,
             none if scale is None else scale.to(device, none.dtype).contiguous(), exchange, trace, *rows_of_trace,
-            _ring(filter, n_batch), scale is not None, keep_trace,
+            none.new_empty(max(1, n_batch * filter.n_ring)), scale is not None, keep_trace,
         )  # fmt: skip
         end = run.by_step(start, keep_state) if by_step(settings) else run.by_substep(start, keep_state)
     elif keep_state and start is not None:  # nothing happens to the state, but it is another one
@@ -122,7 +114,7 @@ class _Run:
     trace: Tensor
     trace_start: Tensor
     n_trace: int  # elements of the trace of a member
-    ring: Tensor
+    ring: Tensor  # for the inflow that windows of more than two taps look back to
     scaled: bool
     keep_trace: bool
 
@@ -230,8 +222,3 @@ def kernel_filter(filter: DeviceFilter, ring: Tensor) -> KernelFilter:
 def new_ticket(device: torch.device) -> Tensor:
     """The counter that programs take their tickets from."""
     return torch.zeros(1, dtype=torch.int32, device=device)
-
-
-def _ring(filter: DeviceFilter, n_batch: int) -> Tensor:
-    """Memory for the inflow that windows of more than two taps look back to."""
-    return filter.coefficients.new_empty(max(1, n_batch * filter.n_ring))

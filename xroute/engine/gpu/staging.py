@@ -1,105 +1,80 @@
 """Copies between the host and a device that go on beside its computation, through pinned memory.
 
-`CudaCopies` says what such copies need of a device; what uses it says in which order they are begun and waited for, and is
-tested without one.
+`CudaCopies` is all that is asked of a device; what uses it says in which order copies are begun and waited for, and is tested
+without one.
 """
-# ruff: noqa: D102 (what the functions of CudaCopies do stands in the protocol)
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-__all__ = ["Copies", "CudaCopies", "Stage"]
+__all__ = ["CudaCopies", "Stage"]
 
 Tensor = torch.Tensor
 STAGE_BYTES = 2**25
 """Pinned memory through which runoff is staged, twice."""
 
 
-class Copies(Protocol):
-    """Copies to a device and back, each way one after another, and both beside what the device computes."""
-
-    device: torch.device
-
-    def active(self) -> AbstractContextManager[Any]:
-        """While it lasts, what is computed is computed on the device."""
-
-    def free_bytes(self) -> int:
-        """How much of the device's memory is free."""
-
-    def pinned(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-        """Memory of the host that can be copied from and to beside computation."""
-
-    def event(self) -> Any:
-        """What a copy can be waited for by: ``event.synchronize()``. One that no copy has taken need not be waited for."""
-
-    def begin(self) -> None:
-        """Let copies to the device wait for what it has been asked to compute so far."""
-
-    def send(self, source: Tensor, target: Tensor, done: Any) -> None:
-        """Begin to copy pinned memory to the device; until ``done``, the memory must not be written to."""
-
-    def arrived(self, target: Tensor) -> None:
-        """Let what the device computes from here on wait for the copies, which are parts of ``target``."""
-
-    def fetch(self, source: Tensor, target: Tensor) -> None:
-        """Begin to copy what the device computes into pinned memory."""
-
-    def fetched(self) -> None:
-        """Wait for all that was fetched."""
-
-
 class CudaCopies:
-    """`Copies` by two streams of a GPU."""
+    """Copies to a device and back, each way one after another on a stream, and both beside what the device computes."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
         self.there, self.back = torch.cuda.Stream(device), torch.cuda.Stream(device)
 
     def active(self) -> AbstractContextManager[Any]:
+        """While it lasts, what is computed is computed on the device."""
         return torch.cuda.device(self.device)
 
     def free_bytes(self) -> int:
+        """How much of the device's memory is free."""
         return int(torch.cuda.mem_get_info(self.device)[0])
 
     def pinned(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+        """Memory of the host that can be copied from and to beside computation."""
         return torch.empty(shape, dtype=dtype, pin_memory=True)
 
     def event(self) -> torch.cuda.Event:
+        """What a copy can be waited for by: ``event.synchronize()``. One that no copy has taken need not be waited for."""
         return torch.cuda.Event()
 
     def begin(self) -> None:
+        """Let copies to the device wait for what it has been asked to compute so far."""
         self.there.wait_stream(torch.cuda.current_stream())
 
     def send(self, source: Tensor, target: Tensor, done: torch.cuda.Event) -> None:
+        """Begin to copy pinned memory to the device; until ``done``, the memory must not be written to."""
         with torch.cuda.stream(self.there):
             target.copy_(source, non_blocking=True)
             done.record(self.there)
 
     def arrived(self, target: Tensor) -> None:
+        """Let what the device computes from here on wait for the copies, which are parts of ``target``."""
         torch.cuda.current_stream().wait_stream(self.there)
         target.record_stream(self.there)
 
     def fetch(self, source: Tensor, target: Tensor) -> None:
+        """Begin to copy what the device computes into pinned memory."""
         self.back.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(self.back):
             target.copy_(source, non_blocking=True)
             source.record_stream(self.back)
 
     def fetched(self) -> None:
+        """Wait for all that was fetched."""
         self.back.synchronize()
 
 
 class Stage:
     """Two pinned buffers through which arrays go to a device, one being filled while the other is read."""
 
-    def __init__(self, copies: Copies) -> None:
+    def __init__(self, copies: CudaCopies) -> None:
         self.copies = copies
         self.buffers: list[Tensor] = []
         self.free: list[Any] = []
