@@ -15,6 +15,7 @@ from xroute.bounds import add_bounds, bounds_name
 from xroute.exceptions import AlignmentError, TimeAxisError, some
 from xroute.files.opening import PathLike, open_dataset
 from xroute.files.writing import write
+from xroute.io.common import dataset_of
 from xroute.settings import Label
 from xroute.stamps import is_dated, time_coordinate
 from xroute.time_dims import find_time_dim
@@ -93,10 +94,8 @@ _WGS84 = {
 
 def _of_network(network: Any, name: str, ids: np.ndarray) -> np.ndarray | None:
     """Values of a variable of the network for the given ids."""
-    if network is None:
-        return None
-    dataset: xr.Dataset = network if isinstance(network, xr.Dataset) else network.dataset
-    if name not in dataset.variables or dataset[name].dims != ("reach",):
+    dataset = dataset_of(network)
+    if dataset is None or name not in dataset.variables or dataset[name].dims != ("reach",):
         return None
     position = dataset.indexes["reach"].get_indexer(pd.Index(ids))
     if (position < 0).any():

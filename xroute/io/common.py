@@ -27,7 +27,7 @@ from xroute.times import with_bounds
 from xroute.units import flux_in_si
 from xroute.wording import argument
 
-__all__ = ["check_same_units", "concatenate", "expand_paths", "file_ids", "open_runoff"]
+__all__ = ["check_same_units", "concatenate", "dataset_of", "expand_paths", "file_ids", "open_runoff"]
 
 _NETCDF = (".nc", ".nc4", ".netcdf", ".cdf")
 
@@ -170,6 +170,11 @@ def concatenate(arrays: Sequence[xr.DataArray], files: Sequence[PathLike], time_
         join="override", combine_attrs="override",
     )  # fmt: skip
     return whole.transpose(*first.dims)
+
+
+def dataset_of(network: Any) -> xr.Dataset | None:
+    """Dataset of a Network, which may be given as its Dataset, or not at all."""
+    return network if network is None or isinstance(network, xr.Dataset) else network.dataset
 
 
 def _only_variable(dataset: xr.Dataset, file: Path) -> str:

@@ -19,7 +19,7 @@ from xroute.exceptions import AlignmentError, NetworkError, TimeAxisError, XRout
 from xroute.files.decoding import mask_fill
 from xroute.files.opening import PathLike, only_match, open_netcdf
 from xroute.ids import distinct, exact_ids, positions_of, repeated, within
-from xroute.io.common import concatenate, expand_paths, file_ids
+from xroute.io.common import concatenate, dataset_of, expand_paths, file_ids
 from xroute.io.reader import NothingToRead, Product, Reader, ReaderOption, Setup
 from xroute.schemes import name_default_scheme
 from xroute.wording import argument, phrase
@@ -195,10 +195,8 @@ def read_forcing(
         The variables are not there, or are not in m3 s-1.
     """
     paths = _forcing_files(files)
-    wanted = None
-    if network is not None:
-        dataset = network if isinstance(network, xr.Dataset) else network.dataset
-        wanted = exact_ids(dataset["reach"].values, "network reach")
+    rivers = dataset_of(network)
+    wanted = None if rivers is None else exact_ids(rivers["reach"].values, "network reach")
     names = [variable] if isinstance(variable, str) else list(variable) if variable is not None else None
     parts = []
     for path in paths:

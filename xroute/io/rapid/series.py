@@ -13,7 +13,7 @@ import xarray as xr
 
 from xroute.exceptions import AlignmentError, TimeAxisError, XRouteError, some
 from xroute.files.opening import PathLike, open_netcdf
-from xroute.io.common import concatenate
+from xroute.io.common import concatenate, dataset_of
 from xroute.io.rapid.folder import PATTERNS, find_file
 from xroute.io.rapid.labels import label_of_bounds, label_reaches, select_reaches, series_times, with_ids
 from xroute.io.rapid.tables import read_floats
@@ -66,7 +66,7 @@ def read_runoff(
     TimeAxisError
         No usable time axis and no ``dt``, or a ``dt`` that contradicts the file; files that do not follow each other.
     """
-    network = _dataset(network)
+    network = dataset_of(network)
     paths = [path] if isinstance(path, str | os.PathLike) else list(path)
     files = [_resolve(p, "runoff") for p in paths]
     if not files:
@@ -108,7 +108,7 @@ def read_discharge(
     xarray.DataArray
         ``discharge`` (time, reach) [m3 s-1], the mean over each step.
     """
-    file, network = _resolve(path, "discharge"), _dataset(network)
+    file, network = _resolve(path, "discharge"), dataset_of(network)
     array = with_ids(_read_series(file, variable, dt, start), network, file, 0, 1)
     array = select_reaches(array, network, [file])
     label = {"time_label": array.attrs["time_label"]} if "time_label" in array.attrs else {}
@@ -145,7 +145,7 @@ def read_state(path: PathLike, network: Any = None, *, variable: str | None = No
     XRouteError
         A file without such a variable, or one that cannot be read.
     """
-    file, network = Path(path), _dataset(network)
+    file, network = Path(path), dataset_of(network)
     if file.suffix.lower() == ".csv":
         array = xr.DataArray(read_floats(file), dims="reach", attrs={"units": "m3 s-1"})
     else:
@@ -165,10 +165,6 @@ def _runoff_attrs(array: xr.DataArray) -> dict[str, Any]:
     units = array.attrs.get("units") or ("m3 s-1" if flux else "m3")
     attrs = {"long_name": "lateral inflow" if flux else "runoff volume of a step", "units": units}
     return attrs | ({"time_label": array.attrs["time_label"]} if "time_label" in array.attrs else {})
-
-
-def _dataset(network: Any) -> xr.Dataset | None:
-    return getattr(network, "dataset", network) if not isinstance(network, xr.Dataset) else network
 
 
 def _resolve(path: PathLike, role: str) -> Path:
