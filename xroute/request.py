@@ -134,14 +134,14 @@ def keywords_of(request: Callable[Options, Request]) -> KeywordsOf[Options, Requ
         make: Callable[..., Any] = request
 
         @functools.wraps(function)
-        def public(*given: Any, **named: Any) -> Any:
-            for word in named:
+        def public(*args: Any, **kwargs: Any) -> Any:
+            for word in kwargs:
                 if word not in signature.parameters:
                     raise TypeError(f"{name}() got an unexpected keyword argument {word!r}")
-            if len(given) > len(own):
-                raise TypeError(f"{name}() takes {len(own)} positional arguments but {len(given)} were given")
-            asked = {word: named.pop(word) for word in list(named) if word in options}
-            return function(*given, **named, request=make(**asked))
+            if len(args) > len(own):
+                raise TypeError(f"{name}() takes {len(own)} positional arguments but {len(args)} were given")
+            of_request = {word: kwargs.pop(word) for word in list(kwargs) if word in options}
+            return function(*args, **kwargs, request=make(**of_request))
 
         signature = inspect.Signature([*own, *options.values()])
         public.__signature__ = signature  # type: ignore[attr-defined]

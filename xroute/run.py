@@ -87,7 +87,7 @@ class Run:
         StateError
             For the state of another run.
         TimeAxisError
-            If the step of runoff is not known, unless nothing happens in the run.
+            If the step of runoff is not known, unless there are no steps and no state is wanted.
         """
         n_steps = runoff.sizes[self.clock.dim]
         if self.settings.step is None and (n_steps or self.key is not None):
@@ -122,7 +122,7 @@ def make_run(runoff: xr.DataArray, network: NetworkLike, request: RouteRequest, 
     runoff, network, request
         As `xroute.route` has them.
     with_state
-        Whether a state is compared or made although the request does not ask for it.
+        Whether the run needs what a state must share with it, although the request neither gives nor asks for one.
     """
     network = as_network(network)
     stated = stated_seconds(network.attrs, "runoff_step") if request.dt is None else None

@@ -53,7 +53,7 @@ class RoutingSettings:
     Attributes
     ----------
     step
-        Step of runoff [s]. None where it is not known: what routes needs it not, only what makes filters does.
+        Step of runoff [s]; None where it is not known. Filters cannot be made without it, but routing does not ask for it.
     substeps
         Routing steps in a step of runoff.
     sampling

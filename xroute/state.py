@@ -267,7 +267,7 @@ def _stage_table(state: xr.Dataset, stage: str, dims: tuple[Hashable, ...]) -> S
 
 
 def _like_batch(state: xr.Dataset, dim: Hashable, layout: Layout) -> xr.Dataset:
-    """State with the labels of one batch dimension in the runoff's order; repeated where it has not that dimension."""
+    """A state's members along one batch dimension as the runoff has them: in its order, or one state for all of them."""
     size, labels = layout.sizes[dim], xr.Coordinates(layout.coords).get(dim)
     if dim not in state["outflow"].dims:
         alone = state.drop_vars([dim], errors="ignore")  # the label of the one member that was chosen
