@@ -52,6 +52,11 @@ class Schedule:
     link_slot: Index
     link_weight: NDArray[np.float64]
 
+    @property
+    def n_tasks(self) -> int:
+        """Number of tasks, the trunk among them."""
+        return self.task_pointer.size - 1
+
 
 def make_schedule(
     order: Index, pointer: Index, upstream: Index, weight: NDArray[np.float64], n_upstream: Index

@@ -83,7 +83,7 @@ def adjoint_cpu(
     if not n_batch or not n_steps or not plan.n_reaches:
         return Gradients(grad_runoff, *grad_filter, grad_start)
     order = plan.schedule.order
-    threads = max(1, min(n_threads(), n_batch * (plan.schedule.task_pointer.size - 2)))
+    threads = max(1, min(n_threads(), n_batch * (plan.schedule.n_tasks - 1)))
     n_groups = min(n_batch, MEMBER_GROUPS, max(1, STORE_BYTES // (64 * filter.taps.size)))
     side_by_side = n_groups >= threads
     if block is None:
@@ -120,11 +120,6 @@ class _Walk:
     longest: int  # taps of the longest window
     places: Index  # all of them: rows of a store that keeps every series
     nowhere: Index  # no row at all: nobody asks for discharge
-
-    @property
-    def n_tasks(self) -> int:
-        """Tasks of the schedule, the trunk among them."""
-        return self.schedule.task_pointer.size - 1
 
     @property
     def width(self) -> int:
@@ -178,7 +173,7 @@ class _Walk:
 
     def _tasks(self, pool: ThreadPoolExecutor | None, function: Callable[..., None], *arguments: object) -> None:
         """Run all tasks: forward the trunk last, and back first; the others on the pool, if there is one."""
-        trunk, back = self.n_tasks - 1, function == self._back
+        trunk, back = self.schedule.n_tasks - 1, function == self._back
         if pool is None:
             function(range(trunk, -1, -1) if back else range(trunk + 1), *arguments)
             return

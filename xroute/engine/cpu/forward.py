@@ -66,7 +66,7 @@ def route_cpu(
         _place_exchange(plan, order, exchange, n_batch), settings, min(max(1, BLOCK // settings.substeps), n_steps),
         int(np.diff(filter.pointer).max()),
     )  # fmt: skip
-    threads = max(1, min(n_threads(), n_batch * (walk.n_tasks - 1)))
+    threads = max(1, min(n_threads(), n_batch * (plan.schedule.n_tasks - 1)))
     bad = walk.by_member(threads) if n_batch >= threads else walk.by_task(threads)
     for b, (lags, last) in enumerate(states):
         restore_state(order, filter.pointer, placed.pointer, lags, last, state.history[b], state.outflow[b])
@@ -88,16 +88,11 @@ class _Walk:
     block: int  # steps of runoff in a block of time
     longest: int  # taps of the longest window
 
-    @property
-    def n_tasks(self) -> int:
-        """Tasks of the schedule, the trunk among them."""
-        return self.schedule.task_pointer.size - 1
-
     def by_member(self, threads: int) -> NotFinite:
         """Whole members side by side: nobody waits."""
 
         def members(first: int) -> NotFinite:
-            store, every = self._store(), range(self.n_tasks)
+            store, every = self._store(), range(self.schedule.n_tasks)
             mine = range(first, self.runoff.shape[0], threads)
             return _total(self._route(b, every, start, store) for b in mine for start in self._starts())
 
@@ -105,7 +100,7 @@ class _Walk:
 
     def by_task(self, threads: int) -> NotFinite:
         """One member after another: all tributaries side by side, and then the trunk."""
-        store, bad, trunk = self._store(), [], self.n_tasks - 1
+        store, bad, trunk = self._store(), [], self.schedule.n_tasks - 1
         with ThreadPoolExecutor(threads) as pool:
             for member in range(self.runoff.shape[0]):
                 for start in self._starts():
