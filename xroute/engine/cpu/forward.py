@@ -154,10 +154,14 @@ def _place_exchange(plan: RoutingPlan, order: Index, exchange: Exchange, n_batch
     """
     none = np.zeros((n_batch, 0, 0))
     given, kept = (none if series is None else series for series in exchange)
-    given_row, kept_row = np.full(order.size, -1), np.full(order.size, -1)
-    given_row[order.size - plan.n_given :] = np.arange(plan.n_given)
-    kept_row[plan.kept] = np.arange(plan.kept.size)
-    return (
-        given, given_row[order] if plan.n_given else given_row[:0],
-        kept, kept_row[order] if plan.kept.size else kept_row[:0],
-    )  # fmt: skip
+    last = np.arange(order.size - plan.n_given, order.size)
+    return given, _numbered(order, last), kept, _numbered(order, plan.kept)
+
+
+def _numbered(order: Index, reaches: Index) -> Index:
+    """Number of each place's reach among some, -1 where it is none of them; without elements where there are none."""
+    if not reaches.size:
+        return reaches
+    number = np.full(order.size, -1)
+    number[reaches] = np.arange(reaches.size)
+    return number[order]
