@@ -347,6 +347,64 @@ def test_a_signal_leaves_neither_noise_nor_drafts(folder: Path, number: signal.S
     assert ("--resume goes on with q.zarr" in lines[0]) == bool(left)
 
 
+IN_A_DESTRUCTOR = """
+class Dying:
+    def __del__(self):
+        come()
+
+Dying()
+"""
+WHILE_A_LOCK_IS_TAKEN = """
+import threading
+from xarray.backends.locks import CombinedLock
+
+class Lock:
+    def __init__(self):
+        self.lock = threading.Lock()
+    def acquire(self, blocking=True):
+        taken = self.lock.acquire(blocking)
+        come()
+        return taken
+    def release(self):
+        self.lock.release()
+
+lock = CombinedLock([Lock()])
+try:
+    with lock:
+        pass
+finally:
+    with lock:  # as xarray does with a file that it could not write
+        pass
+"""
+
+
+@pytest.mark.parametrize("where", [IN_A_DESTRUCTOR, WHILE_A_LOCK_IS_TAKEN], ids=["destructor", "lock"])
+def test_a_signal_ends_the_run_wherever_it_comes(where: str) -> None:
+    """Dropped by Python in a destructor, the run would go on; raised while a lock is taken, it would wait for itself."""
+    program = f"""
+import signal, sys, time
+from xroute.cli.signals import Interrupted, interruptible
+
+sent = []
+
+def come():
+    if not sent:
+        sent.append(1)
+        signal.raise_signal(signal.SIGTERM)
+        sum(range(10))
+
+try:
+    with interruptible():
+        exec({where!r})
+        time.sleep(60)
+        print("went on")
+except Interrupted as stopped:
+    print(stopped.code)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=100)
+    assert done.stdout.split() == ["143"], done.stderr
+
+
 def _stopped(arguments: list[str], number: signal.Signals, ready: Callable[[], bool]) -> Any:
     process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     end = time.monotonic() + 600
