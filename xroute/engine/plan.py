@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from xroute.engine.kernels import kernel
 from xroute.engine.patches import Patches, make_patches
-from xroute.engine.schedule import Schedule, csr, make_schedule, renumber
+from xroute.engine.schedule import Schedule, csr, links_along, make_schedule
 
 __all__ = [
     "RoutingPlan", "find_cycle", "follow", "make_plan", "mark_upstream", "path_length", "strahler_order", "topological_order",
@@ -74,10 +74,10 @@ class RoutingPlan:
 
     def along(self, order: Index) -> tuple[Index, Index, NDArray[np.float64], Index]:
         """Links into each reach (pointer, upstream, weight) and reaches upstream of it, all numbered along an order."""
-        numbered: tuple[Index, Index, NDArray[np.float64], Index] = renumber(
-            order, self.upstream_pointer, self.upstream_reach, self.upstream_weight, self.n_upstream
-        )
-        return numbered
+        place = np.empty_like(order)
+        place[order] = np.arange(order.size)
+        links = links_along(order, place, self.upstream_pointer, self.upstream_reach, self.upstream_weight)
+        return *links, self.n_upstream[order]
 
     @cached_property
     def schedule(self) -> Schedule:

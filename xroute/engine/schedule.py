@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from xroute.engine.kernels import kernel
 
-__all__ = ["ABREAST", "Schedule", "csr", "make_schedule", "renumber", "tributaries"]
+__all__ = ["ABREAST", "Schedule", "csr", "links_along", "make_schedule", "tributaries"]
 
 ABREAST = 8
 """Reaches routed abreast: enough independent recurrences to hide the latency of a multiply and an add."""
@@ -74,32 +74,24 @@ def make_schedule(
     group_pointer = np.concatenate([group_pointer, group_pointer[-1] + trunk_pointer[1:]])
     place_reach = np.concatenate([place_reach, trunk_reach])
     slot, n_slots = _assign_slots(task_pointer, group_pointer, place_reach, pointer, upstream)
-    link_pointer, link_place, link_weight, _ = renumber(place_reach, pointer, upstream, weight, n_upstream)
-    slot = slot[place_reach]
-    return Schedule(
-        order[place_reach], task_pointer, group_pointer, slot, int(n_slots), link_pointer, slot[link_place], link_weight
-    )
+    links = links_along(place_reach, slot, pointer, upstream, weight)
+    return Schedule(order[place_reach], task_pointer, group_pointer, slot[place_reach], int(n_slots), *links)
 
 
 @kernel
-def renumber(order, pointer, upstream_reach, upstream_weight, n_upstream):  # type: ignore[no-untyped-def]
-    """Links into each reach and reaches upstream of it, with reaches numbered along ``order``."""
-    n = order.size
-    place = np.empty(n, np.int64)
-    for k in range(n):
-        place[order[k]] = k
-    to_pointer, to_count = np.zeros(n + 1, np.int64), np.empty(n, np.int64)
-    to_upstream, to_weight = np.empty_like(upstream_reach), np.empty_like(upstream_weight)
+def links_along(order, number, pointer, upstream_reach, upstream_weight):  # type: ignore[no-untyped-def]
+    """Links into each reach along ``order``: pointer, the ``number`` of each upstream reach, and weight."""
+    to_pointer = np.zeros(order.size + 1, np.int64)
+    to_number, to_weight = np.empty_like(upstream_reach), np.empty_like(upstream_weight)
     link = 0
-    for k in range(n):
+    for k in range(order.size):
         i = order[k]
-        to_count[k] = n_upstream[i]
         for j in range(pointer[i], pointer[i + 1]):
-            to_upstream[link] = place[upstream_reach[j]]
+            to_number[link] = number[upstream_reach[j]]
             to_weight[link] = upstream_weight[j]
             link += 1
         to_pointer[k + 1] = link
-    return to_pointer, to_upstream, to_weight, to_count
+    return to_pointer, to_number, to_weight
 
 
 @kernel
