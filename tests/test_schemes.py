@@ -630,3 +630,10 @@ def test_the_order_of_parameters_stays():  # an optimiser's saved state knows a 
         "pure_lag": ["delay"],
         "hayami": ["length", "diffusivity", "celerity"],
     }
+
+
+def test_a_scheme_says_that_it_has_no_parameters():
+    """Forgotten, they would be missed where its function is called, in words that name no scheme."""
+    with pytest.raises(ParameterError, match="scheme 'forgetful': parameters= is a list"):
+        xroute.register_scheme("forgetful", taps=lambda dt: torch.ones(1, 1))
+    assert "forgetful" not in REGISTRY

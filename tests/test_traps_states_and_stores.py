@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from pathlib import Path
 from typing import Any
 
@@ -354,3 +355,21 @@ def test_what_cannot_be_written_is_found_before_anything_is(network, runoff, tmp
     with pytest.raises(XRouteError, match="Nothing is routed yet"):
         xroute.route_to_zarr(odd, network, store, progress=False)
     assert not store.exists()
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.EACCES])
+def test_a_disk_that_fails_is_no_empty_place(monkeypatch, tmp_path, code):
+    """A store that is there and cannot be read must not be taken for none, nor be replaced."""
+    network, ds = xroute.datasets.tutorial()
+    ds.runoff.to_dataset(name="kept").to_zarr(tmp_path / "q.zarr")
+    before = {path: path.read_bytes() for path in (tmp_path / "q.zarr").rglob("*") if path.is_file()}
+
+    def fails(*_, **__):
+        raise OSError(code, os.strerror(code))
+
+    with monkeypatch.context() as broken:
+        broken.setattr("zarr.open", fails)
+        for mode in ("w-", "w"):
+            with pytest.raises(OSError, match=os.strerror(code)):
+                xroute.route_to_zarr(ds.runoff, network, tmp_path / "q.zarr", progress=False, mode=mode)
+    assert {path: path.read_bytes() for path in (tmp_path / "q.zarr").rglob("*") if path.is_file()} == before

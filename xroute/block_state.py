@@ -48,6 +48,10 @@ class StageTable(NamedTuple):
     outflow: Any
     inflow: Any
 
+    def take(self, reaches: Index) -> StageTable:
+        """Of some reaches, by their positions."""
+        return StageTable(self.outflow[..., reaches], None if self.inflow is None else self.inflow[..., reaches, :])
+
 
 StateTable = Mapping[str, StageTable]
 """The tables of all stages, by name."""

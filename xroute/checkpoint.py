@@ -342,10 +342,12 @@ def digest(*values: Any) -> str:
 
 
 def _open(store: Any) -> Any:
-    """The root group or array of a store, None if there is none that can be read: metadata raise what they like."""
+    """The root group or array of a store; None if there is none, or none that can be understood."""
     try:
         return _zarr().open(store, mode="r")
-    except PermissionError:  # there may well be a store: it is not for us to say that there is none
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError:  # not permitted, or the disk fails: there may well be a store, and nobody is to put another in its place
         raise
-    except Exception:
+    except Exception:  # damaged metadata raise what they like
         return None

@@ -127,6 +127,8 @@ def _stale(store: Store, layout: Mapping[str, list[str]]) -> list[str]:
         zarr.open_group(store, mode="r", use_consolidated=True)
         gathered = root[GATHERED]["metadata"]
         copies = {f"{array}/{METADATA}": json.dumps(copy).encode() for array, copy in gathered.items()}
+    except OSError:  # what cannot be read need not be damaged
+        raise
     except Exception:  # damaged metadata raise what they like
         return [METADATA]
     arrays = [key for key in layout if key.endswith(f"/{METADATA}")]

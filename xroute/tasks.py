@@ -197,11 +197,8 @@ def look_ahead(watch: Watch, axes: tuple[int, ...], blocks: list[Any]) -> None:
 def start_partition(run: PartitionRun, stages: list[str], tables: list[list[Any]]) -> BlockState:
     """A partition's part of a state, of the outflow and inflow of each stage on all reaches; others' reaches hold nothing."""
     part = run.partition
-    table = {
-        stage: StageTable(outflow[..., part.reach], None if inflow is None else inflow[..., part.reach, :])
-        for stage, (outflow, inflow) in zip(stages, tables, strict=True)
-    }
-    return load_state(table, run.n_lags, run.ids).pad(part.given.size)
+    own = {stage: StageTable(*table).take(part.reach) for stage, table in zip(stages, tables, strict=True)}
+    return load_state(own, run.n_lags, run.ids).pad(part.given.size)
 
 
 def gather_outflow(runs: list[PartitionRun], stage: str, shape: tuple[int, ...], states: list[BlockState]) -> Any:

@@ -37,7 +37,7 @@ def name_default_scheme(network: xr.Dataset) -> None:
 
 def register_scheme(
     name: str | Scheme,
-    parameters: Mapping[str, Parameter | str] | tuple[Parameter | str, ...] | list[Parameter | str] = (),
+    parameters: Mapping[str, Parameter | str] | tuple[Parameter | str, ...] | list[Parameter | str] | None = None,
     *,
     taps: Callable[..., torch.Tensor] | None = None,
     filter: Callable[..., tuple[torch.Tensor, torch.Tensor | None]] | None = None,
@@ -55,7 +55,8 @@ def register_scheme(
         have a window that is cut off, too. Then ``replace`` is the only other argument. So
         ``dataclasses.replace(find_scheme("hayami"), name="mine", ...)`` is one much like another.
     parameters
-        Its parameters, each a `Parameter` (name, SI units, range) or just a name; or a mapping of names to SI units.
+        Its parameters, each a `Parameter` (name, SI units, range) or just a name; or a mapping of names to SI units. An
+        empty list for a scheme that has none.
     taps
         ``taps(dt, **parameters) -> [reach, K]``: a response of finite length to means over steps, in torch, from float64
         tensors [reach] in SI units and the routing step in seconds. Written in differentiable operations it can be
@@ -89,7 +90,7 @@ def register_scheme(
     """
     rest = {"taps": taps, "filter": filter, "step_range": step_range, "of_reach": of_reach}
     if isinstance(name, Scheme):
-        if parameters or instead is not None or any(function is not None for function in rest.values()):
+        if parameters is not None or instead is not None or any(function is not None for function in rest.values()):
             raise ParameterError(f"scheme {name.name!r} is given as a whole: what else it is, it says itself")
         scheme = changed(name, parameters=_as_parameters(name.name, name.parameters), from_user=True)
         rest = {key: getattr(scheme, key) for key in rest if key != "taps"}
