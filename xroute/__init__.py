@@ -21,6 +21,7 @@ from xroute.exceptions import (
     UnitsError,
     XRouteError,
 )
+from xroute.hydrography import estimate_parameters, local_area
 from xroute.network import Network
 from xroute.options import set_options
 from xroute.routing import route
@@ -36,8 +37,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AlignmentError", "Network", "NetworkError", "Parameter", "ParameterError", "Router", "StateError",
-    "TimeAxisError", "UnitsError", "XRouteError", "__version__", "datasets", "deaccumulate", "initial_state",
-    "register_scheme", "route", "route_to_zarr", "set_options", "steady_state", "tables", "with_bounds",
+    "TimeAxisError", "UnitsError", "XRouteError", "__version__", "datasets", "deaccumulate", "estimate_parameters",
+    "initial_state", "local_area", "register_scheme", "route", "route_to_zarr", "set_options", "steady_state", "tables",
+    "with_bounds",
 ]  # fmt: skip
 
 
