@@ -32,7 +32,14 @@ ID_COLUMNS = (
     "hru_id", "gru_id", "catchment_id", "catchment",
 )  # fmt: skip
 """Columns of ids, those of the reach itself before those of catchments."""
-AREA_COLUMNS = {"sub_area": "km2", "area_km2": "km2", "areakm2": "km2", "area_sqkm": "km2", "area_m2": "m2", "area_sqm": "m2"}
+AREA_COLUMNS = {
+    "sub_area": "km2",
+    "area_km2": "km2",
+    "areakm2": "km2",
+    "area_sqkm": "km2",
+    "area_m2": "m2",
+    "area_sqm": "m2",
+}
 """Columns of local areas beside those of the hydrographies that `xroute.tables` knows, with their units."""
 _VECTOR = (".gpkg", ".shp", ".fgb", ".geojson", ".json", ".gml", ".kml", ".zip")
 _COLUMNS = (".parquet", ".pq", ".geoparquet", ".feather")
@@ -108,7 +115,8 @@ def read_catchments(catchments: Any, reach: Hashable | None, layer: str | None) 
         return _of_frame(catchments, reach)
     raise ParameterError(
         "catchments are polygons or points in a GeoDataFrame, a network with lon and lat, or the path of one of them, not "
-        f"{type(catchments).__name__}" + (": set_geometry makes a GeoDataFrame" if hasattr(catchments, "columns") else "")
+        f"{type(catchments).__name__}"
+        + (": set_geometry makes a GeoDataFrame" if hasattr(catchments, "columns") else "")
     )
 
 
@@ -125,7 +133,11 @@ def _read(path: Path, layer: str | None) -> Any:
         names = [str(name) for name in layers["name"]]
         if layer is not None and layer not in names:
             raise XRouteError(f"{path} has no layer {layer!r}; it has {some(names)}")
-        placed = [str(name) for name, kind in zip(layers["name"], layers["geometry_type"], strict=True) if isinstance(kind, str)]
+        placed = [
+            str(name)
+            for name, kind in zip(layers["name"], layers["geometry_type"], strict=True)
+            if isinstance(kind, str)
+        ]
         if layer is None and len(placed) > 1:
             layer = next((name for wanted in _LAYERS for name in placed if name.lower() == wanted), None)
             if layer is None:
@@ -159,7 +171,9 @@ def _of_frame(table: Any, reach: Hashable | None) -> Outlines | Points:
     geometry = np.asarray(table.geometry.array, dtype=object)
     crs = table.crs
     if crs is None:
-        warn("the catchments name no coordinate system: longitude and latitude in degrees are taken (set_crs says otherwise)")
+        warn(
+            "the catchments name no coordinate system: longitude and latitude in degrees are taken (set_crs says otherwise)"
+        )
     kinds = set(table.geometry.geom_type.dropna())
     return _places(table, geometry, ids, crs) if kinds == {"Point"} else Outlines(geometry, ids, crs)
 
@@ -179,9 +193,13 @@ def _ids(table: Any, reach: Hashable | None) -> NDArray[Any]:
                 f"which column holds the ids of the reaches? None of {some(table.columns)} is known: give {argument('reach')}"
             )
         column = found[0]
-        rivers = [name for name in found if plain_name(name) in {plain_name(p.reach) for p in PRESETS.values()} - {"id"}]
+        rivers = [
+            name for name in found if plain_name(name) in {plain_name(p.reach) for p in PRESETS.values()} - {"id"}
+        ]
         if len(rivers) > 1 and plain_name(column) != "reach":
-            raise ParameterError(f"several columns may hold the ids of the reaches, {some(rivers)}: give {argument('reach')}")
+            raise ParameterError(
+                f"several columns may hold the ids of the reaches, {some(rivers)}: give {argument('reach')}"
+            )
     values = table[column]
     absent = values.isna().to_numpy()
     if absent.any():

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from xroute.engine.kernels import kernel
 from xroute.exceptions import AlignmentError, some
-from xroute.grids.authalic import below_edge, cell_areas, height_between
+from xroute.grids.authalic import SEMI_MAJOR, below_edge, cell_areas, height_between
 from xroute.grids.polygons import Parts
 from xroute.options import n_threads
 
@@ -84,12 +84,10 @@ class Lattice:
         width[self.column[self.column >= 0]] = (east - self.meridians)[self.column >= 0]
         height[self.row[self.row >= 0]] = np.diff(self.parallels)[self.row >= 0]
         across = width[None, :] * np.cos(np.radians(self.lat))[:, None]
-        return np.asarray(np.radians(np.hypot(across, height[:, None])).ravel() * 6378137.0 / 2)
+        return np.asarray(np.radians(np.hypot(across, height[:, None])).ravel() * SEMI_MAJOR / 2)
 
 
-def make_lattice(
-    dims: tuple[Hashable, ...], lon: Float, lat: Float, lon_bounds: Float, lat_bounds: Float
-) -> Lattice:
+def make_lattice(dims: tuple[Hashable, ...], lon: Float, lat: Float, lon_bounds: Float, lat_bounds: Float) -> Lattice:
     """Lattice of centres and of bounds (n, 2).
 
     Raises
@@ -168,7 +166,15 @@ def lattice_overlaps(
 
     def one(first: int, last: int) -> tuple[Int, Int, Int, Float]:
         return _overlaps(  # type: ignore[no-any-return]
-            parts.lon, parts.lat, parts.ring_start, parts.part_start, -parts.sign, first, last, lattice.meridians, lattice.parallels
+            parts.lon,
+            parts.lat,
+            parts.ring_start,
+            parts.part_start,
+            -parts.sign,
+            first,
+            last,
+            lattice.meridians,
+            lattice.parallels,
         )
 
     found = []
@@ -214,7 +220,9 @@ def _add_piece(
     """Add a piece of an edge that lies in one column to the width above it, and to the area in its own cell, row by row."""
     n = parallels.size
     up = y1 > y0
-    row = np.searchsorted(parallels, y0, side="right" if up or y0 == y1 else "left") - 1
+    row = np.searchsorted(parallels, y0, side="right") - 1
+    if y1 < y0 and row >= 0 and parallels[row] == y0:
+        row -= 1
     x, y = x0, y0
     while True:
         target = parallels[row + 1] if up and row + 1 < n else parallels[row] if not up and row >= 0 else y1
@@ -239,7 +247,15 @@ def _add_piece(
 
 @kernel
 def _overlaps(
-    lon: Float, lat: Float, ring_start: Int, part_start: Int, sign: Float, first: int, last: int, meridians: Float, parallels: Float
+    lon: Float,
+    lat: Float,
+    ring_start: Int,
+    part_start: Int,
+    sign: Float,
+    first: int,
+    last: int,
+    meridians: Float,
+    parallels: Float,
 ) -> tuple[Int, Int, Int, Float]:
     """Overlaps of some parts; rows and columns are those among the lines, some of them of no cell."""
     n_columns, n_rows = meridians.size, parallels.size - 1

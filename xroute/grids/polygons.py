@@ -111,7 +111,9 @@ def _check(geometry: NDArray[Any], ids: NDArray[Any]) -> None:
 
     absent = shapely.is_missing(geometry) | shapely.is_empty(geometry)
     if absent.any():
-        raise ParameterError(f"{int(absent.sum())} catchments have no geometry: {some(ids[absent])}. Leave them out, or mend them")
+        raise ParameterError(
+            f"{int(absent.sum())} catchments have no geometry: {some(ids[absent])}. Leave them out, or mend them"
+        )
     kind = shapely.get_type_id(geometry)
     other = ~np.isin(kind, (3, 6))
     if other.any():
