@@ -2,7 +2,7 @@
 
 The cylindrical equal-area projection takes longitude and latitude to a plane in which areas are those on the ground: across,
 the longitude; upwards, the height ``h(latitude)``, the area per unit of longitude between the equator and a parallel. With the
-eccentricity ``e``, the semi-major axis ``a`` and ``s = sin(latitude)`` (Snyder 1987, Map Projections: A Working Manual, eq. 3-12)::
+eccentricity ``e``, the semi-major axis ``a`` and ``s = sin(latitude)`` (Snyder 1987, Map Projections, eq. 3-12)::
 
     h = a**2 / 2 * (1 - e**2) * (s / (1 - e**2 * s**2) + atanh(e * s) / e)
 

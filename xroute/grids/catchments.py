@@ -204,7 +204,8 @@ def _ids(table: Any, reach: Hashable | None) -> NDArray[Any]:
     absent = values.isna().to_numpy()
     if absent.any():
         raise NetworkError(
-            f"{int(absent.sum())} catchments have no id in column {column!r}, first in row {int(absent.argmax())}: leave them out, "
+            f"{int(absent.sum())} catchments have no id in column {column!r}, first in row {int(absent.argmax())}: "
+            "leave them out, "
             f"or name another column with {argument('reach')}"
         )
     return exact_ids(values.to_numpy(), f"column {column!r} of the catchments")
@@ -257,7 +258,8 @@ def _of_network(dataset: xr.Dataset, reach: Hashable | None) -> Points:
     lacking = [place for place in ("lon", "lat") if place not in dataset.variables]
     if lacking:
         raise ParameterError(
-            f"the network has no {' and no '.join(lacking)} (reach), so that it is not known where its catchments are: give their "
+            f"the network has no {' and no '.join(lacking)} (reach), so that it is not known where its catchments "
+            "are: give their "
             "polygons, or assign lon and lat in degrees"
         )
     lon, lat = (np.asarray(dataset[place].to_numpy(), np.float64) for place in ("lon", "lat"))
@@ -272,6 +274,7 @@ def _checked(points: Points) -> Points:
     wrong = ~(np.isfinite(points.lon) & (np.abs(points.lat) <= 90) & (np.abs(points.lon) <= 540))
     if wrong.any():
         raise ParameterError(
-            f"{int(wrong.sum())} of {wrong.size} reaches have no place on the globe (lon, lat in degrees): {some(points.ids[wrong])}"
+            f"{int(wrong.sum())} of {wrong.size} reaches have no place on the globe (lon, lat in degrees): "
+            f"{some(points.ids[wrong])}"
         )
     return points

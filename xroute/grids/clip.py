@@ -43,7 +43,7 @@ def mesh_overlaps(mesh: Mesh, parts: Parts, tick: Callable[[int], object]) -> tu
         at, cells, area, whole = _clipped(piece, boxes, *pairs, mesh)
         return of_part[at], cells, area, whole
 
-    found = []
+    found: list[tuple[Int, Int, Float, Float]] = []
     with ThreadPoolExecutor(n_threads()) as pool:
         done = 0
         for pairs in _pairs(mesh, boxes):

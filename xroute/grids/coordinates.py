@@ -80,7 +80,7 @@ def find_axes(grid: xr.DataArray | xr.Dataset, crs: Any = None, dims: Sequence[H
         If there are no coordinates, or it cannot be told which they are.
     """
     source, array = _source(grid)
-    on = array.dims if array is not None else source.dims
+    on = tuple(array.dims if array is not None else source.dims)
     if dims is not None:
         lacking = [d for d in dims if d not in on]
         if lacking:
@@ -104,7 +104,8 @@ def find_axes(grid: xr.DataArray | xr.Dataset, crs: Any = None, dims: Sequence[H
         return Axes((lat.dims[0], lon.dims[0]), lon, lat, source)
     if set(lon.dims) != set(lat.dims) or lon.ndim > 2:
         raise AlignmentError(
-            f"longitudes are on {some(lon.dims)} and latitudes on {some(lat.dims)}: give the grid's dimensions, {argument('dims')}"
+            f"longitudes are on {some(lon.dims)} and latitudes on {some(lat.dims)}: give the grid's dimensions, "
+            f"{argument('dims')}"
         )
     return Axes(lon.dims, lon, lat.transpose(*lon.dims), source, mesh=mesh if lon.ndim == 1 else None)
 
@@ -168,7 +169,7 @@ def _degrees_on(source: xr.Dataset, on: Sequence[Hashable], what: str) -> xr.Dat
 def _still(array: xr.DataArray) -> xr.DataArray:
     """A coordinate without the times along which it stays the same (WRF's)."""
     while array.ndim > 2:
-        along = next((d for d in array.dims if str(d).lower() in ("time", "t")), array.dims[0])
+        along = str(next((d for d in array.dims if str(d).lower() in ("time", "t")), array.dims[0]))
         first = array.isel({along: 0})
         if array.sizes[along] > 1 and not bool((array == first).all()):
             raise AlignmentError(
@@ -212,7 +213,8 @@ def _nowhere(source: xr.Dataset, on: Sequence[Hashable]) -> str:
     x, y = _plane(source, on, False)
     if x is not None and y is not None and x.dims != y.dims:
         return (
-            f"the grid has coordinates {x.name!r} and {y.name!r}, and neither says that it is a longitude or latitude, nor is there "
+            f"the grid has coordinates {x.name!r} and {y.name!r}, and neither says that it is a longitude or "
+            "latitude, nor is there "
             f"a coordinate system: give it, {argument('crs', 'EPSG:4326')} for degrees"
         )
     return (
@@ -230,7 +232,7 @@ def _crs(source: xr.Dataset, array: xr.DataArray | None, crs: Any) -> Any:
     mapping = None
     if crs is None:
         named = "" if array is None else str(_said(array, "grid_mapping") or "")
-        names = [name for name in named.replace(":", " ").split() if name in source.variables]
+        names: list[Hashable] = [name for name in named.replace(":", " ").split() if name in source.variables]
         names += [n for n, v in source.variables.items() if v.ndim == 0 and _is_mapping(v)]
         mapping = next((source[name].attrs for name in names if _is_mapping(source[name])), None)
         if mapping is None:

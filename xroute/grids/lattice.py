@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -165,7 +166,7 @@ def lattice_overlaps(
     edges = list(range(0, parts.n, BLOCK)) + [parts.n]
 
     def one(first: int, last: int) -> tuple[Int, Int, Int, Float]:
-        return _overlaps(  # type: ignore[no-any-return]
+        return _overlaps(
             parts.lon,
             parts.lat,
             parts.ring_start,
@@ -202,7 +203,7 @@ def _line(column: int, meridians: Float) -> float:
 
 
 @kernel
-def _column_of(x: float, meridians: Float) -> int:
+def _column_of(x: float, meridians: Float) -> Any:
     n = meridians.size
     turn = int(np.floor((x - meridians[0]) / 360.0))
     column = turn * n + np.searchsorted(meridians, x - 360.0 * turn, side="right") - 1

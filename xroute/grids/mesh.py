@@ -1,7 +1,7 @@
 """Grids whose cells are polygons: curvilinear ones, those of projections, and meshes.
 
-A cell is a ring of corners on longitude and latitude, between which its sides are straight; sides that are straight in a projection
-get as many points as keep them in place. Cells are made for those places alone where catchments are.
+A cell is a ring of corners on longitude and latitude, between which its sides are straight; sides that are straight in a
+projection get as many points as keep them in place. Cells are made for those places alone where catchments are.
 """
 
 from __future__ import annotations
@@ -225,8 +225,9 @@ def _middle(*centres: Float) -> Float:
     result = np.stack([(lon[0] + lon[3] + (lon[1] + lon[2])) / 4, (lat[0] + lat[3] + (lat[1] + lat[2])) / 4], axis=-1)
     polar = np.ptp(lon, axis=0) > 30
     if polar.any():
-        xyz = np.stack([f(np.radians(lon[:, polar])) * np.cos(np.radians(lat[:, polar])) for f in (np.cos, np.sin)])
-        x, y, z = *xyz.sum(axis=1), np.sin(np.radians(lat[:, polar])).sum(axis=0)
+        east, north = np.radians(lon[:, polar]), np.radians(lat[:, polar])
+        x, y = (np.cos(north) * np.cos(east)).sum(axis=0), (np.cos(north) * np.sin(east)).sum(axis=0)
+        z = np.sin(north).sum(axis=0)
         result[polar] = np.degrees(np.stack([np.arctan2(y, x), np.arctan2(z, np.hypot(x, y))], axis=-1))
     result[:, 1] = np.clip(result[:, 1], -90, 90)
     return np.asarray(result)
@@ -251,7 +252,8 @@ def projected_mesh(dims: tuple[Hashable, ...], x: Float, y: Float, x_bounds: Flo
 
     forth = pyproj.Transformer.from_crs(crs, "EPSG:4326", always_xy=True)
     back = pyproj.Transformer.from_crs("EPSG:4326", crs, always_xy=True)
-    lon, lat = forth.transform(*(v.ravel() for v in np.meshgrid(x, y)))
+    every = np.meshgrid(x, y)
+    lon, lat = forth.transform(every[0].ravel(), every[1].ravel())
     off = ~(np.isfinite(lon) & np.isfinite(lat))
     if off.all():
         raise AlignmentError(

@@ -95,7 +95,7 @@ def as_parts(geometry: NDArray[Any], ids: NDArray[Any], crs: Any) -> tuple[Parts
     sign = np.where(turned < 0, -1.0, 1.0) * np.where(outer, 1.0, -1.0)
     catchment = of_row[row]
     of_part = np.add.reduceat(turned * sign, part_start[:-1]) if parts.size else np.zeros(0)
-    area = np.bincount(catchment, of_part, first.size)
+    area = np.bincount(catchment, of_part, first.size).astype(np.float64)
     return Parts(parts, catchment, lon, lat, ring_start, part_start, sign, area), ids[first]
 
 

@@ -52,27 +52,29 @@ def grid_weights(
     They are made once for a grid and a set of catchments, and kept in a file (`xroute.io.write`). Cells between meridians and
     parallels are cut exactly; their area is that on the WGS 84 ellipsoid (Snyder 1987, eq. 3-12), as is that of all other cells.
     Edges of catchments are straight in their coordinate system: in longitude and latitude, or in the plane of a projection.
-    The same numbers come of a grid whatever convention its longitudes follow, wherever it is cut open and whichever way its rows go.
+    The same numbers come of a grid whatever convention its longitudes follow, wherever it is cut open and whichever way its
+    rows go.
 
     Parameters
     ----------
     grid : DataArray, Dataset or path
         A variable on the grid, or a Dataset with such, which may hold the bounds of cells as well. No values are read but those
         of coordinates. Grids may be rectilinear (``lat``, ``lon``), curvilinear (``lat`` and ``lon`` on both dimensions),
-        projected (``x``, ``y`` and a grid mapping, or ``crs``), or unstructured (``lat`` and ``lon`` on one dimension and bounds with the
-        cells' corners, or a mesh by UGRID). Bounds are made from centres where there are none: in the middle between
-        two of them, as far out as in at the ends, and no farther than the poles.
+        projected (``x``, ``y`` and a grid mapping, or ``crs``), or unstructured (``lat`` and ``lon`` on one dimension and
+        bounds with the cells' corners, or a mesh by UGRID). Bounds are made from centres where there are none: in the middle
+        between two of them, as far out as in at the ends, and no farther than the poles.
     catchments : GeoDataFrame, Dataset, Network or path
-        Polygons in any coordinate system, or points: of a GeoDataFrame, or ``lon`` and ``lat`` of a network. Paths may lead to any
-        file of polygons or points (``.gpkg``, ``.parquet``, ``.shp``, ``.geojson``), or of a network. Several rows of one id
-        are one catchment; where they overlap, the area counts once. Polygons that cross the date line may be cut there or not:
-        an edge of more than 180 degrees goes the other way round.
+        Polygons in any coordinate system, or points: of a GeoDataFrame, or ``lon`` and ``lat`` of a network. Paths may lead to
+        any file of polygons or points (``.gpkg``, ``.parquet``, ``.shp``, ``.geojson``), or of a network. Several rows of one
+        id are one catchment; where they overlap, the area counts once. Polygons that cross the date line may be cut there or
+        not: an edge of more than 180 degrees goes the other way round.
     method : {"area", "nearest"}
         ``"area"``: all cells that a catchment (a polygon) overlaps, by the area of the overlap. ``"nearest"``: the cell whose
         centre is nearest to it on the sphere, with the catchment's own area (column ``area`` of points [m2], of a
         network in its units, or that of known hydrographies; of polygons theirs).
     reach : str, optional
-        Column of the reaches' ids; by default what a known hydrography calls it (``COMID``, ``LINKNO``, ``HYRIV_ID``, ``HYBAS_ID``, ...).
+        Column of the reaches' ids; by default what a known hydrography calls it (``COMID``, ``LINKNO``, ``HYRIV_ID``,
+        ``HYBAS_ID``, ...).
     uncovered : {"raise", "warn", "accept"}
         Catchments that lie beyond the grid by more than a millionth of their area, or (nearest) outside of the nearest cell.
     variable : str, optional
@@ -89,9 +91,9 @@ def grid_weights(
     Returns
     -------
     xarray.Dataset
-        On ``overlap``: ``reach``, the cell (``y_index`` and ``x_index``, or ``cell``; positions from 0), ``area`` [m2], ``cell_area`` [m2].
-        On ``catchment`` (ids, in the order in which they came): ``catchment_area`` [m2], and ``covered``, the part of it that
-        lies on the grid. Attributes say which grid it is of.
+        On ``overlap``: ``reach``, the cell (``y_index`` and ``x_index``, or ``cell``; positions from 0), ``area`` [m2] and
+        ``cell_area`` [m2]. On ``catchment`` (ids, in the order in which they came): ``catchment_area`` [m2], and ``covered``,
+        the part of it that lies on the grid. Attributes say which grid it is of.
 
     Raises
     ------
@@ -150,7 +152,7 @@ def _opened(grid: Any, variable: Hashable | None) -> xr.DataArray | xr.Dataset:
     if isinstance(grid, (str, os.PathLike)):
         grid = open_dataset(grid)
     if variable is None:
-        return grid  # type: ignore[no-any-return]
+        return grid
     if not isinstance(grid, xr.Dataset) or variable not in grid.variables:
         has = f"it has {some(grid.data_vars)}" if isinstance(grid, xr.Dataset) else "it is one variable already"
         raise ParameterError(f"the grid has no variable {str(variable)!r}: {has}")
@@ -174,7 +176,8 @@ def _by_area(cells: Lattice | Mesh, catchments: Outlines | Points, network: bool
         )
     if isinstance(cells, Mesh) and cells.rings is None:
         raise AlignmentError(
-            f"the grid's cells along {some(cells.dims)} have centres and no corners, which {argument('method', 'area')} needs: give a "
+            f"the grid's cells along {some(cells.dims)} have centres and no corners, which "
+            f"{argument('method', 'area')} needs: give a "
             f"Dataset that holds their bounds too, or {argument('method', 'nearest')}"
         )
     require("shapely", feature="weights from a grid to catchments", extra="geo")
@@ -196,7 +199,7 @@ def _by_area(cells: Lattice | Mesh, catchments: Outlines | Points, network: bool
 def _summed(owner: Int, cell: Int, area: Float, whole: Float, rank: Int) -> tuple[Int, Int, Float, Float]:
     """Overlaps by catchment and rank of the cell, one of each pair."""
     order = np.lexsort((rank, owner))
-    owner, cell, area, whole, rank = (v[order] for v in (owner, cell, area, whole, rank))
+    owner, cell, rank, area, whole = owner[order], cell[order], rank[order], area[order], whole[order]
     new = np.ones(owner.size, bool)
     new[1:] = (np.diff(owner) != 0) | (np.diff(rank) != 0)
     first = np.flatnonzero(new)
@@ -211,7 +214,8 @@ def _nearest(cells: Lattice | Mesh, catchments: Outlines | Points) -> Found:
     places = catchments if isinstance(catchments, Points) else _middles(catchments)
     if places.area is None:
         raise ParameterError(
-            f"{argument('method', 'nearest')} needs the local area of each catchment, 'area' (reach) with units: assign it, or make it "
+            f"{argument('method', 'nearest')} needs the local area of each catchment, 'area' (reach) with units: "
+            "assign it, or make it "
             "of upstream areas with xroute.local_area(network)"
         )
     wrong = ~(np.isfinite(places.area) & (places.area >= 0))
@@ -285,14 +289,16 @@ def _check_cover(ids: NDArray[Any], covered: Float, policy: Uncovered, method: W
         n_out = int((covered[short] == 0).sum())
         parts = ", ".join(f"{ids[k].item()!r} ({100 * covered[k]:.4g} %)" for k in worst)
         text = (
-            f"the grid does not cover {short.size} of {ids.size} catchments, {n_out} of them not at all; the worst, with the part "
+            f"the grid does not cover {short.size} of {ids.size} catchments, {n_out} of them not at all; the worst, "
+            "with the part "
             f"that it covers: {parts}"
         )
     if policy == "warn":
         warn(text)
         return
     raise AlignmentError(
-        f"{text}. Take a larger grid or fewer catchments, or {argument('uncovered', 'accept')}, with which what is beyond has no runoff"
+        f"{text}. Take a larger grid or fewer catchments, or {argument('uncovered', 'accept')}, with which what is "
+        "beyond has no runoff"
         if method == "area" else f"{text}. Take a larger grid or fewer catchments, or {argument('uncovered', 'accept')}"
     )  # fmt: skip
 
