@@ -102,7 +102,7 @@ def read_catchments(catchments: Any, reach: Hashable | None, layer: str | None) 
     if isinstance(catchments, (str, os.PathLike)):
         path = existing(catchments)
         suffix = path.suffix.lower()
-        if suffix in _VECTOR or suffix in _COLUMNS and not path.is_dir():
+        if suffix in _VECTOR or suffix in _COLUMNS and _has_geometry(path):
             return _of_frame(_read(path, layer), reach)
         catchments = open_any(path)
     elif layer is not None:
@@ -145,6 +145,23 @@ def _read(path: Path, layer: str | None) -> Any:
         return geopandas.read_file(path, layer=layer or (placed or names)[0], **_exactly())
 
 
+def _has_geometry(path: Path) -> bool:
+    """Whether a Parquet or Feather file holds geometry: it may be the table of a network."""
+    require("pyarrow", feature=f"reading {path.suffix}", extra="io")
+    if path.is_dir():
+        return False
+    import pyarrow
+    from pyarrow import parquet
+
+    with reading(path, "as a table"):
+        if path.suffix.lower() == ".feather":
+            with pyarrow.OSFile(str(path)) as source:
+                schema = pyarrow.ipc.open_file(source).schema
+        else:
+            schema = parquet.read_schema(path)
+    return b"geo" in (schema.metadata or {})
+
+
 def _exactly() -> dict[str, Any]:
     """Options that keep whole numbers with gaps out of floating point."""
     import pandas as pd
@@ -175,7 +192,9 @@ def _of_frame(table: Any, reach: Hashable | None) -> Outlines | Points:
             "the catchments name no coordinate system: longitude and latitude in degrees are taken (set_crs says otherwise)"
         )
     kinds = set(table.geometry.geom_type.dropna())
-    return _places(table, geometry, ids, crs) if kinds == {"Point"} else Outlines(geometry, ids, crs)
+    if kinds and kinds <= {"Point", "LineString", "MultiLineString"}:
+        return _places(table, geometry, ids, crs)
+    return Outlines(geometry, ids, crs)
 
 
 def _ids(table: Any, reach: Hashable | None) -> NDArray[Any]:
@@ -212,7 +231,7 @@ def _ids(table: Any, reach: Hashable | None) -> NDArray[Any]:
 
 
 def _places(table: Any, geometry: NDArray[Any], ids: NDArray[Any], crs: Any) -> Points:
-    """Points of a table, with their areas."""
+    """Points of a table, or points on its lines, with their areas."""
     import shapely
 
     from xroute.grids.polygons import in_degrees
@@ -220,7 +239,7 @@ def _places(table: Any, geometry: NDArray[Any], ids: NDArray[Any], crs: Any) -> 
     empty = shapely.is_missing(geometry) | shapely.is_empty(geometry)
     if empty.any():
         raise ParameterError(f"{int(empty.sum())} catchments have no geometry: {some(ids[empty])}")
-    xy = shapely.get_coordinates(in_degrees(geometry, crs, ids))
+    xy = shapely.get_coordinates(shapely.point_on_surface(in_degrees(geometry, crs, ids)))
     found = _area_column(table)
     area = None
     if found is not None:

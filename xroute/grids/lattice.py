@@ -79,12 +79,13 @@ class Lattice:
         return lon.ravel(), lat.ravel()
 
     def widths(self) -> Float:
-        """Half the diagonal [m] of each cell, row by row: how far its corners are from its centre, about."""
+        """Half the diagonal [m] of each cell, row by row: how far its corners are from its centre at most."""
         east = np.append(self.meridians[1:], self.meridians[0] + 360)
         width, height = np.zeros(self.shape[1]), np.zeros(self.shape[0])
         width[self.column[self.column >= 0]] = (east - self.meridians)[self.column >= 0]
         height[self.row[self.row >= 0]] = np.diff(self.parallels)[self.row >= 0]
-        across = width[None, :] * np.cos(np.radians(self.lat))[:, None]
+        widest = np.maximum(np.abs(self.lat) - height, 0)  # the side nearer to the equator, and some more
+        across = width[None, :] * np.cos(np.radians(widest))[:, None]
         return np.asarray(np.radians(np.hypot(across, height[:, None])).ravel() * SEMI_MAJOR / 2)
 
 

@@ -19,8 +19,8 @@ __all__ = ["Parts", "as_parts", "in_degrees", "unwrapped_ring"]
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
-OFF = 1e-7
-"""Degrees (a centimetre) by which an edge that is straight in a projection may be off on longitude and latitude."""
+OFF = 2e-8
+"""Degrees (two millimetres) by which an edge that is straight in a projection may be off on longitude and latitude."""
 DEGREES = "EPSG:4326"
 
 
