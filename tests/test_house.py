@@ -35,8 +35,8 @@ FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("network", ("topology", "graphs", "tables", "network", "network_files", "parameters", "recipe")),
     ("runoff and states", ("labels", "accumulations", "watch", "volumes", "request", "state", "reach_ids")),
     ("routing", ("run", "eager", "tasks", "chunking", "cluster", "chunked", "routing", "spinup", "bounded",
-                 "router_state", "router", "sinks", "streaming")),
-    ("around it", ("io", "plotting", "datasets", "accessors", "inspection")),
+                 "router_state", "router", "sinks", "budget", "streaming")),
+    ("around it", ("exceedance", "io", "plotting", "datasets", "accessors", "inspection")),
     ("package", ("__init__",)),
     ("command line", ("demo", "cli", "__main__")),
 )

@@ -13,8 +13,8 @@ from typing import Literal, get_args
 from xroute.exceptions import ParameterError, one_of
 
 __all__ = [
-    "CELL_METHOD", "EXTRA", "LABEL", "LATERAL", "MISSING", "MISSING_DOWNSTREAM", "NAN", "RESET", "SAMPLING",
-    "Extra", "Label", "Lateral", "Missing", "MissingDownstream", "NaN", "Reset", "RoutingSettings", "Sampling",
+    "CELL_METHOD", "EXTRA", "LABEL", "LATERAL", "MISSING", "MISSING_DOWNSTREAM", "NAN", "PER", "RESET", "SAMPLING",
+    "Extra", "Label", "Lateral", "Missing", "MissingDownstream", "NaN", "Per", "Reset", "RoutingSettings", "Sampling",
 ]  # fmt: skip
 
 Sampling = Literal["mean", "last", "start-mean"]
@@ -25,6 +25,7 @@ Extra = Literal["raise", "drop"]
 MissingDownstream = Literal["raise", "outlet"]
 Label = Literal["start", "middle", "end"]
 Reset = Literal["day", "forecast", "never"]
+Per = Literal["run", "step"]
 
 SAMPLING: tuple[Sampling, ...] = get_args(Sampling)
 """How the substeps of a step of runoff make its discharge."""
@@ -44,6 +45,8 @@ LABEL: tuple[Label, ...] = get_args(Label)
 """Which point of its step a time stamp is."""
 RESET: tuple[Reset, ...] = get_args(Reset)
 """When values that accumulate begin again."""
+PER: tuple[Per, ...] = get_args(Per)
+"""What a water budget is of."""
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
@@ -13,9 +13,14 @@ from xroute.labels import Layout
 from xroute.network import Network
 from xroute.parameters import read_parameters
 from xroute.schemes import SCHEMES, make_filter
+from xroute.settings import RoutingSettings
 from xroute.units import flux_in_si, to_si
 
-__all__ = ["Summary", "Volumes", "storage"]
+if TYPE_CHECKING:
+    from xroute.block_state import BlockState
+    from xroute.run import Run
+
+__all__ = ["Summary", "Volumes", "needs_means", "storage", "stored_water"]
 
 
 @dataclass
@@ -79,6 +84,18 @@ def storage(network: Network, state: xr.Dataset) -> xr.DataArray:
     stored = outflow.copy(data=water.reshape(outflow.shape)).rename("storage")
     stored.attrs = {"long_name": "water stored in the reach", "units": "m3"}
     return stored
+
+
+def stored_water(run: Run, state: BlockState) -> Any:
+    """Water that the state of a run holds in each reach [batch, reach], in all its stages together [m3]."""
+    assert run.settings.routing_step is not None
+    to_si = 1.0 if run.units is None else flux_in_si(run.units, "the state")
+    return run.filter.storage(run.settings.routing_step, *state.channel) * to_si
+
+
+def needs_means(settings: RoutingSettings) -> bool:
+    """Whether samples of discharge, and states, do not tell how much water flowed: the last value of several."""
+    return settings.sampling == "last" and settings.substeps > 1
 
 
 class Volumes:
