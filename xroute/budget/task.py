@@ -58,7 +58,9 @@ class Task:
 
 def prepare(runoff: xr.DataArray, discharge: xr.DataArray, network: NetworkLike, request: BudgetRequest) -> Task:
     """Check all that can be checked before anything is read; arguments are those of `xroute.budget`."""
-    request = _as_routed(runoff, discharge, network, request)
+    states = {name: getattr(request, name) for name in ("initial_state", "final_state")}
+    opened = {name: open_state(state) for name, state in states.items() if state is not None}  # read once, where it is a path
+    request = _as_routed(runoff, discharge, replace(request, **opened))
     run = make_run(runoff, network, request, with_state=True)
     if run.settings.step is None:
         run.start(request.initial_state, runoff)  # which says what is lacking
@@ -81,14 +83,14 @@ def prepare(runoff: xr.DataArray, discharge: xr.DataArray, network: NetworkLike,
 
 
 def _as_routed(
-    runoff: xr.DataArray, discharge: xr.DataArray, network: NetworkLike, request: BudgetRequest
+    runoff: xr.DataArray, discharge: xr.DataArray, request: BudgetRequest
 ) -> BudgetRequest:
     """The request, with what discharge and the states say of how they were routed where the caller does not."""
     said = _history(discharge)
     for state in (request.final_state, request.initial_state):
         if state is None:
             continue
-        attrs = open_state(state).attrs
+        attrs = state.attrs
         said = {"scheme": attrs.get("scheme"), "lateral": attrs.get("lateral"), **_substeps(attrs, runoff, request), **said}
     scheme = said.get("scheme")
     said["scheme"] = scheme if scheme in SCHEMES else None  # of several, the network says which reach has which
@@ -155,7 +157,7 @@ def _in_order(discharge: xr.DataArray, runoff: xr.DataArray, dim: Hashable, erro
 
 def _final(state: Any, run: Run, runoff: xr.DataArray) -> StateTable:
     """The state at the end, in the run's order."""
-    state, ends = open_state(state), run.clock.end(runoff)
+    ends = run.clock.end(runoff)
     holds = state.attrs.get("time", ends)
     if ends is not None and holds != ends:
         raise StateError(f"the final state holds at {holds}, and runoff ends at {ends}: it is not the state at the end")
