@@ -26,7 +26,9 @@ def river(shape: str, scheme: str, seed: int = 0, n: int = 12) -> xr.Dataset:
     return network_dataset(drawn, ids, schemes, rng)
 
 
-def warm(network: xr.Dataset, rng: np.random.Generator, dtype: str = "float64", **options: Any) -> tuple[xr.DataArray, xr.Dataset]:
+def warm(
+    network: xr.Dataset, rng: np.random.Generator, dtype: str = "float64", **options: Any
+) -> tuple[xr.DataArray, xr.Dataset]:
     """Runoff of two members, and a state at its start."""
     runoff = runoff_array(network.reach.values, 2 * STEPS, rng, batch={"member": 2}, dtype=dtype)
     first, later = (runoff.isel(time=part) for part in (slice(STEPS), slice(STEPS, None)))
@@ -97,8 +99,8 @@ def test_it_closes_to_rounding_in_float32_on_a_real_basin(lateral: str, shared_d
 def basins_of(network: xr.Dataset) -> dict[int, int]:
     """Outlet of each reach along the largest fraction, by walking down."""
     below: dict[int, tuple[float, int]] = {}
-    fractions = network.fraction.values if "fraction" in network else np.ones(network.sizes["link"])
-    for up, down, share in zip(network.upstream_reach.values.tolist(), network.downstream_reach.values.tolist(), fractions, strict=True):
+    ends = network.upstream_reach.values.tolist(), network.downstream_reach.values.tolist()
+    for up, down, share in zip(*ends, network.fraction.values.tolist(), strict=True):
         if down in network.reach.values and share > below.get(up, (-1.0, 0))[0]:
             below[up] = share, down
     found = {}
@@ -119,7 +121,8 @@ def test_terms_are_those_of_a_loop_over_reaches_and_routing_steps(options: dict[
     found = xroute.budget(runoff, discharge, network, final_state=after)
 
     fine = xr.DataArray(np.repeat(runoff.values, substeps, -1), {"reach": ids}, ("reach", "time"), attrs=runoff.attrs)
-    every, state = fine.route(network, dt=DT / substeps, lateral=options["lateral"], return_state=True)  # each routing step's value
+    lateral = options["lateral"]
+    every, state = fine.route(network, dt=DT / substeps, lateral=lateral, return_state=True)  # each routing step's value
     volume = {i: float(every.sel(reach=i).sum()) * DT / substeps for i in ids.tolist()}
     basin, n_links = basins_of(network), {i: 0 for i in ids.tolist()}
     expected = {name: dict.fromkeys(found.basin.values.tolist(), 0.0) for name in TERMS}
@@ -138,8 +141,8 @@ def test_terms_are_those_of_a_loop_over_reaches_and_routing_steps(options: dict[
         values = [expected[name][i] for i in found.basin.values.tolist()]
         np.testing.assert_allclose(found[name], values, rtol=1e-12, atol=1e-12 * scale(found), err_msg=name)
     dry = xr.DataArray(np.zeros((ids.size, 5000)), {"reach": ids}, ("reach", "time"), attrs=runoff.attrs)
-    drained = xroute.budget(dry, dry.route(network, dt=DT / substeps, initial_state=state, lateral=options["lateral"]), network,
-                            dt=DT / substeps, initial_state=state, lateral=options["lateral"])  # fmt: skip
+    drained = xroute.budget(dry, dry.route(network, dt=DT / substeps, initial_state=state, lateral=lateral), network,
+                            dt=DT / substeps, initial_state=state, lateral=lateral)  # fmt: skip
     ran_out = drained.outflow_total + drained.left_by_fractions_total
     np.testing.assert_allclose(found.storage_end_total, ran_out, rtol=1e-9, atol=1e-9 * scale(found))
     assert found.basin.values.tolist() == Network(network).outlets.tolist()
@@ -299,3 +302,93 @@ def test_what_is_refused(case: Any) -> None:
         xroute.budget(runoff, discharge, network, return_state=True)
     with pytest.raises(XRouteError, match="DataArray"):
         xroute.budget(runoff, discharge.to_dataset(), network)
+
+
+# ── streams ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("sampling", SAMPLING)
+def test_a_stream_writes_it_whatever_befalls(tmp_path: Any, sampling: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from xroute.sinks import ZarrSink
+
+    network = river("bifurcating", "mixed", seed=7)
+    options: dict[str, Any] = {"sampling": sampling, "substeps": 2}
+    runoff, before = warm(network, np.random.default_rng(5), **options)
+    options |= {"initial_state": before, "progress": False, "time_chunk": 3, "budget": True}
+    discharge, after = xroute.route_to_zarr(runoff, network, tmp_path / "q.zarr", return_state=True, **options)
+    with xr.open_zarr(tmp_path / "q.zarr", group="budget") as stored:
+        found = stored.load()
+    given = {"initial_state": before, "final_state": after}
+    expected = xroute.budget(runoff, discharge.load(), network, **given)
+    assert set(found.variables) == set(expected.variables) and found.residual.dims == expected.residual.dims
+    xr.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12 * scale(expected))
+    assert abs(found.residual).max() < 1e-12 * scale(found)
+
+    blocks, commit = [], ZarrSink.commit
+
+    def killed(self: ZarrSink, *arguments: Any) -> None:
+        if len(blocks) == 2:
+            raise KeyboardInterrupt
+        blocks.append(0)
+        commit(self, *arguments)
+
+    monkeypatch.setattr(ZarrSink, "commit", killed)
+    with pytest.raises(KeyboardInterrupt):
+        xroute.route_to_zarr(runoff, network, tmp_path / "killed.zarr", **options)
+    monkeypatch.undo()
+    with pytest.raises(FileExistsError, match="water budget"):
+        xroute.route_to_zarr(runoff, network, tmp_path / "killed.zarr", **options | {"budget": False})
+    monkeypatch.setattr(ZarrSink, "attach", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))  # all is routed by then
+    with pytest.raises(KeyboardInterrupt):
+        xroute.route_to_zarr(runoff, network, tmp_path / "killed.zarr", **options)
+    monkeypatch.undo()
+    for _ in range(2):
+        xroute.route_to_zarr(runoff, network, tmp_path / "killed.zarr", **options)
+        with xr.open_zarr(tmp_path / "killed.zarr", group="budget") as stored:
+            xr.testing.assert_identical(stored.load(), found)  # to the bit
+    xroute.route_to_zarr(runoff.chunk(reach=5), network, tmp_path / "workers.zarr", partitions=2, **options)
+    with xr.open_zarr(tmp_path / "workers.zarr", group="budget") as stored:
+        xr.testing.assert_allclose(stored.load(), found, rtol=1e-12, atol=1e-12 * scale(found))
+
+
+def test_the_command_prints_and_writes_it(tmp_path: Any) -> None:
+    from click.testing import CliRunner
+
+    from xroute.cli import main
+
+    network = chain(3, "linear_storage", tau=(3.0, "h"))
+    network["downstream"] = ("reach", [3, 0, 0])  # two basins
+    runoff = runoff_array(network.reach.values, 6, np.random.default_rng(0))
+    xroute.io.write(network, tmp_path / "network.nc")
+    xroute.io.write(runoff.to_dataset(), tmp_path / "runoff.nc")
+    first = [*map(str, (tmp_path / "runoff.nc", tmp_path / "network.nc"))]
+    for name in ("q.nc", "q.zarr"):
+        state, again = tmp_path / f"state-{name}", tmp_path / f"again-{name}"
+        told = CliRunner().invoke(main, ["route", *first, str(tmp_path / name), "--budget", "--save-state", str(state)])
+        assert told.exit_code == 0, told.output
+        discharge, end = runoff.route(network, return_state=True)
+        expected = xroute.budget(runoff, discharge, network, final_state=end)
+        _, line, header, whole, *basins = told.stdout.splitlines()
+        came, out, stored = (float(expected[f"{term}_total"]) for term in ("inflow", "outflow", "storage_end"))
+        told_of = f"in {came:.6g} m3, out {out:.6g} m3 ({out / came:.1%}), stored {stored:.6g} m3 ({stored / came:.1%}), "
+        assert told_of in line and "unaccounted" not in line
+        assert header.split()[:4] == ["[m3]", "inflow", "outflow", "storage"]
+        assert whole.split()[:3] == ["in", "all", f"{came:.6g}"]
+        assert sorted(basin.split()[1] for basin in basins) == ["2", "3"]
+        with xr.open_dataset(tmp_path / name, group="budget", engine="zarr" if name == "q.zarr" else None) as opened:
+            xr.testing.assert_allclose(opened.drop_attrs(), expected.drop_attrs(), rtol=1e-12, atol=1e-9)
+        later = CliRunner().invoke(main, ["route", *first, str(again), "--initial-state", str(state)])
+        assert f"in {came:.6g} m3, stored {stored:.6g} m3 at the start, out " in later.stdout, later.output
+
+
+def test_the_closing_line_is_of_the_whole_run_and_says_what_is_amiss() -> None:
+    from xroute.summary import Summary
+
+    water = dict.fromkeys(TERMS, 0.0) | {"inflow": 100.0, "outflow": 40.0, "left_by_fractions": 1.0, "storage_end": 58.0}
+    text = str(Summary(3, 4, 1, 1.0, water | {"residual": 1.0, "negative_steps": 2.0, "negative_volume": 0.5}))
+    assert "in 100 m3, out 41 m3 (41.0%), 1 m3 of it where fractions sum to less than one, stored 58 m3 (58.0%), " in text
+    assert "1 m3 unaccounted for (0.01), 2 values of discharge negative (0.5 m3)" in text
+    known = str(Summary(3, 4, 1, 1.0, water | {"known_gain": -1.0, "storage_start": 10.0}))
+    assert "in 100 m3, stored 10 m3 at the start, known discharge took 1 m3, out 41 m3" in known and "unaccounted" not in known
+    assert "out about 41 m3" in str(Summary(3, 4, 1, 1.0, water, is_exact=False))
+    assert "m3" not in str(Summary(3, 4, 1, 1.0))

@@ -68,6 +68,7 @@ class StreamRequest(RouteRequest):
     mode: Literal["w-", "w"] = "w-"
     progress: bool = True
     encoding: Mapping[str, Any] | None = None
+    budget: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

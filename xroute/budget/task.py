@@ -58,9 +58,8 @@ class Task:
 
 def prepare(runoff: xr.DataArray, discharge: xr.DataArray, network: NetworkLike, request: BudgetRequest) -> Task:
     """Check all that can be checked before anything is read; arguments are those of `xroute.budget`."""
-    states = {name: getattr(request, name) for name in ("initial_state", "final_state")}
-    opened = {name: open_state(state) for name, state in states.items() if state is not None}  # read once, where it is a path
-    request = _as_routed(runoff, discharge, replace(request, **opened))
+    start, end = (None if s is None else open_state(s) for s in (request.initial_state, request.final_state))  # read once
+    request = _as_routed(runoff, discharge, replace(request, initial_state=start, final_state=end))
     run = make_run(runoff, network, request, with_state=True)
     if run.settings.step is None:
         run.start(request.initial_state, runoff)  # which says what is lacking
@@ -73,10 +72,10 @@ def prepare(runoff: xr.DataArray, discharge: xr.DataArray, network: NetworkLike,
             f"discharge lacks {lacking.size} reaches that water leaves the network or its basin from: "
             f"{some(run.network.ids[lacking])}"
         )
-    start = run.start(request.initial_state, runoff)
-    end = None if request.final_state is None else _final(request.final_state, run, runoff)
+    before = run.start(request.initial_state, runoff)
+    after = None if request.final_state is None else _final(request.final_state, run, runoff)
     to_m3 = run.settings.step * (1.0 if run.units is None else flux_in_si(run.units, "discharge"))
-    return Task(run, accounts, runoff, discharge, places, start, end, to_m3, request)
+    return Task(run, accounts, runoff, discharge, places, before, after, to_m3, request)
 
 
 # ── how discharge was routed, and which of its rows is which ─────────────────────────────────────────────────────────────
@@ -90,6 +89,7 @@ def _as_routed(
     for state in (request.final_state, request.initial_state):
         if state is None:
             continue
+        assert isinstance(state, xr.Dataset)
         attrs = state.attrs
         said = {"scheme": attrs.get("scheme"), "lateral": attrs.get("lateral"), **_substeps(attrs, runoff, request), **said}
     scheme = said.get("scheme")
