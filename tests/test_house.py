@@ -34,10 +34,10 @@ FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("files", ("state_form", "stores", "files", "fence", "intact", "checkpoint")),
     ("network", ("topology", "graphs", "tables", "network_sources", "reach_values", "directions", "network", "network_files",
                  "placeholders", "parameters", "recipe", "hydrography")),
-    ("runoff and states", ("labels", "accumulations", "watch", "volumes", "request", "state", "reach_ids", "grids")),
+    ("runoff and states", ("labels", "accumulations", "watch", "volumes", "summary", "request", "state", "reach_ids", "grids")),
     ("routing", ("run", "eager", "tasks", "chunking", "cluster", "chunked", "routing", "spinup", "bounded",
-                 "router_state", "router", "sinks", "streaming")),
-    ("around it", ("io", "plotting", "datasets", "accessors", "inspection")),
+                 "router_state", "router", "sinks", "budget", "streaming")),
+    ("around it", ("exceedance", "io", "plotting", "datasets", "accessors", "inspection")),
     ("package", ("__init__",)),
     ("command line", ("demo", "cli", "__main__")),
 )

@@ -14,8 +14,9 @@ from xroute.exceptions import ParameterError, one_of
 
 __all__ = [
     "CELL_METHOD", "ESTIMATE", "EXTRA", "LABEL", "LATERAL", "MISSING", "MISSING_DOWNSTREAM", "NAN", "NEGATIVE_AREA",
-    "RESET", "SAMPLING", "UNCOVERED", "WEIGHT_METHOD", "Estimate", "Extra", "Label", "Lateral", "Missing",
-    "MissingDownstream", "NaN", "NegativeArea", "Reset", "RoutingSettings", "Sampling", "Uncovered", "WeightMethod",
+    "PER", "RESET", "SAMPLING", "UNCOVERED", "WEIGHT_METHOD", "Estimate", "Extra", "Label", "Lateral", "Missing",
+    "MissingDownstream", "NaN", "NegativeArea", "Per", "Reset", "RoutingSettings", "Sampling", "Uncovered",
+    "WeightMethod",
 ]  # fmt: skip
 
 Sampling = Literal["mean", "last", "start-mean"]
@@ -30,6 +31,7 @@ Estimate = Literal["celerity", "manning"]
 NegativeArea = Literal["raise", "zero"]
 WeightMethod = Literal["area", "nearest"]
 Uncovered = Literal["raise", "warn", "accept"]
+Per = Literal["run", "step"]
 
 SAMPLING: tuple[Sampling, ...] = get_args(Sampling)
 """How the substeps of a step of runoff make its discharge."""
@@ -57,6 +59,8 @@ WEIGHT_METHOD: tuple[WeightMethod, ...] = get_args(WeightMethod)
 """What catchments take from a grid: the cells that they overlap, by area, or the nearest one."""
 UNCOVERED: tuple[Uncovered, ...] = get_args(Uncovered)
 """What becomes of catchments that lie beyond a grid, or partly so."""
+PER: tuple[Per, ...] = get_args(Per)
+"""What a water budget is of."""
 
 
 @dataclass(frozen=True)
