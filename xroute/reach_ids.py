@@ -17,11 +17,12 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xroute.exceptions import AlignmentError, XRouteError, some
+from xroute.grid_axes import grid_dims
 from xroute.ids import convertible, declared_fills, exact_ids, is_positional, positions_of
 from xroute.network import Network
 from xroute.wording import argument
 
-__all__ = ["grid_dims", "read_reach_ids"]
+__all__ = ["read_reach_ids"]
 
 
 def read_reach_ids(
@@ -86,31 +87,6 @@ def _find_reach_dim(
         + (f", and ids of the network stand on {some(fits)}" if fits else ", none of which bears ids of the network")
         + f". Give {argument('reach_dim')}"
     )
-
-
-#: Names of a grid's axes: rows, columns, and cells that are counted along one dimension.
-GRID_AXES = (
-    {"lat", "latitude", "rlat", "y", "yc", "nlat", "south_north", "northing", "nj", "row"},
-    {"lon", "longitude", "rlon", "x", "xc", "nlon", "west_east", "easting", "ni", "column", "col"},
-)
-GRID_CELLS = {"cell", "cells", "ncell", "ncells", "ngrid", "gridcell", "grid_cell", "lndgrid", "landpoint", "nface", "ncol"}
-_ROWS = {"latitude", "grid_latitude", "projection_y_coordinate", "degrees_north", "Y"}
-_COLUMNS = {"longitude", "grid_longitude", "projection_x_coordinate", "degrees_east", "X"}
-
-
-def grid_dims(array: xr.DataArray) -> tuple[Hashable, ...]:
-    """Dimensions of a grid: its rows and columns, by name or by what their labels say of themselves, or its cells."""
-
-    def axis(dim: Hashable, names: set[str], said: set[str]) -> bool:
-        attrs = array[dim].attrs if dim in array.coords else {}
-        return str(dim).lower() in names or bool(said & {attrs.get(a) for a in ("standard_name", "units", "axis")})
-
-    rows = [d for d in array.dims if axis(d, GRID_AXES[0], _ROWS)]
-    columns = [d for d in array.dims if axis(d, GRID_AXES[1], _COLUMNS)]
-    if rows and columns:
-        return rows[0], columns[0]
-    # A cell's number may well be a reach's id: then the dimension bears labels.
-    return tuple(d for d in array.dims if str(d).lower() in GRID_CELLS and d not in array.coords)
 
 
 @dataclass(frozen=True)
