@@ -34,7 +34,7 @@ FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("files", ("state_form", "stores", "files", "fence", "intact", "checkpoint")),
     ("network", ("topology", "graphs", "tables", "network_sources", "reach_values", "directions", "network", "network_files",
                  "placeholders", "parameters", "recipe", "hydrography")),
-    ("runoff and states", ("labels", "accumulations", "watch", "volumes", "request", "state", "reach_ids", "grids")),
+    ("runoff and states", ("labels", "accumulations", "watch", "volumes", "request", "state", "reach_ids", "grids", "cells")),
     ("routing", ("run", "eager", "tasks", "chunking", "cluster", "chunked", "routing", "spinup", "bounded",
                  "router_state", "router", "sinks", "streaming")),
     ("around it", ("io", "plotting", "datasets", "accessors", "inspection")),

@@ -12,6 +12,7 @@ import xroute.startup as _startup  # noqa: F401 (first, since what follows takes
 from xroute import accessors as _accessors  # noqa: F401 (registers them)
 from xroute import datasets
 from xroute.accumulations import deaccumulate
+from xroute.cells import to_grid, to_reaches
 from xroute.exceptions import (
     AlignmentError,
     NetworkError,
@@ -39,7 +40,7 @@ __all__ = [
     "AlignmentError", "Network", "NetworkError", "Parameter", "ParameterError", "Router", "StateError",
     "TimeAxisError", "UnitsError", "XRouteError", "__version__", "datasets", "deaccumulate", "estimate_parameters",
     "initial_state", "local_area", "register_scheme", "route", "route_to_zarr", "set_options", "steady_state", "tables",
-    "with_bounds",
+    "to_grid", "to_reaches", "with_bounds",
 ]  # fmt: skip
 
 

@@ -13,9 +13,9 @@ from typing import Literal, get_args
 from xroute.exceptions import ParameterError, one_of
 
 __all__ = [
-    "CELL_METHOD", "ESTIMATE", "EXTRA", "LABEL", "LATERAL", "MISSING", "MISSING_DOWNSTREAM", "NAN", "NEGATIVE_AREA", "RESET",
-    "SAMPLING", "Estimate", "Extra", "Label", "Lateral", "Missing", "MissingDownstream", "NaN", "NegativeArea", "Reset",
-    "RoutingSettings", "Sampling",
+    "CELL_METHOD", "CONVENTION", "ESTIMATE", "EXTRA", "LABEL", "LATERAL", "MISSING", "MISSING_DOWNSTREAM", "NAN",
+    "NEGATIVE_AREA", "RESET", "SAMPLING", "Convention", "Estimate", "Extra", "Label", "Lateral", "Missing",
+    "MissingDownstream", "NaN", "NegativeArea", "Reset", "RoutingSettings", "Sampling",
 ]  # fmt: skip
 
 Sampling = Literal["mean", "last", "start-mean"]
@@ -28,6 +28,7 @@ Label = Literal["start", "middle", "end"]
 Reset = Literal["day", "forecast", "never"]
 Estimate = Literal["celerity", "manning"]
 NegativeArea = Literal["raise", "zero"]
+Convention = Literal["esri", "taudem", "grass", "ldd", "whitebox"]
 
 SAMPLING: tuple[Sampling, ...] = get_args(Sampling)
 """How the substeps of a step of runoff make its discharge."""
@@ -49,6 +50,8 @@ RESET: tuple[Reset, ...] = get_args(Reset)
 """When values that accumulate begin again."""
 ESTIMATE: tuple[Estimate, ...] = get_args(Estimate)
 """Methods that estimate parameters."""
+CONVENTION: tuple[Convention, ...] = get_args(Convention)
+"""What the numbers of a direction grid mean: of ArcGIS (HydroSHEDS, MERIT Hydro), TauDEM, GRASS, PCRaster and Whitebox."""
 NEGATIVE_AREA: tuple[NegativeArea, ...] = get_args(NegativeArea)
 """What becomes of local areas below zero."""
 
