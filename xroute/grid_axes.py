@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable
 
 import xarray as xr
 
-__all__ = ["grid_dims", "is_column", "is_row"]
+__all__ = ["GRID_AXES", "grid_dims", "is_column", "is_row"]
 
 #: Names of a grid's axes: rows, columns, and cells that are counted along one dimension.
 GRID_AXES = (

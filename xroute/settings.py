@@ -14,8 +14,9 @@ from xroute.exceptions import ParameterError, one_of
 
 __all__ = [
     "CELL_METHOD", "CONVENTION", "ESTIMATE", "EXTRA", "LABEL", "LATERAL", "MISSING", "MISSING_DOWNSTREAM", "NAN",
-    "NEGATIVE_AREA", "RESET", "SAMPLING", "Convention", "Estimate", "Extra", "Label", "Lateral", "Missing",
-    "MissingDownstream", "NaN", "NegativeArea", "Reset", "RoutingSettings", "Sampling",
+    "NEGATIVE_AREA", "RESET", "SAMPLING", "UNCOVERED", "WEIGHT_METHOD", "Convention", "Estimate", "Extra", "Label", "Lateral",
+    "Missing", "MissingDownstream", "NaN", "NegativeArea", "Reset", "RoutingSettings", "Sampling", "Uncovered",
+    "WeightMethod",
 ]  # fmt: skip
 
 Sampling = Literal["mean", "last", "start-mean"]
@@ -29,6 +30,8 @@ Reset = Literal["day", "forecast", "never"]
 Estimate = Literal["celerity", "manning"]
 NegativeArea = Literal["raise", "zero"]
 Convention = Literal["esri", "taudem", "grass", "ldd", "whitebox"]
+WeightMethod = Literal["area", "nearest"]
+Uncovered = Literal["raise", "warn", "accept"]
 
 SAMPLING: tuple[Sampling, ...] = get_args(Sampling)
 """How the substeps of a step of runoff make its discharge."""
@@ -54,6 +57,10 @@ CONVENTION: tuple[Convention, ...] = get_args(Convention)
 """What the numbers of a direction grid mean: of ArcGIS (HydroSHEDS, MERIT Hydro), TauDEM, GRASS, PCRaster and Whitebox."""
 NEGATIVE_AREA: tuple[NegativeArea, ...] = get_args(NegativeArea)
 """What becomes of local areas below zero."""
+WEIGHT_METHOD: tuple[WeightMethod, ...] = get_args(WeightMethod)
+"""What catchments take from a grid: the cells that they overlap, by area, or the nearest one."""
+UNCOVERED: tuple[Uncovered, ...] = get_args(Uncovered)
+"""What becomes of catchments that lie beyond a grid, or partly so."""
 
 
 @dataclass(frozen=True)

@@ -209,12 +209,8 @@ def _of_binary(path: Path, nx: int | None, ny: int | None, bounds: Any) -> Maps:
             f"where the map lies is not known: give {argument('bounds')}, (west, south, east, north) in degrees"
         ) from None
     next_x, next_y = _layers(path, nx, ny, 2, "i4")
-    degrees = ("degrees_north", "latitude"), ("degrees_east", "longitude")
-    y, x = (
-        xr.DataArray(first + (np.arange(n) + 0.5) * (last - first) / n, dims=dim, name=dim, attrs={"units": units,
-        "standard_name": name}) for dim, n, first, last, (units, name) in (("lat", ny, north, south, degrees[0]),
-        ("lon", nx, west, east, degrees[1]))
-    )  # fmt: skip
+    y = _middles("lat", ny, north, south, {"units": "degrees_north", "standard_name": "latitude"})
+    x = _middles("lon", nx, west, east, {"units": "degrees_east", "standard_name": "longitude"})
     others: dict[str, NDArray[Any]] = {}
     for name in MAPS:
         file = path.parent / f"{name}.bin"
@@ -222,8 +218,14 @@ def _of_binary(path: Path, nx: int | None, ny: int | None, bounds: Any) -> Maps:
             others[name] = _layers(file, nx, ny, 1, "f4")[0]
     if (path.parent / "lonlat.bin").exists():
         others["lon"], others["lat"] = _layers(path.parent / "lonlat.bin", nx, ny, 2, "f4")
-    raster = plain_raster(y.assign_coords(lat=y), x.assign_coords(lon=x), True)
+    raster = plain_raster(y, x, True)
     return Maps(raster, next_x, next_y, others, f"CaMa-Flood: {path.name}")
+
+
+def _middles(dim: str, n: int, first: float, last: float, attrs: dict[str, str]) -> xr.DataArray:
+    """Coordinate of n cells between two edges."""
+    values = first + (np.arange(n) + 0.5) * (last - first) / n
+    return xr.DataArray(values, {dim: values}, dim, name=dim, attrs=attrs)
 
 
 def _layers(path: Path, nx: int, ny: int, n: int, dtype: str) -> NDArray[Any]:
