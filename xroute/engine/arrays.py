@@ -53,6 +53,8 @@ class Known(NamedTuple):
     values: Any
     """Discharge of each step of runoff, the same in all its substeps, NaN where it is not known: float64 [batch or 1, known,
     time]; one member serves all."""
+    grad: Any = None
+    """Where an adjoint puts the gradient with respect to the values, of their shape, 0 where nothing is known: written."""
 
 
 class Exchange(NamedTuple):
@@ -85,8 +87,6 @@ class Gradients(NamedTuple):
     gain: Any
     state: Any
     """`State` of gradients with respect to the initial state; None if that is dry."""
-    known: Any = None
-    """Gradient with respect to discharge that is known, of its shape, 0 where it is not; None where none is known."""
 
 
 class NotFinite(NamedTuple):

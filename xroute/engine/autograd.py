@@ -87,9 +87,9 @@ def _tensors(state: State | None, like: Tensor) -> tuple[Tensor, Tensor]:
     return state.history, state.outflow
 
 
-def _known(values: Tensor | None, reach: Tensor | None) -> dict[str, Known]:
+def _known(values: Tensor | None, reach: Tensor | None, grad: Tensor | None = None) -> dict[str, Known]:
     """Discharge that is known, as keywords: a backend that knows of none is given none."""
-    return {} if values is None else {"known": Known(reach, values.contiguous())}
+    return {} if values is None else {"known": Known(reach, values.contiguous(), grad)}
 
 
 @torch.library.custom_op("xroute::route", mutates_args=())
@@ -129,12 +129,13 @@ def _route_backward(
     backend = _backend(runoff.device)
     if not backend.strided:
         grad_discharge, runoff, discharge = (t.contiguous() for t in (grad_discharge, runoff, discharge))
+    of_known = runoff.new_empty(0) if known is None else torch.zeros_like(known, memory_format=torch.contiguous_format)
     grads = backend.adjoint(
         grad_discharge, _state(grad_history, grad_outflow), runoff, _contiguous(FilterArrays(taps, pointer, pole, gain)),
         _state(history, outflow), discharge, trace, plan_of(plan), _settings(substeps, sampling, lateral),
-        Needs(needs_runoff, needs_filter), **_known(known, known_reach),
+        Needs(needs_runoff, needs_filter), **_known(known, known_reach, of_known),
     )  # fmt: skip
-    return *grads[:4], *_tensors(grads.state, runoff), runoff.new_empty(0) if known is None else grads.known
+    return *grads[:4], *_tensors(grads.state, runoff), of_known
 
 
 @_route_backward.register_fake

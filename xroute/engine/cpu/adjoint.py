@@ -84,7 +84,7 @@ def adjoint_cpu(
 
     ``grad_discharge`` [batch, row, time] is of the type of runoff, and ``grad_state`` is with respect to the final state; what
     is not needed comes back as zeros, as does the gradient of runoff in rows that no reach reads. No two reaches may share a
-    row of runoff. ``block`` is the steps of runoff in a block of time; chosen by memory when None.
+    row of runoff. The gradient of discharge that is ``known`` is put where that says. ``block`` is the steps of runoff in a block of time; chosen by memory when None.
     """
     n_batch, _, n_steps = runoff.shape
     grad_runoff = np.zeros(runoff.shape, runoff.dtype)
@@ -94,7 +94,7 @@ def adjoint_cpu(
     known_values, known_row = place_known(order, known, n_batch)
     grad_known = np.zeros(known_values.shape)
     if not n_batch or not n_steps or not plan.n_reaches:
-        return Gradients(grad_runoff, *grad_filter, grad_start, None if known is None else np.zeros(known.values.shape))
+        return Gradients(grad_runoff, *grad_filter, grad_start)
     threads = max(1, min(n_threads(), n_batch * (plan.schedule.n_tasks - 1)))
     n_groups = min(n_batch, MEMBER_GROUPS, max(1, STORE_BYTES // (64 * filter.taps.size)))
     side_by_side = n_groups >= threads
@@ -110,9 +110,9 @@ def adjoint_cpu(
     )  # fmt: skip
     for sums in walk.gradients(n_groups, threads, side_by_side):
         add_filter(order, filter.pointer, walk.filter.pointer, *sums, *grad_filter)
-    if known is not None and known.values.shape[0] < n_batch:  # one member serves all
-        grad_known = grad_known.sum(axis=0, keepdims=True)
-    return Gradients(grad_runoff, *grad_filter, grad_start, None if known is None else grad_known)
+    if known is not None and known.grad is not None:  # one member may serve all
+        known.grad[:] = grad_known.sum(axis=0, keepdims=True) if known.grad.shape[0] < n_batch else grad_known
+    return Gradients(grad_runoff, *grad_filter, grad_start)
 
 
 @dataclass(frozen=True)

@@ -94,8 +94,7 @@ class _Cpu(Backend):
         )  # fmt: skip
         taps, pole, gain, *of_state = map(torch.from_numpy, (grads.taps, grads.pole, grads.gain, *grads.state))
         grad_runoff = torch.from_numpy(grads.runoff) if needs.runoff else runoff.new_empty(0)
-        of_known = None if grads.known is None else torch.from_numpy(grads.known)
-        return Gradients(grad_runoff, taps, pole, gain, None if state is None else State(*of_state), of_known)
+        return Gradients(grad_runoff, taps, pole, gain, None if state is None else State(*of_state))
 
 
 BACKEND = _Cpu()
@@ -108,7 +107,7 @@ def _zeros(runoff: torch.Tensor, filter: FilterArrays) -> State:
 
 
 def _known(known: Known | None) -> Known | None:
-    return None if known is None else Known(*_numpy(*known))
+    return None if known is None else Known(*(None if t is None else t.detach().numpy() for t in known))
 
 
 def _numpy(*tensors: torch.Tensor) -> list[NDArray[Any]]:
