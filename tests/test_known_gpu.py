@@ -22,8 +22,9 @@ from xroute.settings import LATERAL, SAMPLING, RoutingSettings  # noqa: E402
 
 DEVICE = torch.device("cuda" if CUDA else "cpu")
 routes = pytest.mark.skipif(not (CUDA or INTERPRETED), reason="no GPU: see test_interpreted")
-MODES = [*itertools.product((1, 4), SAMPLING, LATERAL)]
-TAPS = [(1,), (2,), (1, 2, 3, 5, 11)]
+MODES = [(*mode, taps) for taps in ((1,), (2,), (1, 2, 3, 5, 11)) for mode in itertools.product((1, 4), SAMPLING, LATERAL)]
+FEW = [(1, "mean", "head", (2,)), (1, "last", "interval", (1, 3)), (2, "start-mean", "outlet", (2,)), (2, "mean", "interval", (1,))]
+"""Interpreted, each takes seconds."""
 
 
 @pytest.mark.skipif(CUDA or INTERPRETED, reason="tested here")
@@ -69,14 +70,13 @@ def both(problem, settings, *, keep_trace, block=None):
 
 
 @routes
-@pytest.mark.parametrize("taps", TAPS)
-@pytest.mark.parametrize(("substeps", "sampling", "lateral"), MODES if CUDA else MODES[::2])
+@pytest.mark.parametrize(("substeps", "sampling", "lateral", "taps"), MODES if CUDA else FEW)
 def test_like_the_cpu(substeps, sampling, lateral, taps):
     settings = RoutingSettings(None, substeps, sampling, lateral)
     for keep_trace, members in ((True, 2), (False, 1)):
-        n = 200 if CUDA else 7
-        problem = case("bifurcating" if members == 1 else "tree", n, 3, taps=taps, members=members, n_time=13 if CUDA else 9)
-        expected, found = both(problem, settings, keep_trace=keep_trace, block=None if keep_trace else 8)
+        n = 200 if CUDA else 5
+        problem = case("bifurcating" if members == 1 else "tree", n, 3, taps=taps, members=members, n_time=13 if CUDA else 5)
+        expected, found = both(problem, settings, keep_trace=keep_trace, block=None if keep_trace else 8 if CUDA else 3)
         for k, (a, b) in enumerate(zip(expected, found, strict=True)):
             scale = float(a.abs().max()) if a.numel() else 1.0
             np.testing.assert_allclose(b, a, rtol=1e-9, atol=1e-10 * scale + 1e-300, err_msg=str(k))

@@ -172,6 +172,7 @@ _WORDS = {
     "parameters": "other parameters",
     "coordinates": "other reaches, times, members or dimensions",
     "start": "another initial state",
+    "known": "discharge known on other reaches or times, or in other units",
     "form": "another version of xroute",
 }
 
@@ -242,6 +243,7 @@ def run_identity(run: Run, start: BlockState | None, dtype: np.dtype[Any]) -> di
         "parameters": digest(run.network.ids, *run.network.links, *run.filter.arrays(), run.scale),
         "coordinates": digest(coords, rows),
         "start": digest(*(() if start is None else start.arrays().values())),
+        **({} if run.known is None else {"known": run.known.identity}),
     }
 
 
