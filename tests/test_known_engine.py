@@ -1,4 +1,4 @@
-"""Known discharge in the engine: routing and its gradients against a recurrence written down naively, for torch to differentiate."""
+"""Known discharge in the engine: routing and its gradients against a recurrence written naively, for torch to differentiate."""
 
 from __future__ import annotations
 
@@ -140,7 +140,8 @@ def test_shapes(shape, taps, substeps, device):
         expected = naive(links, pointer, reach, settings, **here)
         found, wanted = gradients(out, values), gradients(expected, here)
         for a, b in [*zip(out, expected, strict=True), *((found[k], wanted[k]) for k in values)]:
-            np.testing.assert_allclose(a.detach().cpu(), b.detach(), rtol=1e-8, atol=1e-10 * (float(b.detach().abs().max()) if b.numel() else 1))
+            scale = float(b.detach().abs().max()) if b.numel() else 1.0
+            np.testing.assert_allclose(a.detach().cpu(), b.detach(), rtol=1e-8, atol=1e-10 * scale)
 
 
 def test_gradcheck(device):
@@ -183,7 +184,8 @@ def test_nothing_known_is_nothing_changed():
     plain = {k: v.detach().numpy() for k, v in values.items()}
     filter = FilterArrays(plain["taps"], pointer, plain["pole"], plain["gain"])
     results = []
-    for known in (None, Known(reach.numpy(), np.full_like(plain["known"], np.nan)), Known(reach.numpy()[:0], plain["known"][:, :0])):
+    nothing = Known(reach.numpy(), np.full_like(plain["known"], np.nan)), Known(reach.numpy()[:0], plain["known"][:, :0])
+    for known in (None, *nothing):
         state = State(plain["history"].copy(), plain["outflow"].copy())
         discharge = np.empty_like(plain["runoff"])
         route_cpu(plain["runoff"], discharge, plan, filter, state, rows=Rows(), exchange=Exchange(known=known))

@@ -23,7 +23,9 @@ from xroute.settings import LATERAL, SAMPLING, RoutingSettings  # noqa: E402
 DEVICE = torch.device("cuda" if CUDA else "cpu")
 routes = pytest.mark.skipif(not (CUDA or INTERPRETED), reason="no GPU: see test_interpreted")
 MODES = [(*mode, taps) for taps in ((1,), (2,), (1, 2, 3, 5, 11)) for mode in itertools.product((1, 4), SAMPLING, LATERAL)]
-FEW = [(1, "mean", "head", (2,)), (1, "last", "interval", (1, 3)), (2, "start-mean", "outlet", (2,)), (2, "mean", "interval", (1,))]
+FEW = [
+    (1, "mean", "head", (2,)), (1, "last", "interval", (1, 3)), (2, "start-mean", "outlet", (2,)), (2, "mean", "interval", (1,)),
+]  # fmt: skip
 """Interpreted, each takes seconds."""
 
 

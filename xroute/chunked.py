@@ -355,7 +355,8 @@ def _partition_runs(run: Run, chunks: _Chunks, n: int, device: str | None, name:
         )  # fmt: skip
         runs.append(PartitionRun(
             part, part.filter(run.filter), run.network.ids[part.reach], run.settings, device, get_option("threads"),
-            run.watch, chunks.axes, tuple(taken), own_rows, (name, number), None if run.known is None else run.known.rows_of(part.reach),
+            run.watch, chunks.axes, tuple(taken), own_rows, (name, number),
+            None if run.known is None else run.known.rows_of(part.reach),
         ))  # fmt: skip
     return runs
 

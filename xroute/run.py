@@ -16,7 +16,8 @@ from xroute.attrs import append_history, discharge_attrs
 from xroute.block_state import BlockState, Lags, StateTable, lags_of
 from xroute.engine.arrays import Rows, compute_type
 from xroute.exceptions import TimeAxisError
-from xroute.known import KnownDischarge, match_known
+from xroute.known import KnownDischarge
+from xroute.known_match import match_known
 from xroute.labels import Layout, align
 from xroute.network import Network
 from xroute.network_files import as_network

@@ -87,7 +87,7 @@ def _tensors(state: State | None, like: Tensor) -> tuple[Tensor, Tensor]:
     return state.history, state.outflow
 
 
-def _known(values: Tensor | None, reach: Tensor | None, grad: Tensor | None = None) -> dict[str, Known]:
+def _known(values: Tensor | None, reach: Tensor | None, grad: Tensor | None = None) -> dict[str, Any]:
     """Discharge that is known, as keywords: a backend that knows of none is given none."""
     return {} if values is None else {"known": Known(reach, values.contiguous(), grad)}
 
@@ -208,8 +208,9 @@ def route_autograd(
     """Route a tensor of runoff [batch, reach, time], differentiably.
 
     It is float32 or float64, on a device with a backend; half types are computed, and returned, in float32. Tensors of the
-    filter, of the state, and values that are known, may require gradients. The state is float64; None is dry, and either of its tensors may be None
-    for zeros. The state at the end is None if it is not kept. Of what is known, reaches are a tensor of the host.
+    filter, of the state, and values that are known, may require gradients. The state is float64; None is dry, and either of its
+    tensors may be None for zeros. The state at the end is None if it is not kept. Of what is known, reaches are a tensor of the
+    host.
 
     Raises
     ------
@@ -240,7 +241,7 @@ def route_autograd(
             series, plain, begin, plan, settings, keep_trace=False, keep_state=keep_state, owner=filter,
             **_known(None if values is None else values.detach(), reach),
         )[:2]  # fmt: skip
-    more = {} if known is None else {"has_known": True}
+    more: dict[str, Any] = {} if known is None else {"has_known": True}
     trace = backend.trace_numel(runoff, plan, filter.pointer, settings, **more) if wanted else 0
     discharge, history, outflow, _ = torch.ops.xroute.route(
         runoff, *given, *_tensors(start, runoff), plan_handle(plan), settings.substeps, settings.sampling, settings.lateral,

@@ -84,7 +84,8 @@ def adjoint_cpu(
 
     ``grad_discharge`` [batch, row, time] is of the type of runoff, and ``grad_state`` is with respect to the final state; what
     is not needed comes back as zeros, as does the gradient of runoff in rows that no reach reads. No two reaches may share a
-    row of runoff. The gradient of discharge that is ``known`` is put where that says. ``block`` is the steps of runoff in a block of time; chosen by memory when None.
+    row of runoff. The gradient of discharge that is ``known`` is put where that says. ``block`` is the steps of runoff in
+    a block of time; chosen by memory when None.
     """
     n_batch, _, n_steps = runoff.shape
     grad_runoff = np.zeros(runoff.shape, runoff.dtype)

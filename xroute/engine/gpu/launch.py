@@ -11,7 +11,16 @@ import triton
 import triton.language as tl
 
 from xroute.engine.arrays import Exchange, Known, State
-from xroute.engine.gpu.arguments import AdjointSeries, KernelFilter, KernelKnown, KernelNetwork, Mailbox, Mode, Series, Trace
+from xroute.engine.gpu.arguments import (
+    AdjointSeries,
+    KernelFilter,
+    KernelKnown,
+    KernelNetwork,
+    Mailbox,
+    Mode,
+    Series,
+    Trace,
+)
 from xroute.engine.gpu.forward import route_steps, route_substeps
 from xroute.engine.gpu.layout import DeviceFilter, DevicePatches, by_step, device_patches, group_length
 from xroute.engine.gpu.memory import (
@@ -180,7 +189,8 @@ class _Run:
             KernelNetwork(index.down_places, index.child_share, down.start, down.record, down.weight),
             kernel_filter(self.filter, self.ring), State(none, none) if start is None else start, end,
             Trace(self.trace, self.trace_start), n, *steps, runoff.stride(1), self.discharge.stride(1), index.n_patches,
-            n_batch, down.n_sources, width, self.filter.n_ring, self.filter.windows.n_lags, self.n_trace, self.known.n, n_steps, mode,
+            n_batch, down.n_sources, width, self.filter.n_ring, self.filter.windows.n_lags, self.n_trace,
+            self.known.n, n_steps, mode,
             **({"maxnreg": 200} if kernel is route_steps else {}),
         )  # fmt: skip
 
