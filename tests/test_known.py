@@ -74,7 +74,7 @@ def test_the_lower_half_equals_the_whole(scheme, lateral):
         pytest.skip("means nothing for windows")
     network, runoff = basin(scheme)
     lower, heads = cut(network)
-    assert network.n_reaches == 2000 and 20 < heads.size and 500 < lower.size < 1500
+    assert network.n_reaches == 2000 and 20 < heads.size and 300 < lower.size < 1500
     whole = runoff.route(network, lateral=lateral)
     known = whole.sel(reach=heads)
     equal(runoff.route(network, lateral=lateral, known=known), whole)
@@ -101,25 +101,14 @@ def test_gaps(substeps, sampling):
     known = known.where(rng.random(known.shape) < 0.5)
     nothing = runoff.route(network, **options, known=known.where(False))
     assert nothing.equals(whole)  # bit for bit
-    if substeps == 1:
-        equal(runoff.route(network, **options, known=known) if sampling != "start-mean" else whole, whole)
+    if substeps == 1 and sampling != "start-mean":  # else a step's discharge is not what is passed on in each of its substeps
+        equal(runoff.route(network, **options, known=known), whole)
 
 
 @pytest.mark.parametrize(("substeps", "sampling", "lateral"), itertools.product((1, 4), SAMPLING, LATERAL))
 def test_against_the_reference(substeps, sampling, lateral):
     """Reach by reach with the reference: above a known reach as ever, below it from the values that are known."""
-    ids = np.array([1, 2, 3, 4, 5])  # 1 and 2 drain to 3, which drains to 4 (0.7) and 5 (0.3)
-    links = pd.DataFrame({"up": [1, 2, 3, 3], "down": [3, 3, 4, 5], "fraction": [1.0, 1.0, 0.7, 0.3]})
-    dataset = xr.Dataset(
-        {"k": ("reach", [3000.0, 5000.0, 4000.0, 2000.0, 9000.0]), "x": ("reach", [0.1, 0.2, 0.3, 0.1, 0.0]),
-         "upstream": ("link", links["up"]), "to": ("link", links["down"]), "fraction": ("link", links["fraction"])},
-        {"reach": ids}, {"scheme": "muskingum"},
-    )  # fmt: skip
-    network = xroute.Network.from_links(
-        links["up"].to_numpy(), links["down"].to_numpy(), fraction=links["fraction"].to_numpy(),
-        parameters={n: dict(zip(ids.tolist(), dataset[n].values.tolist(), strict=True)) for n in ("k", "x")},
-        attrs={"scheme": "muskingum"},
-    ) if False else bifurcating()
+    network = bifurcating()
     rng = np.random.default_rng(2)
     steps, dt = 12, 3600.0
     runoff = xr.DataArray(
@@ -221,7 +210,7 @@ def test_order_and_units_mean_nothing(small):
     order = np.random.default_rng(0).permutation(36)
     feet = (known / 0.3048**3).assign_attrs(units="ft3/s")
     liters = (known * 1000).assign_attrs(units="L s-1")
-    for other in (known.T, known[:, ::-1], known.isel(time=order), known.astype("f4").astype("f8") if False else known, known.compute()):
+    for other in (known.T, known[:, ::-1], known.isel(time=order), known.chunk(time=5)):
         assert plain(runoff.route(network, known=other)).equals(plain(discharge))
     for other in (feet, liters):
         equal(runoff.route(network, known=other), discharge)
@@ -359,9 +348,9 @@ def test_streams(small, tmp_path):
     # on workers' way, too
     stored = xroute.route_to_zarr(runoff.chunk(time=5), network, tmp_path / "b.zarr", known=known, partitions=2, **options)
     assert plain(stored.load()).equals(plain(discharge))
-    with pytest.raises(XRouteError, match="known on other reaches") if False else pytest.raises(Exception, match="known on other"):
+    with pytest.raises(FileExistsError, match="known on other"):
         xroute.route_to_zarr(runoff, network, tmp_path / "a.zarr", known=known.isel(reach=[0]), **options)
-    with pytest.raises(Exception, match="known on other"):
+    with pytest.raises(FileExistsError, match="known on other"):
         xroute.route_to_zarr(runoff, network, tmp_path / "a.zarr", **options)
 
 
