@@ -33,13 +33,13 @@ FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("labels", ("ids", "unit_text", "units", "stamps", "spacing", "bounds", "time_dims", "times", "attrs", "grid_axes")),
     ("files", ("state_form", "stores", "files", "fence", "intact", "checkpoint")),
     ("network", ("topology", "graphs", "tables", "network_sources", "reach_values", "directions", "network", "network_files",
-                 "placeholders", "parameters", "recipe", "hydrography")),
+                 "placeholders", "parameters", "recipe", "hydrography", "lakes")),
     ("runoff and states", ("labels", "accumulations", "watch", "volumes", "summary", "request", "state", "reach_ids",
-                           "grids", "cells")),
-    ("routing", ("run", "eager", "tasks", "chunking", "cluster", "chunked", "routing", "spinup", "bounded",
-                 "router_state", "router", "sinks", "budget", "streaming")),
+                           "grids", "known", "known_match", "cells")),
+    ("routing", ("run", "eager", "tasks", "chunking", "cluster", "chunked", "routing", "spinup", "bounded", "router_state",
+                 "router", "sinks", "budget", "streaming")),
     ("around it", ("exceedance", "io", "plotting", "datasets", "accessors", "inspection")),
-    ("package", ("__init__",)),
+    ("package", ("__init__")),
     ("command line", ("demo", "cli", "__main__")),
 )
 """From the ground up, the rooms of the house: modules and packages. A room imports from its own floor and those under it."""

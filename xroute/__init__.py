@@ -25,6 +25,7 @@ from xroute.exceptions import (
     XRouteError,
 )
 from xroute.hydrography import estimate_parameters, local_area
+from xroute.lakes import lakes
 from xroute.network import Network
 from xroute.options import set_options
 from xroute.routing import route
@@ -42,8 +43,8 @@ if TYPE_CHECKING:
 __all__ = [
     "AlignmentError", "Network", "NetworkError", "Parameter", "ParameterError", "Router", "StateError",
     "TimeAxisError", "UnitsError", "XRouteError", "__version__", "budget", "datasets", "deaccumulate",
-    "estimate_parameters", "exceedance", "grid_weights", "initial_state", "local_area", "register_scheme", "route",
-    "route_to_zarr", "set_options", "steady_state", "tables", "to_grid", "to_reaches", "with_bounds",
+    "estimate_parameters", "exceedance", "grid_weights", "initial_state", "lakes", "local_area", "register_scheme",
+    "route", "route_to_zarr", "set_options", "steady_state", "tables", "to_grid", "to_reaches", "with_bounds",
 ]  # fmt: skip
 
 

@@ -178,6 +178,7 @@ _WORDS = {
     "parameters": "other parameters",
     "coordinates": "other reaches, times, members or dimensions",
     "start": "another initial state",
+    "known": "discharge known on other reaches or times, or in other units",
     "form": "another version of xroute",
     "budget": "one with a water budget where the other has none",
 }
@@ -254,6 +255,7 @@ def run_identity(
         "coordinates": digest(coords, rows),
         "start": digest(*(() if start is None else start.arrays().values())),
         **({"budget": True} if budget else {}),
+        **({} if run.known is None else {"known": run.known.identity}),
     }
 
 
