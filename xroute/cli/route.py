@@ -71,6 +71,7 @@ class OutputOptions:
     save_state: Path | None
     resume: bool
     overwrite: bool
+    budget: bool
 
     def check(self, output: Path, workers: WorkerOptions) -> tuple[Path | None, ...]:
         """Refuse options that do not go together, and what cannot be written; returns what is to be."""
@@ -154,6 +155,8 @@ def _substeps(_: click.Context, __: click.Parameter, value: str | None) -> int |
     click.option("--save-state", type=READABLE, help="Write the final state here (.zarr or .nc)."),
     click.option("--resume", is_flag=True, help="Go on with a run into OUTPUT (Zarr) that was interrupted."),
     click.option("--overwrite", is_flag=True, help="Replace outputs that exist."),
+    click.option("--budget", is_flag=True,
+                 help="Print the water budget, and write that of each basin into OUTPUT's group budget."),
 )  # fmt: skip
 @click.option("--progress/--no-progress", default=None, help="Progress bar; by default in a terminal.")
 @click.pass_context
@@ -193,7 +196,7 @@ def route(
     array = _runoff(paths, source, rivers, deaccumulate, step, options)
     step = step_of(array, "time", rivers, step)
     options["known"] = _known(options["known"], options.pop("known_variable"))
-    request = StreamRequest(**options, time_dim="time", dt=step)
+    request = StreamRequest(**options, time_dim="time", dt=step, budget=target.budget)
 
     def as_dataset(discharge: xr.DataArray) -> xr.Dataset:
         return cf_dataset(discharge, rivers, dt=step)
@@ -217,6 +220,10 @@ def route(
         click.echo(f"{output} holds the whole run already: nothing was routed")
     else:
         click.echo(f"wrote {output}: {summary}")
+    if summary.budget is not None:
+        from xroute.budget.form import budget_table
+
+        click.echo(budget_table(summary.budget))
 
 
 def _rivers(path: Path, table: NetworkOptions) -> Network:
