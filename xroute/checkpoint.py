@@ -242,6 +242,7 @@ def run_identity(run: Run, start: BlockState | None, dtype: np.dtype[Any]) -> di
         "parameters": digest(run.network.ids, *run.network.links, *run.filter.arrays(), run.scale),
         "coordinates": digest(coords, rows),
         "start": digest(*(() if start is None else start.arrays().values())),
+        **({"weights": run.weights} if run.weights else {}),
     }
 
 

@@ -55,6 +55,8 @@ class Run:
         What looks for accumulated values; None where there is no step.
     summary
         The run in a line, for the history of discharge.
+    weights
+        What brought runoff to the reaches, if it was on a grid (`xroute.grids.reaches.bring_to_reaches`).
     """
 
     network: Network
@@ -67,6 +69,7 @@ class Run:
     key: RunKey | None
     watch: Watch | None
     summary: str
+    weights: str = ""
 
     @property
     def n_lags(self) -> Lags:
@@ -136,7 +139,7 @@ def make_run(runoff: xr.DataArray, network: NetworkLike, request: RouteRequest, 
     parameters = parameters_of(network, request.scheme)
     settings = resolve_settings(
         network, parameters.values, step, substeps=request.substeps, sampling=request.sampling, lateral=request.lateral,
-        nan=request.nan,
+        nan="zero" if request.nan == "zero" else "raise",
     )  # fmt: skip
     watched = None
     if step is not None and runoff.sizes[time_dim]:

@@ -25,6 +25,9 @@ FLAGS = {"overwrite", "resume"}
 PHRASES = {
     "begun": "--resume goes on with it, --overwrite replaces it",
     "first": "",
+    "grid": "Make weights of the cells in their catchments, once: `xroute weights GRID CATCHMENTS weights.nc`; then route with "
+            "--weights weights.nc",
+    "grid made": "`xroute weights GRID CATCHMENTS weights.nc` makes them, and `xroute route` takes them, --weights",
     "hour": "",
     "other system": "`xroute convert` reads folders of other systems",
     "part": "take a part of the network",
