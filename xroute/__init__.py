@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import xroute.startup as _startup  # noqa: F401 (first, since what follows takes long)
 from xroute import accessors as _accessors  # noqa: F401 (registers them)
-from xroute import datasets
+from xroute import datasets, grids
 from xroute.accumulations import deaccumulate
 from xroute.exceptions import (
     AlignmentError,
@@ -21,6 +21,7 @@ from xroute.exceptions import (
     UnitsError,
     XRouteError,
 )
+from xroute.grids.remapping import remap
 from xroute.network import Network
 from xroute.options import set_options
 from xroute.routing import route
@@ -36,8 +37,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AlignmentError", "Network", "NetworkError", "Parameter", "ParameterError", "Router", "StateError",
-    "TimeAxisError", "UnitsError", "XRouteError", "__version__", "datasets", "deaccumulate", "initial_state",
-    "register_scheme", "route", "route_to_zarr", "set_options", "steady_state", "tables", "with_bounds",
+    "TimeAxisError", "UnitsError", "XRouteError", "__version__", "datasets", "deaccumulate", "grids",
+    "initial_state", "register_scheme", "remap", "route", "route_to_zarr", "set_options", "steady_state", "tables", "with_bounds",
 ]  # fmt: skip
 
 

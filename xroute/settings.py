@@ -15,7 +15,7 @@ from xroute.exceptions import ParameterError, one_of
 __all__ = [
     "CELL_METHOD", "EXTRA", "GRID_NAN", "LABEL", "LATERAL", "MISSING", "MISSING_DOWNSTREAM", "NAN", "REMAP_TO", "RESET",
     "SAMPLING", "Extra", "GridNaN", "Label", "Lateral", "Missing", "MissingDownstream", "NaN", "RemapTo", "Reset",
-    "RoutingSettings", "Sampling",
+    "RoutingSettings", "Sampling", "WeightsKind",
 ]  # fmt: skip
 
 Sampling = Literal["mean", "last", "start-mean"]
@@ -23,6 +23,7 @@ Lateral = Literal["head", "interval", "outlet"]
 NaN = Literal["raise", "zero"]
 GridNaN = Literal["raise", "zero", "others"]
 RemapTo = Literal["volume", "mean"]
+WeightsKind = Literal["xroute", "rapid", "river-route", "mizuroute", "hru", "scrip"]
 Missing = Literal["raise", "zero"]
 Extra = Literal["raise", "drop"]
 MissingDownstream = Literal["raise", "outlet"]

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Sequence
+from typing import Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from xroute.exceptions import AlignmentError, some, warn
 from xroute.grids.form import Identity, grid_axes, grid_identity, identity_of, index_names
+from xroute.ids import distinct, exact_ids, repeated, within
 from xroute.reach_ids import grid_dims
 
-__all__ = ["find_spatial_dims"]
+__all__ = ["find_spatial_dims", "unit_ids"]
 
 NEAR = 1e-6
 """Of the values of coordinates: how far they may be from those that weights note, as float32 makes them."""
@@ -29,6 +32,8 @@ def find_spatial_dims(grid: xr.DataArray, weights: xr.Dataset) -> tuple[Hashable
         If it has no such dimensions; or for a grid of other sizes, or other coordinates in the first, the middle or the last
         cell, than that which the weights are of.
     """
+    if "cell_id" in weights:
+        return _check_units(grid, weights)
     own, n = identity_of(weights.attrs), len(index_names(weights))
     named = {str(d): d for d in grid.dims}
     found = grid_dims(grid)
@@ -172,6 +177,49 @@ def _other(here: Identity, own: Identity, advice: str) -> AlignmentError:
         f"weights are of another grid: of {_text(own)}; runoff is on {_text(here)}. {f'{advice}. Or make' if advice else 'Make'}"
         f"{anew[4:]}"
     )
+
+
+# ── units with ids ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def unit_ids(grid: xr.DataArray | xr.Dataset, wanted: NDArray[Any]) -> tuple[Any, NDArray[Any]]:
+    """The dimension of what is on a model's units, along which wanted ids stand, and all ids along it.
+
+    Raises
+    ------
+    AlignmentError
+        If no coordinate bears any of them.
+    """
+    best: tuple[int, Any, NDArray[Any]] | None = None
+    variables = {**grid.coords, **(dict(grid.data_vars) if isinstance(grid, xr.Dataset) else {})}
+    for variable in variables.values():
+        numeric = variable.dtype.kind == "f" and "units" in variable.attrs
+        if variable.ndim != 1 or variable.dtype.kind not in "iufUSOT" or numeric:
+            continue
+        try:
+            ids = exact_ids(variable.values, "ids")
+        except ValueError:
+            continue
+        n = int(within(distinct(wanted), ids).sum()) if ids.dtype.kind == wanted.dtype.kind and not repeated(ids).size else 0
+        if n and (best is None or n > best[0]):
+            best = n, variable.dims[0], ids
+    if best is None:
+        raise AlignmentError(f"no coordinate of the grid bears the ids of its units, such as {some(wanted, 3)}")
+    return best[1:]
+
+
+def _check_units(grid: xr.DataArray, weights: xr.Dataset) -> tuple[Hashable, ...]:
+    """The dimension of units that weights name by ids, if these stand where the weights have them."""
+    noted = exact_ids(weights["cell_id"].values, "cell_id of the weights", AlignmentError)
+    dim, ids = unit_ids(grid, noted)
+    position = weights["cell"].values.astype(np.int64)
+    moved = (position >= ids.size) | (ids[np.minimum(position, ids.size - 1)] != noted)
+    if moved.any():
+        raise AlignmentError(
+            f"{int(moved.sum())} of {noted.size} units that weights name are elsewhere along {str(dim)!r} of this runoff: "
+            f"{some(distinct(noted[moved]))}. Read the weights again with grid= this runoff"
+        )
+    return (dim,)
 
 
 def _text(grid: Identity) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from xroute.exceptions import ParameterError, some, warn
-from xroute.grids.remap import as_weights, remap_table
+from xroute.grids.remapping import as_weights, remap_table
 from xroute.grids.table import Table, table_of
 from xroute.ids import within
 from xroute.labels import match_rows
