@@ -135,7 +135,7 @@ class Product:
         if backend_of_array(data) is not None:
             from xroute.grids.device import multiply_cupy
 
-            return multiply_cupy(self, data, axes, steps)
+            return multiply_cupy(self, data, [*outer_axes(data.ndim, axes), *axes], len(axes), steps)
         dtype = compute_type(data.dtype)
         view = _native(data).transpose([*outer_axes(data.ndim, axes), *axes])
         view = view[..., None, :] if len(axes) == 1 else view

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -18,9 +18,11 @@ from numpy.typing import NDArray
 from xroute.engine.arrays import compute_type
 from xroute.engine.backends import on_host
 from xroute.engine.cpu.walk import on_threads
-from xroute.grids.apply import Product, Steps, outer_axes
 from xroute.grids.kernels import STRICT, sum_cells
 from xroute.options import n_threads
+
+if TYPE_CHECKING:
+    from xroute.grids.apply import Product, Steps
 
 __all__ = ["Sums", "bring", "multiply_cupy", "multiply_tensor"]
 
@@ -121,14 +123,13 @@ def bring(values: Tensor, sums: Sums) -> Tensor:
 # ── arrays of cupy ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def multiply_cupy(product: Product, data: Any, axes: Sequence[int], steps: Steps) -> Any:
-    """`Product` of an array of cupy, as one, on its device."""
+def multiply_cupy(product: Product, data: Any, order: Sequence[int], n_axes: int, steps: Steps) -> Any:
+    """`Product` of an array of cupy, as one, on its device; in this ``order`` of its axes the last ``n_axes`` are the grid's."""
     import cupy
 
     with cupy.cuda.Device(data.device.id):
-        order = [*outer_axes(data.ndim, axes), *axes]
         view = cupy.ascontiguousarray(data.transpose(order)).astype(compute_type(data.dtype), copy=False)
-        sizes, cells = view.shape[: len(order) - len(axes)], int(np.prod(view.shape[len(order) - len(axes) :]))
+        sizes, cells = view.shape[:-n_axes], int(np.prod(view.shape[-n_axes:]))
         cupy.cuda.get_current_stream().synchronize()  # torch works on a stream of its own
         values = torch.from_dlpack(view.reshape(-1, cells))
         found = multiply_tensor(product, values, int(view.shape[-1]))
@@ -137,9 +138,9 @@ def multiply_cupy(product: Product, data: Any, axes: Sequence[int], steps: Steps
         result = cupy.from_dlpack(found).reshape(*sizes, product.table.n)
         if wrong:
             host = on_host(view)
-            host = host[..., None, :] if len(axes) == 1 else host
+            host = host[..., None, :] if n_axes == 1 else host
             product.explain(host, on_host(result), steps)
-        return cupy.ascontiguousarray(cupy.moveaxis(result, -1, min(axes)))
+        return cupy.ascontiguousarray(cupy.moveaxis(result, -1, min(order[-n_axes:])))
 
 
 def multiply_tensor(product: Product, values: Tensor, n_columns: int) -> Tensor:

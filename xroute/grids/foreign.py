@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, get_args
 
 import pandas as pd
 import xarray as xr
 
-from xroute.exceptions import ParameterError, XRouteError, one_of, require, some
-from xroute.files.opening import existing, open_dataset
+from xroute.exceptions import XRouteError, one_of, some
 from xroute.grids.form import check_weights, is_weights
 from xroute.grids.mizuroute import is_mapping, is_topology, read_mapping, read_topology
+from xroute.grids.opening import open_table
 from xroute.grids.raw import Raw, finish
 from xroute.grids.scrip import is_sparse_matrix, read_sparse_matrix
 from xroute.grids.tables import is_rapid, is_river_route, read_rapid, read_river_route
 from xroute.guards import reading
 from xroute.settings import WeightsKind
 
-__all__ = ["open_table", "read_weights"]
+__all__ = ["read_weights"]
 
 _KINDS: tuple[tuple[WeightsKind, Callable[[Any], bool], Callable[..., Raw]], ...] = (
     ("rapid", is_rapid, read_rapid),
@@ -128,25 +127,3 @@ def read_weights(
     finally:
         if isinstance(source, str | os.PathLike) and isinstance(table, xr.Dataset):
             table.close()
-
-
-def open_table(path: str | os.PathLike[str]) -> xr.Dataset | pd.DataFrame:
-    """What a path holds: a Dataset of netCDF or Zarr, not read yet, or a table of csv or parquet."""
-    target = existing(path)
-    suffix = Path(target).suffix.lower()
-    if suffix in (".parquet", ".pq"):
-        require("pyarrow", feature="reading parquet", extra="io")
-        with reading(target, "as parquet"):
-            return pd.read_parquet(target)
-    if target.is_dir() or suffix in (".nc", ".nc4", ".netcdf", ".cdf"):
-        return open_dataset(target)
-    with reading(target):
-        with open(target, "rb") as stream:
-            if stream.read(4)[:3] in (b"CDF", b"\x89HD"):
-                return open_dataset(target)
-        table = pd.read_csv(target, skipinitialspace=True)
-        if table.shape[1] < 3:
-            table = pd.read_csv(target, sep=None, engine="python", skipinitialspace=True)
-    if table.shape[1] < 3:
-        raise ParameterError(f"{path} is no table of weights: it has the columns {some(table.columns)}")
-    return table

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from xroute.exceptions import AlignmentError, ParameterError, some
 from xroute.grids.check import unit_ids
 from xroute.grids.form import OVERLAP, grid_identity, weights_dataset
+from xroute.grids.opening import open_table
 from xroute.ids import distinct, exact_ids, positions_of, repeated, within
 from xroute.network import Network
 from xroute.network_files import open_any
@@ -252,8 +253,6 @@ def _to_segments(raw: Raw, segments: Any) -> Raw:
 def _segment_rows(segments: Any) -> tuple[Ids, Ids, NDArray[np.float64]]:
     """Catchment, segment and fraction, row by row, of a table of them."""
     if isinstance(segments, str | os.PathLike):
-        from xroute.grids.foreign import open_table
-
         segments = open_table(segments)
     unit: Any
     segment: Any
