@@ -29,10 +29,11 @@ TORCH_SCHEMAS = ("custom_op", "register_fake")
 
 FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("ground", ("exceptions", "version", "startup", "settings", "wording", "caches", "guards")),
-    ("numbers", ("schemes", "engine", "options", "block_state", "block", "partition", "census")),
-    ("labels", ("ids", "unit_text", "units", "stamps", "spacing", "bounds", "time_dims", "times", "attrs")),
+    ("numbers", ("schemes", "engine", "options", "block_state", "block", "partition", "census", "earth")),
+    ("labels", ("ids", "unit_text", "units", "stamps", "spacing", "bounds", "time_dims", "times", "attrs", "grid_axes")),
     ("files", ("state_form", "stores", "files", "fence", "intact", "checkpoint")),
-    ("network", ("topology", "graphs", "tables", "network", "network_files", "parameters", "recipe")),
+    ("network", ("topology", "graphs", "tables", "network_sources", "reach_values", "directions", "network", "network_files",
+                 "placeholders", "parameters", "recipe", "hydrography")),
     ("runoff and states", ("labels", "accumulations", "watch", "volumes", "request", "state", "reach_ids", "grids")),
     ("routing", ("run", "eager", "tasks", "chunking", "cluster", "chunked", "routing", "spinup", "bounded",
                  "router_state", "router", "sinks", "streaming")),

@@ -22,6 +22,7 @@ from xroute.exceptions import (
     XRouteError,
 )
 from xroute.grids.remapping import remap
+from xroute.hydrography import estimate_parameters, local_area
 from xroute.network import Network
 from xroute.options import set_options
 from xroute.routing import route
@@ -33,12 +34,14 @@ from xroute.version import __version__
 
 if TYPE_CHECKING:
     from xroute import tables
+    from xroute.grids.weights import grid_weights
     from xroute.router import Router
 
 __all__ = [
     "AlignmentError", "Network", "NetworkError", "Parameter", "ParameterError", "Router", "StateError",
-    "TimeAxisError", "UnitsError", "XRouteError", "__version__", "datasets", "deaccumulate", "grids",
-    "initial_state", "register_scheme", "remap", "route", "route_to_zarr", "set_options", "steady_state", "tables", "with_bounds",
+    "TimeAxisError", "UnitsError", "XRouteError", "__version__", "datasets", "deaccumulate", "estimate_parameters",
+    "grid_weights", "grids", "initial_state", "local_area", "register_scheme", "remap", "route", "route_to_zarr",
+    "set_options", "steady_state", "tables", "with_bounds",
 ]  # fmt: skip
 
 
@@ -50,4 +53,8 @@ def __getattr__(name: str) -> object:
         from xroute.router import Router
 
         return Router
+    if name == "grid_weights":
+        from xroute.grids.weights import grid_weights
+
+        return grid_weights
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -13,9 +13,10 @@ from typing import Literal, get_args
 from xroute.exceptions import ParameterError, one_of
 
 __all__ = [
-    "CELL_METHOD", "EXTRA", "GRID_NAN", "LABEL", "LATERAL", "MISSING", "MISSING_DOWNSTREAM", "NAN", "REMAP_TO", "RESET",
-    "SAMPLING", "Extra", "GridNaN", "Label", "Lateral", "Missing", "MissingDownstream", "NaN", "RemapTo", "Reset",
-    "RoutingSettings", "Sampling", "WeightsKind",
+    "CELL_METHOD", "ESTIMATE", "EXTRA", "GRID_NAN", "LABEL", "LATERAL", "MISSING", "MISSING_DOWNSTREAM", "NAN",
+    "NEGATIVE_AREA", "REMAP_TO", "RESET", "SAMPLING", "UNCOVERED", "WEIGHT_METHOD", "Estimate", "Extra", "GridNaN", "Label",
+    "Lateral", "Missing", "MissingDownstream", "NaN", "NegativeArea", "RemapTo", "Reset", "RoutingSettings", "Sampling",
+    "Uncovered", "WeightMethod", "WeightsKind",
 ]  # fmt: skip
 
 Sampling = Literal["mean", "last", "start-mean"]
@@ -29,6 +30,10 @@ Extra = Literal["raise", "drop"]
 MissingDownstream = Literal["raise", "outlet"]
 Label = Literal["start", "middle", "end"]
 Reset = Literal["day", "forecast", "never"]
+Estimate = Literal["celerity", "manning"]
+NegativeArea = Literal["raise", "zero"]
+WeightMethod = Literal["area", "nearest"]
+Uncovered = Literal["raise", "warn", "accept"]
 
 SAMPLING: tuple[Sampling, ...] = get_args(Sampling)
 """How the substeps of a step of runoff make its discharge."""
@@ -52,6 +57,14 @@ LABEL: tuple[Label, ...] = get_args(Label)
 """Which point of its step a time stamp is."""
 RESET: tuple[Reset, ...] = get_args(Reset)
 """When values that accumulate begin again."""
+ESTIMATE: tuple[Estimate, ...] = get_args(Estimate)
+"""Methods that estimate parameters."""
+NEGATIVE_AREA: tuple[NegativeArea, ...] = get_args(NegativeArea)
+"""What becomes of local areas below zero."""
+WEIGHT_METHOD: tuple[WeightMethod, ...] = get_args(WeightMethod)
+"""What catchments take from a grid: the cells that they overlap, by area, or the nearest one."""
+UNCOVERED: tuple[Uncovered, ...] = get_args(Uncovered)
+"""What becomes of catchments that lie beyond a grid, or partly so."""
 
 
 @dataclass(frozen=True)

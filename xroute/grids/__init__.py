@@ -3,8 +3,8 @@
 `form` says what a Dataset of weights is, and which grid it is of; `check` refuses another. `table` makes arrays of one,
 `apply` and `kernels` multiply blocks by them, and `device` on GPUs and for gradients. `remapping` does it with labels: in
 memory, on Dask (`chunks`), or lazily (`lazy`), of the pieces of a grid that are needed (`pieces`); `reaches` does it for what
-is to be routed.
-`foreign` reads the tables of other systems (`raw`, `tables`, `mizuroute`, `scrip`).
+is to be routed. `weights` makes weights, of cells and polygons; `foreign` reads the tables of other systems (`raw`, `tables`,
+`mizuroute`, `scrip`).
 """
 
 from xroute.grids.foreign import read_weights
