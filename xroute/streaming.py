@@ -153,9 +153,12 @@ class Stream:
 
     @classmethod
     def prepare(
-        cls, runoff: xr.DataArray, network: NetworkLike, request: StreamRequest, *, dtype: str | None = None
+        cls, runoff: xr.DataArray, network: NetworkLike, request: StreamRequest, *, dtype: str | None = None, by: str = ""
     ) -> Stream:
-        """Check all that can be checked before anything is read; by default runoff is read as its own type."""
+        """Check all that can be checked before anything is read; by default runoff is read as its own type.
+
+        Runoff that was on a grid may have been brought to reaches before, ``by`` weights (`xroute.grids.reaches`).
+        """
         encoding, network = check_encoding(request.encoding, request.time_chunk), as_network(network)
         runoff, request, weights = bring_to_reaches(require_array(runoff), network, request)
         taken = {DISCHARGE, CHECKPOINT} & {*runoff.coords, *runoff.dims}
@@ -163,7 +166,7 @@ class Stream:
             raise ParameterError(
                 f"runoff has a coordinate {some(sorted(taken))}, a name that the store needs: rename it"
             )
-        run = changed(make_run(runoff, network, request, with_state=True), weights=weights)
+        run = changed(make_run(runoff, network, request, with_state=True), weights=weights or by)
         table = run.start(request.initial_state, runoff)
         start = None if table is None else load_state(table, run.n_lags, run.network.ids)
         if request.device is not None:

@@ -34,6 +34,8 @@ PHRASES = {
             "--weights weights.nc",
     "grid made": "`xroute weights GRID CATCHMENTS weights.nc` makes them, and `xroute route` takes them, --weights",
     "hour": "",
+    "make weights": "`xroute weights`",
+    "weights table": " of xroute.grids.read_weights in Python, and save what it makes with to_netcdf:",
     "other system": "`xroute convert` reads folders of other systems",
     "part": "take a part of the network",
     "run again": "run again with --resume",

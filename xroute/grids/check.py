@@ -14,6 +14,7 @@ from xroute.exceptions import AlignmentError, some, warn
 from xroute.grids.form import Identity, grid_axes, grid_identity, identity_of, index_names
 from xroute.ids import distinct, exact_ids, repeated, within
 from xroute.reach_ids import grid_dims
+from xroute.wording import phrase
 
 __all__ = ["find_spatial_dims", "unit_ids"]
 
@@ -172,10 +173,10 @@ def _part_of(here: Identity, own: Identity) -> str:
 
 
 def _other(here: Identity, own: Identity, advice: str) -> AlignmentError:
-    anew = "Make weights for this grid with xroute.grid_weights"
+    makes = phrase("make weights", "xroute.grid_weights")
     return AlignmentError(
-        f"weights are of another grid: of {_text(own)}; runoff is on {_text(here)}. {f'{advice}. Or make' if advice else 'Make'}"
-        f"{anew[4:]}"
+        f"weights are of another grid: of {_text(own)}; runoff is on {_text(here)}. {f'{advice}. Or make' if advice else 'Make'} "
+        f"weights for this grid with {makes}"
     )
 
 

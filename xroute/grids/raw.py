@@ -21,7 +21,7 @@ from xroute.network import Network
 from xroute.network_files import open_any
 from xroute.reach_ids import grid_dims
 from xroute.units import to_si
-from xroute.wording import argument
+from xroute.wording import phrase
 
 __all__ = ["Raw", "areas_by_id", "column", "finish"]
 
@@ -149,7 +149,8 @@ def _by_position(raw: Raw, grid: xr.DataArray | xr.Dataset | None, source: str) 
     assert raw.cell_id is not None
     if grid is None:
         raise ParameterError(
-            f"{source} names the units of a model by id: give {argument('grid')} its runoff, whose ids tell their positions"
+            f"{source} names the units of a model by id: give grid={phrase('weights table', '')} its runoff, whose ids tell "
+            "their positions"
         )
     dim, ids = unit_ids(grid, raw.cell_id)
     position = positions_of(raw.cell_id, ids)
@@ -197,7 +198,7 @@ def _with_areas(raw: Raw, areas: Any, segments: Any, source: str) -> Raw:
         if areas is None:
             raise ParameterError(
                 f"{source} says which part of a catchment lies in a cell, and not how large catchments are: give "
-                f"{argument('areas')} a network with 'area', or areas by id"
+                f"areas={phrase('weights table', '')} a network with 'area', or areas by id"
             )
         ids, sizes = areas_by_id(areas)
         at = positions_of(raw.catchment, ids)

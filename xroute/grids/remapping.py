@@ -18,7 +18,6 @@ from xroute.grids.table import Table, table_of
 from xroute.request import WeightsLike
 from xroute.settings import GRID_NAN, REMAP_TO, GridNaN, RemapTo
 from xroute.units import ACCEPTED, DISCHARGE_UNITS, is_quantity, require_array, runoff_units
-from xroute.wording import argument
 
 __all__ = ["as_weights", "remap", "remap_table"]
 
@@ -147,7 +146,7 @@ def _meaning(grid: xr.DataArray, table: Table, to: str) -> tuple[bool, float, An
         if volumes:
             raise UnitsError(
                 f"runoff in {units!r} is a volume of each cell, of which there is no mean over an area: share it out with "
-                f"{argument('to', 'volume')}"
+                'to="volume"'
             )
         return False, 1.0, units
     if not stated:

@@ -12,6 +12,7 @@ from xroute.exceptions import AlignmentError, ParameterError, some
 from xroute.grids.raw import Raw, column
 from xroute.ids import exact_ids
 from xroute.reach_ids import grid_dims
+from xroute.wording import phrase
 
 __all__ = ["RADIUS", "is_sparse_matrix", "read_sparse_matrix"]
 
@@ -99,7 +100,9 @@ def _sizes(table: xr.Dataset, grid: Any, name: str) -> tuple[int, ...]:
     stated = None if dims is None else tuple(int(n) for n in np.asarray(table[dims].values)[::-1])
     if grid is None:
         if stated is None:
-            raise ParameterError(f"{name} does not say how large its grid is: give grid= runoff on it")
+            raise ParameterError(
+                f"{name} does not say how large its grid is: give grid={phrase('weights table', '')} runoff on it"
+            )
         return stated
     fields = [grid] if isinstance(grid, xr.DataArray) else [grid[v] for v in grid.data_vars]
     found = next((d for f in fields if (d := grid_dims(f))), ())
@@ -113,7 +116,8 @@ def _sizes(table: xr.Dataset, grid: Any, name: str) -> tuple[int, ...]:
 def _ids(ids: Any, n: int | None, largest: int, name: str) -> NDArray[Any]:
     if ids is None:
         raise ParameterError(
-            f"{name} counts catchments, and has no ids of them: give ids= those of its {n or largest} rows, in their order"
+            f"{name} counts catchments, and has no ids of them: give ids={phrase('weights table', '')} those of its "
+            f"{n or largest} rows, in their order"
         )
     found = exact_ids(getattr(ids, "values", ids), "ids", AlignmentError)
     if n is not None and found.size != n:
