@@ -13,10 +13,10 @@ from typing import Literal, get_args
 from xroute.exceptions import ParameterError, one_of
 
 __all__ = [
-    "CELL_METHOD", "ESTIMATE", "EXTRA", "GRID_NAN", "LABEL", "LATERAL", "MISSING", "MISSING_DOWNSTREAM", "NAN",
-    "NEGATIVE_AREA", "REMAP_TO", "RESET", "SAMPLING", "UNCOVERED", "WEIGHT_METHOD", "Estimate", "Extra", "GridNaN", "Label",
-    "Lateral", "Missing", "MissingDownstream", "NaN", "NegativeArea", "RemapTo", "Reset", "RoutingSettings", "Sampling",
-    "Uncovered", "WeightMethod", "WeightsKind",
+    "CELL_METHOD", "CONVENTION", "ESTIMATE", "EXTRA", "GRID_NAN", "LABEL", "LATERAL", "MISSING", "MISSING_DOWNSTREAM",
+    "NAN", "NEGATIVE_AREA", "PER", "REMAP_TO", "RESET", "SAMPLING", "UNCOVERED", "WEIGHT_METHOD", "Convention", "Estimate",
+    "Extra", "GridNaN", "Label", "Lateral", "Missing", "MissingDownstream", "NaN", "NegativeArea", "Per", "RemapTo",
+    "Reset", "RoutingSettings", "Sampling", "Uncovered", "WeightMethod", "WeightsKind",
 ]  # fmt: skip
 
 Sampling = Literal["mean", "last", "start-mean"]
@@ -32,8 +32,10 @@ Label = Literal["start", "middle", "end"]
 Reset = Literal["day", "forecast", "never"]
 Estimate = Literal["celerity", "manning"]
 NegativeArea = Literal["raise", "zero"]
+Convention = Literal["esri", "taudem", "grass", "ldd", "whitebox"]
 WeightMethod = Literal["area", "nearest"]
 Uncovered = Literal["raise", "warn", "accept"]
+Per = Literal["run", "step"]
 
 SAMPLING: tuple[Sampling, ...] = get_args(Sampling)
 """How the substeps of a step of runoff make its discharge."""
@@ -59,12 +61,16 @@ RESET: tuple[Reset, ...] = get_args(Reset)
 """When values that accumulate begin again."""
 ESTIMATE: tuple[Estimate, ...] = get_args(Estimate)
 """Methods that estimate parameters."""
+CONVENTION: tuple[Convention, ...] = get_args(Convention)
+"""What the numbers of a direction grid mean: of ArcGIS (HydroSHEDS, MERIT Hydro), TauDEM, GRASS, PCRaster and Whitebox."""
 NEGATIVE_AREA: tuple[NegativeArea, ...] = get_args(NegativeArea)
 """What becomes of local areas below zero."""
 WEIGHT_METHOD: tuple[WeightMethod, ...] = get_args(WeightMethod)
 """What catchments take from a grid: the cells that they overlap, by area, or the nearest one."""
 UNCOVERED: tuple[Uncovered, ...] = get_args(Uncovered)
 """What becomes of catchments that lie beyond a grid, or partly so."""
+PER: tuple[Per, ...] = get_args(Per)
+"""What a water budget is of."""
 
 
 @dataclass(frozen=True)

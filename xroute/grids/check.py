@@ -11,9 +11,9 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xroute.exceptions import AlignmentError, some, warn
+from xroute.grid_axes import grid_dims
 from xroute.grids.form import Identity, grid_axes, grid_identity, identity_of, index_names
 from xroute.ids import distinct, exact_ids, repeated, within
-from xroute.reach_ids import grid_dims
 from xroute.wording import phrase
 
 __all__ = ["find_spatial_dims", "unit_ids"]

@@ -13,13 +13,13 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xroute.exceptions import AlignmentError, ParameterError, some
+from xroute.grid_axes import grid_dims
 from xroute.grids.check import unit_ids
 from xroute.grids.form import OVERLAP, grid_identity, weights_dataset
 from xroute.grids.opening import open_table
 from xroute.ids import distinct, exact_ids, positions_of, repeated, within
 from xroute.network import Network
 from xroute.network_files import open_any
-from xroute.reach_ids import grid_dims
 from xroute.units import to_si
 from xroute.wording import phrase
 

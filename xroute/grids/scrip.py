@@ -9,9 +9,9 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xroute.exceptions import AlignmentError, ParameterError, some
+from xroute.grid_axes import grid_dims
 from xroute.grids.raw import Raw, column
 from xroute.ids import exact_ids
-from xroute.reach_ids import grid_dims
 from xroute.wording import phrase
 
 __all__ = ["RADIUS", "is_sparse_matrix", "read_sparse_matrix"]

@@ -11,11 +11,11 @@ import numpy as np
 import xarray as xr
 
 from xroute.exceptions import AlignmentError, TimeAxisError, XRouteError, some
+from xroute.grid_axes import grid_dims
 from xroute.ids import exact_ids, positions_of
 from xroute.inspection.report import Report
 from xroute.labels import with_standard_dims
 from xroute.network import Network
-from xroute.reach_ids import grid_dims
 from xroute.request import RouteRequest
 from xroute.run import make_run
 from xroute.time_dims import find_time_dim

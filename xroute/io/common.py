@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from xroute.exceptions import AlignmentError, TimeAxisError, UnitsError, XRouteError, some, warn
 from xroute.files.decoding import DEFAULT_FILL, is_id_name
 from xroute.files.opening import PathLike, open_dataset
+from xroute.grid_axes import grid_dims
 from xroute.ids import declared_fills, exact_ids, is_positional, positions_of, repeated, within
-from xroute.reach_ids import grid_dims
 from xroute.stores import is_group
 from xroute.time_dims import find_time_dim
 from xroute.times import with_bounds
