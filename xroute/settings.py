@@ -14,8 +14,9 @@ from xroute.exceptions import ParameterError, one_of
 
 __all__ = [
     "CELL_METHOD", "CONVENTION", "ESTIMATE", "EXTRA", "LABEL", "LATERAL", "MISSING", "MISSING_DOWNSTREAM", "NAN",
-    "NEGATIVE_AREA", "RESET", "SAMPLING", "UNCOVERED", "WEIGHT_METHOD", "Convention", "Estimate", "Extra", "Label", "Lateral",
-    "Missing", "MissingDownstream", "NaN", "NegativeArea", "Reset", "RoutingSettings", "Sampling", "Uncovered",
+    "NEGATIVE_AREA", "PER", "RESET", "SAMPLING", "UNCOVERED", "WEIGHT_METHOD", "Convention", "Estimate", "Extra",
+    "Label", "Lateral", "Missing", "MissingDownstream", "NaN", "NegativeArea", "Per", "Reset", "RoutingSettings",
+    "Sampling", "Uncovered",
     "WeightMethod",
 ]  # fmt: skip
 
@@ -32,6 +33,7 @@ NegativeArea = Literal["raise", "zero"]
 Convention = Literal["esri", "taudem", "grass", "ldd", "whitebox"]
 WeightMethod = Literal["area", "nearest"]
 Uncovered = Literal["raise", "warn", "accept"]
+Per = Literal["run", "step"]
 
 SAMPLING: tuple[Sampling, ...] = get_args(Sampling)
 """How the substeps of a step of runoff make its discharge."""
@@ -61,6 +63,8 @@ WEIGHT_METHOD: tuple[WeightMethod, ...] = get_args(WeightMethod)
 """What catchments take from a grid: the cells that they overlap, by area, or the nearest one."""
 UNCOVERED: tuple[Uncovered, ...] = get_args(Uncovered)
 """What becomes of catchments that lie beyond a grid, or partly so."""
+PER: tuple[Per, ...] = get_args(Per)
+"""What a water budget is of."""
 
 
 @dataclass(frozen=True)
