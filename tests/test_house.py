@@ -39,7 +39,7 @@ FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("routing", ("run", "eager", "tasks", "chunking", "cluster", "chunked", "routing", "spinup", "bounded", "router_state",
                  "router", "sinks", "budget", "streaming")),
     ("around it", ("exceedance", "io", "plotting", "datasets", "accessors", "inspection")),
-    ("package", ("__init__")),
+    ("package", ("__init__",)),
     ("command line", ("demo", "cli", "__main__")),
 )
 """From the ground up, the rooms of the house: modules and packages. A room imports from its own floor and those under it."""
