@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import warnings
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from xroute.grids.pieces import make_pieces
 
 NY, NX, NT = 7, 9, 30
 IDS = np.array([51, 748, 2**53 + 1, 64, 510, 209, 882])
+DEVICE = os.environ.get("XROUTE_TEST_DEVICE", "cpu")
 LAT, LON = np.linspace(60.0, 30.0, NY), np.linspace(0.0, 8.0, NX)
 
 
@@ -691,9 +693,68 @@ def test_the_product_in_torch(rng: np.random.Generator, nan: str, mean: bool) ->
         values[3:, table[1][0], table[2][0]] = np.nan
     product = Product.of(table_of(made(grid, table)), shared=False, mean=mean, factor=0.1, nan=nan)
     expected = product(values, (1, 2), Steps(("time",), (None,), (0,)))
-    device = torch.device(__import__("os").environ.get("XROUTE_TEST_DEVICE", "cpu"))
+    device = torch.device(DEVICE)
     found = multiply_tensor(product, torch.from_numpy(values.reshape(NT, -1)).to(device), NX)
     np.testing.assert_allclose(found.cpu().numpy(), expected, rtol=1e-12)
+
+
+# ── Router ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_router_takes_the_grid(rng: np.random.Generator) -> None:
+    grid, network, weights = a_basin(rng, "mm h-1")
+    expected = grid.route(network, weights=weights).transpose("reach", "time").values
+    router = xroute.Router(network, dt="1h", weights=weights, units="mm h-1").to(DEVICE)
+    values = torch.from_numpy(grid.transpose("lat", "lon", "time").values.copy()).to(DEVICE)
+    flat = values.reshape(-1, NT)
+    for one, batch in ((values, False), (flat, False), (values[None], True), (flat[None], True)):
+        found = router(one)
+        np.testing.assert_allclose((found[0] if batch else found).cpu(), expected, rtol=1e-9, atol=1e-12)
+    assert router(torch.stack([values, 2 * values])).shape == (2, 20, NT)
+    depth = xroute.Router(network, dt="1h", weights=weights, units="mm")(values * 1.0)
+    np.testing.assert_allclose(depth.cpu(), expected, rtol=1e-9, atol=1e-12)  # of an hour's step
+    metres = xroute.Router(network, dt="1h", weights=weights)(values / 3.6e6)
+    np.testing.assert_allclose(metres.cpu(), expected, rtol=1e-9, atol=1e-12)
+    assert router(values.float()).dtype == torch.float32
+
+
+def test_gradients_flow_to_the_cells(rng: np.random.Generator) -> None:
+    from xroute.grids.device import Sums, bring
+
+    pointer, column, weight = np.array([0, 2, 2, 5]), np.array([3, 0, 1, 1, 2]), rng.random(5)
+    matrix = np.zeros((3, 4))
+    for r in range(3):
+        for k in range(pointer[r], pointer[r + 1]):
+            matrix[r, column[k]] += weight[k]
+    sums = Sums(pointer, column, weight, 4)
+    values = torch.rand(2, 4, 5, dtype=torch.float64, requires_grad=True)
+    np.testing.assert_allclose(bring(values, sums).detach(), matrix @ values.detach().numpy(), rtol=1e-14)
+    np.testing.assert_allclose(sums.times_sparse(values.detach()), matrix @ values.detach().numpy(), rtol=1e-14)
+    assert torch.autograd.gradcheck(lambda v: bring(v, sums), values)
+    assert torch.autograd.gradgradcheck(lambda v: bring(v, sums) ** 2, values)
+    grid, network, weights = a_basin(rng, "m s-1")
+    router = xroute.Router(network, dt="1h", weights=weights)
+    cells = (torch.rand(NY, NX, 4, dtype=torch.float64) * 1e-6).requires_grad_()
+    assert torch.autograd.gradcheck(router, cells, eps=1e-9, atol=1e-2, rtol=1e-5)
+
+
+def test_a_router_refuses_what_does_not_fit(rng: np.random.Generator) -> None:
+    grid, network, weights = a_basin(rng)
+    router = xroute.Router(network, dt="1h", weights=weights)
+    with pytest.raises(ParameterError, match="weights are of a grid of 7, 9"):
+        router(torch.rand(9, 7, 3))
+    with pytest.raises(AlignmentError, match="15 reaches of the network have no weights"):
+        xroute.Router(network, dt="1h", weights=select_weights(weights, network.reach.values[:5]))
+    part = network.river.basin(network.river.headwaters[:1])
+    with pytest.raises(AlignmentError, match="select_weights"):
+        xroute.Router(part, dt="1h", weights=weights)
+    xroute.Router(part, dt="1h", weights=select_weights(weights, part.reach.values))
+    with pytest.raises(UnitsError):
+        xroute.Router(network, dt="1h", weights=weights, units="K")
+    with pytest.raises(ParameterError, match="cell_area"):
+        xroute.Router(network, dt="1h", weights=weights, units="m3 s-1")
+    with pytest.raises(ParameterError, match="weights="):
+        xroute.Router(network, dt="1h", units="mm")
 
 
 def test_no_warning_is_given_for_nothing(rng: np.random.Generator) -> None:
