@@ -247,6 +247,21 @@ def test_a_curvilinear_grid(rng: np.random.Generator) -> None:
             xroute.remap(other, weights)
 
 
+def test_counts_of_rows_do_not_place_cells(rng: np.random.Generator) -> None:
+    """Rows in another order with new counts beside them are another grid, which latitudes on both dimensions tell."""
+    grid, table = a_grid(rng).rename(lat="y", lon="x"), overlaps(rng)
+    grid = grid.assign_coords(y=np.arange(NY), x=np.arange(NX))
+    lat, lon = LAT[:, None] + 0.1 * np.arange(NX), LON + 0.2 * np.arange(NY)[:, None]
+    placed = grid.assign_coords(XLAT=(("y", "x"), lat), XLONG=(("y", "x"), lon))
+    k, y, x, area = table
+    weights = weights_dataset(IDS[k], (y, x), area, catchment=IDS, attrs=grid_identity(placed, ("y", "x")))
+    assert weights.attrs["grid_coords"] == "XLAT XLONG"
+    turned = placed.isel(y=slice(None, None, -1)).assign_coords(y=np.arange(NY))
+    with pytest.raises(AlignmentError, match="another grid"):
+        xroute.remap(turned, weights)
+    assert grid_identity(grid, ("y", "x"))["grid_coords"] == "y x"
+
+
 # ── lazily ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -675,6 +690,66 @@ def test_on_workers(rng: np.random.Generator, tmp_path: Path) -> None:
             assert (chunked.route(network, weights=weights, partitions=2).compute().values == expected.values).all()
             stored = xroute.route_to_zarr(chunked, network, tmp_path / "q.zarr", weights=weights, progress=False)
             assert (stored.values == expected.values).all()
+
+
+# ── the command line ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_command_line_routes_a_grid(rng: np.random.Generator, tmp_path: Path) -> None:
+    from click.testing import CliRunner
+
+    from xroute.cli import main
+
+    grid, network, weights = a_basin(rng)
+    gaps = grid.where((grid.lon > 0) | (grid.lat < 60))
+    gaps.rename(time="valid_time").to_dataset().to_netcdf(tmp_path / "grid.nc", encoding={"ro": {"chunksizes": (6, 3, 4)}})
+    network.to_zarr(tmp_path / "network.zarr", consolidated=False)
+    weights.to_netcdf(tmp_path / "weights.nc")
+    names = [str(tmp_path / n) for n in ("grid.nc", "network.zarr", "q.zarr")]
+
+    def run(*arguments: str) -> Any:
+        return CliRunner().invoke(main, list(arguments))
+
+    told = run("route", *names)
+    assert told.exit_code == 1 and "`xroute weights GRID CATCHMENTS weights.nc`" in told.output
+    told = run("route", *names[:2], str(tmp_path / "q.nc"), "--weights", str(tmp_path / "weights.nc"))
+    assert told.exit_code == 1 and "--nan others" in told.output
+    told = run("route", *names, "--weights", str(tmp_path / "weights.nc"), "--nan", "others", "--time-chunk", "7")
+    assert told.exit_code == 0, told.output
+    expected = gaps.route(network, weights=weights, nan="others")
+    found = xr.open_zarr(tmp_path / "q.zarr", consolidated=False).discharge.transpose("time", "reach")
+    assert (found.values == expected.values).all() and found.reach.values.tolist() == network.reach.values.tolist()
+    told = run("route", *names[:2], names[0], "--weights", names[0])
+    assert told.exit_code != 0
+    told = run("route", names[0], str(tmp_path / "weights.nc"), str(tmp_path / "x.zarr"))
+    assert told.exit_code == 1 and "holds weights, and no network" in told.output
+    told = run("info", str(tmp_path / "weights.nc"))
+    assert told.exit_code == 0 and "--weights" in told.output and "7 lat x 9 lon" in told.output
+    told = run("info", names[0])
+    assert told.exit_code == 0 and "xroute weights" in told.output
+
+
+def test_the_command_line_takes_an_accumulated_grid(rng: np.random.Generator, tmp_path: Path) -> None:
+    from click.testing import CliRunner
+
+    from xroute.cli import main
+
+    grid, network, weights = a_basin(rng, "m")
+    grid = grid.assign_coords(time=grid.time + pd.Timedelta("1h")) * 1e-3
+    grid.attrs["units"] = "m"
+    day = (grid.time.values - np.timedelta64(1, "m")).astype("datetime64[D]")
+    total = grid.copy(data=np.concatenate([np.cumsum(grid.values[day == d], axis=0) for d in np.unique(day)]))
+    total.attrs["GRIB_stepType"] = "accum"
+    total.to_dataset().to_netcdf(tmp_path / "grid.nc")
+    network.to_zarr(tmp_path / "network.zarr", consolidated=False)
+    weights.to_netcdf(tmp_path / "weights.nc")
+    command = ["route", *(str(tmp_path / n) for n in ("grid.nc", "network.zarr", "q.zarr"))]
+    command += ["--weights", str(tmp_path / "weights.nc"), "--deaccumulate", "day"]
+    told = CliRunner().invoke(main, command)
+    assert told.exit_code == 0, told.output
+    found = xr.open_zarr(tmp_path / "q.zarr", consolidated=False).discharge.transpose("time", "reach")
+    expected = grid.route(network, weights=weights)
+    np.testing.assert_allclose(found.values, expected.values, rtol=1e-9, atol=1e-9 * float(expected.max()))
 
 
 # ── on a device ───────────────────────────────────────────────────────────────────────────────────────────────────────
