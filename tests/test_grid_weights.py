@@ -1,4 +1,4 @@
-"""Weights from grids to catchments, against geodesic areas, closed forms, and each other: a grid told in another way is the same."""
+"""Weights from grids to catchments, against geodesic areas, closed forms, and each other: told otherwise, a grid is the same."""
 
 from __future__ import annotations
 
@@ -321,7 +321,8 @@ def projected(crs, lon_edges, lat_edges):
 def test_a_projected_grid_of_the_same_cells_is_the_geographic_one(weights, crs):
     dataset = projected(crs, np.append(LON - HALF, LON[-1] + HALF), np.append(LAT - HALF, LAT[-1] + HALF))
     made = xroute.grid_weights(dataset, CATCHMENTS, crs=crs)
-    found = dict(zip(zip(made.reach.values, made.y_index.values, made.x_index.values, strict=True), made.area.values, strict=True))
+    cells = zip(made.reach.values, made.y_index.values, made.x_index.values, strict=True)
+    found = dict(zip(cells, made.area.values, strict=True))
     assert len(found) == weights.sizes["overlap"]
     for *key, area, whole in zip(*(weights[n].values for n in ("reach", "y_index", "x_index", "area", "cell_area")), strict=True):
         assert abs(found[tuple(key)] - area) < 2e-7 * whole
@@ -468,7 +469,8 @@ def test_invalid_polygons_are_mended_and_counted():
     bow = shapely.Polygon([(0, 50), (1, 51), (1, 50), (0, 51)])
     with pytest.warns(UserWarning, match="1 of 2 catchments are invalid.*: 10"):
         made = xroute.grid_weights(grid(), table([shapely.box(0, 50, 1, 51), bow]))
-    assert float(made.catchment_area[1]) == pytest.approx(geodesic(shapely.Polygon([(0, 50), (0.5, 50.5), (0, 51)])) * 2, rel=1e-9)
+    half = shapely.Polygon([(0, 50), (0.5, 50.5), (0, 51)])
+    assert float(made.catchment_area[1]) == pytest.approx(2 * geodesic(half), rel=1e-9)
     with pytest.raises(ParameterError, match="enclose no area: 3"):
         xroute.grid_weights(grid(), table([shapely.Polygon([(0, 50), (1, 51), (0, 50)])]))
 
