@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING
 
 import xroute.startup as _startup  # noqa: F401 (first, since what follows takes long)
 from xroute import accessors as _accessors  # noqa: F401 (registers them)
-from xroute import datasets
+from xroute import datasets, grids
 from xroute.accumulations import deaccumulate
+from xroute.budget import budget
+from xroute.cells import to_grid, to_reaches
+from xroute.exceedance import exceedance
 from xroute.exceptions import (
     AlignmentError,
     NetworkError,
@@ -21,6 +24,9 @@ from xroute.exceptions import (
     UnitsError,
     XRouteError,
 )
+from xroute.grids.remapping import remap
+from xroute.hydrography import estimate_parameters, local_area
+from xroute.lakes import lakes
 from xroute.network import Network
 from xroute.options import set_options
 from xroute.routing import route
@@ -37,8 +43,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AlignmentError", "Network", "NetworkError", "Parameter", "ParameterError", "Router", "StateError",
-    "TimeAxisError", "UnitsError", "XRouteError", "__version__", "datasets", "deaccumulate", "grid_weights",
-    "initial_state", "register_scheme", "route", "route_to_zarr", "set_options", "steady_state", "tables", "with_bounds",
+    "TimeAxisError", "UnitsError", "XRouteError", "__version__", "budget", "datasets", "deaccumulate",
+    "estimate_parameters", "exceedance", "grid_weights", "grids", "initial_state", "lakes", "local_area",
+    "register_scheme", "remap", "route", "route_to_zarr", "set_options", "steady_state", "tables", "to_grid",
+    "to_reaches", "with_bounds",
 ]  # fmt: skip
 
 

@@ -6,7 +6,7 @@ because there is no other; one that merely counts rows yields to any that does m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -17,11 +17,12 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xroute.exceptions import AlignmentError, XRouteError, some
+from xroute.grid_axes import grid_dims
 from xroute.ids import convertible, declared_fills, exact_ids, is_positional, positions_of
 from xroute.network import Network
-from xroute.wording import argument
+from xroute.wording import argument, phrase
 
-__all__ = ["grid_dims", "is_column", "is_row", "read_reach_ids"]
+__all__ = ["read_reach_ids"]
 
 
 def read_reach_ids(
@@ -67,9 +68,8 @@ def _find_reach_dim(
         return grid[0], found[grid[0]]  # a model that calls its units cells, with the reaches' ids beside them
     if grid:
         raise AlignmentError(
-            f"{what} stands on a grid ({' x '.join(map(repr, grid))}), not on the reaches of the network. Bring it to their "
-            "catchments first, each cell weighted by its area in the catchment: means of depths, sums of volumes (xroute "
-            "has no function for that yet)"
+            f"{what} stands on a grid ({' x '.join(map(repr, grid))}), not on the reaches of the network. "
+            + _from_a_grid(what)
         )
     fits = [dim for dim, candidates in found.items() if any(c.some for c in candidates)]
     if len(fits) > 1:  # members and the like are counted from 0 or 1
@@ -88,45 +88,13 @@ def _find_reach_dim(
     )
 
 
-#: Names of a grid's axes: rows, columns, and cells that are counted along one dimension.
-GRID_AXES = (
-    {"lat", "latitude", "rlat", "y", "yc", "nlat", "south_north", "northing", "nj", "row"},
-    {"lon", "longitude", "rlon", "x", "xc", "nlon", "west_east", "easting", "ni", "column", "col"},
-)
-GRID_CELLS = {"cell", "cells", "ncell", "ncells", "ngrid", "gridcell", "grid_cell", "lndgrid", "landpoint", "nface", "ncol"}
-_LATITUDES = {"xlat", "clat", "nav_lat", "lats", "lat2d", "tlat", "gridlat_0"}
-_LONGITUDES = {"xlon", "xlong", "clon", "nav_lon", "lons", "lon2d", "tlon", "tlong", "gridlon_0"}
-_ROWS = {"latitude", "grid_latitude", "projection_y_coordinate", "degrees_north", "Y"}
-_COLUMNS = {"longitude", "grid_longitude", "projection_x_coordinate", "degrees_east", "X"}
-
-
-def grid_dims(array: xr.DataArray) -> tuple[Hashable, ...]:
-    """Dimensions of a grid: its rows and columns, by name or by what their labels say of themselves, or its cells."""
-
-    def axis(dim: Hashable, names: set[str], says: Callable[[xr.DataArray], bool]) -> bool:
-        return str(dim).lower() in names or (dim in array.coords and says(array[dim]))
-
-    rows = [d for d in array.dims if axis(d, GRID_AXES[0], is_row)]
-    columns = [d for d in array.dims if axis(d, GRID_AXES[1], is_column)]
-    if rows and columns:
-        return rows[0], columns[0]
-    # A cell's number may well be a reach's id: then the dimension bears labels.
-    return tuple(d for d in array.dims if str(d).lower() in GRID_CELLS and d not in array.coords)
-
-
-def is_row(coordinate: xr.DataArray) -> bool:
-    """Whether a coordinate places cells from south to north: by its name, or by what it says of itself."""
-    return _places(coordinate, GRID_AXES[0] | _LATITUDES, _ROWS)
-
-
-def is_column(coordinate: xr.DataArray) -> bool:
-    """Whether a coordinate places cells from west to east, in the same way."""
-    return _places(coordinate, GRID_AXES[1] | _LONGITUDES, _COLUMNS)
-
-
-def _places(coordinate: xr.DataArray, names: set[str], said: set[str]) -> bool:
-    attrs = coordinate.attrs
-    return str(coordinate.name).lower() in names or bool(said & {attrs.get(a) for a in ("standard_name", "units", "axis")})
+def _from_a_grid(what: str) -> str:
+    """What to do with a field on a grid."""
+    return phrase(
+        "grid",
+        "Make weights of the cells in their catchments, once: weights = xroute.grid_weights(grid, catchments); then "
+        + ("give weights=weights" if what == "runoff" else f"bring {what} to the reaches: xroute.remap(grid, weights)"),
+    )
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,13 @@ from xroute.attrs import append_history, discharge_attrs
 from xroute.block_state import BlockState, Lags, StateTable, lags_of
 from xroute.engine.arrays import Rows, compute_type
 from xroute.exceptions import TimeAxisError
+from xroute.known import KnownDischarge
+from xroute.known_match import match_known
 from xroute.labels import Layout, align
 from xroute.network import Network
 from xroute.network_files import as_network
 from xroute.parameters import parameters_of
+from xroute.reach_values import ESTIMATED
 from xroute.recipe import resolve_settings, stated_seconds
 from xroute.request import NetworkLike, RouteRequest
 from xroute.schemes import Filter
@@ -55,6 +58,10 @@ class Run:
         What looks for accumulated values; None where there is no step.
     summary
         The run in a line, for the history of discharge.
+    weights
+        What brought runoff to the reaches, if it was on a grid (`xroute.grids.reaches.bring_to_reaches`).
+    known
+        Discharge that is known on some reaches; None where none is.
     """
 
     network: Network
@@ -67,6 +74,8 @@ class Run:
     key: RunKey | None
     watch: Watch | None
     summary: str
+    weights: str = ""
+    known: KnownDischarge | None = None
 
     @property
     def n_lags(self) -> Lags:
@@ -102,7 +111,9 @@ class Run:
         discharge.name = "discharge"
         history = append_history(runoff.attrs.get("history"), self.summary)
         n_steps = runoff.sizes[self.clock.dim] if self.clock.dim in runoff.coords else 0
-        attrs = discharge_attrs(self.units, self.settings.sampling, self.clock, n_steps)
+        attrs = dict(discharge_attrs(self.units, self.settings.sampling, self.clock, n_steps))
+        if self.known is not None:
+            attrs["known_reaches"] = self.known.reach.size
         discharge.attrs = {**attrs, "history": history}
         return discharge
 
@@ -136,7 +147,7 @@ def make_run(runoff: xr.DataArray, network: NetworkLike, request: RouteRequest, 
     parameters = parameters_of(network, request.scheme)
     settings = resolve_settings(
         network, parameters.values, step, substeps=request.substeps, sampling=request.sampling, lateral=request.lateral,
-        nan=request.nan,
+        nan="zero" if request.nan == "zero" else "raise",
     )  # fmt: skip
     watched = None
     if step is not None and runoff.sizes[time_dim]:
@@ -147,8 +158,14 @@ def make_run(runoff: xr.DataArray, network: NetworkLike, request: RouteRequest, 
     key = None
     if with_state or request.return_state or request.initial_state is not None:
         key = run_key(network, layout, lags_of(filter), request.scheme, settings, units)
+    known = None
+    if request.known is not None:
+        known = match_known(request.known, runoff, network, layout, clock, units)
     summary = (
         f"xroute: routed {network!r}, scheme={', '.join(sorted(parameters.values))!r}, substeps={settings.substeps}, "
         f"sampling={settings.sampling!r}, lateral={settings.lateral!r}"
+        + (f", parameters estimated: {network.attrs[ESTIMATED]}" if ESTIMATED in network.attrs else "")
     )
-    return Run(network, filter, settings, layout, scale, clock, units, key, watched, summary)
+    if known is not None:
+        summary += f", discharge known on {known.reach.size} reaches"
+    return Run(network, filter, settings, layout, scale, clock, units, key, watched, summary, known=known)

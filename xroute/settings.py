@@ -13,22 +13,29 @@ from typing import Literal, get_args
 from xroute.exceptions import ParameterError, one_of
 
 __all__ = [
-    "CELL_METHOD", "EXTRA", "LABEL", "LATERAL", "MISSING", "MISSING_DOWNSTREAM", "NAN", "RESET", "SAMPLING",
-    "UNCOVERED", "WEIGHT_METHOD",
-    "Extra", "Label", "Lateral", "Missing", "MissingDownstream", "NaN", "Reset", "RoutingSettings", "Sampling",
-    "Uncovered", "WeightMethod",
+    "CELL_METHOD", "CONVENTION", "ESTIMATE", "EXTRA", "GRID_NAN", "LABEL", "LATERAL", "MISSING", "MISSING_DOWNSTREAM",
+    "NAN", "NEGATIVE_AREA", "PER", "REMAP_TO", "RESET", "SAMPLING", "UNCOVERED", "WEIGHT_METHOD", "Convention", "Estimate",
+    "Extra", "GridNaN", "Label", "Lateral", "Missing", "MissingDownstream", "NaN", "NegativeArea", "Per", "RemapTo",
+    "Reset", "RoutingSettings", "Sampling", "Uncovered", "WeightMethod", "WeightsKind",
 ]  # fmt: skip
 
 Sampling = Literal["mean", "last", "start-mean"]
 Lateral = Literal["head", "interval", "outlet"]
 NaN = Literal["raise", "zero"]
+GridNaN = Literal["raise", "zero", "others"]
+RemapTo = Literal["volume", "mean"]
+WeightsKind = Literal["xroute", "rapid", "river-route", "mizuroute", "hru", "scrip"]
 Missing = Literal["raise", "zero"]
 Extra = Literal["raise", "drop"]
 MissingDownstream = Literal["raise", "outlet"]
 Label = Literal["start", "middle", "end"]
 Reset = Literal["day", "forecast", "never"]
+Estimate = Literal["celerity", "manning"]
+NegativeArea = Literal["raise", "zero"]
+Convention = Literal["esri", "taudem", "grass", "ldd", "whitebox"]
 WeightMethod = Literal["area", "nearest"]
 Uncovered = Literal["raise", "warn", "accept"]
+Per = Literal["run", "step"]
 
 SAMPLING: tuple[Sampling, ...] = get_args(Sampling)
 """How the substeps of a step of runoff make its discharge."""
@@ -38,6 +45,10 @@ LATERAL: tuple[Lateral, ...] = get_args(Lateral)
 """Where runoff joins its reach."""
 NAN: tuple[NaN, ...] = get_args(NaN)
 """What becomes of runoff that is not finite."""
+GRID_NAN: tuple[GridNaN, ...] = get_args(GridNaN)
+"""What becomes of a grid's cells that are NaN: an error, no water, or what the other cells of the catchment have."""
+REMAP_TO: tuple[RemapTo, ...] = get_args(RemapTo)
+"""What a grid's runoff becomes for catchments: their volume, or the mean over their area."""
 MISSING: tuple[Missing, ...] = get_args(Missing)
 """What becomes of reaches without runoff."""
 EXTRA: tuple[Extra, ...] = get_args(Extra)
@@ -48,10 +59,18 @@ LABEL: tuple[Label, ...] = get_args(Label)
 """Which point of its step a time stamp is."""
 RESET: tuple[Reset, ...] = get_args(Reset)
 """When values that accumulate begin again."""
+ESTIMATE: tuple[Estimate, ...] = get_args(Estimate)
+"""Methods that estimate parameters."""
+CONVENTION: tuple[Convention, ...] = get_args(Convention)
+"""What the numbers of a direction grid mean: of ArcGIS (HydroSHEDS, MERIT Hydro), TauDEM, GRASS, PCRaster and Whitebox."""
+NEGATIVE_AREA: tuple[NegativeArea, ...] = get_args(NegativeArea)
+"""What becomes of local areas below zero."""
 WEIGHT_METHOD: tuple[WeightMethod, ...] = get_args(WeightMethod)
 """What catchments take from a grid: the cells that they overlap, by area, or the nearest one."""
 UNCOVERED: tuple[Uncovered, ...] = get_args(Uncovered)
 """What becomes of catchments that lie beyond a grid, or partly so."""
+PER: tuple[Per, ...] = get_args(Per)
+"""What a water budget is of."""
 
 
 @dataclass(frozen=True)
