@@ -28,14 +28,14 @@ TORCH_SCHEMAS = ("custom_op", "register_fake")
 """Decorators of functions whose arguments torch reads as the schema of an op, in which there are no tuples."""
 
 FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("ground", ("exceptions", "version", "startup", "settings", "wording", "caches", "guards")),
+    ("ground", ("exceptions", "version", "startup", "settings", "wording", "caches", "guards", "memory")),
     ("numbers", ("schemes", "engine", "options", "block_state", "block", "partition", "census")),
-    ("labels", ("ids", "unit_text", "units", "stamps", "spacing", "bounds", "time_dims", "times", "attrs")),
-    ("files", ("state_form", "stores", "files", "fence", "intact", "checkpoint")),
+    ("labels", ("lanes", "ids", "unit_text", "units", "stamps", "spacing", "bounds", "time_dims", "times", "attrs")),
+    ("files", ("state_form", "stores", "files", "fence", "intact", "identity", "checkpoint", "scratch")),
     ("network", ("topology", "graphs", "tables", "network", "network_files", "parameters", "recipe")),
     ("runoff and states", ("labels", "accumulations", "watch", "volumes", "summary", "request", "state", "reach_ids", "grids")),
     ("routing", ("run", "eager", "tasks", "chunking", "cluster", "chunked", "routing", "spinup", "bounded",
-                 "router_state", "router", "sinks", "budget", "streaming")),
+                 "router_state", "router", "reads", "reader", "lane_states", "lane_run", "sinks", "budget", "streaming")),
     ("around it", ("exceedance", "io", "plotting", "datasets", "accessors", "inspection")),
     ("package", ("__init__",)),
     ("command line", ("demo", "cli", "__main__")),

@@ -32,12 +32,16 @@ class Ledger:
     each
         Whether to count each basin and each member.
     saved
-        What has been counted before: what `totals` was then.
+        What has been counted before: what `totals` was then; empty if nothing was.
+    accounts
+        Where water counts, if that is known already.
     """
 
-    def __init__(self, run: Run, *, each: bool = False, saved: Totals | None = None) -> None:
+    def __init__(
+        self, run: Run, *, each: bool = False, saved: Totals | None = None, accounts: Accounts | None = None
+    ) -> None:
         self.run, self.each = run, each
-        self.accounts = Accounts(run.network, whole=not each)
+        self.accounts = accounts or Accounts(run.network, whole=not each)
         settings = run.settings
         self._to_m3 = (settings.step or 0.0) * (1.0 if run.units is None else flux_in_si(run.units, "discharge"))
         n, size = run.layout.n_batch if each else 1, self.accounts
@@ -45,7 +49,7 @@ class Ledger:
             "inflow": size.n_basins, "into_known": size.known.size, "volume": size.counted.size,
             "negative_steps": size.n_basins, "negative_volume": size.n_basins,
         }  # fmt: skip
-        self._sums = {name: np.zeros((n, size)) if saved is None else np.array(saved[name]) for name, size in sizes.items()}
+        self._sums = {name: np.array(saved[name]) if saved else np.zeros((n, size)) for name, size in sizes.items()}
 
     @property
     def wants_means(self) -> bool:
