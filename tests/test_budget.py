@@ -392,3 +392,54 @@ def test_the_closing_line_is_of_the_whole_run_and_says_what_is_amiss() -> None:
     assert "in 100 m3, stored 10 m3 at the start, known discharge took 1 m3, out 41 m3" in known and "unaccounted" not in known
     assert "out about 41 m3" in str(Summary(3, 4, 1, 1.0, water, is_exact=False))
     assert "m3" not in str(Summary(3, 4, 1, 1.0))
+
+
+# ── known discharge ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def gauges(network: xr.Dataset, runoff: xr.DataArray, *reaches: Any, members: bool = True) -> xr.DataArray:
+    """Discharge known on some reaches, with gaps."""
+    rng = np.random.default_rng(11)
+    known = 3.0 * runoff.sel(reach=list(reaches)).copy(data=rng.random((2, len(reaches), STEPS)))
+    known = known.where(rng.random(known.shape) < 0.6).assign_attrs(units="m3 s-1")
+    return known if members else known.isel(member=0, drop=True)
+
+
+@pytest.mark.parametrize("scheme", ["muskingum_exact", "hayami", "mixed"])
+def test_known_discharge_is_accounted_for(scheme: str, tmp_path: Any) -> None:
+    rng = np.random.default_rng(1)
+    every = modes("muskingum" if scheme == "muskingum_exact" else "hayami")
+    for k, options in enumerate(every if scheme == "muskingum_exact" else every[1::2]):
+        network = river("bifurcating", scheme, seed=k, n=14)
+        net = Network(network)
+        below = net.links.downstream[np.argmax(np.bincount(net.links.downstream, minlength=14)[net.links.downstream])]
+        upper, lower = net.ids[net.links.upstream[net.links.downstream == below][0]], net.ids[below]
+        runoff, before = warm(network, rng, **options)
+        known = gauges(network, runoff, lower, upper, members=bool(k % 2))
+        given = {"initial_state": before, "known": known}
+        discharge, after = runoff.route(network, return_state=True, **given, **options)
+        found = xroute.budget(runoff, discharge, network, final_state=after, **given)
+        assert abs(found.residual).max() <= 1e-12 * scale(found), options
+        steps = xroute.budget(runoff, discharge, network, per="step", **given)
+        assert abs(steps.residual).max() <= 1e-12 * scale(found), options
+        np.testing.assert_allclose(steps.known_gain.sum("time"), found.known_gain, atol=1e-11 * scale(found))
+
+        free = options | {"sampling": "mean", "initial_state": before}  # what would be routed at each, the other known or not
+        routed = {upper: runoff.route(network, **free), lower: runoff.route(network, known=known.sel(reach=[upper]), **free)}
+        gain = sum((known.sel(reach=i) - routed[i].sel(reach=i)).sum(["time"]) * DT for i in (upper, lower))
+        np.testing.assert_allclose(found.known_gain_total, gain, rtol=1e-9, atol=1e-11 * scale(found))
+
+        if k % 3:
+            continue
+        store = tmp_path / f"q{k}.zarr"
+        xroute.route_to_zarr(runoff, network, store, **given, **options, progress=False, time_chunk=4, budget=True)
+        with xr.open_zarr(store, group="budget") as stored:
+            xr.testing.assert_allclose(stored.load(), found, rtol=1e-12, atol=1e-12 * scale(found))
+        for per, expected in (("run", found), ("step", steps)):
+            lazy = runoff.chunk(member=1, time=3), discharge.chunk(time=5), network
+            dask_known = given | {"known": known.chunk(time=3)}
+            computed = xroute.budget(*lazy, final_state=after, per=per, **dask_known).compute(scheduler="synchronous")
+            xr.testing.assert_allclose(computed, expected, rtol=1e-12, atol=1e-12 * scale(found))
+    wrong = known.copy(data=known.values * (1 + 1e-6))
+    amiss = xroute.budget(runoff, discharge, network, final_state=after, **given | {"known": wrong})
+    assert (abs(amiss.residual_total) > 1e-9 * scale(found)).all()  # discharge is not what is said to be known

@@ -23,6 +23,8 @@ from xroute.exceptions import (
     UnitsError,
     XRouteError,
 )
+from xroute.hydrography import estimate_parameters, local_area
+from xroute.lakes import lakes
 from xroute.network import Network
 from xroute.options import set_options
 from xroute.routing import route
@@ -34,13 +36,14 @@ from xroute.version import __version__
 
 if TYPE_CHECKING:
     from xroute import tables
+    from xroute.grids.weights import grid_weights
     from xroute.router import Router
 
 __all__ = [
     "AlignmentError", "Network", "NetworkError", "Parameter", "ParameterError", "Router", "StateError",
-    "TimeAxisError", "UnitsError", "XRouteError", "__version__", "budget", "datasets", "deaccumulate", "exceedance",
-    "initial_state", "register_scheme", "route", "route_to_zarr", "set_options", "steady_state", "tables",
-    "with_bounds",
+    "TimeAxisError", "UnitsError", "XRouteError", "__version__", "budget", "datasets", "deaccumulate",
+    "estimate_parameters", "exceedance", "grid_weights", "initial_state", "lakes", "local_area", "register_scheme", "route",
+    "route_to_zarr", "set_options", "steady_state", "tables", "with_bounds",
 ]  # fmt: skip
 
 
@@ -52,4 +55,8 @@ def __getattr__(name: str) -> object:
         from xroute.router import Router
 
         return Router
+    if name == "grid_weights":
+        from xroute.grids.weights import grid_weights
+
+        return grid_weights
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

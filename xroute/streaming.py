@@ -90,6 +90,9 @@ def route_to_zarr(runoff: xr.DataArray, network: NetworkLike, store: Any, reques
         whole chunks, or shards, along time.
     scheme, substeps, sampling, lateral, initial_state, return_state, missing, extra, nan, reach_dim, time_dim, dt, label
         As for `route`.
+    known
+        As for `route`; opened lazily, it is read block by block. A run that is resumed must be given it for the same
+        reaches and times; as with runoff, values are taken to be what they were.
     partitions, device
         As for `route`. With ``partitions``, or a client of Dask's distributed scheduler, runoff on Dask is routed by
         its workers, which write to the store; else in this process.

@@ -10,7 +10,6 @@ from xroute.block_state import Stage, StageTable
 from xroute.network import Network
 from xroute.parameters import read_parameters
 from xroute.schemes import SCHEMES, make_filter
-from xroute.settings import RoutingSettings
 from xroute.units import flux_in_si
 
 if TYPE_CHECKING:
@@ -65,6 +64,12 @@ def stored_water(run: Run, state: BlockState) -> Any:
     return run.filter.storage(run.settings.routing_step, *state.channel) * factor
 
 
-def needs_means(settings: RoutingSettings) -> bool:
-    """Whether samples of discharge, and states, do not tell how much water flowed: the last value of several."""
+def needs_means(run: Run) -> bool:
+    """Whether samples of discharge, and states, do not tell how much water flowed.
+
+    The last value of several does not. Values one routing step early do, but where known discharge comes between them.
+    """
+    settings = run.settings
+    if settings.sampling == "start-mean":
+        return run.known is not None
     return settings.sampling == "last" and settings.substeps > 1

@@ -12,6 +12,7 @@ import xarray as xr
 
 from xroute.block_state import StateTable
 from xroute.budget.accounts import Accounts
+from xroute.budget.ledger import accounts_of
 from xroute.exceptions import AlignmentError, StateError, TimeAxisError, XRouteError, some
 from xroute.labels import Layout, align
 from xroute.request import BudgetRequest, NetworkLike
@@ -65,7 +66,7 @@ def prepare(runoff: xr.DataArray, discharge: xr.DataArray, network: NetworkLike,
         run.start(request.initial_state, runoff)  # which says what is lacking
         raise TimeAxisError("runoff without a time has no budget")
     discharge, places = _matched(discharge, runoff, run)
-    accounts = Accounts(run.network)
+    accounts = accounts_of(run)
     lacking = np.empty(0, np.int64) if places.row is None else accounts.counted[places.row[accounts.counted] < 0]
     if lacking.size:
         raise AlignmentError(
