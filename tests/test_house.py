@@ -35,7 +35,7 @@ FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("network", ("topology", "graphs", "tables", "network_sources", "reach_values", "directions", "network", "network_files",
                  "placeholders", "parameters", "recipe", "hydrography", "lakes")),
     ("runoff and states", ("labels", "accumulations", "watch", "volumes", "summary", "request", "state", "reach_ids", "grids",
-                           "known", "known_match")),
+                           "known", "known_match", "cells")),
     ("routing", ("run", "eager", "tasks", "chunking", "cluster", "chunked", "routing", "spinup", "bounded",
                  "router_state", "router", "reads", "reader", "lane_states", "lane_run", "sinks", "budget", "streaming")),
     ("around it", ("exceedance", "io", "plotting", "datasets", "accessors", "inspection")),

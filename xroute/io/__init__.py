@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from xroute.files.opening import open_dataset
 from xroute.files.writing import write
-from xroute.io import cf, nwm, rapid, rapid2, rapid_setup, table
+from xroute.io import cf, direction_grids, nwm, rapid, rapid2, rapid_setup, table
 from xroute.io.cf import write_discharge
 from xroute.io.common import open_runoff
 from xroute.io.reader import Reader
@@ -19,5 +19,8 @@ from xroute.io.series import open_known
 
 __all__ = ["READERS", "cf", "nwm", "open_dataset", "open_known", "open_runoff", "rapid", "rapid2", "write", "write_discharge"]
 
-READERS: dict[str, Reader] = {"rapid": rapid_setup.READER, "nwm": nwm.READER, "table": table.READER}
+READERS: dict[str, Reader] = {
+    "rapid": rapid_setup.READER, "nwm": nwm.READER, "table": table.READER,
+    "d8": direction_grids.D8, "nextxy": direction_grids.NEXTXY,
+}  # fmt: skip
 """Readers of whole set-ups, by their names in ``xroute convert``."""

@@ -175,6 +175,14 @@ def _known_group(known, time, end, mode: tl.constexpr):
 
 
 @triton.jit
+def _store_known(known, columns, time, end, mode: tl.constexpr):
+    """Store what comes to discharge that is known, of a group of routing steps that are steps."""
+    if mode.known:
+        for c in tl.static_range(mode.group):
+            tl.store(known.gradient + time + c, columns[c], mask=known.has & (time + c >= 0) & (time + c < end))
+
+
+@triton.jit
 def _adjoint_group(given, past, mu_below, later, sums, lanes, coefficients, time, known, mode: tl.constexpr):
     """A group of steps, last to first: adjoints of y, of inflow and of discharge, and the sums for the filter.
 
@@ -451,9 +459,7 @@ def adjoint_steps(
     first_row = (first + lanes.lag * G).to(tl.int64) * (CHANNELS * R)
     rows = trace.rows + (member * trace_size + tl.load(trace.start + patch) + lane + first_row)
     next_inflows = _trace_rows(rows, begins, n_steps, lanes.active, 0, CHANNELS, G, C)
-    later = zero
-    first_lam = zero
-    first_inflow = zero
+    later, first_lam, first_inflow = zero, zero, zero
     sums = Sums(zero, zero, zero, zero, zero)
     known = known_of(series.known, lanes, member, n_known, known_pitch, mode)
     old_outs = zeros_of(8, ACC)
@@ -497,9 +503,7 @@ def adjoint_steps(
                 Past(own, ys[lo : lo + G], rs[lo : lo + G]), mu_below, later, sums, lanes, coefficients, t,
                 _known_group(known, t, n_steps, mode), mode,
             )  # fmt: skip
-            if mode.known:
-                for c in tl.static_range(G):
-                    tl.store(known.gradient + t + c, of_known[c], mask=known.has & (t + c >= 0) & (t + c < n_steps))
+            _store_known(known, of_known, t, n_steps, mode)
             first_lam = tl.where(t == 0, later, first_lam)
             first_inflow = tl.where(t == 0, own[0], first_inflow)
             if mode.n_taps > 2:
