@@ -29,14 +29,17 @@ TORCH_SCHEMAS = ("custom_op", "register_fake")
 
 FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("ground", ("exceptions", "version", "startup", "settings", "wording", "caches", "guards", "memory")),
-    ("numbers", ("schemes", "engine", "options", "block_state", "block", "partition", "census")),
-    ("labels", ("lanes", "ids", "unit_text", "units", "stamps", "spacing", "bounds", "time_dims", "times", "attrs")),
+    ("numbers", ("schemes", "engine", "options", "block_state", "block", "partition", "census", "earth")),
+    ("labels", ("lanes", "ids", "unit_text", "units", "stamps", "spacing", "bounds", "time_dims", "times", "attrs", "grid_axes")),
     ("files", ("state_form", "stores", "files", "fence", "intact", "identity", "checkpoint", "scratch")),
-    ("network", ("topology", "graphs", "tables", "network", "network_files", "parameters", "recipe")),
-    ("runoff and states", ("labels", "accumulations", "watch", "volumes", "request", "state", "reach_ids")),
+    ("network", ("topology", "graphs", "tables", "network_sources", "reach_values", "directions", "network", "network_files",
+                 "placeholders", "parameters", "recipe", "hydrography")),
+    ("runoff and states", ("labels", "accumulations", "watch", "volumes", "summary", "request", "state", "reach_ids",
+                           "grids", "cells")),
     ("routing", ("run", "eager", "tasks", "chunking", "cluster", "chunked", "routing", "spinup", "bounded",
-                 "router_state", "router", "reads", "reader", "lane_states", "lane_run", "sinks", "streaming")),
-    ("around it", ("io", "plotting", "datasets", "accessors", "inspection")),
+                 "router_state", "router", "reads", "reader", "lane_states", "lane_run", "sinks", "budget",
+                 "streaming")),
+    ("around it", ("exceedance", "io", "plotting", "datasets", "accessors", "inspection")),
     ("package", ("__init__",)),
     ("command line", ("demo", "cli", "__main__")),
 )

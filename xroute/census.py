@@ -15,7 +15,7 @@ from xroute.exceptions import XRouteError, some
 from xroute.settings import RoutingSettings
 from xroute.wording import argument
 
-__all__ = ["check_finite", "finite_sums", "n_negative", "step_labels"]
+__all__ = ["check_finite", "finite_sums", "n_negative", "negative_sums", "step_labels"]
 
 BLOCK = 2**17
 """Values looked at together: few enough to stay in cache while they are looked at twice."""
@@ -100,10 +100,19 @@ def n_negative(values: Any) -> int:
     return sum(int(np.count_nonzero(part < 0)) for part in parts if part.min() < 0)
 
 
-def finite_sums(block: xr.DataArray, dim: Hashable) -> Any:
-    """Sums [dim] of the finite values of a block in memory, float64 of numpy; without a copy where all are finite."""
+def negative_sums(values: Any) -> tuple[Any, Any]:
+    """How many values [batch, row, time] are negative, and their sum, over time [batch, row]; None twice where none is."""
+    if not n_negative(values):
+        return None, None
+    below = np.minimum(values, 0)
+    return (values < 0).sum(axis=-1).astype(np.float64), below.sum(axis=-1, dtype=np.float64)
+
+
+def finite_sums(block: xr.DataArray, dim: Hashable, *kept: Hashable) -> Any:
+    """Sums [*kept, dim] of the finite values of a block in memory, float64 of numpy; without a copy where all are finite."""
+    block = block.transpose(*kept, dim, ...) if kept else block
     values = on_host(block.data)
-    axes = tuple(k for k, d in enumerate(block.dims) if d != dim)
+    axes = tuple(k for k, d in enumerate(block.dims) if d not in (dim, *kept))
     sums = values.sum(axis=axes, dtype=np.float64)
     if np.isfinite(sums).all():
         return sums

@@ -18,6 +18,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from xroute.block_state import BlockState
 from xroute.exceptions import XRouteError, require, some, warn
 from xroute.identity import digest
@@ -28,12 +31,16 @@ from xroute.wording import argument
 __all__ = ["Checkpoint", "Progress", "check_replaceable", "clear", "find", "route_again"]
 
 
-@dataclass(frozen=True)
+WATER = "water_"
+"""What names of the arrays begin with that hold what was counted of the water."""
+
+
+@dataclass(frozen=True, eq=False)
 class Progress:
-    """How far a run has come: steps of runoff that are routed and written, and water that came in and went out [m3]."""
+    """How far a run has come: steps of runoff that are routed and written, and what was counted of their water [m3]."""
 
     steps: int
-    volumes: tuple[float, float] | None
+    water: Mapping[str, NDArray[np.float64]]
 
 
 @dataclass
@@ -118,15 +125,14 @@ class Checkpoint:
 
     def _write(self, name: str, progress: Progress, state: BlockState) -> None:
         slot = _zarr().open_group(self.own, path=f"{CHECKPOINT}/{name}", mode="w")
-        for array_name, values in state.arrays().items():
+        for array_name, values in {**state.arrays(), **_counted(progress)}.items():
             chunk = tuple(max(1, min(n, 2**22)) for n in values.shape)
             array = slot.create_array(
                 array_name, shape=values.shape, chunks=chunk, dtype=values.dtype, compressors=None
             )
             if values.size:
                 array[...] = values
-        attributes = {"steps": progress.steps, "volumes": progress.volumes}
-        slot.attrs.put({**attributes, "digest": _slot_digest(attributes, state)})
+        slot.attrs.put({"steps": progress.steps, "digest": _slot_digest(progress, state)})
 
     def _slot_name(self, lane: int, number: int) -> str:
         return str(number) if len(self.lanes) == 1 else f"lane{lane}.{number}"
@@ -199,11 +205,15 @@ class Checkpoint:
         attributes = dict(slot.attrs)
         if "steps" not in attributes:
             return None
-        state = BlockState.of_arrays(dict(slot.arrays()))
-        if attributes.pop("digest", None) != _slot_digest(attributes, state):
+        arrays = dict(slot.arrays())
+        state = BlockState.of_arrays(arrays)
+        water = {
+            name.removeprefix(WATER): np.asarray(array[...]) for name, array in arrays.items() if name.startswith(WATER)
+        }
+        progress = Progress(attributes["steps"], water)
+        if attributes.get("digest") != _slot_digest(progress, state):
             raise XRouteError("its arrays are not those that were written")
-        volumes = attributes["volumes"]
-        return Progress(attributes["steps"], None if volumes is None else (float(volumes[0]), float(volumes[1]))), state
+        return progress, state
 
     def differences(self, run: Mapping[str, Any]) -> str:
         """In what another run differs from this one, in words; empty if in nothing."""
@@ -222,6 +232,7 @@ _WORDS = {
     "start": "another initial state",
     "kept": "another time of the state that is kept",
     "form": "another version of xroute",
+    "budget": "one with a water budget where the other has none",
 }
 
 
@@ -331,10 +342,14 @@ def _description_digest(attributes: Mapping[str, Any]) -> str:
     )
 
 
-def _slot_digest(attributes: Mapping[str, Any], state: BlockState) -> str:
-    volumes = attributes["volumes"]
-    written = None if volumes is None else [float(v) for v in volumes]
-    return digest(int(attributes["steps"]), written, *state.arrays().values())
+def _counted(progress: Progress) -> dict[str, NDArray[np.float64]]:
+    """What was counted of the water, under the names that it has in a slot."""
+    return {f"{WATER}{name}": values for name, values in sorted(progress.water.items())}
+
+
+def _slot_digest(progress: Progress, state: BlockState) -> str:
+    water = [part for named in _counted(progress).items() for part in named]
+    return digest(int(progress.steps), water, *state.arrays().values())
 
 
 def _sync() -> Callable[..., Any]:

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 __all__ = ["digest", "run_identity", "state_digest"]
 
 
-def run_identity(run: Run, start: str, dtype: np.dtype[Any], kept: int | None = None) -> dict[str, Any]:
+def run_identity(
+    run: Run, start: str, dtype: np.dtype[Any], *, kept: int | None = None, budget: bool = False
+) -> dict[str, Any]:
     """What two runs must share for one to go on with the other's store.
 
     Parameters
@@ -30,13 +32,15 @@ def run_identity(run: Run, start: str, dtype: np.dtype[Any], kept: int | None = 
         Type that runoff is read as.
     kept
         Step after which a state is kept, if one is.
+    budget
+        Whether it writes the water budget.
     """
     layout = run.layout
     assert run.key is not None
     coords = [(n, c.dims, c.compute().values) for n, c in sorted(xr.Coordinates(layout.coords).items(), key=str)]
     rows = layout.row, layout.result_row, layout.dims, sorted(map(str, layout.sizes.items()))
     return {
-        "form": 4,
+        "form": 5,
         **run.key.attrs(),
         "units": run.units,
         "sampling": run.settings.sampling,
@@ -47,6 +51,7 @@ def run_identity(run: Run, start: str, dtype: np.dtype[Any], kept: int | None = 
         "coordinates": digest(coords, rows),
         "start": start,
         **({} if kept is None else {"kept": kept}),
+        **({"budget": True} if budget else {}),
     }
 
 

@@ -21,6 +21,7 @@ from xroute.lanes import Box
 from xroute.network import Network
 from xroute.network_files import as_network
 from xroute.parameters import parameters_of
+from xroute.reach_values import ESTIMATED
 from xroute.recipe import resolve_settings, stated_seconds
 from xroute.request import NetworkLike, RouteRequest
 from xroute.schemes import Filter
@@ -172,5 +173,6 @@ def make_run(runoff: xr.DataArray, network: NetworkLike, request: RouteRequest, 
     summary = (
         f"xroute: routed {network!r}, scheme={', '.join(sorted(parameters.values))!r}, substeps={settings.substeps}, "
         f"sampling={settings.sampling!r}, lateral={settings.lateral!r}"
+        + (f", parameters estimated: {network.attrs[ESTIMATED]}" if ESTIMATED in network.attrs else "")
     )
     return Run(network, filter, settings, layout, scale, clock, units, key, watched, summary)

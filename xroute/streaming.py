@@ -10,7 +10,8 @@ from __future__ import annotations
 import contextlib
 import math
 import sys
-from collections.abc import Callable, Generator, Sequence
+import time as clock
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from dataclasses import replace as changed
 from pathlib import Path
@@ -19,7 +20,11 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from xroute.block_state import BlockState
 from xroute.bounds import add_bounds, bounds_name
+from xroute.budget.form import kept_coords
+from xroute.budget.ledger import Ledger
+from xroute.budget.of_lanes import account_for
 from xroute.checkpoint import Progress
 from xroute.chunking import Room, check_encoding, choose_chunks
 from xroute.cluster import check_seen, check_shareable, find_client
@@ -27,7 +32,7 @@ from xroute.engine.arrays import compute_type
 from xroute.exceptions import ParameterError, one_of, require, some
 from xroute.guards import writing
 from xroute.identity import run_identity
-from xroute.lane_run import LaneRun, Tally
+from xroute.lane_run import LaneRun
 from xroute.lane_states import Ends, Starts
 from xroute.lanes import Box, Lanes
 from xroute.memory import memory_bytes
@@ -38,9 +43,9 @@ from xroute.request import NetworkLike, StreamRequest, keywords_of
 from xroute.run import Run, make_run
 from xroute.sinks import NetcdfSink, Outline, Sink, ZarrSink
 from xroute.stamps import time_coordinate
-from xroute.stores import CHECKPOINT, DISCHARGE, as_store
+from xroute.stores import BUDGET, CHECKPOINT, DISCHARGE, as_store
+from xroute.summary import Summary
 from xroute.units import require_array
-from xroute.volumes import Summary, Volumes
 from xroute.watch import SAMPLE
 
 __all__ = ["Stream", "route_to_zarr"]
@@ -80,6 +85,9 @@ def route_to_zarr(runoff: xr.DataArray, network: NetworkLike, store: Any, reques
         ``"w-"`` refuses a store that holds anything else, ``"w"`` replaces it, and does not resume.
     progress
         Whether to show on stderr how far it has come, how fast, and how long it will take.
+    budget
+        Whether to write the water budget of each basin and member too: the store's group ``budget``, as `xroute.budget` gives it.
+        With the last of several substeps (``sampling="last"``), blocks are routed twice for it.
     encoding
         Of ``discharge``, as for `xarray.Dataset.to_zarr`: ``chunks``, ``shards``, ``compressors``, ... Blocks are made of
         whole chunks, or shards, along time.
@@ -155,6 +163,8 @@ class Stream:
         Type that runoff is read as.
     kept
         Step after which the state is asked for; None for the last.
+    budget
+        Whether to write the water budget of each basin and member.
     """
 
     run: Run
@@ -170,6 +180,7 @@ class Stream:
     device: str | None
     dtype: np.dtype[Any]
     kept: int | None = None
+    budget: bool = False
 
     @classmethod
     def prepare(
@@ -178,7 +189,7 @@ class Stream:
         """Check all that can be checked before anything is read; by default runoff is read as `read_dtype` says."""
         runoff, encoding = require_array(runoff), check_encoding(request.encoding, request.time_chunk)
         memory = memory_bytes(request.memory)
-        taken = {DISCHARGE, CHECKPOINT} & {*runoff.coords, *runoff.dims}
+        taken = {DISCHARGE, CHECKPOINT, BUDGET} & {*runoff.coords, *runoff.dims}
         if taken:
             raise ParameterError(
                 f"runoff has a coordinate {some(sorted(taken))}, a name that the store needs: rename it"
@@ -193,15 +204,13 @@ class Stream:
         spread = runoff.chunks is not None and (client is not None or request.partitions is not None)
         read_as = read_dtype(runoff) if dtype is None else np.dtype(dtype)
         size, source, layout = compute_type(read_as).itemsize, source_of(runoff), run.layout
-        rows = max(1, runoff.sizes[layout.reach_dim], layout.sizes[layout.reach_dim])
-        of_state = 8 * sum(own.size + int(own.sum()) for own in run.n_lags.values())
-        ahead = 0 if run.watch is None else run.watch.ahead
-        room = Room(memory, rows * max(size, read_as.itemsize), of_state, workers if spread else 1, ahead)
+        room = Room.of(run, runoff, max(size, read_as.itemsize), memory, workers if spread else 1)
         encoding, block, lanes = choose_chunks(
             layout, source, runoff.sizes[layout.time_dim], encoding, request.time_chunk, size, room
         )
         return cls(
-            run, runoff, source, start, encoding, block, lanes, room, spread, request.partitions, request.device, read_as, kept
+            run, runoff, source, start, encoding, block, lanes, room, spread, request.partitions, request.device, read_as, kept,
+            request.budget,
         )  # fmt: skip
 
     @property
@@ -229,8 +238,8 @@ class Stream:
         if self.spread:
             check_shareable(store)
         outline = self._outline(as_dataset or self._with_bounds)
-        identity = run_identity(self.run, self._starts.digest(), self.dtype, self.kept)
-        start = self._beginning(), lambda: self._starts(0)
+        identity = run_identity(self.run, self._starts.digest(), self.dtype, kept=self.kept, budget=self.budget)
+        start = Progress(0, {}), lambda: self._starts(0)
         with ZarrSink.open(store, outline, identity, start, resume=resume, replace=replace) as sink:
             if self.spread and any(done.steps < self.n_steps for done in sink.progress):
                 check_seen(store, CHECKPOINT)
@@ -246,7 +255,7 @@ class Stream:
     ) -> tuple[Ends, Summary]:
         """Route into a netCDF file, which appears under its name when it is complete; workers cannot write to it."""
         here = changed(self, spread=False)
-        with NetcdfSink.open(path, self._outline(as_dataset), self._beginning(), replace=replace) as sink:
+        with NetcdfSink.open(path, self._outline(as_dataset), Progress(0, {}), replace=replace) as sink:
             return here._fill(sink, progress, path.absolute().parent)
 
     # ── the loop ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -257,39 +266,39 @@ class Stream:
 
         here = changed(self, block=sink.block, lanes=sink.lanes)
         done = [lane.steps for lane in sink.progress]
-        total, first, tally = self.n_steps * len(done), sum(done), Tally()
+        total, first, seconds = self.n_steps * len(done), sum(done), 0.0
         if first < total:
             bar = tqdm(total=total, initial=first, unit="step", disable=not progress, file=sys.stderr)
             with bar, contextlib.closing(here._blocks(sink, done, beside)) as blocks:
-                here._route_all(sink, blocks, tally, bar.update)
-        state = sink.state if self.kept is None else sink.kept
-        n_steps = -(-(total - first) // len(done))
-        summary = here._summary(n_steps, tally, [lane.volumes for lane in sink.progress])
-        return Ends(sink.lanes, lambda lane: state(lane) or here._starts(lane)), summary
+                seconds = here._route_all(sink, blocks, bar.update)
+        summary = here._close(-(-(total - first) // len(done)), seconds, sink)
+        return Ends(sink.lanes, here._ends(sink, kept=True)), summary
 
-    def _route_all(self, sink: Sink, blocks: Blocks, tally: Tally, tell: Callable[[int], Any]) -> None:
-        """Route blocks one after another, those of a lane from the state that the last one left."""
-        part, state, volumes = None, None, self._volumes(None)
+    def _route_all(self, sink: Sink, blocks: Blocks, tell: Callable[[int], Any]) -> float:
+        """Route blocks one after another, those of a lane from the state that the last one left; returns seconds."""
+        part, state, seconds = None, None, 0.0
         while (coming := next(blocks, None)) is not None:
             item, block = coming
             del coming
             if part is None or part.lane != item.lane:
-                new = part is None
+                new, run = part is None, self._starts.run_of(item.lane)
+                ledger = Ledger(run, each=self.budget, saved=sink.progress[item.lane].water or None)
                 part = LaneRun(
-                    self._starts.run_of(item.lane), item.lane, sink, self.spread, self.partitions, self.device, self.dtype,
-                    self._span,
+                    run, item.lane, sink, ledger, self.spread, self.partitions, self.device, self.dtype, self._span
                 )  # fmt: skip
                 state = sink.state(item.lane) if sink.progress[item.lane].steps else self._starts.given(item.lane)
-                volumes = self._volumes(sink.progress[item.lane].volumes)
                 if new:
                     part.warm_up(block, state)
             if self.kept is not None and item.steps.start < self.kept <= item.steps.stop:
                 part.keep(block, state, item.steps.start, self.kept)
-            state = part.route(block, state, item.steps, volumes, tally)
+            begin = clock.perf_counter()
+            state, writing_took = part.route(block, state, item.steps)
+            seconds += clock.perf_counter() - begin - writing_took
             del block
             with writing(f"write the checkpoint of {self._span(item.steps)}", sink.outcome):
-                sink.commit(item.lane, Progress(item.steps.stop, volumes.total), state)
+                sink.commit(item.lane, Progress(item.steps.stop, part.ledger.totals), state)
             tell(item.steps.stop - item.steps.start)
+        return seconds
 
     def _blocks(self, sink: Sink, done: list[int], beside: Path | None) -> Blocks:
         """Runoff of the blocks that are left, in memory; for workers, on Dask."""
@@ -317,7 +326,9 @@ class Stream:
             return part._read(steps)
 
         memory = self.room.memory, self.room.for_rows(members, self.block)
-        return Reader(self.runoff, self.run.layout, self.source, self.dtype, self.lanes, self.block, *memory, read, beside)
+        return Reader(
+            self.runoff, self.run.layout, self.source, self.dtype, self.lanes, self.block, *memory, read, beside
+        )
 
     def _look_ahead(self, reader: Reader, sink: Sink) -> None:
         """Look for accumulated values in some rows of the first days, where blocks are too short to tell."""
@@ -360,24 +371,29 @@ class Stream:
 
     def _with_bounds(self, discharge: xr.DataArray) -> xr.Dataset:
         """Discharge, and under their name the bounds that its coordinate of time declares, if it does."""
-        dataset, clock = discharge.to_dataset(name=DISCHARGE), self.run.clock
-        coordinate = time_coordinate(discharge, clock.dim)
+        dataset, time = discharge.to_dataset(name=DISCHARGE), self.run.clock
+        coordinate = time_coordinate(discharge, time.dim)
         bounds = None if coordinate is None else bounds_name(coordinate)
-        return dataset if bounds is None else add_bounds(dataset, clock.dim, clock.step, clock.label, bounds)
+        return dataset if bounds is None else add_bounds(dataset, time.dim, time.step, time.label, bounds)
 
     @property
     def _starts(self) -> Starts:
         return Starts(self.run, self.lanes, self.start)
 
-    def _beginning(self) -> Progress:
-        return Progress(0, self._volumes(None).total)
+    def _ends(self, sink: Sink, *, kept: bool = False) -> Callable[[int], BlockState]:
+        """Gives the state of a lane at its end, or the one that was asked for."""
+        state = sink.kept if kept and self.kept is not None else sink.state
+        return lambda lane: state(lane) or self._starts(lane)
 
-    def _volumes(self, total: tuple[float, float] | None) -> Volumes:
+    def _close(self, n_steps: int, seconds: float, sink: Sink) -> Summary:
+        """What was done; the budget is written."""
         run = self.run
-        return Volumes(run.network, run.layout, run.scale, run.clock.step, run.units, total)
-
-    def _summary(self, n_steps: int, tally: Tally, volumes: Sequence[tuple[float, float] | None]) -> Summary:
-        known = [pair for pair in volumes if pair is not None]
-        into, out = (sum(of) for of in zip(*known, strict=True)) if known else (None, None)
-        layout, n_reaches = self.run.layout, self.run.network.n_reaches
-        return Summary(n_reaches, n_steps, layout.n_batch, tally.seconds, into, out, tally.n_negative)
+        summary = Summary(run.network.n_reaches, n_steps, run.layout.n_batch, seconds)
+        summary.rounding = 1e-9 if compute_type(self.dtype).itemsize == 8 else 1e-5
+        water = [progress.water or None for progress in sink.progress]
+        coords = kept_coords(run.layout, self.runoff, "run") if self.budget else None
+        account_for(summary, self._starts, self._ends(sink), water, coords)
+        if summary.budget is not None:
+            with writing("write the budget", sink.outcome):
+                sink.attach(BUDGET, summary.budget)
+        return summary

@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from xroute.cli import convert, demo, info, route
+from xroute.cli import convert, demo, info, route, weights
 from xroute.cli.messages import error_line, notes
 from xroute.cli.signals import LEFT, Interrupted, hush, interruptible
 from xroute.version import __version__
@@ -22,7 +22,11 @@ __all__ = ["main"]
 
 
 class Commands(click.Group):
-    """Commands whose errors are one line, without a traceback."""
+    """Commands whose errors are one line, without a traceback, and that are listed in the order in which they are needed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names in the order in which the commands were added."""
+        return list(self.commands)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; the user's mistakes become messages with exit code 1, a signal the code that shells give it."""
@@ -60,5 +64,5 @@ def main(debug: bool) -> None:
     """Route runoff down river networks."""
 
 
-for command in (info.info, convert.convert, route.route, demo.demo):
+for command in (convert.convert, info.info, weights.weights, route.route, demo.demo):
     main.add_command(command)

@@ -73,6 +73,7 @@ class OutputOptions:
     state_time: str | None
     resume: bool
     overwrite: bool
+    budget: bool
 
     def check(self, output: Path, workers: WorkerOptions) -> tuple[Path | None, ...]:
         """Refuse options that do not go together, and what cannot be written; returns what is to be."""
@@ -160,6 +161,8 @@ def _substeps(_: click.Context, __: click.Parameter, value: str | None) -> int |
                       "start."),
     click.option("--resume", is_flag=True, help="Go on with a run into OUTPUT (Zarr) that was interrupted."),
     click.option("--overwrite", is_flag=True, help="Replace outputs that exist."),
+    click.option("--budget", is_flag=True,
+                 help="Print the water budget, and write that of each basin into OUTPUT's group budget."),
 )  # fmt: skip
 @click.option("--progress/--no-progress", default=None, help="Progress bar; by default in a terminal.")
 @click.pass_context
@@ -198,7 +201,7 @@ def route(
     rivers = _rivers(network, table)
     array = _runoff(paths, source, rivers, deaccumulate, step, options)
     step = step_of(array, "time", rivers, step)
-    request = StreamRequest(**options, time_dim="time", dt=step, state_time=target.state_time)
+    request = StreamRequest(**options, time_dim="time", dt=step, state_time=target.state_time, budget=target.budget)
 
     def as_dataset(discharge: xr.DataArray) -> xr.Dataset:
         return cf_dataset(discharge, rivers, dt=step)
@@ -222,6 +225,10 @@ def route(
         click.echo(f"{output} holds the whole run already: nothing was routed")
     else:
         click.echo(f"wrote {output}: {summary}")
+    if summary.budget is not None:
+        from xroute.budget.form import budget_table
+
+        click.echo(budget_table(summary.budget))
 
 
 def _rivers(path: Path, table: NetworkOptions) -> Network:

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from xroute.files.opening import open_dataset
 from xroute.files.writing import write
-from xroute.io import cf, nwm, rapid, rapid2, rapid_setup
+from xroute.io import cf, nwm, rapid, rapid2, rapid_setup, table
 from xroute.io.cf import write_discharge
 from xroute.io.common import open_runoff
 from xroute.io.reader import Reader
 
 __all__ = ["READERS", "cf", "nwm", "open_dataset", "open_runoff", "rapid", "rapid2", "write", "write_discharge"]
 
-READERS: dict[str, Reader] = {"rapid": rapid_setup.READER, "nwm": nwm.READER}
+READERS: dict[str, Reader] = {"rapid": rapid_setup.READER, "nwm": nwm.READER, "table": table.READER}
 """Readers of whole set-ups, by their names in ``xroute convert``."""
