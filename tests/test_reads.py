@@ -257,7 +257,7 @@ def test_the_memory_is_kept(network, runoff, monkeypatch):
     monkeypatch.setattr("xroute.reader.pieces_of", lambda *given: _noted(pieces_of(*given), made))
     stream(opened, network, memory=LITTLE)
     assert made and max(made) * 4 <= LITTLE // 3
-    reader = reader_of(opened, network, memory=5 * N_TIME * STEP)
+    reader = reader_of(opened, network, memory=5 * N_TIME * STEP + LITTLE)
     assert reader.direct and reader.block == N_TIME  # a block of all steps, without a scratch file
     reader = reader_of(stored(runoff, (48, 40))[0], network, memory=105_000, time_chunk=12)
     assert not reader.direct and reader.folder is None and not reader.again  # rows in memory

@@ -207,7 +207,9 @@ class Checkpoint:
             return None
         arrays = dict(slot.arrays())
         state = BlockState.of_arrays(arrays)
-        water = {name.removeprefix(WATER): np.asarray(array[...]) for name, array in arrays.items() if name.startswith(WATER)}
+        water = {
+            name.removeprefix(WATER): np.asarray(array[...]) for name, array in arrays.items() if name.startswith(WATER)
+        }
         progress = Progress(attributes["steps"], water)
         if attributes.get("digest") != _slot_digest(progress, state):
             raise XRouteError("its arrays are not those that were written")

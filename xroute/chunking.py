@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import xarray as xr
 
 from xroute.exceptions import ParameterError, some, warn
 from xroute.labels import Layout
 from xroute.lanes import Lanes
 from xroute.memory import show_bytes
 from xroute.reads import Source
+from xroute.run import Run
 from xroute.stores import DISCHARGE
 from xroute.wording import argument
 
@@ -68,6 +70,14 @@ class Room:
     state: int
     workers: int = 1
     ahead: int = 0
+
+    @classmethod
+    def of(cls, run: Run, runoff: xr.DataArray, itemsize: int, memory: int, workers: int) -> Room:
+        """Room for the blocks of a run, whose runoff and discharge have values of so many bytes."""
+        reach_dim = run.layout.reach_dim
+        rows = max(1, runoff.sizes[reach_dim], run.layout.sizes[reach_dim])
+        of_state = 8 * sum(own.size + int(own.sum()) for own in run.n_lags.values())
+        return cls(memory, rows * itemsize, of_state, workers, 0 if run.watch is None else run.watch.ahead)
 
     def needed(self, members: int, steps: int) -> int:
         """Bytes that a block of so many members and steps needs."""

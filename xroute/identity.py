@@ -18,7 +18,7 @@ __all__ = ["digest", "run_identity", "state_digest"]
 
 
 def run_identity(
-    run: Run, start: str, dtype: np.dtype[Any], kept: int | None = None, *, budget: bool = False
+    run: Run, start: str, dtype: np.dtype[Any], *, kept: int | None = None, budget: bool = False
 ) -> dict[str, Any]:
     """What two runs must share for one to go on with the other's store.
 
@@ -40,7 +40,7 @@ def run_identity(
     coords = [(n, c.dims, c.compute().values) for n, c in sorted(xr.Coordinates(layout.coords).items(), key=str)]
     rows = layout.row, layout.result_row, layout.dims, sorted(map(str, layout.sizes.items()))
     return {
-        "form": 4,
+        "form": 5,
         **run.key.attrs(),
         "units": run.units,
         "sampling": run.settings.sampling,

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Box", "Lanes", "common_edges", "regular_edges"]
+__all__ = ["Box", "Lanes", "common_edges", "overlap", "regular_edges"]
 
 Box = Mapping[Hashable, slice]
 """A part of an array: a slice of some of its dimensions."""
@@ -92,3 +92,8 @@ def regular_edges(n: int, size: int, first: int = 0) -> NDArray[np.int64]:
 def common_edges(one: Any, other: Any) -> NDArray[np.int64]:
     """Edges that two cuttings share."""
     return np.intersect1d(one, other)
+
+
+def overlap(one: Box, other: Box) -> bool:
+    """Whether two parts share entries, along the dimensions that both have."""
+    return all(one[d].start < other[d].stop and other[d].start < one[d].stop for d in one if d in other)

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from xroute.exceptions import warn
 from xroute.labels import Layout
-from xroute.lanes import Box, Lanes, common_edges, regular_edges
+from xroute.lanes import Box, Lanes, common_edges, overlap, regular_edges
 from xroute.memory import show_bytes
 from xroute.reads import PIECE_BYTES, Source, pieces_of
 from xroute.scratch import Scratch, scratch_folder
@@ -166,7 +166,7 @@ class Reader:
             return [(self.lanes.box(k), [k]) for k in range(len(self.lanes))]
         cuts = [[slice(a, b) for a, b in itertools.pairwise(e.tolist())] for e in self._shared_edges]
         boxes = [dict(zip(self.lanes.dims, cell, strict=True)) for cell in itertools.product(*cuts)]
-        return [(box, [k for k, own in enumerate(self.lanes.boxes) if _overlap(own, box)]) for box in boxes]
+        return [(box, [k for k, own in enumerate(self.lanes.boxes) if overlap(own, box)]) for box in boxes]
 
     @cached_property
     def _bytes_of_step(self) -> int:
@@ -325,7 +325,7 @@ class Reader:
         first, last = (int(k) for k in np.searchsorted(cuts, [steps.start, steps.stop]))
         for n, lane in enumerate(lanes):
             own = self.lanes.box(lane)
-            if not _overlap(own, piece):
+            if not overlap(own, piece):
                 continue
             both = {d: slice(max(own[d].start, piece[d].start), min(own[d].stop, piece[d].stop)) for d in own}
             of_piece = tuple(slice(s.start - piece[d].start, s.stop - piece[d].start) for d, s in both.items())
@@ -380,10 +380,6 @@ class Reader:
         (box, _), steps = self._gangs[0], np.diff(self._row_edges).max(initial=1)
         members = int(np.prod([part.stop - part.start for part in box.values()], dtype=int))
         return members * int(steps) * self._bytes_of_step
-
-
-def _overlap(one: Box, other: Box) -> bool:
-    return all(one[d].start < other[d].stop and other[d].start < one[d].stop for d in one if d in other)
 
 
 def _joined(parts: list[xr.DataArray], dim: Hashable) -> xr.DataArray:

@@ -25,6 +25,7 @@ from xroute.network import Network
 from xroute.parameters import schemes_of
 from xroute.settings import RoutingSettings
 from xroute.state_form import open_state, stages_of
+from xroute.time_dims import REFERENCE
 from xroute.units import flux_in_si
 from xroute.wording import phrase
 
@@ -280,6 +281,8 @@ def _stage_table(state: xr.Dataset, stage: str, dims: tuple[Hashable, ...]) -> S
 def _like_batch(state: xr.Dataset, dim: Hashable, layout: Layout) -> xr.Dataset:
     """A state's members along one batch dimension as the runoff has them: in its order, or one state for all of them."""
     size, labels = layout.sizes[dim], xr.Coordinates(layout.coords).get(dim)
+    if size == 1 and dim in REFERENCE and state.sizes.get(dim) == 1:  # when a forecast was made is no member: the next one
+        state = state.isel({dim: 0})
     if dim not in state["outflow"].dims:
         alone = state.drop_vars([dim], errors="ignore")  # the label of the one member that was chosen
         return alone.assign({n: alone[n].expand_dims({dim: size}) for n in _arrays_of(alone)})

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import math
 import sys
+import time as clock
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from dataclasses import replace as changed
@@ -19,9 +20,11 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from xroute.block_state import BlockState
 from xroute.bounds import add_bounds, bounds_name
+from xroute.budget.form import kept_coords
 from xroute.budget.ledger import Ledger
-from xroute.budget.of_stream import closed
+from xroute.budget.of_lanes import account_for
 from xroute.checkpoint import Progress
 from xroute.chunking import Room, check_encoding, choose_chunks
 from xroute.cluster import check_seen, check_shareable, find_client
@@ -29,7 +32,7 @@ from xroute.engine.arrays import compute_type
 from xroute.exceptions import ParameterError, one_of, require, some
 from xroute.guards import writing
 from xroute.identity import run_identity
-from xroute.lane_run import LaneRun, Tally
+from xroute.lane_run import LaneRun
 from xroute.lane_states import Ends, Starts
 from xroute.lanes import Box, Lanes
 from xroute.memory import memory_bytes
@@ -88,11 +91,8 @@ def route_to_zarr(runoff: xr.DataArray, network: NetworkLike, store: Any, reques
     encoding
         Of ``discharge``, as for `xarray.Dataset.to_zarr`: ``chunks``, ``shards``, ``compressors``, ... Blocks are made of
         whole chunks, or shards, along time.
-    scheme, substeps, sampling, lateral, initial_state, return_state, missing, extra, nan, reach_dim, time_dim, dt, label
-        As for `route`.
-    known
-        As for `route`; opened lazily, it is read block by block. A run that is resumed must be given it for the same
-        reaches and times; as with runoff, values are taken to be what they were.
+    scheme, substeps, sampling, lateral, initial_state, return_state, missing, extra, nan, known, reach_dim, time_dim, dt, label
+        As for `route`. Known discharge is read block by block; a run that goes on takes its values to be what they were.
     partitions, device
         As for `route`. With ``partitions``, or a client of Dask's distributed scheduler, runoff on Dask is routed by
         its workers, which write to the store; else in this process.
@@ -204,10 +204,7 @@ class Stream:
         spread = runoff.chunks is not None and (client is not None or request.partitions is not None)
         read_as = read_dtype(runoff) if dtype is None else np.dtype(dtype)
         size, source, layout = compute_type(read_as).itemsize, source_of(runoff), run.layout
-        rows = max(1, runoff.sizes[layout.reach_dim], layout.sizes[layout.reach_dim])
-        of_state = 8 * sum(own.size + int(own.sum()) for own in run.n_lags.values())
-        ahead = 0 if run.watch is None else run.watch.ahead
-        room = Room(memory, rows * max(size, read_as.itemsize), of_state, workers if spread else 1, ahead)
+        room = Room.of(run, runoff, max(size, read_as.itemsize), memory, workers if spread else 1)
         encoding, block, lanes = choose_chunks(
             layout, source, runoff.sizes[layout.time_dim], encoding, request.time_chunk, size, room
         )
@@ -241,8 +238,8 @@ class Stream:
         if self.spread:
             check_shareable(store)
         outline = self._outline(as_dataset or self._with_bounds)
-        identity = run_identity(self.run, self._starts.digest(), self.dtype, self.kept, budget=self.budget)
-        start = self._beginning(), lambda: self._starts(0)
+        identity = run_identity(self.run, self._starts.digest(), self.dtype, kept=self.kept, budget=self.budget)
+        start = Progress(0, {}), lambda: self._starts(0)
         with ZarrSink.open(store, outline, identity, start, resume=resume, replace=replace) as sink:
             if self.spread and any(done.steps < self.n_steps for done in sink.progress):
                 check_seen(store, CHECKPOINT)
@@ -258,7 +255,7 @@ class Stream:
     ) -> tuple[Ends, Summary]:
         """Route into a netCDF file, which appears under its name when it is complete; workers cannot write to it."""
         here = changed(self, spread=False)
-        with NetcdfSink.open(path, self._outline(as_dataset), self._beginning(), replace=replace) as sink:
+        with NetcdfSink.open(path, self._outline(as_dataset), Progress(0, {}), replace=replace) as sink:
             return here._fill(sink, progress, path.absolute().parent)
 
     # ── the loop ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -269,46 +266,39 @@ class Stream:
 
         here = changed(self, block=sink.block, lanes=sink.lanes)
         done = [lane.steps for lane in sink.progress]
-        total, first, tally = self.n_steps * len(done), sum(done), Tally()
+        total, first, seconds = self.n_steps * len(done), sum(done), 0.0
         if first < total:
             bar = tqdm(total=total, initial=first, unit="step", disable=not progress, file=sys.stderr)
             with bar, contextlib.closing(here._blocks(sink, done, beside)) as blocks:
-                here._route_all(sink, blocks, tally, bar.update)
-        state = sink.state if self.kept is None else sink.kept
-        n_steps = -(-(total - first) // len(done))
-        rounding = 1e-9 if compute_type(self.dtype).itemsize == 8 else 1e-5
-        summary = Summary(self.run.network.n_reaches, n_steps, self.run.layout.n_batch, tally.seconds, rounding=rounding)
-        water = [lane.water for lane in sink.progress]
-        summary = closed(summary, here._starts, sink.state, water, self.runoff, self.budget)
-        if summary.budget is not None:
-            with writing("write the budget", sink.outcome):
-                sink.attach(BUDGET, summary.budget)
-        return Ends(sink.lanes, lambda lane: state(lane) or here._starts(lane)), summary
+                seconds = here._route_all(sink, blocks, bar.update)
+        summary = here._close(-(-(total - first) // len(done)), seconds, sink)
+        return Ends(sink.lanes, here._ends(sink, kept=True)), summary
 
-    def _route_all(self, sink: Sink, blocks: Blocks, tally: Tally, tell: Callable[[int], Any]) -> None:
-        """Route blocks one after another, those of a lane from the state that the last one left."""
-        part, state, ledger = None, None, Ledger(self.run, each=self.budget)
+    def _route_all(self, sink: Sink, blocks: Blocks, tell: Callable[[int], Any]) -> float:
+        """Route blocks one after another, those of a lane from the state that the last one left; returns seconds."""
+        part, state, seconds = None, None, 0.0
         while (coming := next(blocks, None)) is not None:
             item, block = coming
             del coming
             if part is None or part.lane != item.lane:
-                new = part is None
+                new, run = part is None, self._starts.run_of(item.lane)
+                ledger = Ledger(run, each=self.budget, saved=sink.progress[item.lane].water or None)
                 part = LaneRun(
-                    self._starts.run_of(item.lane), item.lane, sink, self.spread, self.partitions, self.device, self.dtype,
-                    self._span,
+                    run, item.lane, sink, ledger, self.spread, self.partitions, self.device, self.dtype, self._span
                 )  # fmt: skip
                 state = sink.state(item.lane) if sink.progress[item.lane].steps else self._starts.given(item.lane)
-                water, accounts = sink.progress[item.lane].water, ledger.accounts
-                ledger = Ledger(part.run, each=self.budget, saved=water, accounts=accounts)
                 if new:
                     part.warm_up(block, state)
             if self.kept is not None and item.steps.start < self.kept <= item.steps.stop:
                 part.keep(block, state, item.steps.start, self.kept)
-            state = part.route(block, state, item.steps, ledger, tally)
+            begin = clock.perf_counter()
+            state, writing_took = part.route(block, state, item.steps)
+            seconds += clock.perf_counter() - begin - writing_took
             del block
             with writing(f"write the checkpoint of {self._span(item.steps)}", sink.outcome):
-                sink.commit(item.lane, Progress(item.steps.stop, ledger.totals), state)
+                sink.commit(item.lane, Progress(item.steps.stop, part.ledger.totals), state)
             tell(item.steps.stop - item.steps.start)
+        return seconds
 
     def _blocks(self, sink: Sink, done: list[int], beside: Path | None) -> Blocks:
         """Runoff of the blocks that are left, in memory; for workers, on Dask."""
@@ -336,7 +326,9 @@ class Stream:
             return part._read(steps)
 
         memory = self.room.memory, self.room.for_rows(members, self.block)
-        return Reader(self.runoff, self.run.layout, self.source, self.dtype, self.lanes, self.block, *memory, read, beside)
+        return Reader(
+            self.runoff, self.run.layout, self.source, self.dtype, self.lanes, self.block, *memory, read, beside
+        )
 
     def _look_ahead(self, reader: Reader, sink: Sink) -> None:
         """Look for accumulated values in some rows of the first days, where blocks are too short to tell."""
@@ -379,14 +371,29 @@ class Stream:
 
     def _with_bounds(self, discharge: xr.DataArray) -> xr.Dataset:
         """Discharge, and under their name the bounds that its coordinate of time declares, if it does."""
-        dataset, clock = discharge.to_dataset(name=DISCHARGE), self.run.clock
-        coordinate = time_coordinate(discharge, clock.dim)
+        dataset, time = discharge.to_dataset(name=DISCHARGE), self.run.clock
+        coordinate = time_coordinate(discharge, time.dim)
         bounds = None if coordinate is None else bounds_name(coordinate)
-        return dataset if bounds is None else add_bounds(dataset, clock.dim, clock.step, clock.label, bounds)
+        return dataset if bounds is None else add_bounds(dataset, time.dim, time.step, time.label, bounds)
 
     @property
     def _starts(self) -> Starts:
         return Starts(self.run, self.lanes, self.start)
 
-    def _beginning(self) -> Progress:
-        return Progress(0, {})
+    def _ends(self, sink: Sink, *, kept: bool = False) -> Callable[[int], BlockState]:
+        """Gives the state of a lane at its end, or the one that was asked for."""
+        state = sink.kept if kept and self.kept is not None else sink.state
+        return lambda lane: state(lane) or self._starts(lane)
+
+    def _close(self, n_steps: int, seconds: float, sink: Sink) -> Summary:
+        """What was done; the budget is written."""
+        run = self.run
+        summary = Summary(run.network.n_reaches, n_steps, run.layout.n_batch, seconds)
+        summary.rounding = 1e-9 if compute_type(self.dtype).itemsize == 8 else 1e-5
+        water = [progress.water or None for progress in sink.progress]
+        coords = kept_coords(run.layout, self.runoff, "run") if self.budget else None
+        account_for(summary, self._starts, self._ends(sink), water, coords)
+        if summary.budget is not None:
+            with writing("write the budget", sink.outcome):
+                sink.attach(BUDGET, summary.budget)
+        return summary

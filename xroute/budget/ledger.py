@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from xroute.block_state import BlockState
 from xroute.budget.accounts import TERMS, Accounts, Sums
+from xroute.caches import keep
 from xroute.labels import Layout
 from xroute.run import Run
 from xroute.units import flux_in_si
@@ -23,8 +24,10 @@ Totals = Mapping[str, NDArray[np.float64]]
 
 
 def accounts_of(run: Run, *, whole: bool = False) -> Accounts:
-    """Where the water of a run counts; ``whole`` takes all basins for one."""
-    return Accounts(run.network, None if run.known is None else run.known.reach, whole=whole)
+    """Where the water of a run counts; ``whole`` takes all basins for one. The last are kept with the network."""
+    known = None if run.known is None else run.known.reach
+    key = ("accounts", whole, None if known is None else known.tobytes())
+    return keep(run.network, key, lambda: Accounts(run.network, known, whole=whole), most=2)
 
 
 class Ledger:
@@ -38,15 +41,11 @@ class Ledger:
         Whether to count each basin and each member.
     saved
         What has been counted before: what `totals` was then; empty if nothing was.
-    accounts
-        Where water counts, if that is known already.
     """
 
-    def __init__(
-        self, run: Run, *, each: bool = False, saved: Totals | None = None, accounts: Accounts | None = None
-    ) -> None:
+    def __init__(self, run: Run, *, each: bool = False, saved: Totals | None = None) -> None:
         self.run, self.each = run, each
-        self.accounts = accounts or accounts_of(run, whole=not each)
+        self.accounts = accounts_of(run, whole=not each)
         settings = run.settings
         self._to_m3 = (settings.step or 0.0) * (1.0 if run.units is None else flux_in_si(run.units, "discharge"))
         n, size = run.layout.n_batch if each else 1, self.accounts

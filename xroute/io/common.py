@@ -17,6 +17,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from xroute.accumulations import is_lead
 from xroute.exceptions import AlignmentError, TimeAxisError, UnitsError, XRouteError, some, warn
 from xroute.files.decoding import DEFAULT_FILL, is_id_name
 from xroute.files.opening import PathLike, open_dataset
@@ -113,8 +114,8 @@ def open_runoff(
         dataset = open_dataset(file)
         names = names or [_only_variable(dataset, file)]
         array = _sum(dataset, names, file, time_dim, bounds)
-        if "time" in array.coords and array["time"].ndim == 0:
-            array = array.expand_dims("time")
+        if "time" in array.coords and array["time"].ndim == 0 and not any(is_lead(array, d) for d in array.dims):
+            array = array.expand_dims("time")  # of one time; beside leads it is when the forecast was made
         arrays.append(array)
     if len(arrays) > 1:
         array = concatenate(arrays, files, find_time_dim(arrays[0], time_dim))
