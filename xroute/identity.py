@@ -51,6 +51,7 @@ def run_identity(
         "coordinates": digest(coords, rows),
         "start": start,
         **({} if kept is None else {"kept": kept}),
+        **({"weights": run.weights} if run.weights else {}),
         **({} if run.known is None else {"known": run.known.identity}),
         **({"budget": True} if budget else {}),
     }

@@ -25,17 +25,20 @@ from xroute.bounds import add_bounds, bounds_name
 from xroute.budget.form import kept_coords
 from xroute.budget.ledger import Ledger
 from xroute.budget.of_lanes import account_for
+from xroute.census import span_in_words
 from xroute.checkpoint import Progress
 from xroute.chunking import Room, check_encoding, choose_chunks
 from xroute.cluster import check_seen, check_shareable, find_client
 from xroute.engine.arrays import compute_type
 from xroute.exceptions import ParameterError, one_of, require, some
+from xroute.grids.reaches import bring_to_reaches
 from xroute.guards import writing
 from xroute.identity import run_identity
 from xroute.lane_run import LaneRun
 from xroute.lane_states import Ends, Starts
 from xroute.lanes import Box, Lanes
 from xroute.memory import memory_bytes
+from xroute.network_files import as_network
 from xroute.options import find_device
 from xroute.reader import Item, Reader
 from xroute.reads import Source, read_dtype, read_part, source_of
@@ -91,9 +94,9 @@ def route_to_zarr(runoff: xr.DataArray, network: NetworkLike, store: Any, reques
     encoding
         Of ``discharge``, as for `xarray.Dataset.to_zarr`: ``chunks``, ``shards``, ``compressors``, ... Blocks are made of
         whole chunks, or shards, along time.
-    scheme, substeps, sampling, lateral, initial_state, return_state, missing, extra, nan, known, reach_dim, time_dim, dt, label
+    scheme, substeps, sampling, lateral, initial_state, return_state, missing, extra, nan, weights, known
         As for `route`. Known discharge is read block by block; a run that goes on takes its values to be what they were.
-    partitions, device
+    reach_dim, time_dim, dt, label, partitions, device
         As for `route`. With ``partitions``, or a client of Dask's distributed scheduler, runoff on Dask is routed by
         its workers, which write to the store; else in this process.
 
@@ -184,17 +187,21 @@ class Stream:
 
     @classmethod
     def prepare(
-        cls, runoff: xr.DataArray, network: NetworkLike, request: StreamRequest, *, dtype: str | None = None
+        cls, runoff: xr.DataArray, network: NetworkLike, request: StreamRequest, *, dtype: str | None = None, by: str = ""
     ) -> Stream:
-        """Check all that can be checked before anything is read; by default runoff is read as `read_dtype` says."""
-        runoff, encoding = require_array(runoff), check_encoding(request.encoding, request.time_chunk)
+        """Check all that can be checked before anything is read; by default runoff is read as `read_dtype` says.
+
+        Runoff that was on a grid may have been brought to reaches before, ``by`` weights (`xroute.grids.reaches`).
+        """
+        encoding, network = check_encoding(request.encoding, request.time_chunk), as_network(network)
+        runoff, request, weights = bring_to_reaches(require_array(runoff), network, request)
         memory = memory_bytes(request.memory)
         taken = {DISCHARGE, CHECKPOINT, BUDGET} & {*runoff.coords, *runoff.dims}
         if taken:
             raise ParameterError(
                 f"runoff has a coordinate {some(sorted(taken))}, a name that the store needs: rename it"
             )
-        run = make_run(runoff, network, request, with_state=True)
+        run = changed(make_run(runoff, network, request, with_state=True), weights=weights or by)
         start = run.first_state(request.initial_state, runoff, lazily=True)
         kept = None if request.state_time is None else run.clock.steps_until(runoff, request.state_time)
         if request.device is not None:
@@ -344,13 +351,7 @@ class Stream:
         return read_part(self.runoff, source_of(self.runoff), {self.run.layout.time_dim: steps}, self.dtype)
 
     def _span(self, steps: slice) -> str:
-        """Steps of a block, in words."""
-        time_dim = self.run.layout.time_dim
-        text = f"steps {steps.start} to {steps.stop - 1}"
-        if time_dim in self.runoff.coords:
-            times = self.runoff[time_dim][[steps.start, steps.stop - 1]].values
-            text += f" ({str(times[0])[:19]} to {str(times[1])[:19]})"
-        return text
+        return span_in_words(self.runoff, self.run.layout.time_dim, steps)
 
     # ── what sinks are told ─────────────────────────────────────────────────────────────────────────────────────────
 

@@ -47,7 +47,8 @@ def budget_of_run(task: Task) -> dict[str, xr.DataArray]:
         volume = went * to_m3 + on_host(shift)
         sums = Sums(
             accounts.by_basin(came), came[..., accounts.known], volume[..., accounts.counted],
-            volume[..., accounts.known] + amiss * to_m3, accounts.by_basin(negative), accounts.by_basin(-deep * to_m3),
+            volume[..., accounts.known] + amiss[..., : accounts.known.size] * to_m3, accounts.by_basin(negative),
+            accounts.by_basin(-deep * to_m3),
         )  # fmt: skip
         return np.stack(list(accounts.close(sums, start, end).values()), axis=-2)
 
@@ -116,7 +117,7 @@ def _amiss(task: Task) -> xr.DataArray:
     """What known discharge (..., known) says more, where and when it is known, than discharge does: nothing, if all is well."""
     run, layout, time = task.run, task.run.layout, task.run.clock.dim
     if run.known is None:
-        return xr.DataArray(np.zeros(0), dims=["known"])
+        return xr.DataArray(np.zeros(1), dims=["known"])  # Dask does not take a dimension without entries
     array = task.runoff if task.runoff.chunks is not None else task.discharge
     sizes = {} if array.chunks is None else dict(zip(array.dims, array.chunks, strict=True))
     of_batch = [sizes[d] for d in layout.batch_dims] if sizes else None

@@ -14,7 +14,9 @@ from xroute.block_state import StateTable
 from xroute.budget.accounts import Accounts
 from xroute.budget.ledger import accounts_of
 from xroute.exceptions import AlignmentError, StateError, TimeAxisError, XRouteError, some
+from xroute.grids.reaches import bring_to_reaches
 from xroute.labels import Layout, align
+from xroute.network_files import as_network
 from xroute.request import BudgetRequest, NetworkLike
 from xroute.run import Run, make_run
 from xroute.schemes import SCHEMES
@@ -60,6 +62,8 @@ class Task:
 def prepare(runoff: xr.DataArray, discharge: xr.DataArray, network: NetworkLike, request: BudgetRequest) -> Task:
     """Check all that can be checked before anything is read; arguments are those of `xroute.budget`."""
     start, end = (None if s is None else open_state(s) for s in (request.initial_state, request.final_state))  # read once
+    network = as_network(network)
+    runoff, request, _ = bring_to_reaches(runoff, network, request)
     request = _as_routed(runoff, discharge, replace(request, initial_state=start, final_state=end))
     run = make_run(runoff, network, request, with_state=True)
     if run.settings.step is None:
