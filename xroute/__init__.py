@@ -13,6 +13,7 @@ from xroute import accessors as _accessors  # noqa: F401 (registers them)
 from xroute import datasets
 from xroute.accumulations import deaccumulate
 from xroute.budget import budget
+from xroute.cells import to_grid, to_reaches
 from xroute.exceedance import exceedance
 from xroute.exceptions import (
     AlignmentError,
@@ -24,6 +25,7 @@ from xroute.exceptions import (
     XRouteError,
 )
 from xroute.hydrography import estimate_parameters, local_area
+from xroute.lakes import lakes
 from xroute.network import Network
 from xroute.options import set_options
 from xroute.routing import route
@@ -41,8 +43,8 @@ if TYPE_CHECKING:
 __all__ = [
     "AlignmentError", "Network", "NetworkError", "Parameter", "ParameterError", "Router", "StateError",
     "TimeAxisError", "UnitsError", "XRouteError", "__version__", "budget", "datasets", "deaccumulate",
-    "estimate_parameters", "exceedance", "grid_weights", "initial_state", "local_area", "register_scheme", "route",
-    "route_to_zarr", "set_options", "steady_state", "tables", "with_bounds",
+    "estimate_parameters", "exceedance", "grid_weights", "initial_state", "lakes", "local_area", "register_scheme",
+    "route", "route_to_zarr", "set_options", "steady_state", "tables", "to_grid", "to_reaches", "with_bounds",
 ]  # fmt: skip
 
 

@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xroute.block_state import BlockState, lags_of
-from xroute.engine.arrays import Exchange, NotFinite, Rows
+from xroute.engine.arrays import Exchange, Known, NotFinite, Rows
 from xroute.engine.backends import backend_of, backend_of_array
 from xroute.engine.plan import RoutingPlan
+from xroute.exceptions import ParameterError
 from xroute.schemes import Filter
 from xroute.settings import RoutingSettings
 
@@ -30,6 +31,7 @@ def route_block(
     *,
     device: torch.device | None = None,
     exchange: Exchange | None = None,
+    known: Known | None = None,
 ) -> tuple[NDArray[Any], BlockState, NotFinite]:
     """Route a block.
 
@@ -49,6 +51,9 @@ def route_block(
     exchange
         Discharge of the plan's given reaches, and where that of its kept ones is put: what partitions exchange.
 
+    known
+        Discharge that is known on some of the plan's own reaches, and taken there in place of what is routed.
+
     Returns
     -------
     discharge : [batch, rows.n, time]
@@ -61,13 +66,20 @@ def route_block(
     ------
     StateError
         For a state of other sizes or types: kernels do not look whether they read beyond it.
+    ParameterError
+        For known discharge on a device that cannot route with it.
     """
     if state is not None:
         state.check(lags_of(filter), runoff.shape[0])
     if rows.scale is not None:
         rows = rows._replace(scale=np.broadcast_to(np.asarray(rows.scale, np.float64), plan.n_reaches))
     backend = backend_of_array(runoff) or backend_of("cpu" if device is None else device.type)
+    exchange = exchange or Exchange()
+    if known is not None:
+        if not backend.takes_known:
+            raise ParameterError(f"device {backend.name!r} cannot route with known discharge: choose another")
+        exchange = exchange._replace(known=known)
     discharge, end, n_bad = backend.route_arrays(
-        runoff, plan, filter, None if state is None else state.channel, settings, rows, exchange or Exchange(), device
+        runoff, plan, filter, None if state is None else state.channel, settings, rows, exchange, device
     )
     return discharge, BlockState.of(*end), n_bad

@@ -15,7 +15,7 @@ from xroute.exceptions import XRouteError, some
 from xroute.settings import RoutingSettings
 from xroute.wording import argument
 
-__all__ = ["check_finite", "finite_sums", "n_negative", "negative_sums", "step_labels"]
+__all__ = ["check_finite", "check_known", "finite_sums", "n_negative", "negative_sums", "step_labels"]
 
 BLOCK = 2**17
 """Values looked at together: few enough to stay in cache while they are looked at twice."""
@@ -56,6 +56,23 @@ def check_finite(
         raise _not_finite(runoff, ids, rows.runoff, times(), n_bad.runoff)
     if n_bad.discharge:
         raise _overflow(discharge, ids, rows.discharge, times())
+
+
+def check_known(values: NDArray[np.float64], ids: NDArray[Any], times: Callable[[], NDArray[Any]]) -> None:
+    """Refuse known discharge [batch, known reach, time] that is infinite.
+
+    Raises
+    ------
+    XRouteError
+        Naming the first ten reaches, and the first time.
+    """
+    bad = np.isinf(values)
+    if bad.any():
+        first = times()[int(np.flatnonzero(bad.any(axis=(0, 1)))[0])]
+        raise XRouteError(
+            f"{int(bad.sum())} values of known discharge are infinite, on reaches {some(ids[bad.any(axis=(0, 2))])}; first at "
+            f"{first}. Where it is not known, it is NaN"
+        )
 
 
 def _not_finite(

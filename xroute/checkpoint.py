@@ -231,6 +231,7 @@ _WORDS = {
     "coordinates": "other reaches, times, members or dimensions",
     "start": "another initial state",
     "kept": "another time of the state that is kept",
+    "known": "discharge known on other reaches or times, or in other units",
     "form": "another version of xroute",
     "budget": "one with a water budget where the other has none",
 }

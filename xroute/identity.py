@@ -52,6 +52,7 @@ def run_identity(
         "start": start,
         **({} if kept is None else {"kept": kept}),
         **({"budget": True} if budget else {}),
+        **({} if run.known is None else {"known": run.known.identity}),
     }
 
 

@@ -17,6 +17,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xroute.caches import KEPT
+from xroute.directions.onto import field_of_reaches, reaches_of_field
 from xroute.engine import plan as _plan
 from xroute.exceptions import NetworkError, ParameterError, some
 from xroute.graphs import as_list, graph_of
@@ -273,6 +274,14 @@ class Network(NetworkSources):
     def with_outlets(self) -> Network:
         """The same network, whose reaches that drain to ids it does not have (``missing_downstream``) bear the outlet marker."""
         return self._take(np.arange(self.n_reaches))
+
+    def to_grid(self, values: Any, fill: Any = None) -> Any:
+        """Values on the reaches put on the grid whose cells they are; see `xroute.to_grid`."""
+        return field_of_reaches(values, self._dataset, self.ids, fill)
+
+    def to_reaches(self, field: xr.DataArray) -> xr.DataArray:
+        """A field on the grid whose cells the reaches are, on the reaches; see `xroute.to_reaches`."""
+        return reaches_of_field(field, self._dataset)
 
     def to_networkx(self) -> networkx.DiGraph:
         """Directed graph with the reach variables on its nodes and ``fraction`` on its edges."""

@@ -52,6 +52,7 @@ class RouteRequest:
     time_dim: Hashable | None = None
     dt: Any = None
     label: Label | None = None
+    known: xr.DataArray | None = None
 
     def __post_init__(self) -> None:
         n = self.partitions

@@ -16,6 +16,8 @@ from xroute.attrs import append_history, discharge_attrs
 from xroute.block_state import BlockState, Lags, StateTable, lags_of
 from xroute.engine.arrays import Rows, compute_type
 from xroute.exceptions import TimeAxisError
+from xroute.known import KnownDischarge
+from xroute.known_match import match_known
 from xroute.labels import Layout, align
 from xroute.lanes import Box
 from xroute.network import Network
@@ -57,6 +59,8 @@ class Run:
         What looks for accumulated values; None where there is no step.
     summary
         The run in a line, for the history of discharge.
+    known
+        Discharge that is known on some reaches; None where none is.
     """
 
     network: Network
@@ -69,6 +73,7 @@ class Run:
     key: RunKey | None
     watch: Watch | None
     summary: str
+    known: KnownDischarge | None = None
 
     @property
     def n_lags(self) -> Lags:
@@ -85,7 +90,8 @@ class Run:
         """The run of some of its members alone: blocks of them, without labels."""
         sizes = {**self.layout.sizes, **{d: s.stop - s.start for d, s in part.items()}}
         layout = replace(self.layout, sizes=sizes, coords={})
-        return replace(self, layout=layout, key=None if self.key is None else replace(self.key, layout=layout))
+        key = None if self.key is None else replace(self.key, layout=layout)
+        return replace(self, layout=layout, key=key, known=None if self.known is None else self.known.of_members(part))
 
     def start(self, state: Any, runoff: xr.DataArray) -> StateTable | None:
         """State to begin with: its tables in the order of the run's reaches and members; None, which is dry, for None.
@@ -125,7 +131,9 @@ class Run:
         discharge.name = "discharge"
         history = append_history(runoff.attrs.get("history"), self.summary)
         n_steps = runoff.sizes[self.clock.dim] if self.clock.dim in runoff.coords else 0
-        attrs = discharge_attrs(self.units, self.settings.sampling, self.clock, n_steps)
+        attrs = dict(discharge_attrs(self.units, self.settings.sampling, self.clock, n_steps))
+        if self.known is not None:
+            attrs["known_reaches"] = self.known.reach.size
         discharge.attrs = {**attrs, "history": history}
         return discharge
 
@@ -170,9 +178,14 @@ def make_run(runoff: xr.DataArray, network: NetworkLike, request: RouteRequest, 
     key = None
     if with_state or request.return_state or request.initial_state is not None:
         key = run_key(network, layout, lags_of(filter), request.scheme, settings, units)
+    known = None
+    if request.known is not None:
+        known = match_known(request.known, runoff, network, layout, clock, units)
     summary = (
         f"xroute: routed {network!r}, scheme={', '.join(sorted(parameters.values))!r}, substeps={settings.substeps}, "
         f"sampling={settings.sampling!r}, lateral={settings.lateral!r}"
         + (f", parameters estimated: {network.attrs[ESTIMATED]}" if ESTIMATED in network.attrs else "")
     )
-    return Run(network, filter, settings, layout, scale, clock, units, key, watched, summary)
+    if known is not None:
+        summary += f", discharge known on {known.reach.size} reaches"
+    return Run(network, filter, settings, layout, scale, clock, units, key, watched, summary, known)

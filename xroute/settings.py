@@ -13,9 +13,10 @@ from typing import Literal, get_args
 from xroute.exceptions import ParameterError, one_of
 
 __all__ = [
-    "CELL_METHOD", "ESTIMATE", "EXTRA", "LABEL", "LATERAL", "MISSING", "MISSING_DOWNSTREAM", "NAN", "NEGATIVE_AREA",
-    "PER", "RESET", "SAMPLING", "UNCOVERED", "WEIGHT_METHOD", "Estimate", "Extra", "Label", "Lateral", "Missing",
-    "MissingDownstream", "NaN", "NegativeArea", "Per", "Reset", "RoutingSettings", "Sampling", "Uncovered",
+    "CELL_METHOD", "CONVENTION", "ESTIMATE", "EXTRA", "LABEL", "LATERAL", "MISSING", "MISSING_DOWNSTREAM", "NAN",
+    "NEGATIVE_AREA", "PER", "RESET", "SAMPLING", "UNCOVERED", "WEIGHT_METHOD", "Convention", "Estimate", "Extra",
+    "Label", "Lateral", "Missing", "MissingDownstream", "NaN", "NegativeArea", "Per", "Reset", "RoutingSettings",
+    "Sampling", "Uncovered",
     "WeightMethod",
 ]  # fmt: skip
 
@@ -29,6 +30,7 @@ Label = Literal["start", "middle", "end"]
 Reset = Literal["day", "forecast", "never"]
 Estimate = Literal["celerity", "manning"]
 NegativeArea = Literal["raise", "zero"]
+Convention = Literal["esri", "taudem", "grass", "ldd", "whitebox"]
 WeightMethod = Literal["area", "nearest"]
 Uncovered = Literal["raise", "warn", "accept"]
 Per = Literal["run", "step"]
@@ -53,6 +55,8 @@ RESET: tuple[Reset, ...] = get_args(Reset)
 """When values that accumulate begin again."""
 ESTIMATE: tuple[Estimate, ...] = get_args(Estimate)
 """Methods that estimate parameters."""
+CONVENTION: tuple[Convention, ...] = get_args(Convention)
+"""What the numbers of a direction grid mean: of ArcGIS (HydroSHEDS, MERIT Hydro), TauDEM, GRASS, PCRaster and Whitebox."""
 NEGATIVE_AREA: tuple[NegativeArea, ...] = get_args(NegativeArea)
 """What becomes of local areas below zero."""
 WEIGHT_METHOD: tuple[WeightMethod, ...] = get_args(WeightMethod)

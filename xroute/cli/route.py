@@ -136,6 +136,10 @@ def _substeps(_: click.Context, __: click.Parameter, value: str | None) -> int |
               help="Runoff ids that the network does not have.")  # fmt: skip
 @click.option("--nan", type=click.Choice(NAN), default="raise", show_default=True, help="Missing values.")
 @click.option("--initial-state", type=READABLE, help="State to start from, as --save-state wrote it.")
+@click.option("--known", type=READABLE, metavar="FILE",
+              help="Discharge that is known on some reaches (gauges, releases), in place of what is routed there: .nc, .zarr, "
+                   "or .csv with time, reach and discharge. Where it is missing, discharge is routed.")  # fmt: skip
+@click.option("--known-variable", metavar="NAME", help="Variable or column of --known, when there are several.")
 @click.option("--device", help="Where to compute: cpu, cuda, cuda:1, ...  [default: the GPU if there is one]")
 @click.option(
     "--time-chunk", type=click.IntRange(min=1), help="Steps routed at a time; any number gives the same result."
@@ -196,11 +200,12 @@ def route(
 
     outputs = target.check(output, crew)
     paths = expand_paths(list(runoff))
-    protect([path for path in (*paths, network, options["initial_state"]) if path is not None], outputs)
+    protect([path for path in (*paths, network, options["initial_state"], options["known"]) if path is not None], outputs)
     step = seconds(source.dt)
     rivers = _rivers(network, table)
     array = _runoff(paths, source, rivers, deaccumulate, step, options)
     step = step_of(array, "time", rivers, step)
+    options["known"] = _known(options["known"], options.pop("known_variable"))
     request = StreamRequest(**options, time_dim="time", dt=step, state_time=target.state_time, budget=target.budget)
 
     def as_dataset(discharge: xr.DataArray) -> xr.Dataset:
@@ -266,6 +271,15 @@ def _amounts(array: xr.DataArray, reset: Any, label: str | None, dt: float | Non
     if label is not None and "time_label_step" not in array.attrs:  # bounds count more, and what denies them is refused later
         array = array.assign_attrs(time_label=label)
     return deaccumulate(on_workers(array, "reach", "time"), reset, time_dim="time", dt=dt)
+
+
+def _known(path: Path | None, variable: str | None) -> xr.DataArray | None:
+    """Discharge that is known, not read yet; None where there is none."""
+    from xroute.io.series import open_known
+
+    if path is None and variable is not None:
+        raise click.UsageError("--known-variable is one of the file that --known names: give both")
+    return None if path is None else open_known(path, variable)
 
 
 class _Left:

@@ -1,10 +1,8 @@
-"""True areas on the ellipsoid: the one place where its formula stands.
+"""True areas on the ellipsoid, of cells and of polygons.
 
 The cylindrical equal-area projection takes longitude and latitude to a plane in which areas are those on the ground: across,
-the longitude; upwards, the height ``h(latitude)``, the area per unit of longitude between the equator and a parallel. With the
-eccentricity ``e``, the semi-major axis ``a`` and ``s = sin(latitude)`` (Snyder 1987, Map Projections, eq. 3-12)::
-
-    h = a**2 / 2 * (1 - e**2) * (s / (1 - e**2 * s**2) + atanh(e * s) / e)
+the longitude; upwards, the height ``h(latitude)``, the area per unit of longitude between the equator and a parallel
+(`xroute.earth.height_between`).
 
 An area is the integral of ``h`` along its edge over longitude (Green). Edges are straight in longitude and latitude, as
 geographic information systems and GeoJSON (RFC 7946, 3.1.1) take them, and curved in that plane: the integral along each is
@@ -18,35 +16,14 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from xroute.earth import SEMI_MAJOR, height_between
 from xroute.engine.kernels import kernel
 
 __all__ = ["SEMI_MAJOR", "below_edge", "cell_areas", "height_between", "ring_areas"]
 
-SEMI_MAJOR = 6378137.0
-"""Of the WGS 84 ellipsoid [m], as is the flattening."""
-FLATTENING = 1 / 298.257223563
-_E2 = FLATTENING * (2 - FLATTENING)
-_E = math.sqrt(_E2)
-_RADIAN = math.pi / 180
-_SCALE = SEMI_MAJOR**2 / 2 * (1 - _E2) * _RADIAN
 _NODE = math.sqrt(0.6)
 WHOLE = 5.0
 """Degrees of latitude over which one quadrature of three nodes is exact to 1e-12."""
-
-
-@kernel
-def height_between(low: float, high: float) -> float:
-    """Area [m2] per degree of longitude between two latitudes [degree], to rounding also where they are close."""
-    mean, half = (low + high) / 2 * _RADIAN, (high - low) / 2 * _RADIAN
-    rise = 2 * math.cos(mean) * math.sin(half)  # of the sine
-    s, t = math.sin(low * _RADIAN), math.sin(high * _RADIAN)
-    z = _E * rise / (1 - _E2 * s * t)
-    if abs(z) < 0.01:
-        z2 = z * z
-        area_tangent = z * (1 + z2 * (1 / 3 + z2 * (1 / 5 + z2 * (1 / 7 + z2 / 9))))
-    else:
-        area_tangent = math.atanh(z)
-    return _SCALE * (rise * (1 + _E2 * s * t) / ((1 - _E2 * s * s) * (1 - _E2 * t * t)) + area_tangent / _E)
 
 
 @kernel

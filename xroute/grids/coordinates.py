@@ -14,7 +14,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xroute.exceptions import AlignmentError, ParameterError, require, some
-from xroute.reach_ids import GRID_AXES, is_column, is_row
+from xroute.grid_axes import GRID_AXES, is_column, is_row
 from xroute.wording import argument
 
 __all__ = ["Axes", "bounds_of", "degrees", "find_axes"]
