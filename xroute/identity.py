@@ -54,6 +54,7 @@ def run_identity(
         **({"weights": run.weights} if run.weights else {}),
         **({} if run.known is None else {"known": run.known.identity}),
         **({"budget": True} if budget else {}),
+        **({} if run.known is None else {"known": run.known.identity}),
     }
 
 

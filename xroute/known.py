@@ -20,6 +20,7 @@ from xroute.engine.arrays import Known
 from xroute.engine.backends import on_host
 from xroute.guards import reading
 from xroute.identity import digest
+from xroute.lanes import Box
 
 __all__ = ["WHAT", "KnownDischarge", "KnownOnDask", "KnownRows"]
 
@@ -59,6 +60,12 @@ class KnownDischarge:
     ids: NDArray[Any]
     times: NDArray[Any]
 
+    def of_members(self, part: Box) -> KnownDischarge:
+        """Of some of the run's members alone."""
+        own = {d: s for d, s in part.items() if d in self.dims[0]}
+        sizes = {d: part[d].stop - part[d].start if d in part else n for d, n in self.batch_shape.items()}
+        return replace(self, array=self.array.isel(own), batch_shape=sizes)
+
     @property
     def has(self) -> tuple[bool, ...]:
         """Of each batch dimension of the run whether there is one here."""
@@ -69,12 +76,6 @@ class KnownDischarge:
         """Hash of what another run must share to go on in this one's place: labels and units; values are not read."""
         batch = [(d, self.array[d].values) for d in self.dims[0] if d in self.array.coords]
         return digest(self.ids, self.step >= 0, self.factor, self.dims[0], batch)
-
-    def of_members(self, part: Mapping[Hashable, slice]) -> KnownDischarge:
-        """Of some members alone, slices of batch dimensions of the run."""
-        sizes = {**self.batch_shape, **{d: s.stop - s.start for d, s in part.items()}}
-        array = self.array.isel({d: s for d, s in part.items() if d in self.dims[0]})
-        return replace(self, array=array, batch_shape=sizes)
 
     def block(self, first: int, n: int) -> Known:
         """Values of ``n`` steps from step ``first`` on, read now.

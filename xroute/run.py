@@ -93,9 +93,8 @@ class Run:
         """The run of some of its members alone: blocks of them, without labels."""
         sizes = {**self.layout.sizes, **{d: s.stop - s.start for d, s in part.items()}}
         layout = replace(self.layout, sizes=sizes, coords={})
-        known = None if self.known is None else self.known.of_members(part)
         key = None if self.key is None else replace(self.key, layout=layout)
-        return replace(self, layout=layout, key=key, known=known)
+        return replace(self, layout=layout, key=key, known=None if self.known is None else self.known.of_members(part))
 
     def start(self, state: Any, runoff: xr.DataArray) -> StateTable | None:
         """State to begin with: its tables in the order of the run's reaches and members; None, which is dry, for None.

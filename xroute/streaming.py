@@ -74,10 +74,9 @@ def route_to_zarr(runoff: xr.DataArray, network: NetworkLike, store: Any, reques
         Steps that are routed and written at a time; by default some 128 MiB of runoff, in whole chunks of it where that
         can be. It is also the store's chunk along time, unless ``encoding`` says otherwise; the result is the same.
     memory
-        Bytes, or text such as ``"8GB"``, for all that is read, routed and written, and for states; libraries and the network
-        come on top. By default half of what is available, at most 4 GB. Each chunk of the runoff is read once: a row of them
-        is kept in this memory or, where it does not fit, in a scratch file (on the disk for temporary files, ``TMPDIR``).
-        Members whose states do not fit are routed after one another.
+        Bytes, or text such as ``"8GB"``, for runoff, discharge and states; libraries and the network come on top. By default
+        half of what is available, at most 4 GB. Chunks of runoff are read once: a row of them is kept in this memory, or in
+        a scratch file (on the disk for temporary files, ``TMPDIR``). Members that do not fit are routed after one another.
     state_time
         With ``return_state``, when the state is to hold, in place of the end: a date, or a duration (``"24h"``) from the
         start of the series, or of the forecast where times are leads. So a forecast leaves the state for the next one.
@@ -105,8 +104,7 @@ def route_to_zarr(runoff: xr.DataArray, network: NetworkLike, store: Any, reques
     discharge : xarray.DataArray
         As the store holds it, not loaded.
     state : xarray.Dataset
-        With ``return_state=True``, the final state, or that at ``state_time``; on Dask, as the store holds it, where members
-        were routed after one another.
+        With ``return_state=True``, that at the end or at ``state_time``; on Dask where members were routed after one another.
 
     Raises
     ------
@@ -119,9 +117,8 @@ def route_to_zarr(runoff: xr.DataArray, network: NetworkLike, store: Any, reques
 
     Notes
     -----
-    Memory is bounded, whatever the length of the series. Runoff on a file that is packed in 16 bits or fewer is read, and
-    routed, as float32. Beside ``discharge`` the store has a small group
-    ``checkpoint``: a description of the run, and the last two states.
+    Memory is bounded, whatever the length. Runoff that a file packs in 16 bits or fewer is read, and routed, as float32.
+    Beside ``discharge`` the store has a small group ``checkpoint``: a description of the run, and the last two states.
 
     Examples
     --------
