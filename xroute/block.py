@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xroute.block_state import BlockState, lags_of
-from xroute.engine.arrays import Exchange, NotFinite, Rows
+from xroute.block_state import CHANNEL, HILLSLOPE, BlockState, Stage, lags_of
+from xroute.engine.arrays import Exchange, Hillslopes, NotFinite, Rows
 from xroute.engine.backends import backend_of, backend_of_array
 from xroute.engine.plan import RoutingPlan
+from xroute.engine.slopes import one_after_the_other
 from xroute.schemes import Filter
 from xroute.settings import RoutingSettings
 
@@ -30,6 +31,7 @@ def route_block(
     *,
     device: torch.device | None = None,
     exchange: Exchange | None = None,
+    hillslope: Filter | None = None,
 ) -> tuple[NDArray[Any], BlockState, NotFinite]:
     """Route a block.
 
@@ -48,6 +50,8 @@ def route_block(
         is said here, and so its discharge lies there too.
     exchange
         Discharge of the plan's given reaches, and where that of its kept ones is put: what partitions exchange.
+    hillslope
+        What runoff goes through before it joins its reach: windows, of the runoff's step. Then the state has that stage too.
 
     Returns
     -------
@@ -63,11 +67,17 @@ def route_block(
         For a state of other sizes or types: kernels do not look whether they read beyond it.
     """
     if state is not None:
-        state.check(lags_of(filter), runoff.shape[0])
+        state.check(lags_of(filter, hillslope), runoff.shape[0])
     if rows.scale is not None:
         rows = rows._replace(scale=np.broadcast_to(np.asarray(rows.scale, np.float64), plan.n_reaches))
     backend = backend_of_array(runoff) or backend_of("cpu" if device is None else device.type)
-    discharge, end, n_bad = backend.route_arrays(
-        runoff, plan, filter, None if state is None else state.channel, settings, rows, exchange or Exchange(), device
-    )
-    return discharge, BlockState.of(*end), n_bad
+    given = runoff, plan, filter, None if state is None else state.channel, settings, rows, exchange or Exchange(), device
+    if hillslope is None:
+        discharge, end, n_bad = backend.route_arrays(*given)
+        return discharge, BlockState.of(*end), n_bad
+    hillslopes = Hillslopes(hillslope, None if state is None else state.stages[HILLSLOPE])
+    if hasattr(backend, "route_with_hillslopes"):
+        discharge, end, slopes, n_bad = backend.route_with_hillslopes(*given, hillslopes)
+    else:  # a backend that is not a subclass of `Backend`
+        discharge, end, slopes, n_bad = one_after_the_other(backend, *given, hillslopes)
+    return discharge, BlockState({HILLSLOPE: Stage(*slopes), CHANNEL: Stage(*end)}), n_bad

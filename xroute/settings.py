@@ -13,8 +13,8 @@ from typing import Literal, get_args
 from xroute.exceptions import ParameterError, one_of
 
 __all__ = [
-    "CELL_METHOD", "EXTRA", "LABEL", "LATERAL", "MISSING", "MISSING_DOWNSTREAM", "NAN", "RESET", "SAMPLING",
-    "Extra", "Label", "Lateral", "Missing", "MissingDownstream", "NaN", "Reset", "RoutingSettings", "Sampling",
+    "CELL_METHOD", "EXTRA", "HILLSLOPE", "LABEL", "LATERAL", "MISSING", "MISSING_DOWNSTREAM", "NAN", "RESET", "SAMPLING",
+    "Extra", "Hillslope", "Label", "Lateral", "Missing", "MissingDownstream", "NaN", "Reset", "RoutingSettings", "Sampling",
 ]  # fmt: skip
 
 Sampling = Literal["mean", "last", "start-mean"]
@@ -23,6 +23,9 @@ NaN = Literal["raise", "zero"]
 Missing = Literal["raise", "zero"]
 Extra = Literal["raise", "drop"]
 MissingDownstream = Literal["raise", "outlet"]
+Hillslope = Literal[
+    "none", "gamma", "scs", "triangular", "gamma-mizuroute", "scs-river-route", "triangular-river-route"
+]
 Label = Literal["start", "middle", "end"]
 Reset = Literal["day", "forecast", "never"]
 
@@ -40,6 +43,8 @@ EXTRA: tuple[Extra, ...] = get_args(Extra)
 """What becomes of runoff ids that the network does not have."""
 MISSING_DOWNSTREAM: tuple[MissingDownstream, ...] = get_args(MissingDownstream)
 """What becomes of downstream ids that the network does not have."""
+HILLSLOPE: tuple[Hillslope, ...] = get_args(Hillslope)
+"""What runoff goes through before its channel."""
 LABEL: tuple[Label, ...] = get_args(Label)
 """Which point of its step a time stamp is."""
 RESET: tuple[Reset, ...] = get_args(Reset)

@@ -39,6 +39,7 @@ from numpy.typing import NDArray
 
 from xroute.engine.arrays import FilterArrays, Gradients, Needs, Rows, State
 from xroute.engine.cpu.adjoint_kernels import add_filter, adjoint_task
+from xroute.engine.cpu.forward import no_hillslopes
 from xroute.engine.cpu.kernels import place_state, restore_state, route_task
 from xroute.engine.cpu.walk import BLOCK, modes, on_threads, place_filter, place_rows, read_only, working_store
 from xroute.engine.plan import RoutingPlan
@@ -196,7 +197,7 @@ class _Walk:
                 self.runoff[member], no_discharge, self.rows[0], self.nowhere, self.rows[2], start, stop,
                 schedule.task_pointer[task], schedule.task_pointer[task + 1], schedule.group_pointer, slot, store,
                 buffer, held, self.links[0], link_slot, self.links[2], *self.filter, *state, *modes(self.settings), False,
-                no_series, no_row, no_series, no_row,
+                no_series, no_row, no_series, no_row, *no_hillslopes(),
             )  # fmt: skip
 
     def _back(self, tasks: Iterable[int], member: int, start: int, store: Float, states: tuple[Float, ...]) -> None:
