@@ -49,7 +49,9 @@ def route_values(
     data = data.reshape(layout.n_batch, *data.shape[-2:])
     if run.watch is not None:
         run.watch.at(first).look(data, at_start=first == 0)
-    discharge, end, n_bad = route_block(data, run.network.plan, run.filter, state, run.settings, rows, device=device)
+    discharge, end, n_bad = route_block(
+        data, run.network.plan, run.filter, state, run.settings, rows, device=device, hillslope=run.slopes
+    )
     check_finite(
         n_bad, run.settings, data, discharge, run.network.ids, rows, lambda: step_labels(runoff, run.clock.dim, first)
     )

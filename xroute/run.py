@@ -16,6 +16,7 @@ from xroute.attrs import append_history, discharge_attrs
 from xroute.block_state import BlockState, Lags, StateTable, lags_of
 from xroute.engine.arrays import Rows, compute_type
 from xroute.exceptions import TimeAxisError
+from xroute.hillslope import Hillslope, hillslope_of
 from xroute.labels import Layout, align
 from xroute.network import Network
 from xroute.network_files import as_network
@@ -41,6 +42,8 @@ class Run:
     ----------
     network, filter, settings
         What routes, and how it is stepped and sampled.
+    hillslope
+        What runoff goes through before it joins its reach; None for nothing.
     layout
         Which dimension of runoff is which, and which row is which reach.
     scale
@@ -59,6 +62,7 @@ class Run:
 
     network: Network
     filter: Filter
+    hillslope: Hillslope | None
     settings: RoutingSettings
     layout: Layout
     scale: Any
@@ -71,7 +75,12 @@ class Run:
     @property
     def n_lags(self) -> Lags:
         """Past inflows that each reach needs, by stage of the state."""
-        return lags_of(self.filter)
+        return lags_of(self.filter, self.slopes)
+
+    @property
+    def slopes(self) -> Filter | None:
+        """Filter of the hillslopes."""
+        return None if self.hillslope is None else self.hillslope.filter
 
     @property
     def rows(self) -> Rows:
@@ -144,11 +153,17 @@ def make_run(runoff: xr.DataArray, network: NetworkLike, request: RouteRequest, 
         watched = watch(runoff, time_dim, step)
     # without a step there is nothing to route, and any filter will do
     filter = parameters.filter(settings.routing_step or 1.0, settings.lateral)
+    hillslope = hillslope_of(network, request.hillslope, step, reach_dim=request.reach_dim, extra=request.extra)
+    slopes = None if hillslope is None else hillslope.filter
     key = None
     if with_state or request.return_state or request.initial_state is not None:
-        key = run_key(network, layout, lags_of(filter), request.scheme, settings, units)
+        key = run_key(
+            network, layout, lags_of(filter, slopes), request.scheme, settings, units,
+            None if hillslope is None else hillslope.name,
+        )  # fmt: skip
     summary = (
         f"xroute: routed {network!r}, scheme={', '.join(sorted(parameters.values))!r}, substeps={settings.substeps}, "
         f"sampling={settings.sampling!r}, lateral={settings.lateral!r}"
+        + ("" if hillslope is None else f", hillslope={hillslope.name!r}")
     )
-    return Run(network, filter, settings, layout, scale, clock, units, key, watched, summary)
+    return Run(network, filter, hillslope, settings, layout, scale, clock, units, key, watched, summary)

@@ -71,7 +71,9 @@ def route_to_zarr(runoff: xr.DataArray, network: NetworkLike, store: Any, reques
     encoding
         Of ``discharge``, as for `xarray.Dataset.to_zarr`: ``chunks``, ``shards``, ``compressors``, ... Blocks are made of
         whole chunks, or shards, along time.
-    scheme, substeps, sampling, lateral, initial_state, return_state, missing, extra, nan, reach_dim, time_dim, dt, label
+    scheme, substeps, sampling, lateral, hillslope, initial_state, return_state, missing, extra, nan
+        As for `route`.
+    reach_dim, time_dim, dt, label
         As for `route`.
     partitions, device
         As for `route`. With ``partitions``, or a client of Dask's distributed scheduler, runoff on Dask is routed by

@@ -1,10 +1,10 @@
 """Unit hydrographs of hillslopes: what becomes of runoff before it reaches its channel, in differentiable torch code.
 
 Runoff is a mean over its step, and so is what arrives. So the travel time T is averaged over both: ``taps[k]`` is the second
-difference of H(t) = E[max(t - T, 0)], t in steps. That is the exact response to runoff that is constant within a step, and its mean
-is that of T at any step. H is max(t - mean, 0), whose second difference is a translation, and a spread about it, which for
-late t is E[max(T - t, 0)]: neither cancels. The discretisations of two other models stand at the end, for those who need
-their numbers.
+difference of H(t) = E[max(t - T, 0)], t in steps. That is the exact response to runoff that is constant within a step, and
+its mean is that of T at any step. H is max(t - mean, 0), whose second difference is a translation, and a spread about it,
+which for late t is E[max(T - t, 0)]: neither cancels. The discretisations of two other models stand at the end, for those
+who need their numbers.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 
 from xroute.schemes.base import Float, Parameter, Scheme, Window
 from xroute.schemes.builtin import translation
+from xroute.schemes.window import TAIL
 
 if TYPE_CHECKING:
     import torch
@@ -26,31 +27,34 @@ Spread = Callable[..., "tuple[torch.Tensor, torch.Tensor]"]
 """``spread(t, **parameters in steps) -> (H(t) - max(t - mean, 0) [reach, t], mean [reach])``."""
 
 
-def _averaged(spread: Spread) -> tuple[Callable[..., Any], Window]:
-    """Taps and window of a travel time, given its spread."""
+def _averaged(spread: Spread, quantile: Callable[..., Float]) -> tuple[Callable[..., Any], Window]:
+    """Taps and window of a travel time, given its spread, and in steps, ``quantile(dt, **parameters)``, when all but `TAIL` is over."""
 
     def taps(dt: float, n_taps: int, /, **values: torch.Tensor) -> tuple[torch.Tensor, None]:
         import torch
 
         edge = torch.arange(-1, n_taps + 1, dtype=torch.float64, device=next(iter(values.values())).device)
-        spreads, mean = spread(edge, dt, **values)
+        spreads, mean = spread(edge[None], dt, **values)
         made = translation(mean, n_taps) + torch.diff(spreads, n=2, dim=1)
         return made.clamp(min=0.0), None  # none is below zero but by rounding
-
-    def mass(dt: float, count: Float, /, **values: Float) -> Float:
-        import torch
-
-        steps = torch.as_tensor(np.stack([count - 1, count], axis=1))
-        both, mean = spread(steps, dt, **{name: torch.as_tensor(v) for name, v in values.items()})
-        before, after = both.numpy().T
-        return np.clip(count - mean.numpy(), 0.0, 1.0) + (after - before)
 
     def mean(dt: float, /, **values: torch.Tensor) -> torch.Tensor:
         import torch
 
-        return spread(torch.zeros(1, dtype=torch.float64, device=next(iter(values.values())).device), dt, **values)[1]
+        return spread(torch.zeros(1, 1, dtype=torch.float64, device=next(iter(values.values())).device), dt, **values)[1]
 
-    return taps, Window(mass, mean)
+    def length(dt: float, /, **values: Float) -> Float:
+        import torch
+
+        # of a step's runoff more has arrived after n steps than of an instant's after n - 1, and less than after n
+        fewest = np.ceil(quantile(dt, **values))
+        steps = torch.as_tensor(np.stack([fewest - 1, fewest], axis=1))
+        both, mean = spread(steps, dt, **{name: torch.as_tensor(v) for name, v in values.items()})
+        before, after = both.numpy().T
+        mass = np.clip(fewest - mean.numpy(), 0.0, 1.0) + (after - before)
+        return np.where(mass >= 1 - TAIL, fewest, fewest + 1)
+
+    return taps, Window(mean=mean, length=length)
 
 
 # ── gamma ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -75,6 +79,12 @@ def _gamma(t: torch.Tensor, dt: float, *, fshape: torch.Tensor, tscale: torch.Te
     return torch.where(after, spread, 0.0), mean[:, 0]
 
 
+def _gamma_quantile(dt: float, /, *, fshape: Float, tscale: Float) -> Float:
+    from scipy.special import gammainccinv
+
+    return np.asarray(gammainccinv(fshape, TAIL)) * (tscale / dt)
+
+
 def _incomplete_gamma(a: torch.Tensor, x: torch.Tensor, upper: torch.Tensor) -> torch.Tensor:
     """Q(a, x) where ``upper``, else P(a, x), with gradients to a, which torch's own functions lack."""
     import torch
@@ -84,8 +94,8 @@ def _incomplete_gamma(a: torch.Tensor, x: torch.Tensor, upper: torch.Tensor) -> 
         def forward(ctx: Any, a: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
             ctx.save_for_backward(a, x)
             found = torch.empty_like(x)
-            found[upper] = torch.special.gammaincc(a[upper], x[upper])
-            found[~upper] = torch.special.gammainc(a[~upper], x[~upper])
+            for where, of in ((upper, torch.special.gammaincc), (~upper, torch.special.gammainc)):
+                found[where] = of(a[where], x[where])
             return found
 
         @staticmethod
@@ -96,12 +106,12 @@ def _incomplete_gamma(a: torch.Tensor, x: torch.Tensor, upper: torch.Tensor) -> 
             density = torch.exp((a - 1) * torch.log(x) - x - torch.lgamma(a))
             return of_a, signed * density
 
-    found: torch.Tensor = IncompleteGamma.apply(a, x)  # type: ignore[no-untyped-call]
+    found: torch.Tensor = IncompleteGamma.apply(a, x)
     return found
 
 
 def _gamma_by_shape(a: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    """Derivative of P(a, x) by a: of each term of P = sum_n p_n, p_n = x^(a+n) exp(-x) / Gamma(a+n+1), log x - psi(a+n+1) times it.
+    """Derivative of P(a, x) by a, of its series: the sum of p_n (log x - psi(a+n+1)), p_n = x^(a+n) exp(-x) / Gamma(a+n+1).
 
     (Abramowitz and Stegun 1964, 6.5.29.) The terms are largest at n = x - a, and have all but vanished some widths later.
     """
@@ -125,22 +135,6 @@ def _gamma_by_shape(a: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
 # ── hydrographs of straight lines ───────────────────────────────────────────────────────────────────────────────────────
 
 
-def _lines(t: torch.Tensor, mean: torch.Tensor, knots: Any, bends: Any) -> torch.Tensor:
-    """Spread of a density of straight lines: its slope changes by ``bends`` at ``knots``; numbers, or tensors [reach].
-
-    With u the knots and c the bends, the density at s is the sum of c max(s - u, 0), and of c max(u - s, 0) as well, and H
-    that of c max(t - u, 0)^3 / 6.
-    """
-    import torch
-
-    late = t > torch.floor(mean.detach())[:, None]
-    total = torch.zeros(torch.broadcast_shapes(t.shape, late.shape), dtype=torch.float64, device=mean.device)
-    for knot, bend in zip(knots, bends, strict=True):
-        beyond = t - knot[:, None]
-        total = total + bend[:, None] * torch.where(late, -beyond, beyond).clamp(min=0.0) ** 3 / 6
-    return total
-
-
 SCS_TIME = np.array([
     0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.7, 1.8, 1.9, 2.0, 2.2, 2.4, 2.6, 2.8,
     3.0, 3.2, 3.4, 3.6, 3.8, 4.0, 4.5, 5.0,
@@ -157,41 +151,93 @@ BASE = 8 / 3
 """Base of the triangular unit hydrograph over its time to peak (chapter 16: 2.67)."""
 
 
-def _density(time: Float, flow: Float) -> tuple[Float, float]:
-    """Changes of slope at the knots of a table of unit area, and the mean of it."""
-    area = np.trapezoid(flow, time)
-    slope = np.diff(flow) / np.diff(time) / area
-    bends = np.diff(np.concatenate([[0.0], slope, [0.0]]))
-    return bends, float((bends * time**3).sum() / -6)
+class _Lines:
+    """A density of straight lines between the points of a table, scaled to unit area, and its integrals between these points.
+
+    Attributes
+    ----------
+    mean
+        Mean of the density.
+    quantile
+        By when all but `TAIL` of it is over.
+    """
+
+    def __init__(self, time: Float, flow: Float) -> None:
+        width = np.diff(time)
+        density = flow / np.trapezoid(flow, time)
+        slope = np.append(np.diff(density) / width, 0.0)
+        area = (density[:-1] + density[1:]) / 2 * width
+        passed, left = np.append(0.0, np.cumsum(area)), np.append(np.cumsum(area[::-1])[::-1], 0.0)
+        up = passed[:-1] * width + density[:-1] * width**2 / 2 + slope[:-1] * width**3 / 6
+        down = left[1:] * width + density[1:] * width**2 / 2 - slope[:-1] * width**3 / 6
+        since, until = np.append(0.0, np.cumsum(up)), np.append(np.cumsum(down[::-1])[::-1], 0.0)
+        self.time, self.mean = time, float(until[0])
+        self._rows = np.stack([since, until, passed, left, density, slope])
+        k = int(np.searchsorted(-left, -TAIL)) - 1  # the point after which what is left falls below it
+        fine = np.linspace(0.0, width[k], 10_001)
+        self.quantile = float(time[k] + fine[np.searchsorted(-(left[k] - density[k] * fine - slope[k] * fine**2 / 2), -TAIL)])
+
+    def spread(self, x: torch.Tensor, late: torch.Tensor) -> torch.Tensor:
+        """E[max(T - x, 0)] where ``late``, else E[max(x - T, 0)]."""
+        import torch
+
+        (since, until, passed, left, density, slope), d = self._around(x)
+        begins = torch.where(late, until - left * d, since + passed * d)
+        return torch.where(x > 0, begins + d * d * (density / 2 + d * slope / 6), 0.0)
+
+    def passed(self, x: torch.Tensor) -> torch.Tensor:
+        """Share that has passed by x."""
+        (_, _, passed, _, density, slope), d = self._around(x)
+        return passed + d * (density + d * slope / 2)
+
+    def _around(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """What stands in the table for the point before x, and how far behind it x lies."""
+        import torch
+
+        time, rows = (torch.as_tensor(a, device=x.device) for a in (self.time, self._rows))
+        x = x.clamp(min=0.0, max=float(self.time[-1]))
+        at = torch.bucketize(x.detach(), time, right=True) - 1
+        return rows[:, at], x - time[at]
 
 
-_SCS_BENDS, _SCS_MEAN = _density(SCS_TIME, SCS_FLOW)
+_SCS_LINES = _Lines(SCS_TIME, SCS_FLOW)
 
 
 def _scs(t: torch.Tensor, dt: float, *, tlag: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """The dimensionless unit hydrograph of an instant's runoff peaks after the lag, and that of a step's half a step later."""
-    peak = tlag / dt
-    mean = peak * _SCS_MEAN
-    return _lines(t, mean, [peak * u for u in SCS_TIME], [c / peak / peak for c in _SCS_BENDS]), mean
+    import torch
+
+    peak = (tlag / dt)[:, None]
+    mean = peak * _SCS_LINES.mean
+    x, late = torch.broadcast_tensors(t / peak, t > torch.floor(mean.detach()))
+    return peak * _SCS_LINES.spread(x, late), mean[:, 0]
 
 
 def _triangle(
     t: torch.Tensor, dt: float, *, tpeak: torch.Tensor, tbase: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Linear rise until the peak, linear fall until the base; NaN where the peak does not come before the base."""
+    """Linear rise until the peak, linear fall until the base; NaN where the peak does not come before the base.
+
+    E[max(t - T, 0)] is t^3 / (3 peak base) until the peak, E[max(T - t, 0)] is (base - t)^3 / (3 base (base - peak)) after it.
+    """
     import torch
 
-    peak, base = tpeak / dt, torch.where(tpeak < tbase, tbase, torch.nan) / dt
-    rise, fall = 2 / (base * peak), 2 / (base * (base - peak))
+    peak, base = (tpeak / dt)[:, None], (torch.where(tpeak < tbase, tbase, torch.nan) / dt)[:, None]
     mean = (peak + base) / 3
-    return _lines(t, torch.nan_to_num(mean), [0 * peak, peak, base], [rise, -rise - fall, fall]), mean
+    t = t.clamp(min=0.0)
+    risen = t.minimum(peak) ** 3 / (3 * peak * base)
+    to_fall = (base - t.maximum(peak)).clamp(min=0.0) ** 3 / (3 * base * (base - peak))
+    # of the two expectations, which differ by t - mean, the one whose formula holds here, made the one that is wanted
+    rising, late = t < peak, t > torch.floor(mean.detach())
+    spread = torch.where(rising, risen, to_fall) + torch.where(rising & late, mean - t, 0.0)
+    return spread + torch.where(~rising & ~late, t - mean, 0.0), mean[:, 0]
 
 
 # ── the discretisations of other models ─────────────────────────────────────────────────────────────────────────────────
 
 
 def _differences(cumulative: Callable[..., Any], length: Callable[..., Float]) -> tuple[Callable[..., Any], Window]:
-    """Taps that are differences of a cumulative hydrograph at the ends of so many steps; all of a step's runoff falls at its start."""
+    """Taps that are differences of a cumulative hydrograph at the ends of steps, as if all runoff fell at the start of its step."""
 
     def taps(dt: float, n_taps: int, /, **values: torch.Tensor) -> tuple[torch.Tensor, None]:
         import torch
@@ -236,19 +282,13 @@ RIVER_ROUTE_FLOW = np.array([
 
 def _river_route(time: Float, flow: Float) -> tuple[Callable[..., Any], Window]:
     """river-route's kernels: the peak is half a step after the lag, and the hydrograph begins with the step."""
-    bends, _ = _density(time, flow)
+    lines = _Lines(time, flow)
 
     def peak_of(dt: float, tc: Any) -> Any:
         return OF_CONCENTRATION * tc + dt / 2
 
     def passed(t: torch.Tensor, dt: float, *, tc: torch.Tensor) -> torch.Tensor:
-        import torch
-
-        x = (t / peak_of(dt, tc)[:, None]).clamp(max=float(time[-1]))
-        total = torch.zeros_like(x)
-        for knot, bend in zip(time, bends, strict=True):
-            total = total + float(bend) * (x - float(knot)).clamp(min=0.0) ** 2 / 2
-        return total
+        return lines.passed(t / peak_of(dt, tc)[:, None])
 
     return _differences(passed, lambda dt, /, tc: np.ceil(time[-1] * peak_of(dt, tc) / dt))
 
@@ -275,19 +315,23 @@ def _row(
     taps, window = made
     if of is None:
         return Scheme(name, parameters, taps, summary, mean, window)
-    mass, average = window.mass_within, window.mean
-    assert mass is not None and average is not None
+    average, length = window.mean, window.length
+    assert average is not None and length is not None
     return Scheme(
         name, parameters, lambda dt, n_taps, /, **values: taps(dt, n_taps, **of(**values)), summary, mean,
         Window(
-            lambda dt, count, /, **values: mass(dt, count, **of(**values)), lambda dt, /, **values: average(dt, **of(**values))
+            mean=lambda dt, /, **values: average(dt, **of(**values)), length=lambda dt, /, **values: length(dt, **of(**values))
         ),
     )  # fmt: skip
 
 
-_GAMMA, _SCS, _TRIANGLE = map(_averaged, (_gamma, _scs, _triangle))
+_GAMMA = _averaged(_gamma, _gamma_quantile)
+_SCS = _averaged(_scs, lambda dt, /, tlag: _SCS_LINES.quantile * tlag / dt)
+_TRIANGLE = _averaged(
+    _triangle, lambda dt, /, tpeak, tbase: (tbase - np.sqrt(TAIL * tbase * np.fmax(tbase - tpeak, 0.0))) / dt
+)
 _OF_SCS, _OF_TRIANGLE = "dimensionless unit hydrograph of SCS, now NRCS", "triangular unit hydrograph"
-_SCS_TEXT = f"{_SCS_MEAN:.4f}"
+_SCS_TEXT = f"{_SCS_LINES.mean:.4f}"
 
 HILLSLOPES: Mapping[str, tuple[Scheme, ...]] = {
     forms[0].name: forms
@@ -306,7 +350,7 @@ HILLSLOPES: Mapping[str, tuple[Scheme, ...]] = {
             _row("triangular", _OF_TRIANGLE, "11/9 * 0.6 * tc", _TRIANGLE, _CONCENTRATION,
                  of=lambda tc: {"tpeak": OF_CONCENTRATION * tc, "tbase": BASE * OF_CONCENTRATION * tc}),
         ),
-        (_row("gamma-mizuroute", "gamma distribution as mizuRoute discretises it", "", 
+        (_row("gamma-mizuroute", "gamma distribution as mizuRoute discretises it", "",
               _differences(_gamma_passed, _mizuroute_bins), _SHAPE, _SCALE),),
         (_row("scs-river-route", "SCS hydrograph as river-route discretises it", "",
               _river_route(SCS_TIME, RIVER_ROUTE_FLOW), _CONCENTRATION),),

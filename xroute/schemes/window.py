@@ -36,17 +36,17 @@ def find_windows(
     """
     assert scheme.window is not None
     arrays = {name: v.detach().cpu().numpy() for name, v in values.items()}
-    if scheme.window.length is not None:
-        known = scheme.window.length(dt, **arrays)
-        _refuse_long(scheme, dt, known > max_taps, ids, max_taps)
-        return np.fmax(known, 1).astype(np.int64)
-    assert scheme.window.mass_within is not None
-    mass_within = partial(scheme.window.mass_within, dt, **arrays)
-    low, high = np.zeros(ids.size), np.full(ids.size, float(max_taps))
     least = np.ones(ids.size)
     if scheme.window.mean is not None:  # what is given back stands at least half a step after the mean
         mean: Float = scheme.window.mean(dt, **{name: v.detach() for name, v in values.items()}).cpu().numpy()
         least = np.floor(mean + 0.5) + 2
+    if scheme.window.length is not None:
+        least = np.fmax(scheme.window.length(dt, **arrays), least)
+        _refuse_long(scheme, dt, least > max_taps, ids, max_taps)
+        return least.astype(np.int64)
+    assert scheme.window.mass_within is not None
+    mass_within = partial(scheme.window.mass_within, dt, **arrays)
+    low, high = np.zeros(ids.size), np.full(ids.size, float(max_taps))
     with np.errstate(all="ignore"):  # what is not finite is found in the taps
         _refuse_long(scheme, dt, (mass_within(high) < 1 - TAIL) | (least > max_taps), ids, max_taps)
         while (high - low > 1).any():

@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xroute.engine.arrays import Exchange, FilterArrays, Gradients, Hillslopes, Needs, NotFinite, Rows, State, compute_type
+from xroute.engine.arrays import (
+    Exchange,
+    FilterArrays,
+    Gradients,
+    Hillslopes,
+    Needs,
+    NotFinite,
+    Rows,
+    State,
+    compute_type,
+)
 from xroute.engine.backends import Backend
 from xroute.engine.cpu.adjoint import adjoint_cpu
 from xroute.engine.cpu.forward import route_cpu
