@@ -33,7 +33,7 @@ FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("labels", ("ids", "unit_text", "units", "stamps", "spacing", "bounds", "time_dims", "times", "attrs")),
     ("files", ("state_form", "stores", "files", "fence", "intact", "checkpoint")),
     ("network", ("topology", "graphs", "tables", "network", "network_files", "parameters", "recipe")),
-    ("runoff and states", ("labels", "accumulations", "watch", "volumes", "request", "state", "reach_ids")),
+    ("runoff and states", ("labels", "accumulations", "watch", "volumes", "request", "state", "reach_ids", "grids")),
     ("routing", ("run", "eager", "tasks", "chunking", "cluster", "chunked", "routing", "spinup", "bounded",
                  "router_state", "router", "sinks", "streaming")),
     ("around it", ("io", "plotting", "datasets", "accessors", "inspection")),

@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 
 from xroute.datasets import scheidegger, storm_runoff, tutorial
-from xroute.exceptions import AlignmentError, ParameterError
+from xroute.exceptions import AlignmentError, ParameterError, TimeAxisError
 from xroute.network import Network
 
 matplotlib = pytest.importorskip("matplotlib")
@@ -287,3 +287,34 @@ def test_hydrographs_of_other_calendars(calendar):
     turn = {"noleap": "03-01 00:00", "standard": "03-01 00:00", "360_day": "03-01 00:00"}[calendar]
     assert turn in labels, labels
     pyplot.close(figure)
+
+
+@pytest.mark.parametrize("name", ["valid_time", "date"])
+def test_time_of_any_name_is_drawn_as_time_is(network, name):
+    runoff = storm_runoff(network, 48)
+    plain = plot_hydrographs(runoff, [7], mark_peak=True)
+    named = runoff.rename(time=name)
+    named = named.assign_coords(time=np.datetime64("1999-01-01", "ns"))  # of the forecast, as GRIB's readers call it
+    ax = plot_hydrographs(named, [7], mark_peak=True)
+    for drawn, wanted in zip(ax.get_lines(), plain.get_lines(), strict=True):
+        np.testing.assert_array_equal(drawn.get_xydata(), wanted.get_xydata())
+    figure = overview(network, named, runoff=named)
+    figure.canvas.draw()
+    (bars,) = next(ax for ax in figure.axes if ax.get_ylabel().startswith("Runoff\n")).collections
+    assert bars.get_paths()[0].vertices[:, 0].min() == matplotlib.dates.date2num(runoff.time.values[0])
+
+
+def test_leads_of_a_forecast_are_drawn_in_hours(network):
+    runoff = storm_runoff(network, 8, "3h", members=3).rename(time="step", member="number")
+    leads = np.arange(3, 27, 3)
+    runoff = runoff.assign_coords(step=leads * np.timedelta64(1, "h"))
+    ax = plot_hydrographs(runoff, [7])
+    np.testing.assert_array_equal(ax.get_lines()[0].get_xdata(), leads)
+    np.testing.assert_allclose(ax.get_lines()[0].get_ydata(), runoff.sel(reach=7).median("number"))
+    assert ax.get_xlabel() == "Lead time [h]"
+    overview(network, runoff).canvas.draw()
+
+
+def test_hydrographs_say_that_a_time_cannot_be_told(network):
+    with pytest.raises(TimeAxisError, match="no dimension 'time'"):
+        plot_hydrographs(storm_runoff(network, 5).isel(time=0), [7])

@@ -22,7 +22,11 @@ __all__ = ["main"]
 
 
 class Commands(click.Group):
-    """Commands whose errors are one line, without a traceback."""
+    """Commands whose errors are one line, without a traceback, and that are listed in the order in which they are needed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names in the order in which the commands were added."""
+        return list(self.commands)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; the user's mistakes become messages with exit code 1, a signal the code that shells give it."""
@@ -60,5 +64,5 @@ def main(debug: bool) -> None:
     """Route runoff down river networks."""
 
 
-for command in (info.info, convert.convert, route.route, demo.demo):
+for command in (convert.convert, info.info, route.route, demo.demo):
     main.add_command(command)

@@ -12,7 +12,7 @@ from xroute.datasets.rivers import KM_PER_DEGREE, make_river, number_generator
 from xroute.datasets.storms import Storm, storm_runoff
 from xroute.schemes import DEFAULT_SCHEME
 
-__all__ = ["tutorial"]
+__all__ = ["grow_river", "scatter", "tutorial"]
 
 Float = NDArray[np.float64]
 
@@ -50,7 +50,8 @@ def tutorial(seed: int = 3) -> tuple[xr.Dataset, xr.Dataset]:
     """
     rng = number_generator(seed)
     spacing = 4.0
-    x, y, downstream, n_upstream = _grow_river(rng, *_scatter(rng, spacing), spacing)
+    x, y, inside = scatter(rng, spacing)
+    x, y, downstream, n_upstream = grow_river(rng, x[inside], y[inside], spacing)
 
     straight = np.hypot(x - x[downstream], y - y[downstream])
     straight[0] = spacing
@@ -75,18 +76,18 @@ def tutorial(seed: int = 3) -> tuple[xr.Dataset, xr.Dataset]:
     return network, runoff.to_dataset()
 
 
-def _scatter(rng: np.random.Generator, spacing: float) -> tuple[Float, Float]:
-    """Points [km] of a shaken hexagonal lattice inside the outline of a leaf."""
+def scatter(rng: np.random.Generator, spacing: float) -> tuple[Float, Float, NDArray[np.bool_]]:
+    """Points [km] of a shaken hexagonal lattice, and whether they are inside the outline of a leaf."""
     row, column = np.mgrid[-40:41, -40:41].reshape(2, -1)
     x = (column + 0.5 * (row % 2)) * spacing + rng.uniform(-0.3, 0.3, row.size) * spacing
     y = row * np.sqrt(0.75) * spacing + rng.uniform(-0.3, 0.3, row.size) * spacing
     angle = np.arctan2(y, x)
     bumps = sum(rng.normal(0.0, 0.22) / k * np.sin(k * angle + rng.uniform(0.0, 2 * np.pi)) for k in range(2, 9))
     inside = np.hypot(x / 0.86, y / 1.12) < 102.0 * (1.0 + 0.5 * bumps - 0.08 * np.sin(angle))
-    return x[inside], y[inside]
+    return x, y, inside
 
 
-def _grow_river(
+def grow_river(
     rng: np.random.Generator, x: Float, y: Float, spacing: float
 ) -> tuple[Float, Float, NDArray[np.int64], Float]:
     """The points from the outlet upwards, each one's downstream position (-1 at the outlet) and points upstream."""

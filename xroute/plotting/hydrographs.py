@@ -10,11 +10,12 @@ import xarray as xr
 
 from xroute.exceptions import AlignmentError, require, some
 from xroute.plotting.style import GAUGE_COLOURS, PALE, axis_label
+from xroute.time_dims import find_time_dim
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["Gauges", "drawn_times", "gauge_names", "plot_hydrographs"]
+__all__ = ["Gauges", "along_time", "drawn_times", "gauge_names", "plot_hydrographs"]
 
 Gauges = Sequence[Hashable] | Mapping[Hashable, str]
 """Ids of reaches, or a mapping from ids to names."""
@@ -34,8 +35,8 @@ def plot_hydrographs(
     Parameters
     ----------
     discharge
-        Discharge on ``time`` and ``reach``. Over any further dims (members, say) the median is drawn, on a band from
-        the 5th to the 95th percentile.
+        Discharge on ``reach`` and its time, whatever that is called, or a forecast's leads, which are drawn in hours. Over
+        any further dims (members, say) the median is drawn, on a band from the 5th to the 95th percentile.
     gauges
         Ids of reaches, or a mapping from ids to names.
     ax
@@ -56,6 +57,8 @@ def plot_hydrographs(
     ------
     AlignmentError
         If a gauge is not among the reaches of the discharge.
+    TimeAxisError
+        If it cannot be told which dimension is the time.
 
     Examples
     --------
@@ -69,6 +72,7 @@ def plot_hydrographs(
 
     if ax is None:
         ax = pyplot.subplots(figsize=(7, 3.5), layout="constrained")[1]
+    discharge = along_time(discharge)
     names = gauge_names(gauges)
     unknown = [g for g in names if g not in discharge.indexes["reach"]]
     if unknown:
@@ -92,11 +96,14 @@ def plot_hydrographs(
     if ax.dataLim.y0 >= 0:
         ax.set_ylim(bottom=0.0)
     ax.set_ylabel(axis_label(discharge))
-    if discharge.indexes["time"].dtype.kind == "M":
+    kind = discharge["time"].dtype.kind
+    if kind == "M":
         locator = dates.AutoDateLocator(minticks=3, maxticks=8)
         ax.xaxis.set_major_locator(locator)
         ax.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator))
-    elif isinstance(discharge.indexes["time"], xr.CFTimeIndex) and discharge.sizes["time"]:
+    elif kind == "m":
+        ax.set_xlabel("Lead time [h]")
+    elif kind == "O" and discharge.sizes["time"]:
         ax.xaxis.set_major_formatter(_calendar_dates(discharge["time"]))
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(axis="y", color=PALE, alpha=0.3, linewidth=0.6)
@@ -110,9 +117,17 @@ def gauge_names(gauges: Gauges) -> dict[Hashable, str]:
     return dict(gauges) if isinstance(gauges, Mapping) else {g: f"reach {g}" for g in gauges}
 
 
+def along_time(series: xr.DataArray) -> xr.DataArray:
+    """The series with its time, or a forecast's leads, on a dimension ``time``."""
+    dim = find_time_dim(series)
+    return series if dim == "time" else series.drop_vars("time", errors="ignore").rename({dim: "time"})
+
+
 def drawn_times(time: xr.DataArray) -> Any:
-    """Times as matplotlib takes them: dates of other calendars (cftime) as days since 1970, of their own calendar."""
+    """Times as matplotlib takes them: durations in hours, dates of other calendars (cftime) as days since 1970 of their own."""
     values = time.to_numpy()
+    if values.dtype.kind == "m":
+        return values / np.timedelta64(1, "h")
     if values.dtype.kind != "O" or not values.size:
         return values
     import cftime

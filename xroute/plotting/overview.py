@@ -11,7 +11,7 @@ import xarray as xr
 from xroute.exceptions import require
 from xroute.network import Network
 from xroute.network_files import as_network
-from xroute.plotting.hydrographs import Gauges, drawn_times, gauge_names, plot_hydrographs
+from xroute.plotting.hydrographs import Gauges, along_time, drawn_times, gauge_names, plot_hydrographs
 from xroute.plotting.maps import places, plot_network
 from xroute.plotting.style import GAUGE_COLOURS, INK, PALE, axis_label, units_label
 
@@ -37,7 +37,7 @@ def overview(
     network
         Network with ``lon`` and ``lat`` [degrees].
     discharge
-        Discharge on ``time`` and ``reach``, and perhaps members; the map shows the largest of all.
+        Discharge on ``reach`` and its time, whatever that is called, and perhaps members; the map shows the largest of all.
     gauges
         Ids, or a mapping from ids to names; by default those of `choose_gauges`.
     runoff
@@ -136,6 +136,7 @@ def choose_gauges(network: xr.Dataset | Network) -> dict[Hashable, str]:
 
 def _hang_runoff(ax: Axes, runoff: xr.DataArray) -> None:
     """Mean runoff as bars from the top, as rain is drawn over hydrographs."""
+    runoff = along_time(runoff)
     mean = runoff.mean([d for d in runoff.dims if d != "time"])
     time = drawn_times(mean["time"])
     ax.fill_between(time, mean.to_numpy(), step="post", color=PALE, linewidth=0)
