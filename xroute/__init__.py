@@ -21,6 +21,7 @@ from xroute.exceptions import (
     UnitsError,
     XRouteError,
 )
+from xroute.hillslope import unit_hydrograph
 from xroute.network import Network
 from xroute.options import set_options
 from xroute.routing import route
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AlignmentError", "Network", "NetworkError", "Parameter", "ParameterError", "Router", "StateError",
     "TimeAxisError", "UnitsError", "XRouteError", "__version__", "datasets", "deaccumulate", "initial_state",
-    "register_scheme", "route", "route_to_zarr", "set_options", "steady_state", "tables", "with_bounds",
+    "register_scheme", "route", "route_to_zarr", "set_options", "steady_state", "tables", "unit_hydrograph", "with_bounds",
 ]  # fmt: skip
 
 

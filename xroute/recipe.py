@@ -1,7 +1,8 @@
 """How a network wants to be routed: the attributes in which a converter notes another model's steps and conventions.
 
 A network may bear ``routing_step`` [s], ``sampling``, ``lateral``, ``hillslope`` and ``runoff_step`` [s] among its attributes
-(RAPID's namelist says the steps as ZS_dtR and ZS_TauR). Whoever routes leaves an option out to have the network's; what is given wins.
+(RAPID's namelist says the steps as ZS_dtR and ZS_TauR). Whoever routes leaves an option out to have the network's; what is
+given wins.
 `resolve_settings` is what both come to.
 """
 

@@ -28,7 +28,7 @@ Spread = Callable[..., "tuple[torch.Tensor, torch.Tensor]"]
 
 
 def _averaged(spread: Spread, quantile: Callable[..., Float]) -> tuple[Callable[..., Any], Window]:
-    """Taps and window of a travel time, given its spread, and in steps, ``quantile(dt, **parameters)``, when all but `TAIL` is over."""
+    """Taps and window of a travel time; ``quantile(dt, **parameters)`` is when, in steps, all but `TAIL` of it is over."""
 
     def taps(dt: float, n_taps: int, /, **values: torch.Tensor) -> tuple[torch.Tensor, None]:
         import torch
@@ -237,7 +237,7 @@ def _triangle(
 
 
 def _differences(cumulative: Callable[..., Any], length: Callable[..., Float]) -> tuple[Callable[..., Any], Window]:
-    """Taps that are differences of a cumulative hydrograph at the ends of steps, as if all runoff fell at the start of its step."""
+    """Taps that are differences of a cumulative hydrograph at the ends of steps, as if runoff fell at the start of its step."""
 
     def taps(dt: float, n_taps: int, /, **values: torch.Tensor) -> tuple[torch.Tensor, None]:
         import torch
