@@ -29,14 +29,16 @@ TORCH_SCHEMAS = ("custom_op", "register_fake")
 
 FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("ground", ("exceptions", "version", "startup", "settings", "wording", "caches", "guards")),
-    ("numbers", ("schemes", "engine", "options", "block_state", "block", "partition", "census")),
-    ("labels", ("ids", "unit_text", "units", "stamps", "spacing", "bounds", "time_dims", "times", "attrs")),
+    ("numbers", ("schemes", "engine", "options", "block_state", "block", "partition", "census", "earth")),
+    ("labels", ("ids", "unit_text", "units", "stamps", "spacing", "bounds", "time_dims", "times", "attrs", "grid_axes")),
     ("files", ("state_form", "stores", "files", "fence", "intact", "checkpoint")),
-    ("network", ("topology", "graphs", "tables", "network", "network_files", "parameters", "recipe")),
-    ("runoff and states", ("labels", "accumulations", "hillslope", "watch", "volumes", "request", "state", "reach_ids", "grids")),
-    ("routing", ("run", "eager", "tasks", "chunking", "cluster", "chunked", "routing", "spinup", "bounded",
-                 "router_state", "router_hillslope", "router", "sinks", "streaming")),
-    ("around it", ("io", "plotting", "datasets", "accessors", "inspection")),
+    ("network", ("topology", "graphs", "tables", "network_sources", "reach_values", "directions", "network", "network_files",
+                 "placeholders", "parameters", "recipe", "hydrography", "lakes")),
+    ("runoff and states", ("labels", "accumulations", "hillslope", "watch", "volumes", "summary", "request", "state", "reach_ids",
+                           "grids", "known", "known_match", "cells")),
+    ("routing", ("run", "eager", "tasks", "chunking", "cluster", "chunked", "routing", "spinup", "bounded", "router_state",
+                 "router_hillslope", "router", "sinks", "budget", "streaming")),
+    ("around it", ("exceedance", "io", "plotting", "datasets", "accessors", "inspection")),
     ("package", ("__init__",)),
     ("command line", ("demo", "cli", "__main__")),
 )

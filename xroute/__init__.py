@@ -12,6 +12,9 @@ import xroute.startup as _startup  # noqa: F401 (first, since what follows takes
 from xroute import accessors as _accessors  # noqa: F401 (registers them)
 from xroute import datasets
 from xroute.accumulations import deaccumulate
+from xroute.budget import budget
+from xroute.cells import to_grid, to_reaches
+from xroute.exceedance import exceedance
 from xroute.exceptions import (
     AlignmentError,
     NetworkError,
@@ -22,6 +25,8 @@ from xroute.exceptions import (
     XRouteError,
 )
 from xroute.hillslope import unit_hydrograph
+from xroute.hydrography import estimate_parameters, local_area
+from xroute.lakes import lakes
 from xroute.network import Network
 from xroute.options import set_options
 from xroute.routing import route
@@ -33,12 +38,15 @@ from xroute.version import __version__
 
 if TYPE_CHECKING:
     from xroute import tables
+    from xroute.grids.weights import grid_weights
     from xroute.router import Router
 
 __all__ = [
     "AlignmentError", "Network", "NetworkError", "Parameter", "ParameterError", "Router", "StateError",
-    "TimeAxisError", "UnitsError", "XRouteError", "__version__", "datasets", "deaccumulate", "initial_state",
-    "register_scheme", "route", "route_to_zarr", "set_options", "steady_state", "tables", "unit_hydrograph", "with_bounds",
+    "TimeAxisError", "UnitsError", "XRouteError", "__version__", "budget", "datasets", "deaccumulate",
+    "estimate_parameters", "exceedance", "grid_weights", "initial_state", "lakes", "local_area", "register_scheme",
+    "route", "route_to_zarr", "set_options", "steady_state", "tables", "to_grid", "to_reaches",
+    "unit_hydrograph", "with_bounds",
 ]  # fmt: skip
 
 
@@ -50,4 +58,8 @@ def __getattr__(name: str) -> object:
         from xroute.router import Router
 
         return Router
+    if name == "grid_weights":
+        from xroute.grids.weights import grid_weights
+
+        return grid_weights
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -105,6 +105,14 @@ class RiverAccessor:
         """Same network with its reaches upstream before downstream, partitions as slices; see `Network.sort`."""
         return self.network.sort(partitions).dataset.copy(deep=True)
 
+    def to_grid(self, values: Any, fill: Any = None) -> Any:
+        """Values on the reaches put on the grid whose cells they are; see `xroute.to_grid`."""
+        return self.network.to_grid(values, fill)
+
+    def to_reaches(self, field: xr.DataArray) -> xr.DataArray:
+        """A field on the grid whose cells the reaches are, on the reaches; see `xroute.to_reaches`."""
+        return self.network.to_reaches(field)
+
     def to_networkx(self) -> networkx.DiGraph:
         """Directed graph; see `Network.to_networkx`."""
         return self.network.to_networkx()

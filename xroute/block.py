@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xroute.block_state import CHANNEL, HILLSLOPE, BlockState, Stage, lags_of
-from xroute.engine.arrays import Exchange, Hillslopes, NotFinite, Rows
+from xroute.engine.arrays import Exchange, Hillslopes, Known, NotFinite, Rows
 from xroute.engine.backends import backend_of, backend_of_array
 from xroute.engine.plan import RoutingPlan
 from xroute.engine.slopes import one_after_the_other
+from xroute.exceptions import ParameterError
 from xroute.schemes import Filter
 from xroute.settings import RoutingSettings
 
@@ -32,6 +33,7 @@ def route_block(
     device: torch.device | None = None,
     exchange: Exchange | None = None,
     hillslope: Filter | None = None,
+    known: Known | None = None,
 ) -> tuple[NDArray[Any], BlockState, NotFinite]:
     """Route a block.
 
@@ -52,6 +54,8 @@ def route_block(
         Discharge of the plan's given reaches, and where that of its kept ones is put: what partitions exchange.
     hillslope
         What runoff goes through before it joins its reach: windows, of the runoff's step. Then the state has that stage too.
+    known
+        Discharge that is known on some of the plan's own reaches, and taken there in place of what is routed.
 
     Returns
     -------
@@ -65,13 +69,20 @@ def route_block(
     ------
     StateError
         For a state of other sizes or types: kernels do not look whether they read beyond it.
+    ParameterError
+        For known discharge on a device that cannot route with it.
     """
     if state is not None:
         state.check(lags_of(filter, hillslope), runoff.shape[0])
     if rows.scale is not None:
         rows = rows._replace(scale=np.broadcast_to(np.asarray(rows.scale, np.float64), plan.n_reaches))
     backend = backend_of_array(runoff) or backend_of("cpu" if device is None else device.type)
-    given = runoff, plan, filter, None if state is None else state.channel, settings, rows, exchange or Exchange(), device
+    exchange = exchange or Exchange()
+    if known is not None:
+        if not backend.takes_known:
+            raise ParameterError(f"device {backend.name!r} cannot route with known discharge: choose another")
+        exchange = exchange._replace(known=known)
+    given = runoff, plan, filter, None if state is None else state.channel, settings, rows, exchange, device
     if hillslope is None:
         discharge, end, n_bad = backend.route_arrays(*given)
         return discharge, BlockState.of(*end), n_bad

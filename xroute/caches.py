@@ -6,10 +6,11 @@ import threading
 from collections.abc import Callable, Hashable
 from typing import Any, TypeVar
 
-__all__ = ["keep", "keep_fitting"]
+__all__ = ["KEPT", "keep", "keep_fitting"]
 
 Made = TypeVar("Made")
-_ATTRIBUTE = "_kept"
+KEPT = "_kept"
+"""Attribute of an object with what is kept of it; a copy of the object that is to be changed leaves it behind."""
 
 
 class _Kept:
@@ -27,8 +28,8 @@ class _Kept:
 
 
 def _kept_with(owner: Any) -> _Kept:
-    kept: _Kept | None = owner.__dict__.get(_ATTRIBUTE)
-    return owner.__dict__.setdefault(_ATTRIBUTE, _Kept()) if kept is None else kept
+    kept: _Kept | None = owner.__dict__.get(KEPT)
+    return owner.__dict__.setdefault(KEPT, _Kept()) if kept is None else kept
 
 
 def keep(owner: Any, key: Hashable, make: Callable[[], Made], *, most: int = 8) -> Made:

@@ -15,7 +15,7 @@ from xroute.exceptions import XRouteError, some
 from xroute.settings import RoutingSettings
 from xroute.wording import argument
 
-__all__ = ["check_finite", "finite_sums", "n_negative", "step_labels"]
+__all__ = ["check_finite", "check_known", "finite_sums", "n_negative", "negative_sums", "step_labels"]
 
 BLOCK = 2**17
 """Values looked at together: few enough to stay in cache while they are looked at twice."""
@@ -56,6 +56,23 @@ def check_finite(
         raise _not_finite(runoff, ids, rows.runoff, times(), n_bad.runoff)
     if n_bad.discharge:
         raise _overflow(discharge, ids, rows.discharge, times())
+
+
+def check_known(values: NDArray[np.float64], ids: NDArray[Any], times: Callable[[], NDArray[Any]]) -> None:
+    """Refuse known discharge [batch, known reach, time] that is infinite.
+
+    Raises
+    ------
+    XRouteError
+        Naming the first ten reaches, and the first time.
+    """
+    bad = np.isinf(values)
+    if bad.any():
+        first = times()[int(np.flatnonzero(bad.any(axis=(0, 1)))[0])]
+        raise XRouteError(
+            f"{int(bad.sum())} values of known discharge are infinite, on reaches {some(ids[bad.any(axis=(0, 2))])}; first at "
+            f"{first}. Where it is not known, it is NaN"
+        )
 
 
 def _not_finite(
@@ -100,10 +117,19 @@ def n_negative(values: Any) -> int:
     return sum(int(np.count_nonzero(part < 0)) for part in parts if part.min() < 0)
 
 
-def finite_sums(block: xr.DataArray, dim: Hashable) -> Any:
-    """Sums [dim] of the finite values of a block in memory, float64 of numpy; without a copy where all are finite."""
+def negative_sums(values: Any) -> tuple[Any, Any]:
+    """How many values [batch, row, time] are negative, and their sum, over time [batch, row]; None twice where none is."""
+    if not n_negative(values):
+        return None, None
+    below = np.minimum(values, 0)
+    return (values < 0).sum(axis=-1).astype(np.float64), below.sum(axis=-1, dtype=np.float64)
+
+
+def finite_sums(block: xr.DataArray, dim: Hashable, *kept: Hashable) -> Any:
+    """Sums [*kept, dim] of the finite values of a block in memory, float64 of numpy; without a copy where all are finite."""
+    block = block.transpose(*kept, dim, ...) if kept else block
     values = on_host(block.data)
-    axes = tuple(k for k, d in enumerate(block.dims) if d != dim)
+    axes = tuple(k for k, d in enumerate(block.dims) if d not in (dim, *kept))
     sums = values.sum(axis=axes, dtype=np.float64)
     if np.isfinite(sums).all():
         return sums

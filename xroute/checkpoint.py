@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from xroute.block_state import BlockState
 from xroute.exceptions import XRouteError, require, some, warn
@@ -32,12 +33,16 @@ if TYPE_CHECKING:
 __all__ = ["Checkpoint", "Progress", "check_replaceable", "clear", "digest", "find", "route_again", "run_identity"]
 
 
-@dataclass(frozen=True)
+WATER = "water_"
+"""What names of the arrays begin with that hold what was counted of the water."""
+
+
+@dataclass(frozen=True, eq=False)
 class Progress:
-    """How far a run has come: steps of runoff that are routed and written, and water that came in and went out [m3]."""
+    """How far a run has come: steps of runoff that are routed and written, and what was counted of their water [m3]."""
 
     steps: int
-    volumes: tuple[float, float] | None
+    water: Mapping[str, NDArray[np.float64]]
 
 
 @dataclass
@@ -99,13 +104,12 @@ class Checkpoint:
         """
         self.own.settle()  # discharge, and the slot before: this one need not be on the disk until that is overwritten
         slot = _zarr().open_group(self.own, path=f"{CHECKPOINT}/{-(-progress.steps // self.block) % 2}", mode="w")
-        for name, values in state.arrays().items():
+        for name, values in {**state.arrays(), **_counted(progress)}.items():
             chunk = tuple(max(1, min(n, 2**22)) for n in values.shape)
             array = slot.create_array(name, shape=values.shape, chunks=chunk, dtype=values.dtype, compressors=None)
             if values.size:
                 array[...] = values
-        attributes = {"steps": progress.steps, "volumes": progress.volumes}
-        slot.attrs.put({**attributes, "digest": _slot_digest(attributes, state)})
+        slot.attrs.put({"steps": progress.steps, "digest": _slot_digest(progress, state)})
         if first:
             self.own.settle()
             self.begun()
@@ -151,11 +155,13 @@ class Checkpoint:
         attributes = dict(slot.attrs)
         if "steps" not in attributes:
             return None
-        state = BlockState.of_arrays(dict(slot.arrays()))
-        if attributes.pop("digest", None) != _slot_digest(attributes, state):
+        arrays = dict(slot.arrays())
+        state = BlockState.of_arrays(arrays)
+        water = {name.removeprefix(WATER): np.asarray(array[...]) for name, array in arrays.items() if name.startswith(WATER)}
+        progress = Progress(attributes["steps"], water)
+        if attributes.get("digest") != _slot_digest(progress, state):
             raise XRouteError("its arrays are not those that were written")
-        volumes = attributes["volumes"]
-        return Progress(attributes["steps"], None if volumes is None else (float(volumes[0]), float(volumes[1]))), state
+        return progress, state
 
     def differences(self, run: Mapping[str, Any]) -> str:
         """In what another run differs from this one, in words; empty if in nothing."""
@@ -172,7 +178,9 @@ _WORDS = {
     "parameters": "other parameters",
     "coordinates": "other reaches, times, members or dimensions",
     "start": "another initial state",
+    "known": "discharge known on other reaches or times, or in other units",
     "form": "another version of xroute",
+    "budget": "one with a water budget where the other has none",
 }
 
 
@@ -215,7 +223,9 @@ def find(store: Any) -> Checkpoint | None:
     )
 
 
-def run_identity(run: Run, start: BlockState | None, dtype: np.dtype[Any]) -> dict[str, Any]:
+def run_identity(
+    run: Run, start: BlockState | None, dtype: np.dtype[Any], *, budget: bool = False
+) -> dict[str, Any]:
     """What two runs must share for one to go on with the other's store.
 
     Parameters
@@ -226,6 +236,8 @@ def run_identity(run: Run, start: BlockState | None, dtype: np.dtype[Any]) -> di
         State that it starts from; None is dry.
     dtype
         Type that runoff is read as.
+    budget
+        Whether it writes the water budget.
     """
     layout = run.layout
     assert run.key is not None
@@ -233,7 +245,7 @@ def run_identity(run: Run, start: BlockState | None, dtype: np.dtype[Any]) -> di
     slopes = () if run.slopes is None else run.slopes.arrays()
     rows = layout.row, layout.result_row, layout.dims, sorted(map(str, layout.sizes.items()))
     return {
-        "form": 3,
+        "form": 4,
         **run.key.attrs(),
         "units": run.units,
         "sampling": run.settings.sampling,
@@ -243,6 +255,8 @@ def run_identity(run: Run, start: BlockState | None, dtype: np.dtype[Any]) -> di
         "parameters": digest(run.network.ids, *run.network.links, *run.filter.arrays(), run.scale, *slopes),
         "coordinates": digest(coords, rows),
         "start": digest(*(() if start is None else start.arrays().values())),
+        **({"budget": True} if budget else {}),
+        **({} if run.known is None else {"known": run.known.identity}),
     }
 
 
@@ -309,10 +323,14 @@ def _description_digest(attributes: Mapping[str, Any]) -> str:
     return digest(json.dumps([attributes["run"], attributes["block"], attributes.get("layout")], sort_keys=True))
 
 
-def _slot_digest(attributes: Mapping[str, Any], state: BlockState) -> str:
-    volumes = attributes["volumes"]
-    written = None if volumes is None else [float(v) for v in volumes]
-    return digest(int(attributes["steps"]), written, *state.arrays().values())
+def _counted(progress: Progress) -> dict[str, NDArray[np.float64]]:
+    """What was counted of the water, under the names that it has in a slot."""
+    return {f"{WATER}{name}": values for name, values in sorted(progress.water.items())}
+
+
+def _slot_digest(progress: Progress, state: BlockState) -> str:
+    water = [part for named in _counted(progress).items() for part in named]
+    return digest(int(progress.steps), water, *state.arrays().values())
 
 
 def _fence() -> Any:

@@ -27,6 +27,7 @@ from xroute.census import step_labels
 from xroute.cluster import find_client
 from xroute.engine.arrays import Rows, compute_type
 from xroute.engine.backends import backend_of_array
+from xroute.known import KnownOnDask
 from xroute.labels import Layout
 from xroute.network import Network
 from xroute.options import get_option
@@ -77,17 +78,20 @@ def route_lazily(
     device = device if device is not None else get_option("device")
     # what is done, whatever the runoff that it is done to
     slopes = () if run.slopes is None else run.slopes.arrays()
+    known = None if run.known is None else run.known.reach
     how = tokenize(
-        run.layout.dims, run.layout.row, run.layout.result_row, *run.filter.arrays(), run.network.ids, *run.network.links,
+        known, run.layout.dims, run.layout.row, run.layout.result_row, *run.filter.arrays(), run.network.ids, *run.network.links,
         run.scale, run.settings, run.watch, n_partitions, device, *slopes,
     )  # fmt: skip
     # by this name a partition is known again: in the next block of a stream too, which has the same chunks along reach
     name = tokenize(chunks.sizes[run.layout.reach_dim], how, get_option("threads"))
     runs = _partition_runs(run, chunks, n_partitions, device, name)
     tables = None if start is None else {stage: tuple(table) for stage, table in start.items()}
+    lazy = None if run.known is None else run.known.on_dask(first, chunks.of_batch, chunks.sizes[run.layout.time_dim])
     graph = _Graph(
-        run, chunks, runs, _result_rows(runs, run.layout, chunks.of_result), _on_dask(start, chunks),
-        step_labels(runoff, run.clock.dim, first), first, tokenize(chunks.data.name, chunks.data.chunks, how, first, tables),
+        run, chunks, runs, _result_rows(runs, run.layout, chunks.of_result), _on_dask(start, chunks), lazy,
+        step_labels(runoff, run.clock.dim, first), first,
+        tokenize(chunks.data.name, chunks.data.chunks, how, first, tables, None if lazy is None else lazy.array.name),
     )  # fmt: skip
     work = graph.shared()
     ends = {}
@@ -95,7 +99,7 @@ def route_lazily(
         begin, state = _start_tasks(graph, members)
         steps, ends[members] = _routing_tasks(graph, members, state)
         work |= begin | steps
-    whole = HighLevelGraph.from_collections(graph.name, work, dependencies=[chunks.data, *graph.start_arrays()])
+    whole = HighLevelGraph.from_collections(graph.name, work, dependencies=[chunks.data, *graph.other_arrays()])
     return _discharge(graph, whole), _end(graph, whole, ends)
 
 
@@ -168,6 +172,8 @@ class _Graph:
         For each chunk of the result along reach, where its rows come from.
     start
         State at the start, on Dask in the chunks of the members; None is dry.
+    known
+        Discharge that is known, in the chunks of the members and of time; None where none is.
     times, first
         Labels of the steps, and the number of the first of them in the whole series.
     token
@@ -179,6 +185,7 @@ class _Graph:
     partition_runs: list[PartitionRun]
     result_rows: list[ResultRows]
     start: StateTable | None
+    known: KnownOnDask | None
     times: NDArray[Any]
     first: int
     token: str
@@ -195,9 +202,10 @@ class _Graph:
             **{(f"rows-{self.token}", r): rows for r, rows in enumerate(self.result_rows)},
         }
 
-    def start_arrays(self) -> list[Any]:
-        """The arrays of the state at the start."""
-        return [array for table in (self.start or {}).values() for array in table if array is not None]
+    def other_arrays(self) -> list[Any]:
+        """The arrays of the state at the start, and of what is known."""
+        start = [array for table in (self.start or {}).values() for array in table if array is not None]
+        return start if self.known is None else [*start, self.known.array]
 
 
 # ── tasks, by members ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -227,9 +235,10 @@ def _routing_tasks(graph: _Graph, members: MemberChunk, state: list[Any]) -> tup
             key = graph.name, k, *members, c
             blocks = [chunks.key(members, chunk, c) for chunk, _ in run.chunks]
             kept_above = [(f"kept-{token}", q, *members, c) for q, _ in run.partition.source]
+            known = None if graph.known is None or run.known is None else graph.known.key(members, c)
             work[key] = (
                 tasks.route_partition, (f"partition-{token}", k), blocks, kept_above, state[k], graph.times[begin:end],
-                graph.first + begin, None if c else looked,
+                graph.first + begin, None if c else looked, known, chunks.shape(members),
             )  # fmt: skip
             state[k] = (f"state-{token}", k, *members, c)
             work[state[k]] = (getattr, key, "state")
@@ -349,6 +358,7 @@ def _partition_runs(run: Run, chunks: _Chunks, n: int, device: str | None, name:
         runs.append(PartitionRun(
             part, part.filter(run.filter), slopes, run.network.ids[part.reach], run.settings, device, get_option("threads"),
             run.watch, chunks.axes, tuple(taken), own_rows, (name, number),
+            None if run.known is None else run.known.rows_of(part.reach),
         ))  # fmt: skip
     return runs
 

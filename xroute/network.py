@@ -7,7 +7,7 @@ Dataset afterwards can make its answers stale.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +16,15 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
+from xroute.caches import KEPT
+from xroute.directions.onto import field_of_reaches, reaches_of_field
 from xroute.engine import plan as _plan
 from xroute.exceptions import NetworkError, ParameterError, some
-from xroute.graphs import as_list, dataset_from_graph, dataset_from_links, graph_of
+from xroute.graphs import as_list, graph_of
 from xroute.guards import reading, require_memory
 from xroute.ids import ID_KINDS, exact_ids, positions_of
+from xroute.network_sources import NetworkSources
+from xroute.reach_values import assigned
 from xroute.settings import MissingDownstream
 from xroute.topology import Links, drains_to, link_ends, outlet_marker, reach_variables, read_ids, read_links
 from xroute.units import dataset_without_pint
@@ -31,7 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["Network"]
 
 
-class Network:
+class Network(NetworkSources):
     """A river network: reaches, the links between them, and the parameters of their routing scheme.
 
     Parameters
@@ -226,84 +230,58 @@ class Network:
         label = ordered.partition(partitions).values
         return ordered if partitions == 1 else ordered._take(np.argsort(label, kind="stable"))
 
-    # ── from and to other things ────────────────────────────────────────────────────────────────────────────────────
+    # ── other values, and other things ────────────────────────────────────────────────────────────────────────────────────
 
-    @classmethod
-    def from_dataframe(
-        cls,
-        table: pd.DataFrame,
-        reach: str | None = None,
-        downstream: str | None = None,
-        *,
-        preset: str | None = None,
-        units: Mapping[str, str] | None = None,
-        missing_downstream: MissingDownstream = "raise",
-    ) -> Network:
-        """Network from a table with one row a reach.
+    def assign(self, variables: Mapping[str, Any] | None = None, /, **more: Any) -> Network:
+        """The same network with other variables: parameters, areas, whatever stands on its reaches.
 
         Parameters
         ----------
-        table : pandas.DataFrame or geopandas.GeoDataFrame
-            Other columns become variables.
-        reach, downstream
-            Columns of the ids. If neither is given, the columns of a known hydrography are looked for.
-        preset
-            Name of a known hydrography (`xroute.tables.PRESETS`).
-        units
-            Units by column.
-        missing_downstream
-            As for `Network`.
-        """
-        from xroute.tables import dataset_from_dataframe
+        variables, **more
+            By name: a number or a text for all reaches; values [reach] in the network's order, or as xarray takes them,
+            ``("reach", values, {"units": "h"})``; a DataArray on ``reach`` or a Series whose index are the ids, in any order,
+            matched by id; or a function of the Dataset that gives one of these. Units stay those of the attributes; what has
+            none is SI.
 
-        dataset = dataset_from_dataframe(table, reach, downstream, preset=preset, units=units)
-        return cls(dataset, missing_downstream=missing_downstream)
-
-    @classmethod
-    def from_links(
-        cls,
-        upstream: Sequence[Any] | NDArray[Any],
-        downstream: Sequence[Any] | NDArray[Any],
-        fraction: Sequence[float] | NDArray[Any] | None = None,
-        *,
-        reach: Sequence[Any] | NDArray[Any] | None = None,
-        parameters: Mapping[str, Any] | None = None,
-        attrs: Mapping[str, Any] | None = None,
-        missing_downstream: MissingDownstream = "raise",
-    ) -> Network:
-        """Network from a list of links, bifurcations included.
-
-        Parameters
-        ----------
-        upstream, downstream : [link]
-            Ids of the two ends. Water leaves the network where the downstream one is an outlet marker: NaN, "", 0 or a
-            negative number that is no reach.
-        fraction : [link], optional
-            Share of the upstream reach's discharge; needed where a reach has several links.
-        reach : [reach], optional
-            All ids, in the order wanted; by default those in the links, sorted, without outlet markers.
-        parameters
-            Scheme parameters by name: scalars, arrays [reach], or DataArrays on ``reach``.
-        attrs
-            Attributes of the Dataset, such as ``scheme``.
-        missing_downstream
-            As for `Network`.
-        """
-        dataset = dataset_from_links(upstream, downstream, fraction, reach=reach, parameters=parameters, attrs=attrs)
-        return cls(dataset, missing_downstream=missing_downstream)
-
-    @classmethod
-    def from_networkx(cls, graph: networkx.DiGraph, *, attrs: Mapping[str, Any] | None = None) -> Network:
-        """Network from a directed graph: nodes are reaches, edges point downstream.
-
-        Numeric node attributes become variables on ``reach``; the edge attribute ``fraction`` splits the flow.
+        Returns
+        -------
+        Network
+            A new one; this one stays as it is. Its plan is not made again.
 
         Raises
         ------
         NetworkError
-            If the graph is undirected, or a node lacks an attribute that others have.
+            For ``reach``, ``downstream`` and the variables of links: other links make another network.
+        AlignmentError
+            For labels that are not the network's ids, each once.
+        ParameterError
+            For another number of values than there are reaches.
+
+        Examples
+        --------
+        >>> import xarray as xr, xroute
+        >>> network = xroute.Network(xr.Dataset({"downstream": ("reach", [30, 30, 0])}, {"reach": [10, 20, 30]}))
+        >>> k = xr.DataArray([3.0, 2.0, 1.0], {"reach": [30, 20, 10]}, attrs={"units": "h"})
+        >>> network.assign(k=k, x=0.2).dataset.k.values
+        array([1., 2., 3.])
         """
-        return cls(dataset_from_graph(graph, attrs))
+        return self._with(assigned(self._dataset, self.ids, {**(variables or {}), **more}))
+
+    def assign_attrs(self, **attrs: Any) -> Network:
+        """The same network with other attributes, such as its ``scheme``."""
+        return self._with(self._dataset.assign_attrs(attrs))
+
+    def with_outlets(self) -> Network:
+        """The same network, whose reaches that drain to ids it does not have (``missing_downstream``) bear the outlet marker."""
+        return self._take(np.arange(self.n_reaches))
+
+    def to_grid(self, values: Any, fill: Any = None) -> Any:
+        """Values on the reaches put on the grid whose cells they are; see `xroute.to_grid`."""
+        return field_of_reaches(values, self._dataset, self.ids, fill)
+
+    def to_reaches(self, field: xr.DataArray) -> xr.DataArray:
+        """A field on the grid whose cells the reaches are, on the reaches; see `xroute.to_reaches`."""
+        return reaches_of_field(field, self._dataset)
 
     def to_networkx(self) -> networkx.DiGraph:
         """Directed graph with the reach variables on its nodes and ``fraction`` on its edges."""
@@ -330,6 +308,13 @@ class Network:
         mask[self.position(ids)] = True
         _plan.mark_upstream(*self._tributaries, mask)
         return mask
+
+    def _with(self, dataset: xr.Dataset) -> Network:
+        """The same network with another Dataset of its reaches and links: what was made of these stays."""
+        made = object.__new__(type(self))
+        made.__dict__.update({name: value for name, value in self.__dict__.items() if name != KEPT})
+        made._dataset = dataset
+        return made
 
     def _take(self, positions: NDArray[np.int64]) -> Network:
         part = self._dataset.isel(reach=positions)

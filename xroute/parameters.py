@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from xroute.caches import keep, keep_fitting
 from xroute.exceptions import ParameterError, UnitsError, some, warn
 from xroute.network import Network
+from xroute.placeholders import how_to_estimate, tell_placeholders
 from xroute.schemes import SCHEMES, Filter, Scheme, all_reaches, find_scheme, is_all_reaches, make_filter
 from xroute.settings import Lateral, RoutingSettings
 from xroute.units import to_si
@@ -75,6 +76,7 @@ def _only_fit(variables: set[Hashable]) -> str:
             + f". Pass {argument('scheme')}"
             + ', or set network.attrs["scheme"], or a variable scheme (reach); there are '
             + ", ".join(sorted(SCHEMES))
+            + ("" if names else f". If it has no parameters yet, {how_to_estimate()}")
         )
     return names[0]
 
@@ -99,7 +101,7 @@ def read_scheme(network: Network, scheme: Scheme, at: NDArray[np.int64]) -> dict
             if parameter.default is None:
                 raise ParameterError(
                     f"{scheme.name} needs the variable {parameter.name!r} (reach) [{parameter.units}]; the network has "
-                    f"{some(dataset.data_vars)}"
+                    f"{some(dataset.data_vars)}" + (f". {how_to_estimate()}" if scheme.of_reach is not None else "")
                 )
             found[parameter.name] = np.full(at.size, parameter.default)
             continue
@@ -258,6 +260,7 @@ def parameters_of(network: Network, scheme: str | None = None) -> NetworkParamet
 
     def read() -> NetworkParameters:
         values = read_parameters(network, scheme)
+        tell_placeholders(network.dataset, {name: at for name, (at, _) in values.items()})
         return NetworkParameters(network.ids, tuple(SCHEMES[name] for name in values), values)
 
     def is_current(found: NetworkParameters) -> bool:

@@ -6,7 +6,7 @@ because there is no other; one that merely counts rows yields to any that does m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -17,11 +17,12 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xroute.exceptions import AlignmentError, XRouteError, some
+from xroute.grid_axes import grid_dims
 from xroute.ids import convertible, declared_fills, exact_ids, is_positional, positions_of
 from xroute.network import Network
 from xroute.wording import argument
 
-__all__ = ["grid_dims", "is_column", "is_row", "read_reach_ids"]
+__all__ = ["read_reach_ids"]
 
 
 def read_reach_ids(
@@ -86,47 +87,6 @@ def _find_reach_dim(
         + (f", and ids of the network stand on {some(fits)}" if fits else ", none of which bears ids of the network")
         + f". Give {argument('reach_dim')}"
     )
-
-
-#: Names of a grid's axes: rows, columns, and cells that are counted along one dimension.
-GRID_AXES = (
-    {"lat", "latitude", "rlat", "y", "yc", "nlat", "south_north", "northing", "nj", "row"},
-    {"lon", "longitude", "rlon", "x", "xc", "nlon", "west_east", "easting", "ni", "column", "col"},
-)
-GRID_CELLS = {"cell", "cells", "ncell", "ncells", "ngrid", "gridcell", "grid_cell", "lndgrid", "landpoint", "nface", "ncol"}
-_LATITUDES = {"xlat", "clat", "nav_lat", "lats", "lat2d", "tlat", "gridlat_0"}
-_LONGITUDES = {"xlon", "xlong", "clon", "nav_lon", "lons", "lon2d", "tlon", "tlong", "gridlon_0"}
-_ROWS = {"latitude", "grid_latitude", "projection_y_coordinate", "degrees_north", "Y"}
-_COLUMNS = {"longitude", "grid_longitude", "projection_x_coordinate", "degrees_east", "X"}
-
-
-def grid_dims(array: xr.DataArray) -> tuple[Hashable, ...]:
-    """Dimensions of a grid: its rows and columns, by name or by what their labels say of themselves, or its cells."""
-
-    def axis(dim: Hashable, names: set[str], says: Callable[[xr.DataArray], bool]) -> bool:
-        return str(dim).lower() in names or (dim in array.coords and says(array[dim]))
-
-    rows = [d for d in array.dims if axis(d, GRID_AXES[0], is_row)]
-    columns = [d for d in array.dims if axis(d, GRID_AXES[1], is_column)]
-    if rows and columns:
-        return rows[0], columns[0]
-    # A cell's number may well be a reach's id: then the dimension bears labels.
-    return tuple(d for d in array.dims if str(d).lower() in GRID_CELLS and d not in array.coords)
-
-
-def is_row(coordinate: xr.DataArray) -> bool:
-    """Whether a coordinate places cells from south to north: by its name, or by what it says of itself."""
-    return _places(coordinate, GRID_AXES[0] | _LATITUDES, _ROWS)
-
-
-def is_column(coordinate: xr.DataArray) -> bool:
-    """Whether a coordinate places cells from west to east, in the same way."""
-    return _places(coordinate, GRID_AXES[1] | _LONGITUDES, _COLUMNS)
-
-
-def _places(coordinate: xr.DataArray, names: set[str], said: set[str]) -> bool:
-    attrs = coordinate.attrs
-    return str(coordinate.name).lower() in names or bool(said & {attrs.get(a) for a in ("standard_name", "units", "axis")})
 
 
 @dataclass(frozen=True)

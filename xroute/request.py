@@ -16,11 +16,11 @@ import xarray as xr
 
 from xroute.exceptions import ParameterError
 from xroute.network import Network
-from xroute.settings import Extra, Hillslope, Label, Lateral, Missing, NaN, Sampling
+from xroute.settings import Extra, Hillslope, Label, Lateral, Missing, NaN, Per, Sampling
 
 # No `from __future__ import annotations` here: help() shows the annotations of a signature, and these are meant to be read.
 
-__all__ = ["NetworkLike", "RouteRequest", "StreamRequest", "keywords_of"]
+__all__ = ["BudgetRequest", "NetworkLike", "RouteRequest", "StreamRequest", "keywords_of"]
 
 NetworkLike = xr.Dataset | Network | str | os.PathLike[str]
 """A network Dataset, a `Network`, or the path of one."""
@@ -56,6 +56,7 @@ class RouteRequest:
     time_dim: Hashable | None = None
     dt: Any = None
     label: Label | None = None
+    known: xr.DataArray | None = None
 
     def __post_init__(self) -> None:
         n = self.partitions
@@ -72,6 +73,15 @@ class StreamRequest(RouteRequest):
     mode: Literal["w-", "w"] = "w-"
     progress: bool = True
     encoding: Mapping[str, Any] | None = None
+    budget: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class BudgetRequest(RouteRequest):
+    """Options of a water budget: those of the run that it is of, and what `xroute.budget` adds to them."""
+
+    final_state: StateLike | None = None
+    per: Per = "run"
 
 
 # ── public functions, made of functions that take a request ─────────────────────────────────────────────────────────────
@@ -100,11 +110,25 @@ class RoutesInto(Protocol[Options]):
         ...
 
 
+class Accounts(Protocol[Options]):
+    """Type of `xroute.budget`."""
+
+    def __call__(
+        self, runoff: xr.DataArray, discharge: xr.DataArray, network: NetworkLike, *args: Options.args, **kwargs: Options.kwargs
+    ) -> Any:
+        """Account for the water of a run."""
+        ...
+
+
 class KeywordsOf(Protocol[Options, Request]):
-    """Type of the decorator: of either kind of function."""
+    """Type of the decorator: of each kind of function."""
 
     @overload
     def __call__(self, function: Callable[[xr.DataArray, NetworkLike, Request], Any], /) -> Routes[Options]: ...
+    @overload
+    def __call__(
+        self, function: Callable[[xr.DataArray, xr.DataArray, NetworkLike, Request], Any], /
+    ) -> Accounts[Options]: ...
     @overload
     def __call__(self, function: Callable[[xr.DataArray, NetworkLike, Any, Request], Any], /) -> RoutesInto[Options]: ...
 

@@ -14,9 +14,12 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xroute.bounded import BoundedParameter, module_name
+from xroute.engine.arrays import Known
 from xroute.engine.autograd import route_autograd
 from xroute.engine.slopes import plan_without_links, slope_settings
 from xroute.exceptions import ParameterError, some
+from xroute.ids import exact_ids
+from xroute.known_match import known_positions
 from xroute.network import Network
 from xroute.network_files import as_network
 from xroute.parameters import parameters_of
@@ -54,11 +57,15 @@ class Router(torch.nn.Module):
         bounds, so that no optimiser's step can leave the range of the scheme: the logarithm of the distance from a
         bound, or, between two bounds, the logit. A name that several schemes have is learned in each of them.
 
+    known
+        Ids of reaches whose discharge is known, if not always: gauges, releases of dams, where a basin that is trained by
+        itself takes up what flows in from others. Its values are given in each call.
+
     Raises
     ------
     ParameterError
         If a parameter is missing or out of range, a name is unknown, or a value to be learned starts on a bound, where
-        its gradient vanishes.
+        its gradient vanishes; for known ids that stand twice or are not in the network.
 
     Notes
     -----
@@ -99,9 +106,15 @@ class Router(torch.nn.Module):
         lateral: Lateral | None = None,
         hillslope: Any = None,
         learnable: Iterable[str] | None = (),
+        known: Any = None,
     ) -> None:
         super().__init__()
         self.network = as_network(network)
+        self.known_ids: NDArray[Any] | None = None if known is None else exact_ids(np.atleast_1d(known), "known")
+        """Ids of the reaches whose discharge is known, in the order in which `forward` takes it; None for none."""
+        self._known_reach = (
+            None if self.known_ids is None else torch.from_numpy(known_positions(self.known_ids, self.network))
+        )
         parameters = parameters_of(self.network, scheme)
         self.settings: RoutingSettings = resolve_settings(
             self.network, parameters.values, seconds(dt), substeps=substeps, sampling=sampling, lateral=lateral
@@ -181,6 +194,7 @@ class Router(torch.nn.Module):
         parameters: Mapping[str, Tensor] | None = None,
         state: RouterState | None = None,
         return_state: bool = False,
+        known: Tensor | None = None,
     ) -> Any:
         """Route runoff.
 
@@ -197,6 +211,10 @@ class Router(torch.nn.Module):
             the same windows: `StateError` where parameters that were learned meanwhile have changed them.
         return_state
             Whether to return the final state too.
+        known : [batch, known reach, time] or [known reach, time]
+            Discharge on the reaches that the Router was told are known, in their order and in the units of runoff; NaN where
+            it is not known. One member serves all. There it takes the place of what is routed, so that no gradient flows
+            upstream; one flows to its values, if they require it.
 
         Returns
         -------
@@ -228,7 +246,9 @@ class Router(torch.nn.Module):
             batch, on_slopes = self._down_the_slopes(batch, slopes, state, return_state)
         elif state is not None:
             slopes_of(state, None)
-        discharge, end = route_autograd(batch, self.network.plan, made, start, self.settings, keep_state=return_state)
+        discharge, end = route_autograd(
+            batch, self.network.plan, made, start, self.settings, keep_state=return_state, known=self._known(known, batch)
+        )
         discharge = discharge if runoff.ndim == 3 else discharge[0]
         if end is None:
             return discharge
@@ -248,6 +268,29 @@ class Router(torch.nn.Module):
         plan = plan_without_links(self.n_reaches)
         given, end = route_autograd(batch, plan, slopes, start, settings, keep_state=keep_state)
         return given, None if end is None else RouterState(*end, n_lags, network, self.dt, settings.lateral)
+
+    def _known(self, values: Tensor | None, runoff: Tensor) -> Known | None:
+        """Discharge that is known in a call, if it fits."""
+        n = 0 if self.known_ids is None else self.known_ids.size
+        if values is None:
+            if n:
+                raise ParameterError(
+                    f"this Router has {n} reaches of known discharge: give known=, [{n} reaches, time], NaN where it is not known"
+                )
+            return None
+        if self._known_reach is None:
+            raise ParameterError("known discharge needs to know on which reaches: Router(..., known=ids)")
+        if not isinstance(values, Tensor):
+            raise ParameterError(f"known is a tensor, not {type(values).__name__}: torch.from_numpy makes one of an array")
+        values = values if values.ndim == 3 else values[None]
+        n_batch, _, n_steps = runoff.shape
+        if values.shape not in ((n_batch, n, n_steps), (1, n, n_steps)):
+            raise ParameterError(
+                f"known has shape {tuple(values.shape)}, not (batch 1 or {n_batch}, {n} reaches, {n_steps} steps)"
+            )
+        if torch.isinf(values.detach()).any():
+            raise ParameterError("known discharge is infinite: where it is not known, it is NaN")
+        return Known(self._known_reach, values)
 
     def get_extra_state(self) -> Tensor:
         """Ids of the reaches, scheme by scheme as their values are: int64 [reach], or of text, UTF-32 [reach, letter]."""

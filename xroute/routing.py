@@ -90,6 +90,13 @@ def route(runoff: xr.DataArray, network: NetworkLike, request: RouteRequest) -> 
         `with_bounds`) nor the reader of the files tell; by default the start. Discharge has the runoff's stamps, and says
         in ``attrs["time_label"]`` what they mean.
 
+    known : (reach, time, ...), optional
+        Discharge that is known on some reaches (gauges, releases of dams, another model's outflow at the edge of this
+        domain): there it takes the place of what would be routed, and goes on downstream; what lies upstream, and what the
+        reach itself stores, is not affected. NaN where it is not known, and there discharge is routed. Reaches, times and
+        members are matched by label: it may have fewer of each, and without members it is that of all. In the units of
+        a volume flux; without ``units``, in those of the discharge.
+
     Returns
     -------
     discharge : xarray.DataArray

@@ -17,10 +17,13 @@ from xroute.block_state import BlockState, Lags, StateTable, lags_of
 from xroute.engine.arrays import Rows, compute_type
 from xroute.exceptions import TimeAxisError
 from xroute.hillslope import Hillslope, hillslope_of
+from xroute.known import KnownDischarge
+from xroute.known_match import match_known
 from xroute.labels import Layout, align
 from xroute.network import Network
 from xroute.network_files import as_network
 from xroute.parameters import parameters_of
+from xroute.reach_values import ESTIMATED
 from xroute.recipe import resolve_settings, stated_seconds
 from xroute.request import NetworkLike, RouteRequest
 from xroute.schemes import Filter
@@ -58,6 +61,8 @@ class Run:
         What looks for accumulated values; None where there is no step.
     summary
         The run in a line, for the history of discharge.
+    known
+        Discharge that is known on some reaches; None where none is.
     """
 
     network: Network
@@ -71,6 +76,7 @@ class Run:
     key: RunKey | None
     watch: Watch | None
     summary: str
+    known: KnownDischarge | None = None
 
     @property
     def n_lags(self) -> Lags:
@@ -111,7 +117,9 @@ class Run:
         discharge.name = "discharge"
         history = append_history(runoff.attrs.get("history"), self.summary)
         n_steps = runoff.sizes[self.clock.dim] if self.clock.dim in runoff.coords else 0
-        attrs = discharge_attrs(self.units, self.settings.sampling, self.clock, n_steps)
+        attrs = dict(discharge_attrs(self.units, self.settings.sampling, self.clock, n_steps))
+        if self.known is not None:
+            attrs["known_reaches"] = self.known.reach.size
         discharge.attrs = {**attrs, "history": history}
         return discharge
 
@@ -157,13 +165,18 @@ def make_run(runoff: xr.DataArray, network: NetworkLike, request: RouteRequest, 
     slopes = None if hillslope is None else hillslope.filter
     key = None
     if with_state or request.return_state or request.initial_state is not None:
-        key = run_key(
-            network, layout, lags_of(filter, slopes), request.scheme, settings, units,
-            None if hillslope is None else hillslope.name,
-        )  # fmt: skip
+        name = None if hillslope is None else hillslope.name
+        key = run_key(network, layout, lags_of(filter, slopes), request.scheme, settings, units, name)
+    known = None
+    if request.known is not None:
+        known = match_known(request.known, runoff, network, layout, clock, units)
     summary = (
         f"xroute: routed {network!r}, scheme={', '.join(sorted(parameters.values))!r}, substeps={settings.substeps}, "
         f"sampling={settings.sampling!r}, lateral={settings.lateral!r}"
-        + ("" if hillslope is None else f", hillslope={hillslope.name!r}")
+        + (f", parameters estimated: {network.attrs[ESTIMATED]}" if ESTIMATED in network.attrs else "")
     )
-    return Run(network, filter, hillslope, settings, layout, scale, clock, units, key, watched, summary)
+    if hillslope is not None:
+        summary += f", hillslope={hillslope.name!r}"
+    if known is not None:
+        summary += f", discharge known on {known.reach.size} reaches"
+    return Run(network, filter, hillslope, settings, layout, scale, clock, units, key, watched, summary, known)

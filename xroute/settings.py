@@ -13,8 +13,11 @@ from typing import Literal, get_args
 from xroute.exceptions import ParameterError, one_of
 
 __all__ = [
-    "CELL_METHOD", "EXTRA", "HILLSLOPE", "LABEL", "LATERAL", "MISSING", "MISSING_DOWNSTREAM", "NAN", "RESET", "SAMPLING",
-    "Extra", "Hillslope", "Label", "Lateral", "Missing", "MissingDownstream", "NaN", "Reset", "RoutingSettings", "Sampling",
+    "CELL_METHOD", "CONVENTION", "ESTIMATE", "EXTRA", "HILLSLOPE", "LABEL", "LATERAL", "MISSING", "MISSING_DOWNSTREAM", "NAN",
+    "NEGATIVE_AREA", "PER", "RESET", "SAMPLING", "UNCOVERED", "WEIGHT_METHOD", "Convention", "Estimate", "Extra",
+    "Hillslope", "Label", "Lateral", "Missing", "MissingDownstream", "NaN", "NegativeArea", "Per", "Reset", "RoutingSettings",
+    "Sampling", "Uncovered",
+    "WeightMethod",
 ]  # fmt: skip
 
 Sampling = Literal["mean", "last", "start-mean"]
@@ -28,6 +31,12 @@ Hillslope = Literal[
 ]
 Label = Literal["start", "middle", "end"]
 Reset = Literal["day", "forecast", "never"]
+Estimate = Literal["celerity", "manning"]
+NegativeArea = Literal["raise", "zero"]
+Convention = Literal["esri", "taudem", "grass", "ldd", "whitebox"]
+WeightMethod = Literal["area", "nearest"]
+Uncovered = Literal["raise", "warn", "accept"]
+Per = Literal["run", "step"]
 
 SAMPLING: tuple[Sampling, ...] = get_args(Sampling)
 """How the substeps of a step of runoff make its discharge."""
@@ -49,6 +58,18 @@ LABEL: tuple[Label, ...] = get_args(Label)
 """Which point of its step a time stamp is."""
 RESET: tuple[Reset, ...] = get_args(Reset)
 """When values that accumulate begin again."""
+ESTIMATE: tuple[Estimate, ...] = get_args(Estimate)
+"""Methods that estimate parameters."""
+CONVENTION: tuple[Convention, ...] = get_args(Convention)
+"""What the numbers of a direction grid mean: of ArcGIS (HydroSHEDS, MERIT Hydro), TauDEM, GRASS, PCRaster and Whitebox."""
+NEGATIVE_AREA: tuple[NegativeArea, ...] = get_args(NegativeArea)
+"""What becomes of local areas below zero."""
+WEIGHT_METHOD: tuple[WeightMethod, ...] = get_args(WeightMethod)
+"""What catchments take from a grid: the cells that they overlap, by area, or the nearest one."""
+UNCOVERED: tuple[Uncovered, ...] = get_args(Uncovered)
+"""What becomes of catchments that lie beyond a grid, or partly so."""
+PER: tuple[Per, ...] = get_args(Per)
+"""What a water budget is of."""
 
 
 @dataclass(frozen=True)

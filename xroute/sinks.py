@@ -19,7 +19,7 @@ import xarray as xr
 from xroute.block_state import BlockState
 from xroute.checkpoint import Checkpoint, Progress, check_replaceable, clear, find
 from xroute.exceptions import XRouteError, require
-from xroute.files.writing import netcdf_variable, plain_dataset, replacing
+from xroute.files.writing import append_group, netcdf_variable, plain_dataset, replacing
 from xroute.guards import writing
 from xroute.stores import DISCHARGE, UNFINISHED, consolidate
 from xroute.wording import phrase
@@ -77,6 +77,9 @@ class Sink(Protocol):
 
     def commit(self, progress: Progress, state: BlockState) -> None:
         """Make what was written last: a run that is killed from now on goes on from here."""
+
+    def attach(self, name: str, dataset: xr.Dataset) -> None:
+        """Write a group beside discharge, at the end of a run."""
 
 
 # ── Zarr ────────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -157,6 +160,13 @@ class ZarrSink:
     def commit(self, progress: Progress, state: BlockState) -> None:
         """Write a checkpoint."""
         self._checkpoint.commit(progress, state)
+
+    def attach(self, name: str, dataset: xr.Dataset) -> None:
+        """Write a group; a store that was complete before has it."""
+        if self._checkpoint.own is None:
+            return
+        plain, encoding = plain_dataset(dataset)
+        plain.to_zarr(self._checkpoint.own, group=name, mode="w", consolidated=False, encoding=encoding)
 
     @cached_property
     def _chunks(self) -> dict[Any, int]:
@@ -261,6 +271,7 @@ class NetcdfSink:
         self.progress, self.state = start
         self.outcome = _not_written(path)
         self._variable, self._outline = variable, outline
+        self._groups: dict[str, xr.Dataset] = {}
 
     @classmethod
     @contextmanager
@@ -275,9 +286,12 @@ class NetcdfSink:
         with replacing(path, overwrite=replace) as temporary, ExitStack() as file:
             with writing(f"begin {path}", _not_written(path)):
                 variable = file.enter_context(netcdf_variable(outline.dataset, temporary, DISCHARGE, chunks))
-            yield cls(path, variable, outline, start)
+            sink = cls(path, variable, outline, start)
+            yield sink
             with writing(f"end {path}", _not_written(path)):  # what is left in buffers is written now
                 file.close()
+                for name, dataset in sink._groups.items():
+                    append_group(dataset, temporary, name)
 
     def write(self, steps: slice, discharge: xr.DataArray) -> None:
         """Write a block."""
@@ -286,6 +300,10 @@ class NetcdfSink:
 
     def commit(self, progress: Progress, state: BlockState) -> None:
         """Do nothing: a file that is cut off is deleted."""
+
+    def attach(self, name: str, dataset: xr.Dataset) -> None:
+        """Write a group of the file, when all else is written."""
+        self._groups[name] = dataset
 
 
 def _not_written(path: Path) -> str:

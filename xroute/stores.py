@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from zarr.abc.store import Store
 
 __all__ = [
-    "ARRAY_FILES", "ATTRIBUTES", "CHECKPOINT", "CONSOLIDATED", "DISCHARGE", "GATHERED", "GROUP_FILES", "METADATA",
+    "ARRAY_FILES", "ATTRIBUTES", "BUDGET", "CHECKPOINT", "CONSOLIDATED", "DISCHARGE", "GATHERED", "GROUP_FILES", "METADATA",
     "UNFINISHED", "as_store", "consolidate", "is_array", "is_consolidated", "is_group", "open_store",
 ]  # fmt: skip
 
@@ -35,6 +35,8 @@ DISCHARGE = "discharge"
 """Variable that a run writes."""
 CHECKPOINT = "checkpoint"
 """Group of a store in which a run keeps how far it has come (`xroute.checkpoint`)."""
+BUDGET = "budget"
+"""Group of a result that holds the water budget of the run."""
 UNFINISHED = "unfinished"
 """Attribute of a store that holds the beginning of a run."""
 

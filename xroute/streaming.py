@@ -22,7 +22,9 @@ import xarray as xr
 
 from xroute.block_state import BlockState
 from xroute.bounds import add_bounds, bounds_name
-from xroute.census import finite_sums, n_negative
+from xroute.budget.form import budget_dataset, kept_coords
+from xroute.budget.ledger import Ledger, Totals, lazy_sums
+from xroute.census import finite_sums, negative_sums
 from xroute.checkpoint import Progress, run_identity
 from xroute.chunking import check_encoding, choose_chunks
 from xroute.cluster import check_seen, check_shareable, find_client
@@ -37,9 +39,9 @@ from xroute.run import Run, make_run
 from xroute.sinks import NetcdfSink, Outline, Sink, ZarrSink
 from xroute.stamps import time_coordinate
 from xroute.state import load_state
-from xroute.stores import CHECKPOINT, DISCHARGE, as_store
+from xroute.stores import BUDGET, CHECKPOINT, DISCHARGE, as_store
+from xroute.summary import Summary
 from xroute.units import require_array
-from xroute.volumes import Summary, Volumes
 from xroute.watch import SAMPLE
 
 __all__ = ["Stream", "route_to_zarr"]
@@ -68,6 +70,9 @@ def route_to_zarr(runoff: xr.DataArray, network: NetworkLike, store: Any, reques
         ``"w-"`` refuses a store that holds anything else, ``"w"`` replaces it, and does not resume.
     progress
         Whether to show on stderr how far it has come, how fast, and how long it will take.
+    budget
+        Whether to write the water budget of each basin and member too: the store's group ``budget``, as `xroute.budget` gives it.
+        With the last of several substeps (``sampling="last"``), blocks are routed twice for it.
     encoding
         Of ``discharge``, as for `xarray.Dataset.to_zarr`: ``chunks``, ``shards``, ``compressors``, ... Blocks are made of
         whole chunks, or shards, along time.
@@ -75,6 +80,9 @@ def route_to_zarr(runoff: xr.DataArray, network: NetworkLike, store: Any, reques
         As for `route`.
     reach_dim, time_dim, dt, label
         As for `route`.
+    known
+        As for `route`; opened lazily, it is read block by block. A run that is resumed must be given it for the same
+        reaches and times; as with runoff, values are taken to be what they were.
     partitions, device
         As for `route`. With ``partitions``, or a client of Dask's distributed scheduler, runoff on Dask is routed by
         its workers, which write to the store; else in this process.
@@ -139,6 +147,8 @@ class Stream:
         Where blocks are computed.
     dtype
         Type that runoff is read as.
+    budget
+        Whether to write the water budget of each basin and member.
     """
 
     run: Run
@@ -150,6 +160,7 @@ class Stream:
     partitions: int | None
     device: str | None
     dtype: np.dtype[Any]
+    budget: bool = False
 
     @classmethod
     def prepare(
@@ -157,7 +168,7 @@ class Stream:
     ) -> Stream:
         """Check all that can be checked before anything is read; by default runoff is read as its own type."""
         runoff, encoding = require_array(runoff), check_encoding(request.encoding, request.time_chunk)
-        taken = {DISCHARGE, CHECKPOINT} & {*runoff.coords, *runoff.dims}
+        taken = {DISCHARGE, CHECKPOINT, BUDGET} & {*runoff.coords, *runoff.dims}
         if taken:
             raise ParameterError(
                 f"runoff has a coordinate {some(sorted(taken))}, a name that the store needs: rename it"
@@ -173,7 +184,7 @@ class Stream:
         read_as = runoff.dtype if dtype is None else np.dtype(dtype)
         size = compute_type(read_as).itemsize
         encoding, block = choose_chunks(run.layout, runoff, encoding, request.time_chunk, size, workers)
-        return cls(run, runoff, start, encoding, block, spread, request.partitions, request.device, read_as)
+        return cls(run, runoff, start, encoding, block, spread, request.partitions, request.device, read_as, request.budget)
 
     @property
     def n_steps(self) -> int:
@@ -199,7 +210,7 @@ class Stream:
         if self.spread:
             check_shareable(store)
         outline = self._outline(as_dataset or self._with_bounds)
-        identity = run_identity(self.run, self.start, self.dtype)
+        identity = run_identity(self.run, self.start, self.dtype, budget=self.budget)
         with ZarrSink.open(store, outline, identity, self._beginning(), resume=resume, replace=replace) as sink:
             if self.spread and sink.progress.steps < self.n_steps:
                 check_seen(store, CHECKPOINT)
@@ -224,9 +235,9 @@ class Stream:
         """Read, route and write what the sink does not hold yet, block by block, each followed by the state at its end."""
         from tqdm import tqdm
 
-        first, volumes, seconds = sink.progress.steps, self._volumes(sink.progress.volumes), 0.0
+        first, ledger, seconds = sink.progress.steps, self._ledger(sink.progress.water), 0.0
         if first == self.n_steps > 0:
-            return sink.state, self._summary(0, seconds, volumes)
+            return sink.state, self._close(0, seconds, ledger, sink.state, sink)
         blocks = [slice(k, min(k + sink.block, self.n_steps)) for k in range(first, self.n_steps, sink.block)]
         state = None if not first and self.start is None else sink.state
         device = None if self.spread else find_device(self.device)
@@ -238,7 +249,7 @@ class Stream:
             for steps, following in zip_longest(blocks, blocks[1:]):
                 begin = clock.perf_counter()
                 if self.spread:
-                    state = self._route_on_workers(steps, state, volumes, sink)
+                    state = self._route_on_workers(steps, state, ledger, sink)
                     seconds += clock.perf_counter() - begin  # with reading and writing, which workers do between
                 else:
                     with writing(f"read runoff of {self._span(steps)}", sink.outcome):
@@ -248,17 +259,20 @@ class Stream:
                     if steps.start == first:
                         self._warm_up(block, state, device)
                     begin = clock.perf_counter()
+                    means = self._means(block, state, device, ledger)
                     values, state = route_values(block, self.run, state, device, steps.start)
                     seconds += clock.perf_counter() - begin
-                    discharge = self._counted(block, values, volumes)
-                    del block, values
+                    discharge = self._counted(block, values, means, ledger)
+                    del block, values, means
                     with writing(f"write the discharge of {self._span(steps)}", sink.outcome):
                         sink.write(steps, discharge)
                     del discharge
                 with writing(f"write the checkpoint of {self._span(steps)}", sink.outcome):
-                    sink.commit(Progress(steps.stop, volumes.total), state)
+                    sink.commit(Progress(steps.stop, ledger.totals), state)
                 bar.update(steps.stop - steps.start)
-        return self._dry() if state is None else state, self._summary(self.n_steps - first, seconds, volumes)
+            end = self._dry() if state is None else state
+            summary = self._close(self.n_steps - first, seconds, ledger, end, sink)
+        return end, summary
 
     def _look_ahead(self, sink: Sink) -> None:
         """Look for accumulated values in some rows of the first days, where blocks are too short to tell."""
@@ -279,16 +293,23 @@ class Stream:
         """Route a dry step, thrown away: it compiles, or loads what is compiled, before anything is timed."""
         route_values(xr.zeros_like(block.isel({self.run.layout.time_dim: slice(0, 1)})), self.run, state, device)
 
-    def _counted(self, block: xr.DataArray, values: Any, volumes: Volumes) -> xr.DataArray:
+    def _means(self, block: xr.DataArray, state: BlockState | None, device: Any, ledger: Ledger) -> Any:
+        """Means over steps of the discharge [batch, row, time] of a block, where the budget needs them; else None."""
+        if not ledger.wants_means:
+            return None
+        run = changed(self.run, settings=changed(self.run.settings, sampling="mean"), watch=None)
+        return on_host(route_values(block, run, state, device)[0])
+
+    def _counted(self, block: xr.DataArray, values: Any, means: Any, ledger: Ledger) -> xr.DataArray:
         """Discharge [batch, row, time] of a block as the result has it, its water and its runoff's counted."""
-        layout = self.run.layout
-        values = on_host(values)
-        volumes.add(finite_sums(block, layout.reach_dim), values.sum(axis=(0, 2), dtype=np.float64))
-        volumes.n_negative += n_negative(values)
+        layout, values = self.run.layout, on_host(values)
+        kept, over = (layout.batch_dims, 2) if ledger.each else ((), (0, 2))
+        went = (values if means is None else means).sum(axis=over, dtype=np.float64)
+        ledger.add(finite_sums(block, layout.reach_dim, *kept), went, *negative_sums(values))
         return xr.DataArray(layout.ordered(values), dims=layout.dims)
 
     def _route_on_workers(
-        self, steps: slice, state: BlockState | None, volumes: Volumes, sink: Sink
+        self, steps: slice, state: BlockState | None, ledger: Ledger, sink: Sink
     ) -> BlockState:
         """Route a block on Dask's workers, who write it; the state comes back."""
         import dask
@@ -300,17 +321,15 @@ class Stream:
         start = None if state is None else state.table(run.n_lags, layout.batch_shape)
         block = self.runoff.isel({layout.time_dim: steps}).astype(self.dtype, copy=False, keep_attrs=True)
         result, end = route_lazily(block, run, start, self.device, self.partitions, steps.start)
-        over = [d for d in layout.dims if d != layout.reach_dim]
-        sums = (
-            block.where(np.isfinite(block), 0.0).sum(over, dtype=np.float64).data,
-            result.sum(over, dtype=np.float64).data,
-            (result < 0).sum().data,
-        )
+        means = result
+        if ledger.wants_means:
+            mean = changed(run, settings=changed(run.settings, sampling="mean"))
+            means, _ = route_lazily(block, mean, start, self.device, self.partitions, steps.start)
+        sums = lazy_sums(block, result, means, layout)
         written = sink.write(steps, result)
         with writing(f"route {self._span(steps)} on the workers", sink.outcome):
-            _, last, came, went, below = dask.compute(written, end, *sums)
-        volumes.add(came, went)
-        volumes.n_negative += int(below)
+            _, last, *counted = dask.compute(written, end, *sums)
+        ledger.add(*counted)
         return BlockState.of_table(last, run.n_lags)
 
     def _span(self, steps: slice) -> str:
@@ -347,17 +366,25 @@ class Stream:
         return dataset if bounds is None else add_bounds(dataset, clock.dim, clock.step, clock.label, bounds)
 
     def _beginning(self) -> tuple[Progress, BlockState]:
-        return Progress(0, self._volumes(None).total), self.start or self._dry()
+        return Progress(0, self._ledger(None).totals), self.start or self._dry()
 
     def _dry(self) -> BlockState:
         return BlockState.dry(self.run.n_lags, self.run.layout.n_batch)
 
-    def _volumes(self, total: tuple[float, float] | None) -> Volumes:
-        run = self.run
-        return Volumes(run.network, run.layout, run.scale, run.clock.step, run.units, total)
+    def _ledger(self, saved: Totals | None) -> Ledger:
+        return Ledger(self.run, each=self.budget, saved=saved)
 
-    def _summary(self, n_steps: int, seconds: float, volumes: Volumes) -> Summary:
-        into, out = volumes.total or (None, None)
-        return Summary(
-            self.run.network.n_reaches, n_steps, self.run.layout.n_batch, seconds, into, out, volumes.n_negative
-        )
+    def _close(self, n_steps: int, seconds: float, ledger: Ledger, end: BlockState, sink: Sink) -> Summary:
+        """What was done; the budget is written."""
+        run = self.run
+        summary = Summary(run.network.n_reaches, n_steps, run.layout.n_batch, seconds, is_exact=ledger.is_exact)
+        summary.rounding = 1e-9 if compute_type(self.dtype).itemsize == 8 else 1e-5
+        if run.settings.step is not None:
+            terms = ledger.close(self.start, end)
+            summary.water = {name: float(term.sum()) for name, term in terms.items()} if run.units else None
+            if self.budget:
+                coords = kept_coords(run.layout, self.runoff, "run")
+                summary.budget = budget_dataset(ledger.labelled(terms), run, ledger.accounts, coords)
+                with writing("write the budget", sink.outcome):
+                    sink.attach(BUDGET, summary.budget)
+        return summary

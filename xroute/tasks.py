@@ -20,6 +20,7 @@ from xroute.block_state import BlockState, Lags, StageTable, lags_of
 from xroute.census import check_finite
 from xroute.engine.arrays import Exchange, Rows
 from xroute.engine.backends import on_host
+from xroute.known import KnownRows
 from xroute.options import find_device, options_here
 from xroute.partition import Partition
 from xroute.schemes import Filter
@@ -56,6 +57,8 @@ class PartitionRun:
         order of the result's rows.
     key : tuple of str and int
         Under what name it is kept in a process that meets it again.
+    known
+        Which of its reaches are known; None where none is.
     """
 
     partition: Partition
@@ -70,6 +73,7 @@ class PartitionRun:
     chunks: tuple[tuple[int, Any], ...]
     rows: Rows
     key: tuple[str, int]
+    known: KnownRows | None = None
 
     def __reduce__(self) -> Any:
         """Pickled as a call that gives what this process knows already, with all that was derived of it."""
@@ -151,6 +155,8 @@ def route_partition(
     times: NDArray[Any],
     first: int = 0,
     _looked: None = None,
+    known: Any = None,
+    shape: tuple[int, ...] = (),
 ) -> Routed:
     """Route a partition through a chunk.
 
@@ -164,6 +170,8 @@ def route_partition(
         Labels of the chunk's steps, for messages, and the number of the first of them in the whole series.
     _looked
         A task that must have been done before.
+    known, shape
+        The block of what is known, if some of it is the partition's, and how many members there are along each batch dimension.
     """
     part, settings = run.partition, run.settings
     taken = [block.transpose(run.axes)[..., rows, :] for block, (_, rows) in zip(blocks, run.chunks, strict=True)]
@@ -181,6 +189,7 @@ def route_partition(
         discharge, end, n_bad = route_block(
             data, part.plan, run.filter, state, settings, run.rows, device=find_device(run.device),
             exchange=Exchange(given, kept), hillslope=run.hillslope,
+            known=None if run.known is None else run.known.of_block(known, shape, times),
         )  # fmt: skip
     own = Rows(run.rows.runoff[: run.ids.size], run.rows.discharge[: run.ids.size])
     check_finite(n_bad, settings, data, discharge, run.ids, own, lambda: times)

@@ -1,46 +1,23 @@
-"""Volumes of water: what comes in as runoff and leaves a network, block by block; what a state holds; a run in one line."""
+"""Volumes of water: what a state holds, and whether discharge tells how much flowed."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import xarray as xr
 
 from xroute.block_state import Stage, StageTable
-from xroute.labels import Layout
 from xroute.network import Network
 from xroute.parameters import read_parameters
 from xroute.schemes import SCHEMES, make_filter
-from xroute.units import flux_in_si, to_si
+from xroute.settings import RoutingSettings
+from xroute.units import flux_in_si
 
-__all__ = ["Summary", "Volumes", "storage"]
+if TYPE_CHECKING:
+    from xroute.block_state import BlockState
+    from xroute.run import Run
 
-
-@dataclass
-class Summary:
-    """What a run did."""
-
-    n_reaches: int
-    n_steps: int
-    n_series: int
-    seconds: float
-    volume_in: float | None
-    volume_out: float | None
-    n_negative: int = 0
-
-    def __str__(self) -> str:
-        """One line."""
-        rate = self.n_reaches * self.n_steps * self.n_series / max(self.seconds, 1e-9)
-        text = f"{self.n_reaches:,} reaches x {self.n_steps:,} steps"
-        text += f" x {self.n_series:,}" if self.n_series != 1 else ""
-        if self.volume_in is not None and self.volume_out is not None:
-            text += f", in {self.volume_in:.6g} m3, out {self.volume_out:.6g} m3"
-            text += f" ({self.volume_out / self.volume_in:.1%})" if self.volume_in else ""
-        if self.n_negative:
-            text += f", {self.n_negative:,} values of discharge negative"
-        return f"{text}, {self.seconds:.2f} s ({rate:.3g} reach-steps/s)"
+__all__ = ["needs_means", "storage", "stored_water"]
 
 
 def storage(network: Network, state: xr.Dataset) -> xr.DataArray:
@@ -81,39 +58,13 @@ def storage(network: Network, state: xr.Dataset) -> xr.DataArray:
     return stored
 
 
-class Volumes:
-    """Sums of the water that enters as runoff and leaves the network [m3]; ``total`` is None where units do not tell.
-
-    ``n_negative`` counts values of discharge that are negative, of the blocks that this run has routed.
-    """
-
-    def __init__(
-        self, network: Network, layout: Layout, scale: Any, step: float | None, units: str | None,
-        total: tuple[float, float] | None = None,
-    ) -> None:  # fmt: skip
-        """Begin with what has been counted before: of a `Run`, its step of runoff [s], and its units of discharge."""
-        self.total: tuple[float, float] | None = None
-        self.n_negative = 0
-        if step is None or not units:
-            return
-        self.total = total or (0.0, 0.0)
-        self._to_m3 = step * float(to_si(xr.DataArray(1.0, attrs={"units": units}), "m3 s-1", "runoff"))
-        factor = np.broadcast_to(1.0 if scale is None else np.asarray(scale, float), network.n_reaches)
-        upstream, _, fraction = network.links
-        leaves = 1.0 - np.bincount(upstream, fraction, network.n_reaches)  # share of a reach's water
-        self._into = factor, layout.row
-        self._out = leaves, layout.result_row
-
-    def add(self, runoff: Any, discharge: Any) -> None:
-        """Count a block: sums over members and time of runoff and discharge, float64 [row]."""
-        if self.total is None:
-            return
-        into, out = (_weighted(sums, *of) for sums, of in ((runoff, self._into), (discharge, self._out)))
-        self.total = self.total[0] + into * self._to_m3, self.total[1] + out * self._to_m3
+def stored_water(run: Run, state: BlockState) -> Any:
+    """Water that the state of a run holds in each reach [batch, reach], in all its stages together [m3]."""
+    assert run.settings.routing_step is not None
+    factor = 1.0 if run.units is None else flux_in_si(run.units, "the state")
+    return run.filter.storage(run.settings.routing_step, *state.channel) * factor
 
 
-def _weighted(sums: Any, weight: Any, row: Any) -> float:
-    if row is None:
-        return float(sums @ weight)
-    has = row >= 0
-    return float(sums[row[has]] @ weight[has])
+def needs_means(settings: RoutingSettings) -> bool:
+    """Whether samples of discharge, and states, do not tell how much water flowed: the last value of several."""
+    return settings.sampling == "last" and settings.substeps > 1

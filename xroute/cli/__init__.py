@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from xroute.cli import convert, demo, info, route
+from xroute.cli import convert, demo, info, route, weights
 from xroute.cli.messages import error_line, notes
 from xroute.cli.signals import LEFT, Interrupted, hush, interruptible
 from xroute.version import __version__
@@ -64,5 +64,5 @@ def main(debug: bool) -> None:
     """Route runoff down river networks."""
 
 
-for command in (convert.convert, info.info, route.route, demo.demo):
+for command in (convert.convert, info.info, weights.weights, route.route, demo.demo):
     main.add_command(command)

@@ -5,6 +5,7 @@ All outputs are written, or none is.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,16 @@ import click
 import xarray as xr
 
 from xroute.cli.common import READABLE, check_outputs, files_within, protect, save, seconds
-from xroute.exceptions import NetworkError
+from xroute.exceptions import NetworkError, ParameterError
 from xroute.io import READERS
 from xroute.io.reader import NothingToRead, Reader, ReaderOption
 from xroute.network import Network
+from xroute.parameters import schemes_of
+from xroute.placeholders import find_placeholders, how_to_estimate
 
 __all__ = ["convert", "convert_command"]
+
+logger = logging.getLogger("xroute")
 
 
 @click.group()
@@ -44,6 +49,7 @@ def convert_command(name: str, reader: Reader) -> click.Command:
         except NothingToRead as error:
             raise click.UsageError(str(error)) from None
         _check(setup.network)
+        _tell(setup.network)
         save([(getattr(setup, product), paths[product]) for product in wanted], overwrite)
 
     outputs = [
@@ -62,7 +68,8 @@ def convert_command(name: str, reader: Reader) -> click.Command:
 def _option(option: ReaderOption) -> click.Option:
     return click.Option(
         [f"--{option.name.replace('_', '-')}", option.name],
-        type=READABLE if option.kind == "file" else str,
+        type=None if option.kind == "flag" else READABLE if option.kind == "file" else str,
+        is_flag=option.kind == "flag",
         callback=(lambda _, __, text: seconds(text)) if option.kind == "step" else None,
         multiple=option.several,
         help=option.help,
@@ -83,6 +90,18 @@ def _check(network: xr.Dataset) -> None:
     """Refuse a network that nothing could be routed down: one that is empty, or has a cycle."""
     if not Network(network).n_reaches:
         raise NetworkError(f"the network of {network.attrs.get('source', 'these files')} is empty: it has no reaches")
+
+
+def _tell(network: xr.Dataset) -> None:
+    """Say which parameters are guesses, or that there are none."""
+    river = Network(network)
+    try:
+        schemes = schemes_of(river)
+    except ParameterError:
+        logger.info("the network has no parameters of a routing scheme yet: %s", how_to_estimate())
+        return
+    for one in find_placeholders(network, schemes):
+        logger.info("parameters: %s", one.text)
 
 
 for _name, _reader in READERS.items():

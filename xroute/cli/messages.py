@@ -16,14 +16,19 @@ __all__ = ["OPTIONS", "error_line", "notes"]
 
 #: Arguments whose option has another name.
 NAMES = {
-    "downstream": "downstream-column", "mode": "overwrite", "reach": "reach-column", "reset": "deaccumulate",
+    "downstream": "downstream-column", "mode": "overwrite", "negative": "negative-area",
+    "reach": "reach-column", "reset": "deaccumulate",
     "routing_step": "dt-routing", "state": "state-file", "variables": "variable",
 }  # fmt: skip
 #: Options that take no value.
 FLAGS = {"overwrite", "resume"}
 #: Advice that is not an option alone.
 PHRASES = {
+    "area anew": "--estimate-anew makes it anew",
     "begun": "--resume goes on with it, --overwrite replaces it",
+    "estimate": "`xroute convert table NETWORK --network OUTPUT --celerity 1.0` makes them of the lengths of reaches, "
+    "--method manning of slopes and flows",
+    "estimate anew": "--estimate-anew makes them anew",
     "first": "",
     "hour": "",
     "other system": "`xroute convert` reads folders of other systems",

@@ -71,6 +71,7 @@ class OutputOptions:
     save_state: Path | None
     resume: bool
     overwrite: bool
+    budget: bool
 
     def check(self, output: Path, workers: WorkerOptions) -> tuple[Path | None, ...]:
         """Refuse options that do not go together, and what cannot be written; returns what is to be."""
@@ -134,6 +135,10 @@ def _substeps(_: click.Context, __: click.Parameter, value: str | None) -> int |
               help="Runoff ids that the network does not have.")  # fmt: skip
 @click.option("--nan", type=click.Choice(NAN), default="raise", show_default=True, help="Missing values.")
 @click.option("--initial-state", type=READABLE, help="State to start from, as --save-state wrote it.")
+@click.option("--known", type=READABLE, metavar="FILE",
+              help="Discharge that is known on some reaches (gauges, releases), in place of what is routed there: .nc, .zarr, "
+                   "or .csv with time, reach and discharge. Where it is missing, discharge is routed.")  # fmt: skip
+@click.option("--known-variable", metavar="NAME", help="Variable or column of --known, when there are several.")
 @click.option("--device", help="Where to compute: cpu, cuda, cuda:1, ...  [default: the GPU if there is one]")
 @click.option(
     "--time-chunk", type=click.IntRange(min=1), help="Steps routed at a time; any number gives the same result."
@@ -153,6 +158,8 @@ def _substeps(_: click.Context, __: click.Parameter, value: str | None) -> int |
     click.option("--save-state", type=READABLE, help="Write the final state here (.zarr or .nc)."),
     click.option("--resume", is_flag=True, help="Go on with a run into OUTPUT (Zarr) that was interrupted."),
     click.option("--overwrite", is_flag=True, help="Replace outputs that exist."),
+    click.option("--budget", is_flag=True,
+                 help="Print the water budget, and write that of each basin into OUTPUT's group budget."),
 )  # fmt: skip
 @click.option("--progress/--no-progress", default=None, help="Progress bar; by default in a terminal.")
 @click.pass_context
@@ -186,12 +193,13 @@ def route(
 
     outputs = target.check(output, crew)
     paths = expand_paths(list(runoff))
-    protect([path for path in (*paths, network, options["initial_state"]) if path is not None], outputs)
+    protect([path for path in (*paths, network, options["initial_state"], options["known"]) if path is not None], outputs)
     step = seconds(source.dt)
     rivers = _rivers(network, table)
     array = _runoff(paths, source, rivers, deaccumulate, step, options)
     step = step_of(array, "time", rivers, step)
-    request = StreamRequest(**options, time_dim="time", dt=step)
+    options["known"] = _known(options["known"], options.pop("known_variable"))
+    request = StreamRequest(**options, time_dim="time", dt=step, budget=target.budget)
 
     def as_dataset(discharge: xr.DataArray) -> xr.Dataset:
         return cf_dataset(discharge, rivers, dt=step)
@@ -215,6 +223,10 @@ def route(
         click.echo(f"{output} holds the whole run already: nothing was routed")
     else:
         click.echo(f"wrote {output}: {summary}")
+    if summary.budget is not None:
+        from xroute.budget.form import budget_table
+
+        click.echo(budget_table(summary.budget))
 
 
 def _rivers(path: Path, table: NetworkOptions) -> Network:
@@ -252,6 +264,15 @@ def _amounts(array: xr.DataArray, reset: Any, label: str | None, dt: float | Non
     if label is not None and "time_label_step" not in array.attrs:  # bounds count more, and what denies them is refused later
         array = array.assign_attrs(time_label=label)
     return deaccumulate(on_workers(array, "reach", "time"), reset, time_dim="time", dt=dt)
+
+
+def _known(path: Path | None, variable: str | None) -> xr.DataArray | None:
+    """Discharge that is known, not read yet; None where there is none."""
+    from xroute.io.series import open_known
+
+    if path is None and variable is not None:
+        raise click.UsageError("--known-variable is one of the file that --known names: give both")
+    return None if path is None else open_known(path, variable)
 
 
 class _Left:

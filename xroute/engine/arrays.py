@@ -8,7 +8,9 @@ import numpy as np
 
 from xroute.exceptions import ParameterError
 
-__all__ = ["Exchange", "FilterArrays", "Gradients", "Hillslopes", "Needs", "NotFinite", "Rows", "State", "compute_type"]
+__all__ = [
+    "Exchange", "FilterArrays", "Gradients", "Hillslopes", "Known", "Needs", "NotFinite", "Rows", "State", "compute_type",
+]  # fmt: skip
 
 
 class FilterArrays(NamedTuple):
@@ -51,13 +53,33 @@ class Rows(NamedTuple):
     """Factor on each reach's runoff, float64 [reach]; None for one."""
 
 
+class Known(NamedTuple):
+    """Discharge that is known on some reaches: there it takes the place of what is routed, and goes on downstream.
+
+    The filter of such a reach goes on as if nothing were known of it, and so do its state and all that lies upstream.
+    """
+
+    reach: Any
+    """Which reaches, each once: int64 [known], of the host."""
+    values: Any
+    """Discharge of each step of runoff, the same in all its substeps, NaN where it is not known: float64 [batch or 1, known,
+    time]; one member serves all."""
+    grad: Any = None
+    """Where an adjoint puts the gradient with respect to the values, of their shape, 0 where nothing is known: written."""
+
+
 class Exchange(NamedTuple):
-    """Series that partitions of a network hand to one another: discharge as it is passed on, [batch, reach, routing step]."""
+    """Series that a run is given beside runoff, and that it hands on.
+
+    The first two are what partitions of a network exchange: discharge as it is passed on, [batch, reach, routing step].
+    """
 
     given: Any = None
     """Of the plan's given reaches, the last ones, which another partition has routed: read."""
     kept: Any = None
     """Of the plan's kept reaches, which drain to another partition: written."""
+    known: Known | None = None
+    """Discharge that is known on some of the plan's reaches, none of them given."""
 
 
 class Needs(NamedTuple):

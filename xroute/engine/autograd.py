@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from xroute.engine.arrays import FilterArrays, Needs, State
+from xroute.engine.arrays import FilterArrays, Known, Needs, State
 from xroute.engine.backends import Backend, backend_of, backends
 from xroute.engine.plan import RoutingPlan
 from xroute.exceptions import ParameterError, StateError, XRouteError
@@ -87,16 +87,22 @@ def _tensors(state: State | None, like: Tensor) -> tuple[Tensor, Tensor]:
     return state.history, state.outflow
 
 
+def _known(values: Tensor | None, reach: Tensor | None, grad: Tensor | None = None) -> dict[str, Any]:
+    """Discharge that is known, as keywords: a backend that knows of none is given none."""
+    return {} if values is None else {"known": Known(reach, values.contiguous(), grad)}
+
+
 @torch.library.custom_op("xroute::route", mutates_args=())
 def _route(
     runoff: Tensor, taps: Tensor, pointer: Tensor, pole: Tensor, gain: Tensor, history: Tensor, outflow: Tensor,
     plan: int, substeps: int, sampling: str, lateral: str, trace: int, keep_state: bool,
+    known: Tensor | None = None, known_reach: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     backend = _backend(runoff.device)
     discharge, end, kept = backend.forward(
         runoff if backend.strided else runoff.contiguous(), _contiguous(FilterArrays(taps, pointer, pole, gain)),
         _state(history, outflow), plan_of(plan), _settings(substeps, sampling, lateral),
-        keep_trace=trace > 0, keep_state=keep_state,
+        keep_trace=trace > 0, keep_state=keep_state, **_known(known, known_reach),
     )  # fmt: skip
     return discharge, *_tensors(end, runoff), kept
 
@@ -105,6 +111,7 @@ def _route(
 def _(
     runoff: Tensor, taps: Tensor, pointer: Tensor, pole: Tensor, gain: Tensor, history: Tensor, outflow: Tensor,
     plan: int, substeps: int, sampling: str, lateral: str, trace: int, keep_state: bool,
+    known: Tensor | None = None, known_reach: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     n_batch, n, _ = runoff.shape
     shapes = ((n_batch, taps.shape[0] - n), (n_batch, n)) if keep_state else ((0,), (0,))
@@ -117,16 +124,18 @@ def _route_backward(
     grad_discharge: Tensor, grad_history: Tensor, grad_outflow: Tensor, runoff: Tensor, taps: Tensor, pointer: Tensor,
     pole: Tensor, gain: Tensor, history: Tensor, outflow: Tensor, discharge: Tensor, trace: Tensor, plan: int,
     substeps: int, sampling: str, lateral: str, needs_runoff: bool, needs_filter: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    known: Tensor | None = None, known_reach: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     backend = _backend(runoff.device)
     if not backend.strided:
         grad_discharge, runoff, discharge = (t.contiguous() for t in (grad_discharge, runoff, discharge))
+    of_known = runoff.new_empty(0) if known is None else torch.zeros_like(known, memory_format=torch.contiguous_format)
     grads = backend.adjoint(
         grad_discharge, _state(grad_history, grad_outflow), runoff, _contiguous(FilterArrays(taps, pointer, pole, gain)),
         _state(history, outflow), discharge, trace, plan_of(plan), _settings(substeps, sampling, lateral),
-        Needs(needs_runoff, needs_filter),
+        Needs(needs_runoff, needs_filter), **_known(known, known_reach, of_known),
     )  # fmt: skip
-    return *grads[:4], *_tensors(grads.state, runoff)
+    return *grads[:4], *_tensors(grads.state, runoff), of_known
 
 
 @_route_backward.register_fake
@@ -134,14 +143,16 @@ def _(
     grad_discharge: Tensor, grad_history: Tensor, grad_outflow: Tensor, runoff: Tensor, taps: Tensor, pointer: Tensor,
     pole: Tensor, gain: Tensor, history: Tensor, outflow: Tensor, discharge: Tensor, trace: Tensor, plan: int,
     substeps: int, sampling: str, lateral: str, needs_runoff: bool, needs_filter: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    known: Tensor | None = None, known_reach: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     made = [t.new_empty(t.shape) for t in (taps, pole, gain, history, outflow)]
-    return runoff.new_empty(runoff.shape if needs_runoff else 0), made[0], made[1], made[2], made[3], made[4]
+    of_known = runoff.new_empty(0) if known is None else known.new_empty(known.shape)
+    return runoff.new_empty(runoff.shape if needs_runoff else 0), made[0], made[1], made[2], made[3], made[4], of_known
 
 
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-    *tensors, plan, substeps, sampling, lateral, _, _ = inputs
-    ctx.save_for_backward(*tensors, output[0] if output[3].numel() else output[3], output[3])
+    *tensors, plan, substeps, sampling, lateral, _, _, known, known_reach = inputs
+    ctx.save_for_backward(*tensors, output[0] if output[3].numel() else output[3], output[3], known, known_reach)
     ctx.options = plan, substeps, sampling, lateral
     ctx.set_materialize_grads(False)
     ctx.plan = _PLANS.get(plan) if isinstance(plan, int) else None  # the graph keeps its plan alive
@@ -151,7 +162,7 @@ def _backward(
     ctx: Any, grad_discharge: Tensor | None, grad_history: Tensor | None, grad_outflow: Tensor | None, _: Tensor | None
 ) -> tuple[Any, ...]:
     needs = ctx.needs_input_grad
-    saved = ctx.saved_tensors
+    *saved, known, known_reach = ctx.saved_tensors
     series, taps = saved[0], saved[1]
     if grad_discharge is None:
         grad_discharge = torch.zeros_like(series)
@@ -164,10 +175,11 @@ def _backward(
     grads_of = grad_discharge, grad_history, grad_outflow
     runoff, pole, gain, history, outflow = (needs[k] for k in (0, 3, 4, 5, 6))
     needs_filter = needs[1] or pole or gain
-    grads = torch.ops.xroute.route_backward(*grads_of, *saved, *ctx.options, runoff, needs_filter)
-    wanted = zip(grads, (runoff, needs[1], pole, gain, history, outflow), strict=True)
-    g_runoff, g_taps, g_pole, g_gain, g_history, g_outflow = (g if wants else None for g, wants in wanted)
-    return g_runoff, g_taps, None, g_pole, g_gain, g_history, g_outflow, None, None, None, None, None, None
+    grads = torch.ops.xroute.route_backward(*grads_of, *saved, *ctx.options, runoff, needs_filter, known, known_reach)
+    wanted = zip(grads, (runoff, needs[1], pole, gain, history, outflow, known is not None and needs[13]), strict=True)
+    g_runoff, g_taps, g_pole, g_gain, g_history, g_outflow, g_known = (g if wants else None for g, wants in wanted)
+    of_options = (None,) * 6
+    return g_runoff, g_taps, None, g_pole, g_gain, g_history, g_outflow, *of_options, g_known, None
 
 
 _route.register_autograd(_backward, setup_context=_setup)
@@ -191,17 +203,20 @@ def route_autograd(
     settings: RoutingSettings = RoutingSettings(),
     *,
     keep_state: bool = True,
+    known: Known | None = None,
 ) -> tuple[Tensor, State | None]:
     """Route a tensor of runoff [batch, reach, time], differentiably.
 
     It is float32 or float64, on a device with a backend; half types are computed, and returned, in float32. Tensors of the
-    filter, and of the state, may require gradients. The state is float64; None is dry, and either of its tensors may be None
-    for zeros. The state at the end is None if it is not kept.
+    filter, of the state, and values that are known, may require gradients. The state is float64; None is dry, and either of its
+    tensors may be None for zeros. The state at the end is None if it is not kept. Of what is known, reaches are a tensor of the
+    host.
 
     Raises
     ------
     ParameterError
-        For a device without backend, runoff that is no floating-point number, or a shape that does not fit.
+        For a device without backend, or whose backend cannot route with known discharge, runoff that is no floating-point
+        number, or a shape that does not fit.
     StateError
         For a state of another shape.
     """
@@ -215,19 +230,22 @@ def route_autograd(
         runoff = runoff.to(torch.float32)
     given = _filter_on(filter, runoff.device, n)
     start = _state_on(state, runoff, given.taps.shape[0] - n)
-    leaves = (runoff, given.taps, given.pole, given.gain, *(start or ()))
+    values, reach = (None, None) if known is None else _known_on(known, runoff, backend)
+    leaves = (runoff, given.taps, given.pole, given.gain, *(start or ()), *(() if values is None else (values,)))
     wanted = torch.is_grad_enabled() and any(t.requires_grad for t in leaves)
     if not wanted and not torch.compiler.is_compiling():  # an operator takes its time
         plain = FilterArrays(*(t.detach().contiguous() for t in given))
         begin = None if start is None else State(*(t.detach().contiguous() for t in start))
         series = runoff.detach() if backend.strided else runoff.detach().contiguous()
         return backend.forward(
-            series, plain, begin, plan, settings, keep_trace=False, keep_state=keep_state, owner=filter
-        )[:2]
-    trace = backend.trace_numel(runoff, plan, filter.pointer, settings) if wanted else 0
+            series, plain, begin, plan, settings, keep_trace=False, keep_state=keep_state, owner=filter,
+            **_known(None if values is None else values.detach(), reach),
+        )[:2]  # fmt: skip
+    more: dict[str, Any] = {} if known is None else {"has_known": True}
+    trace = backend.trace_numel(runoff, plan, filter.pointer, settings, **more) if wanted else 0
     discharge, history, outflow, _ = torch.ops.xroute.route(
         runoff, *given, *_tensors(start, runoff), plan_handle(plan), settings.substeps, settings.sampling, settings.lateral,
-        trace, keep_state,
+        trace, keep_state, values, reach,
     )  # fmt: skip
     return discharge, State(history, outflow) if keep_state else None
 
@@ -240,6 +258,18 @@ def _filter_on(filter: Filter, device: torch.device, n_reaches: int) -> FilterAr
         if tensor.shape != (size,):
             raise ParameterError(f"{what} of the filter has shape {tuple(tensor.shape)}, not ({size},)")
     return FilterArrays(taps, torch.from_numpy(filter.pointer), pole, gain)
+
+
+def _known_on(known: Known, runoff: Tensor, backend: Backend) -> tuple[Tensor, Tensor]:
+    """Values that are known on the device of runoff, and their reaches on the host."""
+    (n_batch, _, n_steps), n = runoff.shape, known.reach.numel()
+    if not backend.takes_known:
+        raise ParameterError(f"device {backend.name!r} cannot route with known discharge: move runoff to another")
+    if known.values.shape not in ((1, n, n_steps), (n_batch, n, n_steps)):
+        raise ParameterError(
+            f"known discharge has shape {tuple(known.values.shape)}, not (batch 1 or {n_batch}, {n} reaches, {n_steps} steps)"
+        )
+    return known.values.to(runoff.device, torch.float64), known.reach
 
 
 def _state_on(state: State | None, runoff: Tensor, n_lags: int) -> State | None:

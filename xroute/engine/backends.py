@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from xroute.engine.arrays import Exchange, FilterArrays, Gradients, Hillslopes, Needs, NotFinite, Rows, State
+from xroute.engine.arrays import Exchange, FilterArrays, Gradients, Hillslopes, Known, Needs, NotFinite, Rows, State
 from xroute.exceptions import ParameterError
 
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ class Backend(Protocol):
     """Type of its devices, as in ``tensor.device.type``; users name them by it, with or without a number: ``"cuda:1"``."""
     strided: bool
     """Whether `forward` and `adjoint` take runoff, discharge and its gradient in any layout; all else is contiguous."""
+    takes_known: bool = False
+    """Whether it routes with `Known` discharge: that of the exchange, and that which `forward` and `adjoint` are given."""
 
     def find_device(self, name: str) -> torch.device:
         """The device of a name that begins with the backend's own.
@@ -84,18 +86,19 @@ class Backend(Protocol):
 
     def forward(
         self, runoff: torch.Tensor, filter: FilterArrays, state: State | None, plan: RoutingPlan, settings: RoutingSettings,
-        *, keep_trace: bool, keep_state: bool, owner: Filter | None = None,
+        *, keep_trace: bool, keep_state: bool, owner: Filter | None = None, known: Known | None = None,
     ) -> tuple[torch.Tensor, State | None, torch.Tensor]:  # fmt: skip
         """Discharge, of the type of runoff, the final state, and the trace: new tensors.
 
-        The pointer of the filter is a tensor of the host. Where nothing is differentiated, ``owner`` is the filter whose
+        The pointer of the filter is a tensor of the host, and so is what says which reaches are known; only a backend that
+        ``takes_known`` is given any. Where nothing is differentiated, ``owner`` is the filter whose
         arrays these are: what a backend makes of them may be kept with it (`xroute.caches.keep`).
         """
 
     def adjoint(
         self, grad_discharge: torch.Tensor, grad_state: State | None, runoff: torch.Tensor, filter: FilterArrays,
         state: State | None, discharge: torch.Tensor, trace: torch.Tensor, plan: RoutingPlan, settings: RoutingSettings,
-        needs: Needs,
+        needs: Needs, known: Known | None = None,
     ) -> Gradients:  # fmt: skip
         """Gradients of a loss, new tensors; those that are not needed may hold anything, and that of runoff no elements.
 
@@ -107,8 +110,9 @@ class Backend(Protocol):
         return runoff.new_empty(runoff.shape)
 
     def trace_numel(
-        self, runoff: torch.Tensor, plan: RoutingPlan, pointer: NDArray[np.int64], settings: RoutingSettings
-    ) -> int:
+        self, runoff: torch.Tensor, plan: RoutingPlan, pointer: NDArray[np.int64], settings: RoutingSettings,
+        has_known: bool = False,
+    ) -> int:  # fmt: skip
         """Elements of the trace that `forward` would keep of a run."""
         return 0
 

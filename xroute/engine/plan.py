@@ -19,7 +19,8 @@ from xroute.engine.patches import Patches, make_patches
 from xroute.engine.schedule import Schedule, csr, links_along, make_schedule
 
 __all__ = [
-    "RoutingPlan", "find_cycle", "follow", "make_plan", "mark_upstream", "path_length", "strahler_order", "topological_order",
+    "RoutingPlan", "accumulate", "find_cycle", "follow", "make_plan", "mark_upstream", "path_length", "strahler_order",
+    "topological_order",
 ]  # fmt: skip
 
 Index = NDArray[np.int64]
@@ -219,6 +220,16 @@ def follow(order, main):  # type: ignore[no-untyped-def]
         if main[i] >= 0:
             last[i] = last[main[i]]
     return last
+
+
+@kernel
+def accumulate(order, main, values):  # type: ignore[no-untyped-def]
+    """Sum of values upstream of each, itself included, where ``main`` is the next one or -1."""
+    total = values.copy()
+    for i in order:
+        if main[i] >= 0:
+            total[main[i]] += total[i]
+    return total
 
 
 def find_cycle(upstream: Index, downstream: Index, n_reaches: int) -> Index:

@@ -25,7 +25,7 @@ from xroute.state_form import is_state, with_checksum
 from xroute.stores import consolidate
 from xroute.wording import argument
 
-__all__ = ["netcdf_variable", "plain_dataset", "replacing", "write", "write_all"]
+__all__ = ["append_group", "netcdf_variable", "plain_dataset", "replacing", "write", "write_all"]
 
 
 @contextmanager
@@ -123,6 +123,13 @@ def netcdf_variable(dataset: xr.Dataset, path: Path, name: str, chunks: tuple[in
         if engine == "netcdf4":
             file.set_auto_maskandscale(False)
         yield file[name]
+
+
+def append_group(dataset: xr.Dataset, path: Path, name: str) -> None:
+    """Add a Dataset to a netCDF file, as a group of it."""
+    plain, encoding = plain_dataset(dataset)
+    engine: Any = _writer("netcdf")
+    plain.to_netcdf(path, mode="a", group=name, engine=engine, encoding=encoding)
 
 
 def _writer(kind: str) -> str:

@@ -14,8 +14,8 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xroute.exceptions import AlignmentError, ParameterError, some
+from xroute.grid_axes import is_column, is_row
 from xroute.ids import exact_ids, positions_of, repeated, within
-from xroute.reach_ids import is_column, is_row
 
 __all__ = [
     "CATCHMENT", "INDEX", "OVERLAP", "Identity", "check_weights", "grid_axes", "grid_identity", "identity_of", "index_names",

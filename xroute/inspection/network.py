@@ -16,6 +16,7 @@ from xroute.inspection.report import Report
 from xroute.inspection.runoff import inspect_as_routed, inspect_memory, inspect_runoff
 from xroute.network import Network
 from xroute.parameters import check_steps, schemes_of
+from xroute.placeholders import find_placeholders, how_to_estimate
 from xroute.recipe import recipe_in_words, resolve_recipe, resolve_step
 from xroute.schemes import SCHEMES, Parameter, Scheme
 from xroute.settings import MissingDownstream
@@ -193,13 +194,15 @@ def inspect_parameters(network: Network, report: Report, dt: float | None, subst
                 _range(array, network.dataset[parameter.name], parameter, here, network.ids, name, report)
         if SCHEMES[name].step_range is not None and dt is not None and len(values) == len(SCHEMES[name].parameters):
             _stability(SCHEMES[name], values, here, dt, substeps, report)
+    report.notes.extend(one.text for one in find_placeholders(network.dataset, schemes))
 
 
 def _parameter(dataset: xr.Dataset, parameter: Parameter, scheme: str, report: Report) -> np.ndarray | None:
     """Values [reach] in SI units."""
     if parameter.name not in dataset.variables:
         if parameter.default is None:
-            report.problems.append(f"{scheme} needs {parameter.name!r} [{parameter.units}], and the network has none")
+            made = f". {how_to_estimate()}" if SCHEMES[scheme].of_reach is not None else ""
+            report.problems.append(f"{scheme} needs {parameter.name!r} [{parameter.units}], and the network has none{made}")
         return None
     try:
         values = to_si(dataset[parameter.name], parameter.units, f"parameter {parameter.name!r}")

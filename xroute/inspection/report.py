@@ -9,7 +9,7 @@ import xarray as xr
 
 from xroute.attrs import STANDARD_NAME
 from xroute.exceptions import some
-from xroute.reach_ids import grid_dims
+from xroute.grid_axes import grid_dims
 from xroute.state_form import is_state
 from xroute.stores import UNFINISHED
 from xroute.wording import argument, phrase

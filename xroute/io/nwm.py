@@ -21,6 +21,7 @@ from xroute.files.opening import PathLike, only_match, open_netcdf
 from xroute.ids import distinct, exact_ids, positions_of, repeated, within
 from xroute.io.common import concatenate, dataset_of, expand_paths, file_ids
 from xroute.io.reader import NothingToRead, Product, Reader, ReaderOption, Setup
+from xroute.placeholders import DECLARED
 from xroute.schemes import name_default_scheme
 from xroute.wording import argument, phrase
 
@@ -148,6 +149,8 @@ def read_network(path: PathLike) -> xr.Dataset:
         if "gages" in raw.variables:
             gages = _text(raw["gages"].to_numpy())
             dataset["gage"] = ("reach", gages, {"long_name": "gauge on the reach, empty where there is none"})
+    if "k" in dataset and ids.size > 1 and (dataset["k"].values == dataset["k"].values[0]).all():
+        dataset["k"].attrs[DECLARED] = "MusK has one value on all links, as RouteLink files have that no one calibrated"
     name_default_scheme(dataset)
     places = [name for name in ("lon", "lat") if name in dataset]
     return dataset.set_coords(places)

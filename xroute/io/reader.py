@@ -51,14 +51,15 @@ class ReaderOption:
     help
         What it is, in a line.
     kind
-        ``"text"``, the path of a ``"file"``, or a ``"step"`` [s], which may be given as ``"3h"``.
+        ``"text"``, the path of a ``"file"``, a ``"step"`` [s], which may be given as ``"3h"``, or a ``"flag"``,
+        which takes no value and is True where it is given.
     several
         Whether it may be given more than once. Then it is a tuple, and else None where it is not given.
     """
 
     name: str
     help: str
-    kind: Literal["text", "file", "step"] = "text"
+    kind: Literal["text", "file", "step", "flag"] = "text"
     several: bool = False
 
 

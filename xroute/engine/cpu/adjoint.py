@@ -37,11 +37,20 @@ from math import isqrt
 import numpy as np
 from numpy.typing import NDArray
 
-from xroute.engine.arrays import FilterArrays, Gradients, Needs, Rows, State
+from xroute.engine.arrays import FilterArrays, Gradients, Known, Needs, Rows, State
 from xroute.engine.cpu.adjoint_kernels import add_filter, adjoint_task
 from xroute.engine.cpu.forward import no_hillslopes
 from xroute.engine.cpu.kernels import place_state, restore_state, route_task
-from xroute.engine.cpu.walk import BLOCK, modes, on_threads, place_filter, place_rows, read_only, working_store
+from xroute.engine.cpu.walk import (
+    BLOCK,
+    modes,
+    on_threads,
+    place_filter,
+    place_known,
+    place_rows,
+    read_only,
+    working_store,
+)
 from xroute.engine.plan import RoutingPlan
 from xroute.engine.schedule import ABREAST, Schedule, csr
 from xroute.options import n_threads
@@ -68,6 +77,7 @@ def adjoint_cpu(
     settings: RoutingSettings = RoutingSettings(),
     *,
     rows: Rows = Rows(),
+    known: Known | None = None,
     needs: Needs = Needs(),
     block: int | None = None,
 ) -> Gradients:
@@ -75,15 +85,18 @@ def adjoint_cpu(
 
     ``grad_discharge`` [batch, row, time] is of the type of runoff, and ``grad_state`` is with respect to the final state; what
     is not needed comes back as zeros, as does the gradient of runoff in rows that no reach reads. No two reaches may share a
-    row of runoff. ``block`` is the steps of runoff in a block of time; chosen by memory when None.
+    row of runoff. The gradient of discharge that is ``known`` is put where that says. ``block`` is the steps of runoff in
+    a block of time; chosen by memory when None.
     """
     n_batch, _, n_steps = runoff.shape
     grad_runoff = np.zeros(runoff.shape, runoff.dtype)
     grad_filter = np.zeros(filter.taps.shape), np.zeros(filter.pole.shape), np.zeros(filter.gain.shape)
     grad_start = State(*(np.array(grad, np.float64, order="C") for grad in grad_state))
+    order = plan.schedule.order
+    known_values, known_row = place_known(order, known, n_batch)
+    grad_known = np.zeros(known_values.shape)
     if not n_batch or not n_steps or not plan.n_reaches:
         return Gradients(grad_runoff, *grad_filter, grad_start)
-    order = plan.schedule.order
     threads = max(1, min(n_threads(), n_batch * (plan.schedule.n_tasks - 1)))
     n_groups = min(n_batch, MEMBER_GROUPS, max(1, STORE_BYTES // (64 * filter.taps.size)))
     side_by_side = n_groups >= threads
@@ -95,9 +108,12 @@ def adjoint_cpu(
         _place_links(plan),
         place_filter(order, filter), place_rows(order, rows), filter.pointer, state, grad_start, settings, needs,
         min(block, n_steps), int(np.diff(filter.pointer).max()), np.arange(order.size), np.full(order.size, -1),
+        known_values, known_row, grad_known,
     )  # fmt: skip
     for sums in walk.gradients(n_groups, threads, side_by_side):
         add_filter(order, filter.pointer, walk.filter.pointer, *sums, *grad_filter)
+    if known is not None and known.grad is not None:  # one member may serve all
+        known.grad[:] = grad_known.sum(axis=0, keepdims=True) if known.grad.shape[0] < n_batch else grad_known
     return Gradients(grad_runoff, *grad_filter, grad_start)
 
 
@@ -121,6 +137,9 @@ class _Walk:
     longest: int  # taps of the longest window
     places: Index  # all of them: rows of a store that keeps every series
     nowhere: Index  # no row at all: nobody asks for discharge
+    known: Float  # series of each member, and the row among them of each place
+    known_row: Index
+    grad_known: Float
 
     @property
     def width(self) -> int:
@@ -145,6 +164,10 @@ class _Walk:
     def _sums(self) -> tuple[Float, ...]:
         return tuple(np.zeros_like(v) for v in (self.filter.taps, self.filter.pole, self.filter.gain))
 
+    def _new_routed(self) -> Float:
+        """Room for what is filtered on reaches whose discharge is known."""
+        return np.empty((self.known.shape[1], self.width))
+
     def _store(self) -> Float:
         n = self.schedule.order.size
         store = np.empty((n + ABREAST, self.width))
@@ -158,18 +181,20 @@ class _Walk:
         placed_grads = State(*place_state(schedule.order, self.pointer, *grads))
         starts = range(0, self.runoff.shape[2], self.block)
         at_start = [state]
+        nothing = np.zeros((0, 0))
         if self.needs.filter and len(starts) > 1:
             small = working_store(schedule.n_slots, self.width)
             for start in starts[:-1]:
                 state = State(state.history.copy(), state.outflow.copy())
-                self._tasks(pool, self._forward, member, start, schedule.slot, schedule.link_slot, small, state)
+                self._tasks(pool, self._forward, member, start, schedule.slot, schedule.link_slot, small, state, nothing)
                 at_start.append(state)
+        routed = self._new_routed()
         for start in reversed(starts):
             if self.needs.filter:
                 state = at_start.pop()
                 again = State(state.history.copy(), state.outflow.copy())
-                self._tasks(pool, self._forward, member, start, self.places, self.links[1], store, again)
-            self._tasks(pool, self._back, member, start, store, (*state, *placed_grads, *sums))
+                self._tasks(pool, self._forward, member, start, self.places, self.links[1], store, again, routed)
+            self._tasks(pool, self._back, member, start, store, routed, (*state, *placed_grads, *sums))
         restore_state(schedule.order, self.pointer, self.filter.pointer, *placed_grads, *grads)
 
     def _tasks(self, pool: ThreadPoolExecutor | None, function: Callable[..., None], *arguments: object) -> None:
@@ -186,8 +211,9 @@ class _Walk:
             function((trunk,), *arguments)
 
     def _forward(
-        self, tasks: Iterable[int], member: int, start: int, slot: Index, link_slot: Index, store: Float, state: State
-    ) -> None:
+        self, tasks: Iterable[int], member: int, start: int, slot: Index, link_slot: Index, store: Float, state: State,
+        routed: Float,
+    ) -> None:  # fmt: skip
         """Series of a block of time into the store, and the state to the block's end; nobody asks for discharge."""
         schedule, stop = self.schedule, min(start + self.block, self.runoff.shape[2])
         buffer, held = np.empty(self.longest - 1 + self.width), np.empty(self.width)
@@ -197,10 +223,12 @@ class _Walk:
                 self.runoff[member], no_discharge, self.rows[0], self.nowhere, self.rows[2], start, stop,
                 schedule.task_pointer[task], schedule.task_pointer[task + 1], schedule.group_pointer, slot, store,
                 buffer, held, self.links[0], link_slot, self.links[2], *self.filter, *state, *modes(self.settings), False,
-                no_series, no_row, no_series, no_row, *no_hillslopes(),
+                no_series, no_row, no_series, no_row, self.known[member], self.known_row, routed, *no_hillslopes(),
             )  # fmt: skip
 
-    def _back(self, tasks: Iterable[int], member: int, start: int, store: Float, states: tuple[Float, ...]) -> None:
+    def _back(
+        self, tasks: Iterable[int], member: int, start: int, store: Float, routed: Float, states: tuple[Float, ...]
+    ) -> None:
         """The adjoint of a block of time whose series stand in the store."""
         schedule, stop = self.schedule, min(start + self.block, self.runoff.shape[2])
         lams, held = np.empty((ABREAST, self.width)), np.empty(self.width)
@@ -210,6 +238,7 @@ class _Walk:
                 self.runoff[member], self.grad_discharge[member], self.grad_runoff[member], *self.rows, start, stop,
                 schedule.task_pointer[task], schedule.task_pointer[task + 1], schedule.group_pointer, store, lams,
                 buffer, mu, held, *self.links, *self.filter, *states, *modes(self.settings), *self.needs,
+                self.known[member], self.known_row, routed, self.grad_known[member],
             )  # fmt: skip
 
 

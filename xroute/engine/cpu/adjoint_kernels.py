@@ -44,8 +44,12 @@ def adjoint_task(  # type: ignore[no-untyped-def]
     group_pointer, store, lams, buffer, mu, held, up_pointer, up_place, up_weight, down_pointer, down_place,
     down_weight, taps, tap_pointer, pole, gain, history, outflow, grad_history, grad_outflow,
     grad_taps, grad_pole, grad_gain, substeps, sampling, lateral, needs_runoff, needs_filter,
+    known, known_row, routed, grad_known,
 ):  # fmt: skip
-    """The adjoint of `route_task`, from the last group to the first; ``store`` has each reach's discharge, and then its mu."""
+    """The adjoint of `route_task`, from the last group to the first; ``store`` has each reach's discharge, and then its mu.
+
+    Where discharge is known, ``routed`` has what was filtered, and ``grad_known`` gets all that comes to the discharge.
+    """
     n = stop - start
     fine = n * substeps
     p = np.zeros(ABREAST)
@@ -60,16 +64,20 @@ def adjoint_task(  # type: ignore[no-untyped-def]
         any_pole = False
         for i in range(begin, end):
             lam = lams[i - begin]
-            _begin_lam(lam, grad_discharge, discharge_row[i], held, start, n, substeps, sampling, lateral == OUTLET)
+            is_known = known_row.size > 0 and known_row[i] >= 0
+            later = lateral == OUTLET or is_known
+            _begin_lam(lam, grad_discharge, discharge_row[i], held, start, n, substeps, sampling, later)
+            for j in range(down_pointer[i], down_pointer[i + 1]):
+                join(lam, fine, store[down_place[j]], down_weight[j])
+            if is_known:
+                _give_known(grad_known, known, known_row[i], lam, held, start, n, substeps)
             before[i - begin] = 0.0
             if sampling != MEAN and sampling != LAST:
                 before[i - begin] = held[0] / substeps
-            for j in range(down_pointer[i], down_pointer[i + 1]):
-                join(lam, fine, store[down_place[j]], down_weight[j])
-            if lateral == OUTLET:
-                if needs_runoff and runoff_row[i] >= 0:
-                    factor = scale[i] if scale.size > 1 else scale[0]
-                    _write_runoff(grad_runoff, runoff_row[i], start, lam, held, n, substeps, 1.0, factor)
+            if lateral == OUTLET and needs_runoff and runoff_row[i] >= 0:
+                factor = scale[i] if scale.size > 1 else scale[0]
+                _write_runoff(grad_runoff, runoff_row[i], start, lam, held, n, substeps, 1.0, factor)
+            if later:
                 _spread(lam, held, n, substeps, sampling)
             lam[fine - 1] += grad_outflow[i]
             p[i - begin] = pole[i]
@@ -107,9 +115,12 @@ def adjoint_task(  # type: ignore[no-untyped-def]
                     begin_inflow(inflow, held, n, substeps, lateral)
                 for j in range(first_link, last_link):
                     join(inflow, fine, store[up_place[j]], up_weight[j])
-                if lateral == OUTLET:
+                past = y
+                if known_row.size > 0 and known_row[i] >= 0:
+                    past = routed[known_row[i]]
+                elif lateral == OUTLET:
                     add_held(store, i, held, n, substeps, -1.0)  # q becomes y
-                grad_pole[i] += fma(lam[0], outflow[i], _dot(lam[1:fine], y, fine - 1))
+                grad_pole[i] += fma(lam[0], outflow[i], _dot(lam[1:fine], past, fine - 1))
                 for k in range(n_taps):
                     grad_taps[first_tap + k] += _dot(lam, buffer[n_taps - 1 - k : n_taps - 1 - k + fine], fine)
                 if lateral == INTERVAL:
@@ -141,6 +152,19 @@ def _begin_lam(  # type: ignore[no-untyped-def]
         lam[f] = 0.0
     if not later:
         _spread(lam, held, n, substeps, sampling)
+
+
+@kernel
+def _give_known(grad_known, known, row, lam, held, start, n, substeps):  # type: ignore[no-untyped-def]
+    """Give known discharge what comes to it, from downstream (``lam``) and from the result (``held``), and nothing to y."""
+    for t in range(n):
+        if not np.isnan(known[row, start + t]):
+            value = held[t]
+            held[t] = 0.0
+            for f in range(t * substeps, (t + 1) * substeps):
+                value += lam[f]
+                lam[f] = 0.0
+            grad_known[row, start + t] = value
 
 
 @kernel(forceinline=True)

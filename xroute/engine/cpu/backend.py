@@ -12,6 +12,7 @@ from xroute.engine.arrays import (
     FilterArrays,
     Gradients,
     Hillslopes,
+    Known,
     Needs,
     NotFinite,
     Rows,
@@ -37,7 +38,7 @@ __all__ = ["BACKEND"]
 class _Cpu(Backend):
     """See `xroute.engine.backends.Backend` for what each function does."""
 
-    name, strided = "cpu", False
+    name, strided, takes_known = "cpu", False, True
 
     def find_device(self, name: str) -> torch.device:
         import torch
@@ -64,20 +65,20 @@ class _Cpu(Backend):
 
     def forward(
         self, runoff: torch.Tensor, filter: FilterArrays, state: State | None, plan: RoutingPlan, settings: RoutingSettings,
-        *, keep_trace: bool, keep_state: bool, owner: Filter | None = None,
+        *, keep_trace: bool, keep_state: bool, owner: Filter | None = None, known: Known | None = None,
     ) -> tuple[torch.Tensor, State | None, torch.Tensor]:  # fmt: skip
         discharge = runoff.new_empty(runoff.shape)
         end = _zeros(runoff, filter) if state is None else State(*(t.clone() for t in state))
         route_cpu(
             runoff.detach().numpy(), discharge.numpy(), plan, FilterArrays(*_numpy(*filter)), State(*_numpy(*end)), settings,
-            dry=state is None,
+            exchange=Exchange(known=_known(known)), dry=state is None,
         )  # fmt: skip
         return discharge, end if keep_state else None, runoff.new_empty(0)
 
     def adjoint(
         self, grad_discharge: torch.Tensor, grad_state: State | None, runoff: torch.Tensor, filter: FilterArrays,
         state: State | None, discharge: torch.Tensor, trace: torch.Tensor, plan: RoutingPlan, settings: RoutingSettings,
-        needs: Needs,
+        needs: Needs, known: Known | None = None,
     ) -> Gradients:  # fmt: skip
         import torch
 
@@ -85,7 +86,7 @@ class _Cpu(Backend):
         grad, series = _numpy(grad_discharge, runoff)
         grads = adjoint_cpu(
             grad, State(*_numpy(*grad_end)), series, plan, FilterArrays(*_numpy(*filter)), State(*_numpy(*start)), settings,
-            needs=needs,
+            known=_known(known), needs=needs,
         )  # fmt: skip
         taps, pole, gain, *of_state = map(torch.from_numpy, (grads.taps, grads.pole, grads.gain, *grads.state))
         grad_runoff = torch.from_numpy(grads.runoff) if needs.runoff else runoff.new_empty(0)
@@ -128,6 +129,10 @@ def _zeros(runoff: torch.Tensor, filter: FilterArrays) -> State:
     """A dry state, or the gradient of one that nobody asked for."""
     n_batch, n, _ = runoff.shape
     return State(filter.taps.new_zeros(n_batch, filter.taps.numel() - n), filter.taps.new_zeros(n_batch, n))
+
+
+def _known(known: Known | None) -> Known | None:
+    return None if known is None else Known(*(None if t is None else t.detach().numpy() for t in known))
 
 
 def _numpy(*tensors: torch.Tensor) -> list[NDArray[Any]]:

@@ -20,8 +20,10 @@ from xroute.engine.cpu.kernels import restore_state, route_task
 from xroute.engine.cpu.walk import (
     BLOCK,
     modes,
+    numbered,
     on_threads,
     place_filter,
+    place_known,
     place_rows,
     place_states,
     read_only,
@@ -86,7 +88,7 @@ class _Walk:
     filter: FilterArrays
     states: list[State]
     rows: tuple[Index, Index, Float]
-    exchange: tuple[Float, Index, Float, Index]
+    exchange: tuple[Any, Index, Any, Index, Any, Index]
     settings: RoutingSettings
     block: int  # steps of runoff in a block of time
     longest: int  # taps of the longest window
@@ -145,7 +147,8 @@ class _Walk:
         held = np.empty(self.block)  # runoff of one reach, held through the substeps of each step
         stop = min(start + self.block, self.runoff.shape[2])
         taps, pointer, pole, gain = self.filter
-        given, given_row, kept, kept_row = self.exchange
+        given, given_row, kept, kept_row, known, known_row = self.exchange
+        no_series = np.zeros((0, 0))
         slopes = self._slopes(member)
         codes, bad = (*modes(self.settings), self.settings.nan_is_zero), []
         for task in tasks:
@@ -155,7 +158,7 @@ class _Walk:
                 schedule.group_pointer, schedule.slot, store, buffer, held,
                 schedule.link_pointer, schedule.link_slot, schedule.link_weight,
                 taps, pointer, pole, gain, *self.states[member], *codes,
-                given[member], given_row, kept[member], kept_row, *slopes,
+                given[member], given_row, kept[member], kept_row, known[member], known_row, no_series, *slopes,
             ))  # fmt: skip
         return _total(bad)
 
@@ -170,21 +173,14 @@ def _total(counts: Iterable[tuple[int, int]]) -> NotFinite:
     return NotFinite(*map(sum, zip((0, 0), *counts, strict=True)))
 
 
-def _place_exchange(plan: RoutingPlan, order: Index, exchange: Exchange, n_batch: int) -> tuple[Any, Index, Any, Index]:
-    """Given series, the row among them of each place, and the same of kept ones; -1 for a place that has none.
+def _place_exchange(
+    plan: RoutingPlan, order: Index, exchange: Exchange, n_batch: int
+) -> tuple[Any, Index, Any, Index, Any, Index]:
+    """Given series, the row among them of each place, and the same of kept and known ones; -1 for a place that has none.
 
     Where no place has one, there are no rows: kernels need not look.
     """
     none = np.zeros((n_batch, 0, 0))
-    given, kept = (none if series is None else series for series in exchange)
+    given, kept = (none if series is None else series for series in (exchange.given, exchange.kept))
     last = np.arange(order.size - plan.n_given, order.size)
-    return given, _numbered(order, last), kept, _numbered(order, plan.kept)
-
-
-def _numbered(order: Index, reaches: Index) -> Index:
-    """Number of each place's reach among some, -1 where it is none of them; without elements where there are none."""
-    if not reaches.size:
-        return reaches
-    number = np.full(order.size, -1)
-    number[reaches] = np.arange(reaches.size)
-    return number[order]
+    return given, numbered(order, last), kept, numbered(order, plan.kept), *place_known(order, exchange.known, n_batch)

@@ -63,13 +63,13 @@ def route_task(  # type: ignore[no-untyped-def]
     runoff, discharge, runoff_row, discharge_row, scale, start, stop, first_group, last_group,
     group_pointer, slot, store, buffer, held, link_pointer, link_slot, link_weight,
     taps, tap_pointer, pole, gain, history, outflow, substeps, sampling, lateral, nan_is_zero,
-    given, given_row, kept, kept_row,
+    given, given_row, kept, kept_row, known, known_row, routed,
     order, slope_taps, slope_pointer, slope_history, slope_outflow, slope_buffer, slope_held,
 ):  # fmt: skip
     """Route the groups of a task over a block of time; how many values of runoff and of discharge were not finite.
 
-    What begins with ``slope`` is of the hillslopes, in the order of the reaches, not of the walk; there are none if their
-    pointer is empty.
+    Where discharge is known, what is filtered goes into ``routed`` [known, routing step], if that has room for it. What begins
+    with ``slope`` is of the hillslopes, in the order of the reaches, not of the walk; there are none if their pointer is empty.
     """
     n = stop - start
     fine = n * substeps
@@ -153,8 +153,12 @@ def route_task(  # type: ignore[no-untyped-def]
                 over += _sample(
                     discharge, discharge_row[i], start, store, slot[i], before, own, n, substeps, sampling, lateral
                 )
+            if known_row.size > 0 and known_row[i] >= 0 and routed.size > 0:
+                routed[known_row[i], :fine] = store[slot[i], :fine]
             if lateral == OUTLET:
                 add_held(store, slot[i], own, n, substeps, 1.0)
+            if known_row.size > 0 and known_row[i] >= 0:
+                _take_known(store, slot[i], discharge, discharge_row[i], known, known_row[i], start, n, substeps)
             if kept_row.size > 0 and kept_row[i] >= 0:
                 kept[kept_row[i], start * substeps : stop * substeps] = store[slot[i], :fine]
     return bad, over
@@ -317,6 +321,20 @@ def add_held(store, row, held, n, substeps, factor):  # type: ignore[no-untyped-
         value = factor * held[t]
         for s in range(substeps):
             store[row, t * substeps + s] += value
+
+
+@kernel
+def _take_known(  # type: ignore[no-untyped-def]
+    store, row, discharge, discharge_row, known, known_row, start, n, substeps
+):  # fmt: skip
+    """Put discharge where it is known in the place of what was routed: in the result, and in what goes on downstream."""
+    for t in range(n):
+        value = known[known_row, start + t]
+        if not np.isnan(value):
+            for s in range(substeps):
+                store[row, t * substeps + s] = value
+            if discharge_row >= 0:
+                discharge[discharge_row, start + t] = value
 
 
 @kernel(forceinline=True)

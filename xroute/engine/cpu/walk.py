@@ -9,13 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xroute.engine.arrays import FilterArrays, Rows, State
+from xroute.engine.arrays import FilterArrays, Known, Rows, State
 from xroute.engine.cpu.kernels import gather_filter, place_state
 from xroute.engine.schedule import ABREAST
 from xroute.options import n_threads
 from xroute.settings import LATERAL, SAMPLING, RoutingSettings
 
-__all__ = ["BLOCK", "modes", "on_threads", "place_filter", "place_rows", "place_states", "read_only", "working_store"]
+__all__ = [
+    "BLOCK", "modes", "numbered", "on_threads", "place_filter", "place_known", "place_rows", "place_states", "read_only",
+    "working_store",
+]  # fmt: skip
 
 BLOCK = 512
 """Routing steps in a block of time: long enough to spread the cost of a reach, short enough for 8 rows in L1."""
@@ -65,6 +68,24 @@ def place_rows(order: Index, rows: Rows) -> tuple[Index, Index, Float]:
     """Rows of runoff and of discharge, and the factor on runoff, in the order of the walk."""
     runoff, discharge = (order if row is None else row[order] for row in (rows.runoff, rows.discharge))
     return runoff, discharge, np.ones(1) if rows.scale is None else rows.scale[order]
+
+
+def numbered(order: Index, reaches: Index) -> Index:
+    """Number of each place's reach among some, -1 where it is none of them; without elements where there are none."""
+    if not reaches.size:
+        return reaches
+    number = np.full(order.size, -1)
+    number[reaches] = np.arange(reaches.size)
+    return number[order]
+
+
+def place_known(order: Index, known: Known | None, n_batch: int) -> tuple[Float, Index]:
+    """Known series of each member [batch, known, time], and the row among them of each place (`numbered`)."""
+    values, reach = np.zeros((1, 0, 0)), np.zeros(0, np.int64)
+    if known is not None and known.reach.size:
+        values, reach = np.ascontiguousarray(known.values, np.float64), known.reach
+    # read-only in any case, so that kernels are compiled once
+    return np.broadcast_to(values, (n_batch, *values.shape[1:])), numbered(order, reach)
 
 
 def working_store(n_rows: int, width: int) -> Float:

@@ -40,6 +40,8 @@ from xroute.engine.gpu.lanes import (
     columns_of,
     join_links,
     kernel,
+    known_at,
+    known_of,
     lags_of,
     links_of,
     load_inside,
@@ -160,11 +162,34 @@ def _add_weighted(columns, more, weight, N: tl.constexpr):
 
 
 @triton.jit
-def _adjoint_group(given, past, mu_below, later, sums, lanes, coefficients, time, mode: tl.constexpr):
+def _known_group(known, time, end, mode: tl.constexpr):
+    """Whether discharge is known, in each step of a group of routing steps."""
+    columns = ()
+    for c in tl.static_range(mode.group):
+        if mode.known:
+            _, there = known_at(known, time + c, end)
+            columns = columns + (there,)
+        else:
+            columns = columns + (known.has,)
+    return columns
+
+
+@triton.jit
+def _store_known(known, columns, time, end, mode: tl.constexpr):
+    """Store what comes to discharge that is known, of a group of routing steps that are steps."""
+    if mode.known:
+        for c in tl.static_range(mode.group):
+            tl.store(known.gradient + time + c, columns[c], mask=known.has & (time + c >= 0) & (time + c < end))
+
+
+@triton.jit
+def _adjoint_group(given, past, mu_below, later, sums, lanes, coefficients, time, known, mode: tl.constexpr):
     """A group of steps, last to first: adjoints of y, of inflow and of discharge, and the sums for the filter.
 
-    ``mu_below`` is the adjoint of the inflow of the reach below, ``later`` that of y one step on.
+    ``mu_below`` is the adjoint of the inflow of the reach below, ``later`` that of y one step on. Where discharge is
+    ``known``, all that comes to it is that of what is known, and given back beside them; nothing goes on to y.
     """
+    of_known = ()
     lams = ()
     mus = ()
     qs = ()
@@ -175,6 +200,9 @@ def _adjoint_group(given, past, mu_below, later, sums, lanes, coefficients, time
         inflow = past.inflow[c]
         below = tl.where(lanes.share != 0, tl.gather(mu_below[c], lanes.parent, 0), 0.0)
         to_q = given.discharge[c] + lanes.share * below
+        if mode.known:
+            of_known = (tl.where(known[c], to_q, 0.0),) + of_known
+            to_q = tl.where(known[c], 0.0, to_q)
         lam = to_q + given.y[c]
         lam += later - coefficients.one_minus_pole * later
         if mode.n_taps > 2:  # windows reach back to before the start, where there is no y
@@ -198,7 +226,7 @@ def _adjoint_group(given, past, mu_below, later, sums, lanes, coefficients, time
         lams = (lam,) + lams
         mus = (mu,) + mus
         qs = (to_q,) + qs
-    return lams, mus, qs, later, Sums(d0, d1, dp, dg, inflow_on)
+    return lams, mus, qs, later, Sums(d0, d1, dp, dg, inflow_on), of_known
 
 
 @triton.jit
@@ -376,14 +404,14 @@ def _store_ends(rows, tile, then, end, N: tl.constexpr):
 def adjoint_steps(
     series, mailbox, network, filter, start, grads, trace,
     n_reaches, n_steps, grad_pitch, result_pitch, discharge_pitch, n_patches, n_batch, n_sources, width, ring_size, n_lags,
-    trace_size, mode: tl.constexpr,
+    trace_size, n_known, known_pitch, mode: tl.constexpr,
 ):  # fmt: skip
     """Adjoint of `xroute.engine.gpu.forward.route_steps`."""
     C: tl.constexpr = 1 << mode.log_columns
     G: tl.constexpr = mode.group
     ACC: tl.constexpr = mode.real_type
     GROUPS: tl.constexpr = C // G
-    CHANNELS: tl.constexpr = 1 if mode.lateral == HEAD else 2
+    CHANNELS: tl.constexpr = (2 if mode.lateral == INTERVAL else 1) + (1 if mode.lateral == OUTLET or mode.known else 0)
     turn, member = take_ticket(mailbox.ticket, n_batch)
     patch = n_patches - 1 - turn
     lanes = lanes_up(network, patch, n_patches, mode.index_type)
@@ -413,7 +441,7 @@ def adjoint_steps(
     group_offset = (n_groups - GROUPS + lanes.distance) * (G // 4)
     vector_time = vector_times(begins, C)
     to_offset, to_time, up = _result_tiles(row, result_pitch, first, group_offset, begins, by, mode)
-    if mode.lateral != OUTLET:
+    if mode.lateral != OUTLET and not mode.known:
         y_offset = along((row * (discharge_pitch // 4) + group_offset) * 4, C)
         y_tile = load_inside(series.discharge + y_offset, vector_time, n_steps)
     old = zeros_of(8, ACC)
@@ -431,10 +459,9 @@ def adjoint_steps(
     first_row = (first + lanes.lag * G).to(tl.int64) * (CHANNELS * R)
     rows = trace.rows + (member * trace_size + tl.load(trace.start + patch) + lane + first_row)
     next_inflows = _trace_rows(rows, begins, n_steps, lanes.active, 0, CHANNELS, G, C)
-    later = zero
-    first_lam = zero
-    first_inflow = zero
+    later, first_lam, first_inflow = zero, zero, zero
     sums = Sums(zero, zero, zero, zero, zero)
+    known = known_of(series.known, lanes, member, n_known, known_pitch, mode)
     old_outs = zeros_of(8, ACC)
     mu_below = zeros_of(G, ACC)
     for m in range(n_chunks):
@@ -452,8 +479,8 @@ def adjoint_steps(
         rs = inflows
         if mode.lateral == INTERVAL:
             rs = _trace_rows(rows, here, n_steps, lanes.active, 1, CHANNELS, G, C)
-        if mode.lateral == OUTLET:
-            ys = _trace_rows(rows, here, n_steps, lanes.active, 1, CHANNELS, G, C)
+        if mode.lateral == OUTLET or mode.known:
+            ys = _trace_rows(rows, here, n_steps, lanes.active, CHANNELS - 1, CHANNELS, G, C)
         else:
             ys = columns_of(y_tile.to(ACC), mode.log_columns)
             y_tile = load_inside(series.discharge - (m + 1) * C + y_offset, vector_time - (m + 1) * C, n_steps)
@@ -471,10 +498,12 @@ def adjoint_steps(
             if mode.n_taps > 2 and mode.state_in:
                 if (j + 1) >= n_groups:
                     own = with_history(own, ends.history, ends.n_lags, t, True, G, ACC)
-            lams, mus, qs, later, sums = _adjoint_group(
+            lams, mus, qs, later, sums, of_known = _adjoint_group(
                 Given(joined[lo : lo + G], outside.y[lo : lo + G], outside.inflow[lo : lo + G]),
-                Past(own, ys[lo : lo + G], rs[lo : lo + G]), mu_below, later, sums, lanes, coefficients, t, mode,
+                Past(own, ys[lo : lo + G], rs[lo : lo + G]), mu_below, later, sums, lanes, coefficients, t,
+                _known_group(known, t, n_steps, mode), mode,
             )  # fmt: skip
+            _store_known(known, of_known, t, n_steps, mode)
             first_lam = tl.where(t == 0, later, first_lam)
             first_inflow = tl.where(t == 0, own[0], first_inflow)
             if mode.n_taps > 2:
@@ -544,7 +573,7 @@ def _sampled(wanted, after, ends_step, mode: tl.constexpr):
 def adjoint_substeps(
     series, mailbox, network, filter, start, grads, trace,
     n_reaches, n_steps, grad_pitch, result_pitch, discharge_pitch, n_patches, n_batch, n_sources, width, ring_size, n_lags,
-    trace_size, mode: tl.constexpr,
+    trace_size, n_known, known_pitch, mode: tl.constexpr,
 ):  # fmt: skip
     """Adjoint of `xroute.engine.gpu.forward.route_substeps`."""
     S: tl.constexpr = mode.substeps
@@ -579,6 +608,8 @@ def adjoint_substeps(
     held_sum = zero
     first_inflow = zero
     sums = Sums(zero, zero, zero, zero, zero)
+    known = known_of(series.known, lanes, member, n_known, known_pitch, mode)
+    known_sum = zero
     mu_below = zeros_of(G, ACC)
     given = tl.max(lanes.source, 0) >= 0
     source_time = lane * 0 + (n_routed - G)
@@ -594,6 +625,23 @@ def adjoint_substeps(
         after = zero
         if mode.sampling == START_MEAN:
             after = tl.load(grad + step + 1, mask=runs & (step + 1 < n_steps), other=0.0).to(ACC)
+        known_now = ()
+        if mode.known:
+            _, there = known_at(known, step, n_steps)
+            there = there & runs
+            for _ in tl.static_range(G):
+                known_now = known_now + (there,)
+            if mode.sampling == START_MEAN:  # what is sampled there is what is known, and not y
+                _, there_after = known_at(known, step + 1, n_steps)
+                after = tl.where(there_after, 0.0, after)
+                known_sum = tl.where(part == PER_STEP - 1, tl.where(there, wanted, 0.0), known_sum)
+                wanted = tl.where(there, 0.0, wanted)
+            else:
+                known_sum = tl.where(part == PER_STEP - 1, 0.0, known_sum)
+        else:
+            for _ in tl.static_range(G):
+                known_now = known_now + (runs,)
+        if mode.sampling == START_MEAN:
             to_start = tl.where(own_group == 0, wanted / S, to_start)
         joined, to_y = _sampled(wanted, after, part == PER_STEP - 1, mode)
         if given:
@@ -616,9 +664,14 @@ def adjoint_substeps(
                 inflows = with_history(inflows, ends.history, ends.n_lags, t, True, G, ACC)
         to_y = _at_end(to_y, ends.grad_y, t, n_routed, G)
         to_inflow = _at_end(zeros_of(G, ACC), ends.grad_inflow, t, n_routed, G)
-        lams, mus, qs, later, sums = _adjoint_group(
-            Given(joined, to_y, to_inflow), Past(inflows, ys, rs), mu_below, later, sums, lanes, coefficients, t, mode
-        )
+        lams, mus, qs, later, sums, of_known = _adjoint_group(
+            Given(joined, to_y, to_inflow), Past(inflows, ys, rs), mu_below, later, sums, lanes, coefficients, t, known_now,
+            mode,
+        )  # fmt: skip
+        if mode.known:
+            for c in tl.static_range(G):
+                known_sum += of_known[c]
+            tl.store(known.gradient + step, known_sum, mask=known.has & runs & (part == 0))
         first_lam = tl.where(own_group == 0, later, first_lam)
         first_inflow = tl.where(own_group == 0, inflows[0], first_inflow)
         if mode.n_taps > 2:

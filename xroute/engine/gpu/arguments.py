@@ -14,6 +14,7 @@ __all__ = [
     "AdjointSeries",
     "KernelFilter",
     "KernelGradients",
+    "KernelKnown",
     "KernelNetwork",
     "Mailbox",
     "Mode",
@@ -22,20 +23,40 @@ __all__ = [
 ]
 
 
+class KernelKnown(NamedTuple):
+    """Discharge that is known on some reaches.
+
+    Attributes
+    ----------
+    row : int32 [place]
+        Row of each place's reach among those that are known; -1 where none is.
+    series : [batch, known, time]
+        NaN where it is not known.
+    gradient
+        With respect to it, of its shape, which the adjoint fills where it is known.
+    """
+
+    row: Any
+    series: Any
+    gradient: Any
+
+
 class Series(NamedTuple):
-    """Series of all reaches [batch, reach, time], and a factor on the runoff of each [reach]."""
+    """Series of all reaches [batch, reach, time], a factor on the runoff of each [reach], and what is known of some."""
 
     runoff: Any
     discharge: Any
     scale: Any
+    known: Any
 
 
 class AdjointSeries(NamedTuple):
-    """Gradients of series of all reaches [batch, reach, time], and the discharge of the forward run."""
+    """Gradients of series of all reaches [batch, reach, time], the discharge of the forward run, and what is known of some."""
 
     grad_discharge: Any
     grad_runoff: Any
     discharge: Any
+    known: Any
 
 
 class Mailbox(NamedTuple):
@@ -134,8 +155,9 @@ class Mode(NamedTuple):
         In which step of its group the last step of the series stands.
     substeps
         With several routing steps a step, how many.
-    has_pole, scaled, keep_trace, runoff_gradient
-        Whether a pole is not 0, runoff has a factor, a trace is kept, the gradient of runoff is wanted.
+    has_pole, scaled, keep_trace, runoff_gradient, known
+        Whether a pole is not 0, runoff has a factor, a trace is kept, the gradient of runoff is wanted, discharge is known
+        on some reaches.
     """
 
     real_type: Any
@@ -155,3 +177,4 @@ class Mode(NamedTuple):
     scaled: bool = False
     keep_trace: bool = False
     runoff_gradient: bool = True
+    known: bool = False

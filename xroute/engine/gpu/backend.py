@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xroute.engine.arrays import Exchange, FilterArrays, Gradients, Needs, NotFinite, Rows, State, compute_type
+from xroute.engine.arrays import (
+    Exchange,
+    FilterArrays,
+    Gradients,
+    Known,
+    Needs,
+    NotFinite,
+    Rows,
+    State,
+    compute_type,
+)
 from xroute.exceptions import ParameterError
 from xroute.wording import argument
 
@@ -28,7 +38,7 @@ __all__ = ["BACKEND"]
 class _Cuda:
     """See `xroute.engine.backends.Backend` for what each function does."""
 
-    name, strided = "cuda", True
+    name, strided, takes_known = "cuda", True, True
 
     def find_device(self, name: str) -> torch.device:
         import torch
@@ -73,7 +83,7 @@ class _Cuda:
 
     def forward(
         self, runoff: torch.Tensor, filter: FilterArrays, state: State | None, plan: RoutingPlan, settings: RoutingSettings,
-        *, keep_trace: bool, keep_state: bool, owner: Filter | None = None,
+        *, keep_trace: bool, keep_state: bool, owner: Filter | None = None, known: Known | None = None,
     ) -> tuple[torch.Tensor, State | None, torch.Tensor]:  # fmt: skip
         from xroute.engine.gpu.launch import route_gpu
         from xroute.engine.gpu.layout import kept_filter, prepare_filter
@@ -84,14 +94,14 @@ class _Cuda:
         else:
             there = kept_filter(plan, owner, runoff.device, runoff.dtype, settings, has_pole=True)
         discharge, end, trace = route_gpu(
-            runoff, plan, there, state, settings, keep_state=keep_state, keep_trace=keep_trace
+            runoff, plan, there, state, settings, exchange=Exchange(known=known), keep_state=keep_state, keep_trace=keep_trace
         )
         return discharge, _double(end), runoff.new_empty(0) if trace is None else trace
 
     def adjoint(
         self, grad_discharge: torch.Tensor, grad_state: State | None, runoff: torch.Tensor, filter: FilterArrays,
         state: State | None, discharge: torch.Tensor, trace: torch.Tensor, plan: RoutingPlan, settings: RoutingSettings,
-        needs: Needs,
+        needs: Needs, known: Known | None = None,
     ) -> Gradients:  # fmt: skip
         from xroute.engine.gpu.gradients import adjoint_gpu
         from xroute.engine.gpu.layout import prepare_filter
@@ -99,7 +109,7 @@ class _Cuda:
         there = prepare_filter(plan, _on_host(filter), runoff.device, runoff.dtype, settings, has_pole=True)
         grads = adjoint_gpu(
             grad_discharge, grad_state, runoff, plan, there, state, trace if trace.numel() else None, discharge, settings,
-            needs_runoff=needs.runoff,
+            needs_runoff=needs.runoff, known=known,
         )  # fmt: skip
         return grads._replace(state=None if state is None else _double(grads.state))
 
@@ -109,11 +119,12 @@ class _Cuda:
         return padded(runoff.shape, runoff.dtype, runoff.device)
 
     def trace_numel(
-        self, runoff: torch.Tensor, plan: RoutingPlan, pointer: NDArray[np.int64], settings: RoutingSettings
-    ) -> int:
+        self, runoff: torch.Tensor, plan: RoutingPlan, pointer: NDArray[np.int64], settings: RoutingSettings,
+        has_known: bool = False,
+    ) -> int:  # fmt: skip
         from xroute.engine.gpu.memory import trace_numel
 
-        return trace_numel(plan, runoff, pointer, settings)
+        return trace_numel(plan, runoff, pointer, settings, has_known)
 
 
 BACKEND = _Cuda()

@@ -32,6 +32,8 @@ from xroute.engine.gpu.lanes import (
     join_links,
     join_series,
     kernel,
+    known_at,
+    known_of,
     lags_of,
     links_of,
     load_tile,
@@ -225,6 +227,25 @@ def keep_trace(trace, r, inflows, ys, LATERAL: tl.constexpr, CHANNELS: tl.conste
             tl.store(trace + (c * CHANNELS + CHANNELS - 1) * R, ys[c])
 
 
+@triton.jit
+def take_known(q, known, time, end, G: tl.constexpr):
+    """Discharge of a group of steps, each a routing step, with what is known in its place."""
+    taken = ()
+    for c in tl.static_range(G):
+        value, there = known_at(known, time + c, end)
+        taken = taken + (tl.where(there, value, q[c]),)
+    return taken
+
+
+@triton.jit
+def hold_known(q, value, there, G: tl.constexpr):
+    """Discharge of a group of one step's routing steps, with what is known of that step in its place."""
+    held = ()
+    for c in tl.static_range(G):
+        held = held + (tl.where(there, value, q[c]),)
+    return held
+
+
 # ── the first two links, whose mail is fetched ahead ────────────────────────────────────────────────────────────────────
 
 
@@ -259,7 +280,7 @@ def join_link(joined, mail, link, by, end, lane, N: tl.constexpr, ACC: tl.conste
 def route_steps(
     series, mailbox, network, filter, start, end, trace,
     n_reaches, n_steps, runoff_pitch, discharge_pitch, n_patches, n_batch, n_sources, width, ring_size, n_lags, trace_size,
-    mode: tl.constexpr,
+    n_known, known_pitch, mode: tl.constexpr,
 ):  # fmt: skip
     """Route a patch through all of a series, a tile of ``C`` steps at a time in groups of ``G``."""
     C: tl.constexpr = 1 << mode.log_columns
@@ -312,8 +333,9 @@ def route_steps(
     rows = trace.rows
     if mode.keep_trace:
         rows += member * trace_size + tl.load(trace.start + patch) + lane
-    # y is discharge, or a channel of its own where runoff joins below
-    CHANNELS: tl.constexpr = 1 if mode.lateral == HEAD else 2
+    # y is discharge, or a channel of its own where runoff joins below or discharge is known
+    CHANNELS: tl.constexpr = (2 if mode.lateral == INTERVAL else 1) + (1 if mode.lateral == OUTLET or mode.known else 0)
+    known = known_of(series.known, lanes, member, n_known, known_pitch, mode)
     last_y = y
     last_inflow = y
     q = zeros_of(G, ACC)
@@ -356,6 +378,8 @@ def route_steps(
             if mode.keep_trace:
                 at = rows + j * (G * CHANNELS * R)
                 keep_trace(at, r[k * G : (k + 1) * G], inflows, ys, mode.lateral, CHANNELS, G)
+            if mode.known:
+                q = take_known(q, known, here, n_steps, G)
             post(words + letter + here, q, (lanes.row >= 0) & (here >= 0) & (here < n_steps), G, ACC)
             outs = outs + q
         then = to_time + m * C
@@ -372,7 +396,7 @@ def route_steps(
 def route_substeps(
     series, mailbox, network, filter, start, end, trace,
     n_reaches, first_step, n_steps, runoff_pitch, discharge_pitch, n_patches, n_batch, n_sources, width, ring_size, n_lags,
-    trace_size, mode: tl.constexpr,
+    trace_size, n_known, known_pitch, mode: tl.constexpr,
 ):  # fmt: skip
     """Route a patch through ``n_steps`` steps of runoff of several routing steps each, in groups of ``G``, a divisor."""
     S: tl.constexpr = mode.substeps
@@ -410,6 +434,7 @@ def route_substeps(
     if mode.keep_trace:
         rows += member * trace_size + tl.load(trace.start + patch) + lane
     CHANNELS: tl.constexpr = 3 if mode.lateral == INTERVAL else 2
+    known = known_of(series.known, lanes, member, n_known, known_pitch, mode)
     q = zeros_of(G, ACC)
     sample = y
     ahead = tl.load(runoff, mask=lanes.active & (lanes.lag == 0), other=0.0)
@@ -447,6 +472,9 @@ def route_substeps(
         q, ys, new_y, new_inflow = filter_group(r, inflows, extra, y, inflow, coefficients, mode)
         if mode.keep_trace:
             keep_trace(rows + j * (G * CHANNELS * R), r, inflows, ys, mode.lateral, CHANNELS, G)
+        if mode.known:
+            value, there = known_at(known, first_step + step, first_step + n_steps)
+            q = hold_known(q, value, there & runs, G)
         post(words + letter + here, q, runs & (lanes.row >= 0), G, ACC)
         sample = tl.where(part == 0, 0.0, sample)
         if mode.sampling == LAST:
@@ -463,6 +491,8 @@ def route_substeps(
             result = sample / S
         if mode.sampling == START_MEAN and mode.lateral == OUTLET:
             result += held
+        if mode.known:
+            result = tl.where(there, value, result)  # exactly, however it is sampled
         tl.store(discharge + step, result, mask=runs & (part == PER_STEP - 1))
         y = tl.where(runs, new_y, y)
         inflow = tl.where(runs, new_inflow, inflow)

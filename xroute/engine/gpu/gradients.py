@@ -8,10 +8,10 @@ from typing import Any
 import torch
 import triton
 
-from xroute.engine.arrays import Gradients, State
+from xroute.engine.arrays import Exchange, Gradients, Known, State
 from xroute.engine.gpu.adjoint import adjoint_steps, adjoint_substeps
 from xroute.engine.gpu.arguments import AdjointSeries, KernelGradients, KernelNetwork, Mailbox, Mode, Trace
-from xroute.engine.gpu.launch import kernel_filter, launch, new_ticket, real_type, route_gpu, state_on
+from xroute.engine.gpu.launch import kernel_filter, known_on, launch, new_ticket, real_type, route_gpu, state_on
 from xroute.engine.gpu.layout import DeviceFilter, by_step, device_patches, group_length, trace_channels
 from xroute.engine.gpu.memory import as_rows, empty_mailbox, index_type, most_trace, padded_rows, trace_layout
 from xroute.engine.patches import LANES
@@ -36,15 +36,16 @@ def adjoint_gpu(
     *,
     needs_runoff: bool = True,
     block: int | None = None,
+    known: Known | None = None,
 ) -> Gradients:
     """Gradients of a loss with respect to all that `route_gpu` takes.
 
     ``trace`` and ``discharge`` are what the forward run kept and returned; without a trace it is run again, ``block`` steps at a
     time from the last to the first. The gradient of runoff is empty if it is not wanted, that of the filter is float64, and that
-    of the initial state is in the arithmetic's type.
+    of the initial state is in the arithmetic's type. That of ``known`` discharge is put where it says.
     """
     n_batch, n, n_steps = runoff.shape
-    back = _Adjoint(plan, filter, settings, needs_runoff, _FilterSums(filter, plan, runoff.device))
+    back = _Adjoint(plan, filter, settings, needs_runoff, _FilterSums(filter, plan, runoff.device), known)
     grads = None
     if grad_state is not None:
         grads = State(*(grad.to(filter.coefficients.dtype).contiguous() for grad in grad_state))
@@ -56,15 +57,15 @@ def adjoint_gpu(
     elif trace is not None and discharge is not None:
         grad_runoff, grads = back.block(grad_discharge, grads, runoff, discharge, state, trace)
     else:
-        block = _block_length(runoff, filter, settings) if block is None else block
+        block = _block_length(runoff, filter, settings, known is not None) if block is None else block
         grad_runoff, grads = back.without_trace(grad_discharge, grads, runoff, state, block)
     return Gradients(grad_runoff, *back.sums.result(), grads)
 
 
-def _block_length(runoff: Tensor, filter: DeviceFilter, settings: RoutingSettings) -> int:
+def _block_length(runoff: Tensor, filter: DeviceFilter, settings: RoutingSettings, has_known: bool = False) -> int:
     """Steps of runoff whose trace may be kept at a time."""
     n_batch, n, _ = runoff.shape
-    a_step = n_batch * n * settings.substeps * trace_channels(settings) * filter.coefficients.dtype.itemsize
+    a_step = n_batch * n * settings.substeps * trace_channels(settings, has_known) * filter.coefficients.dtype.itemsize
     block = max(1, most_trace(runoff) // (2 * a_step))  # the half: shallow lanes have some more
     return max(8, block // 8 * 8) if by_step(settings) else block
 
@@ -117,6 +118,15 @@ class _Adjoint:
     settings: RoutingSettings
     needs_runoff: bool
     sums: _FilterSums
+    known: Known | None = None
+
+    def _known(self, steps: slice = slice(None)) -> Known | None:
+        """What is known in some steps, and where its gradient goes."""
+        known = self.known
+        if known is None:
+            return None
+        grad = None if known.grad is None else known.grad[..., steps]
+        return Known(known.reach, torch.as_tensor(known.values)[..., steps], grad)
 
     def without_trace(
         self, grad: Tensor, grads: State | None, runoff: Tensor, state: State | None, block: int
@@ -125,26 +135,30 @@ class _Adjoint:
         starts = range(0, runoff.shape[2], block)
         states = [state]
         for first in starts[:-1]:
-            part = runoff[..., first : first + block]
-            states.append(route_gpu(part, self.plan, self.filter, states[-1], self.settings)[1])
+            part, known = runoff[..., first : first + block], self._known(slice(first, first + block))
+            states.append(
+                route_gpu(part, self.plan, self.filter, states[-1], self.settings, exchange=Exchange(known=known))[1]
+            )
         grad_runoff = runoff.new_empty(runoff.shape if self.needs_runoff else 0)
         for first in reversed(starts):
             steps = slice(first, min(first + block, runoff.shape[2]))
-            here, state = runoff[..., steps].contiguous(), states.pop()
+            here, state, known = runoff[..., steps].contiguous(), states.pop(), self._known(steps)
             discharge, _, trace = route_gpu(
-                here, self.plan, self.filter, state, self.settings, keep_state=False, keep_trace=True
-            )
+                here, self.plan, self.filter, state, self.settings, exchange=Exchange(known=known), keep_state=False,
+                keep_trace=True,
+            )  # fmt: skip
             assert trace is not None
-            part, grads = self.block(grad[..., steps], grads, here, discharge, state, trace)
+            part, grads = self.block(grad[..., steps], grads, here, discharge, state, trace, steps)
             if self.needs_runoff:
                 grad_runoff[..., steps] = part
         assert grads is not None
         return grad_runoff, grads
 
     def block(
-        self, grad: Tensor, grads: State | None, runoff: Tensor, discharge: Tensor, state: State | None, trace: Tensor
-    ) -> tuple[Tensor, State]:
-        """Gradients of runoff and of the initial state, of one run of the forward kernels that kept a trace."""
+        self, grad: Tensor, grads: State | None, runoff: Tensor, discharge: Tensor, state: State | None, trace: Tensor,
+        steps: slice = slice(None),
+    ) -> tuple[Tensor, State]:  # fmt: skip
+        """Gradients of runoff and of the initial state, of one run of the forward kernels that kept a trace: of some steps."""
         none, n_lags = self.filter.coefficients, self.filter.windows.n_lags
         n_batch, n, n_steps = runoff.shape
         grad, discharge = as_rows(grad.to(runoff.dtype)), padded_rows(discharge)
@@ -156,16 +170,18 @@ class _Adjoint:
         if grads is None and not by_step(self.settings):
             grads = State(none.new_zeros(n_batch, n_lags), none.new_zeros(n_batch, n))
         start = state_on(state, n_batch, n, self.filter)
-        self._launch(grad, grad_runoff, discharge, trace, (start, grads, before), n_steps)
+        self._launch(grad, grad_runoff, discharge, trace, (start, grads, before), steps)
         return grad_runoff if self.needs_runoff else grad_runoff.new_empty(0), before
 
     def _launch(
         self, grad: Tensor, grad_runoff: Tensor, discharge: Tensor, trace: Tensor,
-        states: tuple[State | None, State | None, State], n_steps: int,
+        states: tuple[State | None, State | None, State], steps: slice,
     ) -> None:  # fmt: skip
         """Launch the adjoint kernel on the state at the start, its gradient at the end, and the one at the start to be filled."""
         settings, none = self.settings, self.filter.coefficients
-        acc, device, n_batch, n = none.dtype, grad.device, grad.shape[0], grad.shape[1]
+        acc, device, (n_batch, n, n_steps) = none.dtype, grad.device, grad.shape
+        known = self._known(steps)
+        there = known_on(known, self.plan, grad, self.filter)
         index = device_patches(self.plan, device, acc)
         start, end, before = (State(none, none) if state is None else state for state in states)
         group = group_length(settings, self.filter.n_taps, n_steps, n_batch)
@@ -173,11 +189,11 @@ class _Adjoint:
         near = none.new_empty(n_batch, 4, index.n_patches * LANES)
         width = triton.cdiv(n_steps * settings.substeps, group) * group
         mailbox = empty_mailbox(n_batch, index.up.n_sources, width, acc, device)
-        trace_start, _ = trace_layout(self.plan, grad, self.filter.n_taps, settings, acc)
+        trace_start, _ = trace_layout(self.plan, grad, self.filter.n_taps, settings, acc, known is not None)
         mode = Mode(
             real_type(acc), index_type(n_batch * grad.stride(0), n_batch * discharge.stride(0), mailbox.numel()),
             self.filter.n_taps, group, LATERAL.index(settings.lateral), state_in=states[0] is not None,
-            state_out=states[1] is not None, runoff_gradient=self.needs_runoff,
+            state_out=states[1] is not None, runoff_gradient=self.needs_runoff, known=there.n > 0,
         )  # fmt: skip
         if by_step(settings):
             kernel: Any = adjoint_steps
@@ -190,10 +206,14 @@ class _Adjoint:
             mode = mode._replace(substeps=settings.substeps, sampling=SAMPLING.index(settings.sampling))
         up = index.up
         launch(
-            kernel, index.n_patches * n_batch, AdjointSeries(grad, grad_runoff, discharge), Mailbox(mailbox, new_ticket(device)),
+            kernel, index.n_patches * n_batch, AdjointSeries(grad, grad_runoff, discharge, there.kernel),
+            Mailbox(mailbox, new_ticket(device)),
             KernelNetwork(index.up_places, index.parent_share, up.start, up.record, up.weight),
             kernel_filter(self.filter, ring), start, KernelGradients(end, before, near, far), Trace(trace, trace_start),
             n, n_steps, grad.stride(1), grad_runoff.stride(1), discharge.stride(1), index.n_patches, n_batch,
-            up.n_sources, width, self.filter.n_ring, self.filter.windows.n_lags, trace.numel() // n_batch, mode,
+            up.n_sources, width, self.filter.n_ring, self.filter.windows.n_lags, trace.numel() // n_batch, there.n, n_steps, mode,
         )  # fmt: skip
         self.sums.add(near, far)
+        if known is not None and known.grad is not None and there.n:
+            found = there.kernel.gradient  # one member may serve all
+            known.grad.copy_(found.sum(dim=0, keepdim=True) if known.grad.shape[0] < n_batch else found)

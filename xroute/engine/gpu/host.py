@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from xroute.engine.arrays import Exchange, NotFinite, Rows, State, compute_type
+from xroute.engine.arrays import Exchange, Known, NotFinite, Rows, State, compute_type
 from xroute.engine.gpu.launch import route_gpu
 from xroute.engine.gpu.layout import DeviceFilter, kept_filter
 from xroute.engine.gpu.staging import CudaCopies, Stage
@@ -103,7 +103,7 @@ def route_host(
         for first in starts:
             here, steps = ahead.to(dtype), slice(first, min(first + block, n_steps))
             fine = slice(steps.start * settings.substeps, steps.stop * settings.substeps)
-            passed = _exchange_on(exchange, fine, device, dtype)
+            passed = _exchange_on(exchange, steps, fine, device, dtype)
             discharge, now, n_bad = route_resident(here, plan, made, now, settings, rows_there, passed)
             bad += n_bad
             if passed.kept is not None:
@@ -137,7 +137,7 @@ def route_cupy(
         series = torch.from_dlpack(cupy.ascontiguousarray(runoff))
         device = series.device
         made = kept_filter(plan, filter, device, dtype, settings)
-        passed = _exchange_on(exchange, slice(None), device, dtype)
+        passed = _exchange_on(exchange, slice(None), slice(None), device, dtype)
         start = None if state is None else State(*(_on(array, device, dtype) for array in state))
         discharge, end, n_bad = route_resident(
             series.to(dtype), plan, made, start, settings, _rows_on(rows, device, dtype), passed
@@ -165,12 +165,17 @@ def _rows_on(rows: Rows, device: torch.device, dtype: torch.dtype) -> Rows:
     return Rows(_on(rows.runoff, device), _on(rows.discharge, device), rows.n, _on(rows.scale, device, dtype))
 
 
-def _exchange_on(exchange: Exchange, fine: slice, device: torch.device, dtype: torch.dtype) -> Exchange:
-    """Given series of some routing steps on the device, and room there for the kept ones."""
+def _exchange_on(
+    exchange: Exchange, steps: slice, fine: slice, device: torch.device, dtype: torch.dtype
+) -> Exchange:
+    """Given and known series of some steps, which are those routing steps, on the device; and room there for the kept ones."""
     given = None if exchange.given is None else _on(exchange.given[..., fine], device, dtype)
-    if exchange.kept is None:
-        return Exchange(given)
-    return Exchange(given, torch.zeros(exchange.kept[..., fine].shape, dtype=dtype, device=device))
+    kept, known = None, exchange.known
+    if exchange.kept is not None:
+        kept = torch.zeros(exchange.kept[..., fine].shape, dtype=dtype, device=device)
+    if known is not None:
+        known = Known(known.reach, _on(known.values[..., steps], device, dtype))
+    return Exchange(given, kept, known)
 
 
 def _state_off(state: State) -> State:

@@ -30,7 +30,7 @@ MEAN, LAST, START_MEAN = (tl.constexpr(SAMPLING.index(k)) for k in ("mean", "las
 
 SIZES = (
     "n_reaches", "n_steps", "first_step", "n_patches", "n_sources", "width", "runoff_pitch", "grad_pitch", "result_pitch",
-    "discharge_pitch", "ring_size", "n_lags", "trace_size",
+    "discharge_pitch", "ring_size", "n_lags", "trace_size", "n_known", "known_pitch",
 )  # fmt: skip
 """Numbers that kernels are not compiled for: else each network and each length of a series would wait for the compiler.
 
@@ -333,6 +333,37 @@ def window_of(filter, patch, member, n_patches, ring_size, mode: tl.constexpr):
         return Window(filter.taps + first, filter.ring + at, n_blocks, at)
     else:
         return Window(filter.taps, filter.ring, 0, 0)
+
+
+# ── discharge that is known ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class KnownLanes(NamedTuple):
+    """Of each lane whether its discharge is known, if not always; and where that and its gradient stand, at time 0."""
+
+    has: Any
+    series: Any
+    gradient: Any
+
+
+@triton.jit
+def known_of(known, lanes, member, n_known, pitch, mode: tl.constexpr):
+    """What is known of the lanes of a patch."""
+    if mode.known:
+        row = tl.load(known.row + lanes.place)
+        at = (member * n_known + tl.maximum(row, 0)).to(tl.int64) * pitch
+        return KnownLanes((row >= 0) & lanes.active, known.series + at, known.gradient + at)
+    else:
+        return KnownLanes(lanes.active, known.series, known.gradient)
+
+
+@triton.jit
+def known_at(lanes, time, end):
+    """Discharge that is known at each lane's time, 0 where it is not, and whether it is."""
+    inside = lanes.has & (time >= 0) & (time < end)
+    value = tl.load(lanes.series + time, mask=inside, other=0.0)
+    there = inside & (value == value)
+    return tl.where(there, value, 0.0), there
 
 
 # ── links from other patches ────────────────────────────────────────────────────────────────────────────────────────────

@@ -10,8 +10,17 @@ import torch
 import triton
 import triton.language as tl
 
-from xroute.engine.arrays import Exchange, State
-from xroute.engine.gpu.arguments import AdjointSeries, KernelFilter, KernelNetwork, Mailbox, Mode, Series, Trace
+from xroute.engine.arrays import Exchange, Known, State
+from xroute.engine.gpu.arguments import (
+    AdjointSeries,
+    KernelFilter,
+    KernelKnown,
+    KernelNetwork,
+    Mailbox,
+    Mode,
+    Series,
+    Trace,
+)
 from xroute.engine.gpu.forward import route_steps, route_substeps
 from xroute.engine.gpu.layout import DeviceFilter, DevicePatches, by_step, device_patches, group_length
 from xroute.engine.gpu.memory import (
@@ -28,7 +37,7 @@ from xroute.engine.kernels import keep_triton_kernels
 from xroute.engine.plan import RoutingPlan
 from xroute.settings import LATERAL, SAMPLING, RoutingSettings
 
-__all__ = ["kernel_filter", "launch", "new_ticket", "real_type", "route_gpu", "state_on"]
+__all__ = ["DeviceKnown", "kernel_filter", "known_on", "launch", "new_ticket", "real_type", "route_gpu", "state_on"]
 
 keep_triton_kernels()  # before any is compiled
 
@@ -83,7 +92,7 @@ def route_gpu(
     start = state_on(state, n_batch, n, filter)
     trace, rows_of_trace = none, (none, 0)
     if keep_trace:
-        rows_of_trace = trace_layout(plan, runoff, filter.n_taps, settings, none.dtype)
+        rows_of_trace = trace_layout(plan, runoff, filter.n_taps, settings, none.dtype, exchange.known is not None)
         trace = torch.empty(n_batch * rows_of_trace[1], dtype=none.dtype, device=device)
     end = start
     if n_batch and n_steps and n:
@@ -91,6 +100,7 @@ def route_gpu(
             runoff, discharge, device_patches(plan, device, none.dtype), filter, settings,
             none if scale is None else scale.to(device, none.dtype).contiguous(), exchange, trace, *rows_of_trace,
             none.new_empty(max(1, n_batch * filter.n_ring)), scale is not None, keep_trace,
+            known_on(exchange.known, plan, runoff, filter),
         )  # fmt: skip
         end = run.by_step(start, keep_state) if by_step(settings) else run.by_substep(start, keep_state)
     elif keep_state and start is not None:  # nothing happens to the state, but it is another one
@@ -117,6 +127,7 @@ class _Run:
     ring: Tensor  # for the inflow that windows of more than two taps look back to
     scaled: bool
     keep_trace: bool
+    known: DeviceKnown
 
     def by_step(self, start: State | None, keep_state: bool) -> State:
         """One launch, a step of runoff being one routing step; the state at the end, if it is kept."""
@@ -170,15 +181,16 @@ class _Run:
             index_type(n_batch * runoff.stride(0), n_batch * self.discharge.stride(0), mailbox.numel()),
             self.filter.n_taps, group_length(self.settings, self.filter.n_taps, n_steps, n_batch),
             LATERAL.index(self.settings.lateral), has_pole=self.filter.has_pole, state_in=start is not None,
-            scaled=self.scaled, keep_trace=self.keep_trace, **constants,
+            scaled=self.scaled, keep_trace=self.keep_trace, known=self.known.n > 0, **constants,
         )  # fmt: skip
         launch(
-            kernel, index.n_patches * n_batch, Series(runoff, self.discharge, self.scale),
+            kernel, index.n_patches * n_batch, Series(runoff, self.discharge, self.scale, self.known.kernel),
             Mailbox(mailbox, new_ticket(runoff.device)),
             KernelNetwork(index.down_places, index.child_share, down.start, down.record, down.weight),
             kernel_filter(self.filter, self.ring), State(none, none) if start is None else start, end,
             Trace(self.trace, self.trace_start), n, *steps, runoff.stride(1), self.discharge.stride(1), index.n_patches,
-            n_batch, down.n_sources, width, self.filter.n_ring, self.filter.windows.n_lags, self.n_trace, mode,
+            n_batch, down.n_sources, width, self.filter.n_ring, self.filter.windows.n_lags, self.n_trace,
+            self.known.n, n_steps, mode,
             **({"maxnreg": 200} if kernel is route_steps else {}),
         )  # fmt: skip
 
@@ -188,6 +200,28 @@ class _Run:
             return State(none, none)
         n_batch, n, _ = self.runoff.shape
         return State(none.new_empty(n_batch, self.filter.windows.n_lags), none.new_empty(n_batch, n))
+
+
+@dataclass(frozen=True)
+class DeviceKnown:
+    """Discharge that is known on so many reaches, on a device; of none, the arrays hold nothing."""
+
+    n: int
+    kernel: KernelKnown
+
+
+def known_on(known: Known | None, plan: RoutingPlan, runoff: Tensor, filter: DeviceFilter) -> DeviceKnown:
+    """Known discharge of each member of runoff as the kernels take it, its gradient zeros as yet."""
+    index, none = device_patches(plan, runoff.device, filter.coefficients.dtype), filter.coefficients
+    if known is None or not len(known.reach):
+        return DeviceKnown(0, KernelKnown(index.down_places, none, none))
+    n_batch, _, n_steps = runoff.shape
+    n = len(known.reach)
+    row = torch.full((plan.n_reaches,), -1, dtype=torch.int32)
+    row[torch.as_tensor(known.reach)] = torch.arange(n, dtype=torch.int32)
+    series = torch.as_tensor(known.values).to(none).expand(n_batch, n, n_steps).contiguous()
+    gradient = none if known.grad is None else torch.zeros_like(series)
+    return DeviceKnown(n, KernelKnown(row.to(runoff.device)[index.reach].contiguous(), series, gradient))
 
 
 def state_on(state: State | None, n_batch: int, n_reaches: int, filter: DeviceFilter) -> State | None:

@@ -52,9 +52,9 @@ def group_length(settings: RoutingSettings, n_taps: int, n_steps: int, n_batch: 
     return max(k for k in range(1, 9) if settings.substeps % k == 0)
 
 
-def trace_channels(settings: RoutingSettings) -> int:
+def trace_channels(settings: RoutingSettings, has_known: bool = False) -> int:
     """Series of each reach in a trace: inflow, with laterals over the interval runoff, and y where discharge is not y."""
-    return 1 + (settings.lateral == "interval") + (not by_step(settings) or settings.lateral == "outlet")
+    return 1 + (settings.lateral == "interval") + (not by_step(settings) or settings.lateral == "outlet" or has_known)
 
 
 # ── the network ─────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -37,10 +37,12 @@ TRACE_SHARE = 4
 runoff and than the second; beyond, as with substeps, the adjoint routes again, block of time by block."""
 
 
-def trace_numel(plan: RoutingPlan, runoff: Tensor, pointer: NDArray[np.int64], settings: RoutingSettings) -> int:
+def trace_numel(
+    plan: RoutingPlan, runoff: Tensor, pointer: NDArray[np.int64], settings: RoutingSettings, has_known: bool = False
+) -> int:
     """Elements of the trace that a run keeps for its gradients; 0 if it would be too large (`TRACE_BYTES`)."""
     n_taps = min(3, windows_of(plan, pointer, runoff.device, settings).longest)
-    size = runoff.shape[0] * trace_layout(plan, runoff, n_taps, settings, runoff.dtype)[1]
+    size = runoff.shape[0] * trace_layout(plan, runoff, n_taps, settings, runoff.dtype, has_known)[1]
     return size if size * runoff.dtype.itemsize <= most_trace(runoff) else 0
 
 
@@ -56,13 +58,14 @@ def tile_width(n_taps: int, itemsize: int) -> int:
 
 
 def trace_layout(
-    plan: RoutingPlan, runoff: Tensor, n_taps: int, settings: RoutingSettings, dtype: torch.dtype
-) -> tuple[Tensor, int]:
+    plan: RoutingPlan, runoff: Tensor, n_taps: int, settings: RoutingSettings, dtype: torch.dtype,
+    has_known: bool = False,
+) -> tuple[Tensor, int]:  # fmt: skip
     """Where each patch's rows begin in a trace, and its size: all steps of the patch's program, each of which it writes."""
     n_batch, _, n_steps = runoff.shape
     group = group_length(settings, n_taps, n_steps, n_batch)
     tile = tile_width(n_taps, dtype.itemsize) if by_step(settings) else 1
-    channels = trace_channels(settings)
+    channels = trace_channels(settings, has_known)
 
     def make() -> tuple[Tensor, int]:
         steps = n_steps * settings.substeps + plan.patches.depth * group
