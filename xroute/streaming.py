@@ -93,7 +93,7 @@ def route_to_zarr(runoff: xr.DataArray, network: NetworkLike, store: Any, reques
     encoding
         Of ``discharge``, as for `xarray.Dataset.to_zarr`: ``chunks``, ``shards``, ``compressors``, ... Blocks are made of
         whole chunks, or shards, along time.
-    scheme, substeps, sampling, lateral, initial_state, return_state, missing, extra, nan, weights, known
+    scheme, substeps, sampling, lateral, hillslope, initial_state, return_state, missing, extra, nan, weights, known
         As for `route`. Known discharge is read block by block; a run that goes on takes its values to be what they were.
     reach_dim, time_dim, dt, label, partitions, device
         As for `route`. With ``partitions``, or a client of Dask's distributed scheduler, runoff on Dask is routed by

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
-from xroute.block_state import Stage, StageTable
+from xroute.block_state import HILLSLOPE, Stage, StageTable
 from xroute.network import Network
 from xroute.parameters import read_parameters
 from xroute.schemes import SCHEMES, make_filter
@@ -61,7 +61,11 @@ def stored_water(run: Run, state: BlockState) -> Any:
     """Water that the state of a run holds in each reach [batch, reach], in all its stages together [m3]."""
     assert run.settings.routing_step is not None
     factor = 1.0 if run.units is None else flux_in_si(run.units, "the state")
-    return run.filter.storage(run.settings.routing_step, *state.channel) * factor
+    water = run.filter.storage(run.settings.routing_step, *state.channel)
+    if run.hillslope is not None:
+        assert run.settings.step is not None
+        water = water + run.hillslope.filter.storage(run.settings.step, *state.stages[HILLSLOPE])
+    return water * factor
 
 
 def needs_means(run: Run) -> bool:

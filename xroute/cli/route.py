@@ -26,7 +26,7 @@ from xroute.cli.common import (
 )
 from xroute.cli.messages import OPTIONS
 from xroute.cli.signals import LEFT
-from xroute.settings import EXTRA, GRID_NAN, LABEL, LATERAL, MISSING, RESET, SAMPLING
+from xroute.settings import EXTRA, GRID_NAN, HILLSLOPE, LABEL, LATERAL, MISSING, RESET, SAMPLING
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -130,6 +130,9 @@ def _substeps(_: click.Context, __: click.Parameter, value: str | None) -> int |
 @click.option("--lateral", type=click.Choice(LATERAL),
               help="Where runoff joins its own reach (RAPID: interval; mizuRoute: outlet).  "
                    "[default: the network's recipe, or head]")  # fmt: skip
+@click.option("--hillslope", metavar="NAME|FILE",
+              help="Unit hydrograph of each reach before its channel, of the network's own parameters: "
+                   f"{', '.join(HILLSLOPE)}; or a file of ordinates.  [default: the network's, or none]")  # fmt: skip
 @click.option("--missing", type=click.Choice(MISSING), default="raise", show_default=True,
               help="Reaches of the network without runoff.")  # fmt: skip
 @click.option("--extra", type=click.Choice(EXTRA), default="raise", show_default=True,
