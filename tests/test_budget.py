@@ -443,3 +443,38 @@ def test_known_discharge_is_accounted_for(scheme: str, tmp_path: Any) -> None:
     wrong = known.copy(data=known.values * (1 + 1e-6))
     amiss = xroute.budget(runoff, discharge, network, final_state=after, **given | {"known": wrong})
     assert (abs(amiss.residual_total) > 1e-9 * scale(found)).all()  # discharge is not what is said to be known
+
+
+# ── hillslopes ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("hillslope", ["gamma", "ordinates"])
+def test_hillslopes_store_water_too(hillslope: str, tmp_path: Any) -> None:
+    from xroute.volumes import storage
+
+    for k, options in enumerate(modes("muskingum")):
+        network = river("bifurcating", "muskingum_exact", seed=k)
+        network = network.assign(fshape=2.5, tscale=xr.DataArray(9000.0, attrs={"units": "s"}))
+        slopes = "gamma" if hillslope == "gamma" else np.array([0.1, 0.5, 0.25, 0.15])
+        runoff, before = warm(network, np.random.default_rng(k), hillslope=slopes, **options)
+        known = gauges(network, runoff, Network(network).outlets[0])
+        route = {"initial_state": before, "hillslope": slopes, "known": known}
+        discharge, after = runoff.route(network, return_state=True, **route, **options)
+        if hillslope == "gamma":
+            del route["hillslope"]  # which the discharge's history says
+        found = xroute.budget(runoff, discharge, network, final_state=after, **route)
+        assert abs(found.residual).max() <= 1e-12 * scale(found), options
+        given = {} if hillslope == "gamma" else {"hillslope": slopes}
+        held = storage(network, after, **given).sum("reach")
+        np.testing.assert_allclose(found.storage_end_total, held)
+        channel = after.drop_vars([name for name in after.variables if str(name).startswith("hillslope")])
+        assert (found.storage_end_total > 1.01 * storage(network, channel).sum("reach")).all()  # and some is on hillslopes
+        steps = xroute.budget(runoff, discharge, network, per="step", **route)
+        assert abs(steps.residual).max() <= 1e-12 * scale(found), options
+        again = xroute.budget(runoff, discharge, network, **route)
+        xr.testing.assert_allclose(again, found, rtol=1e-12, atol=1e-12 * scale(found))
+        if k % 5 == 0:
+            xroute.route_to_zarr(runoff, network, tmp_path / f"{k}.zarr", **route | given | {"hillslope": slopes}, **options,
+                                 progress=False, budget=True, time_chunk=3)  # fmt: skip
+            with xr.open_zarr(tmp_path / f"{k}.zarr", group="budget") as stored:
+                xr.testing.assert_allclose(stored.load(), found, rtol=1e-12, atol=1e-12 * scale(found))

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xroute.block_state import BlockState, StageTable, StateTable
+from xroute.block_state import HILLSLOPE, BlockState, StageTable, StateTable
 from xroute.budget.accounts import TERMS, Accounts, Sums
 from xroute.budget.task import Task
 from xroute.eager import route_values
@@ -89,7 +89,8 @@ class _Walk:
         if settings.sampling == "start-mean":
             late = (end.channel.outflow - now.channel.outflow) / settings.substeps
         elif needs_means(run):
-            last = end.channel.outflow + (came if settings.lateral == "outlet" else 0.0)
+            joins = came if run.hillslope is None else end.stages[HILLSLOPE].outflow
+            last = end.channel.outflow + (joins if settings.lateral == "outlet" else 0.0)
             late = _by_reach(on_host(routed)[..., 0].astype(np.float64), layout.result_row) - last
         held = went[:, accounts.known] + late[:, accounts.known]
         if run.known is not None:  # what is known is no sample

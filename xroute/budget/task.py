@@ -20,6 +20,7 @@ from xroute.network_files import as_network
 from xroute.request import BudgetRequest, NetworkLike
 from xroute.run import Run, make_run
 from xroute.schemes import SCHEMES
+from xroute.settings import HILLSLOPE
 from xroute.state import align_state
 from xroute.state_form import open_state
 from xroute.times import read_clock
@@ -96,9 +97,11 @@ def _as_routed(
             continue
         assert isinstance(state, xr.Dataset)
         attrs = state.attrs
-        said = {"scheme": attrs.get("scheme"), "lateral": attrs.get("lateral"), **_substeps(attrs, runoff, request), **said}
-    scheme = said.get("scheme")
+        named = {name: attrs.get(name) for name in ("scheme", "lateral", "hillslope")}
+        said = {**named, **_substeps(attrs, runoff, request), **said}
+    scheme, hillslope = said.get("scheme"), said.get("hillslope")
     said["scheme"] = scheme if scheme in SCHEMES else None  # of several, the network says which reach has which
+    said["hillslope"] = hillslope if hillslope in HILLSLOPE else None  # ordinates are the caller's
     given = {name: value for name, value in said.items() if value is not None and getattr(request, name) is None}
     return replace(request, **given)
 
@@ -108,7 +111,7 @@ def _history(discharge: xr.DataArray) -> dict[str, Any]:
     lines = [line for line in str(discharge.attrs.get("history", "")).splitlines() if "xroute: routed" in line]
     found: dict[str, Any] = {}
     if lines:
-        for name, text, number in re.findall(r"\b(scheme|sampling|lateral|substeps)=(?:'([^']*)'|(\d+))", lines[-1]):
+        for name, text, number in re.findall(r"\b(scheme|sampling|lateral|substeps|hillslope)=(?:'([^']*)'|(\d+))", lines[-1]):
             found[name] = int(number) if number else text
     elif "point" in str(discharge.attrs.get("cell_methods", "")):
         found["sampling"] = "last"
