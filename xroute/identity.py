@@ -50,6 +50,7 @@ def run_identity(
         "parameters": digest(run.network.ids, *run.network.links, *run.filter.arrays(), run.scale),
         "coordinates": digest(coords, rows),
         "start": start,
+        **({"weights": run.weights} if run.weights else {}),
         **({} if kept is None else {"kept": kept}),
         **({"budget": True} if budget else {}),
         **({} if run.known is None else {"known": run.known.identity}),

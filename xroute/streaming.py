@@ -21,7 +21,6 @@ import numpy as np
 import xarray as xr
 
 from xroute.block_state import BlockState
-from xroute.bounds import add_bounds, bounds_name
 from xroute.budget.form import kept_coords
 from xroute.budget.ledger import Ledger
 from xroute.budget.of_lanes import account_for
@@ -30,19 +29,20 @@ from xroute.chunking import Room, check_encoding, choose_chunks
 from xroute.cluster import check_seen, check_shareable, find_client
 from xroute.engine.arrays import compute_type
 from xroute.exceptions import ParameterError, one_of, require, some
+from xroute.grids.reaches import bring_to_reaches
 from xroute.guards import writing
 from xroute.identity import run_identity
 from xroute.lane_run import LaneRun
 from xroute.lane_states import Ends, Starts
 from xroute.lanes import Box, Lanes
 from xroute.memory import memory_bytes
+from xroute.network_files import as_network
 from xroute.options import find_device
 from xroute.reader import Item, Reader
 from xroute.reads import Source, read_dtype, read_part, source_of
 from xroute.request import NetworkLike, StreamRequest, keywords_of
 from xroute.run import Run, make_run
 from xroute.sinks import NetcdfSink, Outline, Sink, ZarrSink
-from xroute.stamps import time_coordinate
 from xroute.stores import BUDGET, CHECKPOINT, DISCHARGE, as_store
 from xroute.summary import Summary
 from xroute.units import require_array
@@ -90,7 +90,7 @@ def route_to_zarr(runoff: xr.DataArray, network: NetworkLike, store: Any, reques
     encoding
         Of ``discharge``, as for `xarray.Dataset.to_zarr`: ``chunks``, ``shards``, ``compressors``, ... Blocks are made of
         whole chunks, or shards, along time.
-    scheme, substeps, sampling, lateral, initial_state, return_state, missing, extra, nan, reach_dim, time_dim, dt, label
+    scheme, substeps, sampling, lateral, initial_state, return_state, missing, extra, nan, weights, reach_dim, time_dim, dt, label
         As for `route`.
     known
         As for `route`; opened lazily, it is read block by block. A run that is resumed must be given it for the same
@@ -184,17 +184,21 @@ class Stream:
 
     @classmethod
     def prepare(
-        cls, runoff: xr.DataArray, network: NetworkLike, request: StreamRequest, *, dtype: str | None = None
+        cls, runoff: xr.DataArray, network: NetworkLike, request: StreamRequest, *, dtype: str | None = None, by: str = ""
     ) -> Stream:
-        """Check all that can be checked before anything is read; by default runoff is read as `read_dtype` says."""
-        runoff, encoding = require_array(runoff), check_encoding(request.encoding, request.time_chunk)
-        memory = memory_bytes(request.memory)
+        """Check all that can be checked before anything is read; by default runoff is read as `read_dtype` says.
+
+        Runoff that was on a grid may have been brought to reaches before, ``by`` weights (`xroute.grids.reaches`).
+        """
+        encoding, memory = check_encoding(request.encoding, request.time_chunk), memory_bytes(request.memory)
+        network = as_network(network)
+        runoff, request, weights = bring_to_reaches(require_array(runoff), network, request)
         taken = {DISCHARGE, CHECKPOINT, BUDGET} & {*runoff.coords, *runoff.dims}
         if taken:
             raise ParameterError(
                 f"runoff has a coordinate {some(sorted(taken))}, a name that the store needs: rename it"
             )
-        run = make_run(runoff, network, request, with_state=True)
+        run = changed(make_run(runoff, network, request, with_state=True), weights=weights or by)
         start = run.first_state(request.initial_state, runoff, lazily=True)
         kept = None if request.state_time is None else run.clock.steps_until(runoff, request.state_time)
         if request.device is not None:
@@ -237,7 +241,7 @@ class Stream:
         store = as_store(store)
         if self.spread:
             check_shareable(store)
-        outline = self._outline(as_dataset or self._with_bounds)
+        outline = self._outline(as_dataset or self.run.clock.dataset)
         identity = run_identity(self.run, self._starts.digest(), self.dtype, kept=self.kept, budget=self.budget)
         start = Progress(0, {}), lambda: self._starts(0)
         with ZarrSink.open(store, outline, identity, start, resume=resume, replace=replace) as sink:
@@ -368,13 +372,6 @@ class Stream:
         coords = {n: c.compute() for n, c in xr.Coordinates(layout.coords).items()}
         empty = self.run.set_attrs(xr.DataArray(nothing, dims=layout.dims, coords=coords), self.runoff)
         return Outline(as_dataset(empty), self.encoding, layout.time_dim, self.block, self.lanes)
-
-    def _with_bounds(self, discharge: xr.DataArray) -> xr.Dataset:
-        """Discharge, and under their name the bounds that its coordinate of time declares, if it does."""
-        dataset, time = discharge.to_dataset(name=DISCHARGE), self.run.clock
-        coordinate = time_coordinate(discharge, time.dim)
-        bounds = None if coordinate is None else bounds_name(coordinate)
-        return dataset if bounds is None else add_bounds(dataset, time.dim, time.step, time.label, bounds)
 
     @property
     def _starts(self) -> Starts:

@@ -21,6 +21,7 @@ from xroute.accumulations import is_lead
 from xroute.exceptions import AlignmentError, TimeAxisError, UnitsError, XRouteError, some, warn
 from xroute.files.decoding import DEFAULT_FILL, is_id_name
 from xroute.files.opening import PathLike, open_dataset
+from xroute.grid_axes import grid_dims
 from xroute.ids import declared_fills, exact_ids, is_positional, positions_of, repeated, within
 from xroute.stores import is_group
 from xroute.time_dims import find_time_dim
@@ -30,6 +31,8 @@ from xroute.wording import argument
 
 __all__ = ["check_same_units", "concatenate", "dataset_of", "expand_paths", "file_ids", "open_runoff"]
 
+SAMPLE = 64
+"""Entries of each dimension that are looked at, of records that may never have been written."""
 _NETCDF = (".nc", ".nc4", ".netcdf", ".cdf")
 
 
@@ -264,7 +267,11 @@ def _warn_of_never_written(array: xr.DataArray, files: Sequence[Path], time_dim:
     except TimeAxisError:  # routing asks for it
         return
     ends = array.isel({dim: sorted({0, array.sizes[dim] - 1})})
-    gaps = int(ends.isnull().sum())
+    if grid_dims(array):  # some cells are sea
+        missing = ends.isnull().all([d for d in array.dims if d != dim])
+    else:  # what was never written is so on all reaches: a few will tell, of chunks that are read again for it
+        missing = ends.isel({d: slice(0, SAMPLE) for d in array.dims if d != dim}).isnull()
+    gaps = int(missing.sum())
     if gaps:
         warn(
             f"{array.name} of {_names(files)} holds records that were never written (the netCDF library's fill value, "
