@@ -28,7 +28,7 @@ from xroute.streaming import Stream
 N_TIME, MEMBERS = 48, 5
 STATES = 4 * 8 * (120 + 120)
 """Bytes that the states of a member take."""
-TWO = 2 * (STATES + 5 * 16 * 480) + 1000
+TWO = 2 * (STATES + 6 * 16 * 480) + 1000
 """Memory for two members and 16 steps of them."""
 
 

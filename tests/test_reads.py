@@ -33,7 +33,7 @@ N_TIME = 96
 STEP = 4 * 120
 """Bytes of a step of all reaches."""
 LITTLE = 30_000
-"""Bytes that hold some eight steps, and no row of 24."""
+"""Bytes that hold some six steps, and no row of 24."""
 
 
 @pytest.fixture(scope="module")
@@ -185,9 +185,9 @@ def test_any_layout_of_any_members(data):
 def test_where_there_is_no_room_it_is_said(network, runoff, monkeypatch):
     monkeypatch.setattr("xroute.reader.scratch_folder", lambda *_: None)
     opened, store = stored(runoff, (N_TIME, 5))
-    with pytest.warns(UserWarning, match=r"is read 12\.0 times: a block is 8 steps.*room for a row.*TMPDIR") as told:
+    with pytest.warns(UserWarning, match=r"is read 16\.0 times: a block is 6 steps.*room for a row.*TMPDIR") as told:
         found = stream(opened, network, memory=LITTLE)
-    assert set(store.reads.values()) == {12}
+    assert set(store.reads.values()) == {16}
     np.testing.assert_array_equal(found.values, runoff.route(network).values)
     advised = re.search(r'memory="(\w+)"', str(told[0].message))
     assert advised is not None
@@ -252,12 +252,12 @@ def test_the_memory_is_kept(network, runoff, monkeypatch):
     """No array of runoff that is larger than stated is made on the way: neither rows, nor pieces, nor blocks."""
     opened, _ = stored(runoff, (N_TIME, 5))
     reader = reader_of(opened, network, memory=LITTLE)
-    assert not reader.direct and reader.folder is not None and reader.block == 8
+    assert not reader.direct and reader.folder is not None and reader.block == 6
     made: list[int] = []
     monkeypatch.setattr("xroute.reader.pieces_of", lambda *given: _noted(pieces_of(*given), made))
     stream(opened, network, memory=LITTLE)
     assert made and max(made) * 4 <= LITTLE // 3
-    reader = reader_of(opened, network, memory=5 * N_TIME * STEP + LITTLE)
+    reader = reader_of(opened, network, memory=6 * N_TIME * STEP + LITTLE)
     assert reader.direct and reader.block == N_TIME  # a block of all steps, without a scratch file
     reader = reader_of(stored(runoff, (48, 40))[0], network, memory=105_000, time_chunk=12)
     assert not reader.direct and reader.folder is None and not reader.again  # rows in memory
@@ -270,7 +270,7 @@ def _noted(pieces: Any, made: list[int]) -> Any:
 
 
 def test_too_little_memory_is_said(network, runoff):
-    with pytest.warns(UserWarning, match="is too little: a block of 1 steps of 1 members takes some 10 kB"):
+    with pytest.warns(UserWarning, match="is too little: a block of 1 steps of 1 members takes some 11 kB"):
         stream(runoff, network, memory=1000)
 
 

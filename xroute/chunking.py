@@ -23,7 +23,7 @@ __all__ = ["Room", "check_encoding", "choose_chunks"]
 
 BLOCK_BYTES = 2**27
 """Runoff of a block, where neither the caller nor the chunks of runoff say more."""
-BLOCKS, STATES = 5, 4
+BLOCKS, STATES = 6, 4
 """Blocks of runoff or discharge, and states, that are in memory at once: read ahead, routed, made, ordered and written."""
 FEW_STEPS = 4
 """Steps of a block for which a row of chunks is rather kept in memory than in a scratch file."""

@@ -51,6 +51,7 @@ def run_identity(
         "parameters": digest(run.network.ids, *run.network.links, *run.filter.arrays(), run.scale, *slopes),
         "coordinates": digest(coords, rows),
         "start": start,
+        **({"weights": run.weights} if run.weights else {}),
         **({} if kept is None else {"kept": kept}),
         **({"weights": run.weights} if run.weights else {}),
         **({} if run.known is None else {"known": run.known.identity}),

@@ -21,7 +21,6 @@ import numpy as np
 import xarray as xr
 
 from xroute.block_state import BlockState
-from xroute.bounds import add_bounds, bounds_name
 from xroute.budget.form import kept_coords
 from xroute.budget.ledger import Ledger
 from xroute.budget.of_lanes import account_for
@@ -45,7 +44,6 @@ from xroute.reads import Source, read_dtype, read_part, source_of
 from xroute.request import NetworkLike, StreamRequest, keywords_of
 from xroute.run import Run, make_run
 from xroute.sinks import NetcdfSink, Outline, Sink, ZarrSink
-from xroute.stamps import time_coordinate
 from xroute.stores import BUDGET, CHECKPOINT, DISCHARGE, as_store
 from xroute.summary import Summary
 from xroute.units import require_array
@@ -190,9 +188,9 @@ class Stream:
 
         Runoff that was on a grid may have been brought to reaches before, ``by`` weights (`xroute.grids.reaches`).
         """
-        encoding, network = check_encoding(request.encoding, request.time_chunk), as_network(network)
+        encoding, memory = check_encoding(request.encoding, request.time_chunk), memory_bytes(request.memory)
+        network = as_network(network)
         runoff, request, weights = bring_to_reaches(require_array(runoff), network, request)
-        memory = memory_bytes(request.memory)
         taken = {DISCHARGE, CHECKPOINT, BUDGET} & {*runoff.coords, *runoff.dims}
         if taken:
             raise ParameterError(
@@ -241,7 +239,7 @@ class Stream:
         store = as_store(store)
         if self.spread:
             check_shareable(store)
-        outline = self._outline(as_dataset or self._with_bounds)
+        outline = self._outline(as_dataset or self.run.clock.dataset)
         identity = run_identity(self.run, self._starts.digest(), self.dtype, kept=self.kept, budget=self.budget)
         start = Progress(0, {}), lambda: self._starts(0)
         with ZarrSink.open(store, outline, identity, start, resume=resume, replace=replace) as sink:
@@ -366,13 +364,6 @@ class Stream:
         coords = {n: c.compute() for n, c in xr.Coordinates(layout.coords).items()}
         empty = self.run.set_attrs(xr.DataArray(nothing, dims=layout.dims, coords=coords), self.runoff)
         return Outline(as_dataset(empty), self.encoding, layout.time_dim, self.block, self.lanes)
-
-    def _with_bounds(self, discharge: xr.DataArray) -> xr.Dataset:
-        """Discharge, and under their name the bounds that its coordinate of time declares, if it does."""
-        dataset, time = discharge.to_dataset(name=DISCHARGE), self.run.clock
-        coordinate = time_coordinate(discharge, time.dim)
-        bounds = None if coordinate is None else bounds_name(coordinate)
-        return dataset if bounds is None else add_bounds(dataset, time.dim, time.step, time.label, bounds)
 
     @property
     def _starts(self) -> Starts:

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from xroute.bounds import LABELS, bounds_name, read_bounds
+from xroute.bounds import LABELS, add_bounds, bounds_name, read_bounds
 from xroute.exceptions import TimeAxisError, XRouteError, one_of, some, warn
 from xroute.spacing import ROUNDED, find_step
 from xroute.stamps import stamps, time_coordinate
@@ -169,6 +169,12 @@ class Clock:
         reference = _reference(array, self.dim) if values.dtype.kind == "m" else None
         edge = edge if reference is None else reference + edge
         return str((edge.round("s") if whole else edge).isoformat())
+
+    def dataset(self, array: xr.DataArray) -> xr.Dataset:
+        """A series that has a name, and under theirs the bounds that its coordinate of time declares, if it does."""
+        found, coordinate = array.to_dataset(), time_coordinate(array, self.dim)
+        bounds = None if coordinate is None else bounds_name(coordinate)
+        return found if bounds is None else add_bounds(found, self.dim, self.step, self.label, bounds)
 
     def steps_until(self, array: xr.DataArray, moment: Any) -> int:
         """Steps of a series until a moment at which one of them ends.
