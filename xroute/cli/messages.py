@@ -26,11 +26,17 @@ FLAGS = {"overwrite", "resume"}
 PHRASES = {
     "area anew": "--estimate-anew makes it anew",
     "begun": "--resume goes on with it, --overwrite replaces it",
+    "catchments": "`xroute weights GRID CATCHMENTS weights.nc` makes weights of a grid's cells in them",
     "estimate": "`xroute convert table NETWORK --network OUTPUT --celerity 1.0` makes them of the lengths of reaches, "
     "--method manning of slopes and flows",
     "estimate anew": "--estimate-anew makes them anew",
     "first": "",
+    "grid": "Make weights of the cells in their catchments, once: `xroute weights GRID CATCHMENTS weights.nc`; then route with "
+            "--weights weights.nc",
+    "grid made": "`xroute weights GRID CATCHMENTS weights.nc` makes them, and `xroute route` takes them, --weights",
     "hour": "",
+    "make weights": "`xroute weights`",
+    "weights table": " of xroute.grids.read_weights in Python, and save what it makes with to_netcdf:",
     "other system": "`xroute convert` reads folders of other systems",
     "part": "take a part of the network",
     "run again": "run again with --resume",

@@ -92,11 +92,11 @@ def dataset_from_nextxy(
     goes = ~leaves & ~outside
     to[goes] = position[row[goes] * n_columns + column[goes]]
     lost = ~leaves & (to < 0)
-    if lost.any() and missing_downstream == "raise":
+    if lost.any() and (missing_downstream == "raise" or not (to >= 0).any()):
         raise NetworkError(
             f"{int(lost.sum())} of {cell.size} cells drain to cells that are not on the map ({int(outside.sum())} "
             f"beyond its {n_rows} x "
-            f"{n_columns}), at rows and columns {some(list(zip(*np.divmod(cell[lost], n_columns), strict=True)), 3)}: "
+            f"{n_columns}), at rows and columns {some(np.transpose(np.divmod(cell[lost], n_columns)).tolist(), 3)}: "
             "it is a part of a "
             "larger one, whose cells are still counted as there, or damaged. "
             f"{argument('missing_downstream', 'outlet')} makes outlets "

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from xroute.exceptions import AlignmentError, TimeAxisError, UnitsError, XRouteError, some, warn
 from xroute.files.decoding import DEFAULT_FILL, is_id_name
 from xroute.files.opening import PathLike, open_dataset
+from xroute.grid_axes import grid_dims
 from xroute.ids import declared_fills, exact_ids, is_positional, positions_of, repeated, within
 from xroute.stores import is_group
 from xroute.time_dims import find_time_dim
@@ -113,7 +114,7 @@ def open_runoff(
         dataset = open_dataset(file)
         names = names or [_only_variable(dataset, file)]
         array = _sum(dataset, names, file, time_dim, bounds)
-        if "time" in array.coords and array["time"].ndim == 0:
+        if "time" in array.coords and array["time"].ndim == 0 and not _has_times(array, time_dim):
             array = array.expand_dims("time")
         arrays.append(array)
     if len(arrays) > 1:
@@ -175,6 +176,15 @@ def concatenate(arrays: Sequence[xr.DataArray], files: Sequence[PathLike], time_
 def dataset_of(network: Any) -> xr.Dataset | None:
     """Dataset of a Network, which may be given as its Dataset, or not at all."""
     return network if network is None or isinstance(network, xr.Dataset) else network.dataset
+
+
+def _has_times(array: xr.DataArray, time_dim: Hashable | None) -> bool:
+    """Whether an array has a dimension of times, beside which a single time is the start of a forecast."""
+    try:
+        find_time_dim(array, time_dim)
+    except TimeAxisError:
+        return False
+    return True
 
 
 def _only_variable(dataset: xr.Dataset, file: Path) -> str:
@@ -263,7 +273,10 @@ def _warn_of_never_written(array: xr.DataArray, files: Sequence[Path], time_dim:
     except TimeAxisError:  # routing asks for it
         return
     ends = array.isel({dim: sorted({0, array.sizes[dim] - 1})})
-    gaps = int(ends.isnull().sum())
+    missing = ends.isnull()
+    if grid_dims(array):  # some cells are sea
+        missing = missing.all([d for d in array.dims if d != dim])
+    gaps = int(missing.sum())
     if gaps:
         warn(
             f"{array.name} of {_names(files)} holds records that were never written (the netCDF library's fill value, "
