@@ -22,6 +22,8 @@ BIG = 9_007_199_254_740_993  # 2**53 + 1: not a double
 def test_presets_are_told_from_the_columns(name: str) -> None:
     preset = PRESETS[name]
     table = pd.DataFrame({preset.reach: [11, 12, 13], preset.downstream: [12, 13, 0], "other": [1.0, 2.0, 3.0]})
+    if preset.key is not None:
+        table[preset.key], table[preset.downstream] = [1, 2, 3], [2, 3, 0]
     for column in preset.columns:
         if preset.columns[column][0] not in {preset.columns[c][0] for c in table.columns if c in preset.columns}:
             table[column] = [0.1, 0.2, 0.3]
@@ -42,12 +44,18 @@ FROM_DOCUMENTATION = {
     "merit-basins": {"lengthkm": ("length", 1000.0), "unitarea": ("area", 1e6), "uparea": ("upstream_area", 1e6),
                      "slope": ("slope", 1.0), "order": ("stream_order", 1.0)},
     "tdx-hydro": {"Length": ("length", 1.0), "Slope": ("slope", 1.0), "strmOrder": ("stream_order", 1.0),
-                  "DSContArea": ("upstream_area", 1.0), "musk_k": ("k", 1.0), "musk_x": ("x", 1.0)},
+                  "DSContArea": ("upstream_area", 1.0), "musk_k": ("k", 1.0), "musk_x": ("x", 1.0),
+                  "LengthGeodesicMeters": ("length", 1.0)},
     "hydrorivers": {"LENGTH_KM": ("length", 1000.0), "CATCH_SKM": ("area", 1e6), "UPLAND_SKM": ("upstream_area", 1e6),
-                    "ORD_STRA": ("stream_order", 1.0), "DIS_AV_CMS": ("mean_discharge", 1.0)},
+                    "ORD_STRA": ("stream_order", 1.0), "DIS_AV_CMS": ("mean_discharge", 1.0),
+                    "sgr_dk_rav": ("slope", 1e-4)},
     "nwm-hydrofabric": {"lengthkm": ("length", 1000.0), "Length_m": ("length", 1.0), "areasqkm": ("area", 1e6),
                         "tot_drainage_areasqkm": ("upstream_area", 1e6), "So": ("slope", 1.0), "slope": ("slope", 1.0),
-                        "order": ("stream_order", 1.0), "MusK": ("k", 1.0), "MusX": ("x", 1.0)},
+                        "order": ("stream_order", 1.0), "MusK": ("k", 1.0), "MusX": ("x", 1.0), "TopWdth": ("width", 1.0)},
+    **dict.fromkeys(("nhdplus", "nhdplus-hydroseq", "nhdplus-hr"), {
+        "LENGTHKM": ("length", 1000.0), "AreaSqKM": ("area", 1e6), "TotDASqKM": ("upstream_area", 1e6), "SLOPE": ("slope", 1.0),
+        "StreamOrde": ("stream_order", 1.0), "QE_MA": ("mean_discharge", 0.3048**3),
+    }),
     "mizuroute": {"length": ("length", 1.0), "slope": ("slope", 1.0), "area": ("area", 1.0)},
     "mizuroute-tosegment": {"length": ("length", 1.0), "slope": ("slope", 1.0), "area": ("area", 1.0)},
     "sword": {"reach_len": ("length", 1.0), "reach_length": ("length", 1.0), "slope": ("slope", 0.001),
@@ -68,6 +76,8 @@ def test_columns_mean_what_their_makers_say(name: str) -> None:
     assert set(preset.columns) == set(truth)
     for column, (ours, size) in truth.items():
         table = pd.DataFrame({preset.reach: [1, 2], preset.downstream: [2, 0], column: [4.0, 3.0]})
+        if preset.key is not None:
+            table[preset.key] = [1, 2]
         variable = dataset_from_dataframe(table, preset=name)[ours]
         assert variable.values.tolist() == [4.0, 3.0]
         if size is not None:
@@ -237,3 +247,43 @@ def test_read_table_says_what_it_reads(tmp_path: Path) -> None:
         read_table(tmp_path / "rivers.xls")
     with pytest.raises(FileNotFoundError, match="no file"):
         read_table(tmp_path / "rivers.csv")
+
+
+def test_numbers_that_are_not_ids_lead_downstream() -> None:
+    """NHDPlus says the hydrologic sequence number of the next flowline, not its COMID."""
+    table = pd.DataFrame({"COMID": [501, 502, BIG], "Hydroseq": [30, 20, 10], "DnHydroseq": [20, 10, 0], "LENGTHKM": 1.0})
+    dataset = dataset_from_dataframe(table)
+    assert dataset["downstream"].values.tolist() == [502, BIG, 0] and dataset["length"].attrs["units"] == "km"
+    part = dataset_from_dataframe(table.iloc[:2])
+    with pytest.raises(NetworkError, match="1 ids that are not in the network: 10"):
+        xroute.Network(part)
+    assert xroute.Network(part, missing_downstream="outlet").outlets.tolist() == [502]
+    with pytest.raises(NetworkError, match="stand more than once in column 'Hydroseq': 20"):
+        dataset_from_dataframe(table.assign(Hydroseq=[20, 20, 10]))
+    with pytest.raises(NetworkError, match="drain to numbers that column 'Hydroseq' does not hold: 501"):
+        dataset_from_dataframe(table.assign(DnHydroseq=[501, 10, 0]))
+    both = dataset_from_dataframe(table.assign(tocomid=[BIG, BIG, 0]))  # ids themselves go first
+    assert both["downstream"].values.tolist() == [BIG, BIG, 0]
+
+
+def test_a_better_length_goes_first() -> None:
+    table = pd.DataFrame({"LINKNO": [1, 2], "DSLINKNO": [2, -1], "Length": [9.0, 8.0], "LengthGeodesicMeters": [7.0, 6.0]})
+    dataset = dataset_from_dataframe(table)
+    assert dataset["length"].values.tolist() == [7.0, 6.0] and dataset["Length"].values.tolist() == [9.0, 8.0]
+
+
+@pytest.mark.parametrize(
+    ("columns", "k"),
+    [
+        ({"HYRIV_ID": [1, 2], "NEXT_DOWN": [2, 0], "LENGTH_KM": [3.6, 1.8]}, [1800.0, 900.0]),
+        ({"COMID": [1, 2], "NextDownID": [2, 0], "lengthkm": [3.6, 1.8]}, [1800.0, 900.0]),
+        ({"LINKNO": [1, 2], "DSLINKNO": [2, -1], "Length": [3600.0, 1800.0]}, [1800.0, 900.0]),
+        ({"reach_id": [1, 2], "rch_id_dn": ["2", ""], "reach_len": [3600.0, 1800.0]}, [1800.0, 900.0]),
+        ({"COMID": [1, 2], "tocomid": [2, 0], "LENGTHKM": [3.6, 1.8]}, [1800.0, 900.0]),
+        ({"id": ["wb-1", "wb-2", "nex-2"], "toid": ["nex-2", "tnx-1", "wb-2"], "lengthkm": [3.6, 1.8, None]},
+         [1800.0, 900.0]),
+    ],
+)  # fmt: skip
+def test_each_hydrography_gets_what_it_lacks(columns: dict[str, Any], k: list[float]) -> None:
+    network = xroute.estimate_parameters(xroute.Network.from_dataframe(pd.DataFrame(columns)), celerity=2.0)
+    assert network.dataset["k"].values.tolist() == k and network.outlets.size == 1

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import xroute.startup as _startup  # noqa: F401 (first, since what follows takes long)
 from xroute import accessors as _accessors  # noqa: F401 (registers them)
-from xroute import datasets
+from xroute import datasets, grids
 from xroute.accumulations import deaccumulate
 from xroute.budget import budget
 from xroute.cells import to_grid, to_reaches
@@ -24,6 +24,7 @@ from xroute.exceptions import (
     UnitsError,
     XRouteError,
 )
+from xroute.grids.remapping import remap
 from xroute.hillslope import unit_hydrograph
 from xroute.hydrography import estimate_parameters, local_area
 from xroute.lakes import lakes
@@ -44,9 +45,9 @@ if TYPE_CHECKING:
 __all__ = [
     "AlignmentError", "Network", "NetworkError", "Parameter", "ParameterError", "Router", "StateError",
     "TimeAxisError", "UnitsError", "XRouteError", "__version__", "budget", "datasets", "deaccumulate",
-    "estimate_parameters", "exceedance", "grid_weights", "initial_state", "lakes", "local_area", "register_scheme",
-    "route", "route_to_zarr", "set_options", "steady_state", "tables", "to_grid", "to_reaches",
-    "unit_hydrograph", "with_bounds",
+    "estimate_parameters", "exceedance", "grid_weights", "grids", "initial_state", "lakes", "local_area",
+    "register_scheme", "remap", "route", "route_to_zarr", "set_options", "steady_state", "tables", "to_grid",
+    "to_reaches", "unit_hydrograph", "with_bounds",
 ]  # fmt: skip
 
 

@@ -255,6 +255,7 @@ def run_identity(
         "parameters": digest(run.network.ids, *run.network.links, *run.filter.arrays(), run.scale, *slopes),
         "coordinates": digest(coords, rows),
         "start": digest(*(() if start is None else start.arrays().values())),
+        **({"weights": run.weights} if run.weights else {}),
         **({"budget": True} if budget else {}),
         **({} if run.known is None else {"known": run.known.identity}),
     }

@@ -106,12 +106,16 @@ def check_seen(store: Any, folder: str) -> None:
 
 
 def on_workers(runoff: xr.DataArray, reach_dim: Any, time_dim: Any) -> xr.DataArray:
-    """Runoff that was opened lazily, on Dask: in the file's own chunks, several steps of small ones together."""
+    """Runoff that was opened lazily, on Dask: in the file's own chunks, several steps of small ones together.
+
+    ``reach_dim`` is its dimension of reaches, or a tuple of those of its grid; along all others but time chunks have one entry.
+    """
     if runoff.chunks is not None:
         return runoff
-    across = stored_chunk(runoff, reach_dim) or runoff.sizes[reach_dim]
+    across_dims = reach_dim if isinstance(reach_dim, tuple) else (reach_dim,)
+    across = {d: stored_chunk(runoff, d) or runoff.sizes[d] for d in across_dims}
     own = stored_chunk(runoff, time_dim) or 1
-    a_step = max(1, across * runoff.dtype.itemsize)
+    a_step = max(1, math.prod(across.values()) * runoff.dtype.itemsize)
     along = max(own, TASK_BYTES // a_step // own * own)
     along = min(along, max(own, math.ceil(runoff.sizes[time_dim] / 4 / own) * own))  # some that follow one another
-    return runoff.chunk({d: {reach_dim: across, time_dim: along}.get(d, 1) for d in runoff.dims if runoff.sizes[d]})
+    return runoff.chunk({d: {**across, time_dim: along}.get(d, 1) for d in runoff.dims if runoff.sizes[d]})

@@ -25,7 +25,7 @@ from xroute.stamps import is_dated
 from xroute.time_dims import find_time_dim
 from xroute.wording import argument
 
-__all__ = ["Layout", "align", "with_standard_dims"]
+__all__ = ["Layout", "align", "match_rows", "with_standard_dims"]
 
 @dataclass(frozen=True)
 class Layout:

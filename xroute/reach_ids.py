@@ -20,7 +20,7 @@ from xroute.exceptions import AlignmentError, XRouteError, some
 from xroute.grid_axes import grid_dims
 from xroute.ids import convertible, declared_fills, exact_ids, is_positional, positions_of
 from xroute.network import Network
-from xroute.wording import argument
+from xroute.wording import argument, phrase
 
 __all__ = ["read_reach_ids"]
 
@@ -68,9 +68,8 @@ def _find_reach_dim(
         return grid[0], found[grid[0]]  # a model that calls its units cells, with the reaches' ids beside them
     if grid:
         raise AlignmentError(
-            f"{what} stands on a grid ({' x '.join(map(repr, grid))}), not on the reaches of the network. Bring it to their "
-            "catchments first, each cell weighted by its area in the catchment: means of depths, sums of volumes (xroute "
-            "has no function for that yet)"
+            f"{what} stands on a grid ({' x '.join(map(repr, grid))}), not on the reaches of the network. "
+            + _from_a_grid(what)
         )
     fits = [dim for dim, candidates in found.items() if any(c.some for c in candidates)]
     if len(fits) > 1:  # members and the like are counted from 0 or 1
@@ -86,6 +85,15 @@ def _find_reach_dim(
         f"cannot tell which dimension of {what} is the reach: it has {some(array.dims)}"
         + (f", and ids of the network stand on {some(fits)}" if fits else ", none of which bears ids of the network")
         + f". Give {argument('reach_dim')}"
+    )
+
+
+def _from_a_grid(what: str) -> str:
+    """What to do with a field on a grid."""
+    return phrase(
+        "grid",
+        "Make weights of the cells in their catchments, once: weights = xroute.grid_weights(grid, catchments); then "
+        + ("give weights=weights" if what == "runoff" else f"bring {what} to the reaches: xroute.remap(grid, weights)"),
     )
 
 

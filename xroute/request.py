@@ -16,16 +16,18 @@ import xarray as xr
 
 from xroute.exceptions import ParameterError
 from xroute.network import Network
-from xroute.settings import Extra, Hillslope, Label, Lateral, Missing, NaN, Per, Sampling
+from xroute.settings import Extra, GridNaN, Hillslope, Label, Lateral, Missing, Per, Sampling
 
 # No `from __future__ import annotations` here: help() shows the annotations of a signature, and these are meant to be read.
 
-__all__ = ["BudgetRequest", "NetworkLike", "RouteRequest", "StreamRequest", "keywords_of"]
+__all__ = ["BudgetRequest", "NetworkLike", "RouteRequest", "StreamRequest", "WeightsLike", "keywords_of"]
 
 NetworkLike = xr.Dataset | Network | str | os.PathLike[str]
 """A network Dataset, a `Network`, or the path of one."""
 StateLike = xr.Dataset | str | os.PathLike[str]
 """The Dataset of a state, or the path of one."""
+WeightsLike = xr.Dataset | str | os.PathLike[str]
+"""A Dataset of weights, or the path of one or of another system's table."""
 HillslopeLike = Hillslope | xr.DataArray | Sequence[float] | np.ndarray | os.PathLike[str] | str
 """The name of a unit hydrograph, its ordinates, or the path of these."""
 
@@ -49,7 +51,8 @@ class RouteRequest:
     return_state: bool = False
     missing: Missing = "raise"
     extra: Extra = "raise"
-    nan: NaN = "raise"
+    nan: GridNaN = "raise"
+    weights: WeightsLike | None = None
     partitions: int | None = None
     device: str | None = None
     reach_dim: Hashable | None = None

@@ -1,5 +1,6 @@
 """`route`: what becomes of a DataArray of runoff.
 
+0. Runoff on a grid is brought to the reaches by weights, lazily where it is lazy (`xroute.grids`).
 1. `xroute.run.make_run` looks at its labels: which dimension is time and how long a step is (`xroute.times`), which row is which
    reach of the network (`xroute.labels`), what its units mean (`xroute.units`), and which filter each reach is
    (`xroute.parameters`). Nothing is read yet. A `Run` is all that is known then.
@@ -18,6 +19,8 @@ import xarray as xr
 
 from xroute.block_state import BlockState, StateTable
 from xroute.eager import route_eagerly
+from xroute.grids.reaches import bring_to_reaches
+from xroute.network_files import as_network
 from xroute.options import check_device
 from xroute.request import NetworkLike, RouteRequest, keywords_of
 from xroute.run import make_run
@@ -34,8 +37,8 @@ def route(runoff: xr.DataArray, network: NetworkLike, request: RouteRequest) -> 
     ----------
     runoff : (reach, time, ...)
         Runoff into each reach, dimensions in any order; all but reach and time are batch dimensions (members, models).
-        Reaches are matched with the network's by id. Units: a volume flux (``m3 s-1``), a depth per time (``mm d-1``,
-        ``kg m-2 s-1``) or per step (``mm``), or a volume per step (``m3``).
+        Reaches are matched with the network's by id. With ``weights``, runoff on their grid. Units: a volume flux
+        (``m3 s-1``), a depth per time (``mm d-1``, ``kg m-2 s-1``) or per step (``mm``), or a volume per step (``m3``).
     network
         Network Dataset, a `Network` (which keeps its plan from call to call), or the path of one (Zarr, netCDF, a table).
     scheme
@@ -71,7 +74,12 @@ def route(runoff: xr.DataArray, network: NetworkLike, request: RouteRequest) -> 
     extra
         Runoff on ids that are not in the network: ``"raise"`` an error, or ``"drop"`` it.
     nan
-        Runoff that is not finite: ``"raise"`` an error, or take it as ``"zero"``.
+        Runoff that is not finite: ``"raise"`` an error, or take it as ``"zero"``. With ``weights``, cells of the grid that are
+        NaN, whose part may also be taken from the ``"others"``, the other cells of the catchment (see `remap`).
+    weights
+        For runoff on a grid, which part of which cell lies in the catchment of which reach: a Dataset of `grid_weights` or
+        `xroute.grids.read_weights`, or the path of one. The result is that of `remap` and then of `route`, with the network's
+        reaches in its order; ``missing`` and ``extra`` are then said of the reaches that weights are of.
     partitions
         For runoff on Dask, how many partitions of tributaries the network is cut into, to be routed side by side (see
         `Network.partition`); None leaves it to the workers there are. The result is the same. Runoff in memory is routed
@@ -100,9 +108,9 @@ def route(runoff: xr.DataArray, network: NetworkLike, request: RouteRequest) -> 
     Returns
     -------
     discharge : xarray.DataArray
-        The same dimensions, order and coordinates as ``runoff``, lazy and in the same chunks if that is on Dask; float32
-        for float32 runoff, else float64. In
-        ``m3 s-1``, or in the runoff's own units if that is a volume flux. A `pint.Quantity` if the runoff is one.
+        The same dimensions, order and coordinates as ``runoff`` (with ``weights``, with ``reach`` in place of the grid's),
+        lazy and in the same chunks if that is on Dask; float32 for float32 runoff, else float64. In ``m3 s-1``, or in the
+        runoff's own units if that is a volume flux. A `pint.Quantity` if the runoff is one.
     state : xarray.Dataset
         With ``return_state=True``.
 
@@ -120,7 +128,8 @@ def route(runoff: xr.DataArray, network: NetworkLike, request: RouteRequest) -> 
     'm3 s-1'
     """
     check_device(request.device)
-    array = require_array(runoff)
+    network = as_network(network)
+    array, request, _ = bring_to_reaches(require_array(runoff), network, request)
     run = make_run(array, network, request)
     start = run.start(request.initial_state, array)
     end: BlockState | StateTable

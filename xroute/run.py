@@ -61,6 +61,8 @@ class Run:
         What looks for accumulated values; None where there is no step.
     summary
         The run in a line, for the history of discharge.
+    weights
+        What brought runoff to the reaches, if it was on a grid (`xroute.grids.reaches.bring_to_reaches`).
     known
         Discharge that is known on some reaches; None where none is.
     """
@@ -76,6 +78,7 @@ class Run:
     key: RunKey | None
     watch: Watch | None
     summary: str
+    weights: str = ""
     known: KnownDischarge | None = None
 
     @property
@@ -153,7 +156,7 @@ def make_run(runoff: xr.DataArray, network: NetworkLike, request: RouteRequest, 
     parameters = parameters_of(network, request.scheme)
     settings = resolve_settings(
         network, parameters.values, step, substeps=request.substeps, sampling=request.sampling, lateral=request.lateral,
-        nan=request.nan,
+        nan="zero" if request.nan == "zero" else "raise",
     )  # fmt: skip
     watched = None
     if step is not None and runoff.sizes[time_dim]:
@@ -179,4 +182,4 @@ def make_run(runoff: xr.DataArray, network: NetworkLike, request: RouteRequest, 
         summary += f", hillslope={hillslope.name!r}"
     if known is not None:
         summary += f", discharge known on {known.reach.size} reaches"
-    return Run(network, filter, hillslope, settings, layout, scale, clock, units, key, watched, summary, known)
+    return Run(network, filter, hillslope, settings, layout, scale, clock, units, key, watched, summary, known=known)

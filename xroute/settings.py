@@ -13,16 +13,19 @@ from typing import Literal, get_args
 from xroute.exceptions import ParameterError, one_of
 
 __all__ = [
-    "CELL_METHOD", "CONVENTION", "ESTIMATE", "EXTRA", "HILLSLOPE", "LABEL", "LATERAL", "MISSING", "MISSING_DOWNSTREAM", "NAN",
-    "NEGATIVE_AREA", "PER", "RESET", "SAMPLING", "UNCOVERED", "WEIGHT_METHOD", "Convention", "Estimate", "Extra",
-    "Hillslope", "Label", "Lateral", "Missing", "MissingDownstream", "NaN", "NegativeArea", "Per", "Reset", "RoutingSettings",
-    "Sampling", "Uncovered",
-    "WeightMethod",
+    "CELL_METHOD", "CONVENTION", "ESTIMATE", "EXTRA", "GRID_NAN", "HILLSLOPE", "LABEL", "LATERAL", "MISSING",
+    "MISSING_DOWNSTREAM", "NAN", "NEGATIVE_AREA", "PER", "REMAP_TO", "RESET", "SAMPLING", "UNCOVERED", "WEIGHT_METHOD",
+    "Convention", "Estimate", "Extra", "GridNaN", "Hillslope", "Label", "Lateral", "Missing", "MissingDownstream",
+    "NaN", "NegativeArea", "Per", "RemapTo", "Reset", "RoutingSettings", "Sampling", "Uncovered", "WeightMethod",
+    "WeightsKind",
 ]  # fmt: skip
 
 Sampling = Literal["mean", "last", "start-mean"]
 Lateral = Literal["head", "interval", "outlet"]
 NaN = Literal["raise", "zero"]
+GridNaN = Literal["raise", "zero", "others"]
+RemapTo = Literal["volume", "mean"]
+WeightsKind = Literal["xroute", "rapid", "river-route", "mizuroute", "hru", "scrip"]
 Missing = Literal["raise", "zero"]
 Extra = Literal["raise", "drop"]
 MissingDownstream = Literal["raise", "outlet"]
@@ -46,6 +49,10 @@ LATERAL: tuple[Lateral, ...] = get_args(Lateral)
 """Where runoff joins its reach."""
 NAN: tuple[NaN, ...] = get_args(NaN)
 """What becomes of runoff that is not finite."""
+GRID_NAN: tuple[GridNaN, ...] = get_args(GridNaN)
+"""What becomes of a grid's cells that are NaN: an error, no water, or what the other cells of the catchment have."""
+REMAP_TO: tuple[RemapTo, ...] = get_args(RemapTo)
+"""What a grid's runoff becomes for catchments: their volume, or the mean over their area."""
 MISSING: tuple[Missing, ...] = get_args(Missing)
 """What becomes of reaches without runoff."""
 EXTRA: tuple[Extra, ...] = get_args(Extra)

@@ -32,7 +32,9 @@ from xroute.eager import route_values
 from xroute.engine.arrays import compute_type
 from xroute.engine.backends import on_host
 from xroute.exceptions import ParameterError, one_of, require, some
+from xroute.grids.reaches import bring_to_reaches
 from xroute.guards import writing
+from xroute.network_files import as_network
 from xroute.options import find_device
 from xroute.request import NetworkLike, StreamRequest, keywords_of
 from xroute.run import Run, make_run
@@ -76,7 +78,7 @@ def route_to_zarr(runoff: xr.DataArray, network: NetworkLike, store: Any, reques
     encoding
         Of ``discharge``, as for `xarray.Dataset.to_zarr`: ``chunks``, ``shards``, ``compressors``, ... Blocks are made of
         whole chunks, or shards, along time.
-    scheme, substeps, sampling, lateral, hillslope, initial_state, return_state, missing, extra, nan
+    scheme, substeps, sampling, lateral, hillslope, initial_state, return_state, missing, extra, nan, weights
         As for `route`.
     reach_dim, time_dim, dt, label
         As for `route`.
@@ -164,16 +166,20 @@ class Stream:
 
     @classmethod
     def prepare(
-        cls, runoff: xr.DataArray, network: NetworkLike, request: StreamRequest, *, dtype: str | None = None
+        cls, runoff: xr.DataArray, network: NetworkLike, request: StreamRequest, *, dtype: str | None = None, by: str = ""
     ) -> Stream:
-        """Check all that can be checked before anything is read; by default runoff is read as its own type."""
-        runoff, encoding = require_array(runoff), check_encoding(request.encoding, request.time_chunk)
+        """Check all that can be checked before anything is read; by default runoff is read as its own type.
+
+        Runoff that was on a grid may have been brought to reaches before, ``by`` weights (`xroute.grids.reaches`).
+        """
+        encoding, network = check_encoding(request.encoding, request.time_chunk), as_network(network)
+        runoff, request, weights = bring_to_reaches(require_array(runoff), network, request)
         taken = {DISCHARGE, CHECKPOINT, BUDGET} & {*runoff.coords, *runoff.dims}
         if taken:
             raise ParameterError(
                 f"runoff has a coordinate {some(sorted(taken))}, a name that the store needs: rename it"
             )
-        run = make_run(runoff, network, request, with_state=True)
+        run = changed(make_run(runoff, network, request, with_state=True), weights=weights or by)
         table = run.start(request.initial_state, runoff)
         start = None if table is None else load_state(table, run.n_lags, run.network.ids)
         if request.device is not None:

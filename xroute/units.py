@@ -7,7 +7,7 @@ after; pint-xarray is not needed. Left alone, numpy strips a Quantity of its uni
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -18,8 +18,8 @@ from xroute.unit_text import UnitText, read_unit_text
 from xroute.wording import argument
 
 __all__ = [
-    "DISCHARGE_UNITS", "dataset_without_pint", "flux_in_si", "flux_scale", "require_array", "to_si", "with_pint_of",
-    "without_pint",
+    "ACCEPTED", "DISCHARGE_UNITS", "RunoffUnits", "dataset_without_pint", "flux_in_si", "flux_scale", "require_array",
+    "runoff_units", "to_si", "with_pint_of", "without_pint",
 ]  # fmt: skip
 
 DISCHARGE_UNITS = "m3 s-1"
@@ -66,30 +66,20 @@ def flux_scale(
             'runoff has no units: it is routed as a volume flux, and the discharge bears no units. Set runoff.attrs["units"]'
         )
         return None, None
-    try:
-        read = read_unit_text(units, "runoff")
-    except UnitsError as error:
-        raise UnitsError(f"{error}. {ACCEPTED[0].upper()}{ACCEPTED[1:]}") from error.__cause__
-    dimensions = read.dimensions
-    length, time, mass = (dimensions.pop(f"[{name}]", 0) for name in ("length", "time", "mass"))
-    density = WATER_DENSITY if mass else 1.0
-    is_depth, per_step = (length, mass) in ((1, 0), (-2, 1)), time == 0
-    if dimensions or time not in (-1, 0) or not (is_depth or (length, mass) in ((3, 0), (0, 1))):
-        raise UnitsError(f"runoff in {units!r} is no runoff; {ACCEPTED}")
-    _refuse_unmeant(units, read)
-    if (length, time, mass) == (3, -1, 0):
-        return None, _short(read)
-    scale: float | Float = read.in_si / density
-    if per_step:
+    read = runoff_units(units)
+    if read.is_flux:
+        return None, read.short
+    scale: float | Float = read.in_si
+    if read.per_step:
         if dt is None:
             raise UnitsError(
                 f"runoff in {units!r} is an amount per step, and the step cannot be told from one time: give {argument('dt')}"
             )
         scale /= dt
-    if is_depth:
+    if read.is_depth:
         if area is None:
             raise UnitsError(
-                f"runoff in {units!r} is a depth{' (of mass)' if mass else ''}: the network needs the catchment areas, "
+                f"runoff in {units!r} is a depth{' (of mass)' if read.is_mass else ''}: the network needs the catchment areas, "
                 "'area' (reach) with units"
             )
         size = to_si(area, "m2", "area")
@@ -101,6 +91,50 @@ def flux_scale(
             raise ParameterError(f"area is NaN, infinite or negative on {int(bad.sum())} reaches: {some(ids)}")
         scale = scale * size
     return scale, DISCHARGE_UNITS
+
+
+class RunoffUnits(NamedTuple):
+    """What units of runoff mean.
+
+    Attributes
+    ----------
+    is_depth, is_mass, per_step
+        Whether they are of a depth, and not of a volume; of a mass of water; of an amount in each step, and not of a rate.
+    in_si
+        One of them in m s-1, m, m3 s-1 or m3.
+    is_flux, short
+        Whether they are of a volume flux as discharge is, and how discharge bears them then.
+    """
+
+    is_depth: bool
+    is_mass: bool
+    per_step: bool
+    in_si: float
+    is_flux: bool
+    short: str
+
+
+def runoff_units(units: str) -> RunoffUnits:
+    """Read units of runoff.
+
+    Raises
+    ------
+    UnitsError
+        For units that are not known, are of no runoff, or cannot be meant.
+    """
+    try:
+        read = read_unit_text(units, "runoff")
+    except UnitsError as error:
+        raise UnitsError(f"{error}. {ACCEPTED[0].upper()}{ACCEPTED[1:]}") from error.__cause__
+    dimensions = read.dimensions
+    length, time, mass = (dimensions.pop(f"[{name}]", 0) for name in ("length", "time", "mass"))
+    is_depth = (length, mass) in ((1, 0), (-2, 1))
+    if dimensions or time not in (-1, 0) or not (is_depth or (length, mass) in ((3, 0), (0, 1))):
+        raise UnitsError(f"runoff in {units!r} is no runoff; {ACCEPTED}")
+    _refuse_unmeant(units, read)
+    is_flux = (length, time, mass) == (3, -1, 0)
+    in_si = read.in_si / (WATER_DENSITY if mass else 1.0)
+    return RunoffUnits(is_depth, bool(mass), time == 0, in_si, is_flux, _short(read) if is_flux else DISCHARGE_UNITS)
 
 
 def _refuse_unmeant(units: str, read: UnitText) -> None:

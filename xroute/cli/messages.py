@@ -30,7 +30,12 @@ PHRASES = {
     "--method manning of slopes and flows",
     "estimate anew": "--estimate-anew makes them anew",
     "first": "",
+    "grid": "Make weights of the cells in their catchments, once: `xroute weights GRID CATCHMENTS weights.nc`; then route with "
+            "--weights weights.nc",
+    "grid made": "`xroute weights GRID CATCHMENTS weights.nc` makes them, and `xroute route` takes them, --weights",
     "hour": "",
+    "make weights": "`xroute weights`",
+    "weights table": " of xroute.grids.read_weights in Python, and save what it makes with to_netcdf:",
     "other system": "`xroute convert` reads folders of other systems",
     "part": "take a part of the network",
     "run again": "run again with --resume",

@@ -26,7 +26,7 @@ from xroute.cli.common import (
 )
 from xroute.cli.messages import OPTIONS
 from xroute.cli.signals import LEFT
-from xroute.settings import EXTRA, HILLSLOPE, LABEL, LATERAL, MISSING, NAN, RESET, SAMPLING
+from xroute.settings import EXTRA, GRID_NAN, HILLSLOPE, LABEL, LATERAL, MISSING, RESET, SAMPLING
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -133,7 +133,11 @@ def _substeps(_: click.Context, __: click.Parameter, value: str | None) -> int |
               help="Reaches of the network without runoff.")  # fmt: skip
 @click.option("--extra", type=click.Choice(EXTRA), default="raise", show_default=True,
               help="Runoff ids that the network does not have.")  # fmt: skip
-@click.option("--nan", type=click.Choice(NAN), default="raise", show_default=True, help="Missing values.")
+@click.option("--weights", type=READABLE,
+              help="For runoff on a grid: weights of its cells in the catchments, of `xroute weights` or another system's "
+                   "table.")  # fmt: skip
+@click.option("--nan", type=click.Choice(GRID_NAN), default="raise", show_default=True,
+              help="Missing values; of a grid's cells also what the other cells of the catchment have.")  # fmt: skip
 @click.option("--initial-state", type=READABLE, help="State to start from, as --save-state wrote it.")
 @click.option("--known", type=READABLE, metavar="FILE",
               help="Discharge that is known on some reaches (gauges, releases), in place of what is routed there: .nc, .zarr, "
@@ -177,11 +181,12 @@ def route(
     progress: bool | None,
     **options: Any,
 ) -> None:
-    """Route RUNOFF (files with runoff on time and reach) down NETWORK into OUTPUT.
+    """Route RUNOFF (files with runoff on time and reach, or on a grid) down NETWORK into OUTPUT.
 
     RUNOFF is a Zarr store or a netCDF file, or several of them, or patterns such as 'runoff_*.nc', one after another in
     time. NETWORK is a Zarr store, a netCDF file or a table (.csv, .parquet, .gpkg, .shp, ...). OUTPUT's suffix (.zarr or
     .nc) says what to write. The series is read, routed and written in blocks of time, so that it need not fit in memory.
+    Runoff on a grid needs --weights, which `xroute weights` makes.
     A run into Zarr that was interrupted goes on where it was with --resume.
     """
     from xroute.cluster import on_workers
@@ -193,10 +198,11 @@ def route(
 
     outputs = target.check(output, crew)
     paths = expand_paths(list(runoff))
-    protect([path for path in (*paths, network, options["initial_state"], options["known"]) if path is not None], outputs)
+    read = (*paths, network, *(options[name] for name in ("initial_state", "weights", "known")))
+    protect([path for path in read if path is not None], outputs)
     step = seconds(source.dt)
     rivers = _rivers(network, table)
-    array = _runoff(paths, source, rivers, deaccumulate, step, options)
+    array, by = _runoff(paths, source, rivers, deaccumulate, step, options, crew.spread)
     step = step_of(array, "time", rivers, step)
     options["known"] = _known(options["known"], options.pop("known_variable"))
     request = StreamRequest(**options, time_dim="time", dt=step, budget=target.budget)
@@ -206,7 +212,7 @@ def route(
 
     with crew.at_work(request.device):
         stream = Stream.prepare(
-            on_workers(array, "reach", "time") if crew.spread else array, rivers, request, dtype=dtype
+            on_workers(array, "reach", "time") if crew.spread else array, rivers, request, dtype=dtype, by=by
         )
         context.meta[LEFT] = _Left(output)
         again: dict[str, Any] = {
@@ -236,22 +242,46 @@ def _rivers(path: Path, table: NetworkOptions) -> Network:
     from xroute.network import Network
 
     dataset = table.open(path)
-    if kind(dataset) in ("state", "discharge", "runoff", "grid"):
+    if kind(dataset) in ("state", "discharge", "runoff", "grid", "weights"):
         raise NetworkError(f"{path} holds a {kind(dataset)}, and no network: RUNOFF, NETWORK, OUTPUT is the order")
     return Network(dataset, missing_downstream=table.missing_downstream)
 
 
 def _runoff(
-    paths: list[Path], source: RunoffOptions, rivers: Network, reset: Any, dt: float | None, options: dict[str, Any]
-) -> xr.DataArray:
-    """Runoff on ``time`` and ``reach``, in amounts per step."""
+    paths: list[Path], source: RunoffOptions, rivers: Network, reset: Any, dt: float | None, options: dict[str, Any], spread: bool
+) -> tuple[xr.DataArray, str]:
+    """Runoff on ``time`` and ``reach``, in amounts per step; and what brought it to the reaches, if it was on a grid."""
     from xroute.labels import with_standard_dims
 
-    names: dict[str, Any] = {**source.dims, "missing": options["missing"], "extra": options["extra"]}
-    if reset is None:
-        return with_standard_dims(source.open(paths), rivers, **names)
-    array, _ = source.open_despite_bounds(paths)  # bounds that begin together are not those of a series
-    return _amounts(with_standard_dims(array, rivers, **names), reset, options["label"], dt)
+    # bounds of values that accumulate begin together, and are not those of a series
+    array = source.open(paths) if reset is None else source.open_despite_bounds(paths)[0]
+    names, by = source.dims, ""
+    if options["weights"] is not None:
+        array, by = _on_reaches(array, source, rivers, options, on_dask=spread or reset is not None)
+        names["reach_dim"] = "reach"
+    array = with_standard_dims(array, rivers, **names, missing=options["missing"], extra=options["extra"])
+    return (array if reset is None else _amounts(array, reset, options["label"], dt)), by
+
+
+def _on_reaches(
+    grid: xr.DataArray, source: RunoffOptions, rivers: Network, options: dict[str, Any], *, on_dask: bool
+) -> tuple[xr.DataArray, str]:
+    """Runoff of a grid by reach; options are left as they are for that."""
+    from xroute.cluster import on_workers
+    from xroute.grids.check import find_spatial_dims
+    from xroute.grids.reaches import bring_to_reaches
+    from xroute.grids.remapping import as_weights
+    from xroute.request import RouteRequest
+    from xroute.time_dims import find_time_dim
+
+    weights = as_weights(options["weights"])
+    if on_dask:
+        grid = on_workers(grid, find_spatial_dims(grid, weights), find_time_dim(grid, source.time_dim))
+    names = ("missing", "extra", "nan")
+    request = RouteRequest(weights=weights, reach_dim=source.reach_dim, **{name: options[name] for name in names})
+    array, left, by = bring_to_reaches(grid, rivers, request)
+    options |= {"weights": None, "nan": left.nan}
+    return array, by
 
 
 def _amounts(array: xr.DataArray, reset: Any, label: str | None, dt: float | None) -> xr.DataArray:

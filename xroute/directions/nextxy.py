@@ -96,7 +96,7 @@ def dataset_from_nextxy(
         raise NetworkError(
             f"{int(lost.sum())} of {cell.size} cells drain to cells that are not on the map ({int(outside.sum())} "
             f"beyond its {n_rows} x "
-            f"{n_columns}), at rows and columns {some(list(zip(*np.divmod(cell[lost], n_columns), strict=True)), 3)}: "
+            f"{n_columns}), at rows and columns {some(np.transpose(np.divmod(cell[lost], n_columns)).tolist(), 3)}: "
             "it is a part of a "
             "larger one, whose cells are still counted as there, or damaged. "
             f"{argument('missing_downstream', 'outlet')} makes outlets "

@@ -68,11 +68,13 @@ def estimate_parameters(
     slope : optional
         Of the bed [1]; by default the variable ``slope``.
     width : optional
-        Of the channel [m]; by default the variable ``width``, or where there is none ``7.2 Q^0.5``, downstream hydraulic
-        geometry (Leopold and Maddock 1953) with the coefficients of Moody and Troutman (2002). These are a mean of rivers of all
-        sizes and climates: single rivers are from half to twice as wide.
+        Of the channel [m]; by default the variable ``width`` or ``top_width``, or where there is none ``7.2 Q^0.5``,
+        downstream hydraulic geometry (Leopold and Maddock 1953) with the coefficients of Moody and Troutman (2002).
+        These are a mean of rivers of all sizes and climates: the 95 % interval of the coefficient is 2.6 to 20.2
+        (Andreadis et al. 2013).
     roughness : optional
-        Manning's n [s m-1/3]; by default the variable ``roughness``, or 0.035, natural streams in plains (Chow 1959).
+        Manning's n [s m-1/3]; by default the variable ``roughness`` or ``manning_n``, or 0.035, natural streams in
+        plains (Chow 1959).
     min_length, min_slope, min_discharge : optional
         Least length [m], slope and discharge [m3 s-1]: values that are lower, zero, negative or missing are taken as these, with
         a warning that counts them. Slopes of 1e-5 and discharges of 0.01 are usual. Without them such values are an error.
@@ -104,12 +106,14 @@ def estimate_parameters(
 
     References
     ----------
-    Chow, V. T. (1959). Open-channel hydraulics. McGraw-Hill. Chow, V. T., Maidment, D. R. and Mays, L. W. (1988). Applied
-    hydrology. McGraw-Hill. Cunge, J. A. (1969). On the subject of a flood propagation computation method (Muskingum method).
-    Journal of Hydraulic Research, 7(2). Hayami, S. (1951). On the propagation of flood waves. Bulletin of the Disaster Prevention
-    Research Institute, Kyoto University, 1. Leopold, L. B. and Maddock, T. (1953). The hydraulic geometry of stream channels and
-    some physiographic implications. USGS Professional Paper 252. Lighthill, M. J. and Whitham, G. B. (1955). On kinematic
-    waves I. Proceedings of the Royal Society A, 229. Moody, J. A. and Troutman, B. M. (2002). Characterization of the spatial
+    Andreadis, K. M., Schumann, G. J.-P. and Pavelsky, T. (2013). A simple global river bankfull width and depth
+    database. Water Resources Research, 49(10). Chow, V. T. (1959). Open-channel hydraulics. McGraw-Hill. Chow, V. T.,
+    Maidment, D. R. and Mays, L. W. (1988). Applied hydrology. McGraw-Hill. Cunge, J. A. (1969). On the subject of a
+    flood propagation computation method (Muskingum method). Journal of Hydraulic Research, 7(2). Hayami, S. (1951). On
+    the propagation of flood waves. Bulletin of the Disaster Prevention Research Institute, Kyoto University, 1.
+    Leopold, L. B. and Maddock, T. (1953). The hydraulic geometry of stream channels and some physiographic
+    implications. USGS Professional Paper 252. Lighthill, M. J. and Whitham, G. B. (1955). On kinematic waves I.
+    Proceedings of the Royal Society A, 229. Moody, J. A. and Troutman, B. M. (2002). Characterization of the spatial
     variability of channel morphology. Earth Surface Processes and Landforms, 27(12).
 
     Examples

@@ -32,27 +32,27 @@ class Quantity:
         SI units, which numbers are in.
     words
         What it is, in words.
-    variable
-        Variable of the network that it is where nothing is given.
+    variables
+        Variables of the network that it is where nothing is given; the first that is there.
     floor
         Argument that says the least value, and a usual one.
     """
 
     units: str
     words: str
-    variable: str | None = None
+    variables: tuple[str, ...] = ()
     floor: tuple[str, float] | None = None
 
 
 QUANTITIES = {
-    "length": Quantity("m", "length of the reach", "length", ("min_length", 10.0)),
-    "celerity": Quantity("m s-1", "celerity of the flood wave", "celerity"),
-    "x": Quantity("1", "Muskingum weight", "x"),
-    "diffusivity": Quantity("m2 s-1", "diffusivity of the flood wave", "diffusivity"),
-    "discharge": Quantity("m3 s-1", "mean discharge", "mean_discharge", ("min_discharge", 0.01)),
-    "slope": Quantity("1", "slope of the bed", "slope", ("min_slope", 1e-5)),
-    "width": Quantity("m", "width of the channel", "width"),
-    "roughness": Quantity("", "Manning's roughness", "roughness"),
+    "length": Quantity("m", "length of the reach", ("length",), ("min_length", 10.0)),
+    "celerity": Quantity("m s-1", "celerity of the flood wave", ("celerity",)),
+    "x": Quantity("1", "Muskingum weight", ("x",)),
+    "diffusivity": Quantity("m2 s-1", "diffusivity of the flood wave", ("diffusivity",)),
+    "discharge": Quantity("m3 s-1", "mean discharge", ("mean_discharge",), ("min_discharge", 0.01)),
+    "slope": Quantity("1", "slope of the bed", ("slope",), ("min_slope", 1e-5)),
+    "width": Quantity("m", "width of the channel", ("width", "top_width")),
+    "roughness": Quantity("", "Manning's roughness", ("roughness", "manning_n")),
 }
 """By the argument that gives it."""
 
@@ -156,9 +156,12 @@ class Reader:
 
     def has(self, name: str) -> bool:
         """Whether a quantity is given, or the network has it."""
-        return (
-            getattr(self.inputs, name, None) is not None or QUANTITIES[name].variable in self.network.dataset.variables
-        )
+        return getattr(self.inputs, name, None) is not None or self._own(name) is not None
+
+    def _own(self, name: str) -> str | None:
+        """The network's variable that is a quantity."""
+        there = self.network.dataset.variables
+        return next((variable for variable in QUANTITIES[name].variables if variable in there), None)
 
     def read(self, name: str, otherwise: str = "") -> Float:
         """A quantity [reach] in SI units, positive and finite on the reaches that it is wanted for.
@@ -197,10 +200,11 @@ class Reader:
         quantity, given = QUANTITIES[name], getattr(self.inputs, name, None)
         dataset, ids = self.network.dataset, self.network.ids
         if given is None:
-            if quantity.variable not in dataset.variables:
+            given = self._own(name)
+            if given is None:
                 has = [n for n, v in dataset.variables.items() if v.dims == ("reach",) and v.dtype.kind in "iuf"]
                 raise ParameterError(
-                    f"{quantity.words} is not known: the network has no variable {quantity.variable!r} (reach)"
+                    f"{quantity.words} is not known: the network has no variable {quantity.variables[0]!r} (reach)"
                     + (f" [{quantity.units}]" if quantity.units else "")
                     + (
                         f"; give {argument(name)}"
@@ -209,7 +213,6 @@ class Reader:
                     )
                     + f"{otherwise}. The numbers that it has on its reaches are {some(has)}"
                 )
-            given = quantity.variable
         if isinstance(given, str):
             if given not in dataset.variables:
                 raise ParameterError(
@@ -247,7 +250,7 @@ class Reader:
         least = None if floor is None else getattr(self.inputs, floor[0])
         if floor is None or least is None:
             return values
-        low = self.at & ~(values >= least)
+        low = self.at & ~(values >= least * (1 - 1e-6))  # the least value itself may have passed through float32
         if low.any():
             n, missing = int(low.sum()), int(np.isnan(values[low]).sum())
             of_them = f", {missing} of them missing" if missing else ""

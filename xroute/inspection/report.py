@@ -10,6 +10,7 @@ import xarray as xr
 from xroute.attrs import STANDARD_NAME
 from xroute.exceptions import some
 from xroute.grid_axes import grid_dims
+from xroute.grids.form import identity_of, is_weights
 from xroute.state_form import is_state
 from xroute.stores import UNFINISHED
 from xroute.wording import argument, phrase
@@ -38,10 +39,12 @@ class Report:
 
 
 def kind(dataset: xr.Dataset) -> str:
-    """``"network"``, ``"state"``, ``"discharge"``, ``"runoff"``, ``"grid"``, or ``"other"``."""
+    """``"network"``, ``"state"``, ``"discharge"``, ``"runoff"``, ``"grid"``, ``"weights"``, or ``"other"``."""
     names = set(dataset.variables)
     if is_state(dataset):
         return "state"
+    if is_weights(dataset):
+        return "weights"
     if "downstream" in names or names & {"upstream_reach", "downstream_reach"}:
         return "network"
     if any(v.attrs.get("standard_name") == STANDARD_NAME or n == "discharge" for n, v in dataset.data_vars.items()):
@@ -64,7 +67,10 @@ def inspect_other(dataset: xr.Dataset, what: str) -> Report:
         "state": f"a state: a run starts from it with {argument('initial_state')}",
         "discharge": "discharge, as a run gives it",
         "runoff": "runoff, or another series; " + phrase("runoff", "runoff.route(network) routes it"),
-        "grid": "fields on a grid, which are to be brought to the catchments of a network first",
+        "grid": "fields on a grid, whose runoff is brought to the catchments of reaches by weights: "
+                + phrase("grid made", "xroute.grid_weights(grid, catchments) makes them, and route takes them, weights="),
+        "weights": "weights of a grid's cells in the catchments of reaches; a run on runoff of that grid takes them: "
+                   + argument("weights"),
         "other": f"neither a network nor runoff, discharge or a state; its variables are {some(dataset.variables)}",
     }
     report.facts.append(("holds", meanings[what]))
@@ -72,7 +78,9 @@ def inspect_other(dataset: xr.Dataset, what: str) -> Report:
         goes_on = f"What began it goes on ({argument('resume', True)})"
         report.problems.append(f"it is unfinished: {dataset.attrs[UNFINISHED]}. {goes_on}")
     report.facts.append(("sizes", ", ".join(f"{size:,} {dim}" for dim, size in dataset.sizes.items()) or "none"))
-    if what == "state":
+    if what == "weights":
+        report.facts += _of_weights(dataset)
+    elif what == "state":
         words = {"scheme": "scheme", "dt": "runoff step [s]", "substeps": "substeps", "lateral": "lateral", "time": "holds at"}
         report.facts += [(text, str(dataset.attrs[name])) for name, text in words.items() if name in dataset.attrs]
     else:
@@ -84,3 +92,19 @@ def inspect_other(dataset: xr.Dataset, what: str) -> Report:
             if len(index) and (index.dtype.kind in "mM" or hasattr(index[0], "year")):
                 report.facts.append((str(name), f"{str(index[0])[:19]} to {str(index[-1])[:19]}"))
     return report
+
+
+def _of_weights(dataset: xr.Dataset) -> list[tuple[str, str]]:
+    """Of which grid weights are, how they were made, and what the grid does not cover."""
+    grid = identity_of(dataset.attrs)
+    sizes = " x ".join(f"{n:,} {d}" for d, n in zip(grid.dims, grid.sizes, strict=False)) or "not said"
+    facts = [("of the grid", sizes)]
+    if grid.first:
+        first, last = (", ".join(f"{v:.8g}" for v in place) for place in (grid.first, grid.last))
+        facts.append(("  from, to", f"({first}) to ({last})"))
+    facts += [(name, str(dataset.attrs[name])) for name in ("method", "title") if name in dataset.attrs]
+    if "covered" in dataset and dataset["covered"].size:
+        covered = dataset["covered"].values
+        wholly = f"{int((covered > 1 - 1e-6).sum()):,} of {covered.size:,} catchments wholly"
+        facts.append(("covered", f"{wholly}; the least {covered.min():.3g}"))
+    return facts

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from xroute.exceptions import AlignmentError, TimeAxisError, UnitsError, XRouteError, some, warn
 from xroute.files.decoding import DEFAULT_FILL, is_id_name
 from xroute.files.opening import PathLike, open_dataset
+from xroute.grid_axes import grid_dims
 from xroute.ids import declared_fills, exact_ids, is_positional, positions_of, repeated, within
 from xroute.stores import is_group
 from xroute.time_dims import find_time_dim
@@ -263,7 +264,10 @@ def _warn_of_never_written(array: xr.DataArray, files: Sequence[Path], time_dim:
     except TimeAxisError:  # routing asks for it
         return
     ends = array.isel({dim: sorted({0, array.sizes[dim] - 1})})
-    gaps = int(ends.isnull().sum())
+    missing = ends.isnull()
+    if grid_dims(array):  # some cells are sea
+        missing = missing.all([d for d in array.dims if d != dim])
+    gaps = int(missing.sum())
     if gaps:
         warn(
             f"{array.name} of {_names(files)} holds records that were never written (the netCDF library's fill value, "

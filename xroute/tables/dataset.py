@@ -11,7 +11,7 @@ import pandas as pd
 import xarray as xr
 
 from xroute.exceptions import NetworkError, ParameterError, some, warn
-from xroute.ids import exact_ids, within
+from xroute.ids import exact_ids, positions_of, repeated, within
 from xroute.schemes import name_default_scheme
 from xroute.tables.geometry import add_places, as_geometry, odd_columns
 from xroute.tables.nexus import collapse, is_nexus
@@ -82,6 +82,8 @@ def dataset_from_dataframe(
         links = _several(table[downstream], ids, downstream)
     else:
         to = _ids(table[downstream], downstream, missing=_outlet_for_missing(ids))
+        if chosen.key is not None:
+            to = _by_key(table, chosen.key, ids, to)
         if ids.dtype.kind == to.dtype.kind == "U" and is_nexus(to).any():
             kept, to = collapse(ids, to)
             table, ids = table.loc[kept], ids[kept]
@@ -152,6 +154,24 @@ def _ids(column: pd.Series, name: str, missing: int | str | None = None) -> np.n
     return exact_ids(column.to_numpy(), f"column {name!r}")
 
 
+def _by_key(table: pd.DataFrame, key: str, ids: np.ndarray, to: np.ndarray) -> np.ndarray:
+    """Ids downstream, where the table names them by another of its columns; a number that it does not hold stays as it is."""
+    if key not in table.columns:
+        raise NetworkError(f"the table has no column {key!r}, whose numbers the ids downstream are; it has {some(table.columns)}")
+    keys = _ids(table[key], key)
+    twice = repeated(keys)
+    if twice.size:
+        raise NetworkError(f"{twice.size} numbers stand more than once in column {key!r}: {some(twice)}")
+    at = positions_of(to, keys)
+    unknown = (at < 0) & ~is_marker(to)
+    if within(to[unknown], ids).any():  # it would be taken for the reach of that id
+        raise NetworkError(
+            f"{int(unknown.sum())} reaches drain to numbers that column {key!r} does not hold: {some(to[unknown])}. Add their "
+            "rows, or mark them as outlets (0)"
+        )
+    return np.where(at >= 0, ids[at], to)
+
+
 _NOWHERE = ("", "NA", "NODATA", "None", "nan", "NaN", "<NA>")
 
 
@@ -192,6 +212,12 @@ def _add_columns(dataset: xr.Dataset, table: pd.DataFrame, preset: Preset) -> xr
     """Every column as a variable, under our name and with units where the preset knows them."""
     meanings = [preset.means(column) for column in table.columns]
     renamed = [m[0] if m else str(c) for m, c in zip(meanings, table.columns, strict=True)]
+    for name in {n for n in renamed if renamed.count(n) > 1}:
+        same = [k for k, n in enumerate(renamed) if n == name]
+        if sum(preset.goes_first(table.columns[k]) for k in same) == 1:
+            for k in same:
+                if not preset.goes_first(table.columns[k]):
+                    renamed[k] = str(table.columns[k])
     duplicate = sorted({name for name in renamed if renamed.count(name) > 1})
     for position, column in enumerate(table.columns):
         name = renamed[position]

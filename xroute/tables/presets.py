@@ -26,12 +26,26 @@ class Preset:
         Column to our name and units, for columns that mean the same as a variable of the data model.
     several
         The downstream column may name several ids, with blanks between them.
+    key
+        Column of the numbers that the downstream column names, where these are not the reaches' ids.
+    first
+        Columns that go before others that mean the same; the others keep their own names.
     """
 
     reach: str
     downstream: str
     columns: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     several: bool = False
+    key: str | None = None
+    first: tuple[str, ...] = ()
+
+    def columns_of_ids(self) -> tuple[str, ...]:
+        """Columns that a table must have."""
+        return (self.reach, self.downstream) if self.key is None else (self.reach, self.downstream, self.key)
+
+    def goes_first(self, column: Any) -> bool:
+        """Whether a column goes before others that mean the same."""
+        return plain_name(column) in map(plain_name, self.first)
 
     def means(self, column: Any) -> tuple[str, str] | None:
         """Our name and units of a column, whatever its capitals; None if the hydrography says nothing of it."""
@@ -40,6 +54,10 @@ class Preset:
         return exact or small.get(plain_name(column))
 
 
+_NHDPLUS: Mapping[str, tuple[str, str]] = {
+    "LENGTHKM": ("length", "km"), "AreaSqKM": ("area", "km2"), "TotDASqKM": ("upstream_area", "km2"), "SLOPE": ("slope", "1"),
+    "StreamOrde": ("stream_order", "1"), "QE_MA": ("mean_discharge", "ft3 s-1"),
+}  # fmt: skip
 #: By name: what a hydrography calls things. 0, -1 and the like mark outlets in all of them.
 PRESETS: dict[str, Preset] = {
     "merit-basins": Preset("COMID", "NextDownID", {
@@ -49,16 +67,21 @@ PRESETS: dict[str, Preset] = {
     "tdx-hydro": Preset("LINKNO", "DSLINKNO", {
         "Length": ("length", "m"), "Slope": ("slope", "1"), "strmOrder": ("stream_order", "1"),
         "DSContArea": ("upstream_area", "m2"), "musk_k": ("k", "s"), "musk_x": ("x", "1"),
-    }),
+        "LengthGeodesicMeters": ("length", "m"),
+    }, first=("LengthGeodesicMeters",)),
     "hydrorivers": Preset("HYRIV_ID", "NEXT_DOWN", {
         "LENGTH_KM": ("length", "km"), "CATCH_SKM": ("area", "km2"), "UPLAND_SKM": ("upstream_area", "km2"),
-        "ORD_STRA": ("stream_order", "1"), "DIS_AV_CMS": ("mean_discharge", "m3 s-1"),
+        "ORD_STRA": ("stream_order", "1"), "DIS_AV_CMS": ("mean_discharge", "m3 s-1"), "sgr_dk_rav": ("slope", "dm km-1"),
     }),
     "nwm-hydrofabric": Preset("id", "toid", {
         "lengthkm": ("length", "km"), "Length_m": ("length", "m"), "areasqkm": ("area", "km2"),
         "tot_drainage_areasqkm": ("upstream_area", "km2"), "So": ("slope", "1"), "slope": ("slope", "1"),
         "order": ("stream_order", "1"), "MusK": ("k", "s"), "MusX": ("x", "1"),
+        "TopWdth": ("width", "m"),
     }),
+    "nhdplus": Preset("COMID", "tocomid", _NHDPLUS),
+    "nhdplus-hydroseq": Preset("COMID", "DnHydroseq", _NHDPLUS, key="Hydroseq"),
+    "nhdplus-hr": Preset("NHDPlusID", "DnHydroSeq", _NHDPLUS, key="HydroSeq"),
     "mizuroute": Preset("segId", "downSegId", {
         "length": ("length", "m"), "slope": ("slope", "1"), "area": ("area", "m2"),
     }),
@@ -85,21 +108,16 @@ def find_preset(table: pd.DataFrame, reach: str | None, downstream: str | None, 
         if preset not in PRESETS:
             raise NetworkError(f"no preset {preset!r}; there are {', '.join(sorted(PRESETS))}")
         chosen = PRESETS[preset]
-        return replace(
-            chosen,
-            reach=reach or _spelled(table, chosen.reach),
-            downstream=downstream or _spelled(table, chosen.downstream),
-        )
+        chosen = _in_table(table, chosen)
+        return replace(chosen, reach=reach or chosen.reach, downstream=downstream or chosen.downstream)
     if reach is not None and downstream is not None:
         return Preset(reach, downstream)
     if reach is not None or downstream is not None:
         raise NetworkError(f"give both {argument('reach')} and {argument('downstream')}, or neither, or a {argument('preset')}")
-    spelled = {
-        name: replace(p, reach=_spelled(table, p.reach), downstream=_spelled(table, p.downstream))
-        for name, p in PRESETS.items()
-    }
-    fitting = [name for name, p in spelled.items() if p.reach in table.columns and p.downstream in table.columns]
-    exact = [n for n in fitting if PRESETS[n].reach in table.columns and PRESETS[n].downstream in table.columns]
+    spelled = {name: _in_table(table, p) for name, p in PRESETS.items()}
+    fitting = [name for name, p in spelled.items() if set(p.columns_of_ids()) <= set(table.columns)]
+    fitting = [name for name in fitting if spelled[name].key is None] or fitting  # ids themselves tell more than numbers do
+    exact = [n for n in fitting if set(PRESETS[n].columns_of_ids()) <= set(table.columns)]
     if len(exact or fitting) == 1:
         return spelled[(exact or fitting)[0]]
     columns = "; ".join(f"{name}: {p.reach}/{p.downstream}" for name, p in PRESETS.items())
@@ -113,6 +131,12 @@ def find_preset(table: pd.DataFrame, reach: str | None, downstream: str | None, 
 def plain_name(column: Any) -> str:
     """A column's name without capitals and the blanks around it."""
     return str(column).strip().lower()
+
+
+def _in_table(table: pd.DataFrame, preset: Preset) -> Preset:
+    """The preset with its columns of ids as they are spelled in the table."""
+    key = None if preset.key is None else _spelled(table, preset.key)
+    return replace(preset, reach=_spelled(table, preset.reach), downstream=_spelled(table, preset.downstream), key=key)
 
 
 def _spelled(table: pd.DataFrame, column: str) -> str:

@@ -1,0 +1,134 @@
+"""A grid that was opened lazily, without Dask, times weights: read and multiplied when it is asked for, and no more than that."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+from xarray.backends import BackendArray
+from xarray.core import indexing
+
+from xroute.engine.arrays import compute_type
+from xroute.grids.apply import Product, Steps, result_shape
+from xroute.grids.pieces import Pieces, make_pieces
+from xroute.guards import reading
+
+__all__ = ["lazy_variable"]
+
+READ_BYTES = 2**27
+"""Of the grid that are read in one go, where its chunks are not larger."""
+MOST_BYTES = 2**30
+"""Likewise, where its chunks are larger."""
+
+
+def lazy_variable(grid: xr.DataArray, dims: tuple[Hashable, ...], product: Product, steps: Steps) -> xr.Variable:
+    """Variable of a grid's runoff by catchment, of which nothing is read yet."""
+    array = _Remapped(grid.variable, tuple(grid.dims.index(d) for d in dims), product, steps)
+    new = [("reach" if k == min(array.axes) else d) for k, d in enumerate(grid.dims) if k == min(array.axes) or d not in dims]
+    lazy: Any = indexing.LazilyIndexedArray(array)
+    data = indexing.MemoryCachedArray(indexing.CopyOnWriteArray(lazy))
+    variable = xr.Variable(new, data, fastpath=True)
+    own = stored_chunks(grid.variable)
+    chunks = {d: own[d] for d in grid.dims if d in own and d not in dims}
+    if chunks:
+        variable.encoding["preferred_chunks"] = {**chunks, "reach": max(1, product.table.n)}
+    return variable
+
+
+def stored_chunks(variable: xr.Variable) -> Mapping[Hashable, int]:
+    """Sizes of the chunks of the file that a variable was opened from, by dimension, where they are known."""
+    preferred = variable.encoding.get("preferred_chunks")
+    if preferred:
+        return {d: int(n if isinstance(n, int | np.integer) else max(n)) for d, n in preferred.items()}
+    sizes = variable.encoding.get("chunksizes")
+    return dict(zip(variable.dims, map(int, sizes), strict=True)) if sizes and len(sizes) == variable.ndim else {}
+
+
+class _Remapped(BackendArray):
+    """Runoff by catchment, as an array that xarray indexes before it is read."""
+
+    def __init__(self, grid: xr.Variable, axes: tuple[int, ...], product: Product, steps: Steps) -> None:
+        self.grid, self.axes, self.product, self.steps = grid, axes, product, steps
+        self.shape = result_shape(grid.shape, axes, product.table.n)
+        self.dtype = compute_type(grid.dtype)
+
+    def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
+        return indexing.explicit_indexing_adapter(key, self.shape, indexing.IndexingSupport.OUTER, self._get)
+
+    def _get(self, key: tuple[Any, ...]) -> NDArray[Any]:
+        reach = min(self.axes)
+        wanted = [_positions(k, n) for k, n in zip(key, self.shape, strict=True)]
+        whole = wanted[reach].size == self.product.table.n and isinstance(key[reach], slice) and (key[reach].step or 1) == 1
+        product = self.product if whole else self.product.part(wanted[reach])
+        pieces = make_pieces(product, [self.grid.shape[a] for a in self.axes], self._tiles())
+        result = np.empty([w.size for w in wanted], self.dtype)
+        outer = [k for k in range(self.grid.ndim) if k not in self.axes]
+        places = [k for k in range(result.ndim) if k != reach]
+        for ranges in self._blocks([wanted[k] for k in places], outer, pieces):
+            at: list[Any] = [slice(None)] * result.ndim
+            isel: dict[Any, Any] = {}
+            first = []
+            for place, axis, part in zip(places, outer, ranges, strict=True):
+                at[place] = part
+                taken = wanted[place][part]
+                isel[self.grid.dims[axis]] = _as_slice(taken)
+                first.append(int(taken[0]))
+            result[tuple(at)] = pieces.multiply(partial(self._read, isel), self.axes, self.steps.at(first))
+        squeezed = tuple(0 if isinstance(k, int | np.integer) else slice(None) for k in key)
+        return result[squeezed]
+
+    def _read(self, isel: Mapping[Any, Any], tile: Sequence[slice]) -> NDArray[Any]:
+        of_tile = {self.grid.dims[a]: s for a, s in zip(self.axes, tile, strict=True)}
+        with reading("the grid"):
+            return self.grid.isel({**isel, **of_tile}).to_numpy()
+
+    def _tiles(self) -> list[tuple[int, ...]]:
+        """The grid's own chunks along its axes; one where they are not known."""
+        own = stored_chunks(self.grid)
+        return [_even(self.grid.shape[a], own.get(self.grid.dims[a])) for a in self.axes]
+
+    def _blocks(self, wanted: list[NDArray[np.int64]], outer: list[int], pieces: Pieces) -> Iterator[tuple[slice, ...]]:
+        """Parts of what is wanted along each other dimension, which end where the grid's chunks end, and are not too large."""
+        own = stored_chunks(self.grid)
+        chunks = [max(1, own.get(self.grid.dims[axis], 1)) for axis in outer]
+        budget = max(1, READ_BYTES // max(1, pieces.cells_read * self.grid.dtype.itemsize))
+        size = list(chunks)
+        for k in reversed(range(len(size))):  # the last ones lie closest together
+            others = int(np.prod([s for j, s in enumerate(size) if j != k], dtype=np.int64))
+            size[k] = max(size[k], budget // max(1, others) // chunks[k] * chunks[k])
+        a_step = max(1, pieces.cells_read * self.grid.dtype.itemsize)
+        while max(size, default=1) > 1 and a_step * np.prod(size, dtype=float) > MOST_BYTES:  # rather read a chunk twice
+            k = size.index(max(size))
+            size[k] = -(-size[k] // 2)
+        yield from itertools.product(*(_parts(w, s) for w, s in zip(wanted, size, strict=True)))
+
+
+def _positions(key: Any, n: int) -> NDArray[np.int64]:
+    if isinstance(key, slice):
+        return np.arange(n)[key]
+    return np.atleast_1d(np.asarray(key, np.int64)) % max(1, n)
+
+
+def _as_slice(positions: NDArray[np.int64]) -> Any:
+    """The same positions as a slice, if they follow one another."""
+    if positions.size and (np.diff(positions) == 1).all():
+        return slice(int(positions[0]), int(positions[-1]) + 1)
+    return positions
+
+
+def _parts(positions: NDArray[np.int64], size: int) -> list[slice]:
+    """Slices of positions that lie in the same block of ``size``."""
+    if not positions.size:
+        return []
+    edges = [0, *(np.flatnonzero(np.diff(positions // size)) + 1).tolist(), positions.size]
+    return [slice(a, b) for a, b in itertools.pairwise(edges)]
+
+
+def _even(n: int, size: int | None) -> tuple[int, ...]:
+    size = n if not size else min(size, n)
+    return tuple(min(size, n - k) for k in range(0, n, size)) if n else (0,)

@@ -1,0 +1,85 @@
+"""Runoff on a grid that is to be routed: brought to the reaches of a network, in its order, before anything else is done."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import numpy as np
+import xarray as xr
+
+from xroute.exceptions import ParameterError, some, warn
+from xroute.grids.remapping import as_weights, remap_table
+from xroute.grids.table import Table, table_of
+from xroute.ids import within
+from xroute.labels import match_rows
+from xroute.network import Network
+from xroute.request import RouteRequest
+from xroute.settings import Extra, Missing
+from xroute.wording import argument
+
+__all__ = ["bring_to_reaches", "reaches_of"]
+
+Request = TypeVar("Request", bound=RouteRequest)
+
+
+def bring_to_reaches(runoff: xr.DataArray, network: Network, request: Request) -> tuple[xr.DataArray, Request, str]:
+    """Runoff on a grid as runoff of a network's reaches, and the request that is left; without weights, what was given.
+
+    Returns
+    -------
+    runoff
+        On the network's reaches, in its order; as lazy as it was.
+    request
+        Without weights.
+    by
+        What it was brought by: two runs with the same text did the same to the same grid. Empty without weights.
+
+    Raises
+    ------
+    ParameterError
+        For ``nan="others"`` without weights, and a dimension of reaches beside them.
+    AlignmentError, UnitsError
+        As `xroute.remap`; and for reaches without weights, and weights of other reaches, unless they are accepted.
+    """
+    if request.weights is None:
+        if request.nan == "others":
+            raise ParameterError(
+                f"{argument('nan', 'others')} takes runoff from the other cells of a catchment: it is for a grid, with "
+                f"{argument('weights')}"
+            )
+        return runoff, request, ""
+    if request.reach_dim not in (None, "reach"):
+        raise ParameterError(
+            f"runoff on a grid ({argument('weights')}) has no dimension of reaches: leave {argument('reach_dim')} out"
+        )
+    weights = as_weights(request.weights)
+    table = reaches_of(table_of(weights), network, request.missing, request.extra)
+    nan = request.nan
+    brought = remap_table(runoff, weights, table, nan)
+    left = replace(request, weights=None, nan="zero" if nan == "zero" else "raise", reach_dim="reach")
+    return brought, left, _digest(table, nan)
+
+
+def reaches_of(table: Table, network: Network, missing: Missing, extra: Extra) -> Table:
+    """The overlaps of a network's reaches, in its order.
+
+    Raises
+    ------
+    AlignmentError
+        For reaches without weights, unless they are taken to have no water, and for weights of other reaches, unless they are
+        dropped.
+    """
+    match_rows(table.ids, network.ids, missing, extra, "reaches of the weights", "weights")
+    dry = network.ids[within(network.ids, table.ids[table.counts == 0])]
+    if dry.size:
+        warn(f"{dry.size} catchments have no cell of the grid, and no runoff: {some(dry)}")
+    return table.for_reaches(network.ids)
+
+
+def _digest(table: Table, nan: Any) -> str:
+    digest = hashlib.blake2b(str(nan).encode(), digest_size=16)
+    for values in (table.pointer, table.row, table.column, table.area, table.share):
+        digest.update(b"none" if values is None else np.ascontiguousarray(values).tobytes())
+    return digest.hexdigest()
