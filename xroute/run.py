@@ -7,7 +7,7 @@ Dask (`xroute.chunked`), or from store to store (`xroute.streaming`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import xarray as xr
@@ -16,9 +16,11 @@ from xroute.attrs import append_history, discharge_attrs
 from xroute.block_state import BlockState, Lags, StateTable, lags_of
 from xroute.engine.arrays import Rows, compute_type
 from xroute.exceptions import TimeAxisError
+from xroute.hillslope import Hillslope, hillslope_of
 from xroute.known import KnownDischarge
 from xroute.known_match import match_known
 from xroute.labels import Layout, align
+from xroute.lanes import Box
 from xroute.network import Network
 from xroute.network_files import as_network
 from xroute.parameters import parameters_of
@@ -27,7 +29,7 @@ from xroute.recipe import resolve_settings, stated_seconds
 from xroute.request import NetworkLike, RouteRequest
 from xroute.schemes import Filter
 from xroute.settings import RoutingSettings
-from xroute.state import RunKey, align_state, run_key, state_dataset
+from xroute.state import RunKey, aligned_state, run_key, state_dataset, tables_of
 from xroute.times import Clock, read_clock
 from xroute.units import flux_scale
 from xroute.watch import Watch, watch
@@ -44,6 +46,8 @@ class Run:
     ----------
     network, filter, settings
         What routes, and how it is stepped and sampled.
+    hillslope
+        What runoff goes through before it joins its reach; None for nothing.
     layout
         Which dimension of runoff is which, and which row is which reach.
     scale
@@ -66,6 +70,7 @@ class Run:
 
     network: Network
     filter: Filter
+    hillslope: Hillslope | None
     settings: RoutingSettings
     layout: Layout
     scale: Any
@@ -80,7 +85,12 @@ class Run:
     @property
     def n_lags(self) -> Lags:
         """Past inflows that each reach needs, by stage of the state."""
-        return lags_of(self.filter)
+        return lags_of(self.filter, self.slopes)
+
+    @property
+    def slopes(self) -> Filter | None:
+        """Filter of the hillslopes."""
+        return None if self.hillslope is None else self.hillslope.filter
 
     @property
     def rows(self) -> Rows:
@@ -88,8 +98,28 @@ class Run:
         layout = self.layout
         return Rows(layout.row, layout.result_row, int(layout.sizes[layout.reach_dim]), self.scale)
 
+    def of_members(self, part: Box) -> Run:
+        """The run of some of its members alone: blocks of them, without labels."""
+        sizes = {**self.layout.sizes, **{d: s.stop - s.start for d, s in part.items()}}
+        layout = replace(self.layout, sizes=sizes, coords={})
+        key = None if self.key is None else replace(self.key, layout=layout)
+        return replace(self, layout=layout, key=key, known=None if self.known is None else self.known.of_members(part))
+
     def start(self, state: Any, runoff: xr.DataArray) -> StateTable | None:
         """State to begin with: its tables in the order of the run's reaches and members; None, which is dry, for None.
+
+        Raises
+        ------
+        StateError, TimeAxisError
+            As `first_state`.
+        """
+        found = self.first_state(state, runoff)
+        return None if found is None or self.key is None else tables_of(found, self.key)
+
+    def first_state(self, state: Any, runoff: xr.DataArray, *, lazily: bool = False) -> xr.Dataset | None:
+        """State to begin with, in the order of the run's reaches and members; None, which is dry, for None.
+
+        ``lazily`` leaves the members of a state that is a file's in the file.
 
         Raises
         ------
@@ -104,7 +134,9 @@ class Run:
                 f"{self.clock.dim!r} has {n_steps} entries, so the step cannot be told: give {argument('dt')} (seconds, "
                 "or '3h')"
             )
-        return None if state is None or self.key is None else align_state(state, self.key, self.clock.start(runoff))
+        if state is None or self.key is None:
+            return None
+        return aligned_state(state, self.key, self.clock.start(runoff), lazily=lazily)
 
     def set_attrs(self, discharge: xr.DataArray, runoff: xr.DataArray) -> xr.DataArray:
         """Give discharge its name and attributes, in place."""
@@ -155,9 +187,12 @@ def make_run(runoff: xr.DataArray, network: NetworkLike, request: RouteRequest, 
         watched = watch(runoff, time_dim, step)
     # without a step there is nothing to route, and any filter will do
     filter = parameters.filter(settings.routing_step or 1.0, settings.lateral)
+    hillslope = hillslope_of(network, request.hillslope, step, reach_dim=request.reach_dim, extra=request.extra)
+    slopes = None if hillslope is None else hillslope.filter
     key = None
     if with_state or request.return_state or request.initial_state is not None:
-        key = run_key(network, layout, lags_of(filter), request.scheme, settings, units)
+        name = None if hillslope is None else hillslope.name
+        key = run_key(network, layout, lags_of(filter, slopes), request.scheme, settings, units, name)
     known = None
     if request.known is not None:
         known = match_known(request.known, runoff, network, layout, clock, units)
@@ -166,6 +201,8 @@ def make_run(runoff: xr.DataArray, network: NetworkLike, request: RouteRequest, 
         f"sampling={settings.sampling!r}, lateral={settings.lateral!r}"
         + (f", parameters estimated: {network.attrs[ESTIMATED]}" if ESTIMATED in network.attrs else "")
     )
+    if hillslope is not None:
+        summary += f", hillslope={hillslope.name!r}"
     if known is not None:
         summary += f", discharge known on {known.reach.size} reaches"
-    return Run(network, filter, settings, layout, scale, clock, units, key, watched, summary, known=known)
+    return Run(network, filter, hillslope, settings, layout, scale, clock, units, key, watched, summary, known=known)

@@ -17,7 +17,7 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from xroute.block_state import BlockState, Lags, StageTable, StateTable, stored_name
+from xroute.block_state import HILLSLOPE, BlockState, Lags, StageTable, StateTable, stored_name
 from xroute.exceptions import StateError, some, warn
 from xroute.ids import exact_ids, positions_of
 from xroute.labels import Layout
@@ -25,10 +25,11 @@ from xroute.network import Network
 from xroute.parameters import schemes_of
 from xroute.settings import RoutingSettings
 from xroute.state_form import open_state, stages_of
+from xroute.time_dims import REFERENCE
 from xroute.units import flux_in_si
-from xroute.wording import phrase
+from xroute.wording import argument, phrase
 
-__all__ = ["RunKey", "align_state", "load_state", "run_key", "state_dataset"]
+__all__ = ["RunKey", "align_state", "aligned_state", "load_state", "run_key", "state_dataset", "tables_of"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +48,8 @@ class RunKey:
         Of ids and links, and of which reach has which scheme.
     units
         Units of discharge, None where they are not known; on the state's variables rather than among its attributes.
+    hillslope
+        Name of what runoff goes through before its reach, None for nothing.
     """
 
     network: Network
@@ -56,6 +59,7 @@ class RunKey:
     settings: RoutingSettings
     fingerprint: str
     units: str | None
+    hillslope: str | None = None
 
     def attrs(self) -> dict[str, Any]:
         """As attributes of a stored state."""
@@ -66,11 +70,13 @@ class RunKey:
             "substeps": settings.substeps,
             "lateral": settings.lateral,
             "network": self.fingerprint,
+            **({} if self.hillslope is None else {"hillslope": self.hillslope}),
         }
 
     def check(self, state: xr.Dataset) -> None:
         """Refuse the state of another run, by name."""
         attrs = {name: _plain(value) for name, value in state.attrs.items()}
+        self._check_hillslope(state, attrs)
         for name, mine in self.attrs().items():
             if name not in attrs:
                 raise StateError(
@@ -96,6 +102,27 @@ class RunKey:
             its, mine = (flux_in_si(text, "the state") for text in both)
             if not np.isclose(its, mine, rtol=1e-12, atol=0.0):
                 raise StateError(f"the state's {name} is in {units!r}, and this run's discharge in {self.units!r}")
+
+    def _check_hillslope(self, state: xr.Dataset, attrs: dict[str, Any]) -> None:
+        """Refuse a state that lacks the stage of hillslopes, has one too many, or one of another step."""
+        its, mine = HILLSLOPE in stages_of(state), HILLSLOPE in self.n_lags
+        if its != mine:
+            made = argument("hillslope", attrs.get("hillslope") if its else self.hillslope)
+            cure = (
+                f"it holds water on hillslopes ({made}), so give {argument('hillslope')} as in the run that made it" if its
+                else f"it was made without {made}. Make one with it, by a run, initial_state or steady_state, or route with "
+                + argument("hillslope", "none")
+            )  # fmt: skip
+            raise StateError(f"the state has the stages {some(stages_of(state))}, and this run {some(self.n_lags)}: {cure}")
+        if not mine or "dt" not in attrs:
+            return
+        dt = _positive("dt", attrs["dt"])
+        assert self.settings.step is not None
+        if not np.isclose(dt, self.settings.step, rtol=1e-9, atol=0.0):
+            raise StateError(
+                f"the state's stage {HILLSLOPE!r} is of another step: its runoff is {dt:g} s apart, and this run's "
+                f"{self.settings.step:g} s. Hillslopes act on steps of runoff, so they go on only with the same"
+            )
 
     def _check_step(self, dt: float, substeps: float) -> None:
         """Refuse a state whose routing step, dt / substeps, is not the run's."""
@@ -135,9 +162,10 @@ def _positive(name: str, value: Any) -> float:
 
 
 def run_key(
-    network: Network, layout: Layout, n_lags: Lags, scheme: str | None, settings: RoutingSettings, units: str | None
-) -> RunKey:
-    """Key of a run, of which ``scheme`` is as the caller gave it.
+    network: Network, layout: Layout, n_lags: Lags, scheme: str | None, settings: RoutingSettings, units: str | None,
+    hillslope: str | None = None,
+) -> RunKey:  # fmt: skip
+    """Key of a run, of which ``scheme`` is as the caller gave it, and ``hillslope`` the name of what it resolved to.
 
     Raises
     ------
@@ -155,7 +183,7 @@ def run_key(
         pairs = [f"{i} {name}" for name, at in schemes.items() for i in network.ids[at].tolist()]
         hashed = pd.util.hash_array(np.array(pairs, dtype=object))
         fingerprint += f"{int(hashed.sum()) & (2**64 - 1):016x}"
-    return RunKey(network, layout, n_lags, ", ".join(sorted(schemes)), settings, fingerprint, units)
+    return RunKey(network, layout, n_lags, ", ".join(sorted(schemes)), settings, fingerprint, units, hillslope)
 
 
 def state_dataset(table: StateTable, key: RunKey, time: str | None) -> xr.Dataset:
@@ -208,7 +236,18 @@ def load_state(table: StateTable, n_lags: Lags, ids: NDArray[Any]) -> BlockState
 
 
 def align_state(state: Any, key: RunKey, time: str | None) -> StateTable:
-    """Tables of a state in the order of a run's reaches and members.
+    """Tables of a state in the order of a run's reaches and members: see `aligned_state`."""
+    return tables_of(aligned_state(state, key, time), key)
+
+
+def tables_of(state: xr.Dataset, key: RunKey) -> StateTable:
+    """Tables of a state that `aligned_state` gave, or of some members of it; values that are not on Dask are read now."""
+    dims = (*key.layout.batch_dims, "reach")
+    return {stage: _stage_table(state, stage, dims) for stage in key.n_lags}
+
+
+def aligned_state(state: Any, key: RunKey, time: str | None, *, lazily: bool = False) -> xr.Dataset:
+    """A state in the order of a run's reaches and members; ``lazily`` leaves the members of a file in it.
 
     The state is a Dataset, whose values are not read, or the path of one; ``time`` is when the run starts, None where that is
     not known.
@@ -218,7 +257,7 @@ def align_state(state: Any, key: RunKey, time: str | None) -> StateTable:
     StateError
         If it belongs to another network, scheme, option or routing step, has other members, or is no whole state.
     """
-    state = open_state(state)
+    state = open_state(state, lazily=lazily)
     network, layout = key.network, key.layout
     ids = exact_ids(state["reach"].values, "state reach", StateError)
     at = positions_of(network.ids, ids)
@@ -235,7 +274,7 @@ def align_state(state: Any, key: RunKey, time: str | None) -> StateTable:
             f"the state holds at {state.attrs['time']}, and runoff starts at {time}. If that is meant (a spin-up, say), "
             + phrase("spin-up", "drop the attribute: del state.attrs['time']")
         )
-    state = state.isel(reach=at)
+    state = state if np.array_equal(at, np.arange(ids.size)) else state.isel(reach=at)
     _check_windows(state, key)
     dims = (*layout.batch_dims, "reach")
     strange = sorted(map(str, set(state["outflow"].dims) - set(dims)))
@@ -246,7 +285,7 @@ def align_state(state: Any, key: RunKey, time: str | None) -> StateTable:
         )
     for dim in layout.batch_dims:
         state = _like_batch(state, dim, layout)
-    return {stage: _stage_table(state, stage, dims) for stage in key.n_lags}
+    return state
 
 
 def _check_windows(state: xr.Dataset, key: RunKey) -> None:
@@ -269,6 +308,8 @@ def _stage_table(state: xr.Dataset, stage: str, dims: tuple[Hashable, ...]) -> S
 def _like_batch(state: xr.Dataset, dim: Hashable, layout: Layout) -> xr.Dataset:
     """A state's members along one batch dimension as the runoff has them: in its order, or one state for all of them."""
     size, labels = layout.sizes[dim], xr.Coordinates(layout.coords).get(dim)
+    if size == 1 and dim in REFERENCE and state.sizes.get(dim) == 1:  # when a forecast was made is no member: the next one
+        state = state.isel({dim: 0})
     if dim not in state["outflow"].dims:
         alone = state.drop_vars([dim], errors="ignore")  # the label of the one member that was chosen
         return alone.assign({n: alone[n].expand_dims({dim: size}) for n in _arrays_of(alone)})
