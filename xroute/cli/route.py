@@ -239,8 +239,10 @@ def _rivers(path: Path, table: NetworkOptions) -> Network:
     from xroute.network import Network
 
     dataset = table.open(path)
-    if kind(dataset) in ("state", "discharge", "runoff", "grid", "weights"):
-        raise NetworkError(f"{path} holds a {kind(dataset)}, and no network: RUNOFF, NETWORK, OUTPUT is the order")
+    what = kind(dataset)
+    if what in ("state", "discharge", "runoff", "grid", "weights"):
+        article = "" if what == "weights" else "a "
+        raise NetworkError(f"{path} holds {article}{what}, and no network: RUNOFF, NETWORK, OUTPUT is the order")
     return Network(dataset, missing_downstream=table.missing_downstream)
 
 
@@ -268,14 +270,14 @@ def _on_reaches(
     from xroute.grids.check import find_spatial_dims
     from xroute.grids.reaches import bring_to_reaches
     from xroute.grids.remapping import as_weights
-    from xroute.request import RouteRequest
+    from xroute.request import StreamRequest
     from xroute.time_dims import find_time_dim
 
     weights = as_weights(options["weights"])
     if on_dask:
         grid = on_workers(grid, find_spatial_dims(grid, weights), find_time_dim(grid, source.time_dim))
     names = ("missing", "extra", "nan")
-    request = RouteRequest(weights=weights, reach_dim=source.reach_dim, **{name: options[name] for name in names})
+    request = StreamRequest(weights=weights, reach_dim=source.reach_dim, **{name: options[name] for name in names})
     array, left, by = bring_to_reaches(grid, rivers, request)
     options |= {"weights": None, "nan": left.nan}
     return array, by

@@ -15,7 +15,7 @@ from xroute.grids.table import Table, table_of
 from xroute.ids import within
 from xroute.labels import match_rows
 from xroute.network import Network
-from xroute.request import RouteRequest
+from xroute.request import RouteRequest, StreamRequest
 from xroute.settings import Extra, Missing
 from xroute.wording import argument
 
@@ -34,7 +34,7 @@ def bring_to_reaches(runoff: xr.DataArray, network: Network, request: Request) -
     request
         Without weights.
     by
-        What it was brought by: two runs with the same text did the same to the same grid. Empty without weights.
+        What it was brought by, of a stream: two runs with the same text did the same to the same grid. Empty without weights.
 
     Raises
     ------
@@ -59,7 +59,7 @@ def bring_to_reaches(runoff: xr.DataArray, network: Network, request: Request) -
     nan = request.nan
     brought = remap_table(runoff, weights, table, nan)
     left = replace(request, weights=None, nan="zero" if nan == "zero" else "raise", reach_dim="reach")
-    return brought, left, _digest(table, nan)
+    return brought, left, _digest(table, nan) if isinstance(request, StreamRequest) else ""
 
 
 def reaches_of(table: Table, network: Network, missing: Missing, extra: Extra) -> Table:
