@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xroute.block_state import BlockState, lags_of
-from xroute.engine.arrays import Exchange, Known, NotFinite, Rows
+from xroute.block_state import CHANNEL, HILLSLOPE, BlockState, Stage, lags_of
+from xroute.engine.arrays import Exchange, Hillslopes, Known, NotFinite, Rows
 from xroute.engine.backends import backend_of, backend_of_array
 from xroute.engine.plan import RoutingPlan
+from xroute.engine.slopes import one_after_the_other
 from xroute.exceptions import ParameterError
 from xroute.schemes import Filter
 from xroute.settings import RoutingSettings
@@ -31,6 +32,7 @@ def route_block(
     *,
     device: torch.device | None = None,
     exchange: Exchange | None = None,
+    hillslope: Filter | None = None,
     known: Known | None = None,
 ) -> tuple[NDArray[Any], BlockState, NotFinite]:
     """Route a block.
@@ -50,7 +52,8 @@ def route_block(
         is said here, and so its discharge lies there too.
     exchange
         Discharge of the plan's given reaches, and where that of its kept ones is put: what partitions exchange.
-
+    hillslope
+        What runoff goes through before it joins its reach: windows, of the runoff's step. Then the state has that stage too.
     known
         Discharge that is known on some of the plan's own reaches, and taken there in place of what is routed.
 
@@ -70,7 +73,7 @@ def route_block(
         For known discharge on a device that cannot route with it.
     """
     if state is not None:
-        state.check(lags_of(filter), runoff.shape[0])
+        state.check(lags_of(filter, hillslope), runoff.shape[0])
     if rows.scale is not None:
         rows = rows._replace(scale=np.broadcast_to(np.asarray(rows.scale, np.float64), plan.n_reaches))
     backend = backend_of_array(runoff) or backend_of("cpu" if device is None else device.type)
@@ -79,7 +82,13 @@ def route_block(
         if not backend.takes_known:
             raise ParameterError(f"device {backend.name!r} cannot route with known discharge: choose another")
         exchange = exchange._replace(known=known)
-    discharge, end, n_bad = backend.route_arrays(
-        runoff, plan, filter, None if state is None else state.channel, settings, rows, exchange, device
-    )
-    return discharge, BlockState.of(*end), n_bad
+    given = runoff, plan, filter, None if state is None else state.channel, settings, rows, exchange, device
+    if hillslope is None:
+        discharge, end, n_bad = backend.route_arrays(*given)
+        return discharge, BlockState.of(*end), n_bad
+    hillslopes = Hillslopes(hillslope, None if state is None else state.stages[HILLSLOPE])
+    if hasattr(backend, "route_with_hillslopes"):
+        discharge, end, slopes, n_bad = backend.route_with_hillslopes(*given, hillslopes)
+    else:  # a backend that is not a subclass of `Backend`
+        discharge, end, slopes, n_bad = one_after_the_other(backend, *given, hillslopes)
+    return discharge, BlockState({HILLSLOPE: Stage(*slopes), CHANNEL: Stage(*end)}), n_bad

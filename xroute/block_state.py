@@ -24,7 +24,7 @@ from xroute.exceptions import StateError
 if TYPE_CHECKING:
     from xroute.schemes import Filter
 
-__all__ = ["CHANNEL", "BlockState", "Lags", "Stage", "StageTable", "StateTable", "lags_of", "stored_name"]
+__all__ = ["CHANNEL", "HILLSLOPE", "BlockState", "Lags", "Stage", "StageTable", "StateTable", "lags_of", "stored_name"]
 
 Float = NDArray[np.float64]
 Index = NDArray[np.int64]
@@ -32,6 +32,8 @@ Lags = Mapping[str, Index]
 
 CHANNEL = "channel"
 """The stage of the river itself."""
+HILLSLOPE = "hillslope"
+"""The stage that runoff goes through before its reach; its lags are steps of runoff."""
 
 
 class StageTable(NamedTuple):
@@ -186,9 +188,10 @@ class BlockState:
         return sum(int(array.nbytes) for array in self.arrays().values())
 
 
-def lags_of(filter: Filter) -> Lags:
-    """Past inflows that each reach needs in a run with this filter, by stage of the state."""
-    return {CHANNEL: filter.n_taps - 1}
+def lags_of(filter: Filter, hillslope: Filter | None = None) -> Lags:
+    """Past inflows that each reach needs in a run with these filters, by stage of the state: as water goes through them."""
+    slopes = {} if hillslope is None else {HILLSLOPE: hillslope.n_taps - 1}
+    return {**slopes, CHANNEL: filter.n_taps - 1}
 
 
 def stored_name(stage: str, array: str) -> str:

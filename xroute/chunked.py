@@ -77,10 +77,11 @@ def route_lazily(
     n_partitions = partitions or _n_partitions(run.network.n_reaches, len(list(chunks.of_members)))
     device = device if device is not None else get_option("device")
     # what is done, whatever the runoff that it is done to
+    slopes = () if run.slopes is None else run.slopes.arrays()
     known = None if run.known is None else run.known.reach
     how = tokenize(
         known, run.layout.dims, run.layout.row, run.layout.result_row, *run.filter.arrays(), run.network.ids, *run.network.links,
-        run.scale, run.settings, run.watch, n_partitions, device,
+        run.scale, run.settings, run.watch, n_partitions, device, *slopes,
     )  # fmt: skip
     # by this name a partition is known again: in the next block of a stream too, which has the same chunks along reach
     name = tokenize(chunks.sizes[run.layout.reach_dim], how, get_option("threads"))
@@ -353,8 +354,9 @@ def _partition_runs(run: Run, chunks: _Chunks, n: int, device: str | None, name:
             np.concatenate([np.where(wanted >= 0, np.searchsorted(rows, wanted), -1), none]),
             np.concatenate([own_row, none]), part.reach.size, scale,
         )  # fmt: skip
+        slopes = None if run.slopes is None else part.filter(run.slopes)
         runs.append(PartitionRun(
-            part, part.filter(run.filter), run.network.ids[part.reach], run.settings, device, get_option("threads"),
+            part, part.filter(run.filter), slopes, run.network.ids[part.reach], run.settings, device, get_option("threads"),
             run.watch, chunks.axes, tuple(taken), own_rows, (name, number),
             None if run.known is None else run.known.rows_of(part.reach),
         ))  # fmt: skip

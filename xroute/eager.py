@@ -51,7 +51,7 @@ def route_values(
         run.watch.at(first).look(data, at_start=first == 0)
     known = None if run.known is None else run.known.block(first, data.shape[-1])
     discharge, end, n_bad = route_block(
-        data, run.network.plan, run.filter, state, run.settings, rows, device=device, known=known
+        data, run.network.plan, run.filter, state, run.settings, rows, device=device, hillslope=run.slopes, known=known
     )
     check_finite(
         n_bad, run.settings, data, discharge, run.network.ids, rows, lambda: step_labels(runoff, run.clock.dim, first)

@@ -38,6 +38,7 @@ def run_identity(
     layout = run.layout
     assert run.key is not None
     coords = [(n, c.dims, c.compute().values) for n, c in sorted(xr.Coordinates(layout.coords).items(), key=str)]
+    slopes = () if run.slopes is None else run.slopes.arrays()
     rows = layout.row, layout.result_row, layout.dims, sorted(map(str, layout.sizes.items()))
     return {
         "form": 5,
@@ -47,11 +48,13 @@ def run_identity(
         "nan": run.settings.nan,
         "label": run.clock.label,
         "dtype": str(dtype),
-        "parameters": digest(run.network.ids, *run.network.links, *run.filter.arrays(), run.scale),
+        "parameters": digest(run.network.ids, *run.network.links, *run.filter.arrays(), run.scale, *slopes),
         "coordinates": digest(coords, rows),
         "start": start,
         **({"weights": run.weights} if run.weights else {}),
         **({} if kept is None else {"kept": kept}),
+        **({"weights": run.weights} if run.weights else {}),
+        **({} if run.known is None else {"known": run.known.identity}),
         **({"budget": True} if budget else {}),
         **({} if run.known is None else {"known": run.known.identity}),
     }

@@ -113,6 +113,19 @@ class KnownDischarge:
         values = da.where(at >= 0, data[..., np.maximum(at, 0)].astype(np.float64) * self.factor, np.nan)
         return KnownOnDask(values.rechunk((*own, (self.reach.size,), of_time)), self.has)
 
+    def of_series(self, of_batch: Sequence[tuple[int, ...]] | None, of_time: tuple[int, ...]) -> xr.DataArray:
+        """Values (..., reach, time) of all steps, with the batch dimensions that there are; on Dask in chunks of these sizes.
+
+        Without sizes along the batch dimensions they are read now.
+        """
+        names = [d for d, there in zip(self.batch_shape, self.has, strict=True) if there]
+        if of_batch is not None:
+            return xr.DataArray(self.on_dask(0, of_batch, of_time).array, dims=(*names, "reach", "time"))
+        values = self.block(0, sum(of_time)).values
+        every = (*self.batch_shape,) if names else ()
+        shape = tuple(self.batch_shape.values()) if names else ()
+        return xr.DataArray(values.reshape(*shape, *values.shape[1:]), dims=(*every, "reach", "time"))
+
     def rows_of(self, reaches: Index) -> KnownRows | None:
         """Which of the reaches are some, by their positions in the network; None where none is."""
         order = np.argsort(reaches)

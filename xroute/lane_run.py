@@ -71,7 +71,7 @@ class LaneRun:
         """
         if self.spread:
             return self._route_on_workers(block, state, steps), 0.0
-        means = self._means(block, state)
+        means = self._means(block, state, steps.start)
         values, end = route_values(block, self.run, state, self._device, steps.start)
         begin = clock.perf_counter()
         discharge = self._counted(block, values, means)
@@ -97,12 +97,12 @@ class LaneRun:
     def _device(self) -> Any:
         return None if self.spread else find_device(self.device)
 
-    def _means(self, block: xr.DataArray, state: BlockState | None) -> Any:
+    def _means(self, block: xr.DataArray, state: BlockState | None, first: int) -> Any:
         """Means over steps of the discharge [batch, row, time] of a block, where the budget needs them; else None."""
         if not self.ledger.wants_means:
             return None
         run = changed(self.run, settings=changed(self.run.settings, sampling="mean"), watch=None)
-        return on_host(route_values(block, run, state, self._device)[0])
+        return on_host(route_values(block, run, state, self._device, first)[0])
 
     def _counted(self, block: xr.DataArray, values: Any, means: Any) -> xr.DataArray:
         """Discharge [batch, row, time] of a block as the result has it, its water and its runoff's counted."""

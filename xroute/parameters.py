@@ -23,7 +23,8 @@ from xroute.units import to_si
 from xroute.wording import argument
 
 __all__ = [
-    "NetworkParameters", "SchemeParameters", "check_steps", "parameters_of", "read_parameters", "resolve_substeps", "schemes_of",
+    "NetworkParameters", "SchemeParameters", "check_steps", "parameters_of", "read_parameters", "read_scheme",
+    "resolve_substeps", "schemes_of",
 ]  # fmt: skip
 
 MOST_SUBSTEPS = 100_000
@@ -88,10 +89,11 @@ def read_parameters(network: Network, scheme: str | None = None) -> SchemeParame
     ParameterError
         If a parameter is missing, NaN, out of range or of other units; the reaches and the range are named.
     """
-    return {name: (at, _read(network, SCHEMES[name], at)) for name, at in schemes_of(network, scheme).items()}
+    return {name: (at, read_scheme(network, SCHEMES[name], at)) for name, at in schemes_of(network, scheme).items()}
 
 
-def _read(network: Network, scheme: Scheme, at: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
+def read_scheme(network: Network, scheme: Scheme, at: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
+    """Parameters of a scheme on some of a network's reaches, in SI units; errors are those of `read_parameters`."""
     dataset = network.dataset
     found = {}
     for parameter in scheme.parameters:

@@ -1,7 +1,8 @@
 """How a network wants to be routed: the attributes in which a converter notes another model's steps and conventions.
 
-A network may bear ``routing_step`` [s], ``sampling``, ``lateral`` and ``runoff_step`` [s] among its attributes (RAPID's
-namelist says them as ZS_dtR and ZS_TauR). Whoever routes leaves an option out to have the network's; what is given wins.
+A network may bear ``routing_step`` [s], ``sampling``, ``lateral``, ``hillslope`` and ``runoff_step`` [s] among its attributes
+(RAPID's namelist says the steps as ZS_dtR and ZS_TauR). Whoever routes leaves an option out to have the network's; what is
+given wins.
 `resolve_settings` is what both come to.
 """
 
@@ -18,7 +19,7 @@ from xroute.caches import keep
 from xroute.exceptions import ParameterError, TimeAxisError, one_of
 from xroute.network import Network
 from xroute.parameters import SchemeParameters, resolve_substeps
-from xroute.settings import LATERAL, SAMPLING, Lateral, NaN, RoutingSettings, Sampling
+from xroute.settings import HILLSLOPE, LATERAL, SAMPLING, Lateral, NaN, RoutingSettings, Sampling
 from xroute.times import seconds, time_step
 from xroute.wording import argument
 
@@ -160,6 +161,7 @@ def recipe_in_words(network: Network) -> str | None:
         None if routing is None else f"routing step {routing:g} s",
         None if sampling is None else f"sampling {sampling}",
         None if lateral is None else f"lateral {lateral}",
+        None if "hillslope" not in attrs else f"hillslope {_choice(attrs, 'hillslope', HILLSLOPE)}",
         None if runoff is None else f"runoff step {runoff:g} s",
     ]
     return ", ".join(part for part in parts if part) or None

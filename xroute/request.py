@@ -7,15 +7,16 @@ the signature, and what does the work is handed all of them in one object.
 import functools
 import inspect
 import os
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, ParamSpec, Protocol, TypeVar, overload
 
+import numpy as np
 import xarray as xr
 
 from xroute.exceptions import ParameterError
 from xroute.network import Network
-from xroute.settings import Extra, GridNaN, Label, Lateral, Missing, Per, Sampling
+from xroute.settings import Extra, GridNaN, Hillslope, Label, Lateral, Missing, Per, Sampling
 
 # No `from __future__ import annotations` here: help() shows the annotations of a signature, and these are meant to be read.
 
@@ -27,6 +28,8 @@ StateLike = xr.Dataset | str | os.PathLike[str]
 """The Dataset of a state, or the path of one."""
 WeightsLike = xr.Dataset | str | os.PathLike[str]
 """A Dataset of weights, or the path of one or of another system's table."""
+HillslopeLike = Hillslope | xr.DataArray | Sequence[float] | np.ndarray | os.PathLike[str] | str
+"""The name of a unit hydrograph, its ordinates, or the path of these."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +46,7 @@ class RouteRequest:
     substeps: int | Literal["auto"] | None = None
     sampling: Sampling | None = None
     lateral: Lateral | None = None
+    hillslope: HillslopeLike | None = None
     initial_state: StateLike | None = None
     return_state: bool = False
     missing: Missing = "raise"

@@ -16,14 +16,17 @@ from numpy.typing import NDArray
 from xroute.bounded import BoundedParameter, module_name
 from xroute.engine.arrays import Known
 from xroute.engine.autograd import route_autograd
+from xroute.engine.slopes import plan_without_links, slope_settings
 from xroute.exceptions import ParameterError, some
+from xroute.grids.tensors import GridInput
 from xroute.ids import exact_ids
 from xroute.known_match import known_positions
 from xroute.network import Network
 from xroute.network_files import as_network
 from xroute.parameters import parameters_of
 from xroute.recipe import resolve_settings
-from xroute.router_state import RouterState, network_hash, start_of
+from xroute.router_hillslope import router_hillslope
+from xroute.router_state import RouterState, check_ids, ids_as_tensor, network_hash, slopes_of, start_of
 from xroute.schemes import SCHEMES, Filter, make_filter
 from xroute.settings import Lateral, RoutingSettings, Sampling
 from xroute.times import seconds
@@ -48,8 +51,8 @@ class Router(torch.nn.Module):
         Routing steps in a step of runoff, or ``"auto"``: the fewest that keep every `muskingum` reach from oscillating
         with the initial parameters (`muskingum_exact` does not at any step). By default the network's own, as in
         `xroute.route`.
-    sampling, lateral
-        As in `xroute.route`.
+    sampling, lateral, hillslope
+        As in `xroute.route`. Parameters of a hillslope are learned by their names, as those of a scheme are; ordinates are not.
     learnable
         Names of the parameters to learn, such as ``("k", "x")``. They become `torch.nn.Parameter` in a form that has no
         bounds, so that no optimiser's step can leave the range of the scheme: the logarithm of the distance from a
@@ -58,6 +61,9 @@ class Router(torch.nn.Module):
     known
         Ids of reaches whose discharge is known, if not always: gauges, releases of dams, where a basin that is trained by
         itself takes up what flows in from others. Its values are given in each call.
+    weights, units
+        For runoff on a grid: weights as of `xroute.route`, of the network's reaches and no others, and the units of the grid's
+        values, by default ``"m s-1"``. Gradients flow to the cells; values that are NaN make NaN.
 
     Raises
     ------
@@ -102,11 +108,17 @@ class Router(torch.nn.Module):
         substeps: int | Literal["auto"] | None = None,
         sampling: Sampling | None = None,
         lateral: Lateral | None = None,
+        hillslope: Any = None,
         learnable: Iterable[str] | None = (),
         known: Any = None,
+        weights: Any = None,
+        units: str | None = None,
     ) -> None:
         super().__init__()
         self.network = as_network(network)
+        if weights is None and units is not None:
+            raise ParameterError("units are those of a grid, with weights=; runoff by reach is a volume flux")
+        self._grid = None if weights is None else GridInput(weights, self.network, seconds(dt), units)
         self.known_ids: NDArray[Any] | None = None if known is None else exact_ids(np.atleast_1d(known), "known")
         """Ids of the reaches whose discharge is known, in the order in which `forward` takes it; None for none."""
         self._known_reach = (
@@ -120,7 +132,10 @@ class Router(torch.nn.Module):
         parameters.warn_of_step(self.settings)
         schemes = parameters.values
         learned = {learnable} if isinstance(learnable, str) else set(() if learnable is None else learnable)
+        self.hillslope = router_hillslope(self.network, hillslope, self.dt, learned)
+        """What runoff goes through before it joins its reach; None for nothing."""
         names = {name for _, values in schemes.values() for name in values}
+        names |= set(() if self.hillslope is None else self.hillslope.modules_by_name)
         if learned - names:
             raise ParameterError(
                 f"learnable names {some(sorted(learned - names))}, but the network's schemes "
@@ -135,7 +150,7 @@ class Router(torch.nn.Module):
                 for p, v in values.items()
             })  # fmt: skip
         self._network_hash = network_hash(self.network, self._at)
-        self._made: tuple[list[Any], Filter] | None = None
+        self._made: tuple[list[Any], tuple[Filter, Filter | None]] | None = None
         self._filter()  # fails now, not in training, if the parameters have no filter
 
     @property
@@ -178,6 +193,8 @@ class Router(torch.nn.Module):
                 if name not in found:
                     found[name] = torch.full((self.n_reaches,), torch.nan, dtype=value.dtype, device=value.device)
                 found[name] = found[name].index_put((torch.from_numpy(at).to(value.device),), value)
+        for name, value in ({} if self.hillslope is None else self.hillslope.physical()).items():
+            found.setdefault(name, value)
         return found
 
     def forward(
@@ -193,7 +210,8 @@ class Router(torch.nn.Module):
         Parameters
         ----------
         runoff : [batch, reach, time] or [reach, time]
-            Volume flux into each reach, in the network's order.
+            Volume flux into each reach, in the network's order. With weights [batch, *grid, time] or [*grid, time], in the
+            Router's ``units``, where the grid has its own dimensions, or all of its cells in a row.
         parameters : dict of tensor [reach], optional
             Values in SI units to use in place of the module's own, with gradients if they require them: what a neural
             network says of the reaches, for instance. Values on reaches whose scheme does not have the parameter are
@@ -210,7 +228,7 @@ class Router(torch.nn.Module):
 
         Returns
         -------
-        discharge : tensor of the shape of ``runoff``
+        discharge : tensor [batch, reach, time] or [reach, time]
         state : RouterState
             With ``return_state=True``; gradients flow through it.
 
@@ -224,23 +242,44 @@ class Router(torch.nn.Module):
                 f"runoff is a tensor, not {type(runoff).__name__}: torch.from_numpy makes one of an array; for labelled "
                 "runoff there is xroute.route"
             )
+        if self._grid is not None:
+            runoff = self._grid(runoff)
         if runoff.ndim not in (2, 3) or runoff.shape[-2] != self.n_reaches:
             raise ParameterError(
                 f"runoff has shape {tuple(runoff.shape)}, but the network has {self.n_reaches} reaches: it must be "
                 f"(batch, {self.n_reaches}, time) or ({self.n_reaches}, time)"
             )
         batch = runoff if runoff.ndim == 3 else runoff[None]
-        made = self._filter(parameters)
-        n_lags, start = made.n_taps - 1, None
+        made, slopes = self._filter(parameters)
+        n_lags, start, on_slopes = made.n_taps - 1, None, None
         if state is not None:
             start = start_of(state, batch.shape[0], self.ids, n_lags, self._network_hash, self.settings)
+        if slopes is not None:
+            batch, on_slopes = self._down_the_slopes(batch, slopes, state, return_state)
+        elif state is not None:
+            slopes_of(state, None)
         discharge, end = route_autograd(
             batch, self.network.plan, made, start, self.settings, keep_state=return_state, known=self._known(known, batch)
         )
         discharge = discharge if runoff.ndim == 3 else discharge[0]
         if end is None:
             return discharge
-        return discharge, RouterState(*end, n_lags, self._network_hash, self._routing_step, self.lateral)
+        return discharge, RouterState(*end, n_lags, self._network_hash, self._routing_step, self.lateral, on_slopes)
+
+    def _down_the_slopes(
+        self, batch: Tensor, slopes: Filter, state: RouterState | None, keep_state: bool
+    ) -> tuple[Tensor, RouterState | None]:
+        """What hillslopes give of runoff [batch, reach, time], and their state if it is wanted."""
+        assert self.hillslope is not None
+        settings, n_lags, start = slope_settings(self.settings), slopes.n_taps - 1, None
+        network = f"{self._network_hash} {self.hillslope.name}"
+        if state is not None:
+            before = slopes_of(state, self.hillslope.name)
+            assert before is not None
+            start = start_of(before, batch.shape[0], self.ids, n_lags, network, settings)
+        plan = plan_without_links(self.n_reaches)
+        given, end = route_autograd(batch, plan, slopes, start, settings, keep_state=keep_state)
+        return given, None if end is None else RouterState(*end, n_lags, network, self.dt, settings.lateral)
 
     def _known(self, values: Tensor | None, runoff: Tensor) -> Known | None:
         """Discharge that is known in a call, if it fits."""
@@ -267,8 +306,7 @@ class Router(torch.nn.Module):
 
     def get_extra_state(self) -> Tensor:
         """Ids of the reaches, scheme by scheme as their values are: int64 [reach], or of text, UTF-32 [reach, letter]."""
-        ids = self._ids_by_scheme
-        return torch.from_numpy(ids.view(np.int32).reshape(ids.size, -1) if ids.dtype.kind == "U" else ids)
+        return ids_as_tensor(self._ids_by_scheme)
 
     def set_extra_state(self, state: Tensor) -> None:
         """Refuse the values of other reaches; `load_state_dict` calls this before it loads any.
@@ -278,27 +316,12 @@ class Router(torch.nn.Module):
         ParameterError
             Naming reaches that differ.
         """
-        stored = np.ascontiguousarray(state.cpu().numpy())
-        its = (stored.view(f"U{stored.shape[1]}")[:, 0] if stored.ndim == 2 else stored).tolist()
-        mine = self._ids_by_scheme.tolist()
-        if its == mine:
-            return
-        own, stored_ids = set(mine), set(its)
-        if own == stored_ids:
-            moved = [a for a, b in zip(mine, its, strict=True) if a != b]
-            raise ParameterError(
-                f"the state dict has the same reaches in another order, or under other schemes: {some(moved)}. Make the "
-                "Router of a network in the order of the one that was saved"
-            )
-        alien, lacking = ([i for i in a if i not in b] for a, b in ((its, own), (mine, stored_ids)))
-        raise ParameterError(
-            f"the state dict is of another network: {len(alien)} of its reaches are not here"
-            f"{': ' * bool(alien)}{some(alien)}; {len(lacking)} reaches are not in it{': ' * bool(lacking)}{some(lacking)}"
-        )
+        check_ids(state, self._ids_by_scheme)
 
     def extra_repr(self) -> str:
         """What `print` shows of the module."""
         modes = f"substeps={self.substeps}, sampling={self.sampling!r}, lateral={self.lateral!r}"
+        modes += "" if self.hillslope is None else f", hillslope={self.hillslope.name!r}"
         return f"{self.network!r}, dt={self.dt:g} s, {modes}"
 
     @property
@@ -335,7 +358,8 @@ class Router(torch.nn.Module):
     @torch.compiler.disable(
         reason="xroute.Router makes its filters outside of the graph: compile without fullgraph=True"
     )
-    def _filter(self, given: Mapping[str, Tensor] | None = None) -> Filter:
+    def _filter(self, given: Mapping[str, Tensor] | None = None) -> tuple[Filter, Filter | None]:
+        """Filters of the channel and of the hillslopes."""
         if not isinstance(given, Mapping | None):
             raise ParameterError(f"parameters is a dict of tensors by name, not {type(given).__name__}")
         given = given or {}
@@ -354,10 +378,11 @@ class Router(torch.nn.Module):
             self._made = held, self._new_filter(given)
         return self._made[1]
 
-    def _new_filter(self, given: Mapping[str, Tensor]) -> Filter:
+    def _new_filter(self, given: Mapping[str, Tensor]) -> tuple[Filter, Filter | None]:
         n = self.n_reaches
         own = {scheme: self._values(scheme) for scheme in self._at}
         unknown = set(given) - {name for values in own.values() for name in values}
+        unknown -= set(() if self.hillslope is None else self.hillslope.modules_by_name)
         if unknown:
             raise ParameterError(f"no scheme of this network has the parameters {some(sorted(unknown))}")
         for name, value in given.items():
@@ -380,4 +405,5 @@ class Router(torch.nn.Module):
                     values[name] = value
             by_scheme[scheme] = at, values
         trained = torch.is_grad_enabled() and any(v.requires_grad for _, values in by_scheme.values() for v in values.values())
-        return make_filter(by_scheme, self._routing_step, n, lateral=self.lateral, ids=self.ids, check=not trained)
+        made = make_filter(by_scheme, self._routing_step, n, lateral=self.lateral, ids=self.ids, check=not trained)
+        return made, None if self.hillslope is None else self.hillslope(given)

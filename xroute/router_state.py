@@ -14,11 +14,11 @@ import torch
 from numpy.typing import NDArray
 
 from xroute.engine.arrays import State
-from xroute.exceptions import StateError, some
+from xroute.exceptions import ParameterError, StateError, some
 from xroute.network import Network
 from xroute.settings import RoutingSettings
 
-__all__ = ["RouterState", "network_hash", "start_of"]
+__all__ = ["RouterState", "check_ids", "ids_as_tensor", "network_hash", "slopes_of", "start_of"]
 
 Tensor = torch.Tensor
 
@@ -41,6 +41,8 @@ class RouterState:
         Routing step [s], which inflows are apart.
     lateral : str
         Where runoff joined.
+    hillslope : RouterState or None
+        State of the hillslopes, whose inflow is runoff, a step of runoff apart; None where there are none.
     """
 
     history: Tensor
@@ -49,14 +51,36 @@ class RouterState:
     network: str
     step: float
     lateral: str
+    hillslope: RouterState | None = None
 
     def detach(self) -> RouterState:
         """State through which no gradient flows: for training on one stretch of a series after another."""
-        return replace(self, history=self.history.detach(), outflow=self.outflow.detach())
+        slopes = None if self.hillslope is None else self.hillslope.detach()
+        return replace(self, history=self.history.detach(), outflow=self.outflow.detach(), hillslope=slopes)
 
     def to(self, device: torch.device | str) -> RouterState:
         """State on another device."""
-        return replace(self, history=self.history.to(device), outflow=self.outflow.to(device))
+        slopes = None if self.hillslope is None else self.hillslope.to(device)
+        return replace(self, history=self.history.to(device), outflow=self.outflow.to(device), hillslope=slopes)
+
+
+def slopes_of(state: RouterState | None, name: str | None) -> RouterState | None:
+    """State of the hillslopes in a state that a caller gave, of a Router that has those of this name, or none.
+
+    Raises
+    ------
+    StateError
+        If one has them and the other has not.
+    """
+    if not isinstance(state, RouterState):  # of another type: `start_of` says so
+        return None
+    its = None if state.hillslope is None else state.hillslope.network.partition(" ")[2]
+    if its != name:
+        raise StateError(
+            f"the state is of a Router with hillslope={its!r}, and this one has hillslope={name!r}: route from a dry start, or "
+            "from a state of this Router"
+        )
+    return state.hillslope
 
 
 def start_of(
@@ -116,3 +140,35 @@ def network_hash(network: Network, at: Mapping[str, NDArray[np.int64]]) -> str:
     for scheme, positions in sorted(at.items()):
         digest.update(repr((scheme, positions.size)).encode() + positions.tobytes())
     return digest.hexdigest()
+
+
+def ids_as_tensor(ids: NDArray[Any]) -> Tensor:
+    """Ids as a state dict holds them: int64 [reach], or of text, UTF-32 [reach, letter]."""
+    return torch.from_numpy(ids.view(np.int32).reshape(ids.size, -1) if ids.dtype.kind == "U" else ids)
+
+
+def check_ids(state: Tensor, ids: NDArray[Any]) -> None:
+    """Refuse the values of other reaches than those of these ids, in this order.
+
+    Raises
+    ------
+    ParameterError
+        Naming reaches that differ.
+    """
+    stored = np.ascontiguousarray(state.cpu().numpy())
+    its = (stored.view(f"U{stored.shape[1]}")[:, 0] if stored.ndim == 2 else stored).tolist()
+    mine = ids.tolist()
+    if its == mine:
+        return
+    own, stored_ids = set(mine), set(its)
+    if own == stored_ids:
+        moved = [a for a, b in zip(mine, its, strict=True) if a != b]
+        raise ParameterError(
+            f"the state dict has the same reaches in another order, or under other schemes: {some(moved)}. Make the "
+            "Router of a network in the order of the one that was saved"
+        )
+    alien, lacking = ([i for i in a if i not in b] for a, b in ((its, own), (mine, stored_ids)))
+    raise ParameterError(
+        f"the state dict is of another network: {len(alien)} of its reaches are not here"
+        f"{': ' * bool(alien)}{some(alien)}; {len(lacking)} reaches are not in it{': ' * bool(lacking)}{some(lacking)}"
+    )

@@ -55,9 +55,18 @@ def route(runoff: xr.DataArray, network: NetworkLike, request: RouteRequest) -> 
         Where runoff joins its reach: at the ``"head"``, with the upstream inflow, so that the reach routes it; over the
         ``"interval"``, at both ends of each routing step (RAPID; schemes of taps and a pole); or at the ``"outlet"``,
         unrouted by its own reach (mizuRoute). By default what the network's attribute ``lateral`` says, or the head.
+    hillslope
+        What runoff goes through before it joins its reach, a unit hydrograph for each: ``"gamma"`` (variables ``fshape`` and
+        ``tscale`` [s] of the network), ``"scs"`` (``tlag`` or ``tc`` [s]) or ``"triangular"`` (``tpeak`` and ``tbase`` [s], or
+        ``tpeak``, ``tlag`` or ``tc`` alone), each variable one value or on ``reach``; these as other models discretise them,
+        ``"gamma-mizuroute"``, ``"scs-river-route"`` (``tc``) and ``"triangular-river-route"`` (``tc``); ordinates at the step of
+        runoff, which sum to one, as one series for all reaches or a DataArray (reach, ordinate), or the path of one; or
+        ``"none"``. By default what the network's attribute ``hillslope`` names, or none. It acts on steps of runoff, however
+        many substeps these have.
     initial_state
         State to start from (`initial_state`, `steady_state`, or what ``return_state=True`` gave), or the path of one; dry
-        by default. Its routing step, dt / substeps, is the run's; the step of the runoff that made it need not be.
+        by default. Its routing step, dt / substeps, is the run's; the step of the runoff that made it need not be, unless there
+        are hillslopes.
     return_state
         Whether to return the final state too, so that a later run can go on from here.
     missing

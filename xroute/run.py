@@ -16,6 +16,7 @@ from xroute.attrs import append_history, discharge_attrs
 from xroute.block_state import BlockState, Lags, StateTable, lags_of
 from xroute.engine.arrays import Rows, compute_type
 from xroute.exceptions import TimeAxisError
+from xroute.hillslope import Hillslope, hillslope_of
 from xroute.known import KnownDischarge
 from xroute.known_match import match_known
 from xroute.labels import Layout, align
@@ -45,6 +46,8 @@ class Run:
     ----------
     network, filter, settings
         What routes, and how it is stepped and sampled.
+    hillslope
+        What runoff goes through before it joins its reach; None for nothing.
     layout
         Which dimension of runoff is which, and which row is which reach.
     scale
@@ -67,6 +70,7 @@ class Run:
 
     network: Network
     filter: Filter
+    hillslope: Hillslope | None
     settings: RoutingSettings
     layout: Layout
     scale: Any
@@ -81,7 +85,12 @@ class Run:
     @property
     def n_lags(self) -> Lags:
         """Past inflows that each reach needs, by stage of the state."""
-        return lags_of(self.filter)
+        return lags_of(self.filter, self.slopes)
+
+    @property
+    def slopes(self) -> Filter | None:
+        """Filter of the hillslopes."""
+        return None if self.hillslope is None else self.hillslope.filter
 
     @property
     def rows(self) -> Rows:
@@ -178,9 +187,12 @@ def make_run(runoff: xr.DataArray, network: NetworkLike, request: RouteRequest, 
         watched = watch(runoff, time_dim, step)
     # without a step there is nothing to route, and any filter will do
     filter = parameters.filter(settings.routing_step or 1.0, settings.lateral)
+    hillslope = hillslope_of(network, request.hillslope, step, reach_dim=request.reach_dim, extra=request.extra)
+    slopes = None if hillslope is None else hillslope.filter
     key = None
     if with_state or request.return_state or request.initial_state is not None:
-        key = run_key(network, layout, lags_of(filter), request.scheme, settings, units)
+        name = None if hillslope is None else hillslope.name
+        key = run_key(network, layout, lags_of(filter, slopes), request.scheme, settings, units, name)
     known = None
     if request.known is not None:
         known = match_known(request.known, runoff, network, layout, clock, units)
@@ -189,6 +201,8 @@ def make_run(runoff: xr.DataArray, network: NetworkLike, request: RouteRequest, 
         f"sampling={settings.sampling!r}, lateral={settings.lateral!r}"
         + (f", parameters estimated: {network.attrs[ESTIMATED]}" if ESTIMATED in network.attrs else "")
     )
+    if hillslope is not None:
+        summary += f", hillslope={hillslope.name!r}"
     if known is not None:
         summary += f", discharge known on {known.reach.size} reaches"
-    return Run(network, filter, settings, layout, scale, clock, units, key, watched, summary, known=known)
+    return Run(network, filter, hillslope, settings, layout, scale, clock, units, key, watched, summary, known=known)

@@ -13,10 +13,11 @@ from typing import Literal, get_args
 from xroute.exceptions import ParameterError, one_of
 
 __all__ = [
-    "CELL_METHOD", "CONVENTION", "ESTIMATE", "EXTRA", "GRID_NAN", "LABEL", "LATERAL", "MISSING", "MISSING_DOWNSTREAM",
-    "NAN", "NEGATIVE_AREA", "PER", "REMAP_TO", "RESET", "SAMPLING", "UNCOVERED", "WEIGHT_METHOD", "Convention", "Estimate",
-    "Extra", "GridNaN", "Label", "Lateral", "Missing", "MissingDownstream", "NaN", "NegativeArea", "Per", "RemapTo",
-    "Reset", "RoutingSettings", "Sampling", "Uncovered", "WeightMethod", "WeightsKind",
+    "CELL_METHOD", "CONVENTION", "ESTIMATE", "EXTRA", "GRID_NAN", "HILLSLOPE", "LABEL", "LATERAL", "MISSING",
+    "MISSING_DOWNSTREAM", "NAN", "NEGATIVE_AREA", "PER", "REMAP_TO", "RESET", "SAMPLING", "UNCOVERED", "WEIGHT_METHOD",
+    "Convention", "Estimate", "Extra", "GridNaN", "Hillslope", "Label", "Lateral", "Missing", "MissingDownstream",
+    "NaN", "NegativeArea", "Per", "RemapTo", "Reset", "RoutingSettings", "Sampling", "Uncovered", "WeightMethod",
+    "WeightsKind",
 ]  # fmt: skip
 
 Sampling = Literal["mean", "last", "start-mean"]
@@ -28,6 +29,9 @@ WeightsKind = Literal["xroute", "rapid", "river-route", "mizuroute", "hru", "scr
 Missing = Literal["raise", "zero"]
 Extra = Literal["raise", "drop"]
 MissingDownstream = Literal["raise", "outlet"]
+Hillslope = Literal[
+    "none", "gamma", "scs", "triangular", "gamma-mizuroute", "scs-river-route", "triangular-river-route"
+]
 Label = Literal["start", "middle", "end"]
 Reset = Literal["day", "forecast", "never"]
 Estimate = Literal["celerity", "manning"]
@@ -55,6 +59,8 @@ EXTRA: tuple[Extra, ...] = get_args(Extra)
 """What becomes of runoff ids that the network does not have."""
 MISSING_DOWNSTREAM: tuple[MissingDownstream, ...] = get_args(MissingDownstream)
 """What becomes of downstream ids that the network does not have."""
+HILLSLOPE: tuple[Hillslope, ...] = get_args(Hillslope)
+"""What runoff goes through before its channel."""
 LABEL: tuple[Label, ...] = get_args(Label)
 """Which point of its step a time stamp is."""
 RESET: tuple[Reset, ...] = get_args(Reset)

@@ -10,8 +10,9 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xroute.block import route_block
-from xroute.block_state import CHANNEL, BlockState, lags_of
+from xroute.block_state import CHANNEL, HILLSLOPE, BlockState, Stage, lags_of
 from xroute.exceptions import StateError, XRouteError, some
+from xroute.hillslope import hillslope_of
 from xroute.labels import Layout, align
 from xroute.network import Network
 from xroute.network_files import as_network
@@ -37,6 +38,7 @@ def initial_state(
     scheme: str | None = None,
     substeps: int | Literal["auto"] | None = None,
     lateral: Lateral | None = None,
+    hillslope: Any = None,
     missing: Missing = "raise",
     extra: Extra = "raise",
     reach_dim: Hashable | None = None,
@@ -57,8 +59,9 @@ def initial_state(
         Lateral inflow at the snapshot, in any units that `route` takes, for ``lateral="head"`` and ``"outlet"``. When it
         is not given, reaches are taken to be in equilibrium: for ``"head"``, what flows in is what keeps the discharge as
         it is; for ``"outlet"``, the outflow is what the upstream discharge keeps up.
-    scheme, substeps, lateral
-        As they will be given to `route`.
+    scheme, substeps, lateral, hillslope
+        As they will be given to `route`. With a hillslope, what joins a reach (``runoff``, or what keeps the discharge as it
+        is) is taken to have fallen on its hillslope for as long as this remembers.
     missing, extra, reach_dim
         As for `route`.
 
@@ -87,17 +90,21 @@ def initial_state(
         if si is not None and runoff_units is not None:
             joins *= flux_in_si(runoff_units, "runoff") / si
         units = units or runoff_units
-    filter, key = _filter_and_key(network, layout, scheme, dt, substeps, lateral, units)
+    filter, key = _filter_and_key(network, layout, scheme, dt, substeps, lateral, units, hillslope)
     lateral = key.settings.lateral
+    gain, lateral_gain = _steady_gain(filter)
     arriving, outflow = _arriving(flow, network), flow
     if lateral == "interval":  # Qinit of RAPID: lateral inflow has its own term
         inflow = arriving
+        keeps = (flow - gain * arriving) / lateral_gain
     elif lateral == "outlet":
         inflow = arriving
-        outflow = _steady_gain(filter)[0] * arriving if joins is None else flow - joins
+        outflow = gain * arriving if joins is None else flow - joins
+        keeps = flow - outflow
     else:
-        inflow = flow / _steady_gain(filter)[0] if joins is None else arriving + joins
-    return _state_of(inflow, outflow, key)
+        inflow = flow / gain if joins is None else arriving + joins
+        keeps = inflow - arriving
+    return _state_of(inflow, outflow, keeps if joins is None else joins, key)
 
 
 def steady_state(
@@ -108,6 +115,7 @@ def steady_state(
     scheme: str | None = None,
     substeps: int | Literal["auto"] | None = None,
     lateral: Lateral | None = None,
+    hillslope: Any = None,
     missing: Missing = "raise",
     extra: Extra = "raise",
     reach_dim: Hashable | None = None,
@@ -120,7 +128,7 @@ def steady_state(
         Network Dataset, a `Network`, or the path of one.
     runoff : (reach, ...)
         Constant runoff, e.g. ``ds.runoff.mean("time")``, in any units that `route` takes.
-    dt, scheme, substeps, lateral, missing, extra, reach_dim
+    dt, scheme, substeps, lateral, hillslope, missing, extra, reach_dim
         As for `initial_state`.
 
     Returns
@@ -137,7 +145,7 @@ def steady_state(
     network = as_network(network)
     dt = resolve_step(network, dt)
     joins, layout, units = _lateral(runoff, network, dt, reach_dim=reach_dim, missing=missing, extra=extra)
-    filter, key = _filter_and_key(network, layout, scheme, dt, substeps, lateral, units)
+    filter, key = _filter_and_key(network, layout, scheme, dt, substeps, lateral, units, hillslope)
     lateral = key.settings.lateral
     import torch
 
@@ -150,17 +158,20 @@ def steady_state(
     flow = flow[:, :, 0]
     inflow = _arriving(flow, network) + (joins if lateral == "head" else 0.0)
     outflow = flow - joins if lateral == "outlet" else flow
-    return _state_of(inflow, outflow, key)
+    return _state_of(inflow, outflow, joins, key)
 
 
 def _filter_and_key(
-    network: Network, layout: Layout, scheme: str | None, step: float, substeps: Any, lateral: Any, units: str | None
-) -> tuple[Filter, RunKey]:
+    network: Network, layout: Layout, scheme: str | None, step: float, substeps: Any, lateral: Any, units: str | None,
+    hillslope: Any,
+) -> tuple[Filter, RunKey]:  # fmt: skip
     """Filter of the run that the state is for, and what that run must share with it."""
     parameters = parameters_of(network, scheme)
     settings = resolve_settings(network, parameters.values, step, substeps=substeps, lateral=lateral, log=False)
     filter = parameters.filter(step / settings.substeps, settings.lateral)
-    return filter, run_key(network, layout, lags_of(filter), scheme, settings, units)
+    slopes = hillslope_of(network, hillslope, step)
+    name, of_slopes = (None, None) if slopes is None else (slopes.name, slopes.filter)
+    return filter, run_key(network, layout, lags_of(filter, of_slopes), scheme, settings, units, name)
 
 
 def _snapshot(array: xr.DataArray, network: Network, what: str, **rows: Any) -> tuple[NDArray[np.float64], Layout]:
@@ -202,7 +213,12 @@ def _steady_gain(filter: Filter) -> tuple[NDArray[np.float64], NDArray[np.float6
     return np.add.reduceat(taps, pointer[:-1]) / (1 - pole), gain / (1 - pole)
 
 
-def _state_of(inflow: NDArray[np.float64], outflow: NDArray[np.float64], key: RunKey) -> xr.Dataset:
-    """State of a river whose inflow and outflow [batch, reach] have long been what they are."""
-    state = BlockState.of(np.repeat(inflow, key.n_lags[CHANNEL], axis=1), outflow)
+def _state_of(
+    inflow: NDArray[np.float64], outflow: NDArray[np.float64], joins: NDArray[np.float64], key: RunKey
+) -> xr.Dataset:
+    """State of a river whose inflow, outflow and what joins from the hillslopes [batch, reach] have long been what they are."""
+    through = {HILLSLOPE: (joins, joins), CHANNEL: (inflow, outflow)}
+    state = BlockState({
+        name: Stage(np.repeat(through[name][0], n_lags, axis=1), through[name][1]) for name, n_lags in key.n_lags.items()
+    })  # fmt: skip
     return state_dataset(state.table(key.n_lags, key.layout.batch_shape), key, None)

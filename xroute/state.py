@@ -17,7 +17,7 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from xroute.block_state import BlockState, Lags, StageTable, StateTable, stored_name
+from xroute.block_state import HILLSLOPE, BlockState, Lags, StageTable, StateTable, stored_name
 from xroute.exceptions import StateError, some, warn
 from xroute.ids import exact_ids, positions_of
 from xroute.labels import Layout
@@ -27,7 +27,7 @@ from xroute.settings import RoutingSettings
 from xroute.state_form import open_state, stages_of
 from xroute.time_dims import REFERENCE
 from xroute.units import flux_in_si
-from xroute.wording import phrase
+from xroute.wording import argument, phrase
 
 __all__ = ["RunKey", "align_state", "aligned_state", "load_state", "run_key", "state_dataset", "tables_of"]
 
@@ -48,6 +48,8 @@ class RunKey:
         Of ids and links, and of which reach has which scheme.
     units
         Units of discharge, None where they are not known; on the state's variables rather than among its attributes.
+    hillslope
+        Name of what runoff goes through before its reach, None for nothing.
     """
 
     network: Network
@@ -57,6 +59,7 @@ class RunKey:
     settings: RoutingSettings
     fingerprint: str
     units: str | None
+    hillslope: str | None = None
 
     def attrs(self) -> dict[str, Any]:
         """As attributes of a stored state."""
@@ -67,11 +70,13 @@ class RunKey:
             "substeps": settings.substeps,
             "lateral": settings.lateral,
             "network": self.fingerprint,
+            **({} if self.hillslope is None else {"hillslope": self.hillslope}),
         }
 
     def check(self, state: xr.Dataset) -> None:
         """Refuse the state of another run, by name."""
         attrs = {name: _plain(value) for name, value in state.attrs.items()}
+        self._check_hillslope(state, attrs)
         for name, mine in self.attrs().items():
             if name not in attrs:
                 raise StateError(
@@ -97,6 +102,29 @@ class RunKey:
             its, mine = (flux_in_si(text, "the state") for text in both)
             if not np.isclose(its, mine, rtol=1e-12, atol=0.0):
                 raise StateError(f"the state's {name} is in {units!r}, and this run's discharge in {self.units!r}")
+
+    def _check_hillslope(self, state: xr.Dataset, attrs: dict[str, Any]) -> None:
+        """Refuse a state that lacks the stage of hillslopes, has one too many, or one of another step."""
+        its, mine = HILLSLOPE in stages_of(state), self.hillslope is not None
+        if its and not mine:
+            raise StateError(
+                f"the state holds water on hillslopes ({argument('hillslope', attrs.get('hillslope', '?'))}), and this run has "
+                f"none: give {argument('hillslope')} as in the run that made it"
+            )
+        if mine and not its:
+            raise StateError(
+                f"the state has no stage {HILLSLOPE!r}, and this run has {argument('hillslope', self.hillslope)}: make a state "
+                f"of both with it, by a run, initial_state or steady_state, or route with {argument('hillslope', 'none')}"
+            )
+        if not mine or "dt" not in attrs:
+            return
+        dt = _positive("dt", attrs["dt"])
+        assert self.settings.step is not None
+        if not np.isclose(dt, self.settings.step, rtol=1e-9, atol=0.0):
+            raise StateError(
+                f"the state's stage {HILLSLOPE!r} is of another step: its runoff is {dt:g} s apart, and this run's "
+                f"{self.settings.step:g} s. Hillslopes act on steps of runoff, so they go on only with the same"
+            )
 
     def _check_step(self, dt: float, substeps: float) -> None:
         """Refuse a state whose routing step, dt / substeps, is not the run's."""
@@ -136,9 +164,10 @@ def _positive(name: str, value: Any) -> float:
 
 
 def run_key(
-    network: Network, layout: Layout, n_lags: Lags, scheme: str | None, settings: RoutingSettings, units: str | None
-) -> RunKey:
-    """Key of a run, of which ``scheme`` is as the caller gave it.
+    network: Network, layout: Layout, n_lags: Lags, scheme: str | None, settings: RoutingSettings, units: str | None,
+    hillslope: str | None = None,
+) -> RunKey:  # fmt: skip
+    """Key of a run, of which ``scheme`` is as the caller gave it, and ``hillslope`` the name of what it resolved to.
 
     Raises
     ------
@@ -156,7 +185,7 @@ def run_key(
         pairs = [f"{i} {name}" for name, at in schemes.items() for i in network.ids[at].tolist()]
         hashed = pd.util.hash_array(np.array(pairs, dtype=object))
         fingerprint += f"{int(hashed.sum()) & (2**64 - 1):016x}"
-    return RunKey(network, layout, n_lags, ", ".join(sorted(schemes)), settings, fingerprint, units)
+    return RunKey(network, layout, n_lags, ", ".join(sorted(schemes)), settings, fingerprint, units, hillslope)
 
 
 def state_dataset(table: StateTable, key: RunKey, time: str | None) -> xr.Dataset:

@@ -24,6 +24,7 @@ from xroute.block_state import BlockState
 from xroute.budget.form import kept_coords
 from xroute.budget.ledger import Ledger
 from xroute.budget.of_lanes import account_for
+from xroute.census import span_in_words
 from xroute.checkpoint import Progress
 from xroute.chunking import Room, check_encoding, choose_chunks
 from xroute.cluster import check_seen, check_shareable, find_client
@@ -90,12 +91,9 @@ def route_to_zarr(runoff: xr.DataArray, network: NetworkLike, store: Any, reques
     encoding
         Of ``discharge``, as for `xarray.Dataset.to_zarr`: ``chunks``, ``shards``, ``compressors``, ... Blocks are made of
         whole chunks, or shards, along time.
-    scheme, substeps, sampling, lateral, initial_state, return_state, missing, extra, nan, weights, reach_dim, time_dim, dt, label
-        As for `route`.
-    known
-        As for `route`; opened lazily, it is read block by block. A run that is resumed must be given it for the same
-        reaches and times; as with runoff, values are taken to be what they were.
-    partitions, device
+    scheme, substeps, sampling, lateral, hillslope, initial_state, return_state, missing, extra, nan, weights, known
+        As for `route`. Known discharge is read block by block; a run that goes on takes its values to be what they were.
+    reach_dim, time_dim, dt, label, partitions, device
         As for `route`. With ``partitions``, or a client of Dask's distributed scheduler, runoff on Dask is routed by
         its workers, which write to the store; else in this process.
 
@@ -348,13 +346,7 @@ class Stream:
         return read_part(self.runoff, source_of(self.runoff), {self.run.layout.time_dim: steps}, self.dtype)
 
     def _span(self, steps: slice) -> str:
-        """Steps of a block, in words."""
-        time_dim = self.run.layout.time_dim
-        text = f"steps {steps.start} to {steps.stop - 1}"
-        if time_dim in self.runoff.coords:
-            times = self.runoff[time_dim][[steps.start, steps.stop - 1]].values
-            text += f" ({str(times[0])[:19]} to {str(times[1])[:19]})"
-        return text
+        return span_in_words(self.runoff, self.run.layout.time_dim, steps)
 
     # ── what sinks are told ─────────────────────────────────────────────────────────────────────────────────────────
 

@@ -40,8 +40,8 @@ class PartitionRun:
 
     Attributes
     ----------
-    partition, filter
-        The partition, and the filter of its plan's reaches.
+    partition, filter, hillslope
+        The partition, the filter of its plan's reaches, and that of their hillslopes, None where there are none.
     ids
         Ids of its own reaches, for messages.
     settings, device, threads
@@ -63,6 +63,7 @@ class PartitionRun:
 
     partition: Partition
     filter: Filter
+    hillslope: Filter | None
     ids: NDArray[Any]
     settings: RoutingSettings
     device: str | None
@@ -81,7 +82,7 @@ class PartitionRun:
     @property
     def n_lags(self) -> Lags:
         """Past inflows that each of its own reaches needs, by stage of the state."""
-        return {stage: n_lags[: self.ids.size] for stage, n_lags in lags_of(self.filter).items()}
+        return {stage: n_lags[: self.ids.size] for stage, n_lags in lags_of(self.filter, self.hillslope).items()}
 
 
 MOST_BYTES = 2**30
@@ -141,7 +142,8 @@ def _(state: BlockState) -> int:
 
 @sizeof.register(PartitionRun)
 def _(run: PartitionRun) -> int:
-    arrays = (*vars(run.partition.plan).values(), *run.filter.arrays(), *run.rows, run.ids)
+    filters = (run.filter,) if run.hillslope is None else (run.filter, run.hillslope)
+    arrays = (*vars(run.partition.plan).values(), *(a for f in filters for a in f.arrays()), *run.rows, run.ids)
     return sum(int(a.nbytes) for a in arrays if isinstance(a, np.ndarray))
 
 
@@ -186,7 +188,8 @@ def route_partition(
     with options_here(threads=run.threads):
         discharge, end, n_bad = route_block(
             data, part.plan, run.filter, state, settings, run.rows, device=find_device(run.device),
-            exchange=Exchange(given, kept), known=None if run.known is None else run.known.of_block(known, shape, times),
+            exchange=Exchange(given, kept), hillslope=run.hillslope,
+            known=None if run.known is None else run.known.of_block(known, shape, times),
         )  # fmt: skip
     own = Rows(run.rows.runoff[: run.ids.size], run.rows.discharge[: run.ids.size])
     check_finite(n_bad, settings, data, discharge, run.ids, own, lambda: times)

@@ -26,7 +26,7 @@ from xroute.cli.common import (
 )
 from xroute.cli.messages import OPTIONS
 from xroute.cli.signals import LEFT
-from xroute.settings import EXTRA, GRID_NAN, LABEL, LATERAL, MISSING, RESET, SAMPLING
+from xroute.settings import EXTRA, GRID_NAN, HILLSLOPE, LABEL, LATERAL, MISSING, RESET, SAMPLING
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -130,6 +130,9 @@ def _substeps(_: click.Context, __: click.Parameter, value: str | None) -> int |
 @click.option("--lateral", type=click.Choice(LATERAL),
               help="Where runoff joins its own reach (RAPID: interval; mizuRoute: outlet).  "
                    "[default: the network's recipe, or head]")  # fmt: skip
+@click.option("--hillslope", metavar="NAME|FILE",
+              help="Unit hydrograph of each reach before its channel, of the network's own parameters: "
+                   f"{', '.join(HILLSLOPE)}; or a file of ordinates.  [default: the network's, or none]")  # fmt: skip
 @click.option("--missing", type=click.Choice(MISSING), default="raise", show_default=True,
               help="Reaches of the network without runoff.")  # fmt: skip
 @click.option("--extra", type=click.Choice(EXTRA), default="raise", show_default=True,
@@ -249,8 +252,10 @@ def _rivers(path: Path, table: NetworkOptions) -> Network:
     from xroute.network import Network
 
     dataset = table.open(path)
-    if kind(dataset) in ("state", "discharge", "runoff", "grid", "weights"):
-        raise NetworkError(f"{path} holds a {kind(dataset)}, and no network: RUNOFF, NETWORK, OUTPUT is the order")
+    what = kind(dataset)
+    if what in ("state", "discharge", "runoff", "grid", "weights"):
+        article = "" if what == "weights" else "a "
+        raise NetworkError(f"{path} holds {article}{what}, and no network: RUNOFF, NETWORK, OUTPUT is the order")
     return Network(dataset, missing_downstream=table.missing_downstream)
 
 
@@ -278,14 +283,14 @@ def _on_reaches(
     from xroute.grids.check import find_spatial_dims
     from xroute.grids.reaches import bring_to_reaches
     from xroute.grids.remapping import as_weights
-    from xroute.request import RouteRequest
+    from xroute.request import StreamRequest
     from xroute.time_dims import find_time_dim
 
     weights = as_weights(options["weights"])
     if on_dask:
         grid = on_workers(grid, find_spatial_dims(grid, weights), find_time_dim(grid, source.time_dim))
     names = ("missing", "extra", "nan")
-    request = RouteRequest(weights=weights, reach_dim=source.reach_dim, **{name: options[name] for name in names})
+    request = StreamRequest(weights=weights, reach_dim=source.reach_dim, **{name: options[name] for name in names})
     array, left, by = bring_to_reaches(grid, rivers, request)
     options |= {"weights": None, "nan": left.nan}
     return array, by

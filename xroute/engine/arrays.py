@@ -8,7 +8,9 @@ import numpy as np
 
 from xroute.exceptions import ParameterError
 
-__all__ = ["Exchange", "FilterArrays", "Gradients", "Known", "Needs", "NotFinite", "Rows", "State", "compute_type"]
+__all__ = [
+    "Exchange", "FilterArrays", "Gradients", "Hillslopes", "Known", "Needs", "NotFinite", "Rows", "State", "compute_type",
+]  # fmt: skip
 
 
 class FilterArrays(NamedTuple):
@@ -27,6 +29,15 @@ class State(NamedTuple):
     """Each reach's last K - 1 inflows, newest first, one reach after another [batch, sum of (K - 1)]."""
     outflow: Any
     """Each reach's last filtered outflow [batch, reach]."""
+
+
+class Hillslopes(NamedTuple):
+    """What runoff goes through before its reach, step of runoff by step: a filter without poles, and what it remembers."""
+
+    filter: Any
+    """`FilterArrays`, or a `xroute.schemes.Filter`."""
+    state: State | None = None
+    """At the start; None is dry."""
 
 
 class Rows(NamedTuple):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from xroute.engine.arrays import Exchange, FilterArrays, Gradients, Known, Needs, NotFinite, Rows, State
+from xroute.engine.arrays import Exchange, FilterArrays, Gradients, Hillslopes, Known, Needs, NotFinite, Rows, State
 from xroute.exceptions import ParameterError
 
 if TYPE_CHECKING:
@@ -71,6 +71,18 @@ class Backend(Protocol):
 
         Discharge is of the kind of the array that runoff is. The state given is not changed.
         """
+
+    def route_with_hillslopes(
+        self, runoff: Any, plan: RoutingPlan, filter: Filter, state: State | None, settings: RoutingSettings, rows: Rows,
+        exchange: Exchange, device: torch.device | None, hillslopes: Hillslopes,
+    ) -> tuple[Any, State, State, NotFinite]:  # fmt: skip
+        """`route_arrays` of what hillslopes make of runoff, and the states of the river and of the hillslopes at the end.
+
+        Here the two are routed one after the other, the first on a network without links.
+        """
+        from xroute.engine.slopes import one_after_the_other
+
+        return one_after_the_other(self, runoff, plan, filter, state, settings, rows, exchange, device, hillslopes)
 
     def forward(
         self, runoff: torch.Tensor, filter: FilterArrays, state: State | None, plan: RoutingPlan, settings: RoutingSettings,

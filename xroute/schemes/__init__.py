@@ -7,12 +7,14 @@ pole are exact in time.
 
 from xroute.schemes.base import Filter, Parameter, Scheme, Window
 from xroute.schemes.builtin import DEFAULT_SCHEME
+from xroute.schemes.hillslopes import HILLSLOPES
 from xroute.schemes.making import all_reaches, is_all_reaches, make_filter
 from xroute.schemes.registry import SCHEMES, find_scheme, name_default_scheme, register_scheme
 from xroute.schemes.window import MAX_TAPS, TAIL
 
 __all__ = [
     "DEFAULT_SCHEME",
+    "HILLSLOPES",
     "MAX_TAPS",
     "SCHEMES",
     "TAIL",

@@ -163,10 +163,14 @@ class Window:
     mean
         ``mean(dt, **parameters)``: mean of the whole response in steps [reach], in torch, which taps that are cut off are
         made to keep. Without it they keep their mass only, which is enough where nothing but rounding is cut off.
+    length
+        ``length(dt, **parameters)``: number of taps [reach], in numpy, where that is known without looking for it; infinite
+        for too many.
     """
 
     mass_within: Callable[..., Float] | None = None
     mean: Callable[..., torch.Tensor] | None = None
+    length: Callable[..., Float] | None = None
 
 
 @dataclass(frozen=True)
@@ -222,7 +226,7 @@ class Scheme:
     @property
     def is_cut_off(self) -> bool:
         """Whether its response may be longer than need be, and a window is sought."""
-        return self.window is not None and self.window.mass_within is not None
+        return self.window is not None and (self.window.mass_within is not None or self.window.length is not None)
 
     def fits(self, names: Container[Any]) -> bool:
         """Whether variables of these names are its parameters: all that have no default, and at least one."""

@@ -16,7 +16,7 @@ from xroute.schemes.base import Float, Parameter, Scheme, Window
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["BUILT_IN", "DEFAULT_SCHEME"]
+__all__ = ["BUILT_IN", "DEFAULT_SCHEME", "translation"]
 
 
 # ── taps and a pole: exact in time, however slow the reach ──────────────────────────────────────────────────────────────
@@ -104,10 +104,10 @@ def _nash_mean(dt: float, /, *, tau: torch.Tensor, n: torch.Tensor) -> torch.Ten
 
 def _pure_lag(dt: float, n_taps: int, *, delay: torch.Tensor) -> tuple[torch.Tensor, None]:
     """Translation by ``delay``, linear between the two steps around it."""
-    return _translation(delay / dt, n_taps), None
+    return translation(delay / dt, n_taps), None
 
 
-def _translation(at: torch.Tensor, n_taps: int) -> torch.Tensor:
+def translation(at: torch.Tensor, n_taps: int) -> torch.Tensor:
     """Taps [reach, n_taps] of a delay of so many steps [reach]."""
     import torch
 
@@ -136,7 +136,7 @@ def _hayami(
     mean, variance = length / (celerity * dt), diffusivity / celerity / celerity / dt
     edge = torch.arange(-1, n_taps + 1, dtype=torch.float64, device=length.device)
     spread = _spread(edge, mean[:, None], variance[:, None])
-    taps = _translation(mean, n_taps) + torch.diff(spread, n=2, dim=1)
+    taps = translation(mean, n_taps) + torch.diff(spread, n=2, dim=1)
     return taps.clamp(min=0.0), None  # none is below zero but by rounding
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -35,6 +35,7 @@ def make_filter(
     ids: NDArray[Any] | None = None,
     max_taps: int = MAX_TAPS,
     check: bool | None = None,
+    find: Callable[[str], Scheme] = find_scheme,
 ) -> Filter:
     """Filter of every reach at one routing step.
 
@@ -56,6 +57,8 @@ def make_filter(
     check
         Whether to look at what the built-in schemes give, as is always done with a user's; by default where that does not
         mean to wait for a GPU.
+    find
+        Gives the scheme of a name, where that is not among those of the channel.
 
     Returns
     -------
@@ -80,7 +83,7 @@ def make_filter(
         group
         for name, (at, values) in parameters.items()
         if at.size
-        for group in _groups(find_scheme(name), at, values, dt, ids, max_taps, device, look)
+        for group in _groups(find(name), at, values, dt, ids, max_taps, device, look)
     ]
     if len(groups) == 1 and not groups[0].scheme.is_cut_off and is_all_reaches(groups[0].at, n_reaches):
         return _filter_of(groups[0], lateral)  # nothing to merge: the usual case

@@ -34,28 +34,42 @@ def find_windows(
     ParameterError
         Naming the reaches whose response is longer than ``max_taps``.
     """
-    assert scheme.window is not None and scheme.window.mass_within is not None
+    assert scheme.window is not None
     arrays = {name: v.detach().cpu().numpy() for name, v in values.items()}
-    mass_within = partial(scheme.window.mass_within, dt, **arrays)
-    low, high = np.zeros(ids.size), np.full(ids.size, float(max_taps))
     least = np.ones(ids.size)
     if scheme.window.mean is not None:  # what is given back stands at least half a step after the mean
         mean: Float = scheme.window.mean(dt, **{name: v.detach() for name, v in values.items()}).cpu().numpy()
         least = np.floor(mean + 0.5) + 2
+    if scheme.window.length is not None:
+        least = np.fmax(scheme.window.length(dt, **arrays), least)
+        _refuse_long(scheme, dt, least > max_taps, ids, max_taps)
+        return least.astype(np.int64)
+    assert scheme.window.mass_within is not None
+    mass_within = partial(scheme.window.mass_within, dt, **arrays)
+    low, high = np.zeros(ids.size), np.full(ids.size, float(max_taps))
     with np.errstate(all="ignore"):  # what is not finite is found in the taps
-        long = (mass_within(high) < 1 - TAIL) | (least > max_taps)
-        if long.any():
-            *others, last = sorted(s.name for s in SCHEMES.values() if not s.windowed and not s.from_user)
-            raise ParameterError(
-                f"{scheme.name}: the response of {int(long.sum())} reaches is longer than max_taps = {max_taps} steps of "
-                f"{dt:g} s: {some(ids[long])}. Route with a longer step, split those reaches, or give them the scheme "
-                f"{', '.join(others)} or {last}, which have no window"
-            )
+        _refuse_long(scheme, dt, (mass_within(high) < 1 - TAIL) | (least > max_taps), ids, max_taps)
         while (high - low > 1).any():
             middle = np.where(high - low > 1, np.floor((low + high) / 2), high)
             enough = mass_within(middle) >= 1 - TAIL
             high, low = np.where(enough, middle, high), np.where(enough, low, middle)
     return np.fmax(high, least).astype(np.int64)
+
+
+def _refuse_long(scheme: Scheme, dt: float, long: NDArray[np.bool_], ids: NDArray[Any], max_taps: int) -> None:
+    if not long.any():
+        return
+    cure = "Route with a longer step, or check their parameters and units"
+    if scheme.name in SCHEMES:
+        *others, last = sorted(s.name for s in SCHEMES.values() if not s.windowed and not s.from_user)
+        cure = (
+            "Route with a longer step, split those reaches, or give them the scheme "
+            f"{', '.join(others)} or {last}, which have no window"
+        )
+    raise ParameterError(
+        f"{scheme.name}: the response of {int(long.sum())} reaches is longer than max_taps = {max_taps} steps of "
+        f"{dt:g} s: {some(ids[long])}. {cure}"
+    )
 
 
 def give_back(taps: torch.Tensor, window: NDArray[np.int64], mean: torch.Tensor | None) -> torch.Tensor:

@@ -11,6 +11,7 @@ from xroute.engine.arrays import (
     Exchange,
     FilterArrays,
     Gradients,
+    Hillslopes,
     Known,
     Needs,
     NotFinite,
@@ -51,21 +52,16 @@ class _Cpu(Backend):
         self, runoff: NDArray[Any], plan: RoutingPlan, filter: Filter, state: State | None, settings: RoutingSettings,
         rows: Rows, exchange: Exchange, device: torch.device | None = None,
     ) -> tuple[NDArray[Any], State, NotFinite]:  # fmt: skip
-        if runoff.ndim != 3:
-            raise ParameterError(f"runoff has shape {runoff.shape}, not (batch, row, time)")
-        dtype = compute_type(runoff.dtype)
-        n_batch, _, n_steps = runoff.shape
-        n, n_inflows = plan.n_reaches, int(filter.pointer[-1]) - plan.n_reaches
-        if state is None:
-            end = State(np.zeros((n_batch, n_inflows)), np.zeros((n_batch, n)))
-        else:
-            end = State(state.history.copy(), state.outflow.copy())
-        discharge = np.empty((n_batch, n if rows.n is None else rows.n, n_steps), dtype)
-        n_bad = route_cpu(
-            contiguous(runoff, dtype), discharge, plan, filter.arrays(), end, settings, rows=rows, exchange=exchange,
-            dry=state is None,
-        )  # fmt: skip
+        discharge, end, _, n_bad = _route(runoff, plan, filter, state, settings, rows, exchange)
         return discharge, end, n_bad
+
+    def route_with_hillslopes(
+        self, runoff: NDArray[Any], plan: RoutingPlan, filter: Filter, state: State | None, settings: RoutingSettings,
+        rows: Rows, exchange: Exchange, device: torch.device | None, hillslopes: Hillslopes,
+    ) -> tuple[NDArray[Any], State, State, NotFinite]:  # fmt: skip
+        discharge, end, slopes, n_bad = _route(runoff, plan, filter, state, settings, rows, exchange, hillslopes)
+        assert slopes is not None
+        return discharge, end, slopes, n_bad
 
     def forward(
         self, runoff: torch.Tensor, filter: FilterArrays, state: State | None, plan: RoutingPlan, settings: RoutingSettings,
@@ -98,6 +94,35 @@ class _Cpu(Backend):
 
 
 BACKEND = _Cpu()
+
+
+def _route(
+    runoff: NDArray[Any], plan: RoutingPlan, filter: Filter, state: State | None, settings: RoutingSettings, rows: Rows,
+    exchange: Exchange, hillslopes: Hillslopes | None = None,
+) -> tuple[NDArray[Any], State, State | None, NotFinite]:  # fmt: skip
+    """Discharge, the states of river and hillslopes at the end, and what was not finite."""
+    if runoff.ndim != 3:
+        raise ParameterError(f"runoff has shape {runoff.shape}, not (batch, row, time)")
+    dtype = compute_type(runoff.dtype)
+    n_batch, _, n_steps = runoff.shape
+    end, slopes, placed = _to_begin_with(state, filter, n_batch), None, None
+    if hillslopes is not None:
+        slopes = _to_begin_with(hillslopes.state, hillslopes.filter, n_batch)
+        placed = Hillslopes(hillslopes.filter.arrays(), slopes)
+    discharge = np.empty((n_batch, plan.n_reaches if rows.n is None else rows.n, n_steps), dtype)
+    n_bad = route_cpu(
+        contiguous(runoff, dtype), discharge, plan, filter.arrays(), end, settings, rows=rows, exchange=exchange,
+        hillslopes=placed, dry=state is None,
+    )  # fmt: skip
+    return discharge, end, slopes, n_bad
+
+
+def _to_begin_with(state: State | None, filter: Filter, n_batch: int) -> State:
+    """A copy of a state, which a run may change; of a dry one zeros."""
+    if state is not None:
+        return State(state.history.copy(), state.outflow.copy())
+    n = filter.pointer.size - 1
+    return State(np.zeros((n_batch, int(filter.pointer[-1]) - n)), np.zeros((n_batch, n)))
 
 
 def _zeros(runoff: torch.Tensor, filter: FilterArrays) -> State:

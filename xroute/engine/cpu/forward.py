@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xroute.engine.arrays import Exchange, FilterArrays, NotFinite, Rows, State
+from xroute.engine.arrays import Exchange, FilterArrays, Hillslopes, NotFinite, Rows, State
 from xroute.engine.cpu.kernels import restore_state, route_task
 from xroute.engine.cpu.walk import (
     BLOCK,
@@ -30,11 +30,11 @@ from xroute.engine.cpu.walk import (
     working_store,
 )
 from xroute.engine.plan import RoutingPlan
-from xroute.engine.schedule import Schedule
+from xroute.engine.schedule import ABREAST, Schedule
 from xroute.options import n_threads
 from xroute.settings import RoutingSettings
 
-__all__ = ["route_cpu"]
+__all__ = ["no_hillslopes", "route_cpu"]
 
 Float = NDArray[np.float64]
 Index = NDArray[np.int64]
@@ -50,9 +50,12 @@ def route_cpu(
     *,
     rows: Rows = Rows(),
     exchange: Exchange = Exchange(),
+    hillslopes: Hillslopes | None = None,
     dry: bool = False,
 ) -> NotFinite:
     """Route ``runoff`` into ``discharge`` [batch, row, time], and ``state`` to the end of the series, in place.
+
+    So is the state of ``hillslopes``, which runoff goes through first: there is one, and their filter is `FilterArrays`.
 
     Series of reach ``i`` are ``runoff[:, rows.runoff[i]]`` times ``rows.scale[i]`` and ``discharge[:, rows.discharge[i]]``; how
     many rows discharge has, it tells itself. A state that is ``dry`` is zero at the start, and need not be read.
@@ -66,7 +69,7 @@ def route_cpu(
     walk = _Walk(
         read_only(runoff), discharge, plan.schedule, placed, states, place_rows(order, rows),
         _place_exchange(plan, order, exchange, n_batch), settings, min(max(1, BLOCK // settings.substeps), n_steps),
-        int(np.diff(filter.pointer).max()),
+        int(np.diff(filter.pointer).max()), hillslopes,
     )  # fmt: skip
     threads = max(1, min(n_threads(), n_batch * (plan.schedule.n_tasks - 1)))
     bad = walk.by_member(threads) if n_batch >= threads else walk.by_task(threads)
@@ -89,6 +92,7 @@ class _Walk:
     settings: RoutingSettings
     block: int  # steps of runoff in a block of time
     longest: int  # taps of the longest window
+    hillslopes: Hillslopes | None  # in the order of the reaches
 
     def by_member(self, threads: int) -> NotFinite:
         """Whole members side by side: nobody waits."""
@@ -122,6 +126,18 @@ class _Walk:
     def _store(self) -> Float:
         return working_store(self.schedule.n_slots, self._width)
 
+    def _slopes(self, member: int) -> tuple[Any, ...]:
+        """What kernels are given of the hillslopes: their filter, a member's state, and room for its past runoff."""
+        if self.hillslopes is None:
+            return no_hillslopes()
+        (taps, pointer, _, _), state = self.hillslopes
+        assert state is not None
+        buffer, held = np.empty(int(np.diff(pointer).max()) + self.block), np.empty((ABREAST, self.block))
+        return (
+            read_only(self.schedule.order), read_only(taps), read_only(pointer), state.history[member], state.outflow[member],
+            buffer, held,
+        )  # fmt: skip
+
     def _route(self, member: int, tasks: Iterable[int], start: int, store: Float) -> NotFinite:
         """Route tasks over a block of time."""
         schedule = self.schedule
@@ -133,6 +149,7 @@ class _Walk:
         taps, pointer, pole, gain = self.filter
         given, given_row, kept, kept_row, known, known_row = self.exchange
         no_series = np.zeros((0, 0))
+        slopes = self._slopes(member)
         codes, bad = (*modes(self.settings), self.settings.nan_is_zero), []
         for task in tasks:
             first, last = schedule.task_pointer[task], schedule.task_pointer[task + 1]
@@ -141,9 +158,15 @@ class _Walk:
                 schedule.group_pointer, schedule.slot, store, buffer, held,
                 schedule.link_pointer, schedule.link_slot, schedule.link_weight,
                 taps, pointer, pole, gain, *self.states[member], *codes,
-                given[member], given_row, kept[member], kept_row, known[member], known_row, no_series,
+                given[member], given_row, kept[member], kept_row, known[member], known_row, no_series, *slopes,
             ))  # fmt: skip
         return _total(bad)
+
+
+def no_hillslopes() -> tuple[Any, ...]:
+    """What kernels are given of hillslopes where there are none: no time is spent on them."""
+    none, nothing = np.zeros(0, np.int64), np.zeros(0)
+    return read_only(none), read_only(nothing), read_only(none), nothing, nothing, nothing, np.zeros((0, 0))
 
 
 def _total(counts: Iterable[tuple[int, int]]) -> NotFinite:

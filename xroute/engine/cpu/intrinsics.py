@@ -11,7 +11,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-__all__ = ["fma", "prefetch"]
+__all__ = ["fma", "prefetch", "prefetch_entry"]
 
 
 @intrinsic
@@ -31,17 +31,35 @@ def prefetch(typing_context, array, row, column):
         return None
 
     def generate(context, builder, signature, arguments):
-        kind = signature.args[0]
-        struct = context.make_array(kind)(context, builder, arguments[0])
-        strides = cgutils.unpack_tuple(builder, struct.strides, 2)
-        byte = ir.IntType(8).as_pointer()
-        offset = builder.add(builder.mul(arguments[1], strides[0]), builder.mul(arguments[2], strides[1]))
-        address = builder.gep(builder.bitcast(struct.data, byte), [offset])
-        i32 = ir.IntType(32)
-        function = cgutils.get_or_insert_function(
-            builder.module, ir.FunctionType(ir.VoidType(), [byte, i32, i32, i32]), "llvm.prefetch.p0"
-        )
-        builder.call(function, [address, i32(0), i32(2), i32(1)])
+        _ask_for(context, builder, signature.args[0], arguments[0], arguments[1:])
         return context.get_dummy_value()
 
     return types.void(array, types.int64, types.int64), generate
+
+
+@intrinsic
+def prefetch_entry(typing_context, array, index):
+    """Ask for the cache line of ``array[index]``; no effect on any result."""
+    if not (isinstance(array, types.Array) and array.ndim == 1):
+        return None
+
+    def generate(context, builder, signature, arguments):
+        _ask_for(context, builder, signature.args[0], arguments[0], arguments[1:])
+        return context.get_dummy_value()
+
+    return types.void(array, types.int64), generate
+
+
+def _ask_for(context, builder, kind, array, indices):
+    """Emit the prefetch of an entry of an array."""
+    struct = context.make_array(kind)(context, builder, array)
+    strides = cgutils.unpack_tuple(builder, struct.strides, kind.ndim)
+    byte = ir.IntType(8).as_pointer()
+    address = builder.bitcast(struct.data, byte)
+    for index, stride in zip(indices, strides, strict=True):
+        address = builder.gep(address, [builder.mul(index, stride)])
+    i32 = ir.IntType(32)
+    function = cgutils.get_or_insert_function(
+        builder.module, ir.FunctionType(ir.VoidType(), [byte, i32, i32, i32]), "llvm.prefetch.p0"
+    )
+    builder.call(function, [address, i32(0), i32(2), i32(1)])

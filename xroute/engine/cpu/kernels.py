@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from xroute.engine.cpu.intrinsics import fma, prefetch
+from xroute.engine.cpu.intrinsics import fma, prefetch, prefetch_entry
 from xroute.engine.kernels import kernel
 from xroute.engine.schedule import ABREAST
 from xroute.settings import LATERAL, SAMPLING
@@ -64,10 +64,12 @@ def route_task(  # type: ignore[no-untyped-def]
     group_pointer, slot, store, buffer, held, link_pointer, link_slot, link_weight,
     taps, tap_pointer, pole, gain, history, outflow, substeps, sampling, lateral, nan_is_zero,
     given, given_row, kept, kept_row, known, known_row, routed,
+    order, slope_taps, slope_pointer, slope_history, slope_outflow, slope_buffer, slope_held,
 ):  # fmt: skip
     """Route the groups of a task over a block of time; how many values of runoff and of discharge were not finite.
 
-    Where discharge is known, what is filtered goes into ``routed`` [known, routing step], if that has room for it.
+    Where discharge is known, what is filtered goes into ``routed`` [known, routing step], if that has room for it. What begins
+    with ``slope`` is of the hillslopes, in the order of the reaches, not of the walk; there are none if their pointer is empty.
     """
     n = stop - start
     fine = n * substeps
@@ -76,12 +78,16 @@ def route_task(  # type: ignore[no-untyped-def]
     row = np.empty(ABREAST, np.int64)
     p = np.zeros(ABREAST)
     y = np.zeros(ABREAST)
-    simple = substeps == 1 and lateral == HEAD and not nan_is_zero
+    sloped = slope_pointer.size > 0
+    at_once = sloped and substeps == 1 and lateral == HEAD
+    simple = substeps == 1 and lateral == HEAD and not nan_is_zero and not sloped
     for g in range(first_group, last_group):
         begin, end = group_pointer[g], group_pointer[g + 1]
         if g + 1 < last_group:  # rows lie anywhere in memory: the next group's are on their way during this one's work
             for i in range(end, group_pointer[g + 2]):
                 prefetch_row(runoff, runoff_row[i], start, stop)
+                if sloped:
+                    prefetch_slope(order[i], slope_taps, slope_pointer, slope_history, slope_outflow)
         for i in range(begin, end):
             prefetch_row(discharge, discharge_row[i], start, stop)
         any_pole = False
@@ -103,8 +109,16 @@ def route_task(  # type: ignore[no-untyped-def]
                 else:
                     bad += read_runoff(inflow, runoff, runoff_row[i], factor, start, n, False)
             else:
-                bad += read_runoff(held, runoff, runoff_row[i], factor, start, n, nan_is_zero)
-                begin_inflow(inflow, held, n, substeps, lateral)
+                own = inflow if at_once else slope_held[i - begin] if sloped else held
+                if sloped:
+                    bad += down_the_slope(
+                        own, runoff, runoff_row[i], factor, start, n, nan_is_zero,
+                        order[i], slope_taps, slope_pointer, slope_history, slope_outflow, slope_buffer,
+                    )  # fmt: skip
+                else:
+                    bad += read_runoff(own, runoff, runoff_row[i], factor, start, n, nan_is_zero)
+                if not at_once:
+                    begin_inflow(inflow, own, n, substeps, lateral)
             for j in range(first_link, last_link):
                 join(inflow, fine, store[link_slot[j]], link_weight[j])
             for lag in range(n_taps - 1):
@@ -115,7 +129,7 @@ def route_task(  # type: ignore[no-untyped-def]
             any_pole = any_pole or pole[i] != 0.0
             _apply_taps(store, slot[i], buffer, fine, taps, first_tap, n_taps)
             if lateral == INTERVAL:
-                add_held(store, slot[i], held, n, substeps, gain[i])
+                add_held(store, slot[i], slope_held[i - begin] if sloped else held, n, substeps, gain[i])
         if any_pole:
             if end - begin > 2:
                 for spare in range(end - begin, ABREAST):
@@ -131,17 +145,18 @@ def route_task(  # type: ignore[no-untyped-def]
                 store[slot[i], :fine] = given[given_row[i], start * substeps : stop * substeps]
             before = outflow[i]
             outflow[i] = store[slot[i], fine - 1]
-            if lateral == OUTLET:
+            own = slope_held[i - begin] if sloped else held
+            if lateral == OUTLET and not sloped:
                 factor = scale[i] if scale.size > 1 else scale[0]
                 read_runoff(held, runoff, runoff_row[i], factor, start, n, nan_is_zero)
             if discharge_row[i] >= 0:
                 over += _sample(
-                    discharge, discharge_row[i], start, store, slot[i], before, held, n, substeps, sampling, lateral
+                    discharge, discharge_row[i], start, store, slot[i], before, own, n, substeps, sampling, lateral
                 )
             if known_row.size > 0 and known_row[i] >= 0 and routed.size > 0:
                 routed[known_row[i], :fine] = store[slot[i], :fine]
             if lateral == OUTLET:
-                add_held(store, slot[i], held, n, substeps, 1.0)
+                add_held(store, slot[i], own, n, substeps, 1.0)
             if known_row.size > 0 and known_row[i] >= 0:
                 _take_known(store, slot[i], discharge, discharge_row[i], known, known_row[i], start, n, substeps)
             if kept_row.size > 0 and kept_row[i] >= 0:
@@ -156,6 +171,17 @@ def prefetch_row(array, row, start, stop):  # type: ignore[no-untyped-def]
         line = 64 // array.itemsize
         for t in range(start, stop, line):
             prefetch(array, row, t)
+
+
+@kernel(forceinline=True)
+def prefetch_slope(i, taps, pointer, history, outflow):  # type: ignore[no-untyped-def]
+    """Ask for a reach's hillslope, which lies anywhere in memory."""
+    first, last = pointer[i], pointer[i + 1]
+    for k in range(first, last, 8):
+        prefetch_entry(taps, k)
+    for k in range(first - i, last - i - 1, 8):
+        prefetch_entry(history, k)
+    prefetch_entry(outflow, i)
 
 
 @kernel(forceinline=True)
@@ -220,14 +246,72 @@ def _apply_taps(store, row, buffer, fine, taps, first, k):  # type: ignore[no-un
         for f in range(fine):
             store[row, f] = fma(c0, buffer[f + 1], c1 * buffer[f])
     else:
-        for f in range(fine):
-            store[row, f] = 0.0
-        for j in range(k):
-            c = taps[first + j]
-            if c != 0.0:  # a long pure lag has two taps that count
-                inflow = buffer[k - 1 - j : k - 1 - j + fine]
-                for f in range(fine):
-                    store[row, f] = fma(c, inflow[f], store[row, f])
+        apply_window(store[row, :fine], buffer, fine, taps, first, k)
+
+
+@kernel
+def apply_window(y, buffer, n, taps, first, k):  # type: ignore[no-untyped-def]
+    """Apply k taps to n values that stand in a buffer behind the k - 1 before them, oldest first.
+
+    Several taps at a time: what they share passes between cache and registers once. Each value comes of the same operations in
+    the same order wherever a series is cut.
+    """
+    j = 0
+    while j < k:
+        together = 8 if j + 8 <= k else 4 if j + 4 <= k else 1
+        count = 0
+        for m in range(together):
+            count += taps[first + j + m] != 0.0
+        x = buffer[k - together - j : k - 1 - j + n]
+        if count > 2 and together == 8:
+            _add_eight(y, x, n, taps[first + j : first + j + 8], j == 0)
+        elif count > 2:
+            _add_four(y, x, n, taps[first + j : first + j + 4], j == 0)
+        else:  # a long pure lag has two taps that count
+            if j == 0:
+                for t in range(n):
+                    y[t] = 0.0
+            for m in range(together):
+                c = taps[first + j + m]
+                if c != 0.0:
+                    for t in range(n):
+                        y[t] = fma(c, x[t + together - 1 - m], y[t])
+        j += together
+
+
+@kernel(forceinline=True)
+def _add_eight(y, x, n, c, fresh):  # type: ignore[no-untyped-def]
+    c0, c1, c2, c3, c4, c5, c6, c7 = c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7]
+    for t in range(n):
+        value = 0.0 if fresh else y[t]
+        value = fma(c3, x[t + 4], fma(c2, x[t + 5], fma(c1, x[t + 6], fma(c0, x[t + 7], value))))
+        y[t] = fma(c7, x[t], fma(c6, x[t + 1], fma(c5, x[t + 2], fma(c4, x[t + 3], value))))
+
+
+@kernel(forceinline=True)
+def _add_four(y, x, n, c, fresh):  # type: ignore[no-untyped-def]
+    c0, c1, c2, c3 = c[0], c[1], c[2], c[3]
+    for t in range(n):
+        value = 0.0 if fresh else y[t]
+        y[t] = fma(c3, x[t], fma(c2, x[t + 1], fma(c1, x[t + 2], fma(c0, x[t + 3], value))))
+
+
+@kernel
+def down_the_slope(  # type: ignore[no-untyped-def]
+    held, runoff, row, scale, start, n, nan_is_zero, i, taps, pointer, history, outflow, buffer
+):  # fmt: skip
+    """`read_runoff` of a reach, made what its hillslopes give of it, and their state; how many values were not finite."""
+    first = pointer[i]
+    k = pointer[i + 1] - first
+    lag = first - i
+    for m in range(k - 1):
+        buffer[k - 2 - m] = history[lag + m]
+    bad = read_runoff(buffer[k - 1 : k - 1 + n], runoff, row, scale, start, n, nan_is_zero)
+    for m in range(k - 1):
+        history[lag + m] = buffer[k - 2 + n - m]
+    apply_window(held, buffer, n, taps, first, k)
+    outflow[i] = held[n - 1]
+    return bad
 
 
 @kernel(forceinline=True)

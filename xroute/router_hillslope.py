@@ -1,0 +1,115 @@
+"""Hillslopes of a `Router`: a module that makes their filter of parameters that may learn, or holds ordinates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Set
+from typing import Any
+
+import torch
+
+from xroute.bounded import BoundedParameter, module_name
+from xroute.hillslope import ORDINATES, hillslope_name, hillslope_of, scheme_of
+from xroute.network import Network
+from xroute.parameters import read_scheme
+from xroute.router_state import check_ids, ids_as_tensor
+from xroute.schemes import Filter, Scheme, all_reaches, make_filter
+
+__all__ = ["RouterHillslope", "router_hillslope"]
+
+Tensor = torch.Tensor
+
+
+def router_hillslope(network: Network, given: Any, dt: float, learned: Set[str]) -> RouterHillslope | None:
+    """Hillslope of a Router, as `xroute.hillslope.hillslope_of` has it; None if there is none.
+
+    ``learned`` are the names of the parameters to learn; those of others are left to others.
+
+    Raises
+    ------
+    ParameterError
+        As `hillslope_of`, and for a value to be learned that starts on a bound.
+    """
+    name = hillslope_name(network, given)
+    if name is None:
+        return None
+    return RouterHillslope(network, name, given, dt, learned)
+
+
+class RouterHillslope(torch.nn.Module):
+    """What makes the filter of the hillslopes.
+
+    Attributes
+    ----------
+    name
+        Name of the unit hydrograph.
+    """
+
+    def __init__(self, network: Network, name: str, given: Any, dt: float, learned: Set[str]) -> None:
+        super().__init__()
+        self.name, self._ids, self._dt = name, network.ids, dt
+        self._scheme: Scheme | None = None
+        self.values = torch.nn.ModuleDict()
+        if name == ORDINATES:
+            found = hillslope_of(network, given, dt)
+            assert found is not None
+            self._fixed = found.filter
+            return
+        self._scheme = scheme_of(network, name)
+        values = read_scheme(network, self._scheme, all_reaches(network.n_reaches))
+        self.values.update({
+            module_name(p.name): BoundedParameter(
+                p, torch.from_numpy(values[p.name].copy()), p.name in learned, network.ids, name
+            )
+            for p in self._scheme.parameters
+        })  # fmt: skip
+
+    @property
+    def modules_by_name(self) -> dict[str, BoundedParameter]:
+        """Parameters by name."""
+        return {value.parameter.name: value for value in self.values.values() if isinstance(value, BoundedParameter)}
+
+    def physical(self) -> dict[str, Tensor]:
+        """Parameters in SI units, float64 [reach]."""
+        return {name: value() for name, value in self.modules_by_name.items()}
+
+    def forward(self, given: Mapping[str, Tensor]) -> Filter:
+        """Filter of the parameters, some of them given [reach] in place of its own.
+
+        Raises
+        ------
+        ParameterError
+            For parameters that are out of range.
+        """
+        if self._scheme is None:
+            return self._fixed
+        values = self.physical()
+        for name, module in self.modules_by_name.items():
+            if name not in given:
+                continue
+            values[name] = given[name].to(values[name].device, torch.float64)
+            if not module.parameter.allows(values[name].detach()).all():
+                module.parameter.check(values[name].detach().cpu().numpy(), self._ids, self.name)
+        trained = torch.is_grad_enabled() and any(v.requires_grad for v in values.values())
+        scheme, n = self._scheme, self._ids.size
+        at = {self.name: (all_reaches(n), values)}
+        return make_filter(at, self._dt, n, ids=self._ids, check=not trained, find=lambda _: scheme)
+
+    def get_extra_state(self) -> Tensor:
+        """Ids of the reaches, in the order of the values."""
+        return ids_as_tensor(self._ids)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Refuse the values of other reaches."""
+        check_ids(state, self._ids)
+
+    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any) -> None:
+        super()._load_from_state_dict(state_dict, prefix, *args)
+        for name, value in self.modules_by_name.items():
+            stored = state_dict.get(f"{prefix}values.{module_name(name)}.{'raw' if value.learned else 'fixed'}")
+            if stored is not None and stored.shape == self._ids.shape:  # torch complains of others itself
+                found = value.physical(stored.detach().cpu())
+                value.parameter.check(found.numpy(), self._ids, f"state dict, {self.name}")
+
+    def extra_repr(self) -> str:
+        """What `print` shows of the module."""
+        return self.name
