@@ -294,7 +294,7 @@ def test_states_that_do_not_fit() -> None:
     _, alone = runoff.route(network, return_state=True)
     with pytest.raises(xroute.StateError, match="water on hillslopes.*'?gamma"):
         runoff.route(network, initial_state=both)
-    with pytest.raises(xroute.StateError, match="no stage 'hillslope'"):
+    with pytest.raises(xroute.StateError, match="made without hillslope=.gamma.. Make one"):
         runoff.route(network, hillslope="gamma", initial_state=alone)
     with pytest.raises(xroute.StateError, match="another hillslope: 'gamma', and this run has 'scs'"):
         runoff.route(network, hillslope="scs", initial_state=both)

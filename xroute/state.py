@@ -105,17 +105,15 @@ class RunKey:
 
     def _check_hillslope(self, state: xr.Dataset, attrs: dict[str, Any]) -> None:
         """Refuse a state that lacks the stage of hillslopes, has one too many, or one of another step."""
-        its, mine = HILLSLOPE in stages_of(state), self.hillslope is not None
-        if its and not mine:
-            raise StateError(
-                f"the state holds water on hillslopes ({argument('hillslope', attrs.get('hillslope', '?'))}), and this run has "
-                f"none: give {argument('hillslope')} as in the run that made it"
-            )
-        if mine and not its:
-            raise StateError(
-                f"the state has no stage {HILLSLOPE!r}, and this run has {argument('hillslope', self.hillslope)}: make a state "
-                f"of both with it, by a run, initial_state or steady_state, or route with {argument('hillslope', 'none')}"
-            )
+        its, mine = HILLSLOPE in stages_of(state), HILLSLOPE in self.n_lags
+        if its != mine:
+            made = argument("hillslope", attrs.get("hillslope") if its else self.hillslope)
+            cure = (
+                f"it holds water on hillslopes ({made}), so give {argument('hillslope')} as in the run that made it" if its
+                else f"it was made without {made}. Make one with it, by a run, initial_state or steady_state, or route with "
+                + argument("hillslope", "none")
+            )  # fmt: skip
+            raise StateError(f"the state has the stages {some(stages_of(state))}, and this run {some(self.n_lags)}: {cure}")
         if not mine or "dt" not in attrs:
             return
         dt = _positive("dt", attrs["dt"])

@@ -94,8 +94,8 @@ def _incomplete_gamma(a: torch.Tensor, x: torch.Tensor, upper: torch.Tensor) -> 
         def forward(ctx: Any, a: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
             ctx.save_for_backward(a, x)
             found = torch.empty_like(x)
-            for where, of in ((upper, torch.special.gammaincc), (~upper, torch.special.gammainc)):
-                found[where] = of(a[where], x[where])
+            for where, lower in ((upper, False), (~upper, True)):
+                found[where] = _incomplete(a[where], x[where], lower)
             return found
 
         @staticmethod
@@ -108,6 +108,16 @@ def _incomplete_gamma(a: torch.Tensor, x: torch.Tensor, upper: torch.Tensor) -> 
 
     found: torch.Tensor = IncompleteGamma.apply(a, x)
     return found
+
+
+def _incomplete(a: torch.Tensor, x: torch.Tensor, lower: bool) -> torch.Tensor:
+    """P(a, x), or Q(a, x): on the host by scipy, since torch's are good to ten digits only where a is beyond 20."""
+    import torch
+    from scipy.special import gammainc, gammaincc
+
+    if x.device.type == "cpu":
+        return torch.from_numpy(np.atleast_1d((gammainc if lower else gammaincc)(a.numpy(), x.numpy())))
+    return torch.special.gammainc(a, x) if lower else torch.special.gammaincc(a, x)
 
 
 def _gamma_by_shape(a: torch.Tensor, x: torch.Tensor) -> torch.Tensor:

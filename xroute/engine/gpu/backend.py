@@ -15,6 +15,7 @@ from xroute.engine.arrays import (
     Exchange,
     FilterArrays,
     Gradients,
+    Hillslopes,
     Known,
     Needs,
     NotFinite,
@@ -72,14 +73,34 @@ class _Cuda:
         self, runoff: Any, plan: RoutingPlan, filter: Filter, state: State | None, settings: RoutingSettings, rows: Rows,
         exchange: Exchange, device: torch.device | None,
     ) -> tuple[Any, State, NotFinite]:  # fmt: skip
+        discharge, end, n_bad, _ = self._route(runoff, plan, filter, state, settings, rows, exchange, device)
+        return discharge, end, n_bad
+
+    def route_with_hillslopes(
+        self, runoff: Any, plan: RoutingPlan, filter: Filter, state: State | None, settings: RoutingSettings, rows: Rows,
+        exchange: Exchange, device: torch.device | None, hillslopes: Hillslopes,
+    ) -> tuple[Any, State, State, NotFinite]:  # fmt: skip
+        discharge, end, n_bad, slopes = self._route(
+            runoff, plan, filter, state, settings, rows, exchange, device, hillslopes
+        )
+        assert slopes is not None
+        return discharge, end, slopes, n_bad
+
+    def _route(
+        self, runoff: Any, plan: RoutingPlan, filter: Filter, state: State | None, settings: RoutingSettings, rows: Rows,
+        exchange: Exchange, device: torch.device | None, hillslopes: Hillslopes | None = None,
+    ) -> tuple[Any, State, NotFinite, State | None]:  # fmt: skip
+        """Discharge, the river's state at the end, what was not finite, and the state of the hillslopes."""
         from xroute.engine.gpu.host import route_cupy, route_host
         from xroute.engine.gpu.staging import CudaCopies
 
         if self.takes(runoff):
-            return route_cupy(runoff, plan, filter, state, settings, rows, exchange)
+            return route_cupy(runoff, plan, filter, state, settings, rows, exchange, hillslopes)
         assert device is not None
-        runoff = np.asarray(runoff, compute_type(runoff.dtype))
-        return route_host(runoff, plan, filter, state, settings, rows, exchange, copies=CudaCopies(device))
+        runoff, copies = np.asarray(runoff, compute_type(runoff.dtype)), CudaCopies(device)
+        return route_host(
+            runoff, plan, filter, state, settings, rows, exchange, copies=copies, hillslopes=hillslopes
+        )
 
     def forward(
         self, runoff: torch.Tensor, filter: FilterArrays, state: State | None, plan: RoutingPlan, settings: RoutingSettings,

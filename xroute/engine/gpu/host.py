@@ -13,9 +13,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from xroute.engine.arrays import Exchange, Known, NotFinite, Rows, State, compute_type
+from xroute.engine.arrays import Exchange, Hillslopes, Known, NotFinite, Rows, State, compute_type
 from xroute.engine.gpu.launch import route_gpu
 from xroute.engine.gpu.layout import DeviceFilter, kept_filter
+from xroute.engine.gpu.slopes import route_slopes, slopes_on
 from xroute.engine.gpu.staging import CudaCopies, Stage
 from xroute.engine.plan import RoutingPlan
 from xroute.settings import RoutingSettings
@@ -37,11 +38,12 @@ def route_resident(
     settings: RoutingSettings,
     rows: Rows,
     exchange: Exchange,
-) -> tuple[Tensor, State, Tensor]:
-    """Route runoff [batch, row, time] that is on the device, as are rows and exchange.
+    hillslopes: Hillslopes | None = None,
+) -> tuple[Tensor, State, State | None, Tensor]:
+    """Route runoff [batch, row, time] that is on the device, as are rows, exchange and hillslopes (of `DeviceSlopes`).
 
-    Also the state at the end, and an int64 tensor [2]: how many values of runoff, on rows of the network, were not finite, and 1
-    if any discharge is not, else 0.
+    Also the states of river and hillslopes at the end, and an int64 tensor [2]: how many values of runoff, on rows of the
+    network, were not finite, and 1 if any discharge is not, else 0.
     """
     if rows.runoff is not None:
         present = rows.runoff >= 0
@@ -55,7 +57,11 @@ def route_resident(
     if settings.nan_is_zero:
         runoff = torch.where(finite, runoff, 0)
     del finite
-    discharge, end, _ = route_gpu(runoff, plan, filter, state, settings, scale=rows.scale, exchange=exchange)
+    scale, slopes = rows.scale, None
+    if hillslopes is not None:
+        runoff, slopes = route_slopes(runoff, hillslopes.filter, hillslopes.state, scale)
+        scale = None
+    discharge, end, _ = route_gpu(runoff, plan, filter, state, settings, scale=scale, exchange=exchange)
     assert end is not None
     routed = discharge[:, : plan.n_reaches - plan.n_given]  # given reaches have no discharge here, but whatever memory held
     overflown = ~torch.isfinite(torch.stack(torch.aminmax(routed))).all() if routed.numel() else n_bad < 0
@@ -65,7 +71,7 @@ def route_resident(
         placed = discharge.new_empty(discharge.shape[0], n, discharge.shape[2])
         placed[:, rows.discharge[wanted]] = discharge[:, wanted]
         discharge = placed
-    return discharge, end, torch.stack([n_bad, overflown.long()])
+    return discharge, end, slopes, torch.stack([n_bad, overflown.long()])
 
 
 def route_host(
@@ -79,18 +85,20 @@ def route_host(
     *,
     copies: CudaCopies,
     block: int | None = None,
-) -> tuple[NDArray[Any], State, NotFinite]:
+    hillslopes: Hillslopes | None = None,
+) -> tuple[NDArray[Any], State, NotFinite, State | None]:
     """Route runoff [batch, row, time], float32 or float64, on a device; ``block`` steps at a time, or as many as fit.
 
-    ``filter`` is a `xroute.schemes.Filter`, with which its form on the device is kept. The state at the end is float64, and
-    `NotFinite` says of discharge not how many, but more than 0 if there are any.
+    ``filter`` is a `xroute.schemes.Filter`, with which its form on the device is kept, as that of hillslopes is. The state at
+    the end, and behind the rest that of the hillslopes, are float64, and `NotFinite` says of discharge not how many, but more
+    than 0 if there are any.
     """
     n_batch, _, n_steps = runoff.shape
     device, n = copies.device, plan.n_reaches if rows.n is None else rows.n
     dtype = torch.float64 if runoff.dtype == np.float64 else torch.float32
     made = kept_filter(plan, filter, device, dtype, settings)
     rows_there = _rows_on(rows, device, dtype)
-    now = None if state is None else State(*(_on(array, device, dtype) for array in state))
+    now, slopes = _state_on(state, device, dtype), _slopes_on(hillslopes, device, dtype)
     block = block or block_length(runoff, n_batch * n, copies)
     starts = range(0, max(n_steps, 1), block)
     shape, small = (n_batch, n, n_steps), n_batch * n * n_steps * dtype.itemsize <= PINNED_BYTES
@@ -104,7 +112,8 @@ def route_host(
             here, steps = ahead.to(dtype), slice(first, min(first + block, n_steps))
             fine = slice(steps.start * settings.substeps, steps.stop * settings.substeps)
             passed = _exchange_on(exchange, steps, fine, device, dtype)
-            discharge, now, n_bad = route_resident(here, plan, made, now, settings, rows_there, passed)
+            discharge, now, wet, n_bad = route_resident(here, plan, made, now, settings, rows_there, passed, slopes)
+            slopes = None if slopes is None else slopes._replace(state=wet)
             bad += n_bad
             if passed.kept is not None:
                 exchange.kept[..., fine] = passed.kept.cpu().numpy()
@@ -117,7 +126,7 @@ def route_host(
             if not direct:
                 result[..., steps] = target
     assert now is not None
-    return result.numpy(), _state_off(now), NotFinite(*bad.tolist())
+    return result.numpy(), _state_off(now), NotFinite(*bad.tolist()), _slopes_off(slopes)
 
 
 def route_cupy(
@@ -128,7 +137,8 @@ def route_cupy(
     settings: RoutingSettings,
     rows: Rows = Rows(),
     exchange: Exchange = Exchange(),
-) -> tuple[Any, State, NotFinite]:
+    hillslopes: Hillslopes | None = None,
+) -> tuple[Any, State, NotFinite, State | None]:
     """`route_host` for a cupy array: discharge is one too, on the same device, and neither goes through the host."""
     import cupy
 
@@ -138,15 +148,15 @@ def route_cupy(
         device = series.device
         made = kept_filter(plan, filter, device, dtype, settings)
         passed = _exchange_on(exchange, slice(None), slice(None), device, dtype)
-        start = None if state is None else State(*(_on(array, device, dtype) for array in state))
-        discharge, end, n_bad = route_resident(
-            series.to(dtype), plan, made, start, settings, _rows_on(rows, device, dtype), passed
+        start, slopes = _state_on(state, device, dtype), _slopes_on(hillslopes, device, dtype)
+        discharge, end, wet, n_bad = route_resident(
+            series.to(dtype), plan, made, start, settings, _rows_on(rows, device, dtype), passed, slopes
         )
         if passed.kept is not None:
             exchange.kept[:] = passed.kept.cpu().numpy()
         torch.cuda.synchronize(device)  # cupy works on a stream of its own
         result = cupy.from_dlpack(discharge.contiguous())
-    return result, _state_off(end), NotFinite(*n_bad.tolist())
+    return result, _state_off(end), NotFinite(*n_bad.tolist()), None if wet is None else _state_off(wet)
 
 
 def block_length(runoff: NDArray[Any], n_out: int, copies: CudaCopies) -> int:
@@ -176,6 +186,21 @@ def _exchange_on(
     if known is not None:
         known = Known(known.reach, _on(known.values[..., steps], device, dtype))
     return Exchange(given, kept, known)
+
+
+def _state_on(state: State | None, device: torch.device, dtype: torch.dtype) -> State | None:
+    return None if state is None else State(*(_on(array, device, dtype) for array in state))
+
+
+def _slopes_on(given: Hillslopes | None, device: torch.device, dtype: torch.dtype) -> Hillslopes | None:
+    """Hillslopes on the device, in the arithmetic's type."""
+    if given is None:
+        return None
+    return Hillslopes(slopes_on(given.filter, device, dtype), _state_on(given.state, device, dtype))
+
+
+def _slopes_off(slopes: Hillslopes | None) -> State | None:
+    return None if slopes is None or slopes.state is None else _state_off(slopes.state)
 
 
 def _state_off(state: State) -> State:
