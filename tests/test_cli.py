@@ -630,7 +630,7 @@ def test_help_and_version_are_light() -> None:
     repository = Path(__file__).resolve().parent.parent
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(repository), os.environ.get("PYTHONPATH", "")])}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
-    assert "convert" in done.stdout and "A typical session:\n" in done.stdout
+    assert "convert" in done.stdout and "From runoff on a grid" in done.stdout
     assert done.stdout.splitlines()[-1] == "[]"
     assert "xroute" in run("--version").stdout
 

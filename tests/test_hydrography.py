@@ -345,6 +345,7 @@ def test_assign_by_id_never_by_position() -> None:
     k = xr.DataArray([4.0, 1.0, 3.0, 2.0], {"reach": [40, 10, 30, 20]}, attrs={"units": "h"})
     found = network.assign({"x": 0.2}, k=k, name="Elbe", since=np.timedelta64(1, "h"), half=lambda ds: ds["length"] / 2)
     assert found.dataset["k"].values.tolist() == [1.0, 2.0, 3.0, 4.0] and found.dataset["k"].attrs == {"units": "h"}
+    assert found["k"].identical(found.dataset["k"]) and "k" in found and "q" not in found
     assert found.dataset["name"].values.tolist() == ["Elbe"] * 4 and found.dataset["x"].values.tolist() == [0.2] * 4
     assert "k" not in network.dataset and found.fingerprint == network.fingerprint
     runoff = xr.DataArray(np.ones((4, 3)), {"reach": IDS}, ("reach", "time"), attrs={"units": "m3 s-1"})

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 import xroute
 from xroute.cli import main
-from xroute.datasets import LandSurface, land_surface
+from xroute.datasets import LandSurface, land_forecast, land_surface
 from xroute.io import open_dataset
 
 for module in ("geopandas", "pyogrio", "pyproj", "shapely", "netCDF4", "zarr"):
@@ -652,3 +652,31 @@ def test_what_each_file_is_and_what_comes_next(land: LandSurface, folder: Path, 
     for name, texts in steps.items():
         result = CliRunner().invoke(main, ["info", str(folder / name)], prog_name="xroute")
         assert not [text for text in texts if text not in result.output], f"{name}: {result.output}"
+
+
+@pytest.mark.filterwarnings("ignore:the first value", "ignore:the state holds at")
+def test_an_ensemble_goes_on_where_the_analysis_ends(land: LandSurface, folder: Path, plain: Any, tmp_path: Path) -> None:
+    """Two days of analysis, then members of a forecast from its last state: as one series from rest, by hand."""
+    past = land_surface(days=3).runoff.isel(valid_time=slice(0, 49))  # to 3 May, 00 UTC
+    ahead = land_forecast(members=3, days=2, after=2)
+    past.to_netcdf(tmp_path / "past.nc")
+    ahead.to_netcdf(tmp_path / "ahead.nc")
+    words = ["--weights", tmp_path / "weights.nc", "--nan", "others"]
+    command("weights", tmp_path / "past.nc", folder / "catchments.gpkg", tmp_path / "weights.nc")
+    command("route", tmp_path / "past.nc", folder / "network.zarr", tmp_path / "past.zarr", *words, "--deaccumulate", "day",
+            "--save-state", tmp_path / "state.nc")  # fmt: skip
+    command("route", tmp_path / "ahead.nc", folder / "network.zarr", tmp_path / "q.zarr", *words, "--deaccumulate", "forecast",
+            "--substeps", "3", "--initial-state", tmp_path / "state.nc")  # fmt: skip
+
+    value, hour = past["ro"].to_numpy().astype(float), past["valid_time"].dt.hour.to_numpy()
+    hourly = value[1:] - np.where((hour[1:] == 1)[:, None, None], 0.0, value[:-1])
+    of_step = np.diff(ahead["ro"].to_numpy().astype(float), axis=1, prepend=0.0)
+    corners = rectangles(past["latitude"].to_numpy(), past["longitude"].to_numpy())
+    table = overlap_areas(land.catchments.geometry.to_numpy(), corners)
+    with open_dataset(tmp_path / "q.zarr") as ds:
+        found = ds["discharge"].sel(reach=land.rivers["HYRIV_ID"].to_numpy()).transpose(..., "reach").to_numpy()
+    for member in range(3):
+        hours = np.concatenate([hourly, np.repeat(of_step[member] / 3, 3, axis=0)])
+        journey = Journey(past, lambda ds: ds["ro"], [], corners, hours.reshape(len(hours), -1), 3600.0, "ro", nan="others")
+        expected = truth(journey, land, table)[0][len(hourly) :].reshape(16, 3, -1).mean(axis=1)
+        np.testing.assert_allclose(found[member], expected, rtol=1e-4, atol=1e-5 * expected.max())

@@ -21,7 +21,6 @@ from xroute.datasets.rivers import KM_PER_DEGREE, number_generator, whole_number
 from xroute.exceptions import ParameterError, require
 from xroute.files.writing import replacing
 from xroute.network import Network
-from xroute.wording import argument
 
 if TYPE_CHECKING:
     import geopandas
@@ -113,7 +112,7 @@ def land_surface(
     require("pyproj", feature="a land surface", extra="geo")
     whole_number("days", days)
     if not 1 <= days <= LAST_DAY:
-        raise ParameterError(f"{argument('days', days)} must be from 1 to {LAST_DAY}")
+        raise ParameterError(f"days={days} must be from 1 to {LAST_DAY}")
     rng = number_generator(seed)
     x, y, downstream, points, polygons = _rivers(rng)
     ids = FIRST_ID + rng.permutation(x.size)
@@ -184,7 +183,7 @@ def land_forecast(
     for name, value, least in (("members", members, 1), ("days", days, 1), ("after", after, 0)):
         whole_number(name, value)
         if value < least or (name != "members" and value > LAST_DAY):
-            raise ParameterError(f"{argument(name, value)} must be {least} or more" + (f", to {LAST_DAY}" * (name != "members")))
+            raise ParameterError(f"{name}={value} must be {least} or more" + (f", to {LAST_DAY}" * (name != "members")))
     *_, points, polygons = _rivers(number_generator(seed))
     forecast = ensemble(grid_about(polygons, _degrees(points)), members, days, after)
     if folder is not None:

@@ -9,14 +9,14 @@ from typing import Any, TypeVar
 import numpy as np
 import xarray as xr
 
-from xroute.exceptions import ParameterError, some, warn
+from xroute.exceptions import ParameterError, one_of, some, warn
 from xroute.grids.remapping import as_weights, remap_table
 from xroute.grids.table import Table, table_of
 from xroute.ids import within
 from xroute.labels import match_rows
 from xroute.network import Network
 from xroute.request import RouteRequest, StreamRequest
-from xroute.settings import Extra, Missing
+from xroute.settings import GRID_NAN, Extra, Missing
 from xroute.wording import argument
 
 __all__ = ["bring_to_reaches", "reaches_of"]
@@ -39,10 +39,11 @@ def bring_to_reaches(runoff: xr.DataArray, network: Network, request: Request) -
     Raises
     ------
     ParameterError
-        For ``nan="others"`` without weights, and a dimension of reaches beside them.
+        For an unknown ``nan``, ``nan="others"`` without weights, and a dimension of reaches beside them.
     AlignmentError, UnitsError
         As `xroute.remap`; and for reaches without weights, and weights of other reaches, unless they are accepted.
     """
+    one_of("nan", request.nan, GRID_NAN)
     if request.weights is None:
         if request.nan == "others":
             raise ParameterError(

@@ -116,8 +116,8 @@ def open_runoff(
         dataset = open_dataset(file)
         names = names or [_only_variable(dataset, file)]
         array = _sum(dataset, names, file, time_dim, bounds)
-        if "time" in array.coords and array["time"].ndim == 0 and not _has_times(array, time_dim):
-            array = array.expand_dims("time")
+        if "time" in array.coords and array["time"].ndim == 0 and not any(is_lead(array, d) for d in array.dims):
+            array = array.expand_dims("time")  # of one time; beside leads it is when the forecast was made
         arrays.append(array)
     if len(arrays) > 1:
         array = concatenate(arrays, files, find_time_dim(arrays[0], time_dim))
@@ -178,15 +178,6 @@ def concatenate(arrays: Sequence[xr.DataArray], files: Sequence[PathLike], time_
 def dataset_of(network: Any) -> xr.Dataset | None:
     """Dataset of a Network, which may be given as its Dataset, or not at all."""
     return network if network is None or isinstance(network, xr.Dataset) else network.dataset
-
-
-def _has_times(array: xr.DataArray, time_dim: Hashable | None) -> bool:
-    """Whether an array has a dimension of times, beside which a single time is the start of a forecast."""
-    try:
-        find_time_dim(array, time_dim)
-    except TimeAxisError:
-        return False
-    return True
 
 
 def _only_variable(dataset: xr.Dataset, file: Path) -> str:
