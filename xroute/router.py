@@ -257,8 +257,9 @@ class Router(torch.nn.Module):
             batch, on_slopes = self._down_the_slopes(batch, slopes, state, return_state)
         elif state is not None:
             slopes_of(state, None)
+        fixed = given_known(known, self.known_ids, self._known_reach, batch)
         discharge, end = route_autograd(
-            batch, self.network.plan, made, start, self.settings, keep_state=return_state, known=given_known(known, self.known_ids, self._known_reach, batch)
+            batch, self.network.plan, made, start, self.settings, keep_state=return_state, known=fixed
         )
         discharge = discharge if runoff.ndim == 3 else discharge[0]
         if end is None:
