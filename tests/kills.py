@@ -139,14 +139,25 @@ def differences(one: Path, two: Path) -> list[str]:
     return sorted(name for name in a.keys() | b.keys() if a.get(name, "") != b.get(name, ""))
 
 
+def in_lanes(store: Path, blocks: int, mode: Any) -> None:
+    """Members that are routed one after another, read through a scratch file, with a state that is kept on the way."""
+    network, runoff = series()
+    members = xr.concat([runoff, 2 * runoff, 3 * runoff], "member").assign_attrs(runoff.attrs).chunk(member=3, time=100)
+    xroute.route_to_zarr(
+        members, network, store, time_chunk=N_TIME // blocks, memory=100_000, mode=mode, progress=False, device="cpu",
+        state_time="70h",
+    )  # fmt: skip
+
+
 def campaign(
-    folder: Path, moments: list[list[dict[str, Any]]], *, blocks: int = 3, mode: str = "w-"
+    folder: Path, moments: list[list[dict[str, Any]]], *, blocks: int = 3, mode: str = "w-", lanes: bool = False
 ) -> Iterator[tuple[int, list[str]]]:
     """For each list of moments (`forked`), a store whose run is killed at each; yields how often it was, and what differs.
 
-    With ``mode="w"`` the first of them replaces the finished run of another network.
+    With ``mode="w"`` the first of them replaces the finished run of another network. With ``lanes`` members are routed one
+    after another.
     """
-    run, whole = warm(), folder / "whole.zarr"
+    run, whole = in_lanes if warm() and lanes else warm(), folder / "whole.zarr"
     forked(lambda: run(whole, blocks, "w-"))
     other = folder / "other.zarr"
     if mode == "w":

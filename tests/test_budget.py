@@ -392,3 +392,89 @@ def test_the_closing_line_is_of_the_whole_run_and_says_what_is_amiss() -> None:
     assert "in 100 m3, stored 10 m3 at the start, known discharge took 1 m3, out 41 m3" in known and "unaccounted" not in known
     assert "out about 41 m3" in str(Summary(3, 4, 1, 1.0, water, is_exact=False))
     assert "m3" not in str(Summary(3, 4, 1, 1.0))
+
+
+# ── known discharge ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def gauges(network: xr.Dataset, runoff: xr.DataArray, *reaches: Any, members: bool = True) -> xr.DataArray:
+    """Discharge known on some reaches, with gaps."""
+    rng = np.random.default_rng(11)
+    known = 3.0 * runoff.sel(reach=list(reaches)).copy(data=rng.random((2, len(reaches), STEPS)))
+    known = known.where(rng.random(known.shape) < 0.6).assign_attrs(units="m3 s-1")
+    return known if members else known.isel(member=0, drop=True)
+
+
+@pytest.mark.parametrize("scheme", ["muskingum_exact", "hayami", "mixed"])
+def test_known_discharge_is_accounted_for(scheme: str, tmp_path: Any) -> None:
+    rng = np.random.default_rng(1)
+    every = modes("muskingum" if scheme == "muskingum_exact" else "hayami")
+    for k, options in enumerate(every if scheme == "muskingum_exact" else every[1::2]):
+        network = river("bifurcating", scheme, seed=k, n=14)
+        net = Network(network)
+        below = net.links.downstream[np.argmax(np.bincount(net.links.downstream, minlength=14)[net.links.downstream])]
+        upper, lower = net.ids[net.links.upstream[net.links.downstream == below][0]], net.ids[below]
+        runoff, before = warm(network, rng, **options)
+        known = gauges(network, runoff, lower, upper, members=bool(k % 2))
+        given = {"initial_state": before, "known": known}
+        discharge, after = runoff.route(network, return_state=True, **given, **options)
+        found = xroute.budget(runoff, discharge, network, final_state=after, **given)
+        assert abs(found.residual).max() <= 1e-12 * scale(found), options
+        steps = xroute.budget(runoff, discharge, network, per="step", **given)
+        assert abs(steps.residual).max() <= 1e-12 * scale(found), options
+        np.testing.assert_allclose(steps.known_gain.sum("time"), found.known_gain, atol=1e-11 * scale(found))
+
+        free = options | {"sampling": "mean", "initial_state": before}  # what would be routed at each, the other known or not
+        routed = {upper: runoff.route(network, **free), lower: runoff.route(network, known=known.sel(reach=[upper]), **free)}
+        gain = sum((known.sel(reach=i) - routed[i].sel(reach=i)).sum(["time"]) * DT for i in (upper, lower))
+        np.testing.assert_allclose(found.known_gain_total, gain, rtol=1e-9, atol=1e-11 * scale(found))
+
+        if k % 3:
+            continue
+        store = tmp_path / f"q{k}.zarr"
+        xroute.route_to_zarr(runoff, network, store, **given, **options, progress=False, time_chunk=4, budget=True)
+        with xr.open_zarr(store, group="budget") as stored:
+            xr.testing.assert_allclose(stored.load(), found, rtol=1e-12, atol=1e-12 * scale(found))
+        for per, expected in (("run", found), ("step", steps)):
+            lazy = runoff.chunk(member=1, time=3), discharge.chunk(time=5), network
+            dask_known = given | {"known": known.chunk(time=3)}
+            computed = xroute.budget(*lazy, final_state=after, per=per, **dask_known).compute(scheduler="synchronous")
+            xr.testing.assert_allclose(computed, expected, rtol=1e-12, atol=1e-12 * scale(found))
+    wrong = known.copy(data=known.values * (1 + 1e-6))
+    amiss = xroute.budget(runoff, discharge, network, final_state=after, **given | {"known": wrong})
+    assert (abs(amiss.residual_total) > 1e-9 * scale(found)).all()  # discharge is not what is said to be known
+
+
+# ── hillslopes ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("hillslope", ["gamma", "ordinates"])
+def test_hillslopes_store_water_too(hillslope: str, tmp_path: Any) -> None:
+    from xroute.volumes import storage
+
+    for k, options in enumerate(modes("muskingum")):
+        network = river("bifurcating", "muskingum_exact", seed=k)
+        network = network.assign(fshape=2.5, tscale=xr.DataArray(9000.0, attrs={"units": "s"}))
+        slopes = "gamma" if hillslope == "gamma" else np.array([0.1, 0.5, 0.25, 0.15])
+        runoff, before = warm(network, np.random.default_rng(k), hillslope=slopes, **options)
+        known = gauges(network, runoff, Network(network).outlets[0])
+        route = {"initial_state": before, "hillslope": slopes, "known": known}
+        discharge, after = runoff.route(network, return_state=True, **route, **options)
+        if hillslope == "gamma":
+            del route["hillslope"]  # which the discharge's history says
+        found = xroute.budget(runoff, discharge, network, final_state=after, **route)
+        assert abs(found.residual).max() <= 1e-12 * scale(found), options
+        given = {} if hillslope == "gamma" else {"hillslope": slopes}
+        held = storage(network, after, **given).sum("reach")
+        np.testing.assert_allclose(found.storage_end_total, held)
+        channel = after.drop_vars([name for name in after.variables if str(name).startswith("hillslope")])
+        assert (found.storage_end_total > 1.01 * storage(network, channel).sum("reach")).all()  # and some is on hillslopes
+        steps = xroute.budget(runoff, discharge, network, per="step", **route)
+        assert abs(steps.residual).max() <= 1e-12 * scale(found), options
+        again = xroute.budget(runoff, discharge, network, **route)
+        xr.testing.assert_allclose(again, found, rtol=1e-12, atol=1e-12 * scale(found))
+        if k % 5 == 0:
+            xroute.route_to_zarr(runoff, network, tmp_path / f"{k}.zarr", **route | given | {"hillslope": slopes}, **options,
+                                 progress=False, budget=True, time_chunk=3)  # fmt: skip
+            with xr.open_zarr(tmp_path / f"{k}.zarr", group="budget") as stored:
+                xr.testing.assert_allclose(stored.load(), found, rtol=1e-12, atol=1e-12 * scale(found))

@@ -552,18 +552,18 @@ def test_a_failed_run_leaves_nothing_or_can_be_resumed(small: Path) -> None:
 
 
 def test_an_interrupted_run_says_how_to_go_on(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from xroute.streaming import Stream
+    from xroute.lane_run import LaneRun
 
-    read = Stream._read
+    route = LaneRun.route
     arguments = ("route", small / "runoff.zarr", small / "network.zarr", small / "q.zarr", "--time-chunk", 2)
 
-    def interrupted(self: Stream, steps: slice) -> xr.DataArray:
+    def interrupted(self: LaneRun, block: Any, state: Any, steps: slice) -> Any:
         if steps.start == 2:
             raise KeyboardInterrupt
-        return read(self, steps)
+        return route(self, block, state, steps)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Stream, "_read", interrupted)
+        patch.setattr(LaneRun, "route", interrupted)
         assert "with --resume goes on" in run(*arguments, code=130).stderr
     assert "x 3 steps" in run(*arguments, "--resume").stdout
 
@@ -630,7 +630,7 @@ def test_help_and_version_are_light() -> None:
     repository = Path(__file__).resolve().parent.parent
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(repository), os.environ.get("PYTHONPATH", "")])}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
-    assert "convert" in done.stdout and "A typical session:\n" in done.stdout
+    assert "convert" in done.stdout and "From runoff on a grid" in done.stdout
     assert done.stdout.splitlines()[-1] == "[]"
     assert "xroute" in run("--version").stdout
 

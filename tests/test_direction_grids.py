@@ -96,6 +96,7 @@ def test_conventions_by_their_angles(convention: str, around: bool) -> None:
     ds = Network.from_d8(field, convention=convention).dataset
     expected = {12 * r + c: -1 if to is None else 12 * to[0] + to[1] for (r, c), to in links.items()}
     assert dict(zip(ds.reach.values.tolist(), ds.downstream.values.tolist(), strict=True)) == expected
+    assert ds.identical(Network.from_d8(field, convention=convention.upper()).dataset)  # type: ignore[arg-type]
     assert [(int(r), int(c)) for r, c in zip(ds.y_index, ds.x_index, strict=True)] == [divmod(i, 12) for i in expected]
 
 

@@ -14,6 +14,7 @@ import contextlib
 import doctest
 import os
 import re
+import runpy
 import shlex
 import sys
 import warnings
@@ -25,6 +26,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+import xroute
 from xroute.cli import main
 from xroute.options import set_options
 
@@ -188,6 +190,36 @@ def test_links_lead_to_files_and_headings(page: Path) -> None:
 def test_the_readme_names_every_page() -> None:
     readme = (ROOT / "README.md").read_text("utf-8")
     assert [page.name for page in PAGES if f"](docs/{page.name})" not in readme] == []
+
+
+# ── the README's road, and scripts ────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_road_of_the_readme_runs(folder: Path) -> None:
+    """Its section on what users have, where the files that it names are those that `land_surface` writes."""
+    for module in ("netCDF4", "zarr", "geopandas"):
+        pytest.importorskip(module)
+    readme = (ROOT / "README.md").read_text("utf-8")
+    (section,) = re.findall(r"^## From what you have\n(.*?)^## ", readme, re.M | re.S)
+    lines = [line for block in blocks(section) if block.language == "python" for line in block.text.splitlines() if line]
+    assert len([line for line in lines if not line.startswith("import ")]) <= 6
+    assert sum(len(list(commands(block))) for block in blocks(section) if block.language == "console") <= 3
+    xroute.datasets.land_surface(folder, days=2)
+    assert run_page(section, "README.md") == 2
+
+
+@pytest.mark.parametrize(("name", "files"), [("quickstart", []), ("first_river", ["discharge.nc", "discharge.png"])])
+def test_a_script_runs(
+    name: str, files: list[str], folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("netCDF4", "geopandas", "matplotlib") if files else ():
+        pytest.importorskip(module)
+    monkeypatch.setattr(sys, "argv", [f"{name}.py", *(["made"] if files else [])])
+    runpy.run_path(str(ROOT / "examples" / f"{name}.py"), run_name="__main__")
+    said = capsys.readouterr().out
+    assert "m3 s-1" in said
+    for file in files:
+        assert (folder / "made" / file).stat().st_size > 10_000 and str(Path("made") / file) in said
 
 
 # ── that a fault is seen ──────────────────────────────────────────────────────────────────────────────────────────────

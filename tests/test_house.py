@@ -28,16 +28,16 @@ TORCH_SCHEMAS = ("custom_op", "register_fake")
 """Decorators of functions whose arguments torch reads as the schema of an op, in which there are no tuples."""
 
 FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("ground", ("exceptions", "version", "startup", "settings", "wording", "caches", "guards")),
+    ("ground", ("exceptions", "version", "startup", "settings", "wording", "caches", "guards", "memory")),
     ("numbers", ("schemes", "engine", "options", "block_state", "block", "partition", "census", "earth")),
-    ("labels", ("ids", "unit_text", "units", "stamps", "spacing", "bounds", "time_dims", "times", "attrs", "grid_axes")),
-    ("files", ("state_form", "stores", "files", "fence", "intact", "checkpoint")),
+    ("labels", ("lanes", "ids", "unit_text", "units", "stamps", "spacing", "bounds", "time_dims", "times", "attrs", "grid_axes")),
+    ("files", ("state_form", "stores", "files", "fence", "intact", "identity", "checkpoint", "scratch")),
     ("network", ("topology", "graphs", "tables", "network_sources", "reach_values", "directions", "network", "network_files",
                  "placeholders", "parameters", "recipe", "hydrography", "lakes")),
     ("runoff and states", ("labels", "accumulations", "hillslope", "watch", "volumes", "summary", "request", "state", "reach_ids",
                            "grids", "known", "known_match", "cells")),
     ("routing", ("run", "eager", "tasks", "chunking", "cluster", "chunked", "routing", "spinup", "bounded", "router_state",
-                 "router_hillslope", "router", "sinks", "budget", "streaming")),
+                 "router_hillslope", "router", "reads", "reader", "lane_states", "lane_run", "sinks", "budget", "streaming")),
     ("around it", ("exceedance", "io", "plotting", "datasets", "accessors", "inspection")),
     ("package", ("__init__",)),
     ("command line", ("demo", "cli", "__main__")),

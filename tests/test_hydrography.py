@@ -345,6 +345,7 @@ def test_assign_by_id_never_by_position() -> None:
     k = xr.DataArray([4.0, 1.0, 3.0, 2.0], {"reach": [40, 10, 30, 20]}, attrs={"units": "h"})
     found = network.assign({"x": 0.2}, k=k, name="Elbe", since=np.timedelta64(1, "h"), half=lambda ds: ds["length"] / 2)
     assert found.dataset["k"].values.tolist() == [1.0, 2.0, 3.0, 4.0] and found.dataset["k"].attrs == {"units": "h"}
+    assert found["k"].identical(found.dataset["k"]) and "k" in found and "q" not in found
     assert found.dataset["name"].values.tolist() == ["Elbe"] * 4 and found.dataset["x"].values.tolist() == [0.2] * 4
     assert "k" not in network.dataset and found.fingerprint == network.fingerprint
     runoff = xr.DataArray(np.ones((4, 3)), {"reach": IDS}, ("reach", "time"), attrs={"units": "m3 s-1"})
@@ -354,6 +355,33 @@ def test_assign_by_id_never_by_position() -> None:
         found.dataset["k"].values[:] = 0.0
     k[:] = 0.0
     assert found.dataset["k"].values.tolist() == [1.0, 2.0, 3.0, 4.0]
+
+
+def test_ids_under_another_name() -> None:
+    flow = xr.DataArray(
+        [4.0, 1.0, 3.0, 2.0], dims="rivid", coords={"rivid": [40, 10, 30, 20]}, attrs={"units": "m s-1"}
+    )
+    beside = (
+        flow.rename(rivid="index").rename(index="row").assign_coords(comid=("row", [40, 10, 30, 20])).drop_vars("row")
+    )
+    for values in (flow, beside):
+        network = Network(rivers()).assign(speed=values)
+        assert network.dataset["speed"].dims == ("reach",) and network.dataset["speed"].values.tolist() == [
+            1.0,
+            2.0,
+            3.0,
+            4.0,
+        ]
+
+
+def test_a_variable_that_is_another_thing() -> None:
+    dataset = rivers(x=([7.1, 7.2, 7.3, 7.4], "degrees"), y=([50.0] * 4, "degrees"))
+    dataset["x"].attrs.clear()
+    with pytest.raises(
+        ParameterError, match="the network has 'x', which muskingum needs to be 0 <= x <= 0.5, .* on 4 reaches"
+    ):
+        xroute.estimate_parameters(dataset, celerity=1.0)
+    assert xroute.estimate_parameters(dataset, celerity=1.0, overwrite=True).dataset["x"].values.tolist() == [0.2] * 4
 
 
 def test_what_cannot_be_assigned() -> None:
@@ -394,7 +422,9 @@ def test_placeholders_are_called_so(tmp_path: Path, caplog: pytest.LogCaptureFix
     declared["k"] = declared["k"].assign_attrs(placeholder="not known")
     with pytest.warns(UserWarning, match=r"k: a placeholder \(not known\).*estimate_parameters"):
         runoff.route(declared, dt="1h")
-    known = xroute.estimate_parameters(declared, celerity=2.0).dataset["k"]  # what is declared to be unknown is not kept
+    known = xroute.estimate_parameters(declared, celerity=2.0).dataset[
+        "k"
+    ]  # what is declared to be unknown is not kept
     assert known.values.tolist() == [1800.0, 3600.0, 900.0, 6000.0] and "placeholder" not in known.attrs
     for name, network, text in (
         ("e", estimated.dataset, "k, x: estimated (method 'celerity'"), ("c", constant.dataset, "k: one value on all 4 reaches"),

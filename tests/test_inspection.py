@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
 
 import xroute
-from xroute.inspection import inspect_network, inspect_other, kind
+from xroute.inspection import inspect_catchments, inspect_network, inspect_other, kind
 
 NETWORK = xr.Dataset(
     {"downstream": ("reach", [30, 30, 0]), "tau": ("reach", [3600.0] * 3, {"units": "s"})},
@@ -52,3 +54,59 @@ def test_problems_are_all_reported_and_not_the_first_alone() -> None:
         assert any(words in problem for problem in report.problems), (words, report.problems)
     with pytest.raises(xroute.NetworkError):
         xroute.Network(damaged)
+
+
+# ── catchments ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def catchments_file(path: Path, kind: str, crs: str | None = "EPSG:4326", column: str = "COMID") -> Path:
+    """Two squares of a degree, the first in two parts, or the middle of each part."""
+    geopandas = pytest.importorskip("geopandas")
+    shapely = pytest.importorskip("shapely")
+    squares = [shapely.box(west, 50, west + 0.5, 51) for west in (7.0, 7.5, 8.0)]
+    geometry = squares if kind == "polygons" else [square.centroid for square in squares[1:]]
+    ids = [2**53 + 1, 2**53 + 1, 5][-len(geometry) :]
+    table = geopandas.GeoDataFrame({column: ids}, geometry=geometry, crs="EPSG:4326")
+    (table.to_crs(crs) if crs is not None else table.set_crs(None, allow_override=True)).to_file(path)
+    return path
+
+
+@pytest.mark.parametrize("crs", ["EPSG:4326", "EPSG:3035"])
+def test_polygons_are_said_to_be_catchments(tmp_path: Path, crs: str) -> None:
+    report = inspect_catchments(catchments_file(tmp_path / "polygons.gpkg", "polygons", crs))
+    assert report is not None and not report.problems
+    facts = dict(report.facts)
+    assert "polygons" in facts["holds"] and "grid_weights" in facts["holds"]
+    assert facts["catchments"] == "2, such as 5, 9007199254740993"
+    assert facts["longitude"] == "7 to 8.5 degrees" and facts["latitude"].startswith(("50 to 51", "49.99"))
+    assert any("1 catchments have several polygons" in note for note in report.notes)
+
+
+def test_points_are_said_to_lack_areas(tmp_path: Path) -> None:
+    report = inspect_catchments(catchments_file(tmp_path / "points.gpkg", "points"))
+    assert report is not None
+    facts = dict(report.facts)
+    assert "points" in facts["holds"] and facts["areas"].startswith("not known")
+    assert facts["longitude"] == "7.75 to 8.25 degrees"
+
+
+def test_catchments_that_are_not_on_the_globe_are_a_problem(tmp_path: Path) -> None:
+    path = catchments_file(tmp_path / "metres.gpkg", "polygons", "EPSG:3035")
+    geopandas = pytest.importorskip("geopandas")
+    geopandas.read_file(path).set_crs("EPSG:4326", allow_override=True).to_file(tmp_path / "wrong.gpkg")
+    report = inspect_catchments(tmp_path / "wrong.gpkg")
+    assert report is not None and "not on the globe" in report.problems[0]
+
+
+def test_what_is_no_file_of_catchments_is_none(tmp_path: Path) -> None:
+    assert inspect_catchments(catchments_file(tmp_path / "unknown.gpkg", "polygons", column="name_of_it")) is None
+    (tmp_path / "table.csv").write_text("a,b\n1,2\n")
+    assert inspect_catchments(tmp_path / "table.csv") is None
+
+
+def test_a_grid_that_says_that_it_accumulates_is_told_so() -> None:
+    ro = xr.DataArray(np.zeros((3, 2, 2)), {"lat": [1.0, 2.0], "lon": [3.0, 4.0]}, ("time", "lat", "lon"), "ro")
+    for step_type, told in (("accum", True), ("instant", False)):
+        dataset = ro.assign_attrs(units="m", GRIB_stepType=step_type).to_dataset()
+        notes = inspect_other(dataset, kind(dataset)).notes
+        assert any("deaccumulate" in note for note in notes) is told

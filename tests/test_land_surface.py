@@ -9,7 +9,7 @@ import pytest
 import xarray as xr
 
 import xroute
-from xroute.datasets import LandSurface, land_surface
+from xroute.datasets import LandSurface, land_forecast, land_surface
 from xroute.exceptions import ParameterError
 
 geopandas = pytest.importorskip("geopandas")
@@ -51,7 +51,7 @@ def test_values_climb_through_the_day_and_begin_again_after_midnight(land: LandS
 
 def test_rivers_are_one_basin_in_no_order(land: LandSurface) -> None:
     table = land.rivers.set_index("HYRIV_ID")
-    assert 600 < len(table) < 900 and table.index.is_unique and (table["NEXT_DOWN"] == 0).sum() == 1
+    assert 1500 < len(table) < 2500 and table.index.is_unique and (table["NEXT_DOWN"] == 0).sum() == 1
     assert not (np.diff(table["UPLAND_SKM"]) <= 0).all() and not table.index.is_monotonic_increasing
     area = dict.fromkeys(table.index, 0.0)
     for reach in table.index:  # each reach's area to all that it drains through
@@ -143,3 +143,32 @@ def test_nothing_is_written_where_one_file_is_there(tmp_path: Path) -> None:
 def test_what_is_no_number_of_days_or_seed_is_refused(given: dict[str, float], message: str) -> None:
     with pytest.raises(ParameterError, match=message):
         land_surface(**given)  # type: ignore[arg-type]
+
+
+def test_the_forecast_starts_where_the_analysis_is_and_its_first_member_comes_true() -> None:
+    """Amounts of three hours by hand, from values that climb through the day and from those that climb since the start."""
+    ro, forecast = land_surface(days=5).runoff["ro"], land_forecast(members=4, days=2, after=2)["ro"]
+    assert forecast.dims == ("number", "step", "latitude", "longitude") and forecast.attrs["units"] == "m"
+    assert forecast["time"].values == np.datetime64("2024-05-03")
+    assert (forecast["valid_time"] == forecast["time"] + forecast["step"]).all()
+    for name in ("latitude", "longitude"):
+        xr.testing.assert_equal(forecast[name].drop_vars(["number", "time"], errors="ignore"), ro[name].drop_vars("number"))
+    value, hour = ro.to_numpy().astype(float), ro["valid_time"].dt.hour.to_numpy()
+    hourly = value[1:] - np.where((hour[1:] == 1)[:, None, None], 0.0, value[:-1])  # from 1 May, 00 to 01 UTC, on
+    comes = hourly[48:96].reshape(16, 3, *hourly.shape[1:]).sum(1)
+    first = np.diff(forecast.isel(number=0).to_numpy().astype(float), axis=0, prepend=0.0)
+    np.testing.assert_allclose(first, comes, rtol=1e-4, atol=1e-7)
+    spread = forecast.isel(step=-1).sum(["latitude", "longitude"])
+    assert len(set(spread.values.tolist())) == 4
+    assert (forecast.isnull().isel(number=0, step=0) == ro.isnull().isel(valid_time=0, drop=True)).all()
+
+
+def test_the_forecast_is_written(tmp_path: Path) -> None:
+    pytest.importorskip("netCDF4")
+    forecast = land_forecast(tmp_path, members=2, days=1)
+    with xr.open_dataset(tmp_path / "forecast.nc", decode_timedelta=True) as read:
+        xr.testing.assert_equal(read, forecast)
+    with pytest.raises(FileExistsError, match="forecast.nc"):
+        land_forecast(tmp_path, members=2, days=1)
+    with pytest.raises(ParameterError, match="members=0"):
+        land_forecast(members=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import warnings
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from xroute.grids.pieces import make_pieces
 
 NY, NX, NT = 7, 9, 30
 IDS = np.array([51, 748, 2**53 + 1, 64, 510, 209, 882])
+DEVICE = os.environ.get("XROUTE_TEST_DEVICE", "cpu")
 LAT, LON = np.linspace(60.0, 30.0, NY), np.linspace(0.0, 8.0, NX)
 
 
@@ -243,6 +245,21 @@ def test_a_curvilinear_grid(rng: np.random.Generator) -> None:
     for other in (grid.isel(x=slice(None, None, -1)), grid.assign_coords(nav_lon=grid.nav_lon + 1)):
         with pytest.raises(AlignmentError, match="another grid"):
             xroute.remap(other, weights)
+
+
+def test_counts_of_rows_do_not_place_cells(rng: np.random.Generator) -> None:
+    """Rows in another order with new counts beside them are another grid, which latitudes on both dimensions tell."""
+    grid, table = a_grid(rng).rename(lat="y", lon="x"), overlaps(rng)
+    grid = grid.assign_coords(y=np.arange(NY), x=np.arange(NX))
+    lat, lon = LAT[:, None] + 0.1 * np.arange(NX), LON + 0.2 * np.arange(NY)[:, None]
+    placed = grid.assign_coords(XLAT=(("y", "x"), lat), XLONG=(("y", "x"), lon))
+    k, y, x, area = table
+    weights = weights_dataset(IDS[k], (y, x), area, catchment=IDS, attrs=grid_identity(placed, ("y", "x")))
+    assert weights.attrs["grid_coords"] == "XLAT XLONG"
+    turned = placed.isel(y=slice(None, None, -1)).assign_coords(y=np.arange(NY))
+    with pytest.raises(AlignmentError, match="another grid"):
+        xroute.remap(turned, weights)
+    assert grid_identity(grid, ("y", "x"))["grid_coords"] == "y x"
 
 
 # ── lazily ────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -675,6 +692,66 @@ def test_on_workers(rng: np.random.Generator, tmp_path: Path) -> None:
             assert (stored.values == expected.values).all()
 
 
+# ── the command line ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_command_line_routes_a_grid(rng: np.random.Generator, tmp_path: Path) -> None:
+    from click.testing import CliRunner
+
+    from xroute.cli import main
+
+    grid, network, weights = a_basin(rng)
+    gaps = grid.where((grid.lon > 0) | (grid.lat < 60))
+    gaps.rename(time="valid_time").to_dataset().to_netcdf(tmp_path / "grid.nc", encoding={"ro": {"chunksizes": (6, 3, 4)}})
+    network.to_zarr(tmp_path / "network.zarr", consolidated=False)
+    weights.to_netcdf(tmp_path / "weights.nc")
+    names = [str(tmp_path / n) for n in ("grid.nc", "network.zarr", "q.zarr")]
+
+    def run(*arguments: str) -> Any:
+        return CliRunner().invoke(main, list(arguments))
+
+    told = run("route", *names)
+    assert told.exit_code == 1 and "`xroute weights GRID CATCHMENTS weights.nc`" in told.output
+    told = run("route", *names[:2], str(tmp_path / "q.nc"), "--weights", str(tmp_path / "weights.nc"))
+    assert told.exit_code == 1 and "--nan others" in told.output
+    told = run("route", *names, "--weights", str(tmp_path / "weights.nc"), "--nan", "others", "--time-chunk", "7")
+    assert told.exit_code == 0, told.output
+    expected = gaps.route(network, weights=weights, nan="others")
+    found = xr.open_zarr(tmp_path / "q.zarr", consolidated=False).discharge.transpose("time", "reach")
+    assert (found.values == expected.values).all() and found.reach.values.tolist() == network.reach.values.tolist()
+    told = run("route", *names[:2], names[0], "--weights", names[0])
+    assert told.exit_code != 0
+    told = run("route", names[0], str(tmp_path / "weights.nc"), str(tmp_path / "x.zarr"))
+    assert told.exit_code == 1 and "holds weights, and no network" in told.output
+    told = run("info", str(tmp_path / "weights.nc"))
+    assert told.exit_code == 0 and "--weights" in told.output and "7 lat x 9 lon" in told.output
+    told = run("info", names[0])
+    assert told.exit_code == 0 and "xroute weights" in told.output
+
+
+def test_the_command_line_takes_an_accumulated_grid(rng: np.random.Generator, tmp_path: Path) -> None:
+    from click.testing import CliRunner
+
+    from xroute.cli import main
+
+    grid, network, weights = a_basin(rng, "m")
+    grid = grid.assign_coords(time=grid.time + pd.Timedelta("1h")) * 1e-3
+    grid.attrs["units"] = "m"
+    day = (grid.time.values - np.timedelta64(1, "m")).astype("datetime64[D]")
+    total = grid.copy(data=np.concatenate([np.cumsum(grid.values[day == d], axis=0) for d in np.unique(day)]))
+    total.attrs["GRIB_stepType"] = "accum"
+    total.to_dataset().to_netcdf(tmp_path / "grid.nc")
+    network.to_zarr(tmp_path / "network.zarr", consolidated=False)
+    weights.to_netcdf(tmp_path / "weights.nc")
+    command = ["route", *(str(tmp_path / n) for n in ("grid.nc", "network.zarr", "q.zarr"))]
+    command += ["--weights", str(tmp_path / "weights.nc"), "--deaccumulate", "day"]
+    told = CliRunner().invoke(main, command)
+    assert told.exit_code == 0, told.output
+    found = xr.open_zarr(tmp_path / "q.zarr", consolidated=False).discharge.transpose("time", "reach")
+    expected = grid.route(network, weights=weights)
+    np.testing.assert_allclose(found.values, expected.values, rtol=1e-9, atol=1e-9 * float(expected.max()))
+
+
 # ── on a device ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -691,9 +768,68 @@ def test_the_product_in_torch(rng: np.random.Generator, nan: str, mean: bool) ->
         values[3:, table[1][0], table[2][0]] = np.nan
     product = Product.of(table_of(made(grid, table)), shared=False, mean=mean, factor=0.1, nan=nan)
     expected = product(values, (1, 2), Steps(("time",), (None,), (0,)))
-    device = torch.device(__import__("os").environ.get("XROUTE_TEST_DEVICE", "cpu"))
+    device = torch.device(DEVICE)
     found = multiply_tensor(product, torch.from_numpy(values.reshape(NT, -1)).to(device), NX)
     np.testing.assert_allclose(found.cpu().numpy(), expected, rtol=1e-12)
+
+
+# ── Router ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_router_takes_the_grid(rng: np.random.Generator) -> None:
+    grid, network, weights = a_basin(rng, "mm h-1")
+    expected = grid.route(network, weights=weights).transpose("reach", "time").values
+    router = xroute.Router(network, dt="1h", weights=weights, units="mm h-1").to(DEVICE)
+    values = torch.from_numpy(grid.transpose("lat", "lon", "time").values.copy()).to(DEVICE)
+    flat = values.reshape(-1, NT)
+    for one, batch in ((values, False), (flat, False), (values[None], True), (flat[None], True)):
+        found = router(one)
+        np.testing.assert_allclose((found[0] if batch else found).cpu(), expected, rtol=1e-9, atol=1e-12)
+    assert router(torch.stack([values, 2 * values])).shape == (2, 20, NT)
+    depth = xroute.Router(network, dt="1h", weights=weights, units="mm")(values * 1.0)
+    np.testing.assert_allclose(depth.cpu(), expected, rtol=1e-9, atol=1e-12)  # of an hour's step
+    metres = xroute.Router(network, dt="1h", weights=weights)(values / 3.6e6)
+    np.testing.assert_allclose(metres.cpu(), expected, rtol=1e-9, atol=1e-12)
+    assert router(values.float()).dtype == torch.float32
+
+
+def test_gradients_flow_to_the_cells(rng: np.random.Generator) -> None:
+    from xroute.grids.device import Sums, bring
+
+    pointer, column, weight = np.array([0, 2, 2, 5]), np.array([3, 0, 1, 1, 2]), rng.random(5)
+    matrix = np.zeros((3, 4))
+    for r in range(3):
+        for k in range(pointer[r], pointer[r + 1]):
+            matrix[r, column[k]] += weight[k]
+    sums = Sums(pointer, column, weight, 4)
+    values = torch.rand(2, 4, 5, dtype=torch.float64, requires_grad=True)
+    np.testing.assert_allclose(bring(values, sums).detach(), matrix @ values.detach().numpy(), rtol=1e-14)
+    np.testing.assert_allclose(sums.times_sparse(values.detach()), matrix @ values.detach().numpy(), rtol=1e-14)
+    assert torch.autograd.gradcheck(lambda v: bring(v, sums), values)
+    assert torch.autograd.gradgradcheck(lambda v: bring(v, sums) ** 2, values)
+    grid, network, weights = a_basin(rng, "m s-1")
+    router = xroute.Router(network, dt="1h", weights=weights)
+    cells = (torch.rand(NY, NX, 4, dtype=torch.float64) * 1e-6).requires_grad_()
+    assert torch.autograd.gradcheck(router, cells, eps=1e-9, atol=1e-2, rtol=1e-5)
+
+
+def test_a_router_refuses_what_does_not_fit(rng: np.random.Generator) -> None:
+    grid, network, weights = a_basin(rng)
+    router = xroute.Router(network, dt="1h", weights=weights)
+    with pytest.raises(ParameterError, match="weights are of a grid of 7, 9"):
+        router(torch.rand(9, 7, 3))
+    with pytest.raises(AlignmentError, match="15 reaches of the network have no weights"):
+        xroute.Router(network, dt="1h", weights=select_weights(weights, network.reach.values[:5]))
+    part = network.river.basin(network.river.headwaters[:1])
+    with pytest.raises(AlignmentError, match="select_weights"):
+        xroute.Router(part, dt="1h", weights=weights)
+    xroute.Router(part, dt="1h", weights=select_weights(weights, part.reach.values))
+    with pytest.raises(UnitsError):
+        xroute.Router(network, dt="1h", weights=weights, units="K")
+    with pytest.raises(ParameterError, match="cell_area"):
+        xroute.Router(network, dt="1h", weights=weights, units="m3 s-1")
+    with pytest.raises(ParameterError, match="weights="):
+        xroute.Router(network, dt="1h", units="mm")
 
 
 def test_no_warning_is_given_for_nothing(rng: np.random.Generator) -> None:

@@ -143,7 +143,9 @@ def test_blocks_follow_the_chunks_of_the_source(runoff, network, monkeypatch):
     for chunk, block in ((3, 9), (10, 10), (25, 25), (40, 40)):
         assert Stream.prepare(runoff.chunk(time=chunk), network, StreamRequest()).block == block
     monkeypatch.setattr("xroute.chunking.BLOCK_BYTES", 4 * network.n_reaches * 5)
-    assert Stream.prepare(runoff.chunk(time=40), network, StreamRequest()).block == 5  # too much to be held at once
+    assert Stream.prepare(runoff.chunk(time=40), network, StreamRequest()).block == 40  # rather than read eight times
+    few = StreamRequest(memory=150 * 4 * network.n_reaches)  # too much to be held at once: a whole number of blocks to a chunk
+    assert Stream.prepare(runoff.chunk(time=40), network, few).block == 5
     assert Stream.prepare(runoff, network, StreamRequest()).block == 5
 
 

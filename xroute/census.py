@@ -15,7 +15,7 @@ from xroute.exceptions import XRouteError, some
 from xroute.settings import RoutingSettings
 from xroute.wording import argument
 
-__all__ = ["check_finite", "check_known", "finite_sums", "n_negative", "negative_sums", "step_labels"]
+__all__ = ["check_finite", "check_known", "finite_sums", "n_negative", "negative_sums", "span_in_words", "step_labels"]
 
 BLOCK = 2**17
 """Values looked at together: few enough to stay in cache while they are looked at twice."""
@@ -104,6 +104,15 @@ def _overflow(discharge: Any, ids: NDArray[Any], row: NDArray[np.int64] | None, 
 def step_labels(runoff: xr.DataArray, dim: Hashable, first: int = 0) -> NDArray[Any]:
     """Labels of the steps of some runoff, or their numbers, ``first`` and on, where they have none."""
     return runoff[dim].values if dim in runoff.coords else first + np.arange(runoff.sizes[dim])
+
+
+def span_in_words(array: xr.DataArray, dim: Any, steps: slice) -> str:
+    """Steps of a series, in words."""
+    text = f"steps {steps.start} to {steps.stop - 1}"
+    if dim in array.coords:
+        times = array[dim][[steps.start, steps.stop - 1]].values
+        text += f" ({str(times[0])[:19]} to {str(times[1])[:19]})"
+    return text
 
 
 def n_negative(values: Any) -> int:

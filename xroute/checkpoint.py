@@ -1,36 +1,34 @@
 """Checkpoints of a run in the Zarr store that it writes: which run it is, how far it has come, and the rivers' state there.
 
-A group of the store, ``checkpoint``, bears the run's description, and two slots that are written by turns. A slot is emptied,
-filled with the state, and made valid last, by its attributes, when all that it speaks of is on the disk. They hold a digest
-of its arrays, too. So whenever a run is killed, one slot at least is whole, and nothing that was written after it counts; and
-one that is damaged later is known for it, and the other is used. A run that begins or goes on takes the store
-(`xroute.fence`), which closes it to any other that was still at work there.
+A group of the store, ``checkpoint``, bears the run's description, and two slots of each lane of members (`xroute.lanes`),
+which are written by turns; and, where it is asked for, the state at another time than the end. A slot is emptied, filled with
+the state, and made valid last, by its attributes, when all that it speaks of is on the disk. They hold a digest of its arrays,
+too. So whenever a run is killed, one slot at least is whole, and nothing that was written after it counts; and one that is
+damaged later is known for it, and the other is used. A run that begins or goes on takes the store (`xroute.fence`), which
+closes it to any other that was still at work there.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import uuid
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-import xarray as xr
 from numpy.typing import NDArray
 
 from xroute.block_state import BlockState
 from xroute.exceptions import XRouteError, require, some, warn
+from xroute.identity import digest
+from xroute.lanes import Lanes
 from xroute.stores import CHECKPOINT, GROUP_FILES
 from xroute.wording import argument
 
-if TYPE_CHECKING:
-    from xroute.run import Run
-
-__all__ = ["Checkpoint", "Progress", "check_replaceable", "clear", "digest", "find", "route_again", "run_identity"]
+__all__ = ["Checkpoint", "Progress", "check_replaceable", "clear", "find", "route_again"]
 
 
 WATER = "water_"
@@ -57,6 +55,8 @@ class Checkpoint:
         Identity of the run: what another must share with it to go on in its place (`run_identity`).
     block
         Steps of runoff that are routed and written at a time.
+    lanes
+        Members that are routed together.
     own
         The store as this run writes to it, once it is taken.
     layout
@@ -66,6 +66,7 @@ class Checkpoint:
     store: Any
     run: dict[str, Any]
     block: int
+    lanes: Lanes
     own: Any = field(default=None, compare=False)
     layout: dict[str, list[str]] = field(default_factory=dict, compare=False)
 
@@ -87,15 +88,20 @@ class Checkpoint:
         group.attrs.put({**self._attributes(), "begun": True})
 
     def _attributes(self) -> dict[str, Any]:
+        lanes = {"dims": [str(d) for d in self.lanes.dims], "sizes": [*self.lanes.sizes], "each": [*self.lanes.each]}
         described = {"run": self.run, "block": self.block, "layout": self.layout}
+        if len(self.lanes) > 1:
+            described["lanes"] = lanes
         return {**described, "digest": _description_digest(described)}
 
     def release(self) -> None:
         """Give the store back: the run is over."""
         _fence().release(self.own)
 
-    def commit(self, progress: Progress, state: BlockState, *, first: bool = False) -> None:
-        """Make progress last; what the store holds up to there has been written, and is on the disk before this says so.
+    def commit(self, progress: Progress, state: BlockState, lane: int = 0, *, last: bool = False) -> None:
+        """Make a lane's progress last; what the store holds up to there has been written, and is on the disk before this says so.
+
+        Of the ``last`` of one among several lanes, which is not used before all are there, one slot is kept.
 
         Raises
         ------
@@ -103,38 +109,66 @@ class Checkpoint:
             If another run has taken the store.
         """
         self.own.settle()  # discharge, and the slot before: this one need not be on the disk until that is overwritten
-        slot = _zarr().open_group(self.own, path=f"{CHECKPOINT}/{-(-progress.steps // self.block) % 2}", mode="w")
-        for name, values in {**state.arrays(), **_counted(progress)}.items():
+        number = -(-progress.steps // self.block) % 2
+        self._write(self._slot_name(lane, number), progress, state)
+        if last and len(self.lanes) > 1:
+            self.own.settle()
+            _sync()(self.own.delete_dir(f"{CHECKPOINT}/{self._slot_name(lane, 1 - number)}"))
+
+    def settle(self) -> None:
+        """Make sure that what was committed is on the disk."""
+        self.own.settle()
+
+    def keep(self, lane: int, progress: Progress, state: BlockState) -> None:
+        """Keep a lane's state at a time that was asked for; the next `commit` makes it last."""
+        self._write(self._kept_name(lane), progress, state)
+
+    def _write(self, name: str, progress: Progress, state: BlockState) -> None:
+        slot = _zarr().open_group(self.own, path=f"{CHECKPOINT}/{name}", mode="w")
+        for array_name, values in {**state.arrays(), **_counted(progress)}.items():
             chunk = tuple(max(1, min(n, 2**22)) for n in values.shape)
-            array = slot.create_array(name, shape=values.shape, chunks=chunk, dtype=values.dtype, compressors=None)
+            array = slot.create_array(
+                array_name, shape=values.shape, chunks=chunk, dtype=values.dtype, compressors=None
+            )
             if values.size:
                 array[...] = values
         slot.attrs.put({"steps": progress.steps, "digest": _slot_digest(progress, state)})
-        if first:
-            self.own.settle()
-            self.begun()
 
-    def latest(self) -> tuple[Progress, BlockState] | None:
-        """Last progress that was made to last; None if the store was not even laid out.
+    def _slot_name(self, lane: int, number: int) -> str:
+        return str(number) if len(self.lanes) == 1 else f"lane{lane}.{number}"
+
+    def _kept_name(self, lane: int) -> str:
+        return "kept" if len(self.lanes) == 1 else f"lane{lane}.kept"
+
+    def is_laid_out(self) -> bool:
+        """Whether the store was laid out, and some of the run may be in it."""
+        attrs = self._group("r").attrs
+        return bool(attrs.get("begun")) and not attrs.get("cleared")
+
+    def latest(self, lane: int) -> tuple[Progress, BlockState] | None:
+        """Last progress of a lane that was made to last; None if one of several has none.
 
         Raises
         ------
         XRouteError
-            If it was, and neither slot can be used.
+            If neither slot of a run without others can be used, which writes its first before anything else.
         """
-        attrs = self._group("r").attrs
-        if attrs.get("cleared") or not attrs.get("begun"):
-            return None
         found, damaged = [], {}
         for number in (0, 1):
             try:
-                slot = self._slot(number)
+                slot = self._slot(self._slot_name(lane, number))
             except Exception as error:  # damaged codecs and metadata raise what they like, and it is told below
                 damaged[number] = f"{type(error).__name__}: {error}".rstrip(". ")
             else:
                 found += [] if slot is None else [slot]
         told = "; ".join(f"slot {number}: {why}" for number, why in damaged.items())
         if not found:
+            if len(self.lanes) > 1:
+                if damaged:
+                    warn(
+                        f"the checkpoint of some members in {self.store} is damaged ({told}): they are routed from their start"
+                    )
+                return None
             raise XRouteError(
                 f"no checkpoint of {self.store} can be read ({told or 'both are gone'}), so that nobody knows how far it has "
                 f"come. {route_again()}"
@@ -146,10 +180,26 @@ class Checkpoint:
             )
         return progress, state
 
-    def _slot(self, number: int) -> tuple[Progress, BlockState] | None:
+    def kept(self, lane: int) -> BlockState:
+        """The state of a lane that `keep` was given.
+
+        Raises
+        ------
+        XRouteError
+            If it cannot be read.
+        """
+        try:
+            slot = self._slot(self._kept_name(lane))
+        except Exception as error:  # as above
+            raise XRouteError(f"the state that {self.store} keeps is damaged ({error}). {route_again()}") from error
+        if slot is None:
+            raise XRouteError(f"{self.store} does not keep the state that is asked for. {route_again()}")
+        return slot[1]
+
+    def _slot(self, name: str) -> tuple[Progress, BlockState] | None:
         """A slot; None if it was cut off while it was written."""
         try:
-            slot = _zarr().open_group(self.store, path=f"{CHECKPOINT}/{number}", mode="r", use_consolidated=False)
+            slot = _zarr().open_group(self.store, path=f"{CHECKPOINT}/{name}", mode="r", use_consolidated=False)
         except FileNotFoundError:
             return None
         attributes = dict(slot.attrs)
@@ -157,7 +207,9 @@ class Checkpoint:
             return None
         arrays = dict(slot.arrays())
         state = BlockState.of_arrays(arrays)
-        water = {name.removeprefix(WATER): np.asarray(array[...]) for name, array in arrays.items() if name.startswith(WATER)}
+        water = {
+            name.removeprefix(WATER): np.asarray(array[...]) for name, array in arrays.items() if name.startswith(WATER)
+        }
         progress = Progress(attributes["steps"], water)
         if attributes.get("digest") != _slot_digest(progress, state):
             raise XRouteError("its arrays are not those that were written")
@@ -178,6 +230,7 @@ _WORDS = {
     "parameters": "other parameters",
     "coordinates": "other reaches, times, members or dimensions",
     "start": "another initial state",
+    "kept": "another time of the state that is kept",
     "known": "discharge known on other reaches or times, or in other units",
     "form": "another version of xroute",
     "budget": "one with a water budget where the other has none",
@@ -188,8 +241,8 @@ def _zarr() -> Any:
     return require("zarr", feature="reading and writing Zarr", extra="io")
 
 
-def find(store: Any) -> Checkpoint | None:
-    """Checkpoint of a store; None if there is nothing in it, or no store.
+def find(store: Any, lanes: Lanes) -> Checkpoint | None:
+    """Checkpoint of a store; None if there is nothing in it, or no store; ``lanes`` is of a run that would go on with it.
 
     Raises
     ------
@@ -205,7 +258,9 @@ def find(store: Any) -> Checkpoint | None:
                 f"{store} is damaged: the description of its run, in {CHECKPOINT}, is not as written, so that nobody knows which "
                 f"run it was. {route_again()}"
             )
-        return Checkpoint(store, dict(attrs["run"]), int(attrs["block"]), layout=attrs.get("layout", {}))
+        each = attrs["lanes"]["each"] if "lanes" in attrs else Lanes.one(lanes.dims, lanes.sizes).each
+        lanes = replace(lanes, each=tuple(int(n) for n in each))
+        return Checkpoint(store, dict(attrs["run"]), int(attrs["block"]), lanes, layout=attrs.get("layout", {}))
     if isinstance(store, Path) and store.is_file():
         raise FileExistsError(f"{store} is a file, and no Zarr store: choose another path")
     root, names = _open(store), _fence().names(store)
@@ -221,44 +276,6 @@ def find(store: Any) -> Checkpoint | None:
         f"{store} holds {some(what)}, which is not the beginning of a run{lost}: choose another path, or replace it "
         f"with {argument('mode', 'w')}"
     )
-
-
-def run_identity(
-    run: Run, start: BlockState | None, dtype: np.dtype[Any], *, budget: bool = False
-) -> dict[str, Any]:
-    """What two runs must share for one to go on with the other's store.
-
-    Parameters
-    ----------
-    run
-        With a key, which names what a state must share with it, too.
-    start
-        State that it starts from; None is dry.
-    dtype
-        Type that runoff is read as.
-    budget
-        Whether it writes the water budget.
-    """
-    layout = run.layout
-    assert run.key is not None
-    coords = [(n, c.dims, c.compute().values) for n, c in sorted(xr.Coordinates(layout.coords).items(), key=str)]
-    slopes = () if run.slopes is None else run.slopes.arrays()
-    rows = layout.row, layout.result_row, layout.dims, sorted(map(str, layout.sizes.items()))
-    return {
-        "form": 4,
-        **run.key.attrs(),
-        "units": run.units,
-        "sampling": run.settings.sampling,
-        "nan": run.settings.nan,
-        "label": run.clock.label,
-        "dtype": str(dtype),
-        "parameters": digest(run.network.ids, *run.network.links, *run.filter.arrays(), run.scale, *slopes),
-        "coordinates": digest(coords, rows),
-        "start": digest(*(() if start is None else start.arrays().values())),
-        **({"weights": run.weights} if run.weights else {}),
-        **({"budget": True} if budget else {}),
-        **({} if run.known is None else {"known": run.known.identity}),
-    }
 
 
 def route_again() -> str:
@@ -286,8 +303,7 @@ def clear(checkpoint: Checkpoint) -> None:
     The description goes last, and says from the first that the rest does not count: if this is cut off, what is left is a
     run that has not begun. What is no run goes before the metadata of its root, so that what is left is still a Zarr store.
     """
-    from zarr.core.sync import sync
-
+    sync = _sync()
     own = checkpoint.own
     ours = _attributes(checkpoint.store) is not None
     if ours:
@@ -321,7 +337,10 @@ def _attributes(store: Any) -> dict[str, Any] | None:
 
 
 def _description_digest(attributes: Mapping[str, Any]) -> str:
-    return digest(json.dumps([attributes["run"], attributes["block"], attributes.get("layout")], sort_keys=True))
+    lanes = [attributes["lanes"]] if "lanes" in attributes else []
+    return digest(
+        json.dumps([attributes["run"], attributes["block"], attributes.get("layout"), *lanes], sort_keys=True)
+    )
 
 
 def _counted(progress: Progress) -> dict[str, NDArray[np.float64]]:
@@ -334,31 +353,18 @@ def _slot_digest(progress: Progress, state: BlockState) -> str:
     return digest(int(progress.steps), water, *state.arrays().values())
 
 
+def _sync() -> Callable[..., Any]:
+    _zarr()
+    from zarr.core.sync import sync
+
+    return sync
+
+
 def _fence() -> Any:
     _zarr()
     from xroute import fence
 
     return fence
-
-
-def digest(*values: Any) -> str:
-    """Hash of arrays and of what prints the same each time."""
-    hashed = hashlib.blake2b(digest_size=12)
-
-    def add(value: Any) -> None:
-        if isinstance(value, (list, tuple)):
-            hashed.update(f"({len(value)}".encode())
-            for one in value:
-                add(one)
-        elif isinstance(value, np.ndarray):
-            hashed.update(f"{value.dtype.str}{value.shape}".encode())
-            plain = value.dtype.kind not in "OT"
-            hashed.update(np.ascontiguousarray(value).tobytes() if plain else repr(value.tolist()).encode())
-        else:
-            hashed.update(repr(value).encode())
-
-    add(values)
-    return hashed.hexdigest()
 
 
 def _open(store: Any) -> Any:
@@ -367,7 +373,9 @@ def _open(store: Any) -> Any:
         return _zarr().open(store, mode="r")
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except OSError:  # not permitted, or the disk fails: there may well be a store, and nobody is to put another in its place
+    except (
+        OSError
+    ):  # not permitted, or the disk fails: there may well be a store, and nobody is to put another in its place
         raise
     except Exception:  # damaged metadata raise what they like
         return None

@@ -11,9 +11,9 @@ from typing import Any
 
 import xarray as xr
 
-from xroute.chunking import stored_chunk
 from xroute.exceptions import XRouteError, require
 from xroute.options import n_threads, set_options
+from xroute.reads import stored_chunk
 
 __all__ = ["check_seen", "check_shareable", "find_client", "local_cluster", "on_workers", "workers"]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,9 @@ from zarr.abc.store import Store
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 
-from xroute.checkpoint import digest, route_again
+from xroute.checkpoint import route_again
 from xroute.exceptions import XRouteError, some, warn
+from xroute.identity import digest
 from xroute.stores import (
     ARRAY_FILES,
     ATTRIBUTES,
@@ -44,7 +45,7 @@ def layout_digests(store: Store) -> dict[str, list[str]]:
     return {key: _digests(_value(store, key), key) for key in sorted(sync(_keys(store)))}
 
 
-def check_intact(store: Any, layout: Mapping[str, list[str]], steps: int, axis: int) -> None:
+def check_intact(store: Any, layout: Mapping[str, list[str]], written: Sequence[Sequence[slice]]) -> None:
     """Refuse a store that has lost, or no longer has as it was written, what its checkpoint covers.
 
     Parameters
@@ -53,8 +54,8 @@ def check_intact(store: Any, layout: Mapping[str, list[str]], steps: int, axis: 
         Of `xroute.stores.as_store`.
     layout
         Of `layout_digests`, when it was laid out.
-    steps, axis
-        Steps of discharge that were written, and the axis that they are on.
+    written
+        Parts of discharge that were written: slices along its axes.
 
     Raises
     ------
@@ -75,7 +76,7 @@ def check_intact(store: Any, layout: Mapping[str, list[str]], steps: int, axis: 
     if damaged:
         are = "is" if len(damaged) == 1 else "are"
         raise XRouteError(f"{store} is damaged: {some(damaged)} {are} not as written, or gone. {route_again()}")
-    lost = _lost(store, opened, steps, axis)
+    lost = _lost(store, opened, written)
     if lost:
         raise XRouteError(
             f"{store} is damaged: {len(lost)} chunks of {DISCHARGE} that were written are gone or empty: {some(lost)}. "
@@ -136,9 +137,9 @@ def _stale(store: Store, layout: Mapping[str, list[str]]) -> list[str]:
     return [] if same else [METADATA]
 
 
-def _lost(store: Any, opened: Store, steps: int, axis: int) -> list[str]:
+def _lost(store: Any, opened: Store, written: Sequence[Sequence[slice]]) -> list[str]:
     """Keys of chunks that should hold values, and are not there or have no bytes."""
-    expected = _chunks(opened, steps, axis)
+    expected = dict.fromkeys(itertools.chain.from_iterable(_chunks(opened, part) for part in written))
     if isinstance(store, Path):
         return [key for key in expected if not _has_bytes(store / key)]
 
@@ -156,11 +157,12 @@ def _has_bytes(path: Path) -> bool:
         return False
 
 
-def _chunks(store: Store, steps: int, axis: int) -> Iterator[str]:
+def _chunks(store: Store, part: Sequence[slice]) -> Iterator[str]:
+    """Keys of the chunks that a part of discharge lies in."""
     import zarr
 
     array = zarr.open_array(store, path=DISCHARGE, mode="r")
-    shape = [steps if k == axis else n for k, n in enumerate(array.shape)]
-    counts = [-(-n // size) for n, size in zip(shape, array.shards or array.chunks, strict=True)]
-    for at in itertools.product(*map(range, counts)):
+    pairs = zip(part, array.shards or array.chunks, strict=True)
+    ranges = [range(s.start // size, -(-s.stop // size)) if s.stop > s.start else range(0) for s, size in pairs]
+    for at in itertools.product(*ranges):
         yield f"{DISCHARGE}/{array.metadata.encode_chunk_key(at)}"

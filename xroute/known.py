@@ -8,7 +8,7 @@ be routed on their reaches, and go on downstream.
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,10 +16,11 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xroute.census import check_known
-from xroute.checkpoint import digest
 from xroute.engine.arrays import Known
 from xroute.engine.backends import on_host
 from xroute.guards import reading
+from xroute.identity import digest
+from xroute.lanes import Box
 
 __all__ = ["WHAT", "KnownDischarge", "KnownOnDask", "KnownRows"]
 
@@ -58,6 +59,12 @@ class KnownDischarge:
     factor: float
     ids: NDArray[Any]
     times: NDArray[Any]
+
+    def of_members(self, part: Box) -> KnownDischarge:
+        """Of some of the run's members alone."""
+        own = {d: s for d, s in part.items() if d in self.dims[0]}
+        sizes = {d: part[d].stop - part[d].start if d in part else n for d, n in self.batch_shape.items()}
+        return replace(self, array=self.array.isel(own), batch_shape=sizes)
 
     @property
     def has(self) -> tuple[bool, ...]:
@@ -105,6 +112,19 @@ class KnownDischarge:
         data = array.data[..., None] if time_dim is None else array.data
         values = da.where(at >= 0, data[..., np.maximum(at, 0)].astype(np.float64) * self.factor, np.nan)
         return KnownOnDask(values.rechunk((*own, (self.reach.size,), of_time)), self.has)
+
+    def of_series(self, of_batch: Sequence[tuple[int, ...]] | None, of_time: tuple[int, ...]) -> xr.DataArray:
+        """Values (..., reach, time) of all steps, with the batch dimensions that there are; on Dask in chunks of these sizes.
+
+        Without sizes along the batch dimensions they are read now.
+        """
+        names = [d for d, there in zip(self.batch_shape, self.has, strict=True) if there]
+        if of_batch is not None:
+            return xr.DataArray(self.on_dask(0, of_batch, of_time).array, dims=(*names, "reach", "time"))
+        values = self.block(0, sum(of_time)).values
+        every = (*self.batch_shape,) if names else ()
+        shape = tuple(self.batch_shape.values()) if names else ()
+        return xr.DataArray(values.reshape(*shape, *values.shape[1:]), dims=(*every, "reach", "time"))
 
     def rows_of(self, reaches: Index) -> KnownRows | None:
         """Which of the reaches are some, by their positions in the network; None where none is."""

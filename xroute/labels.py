@@ -17,7 +17,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xroute.exceptions import AlignmentError, TimeAxisError, one_of, some
-from xroute.ids import exact_ids, positions_of, repeated, within
+from xroute.ids import ID_KINDS, convertible, exact_ids, positions_of, repeated, within
 from xroute.network import Network
 from xroute.reach_ids import read_reach_ids
 from xroute.settings import EXTRA, MISSING, Extra, Missing
@@ -237,7 +237,11 @@ def match_rows(
 
 
 def _advice(ids: NDArray[Any], reaches: NDArray[Any]) -> str:
-    """What to do where ids and reaches differ in the case of letters only, or where they have nothing in common."""
+    """What to do where ids and reaches are of two kinds, differ in the case of letters only, or have nothing in common."""
+    if ids.dtype.kind != reaches.dtype.kind and ids.size and reaches.size:
+        how = convertible(ids, reaches)
+        kinds = f"{ID_KINDS[ids.dtype.kind]}, and the network's are {ID_KINDS[reaches.dtype.kind]} ({some(reaches, 2)})"
+        return f"They are {kinds}" + (f": convert them, {how[1:]}" if how else "")
     if not ids.size or within(ids, reaches).any():
         return ""
     if ids.dtype.kind == "U" and reaches.size:

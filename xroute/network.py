@@ -101,6 +101,15 @@ class Network(NetworkSources):
         """The network as a Dataset; its arrays are read-only, so copy it (``deep=True``) to change it."""
         return self._dataset.copy(deep=False)
 
+    def __getitem__(self, name: Hashable) -> xr.DataArray:
+        """A variable of the Dataset, by its name."""
+        return self._dataset[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._dataset
+
+    __iter__ = None  # it holds variables and reaches, and which of them to go over would be a guess
+
     @property
     def attrs(self) -> dict[Hashable, Any]:
         """Attributes of the Dataset: its scheme, its source, and how it wants to be routed (`xroute.recipe`)."""

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import xarray as xr
 
 from xroute.exceptions import XRouteError
@@ -45,8 +46,10 @@ def open_any(path: PathLike, **columns: Any) -> xr.Dataset:
     return open_dataset(target)
 
 
-def as_network(network: xr.Dataset | Network | PathLike) -> Network:
-    """`Network` of a Dataset, or of the file at a path (see `open_any`), or the Network itself."""
+def as_network(network: xr.Dataset | Network | PathLike | pd.DataFrame) -> Network:
+    """`Network` of a Dataset, of a table, or of the file at a path (see `open_any`), or the Network itself."""
+    if isinstance(network, pd.DataFrame):
+        return Network.from_dataframe(network)
     if isinstance(network, (str, os.PathLike)):
         with open_any(network) as dataset:
             return Network(dataset)

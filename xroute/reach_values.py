@@ -55,7 +55,7 @@ def by_reach(value: Any, ids: NDArray[Any], name: str) -> xr.Variable:
     if isinstance(value, pd.Series):
         value = xr.DataArray(value.to_numpy(), dims="reach", coords={"reach": value.index.to_numpy()})
     if isinstance(value, xr.DataArray):
-        array = without_pint(value, repr(name))
+        array = _with_reach(without_pint(value, repr(name)), ids)
         variable = array.variable if "reach" not in array.dims else _aligned(array, ids, name).variable
     elif isinstance(value, xr.Variable):
         variable = value
@@ -100,6 +100,21 @@ def _plain(value: Any, ids: NDArray[Any], name: str) -> xr.Variable:
     if array.ndim and array.shape != ids.shape:
         raise ParameterError(f"{name!r} has the shape {array.shape}, and the network {ids.size} reaches")
     return xr.Variable(("reach",) * array.ndim, array)
+
+
+def _with_reach(array: xr.DataArray, ids: NDArray[Any]) -> xr.DataArray:
+    """The array with its reaches on ``reach``, where they are by another name: a coordinate that holds the network's ids."""
+    if "reach" in array.dims and "reach" in array.coords:
+        return array
+    for name, coordinate in array.coords.items():
+        if coordinate.ndim != 1 or coordinate.size != ids.size or coordinate.dtype.kind not in "iuU":
+            continue
+        found = exact_ids(coordinate.values, str(name), AlignmentError)
+        if (positions_of(found, ids) >= 0).all() and not repeated(found).size:
+            dim = coordinate.dims[0]
+            bare = array.drop_vars([n for n, c in array.coords.items() if dim in c.dims])
+            return bare.rename({} if dim == "reach" else {dim: "reach"}).assign_coords(reach=found)
+    return array
 
 
 def _aligned(array: xr.DataArray, ids: NDArray[Any], name: str) -> xr.DataArray:

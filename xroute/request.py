@@ -72,6 +72,8 @@ class StreamRequest(RouteRequest):
     """Options of a run from store to store: those of `RouteRequest`, and what `xroute.route_to_zarr` adds to them."""
 
     time_chunk: int | None = None
+    memory: int | str | None = None
+    state_time: Any = None
     resume: bool = True
     mode: Literal["w-", "w"] = "w-"
     progress: bool = True

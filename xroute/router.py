@@ -18,6 +18,7 @@ from xroute.engine.arrays import Known
 from xroute.engine.autograd import route_autograd
 from xroute.engine.slopes import plan_without_links, slope_settings
 from xroute.exceptions import ParameterError, some
+from xroute.grids.tensors import GridInput
 from xroute.ids import exact_ids
 from xroute.known_match import known_positions
 from xroute.network import Network
@@ -60,6 +61,9 @@ class Router(torch.nn.Module):
     known
         Ids of reaches whose discharge is known, if not always: gauges, releases of dams, where a basin that is trained by
         itself takes up what flows in from others. Its values are given in each call.
+    weights, units
+        For runoff on a grid: weights as of `xroute.route`, of the network's reaches and no others, and the units of the grid's
+        values, by default ``"m s-1"``. Gradients flow to the cells; values that are NaN make NaN.
 
     Raises
     ------
@@ -107,9 +111,14 @@ class Router(torch.nn.Module):
         hillslope: Any = None,
         learnable: Iterable[str] | None = (),
         known: Any = None,
+        weights: Any = None,
+        units: str | None = None,
     ) -> None:
         super().__init__()
         self.network = as_network(network)
+        if weights is None and units is not None:
+            raise ParameterError("units are those of a grid, with weights=; runoff by reach is a volume flux")
+        self._grid = None if weights is None else GridInput(weights, self.network, seconds(dt), units)
         self.known_ids: NDArray[Any] | None = None if known is None else exact_ids(np.atleast_1d(known), "known")
         """Ids of the reaches whose discharge is known, in the order in which `forward` takes it; None for none."""
         self._known_reach = (
@@ -201,7 +210,8 @@ class Router(torch.nn.Module):
         Parameters
         ----------
         runoff : [batch, reach, time] or [reach, time]
-            Volume flux into each reach, in the network's order.
+            Volume flux into each reach, in the network's order. With weights [batch, *grid, time] or [*grid, time], in the
+            Router's ``units``, where the grid has its own dimensions, or all of its cells in a row.
         parameters : dict of tensor [reach], optional
             Values in SI units to use in place of the module's own, with gradients if they require them: what a neural
             network says of the reaches, for instance. Values on reaches whose scheme does not have the parameter are
@@ -218,7 +228,7 @@ class Router(torch.nn.Module):
 
         Returns
         -------
-        discharge : tensor of the shape of ``runoff``
+        discharge : tensor [batch, reach, time] or [reach, time]
         state : RouterState
             With ``return_state=True``; gradients flow through it.
 
@@ -232,6 +242,8 @@ class Router(torch.nn.Module):
                 f"runoff is a tensor, not {type(runoff).__name__}: torch.from_numpy makes one of an array; for labelled "
                 "runoff there is xroute.route"
             )
+        if self._grid is not None:
+            runoff = self._grid(runoff)
         if runoff.ndim not in (2, 3) or runoff.shape[-2] != self.n_reaches:
             raise ParameterError(
                 f"runoff has shape {tuple(runoff.shape)}, but the network has {self.n_reaches} reaches: it must be "

@@ -7,7 +7,7 @@ Dask (`xroute.chunked`), or from store to store (`xroute.streaming`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import xarray as xr
@@ -20,6 +20,7 @@ from xroute.hillslope import Hillslope, hillslope_of
 from xroute.known import KnownDischarge
 from xroute.known_match import match_known
 from xroute.labels import Layout, align
+from xroute.lanes import Box
 from xroute.network import Network
 from xroute.network_files import as_network
 from xroute.parameters import parameters_of
@@ -28,7 +29,7 @@ from xroute.recipe import resolve_settings, stated_seconds
 from xroute.request import NetworkLike, RouteRequest
 from xroute.schemes import Filter
 from xroute.settings import RoutingSettings
-from xroute.state import RunKey, align_state, run_key, state_dataset
+from xroute.state import RunKey, aligned_state, run_key, state_dataset, tables_of
 from xroute.times import Clock, read_clock
 from xroute.units import flux_scale
 from xroute.watch import Watch, watch
@@ -97,8 +98,28 @@ class Run:
         layout = self.layout
         return Rows(layout.row, layout.result_row, int(layout.sizes[layout.reach_dim]), self.scale)
 
+    def of_members(self, part: Box) -> Run:
+        """The run of some of its members alone: blocks of them, without labels."""
+        sizes = {**self.layout.sizes, **{d: s.stop - s.start for d, s in part.items()}}
+        layout = replace(self.layout, sizes=sizes, coords={})
+        key = None if self.key is None else replace(self.key, layout=layout)
+        return replace(self, layout=layout, key=key, known=None if self.known is None else self.known.of_members(part))
+
     def start(self, state: Any, runoff: xr.DataArray) -> StateTable | None:
         """State to begin with: its tables in the order of the run's reaches and members; None, which is dry, for None.
+
+        Raises
+        ------
+        StateError, TimeAxisError
+            As `first_state`.
+        """
+        found = self.first_state(state, runoff)
+        return None if found is None or self.key is None else tables_of(found, self.key)
+
+    def first_state(self, state: Any, runoff: xr.DataArray, *, lazily: bool = False) -> xr.Dataset | None:
+        """State to begin with, in the order of the run's reaches and members; None, which is dry, for None.
+
+        ``lazily`` leaves the members of a state that is a file's in the file.
 
         Raises
         ------
@@ -113,7 +134,9 @@ class Run:
                 f"{self.clock.dim!r} has {n_steps} entries, so the step cannot be told: give {argument('dt')} (seconds, "
                 "or '3h')"
             )
-        return None if state is None or self.key is None else align_state(state, self.key, self.clock.start(runoff))
+        if state is None or self.key is None:
+            return None
+        return aligned_state(state, self.key, self.clock.start(runoff), lazily=lazily)
 
     def set_attrs(self, discharge: xr.DataArray, runoff: xr.DataArray) -> xr.DataArray:
         """Give discharge its name and attributes, in place."""

@@ -7,9 +7,10 @@ What to route, and in which blocks, is the stream's affair (`xroute.streaming`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from dataclasses import replace as changed
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,10 +22,13 @@ from xroute.checkpoint import Checkpoint, Progress, check_replaceable, clear, fi
 from xroute.exceptions import XRouteError, require
 from xroute.files.writing import append_group, netcdf_variable, plain_dataset, replacing
 from xroute.guards import writing
+from xroute.lane_states import StateFolder
+from xroute.lanes import Lanes
 from xroute.stores import DISCHARGE, UNFINISHED, consolidate
 from xroute.wording import phrase
 
 __all__ = ["NetcdfSink", "Outline", "Sink", "ZarrSink"]
+
 
 @dataclass(frozen=True)
 class Outline:
@@ -40,12 +44,15 @@ class Outline:
         Dimension that blocks follow one another along.
     block
         Steps of a block.
+    lanes
+        Members that are routed together.
     """
 
     dataset: xr.Dataset
     encoding: Mapping[str, Any]
     time_dim: Any
     block: int
+    lanes: Lanes
 
     @property
     def dims(self) -> tuple[Any, ...]:
@@ -57,25 +64,40 @@ class Outline:
         """Steps of the series."""
         return int(self.dataset[DISCHARGE].sizes[self.time_dim])
 
+    def part(self, lane: int, steps: slice) -> tuple[slice, ...]:
+        """Some steps of a lane, as slices along the axes of discharge."""
+        sizes = self.dataset[DISCHARGE].sizes
+        at = {**{d: slice(0, n) for d, n in sizes.items()}, **self.lanes.box(lane), self.time_dim: steps}
+        return tuple(at[d] for d in self.dims)
+
 
 class Sink(Protocol):
     """What a stream asks of a sink."""
 
     block: int
     """Steps of a block: those of the run that began the store, where there was one."""
-    progress: Progress
-    """How far the run had come when the sink was opened."""
-    state: BlockState
-    """State of the river there."""
+    lanes: Lanes
+    """Members that are routed together, likewise."""
+    progress: list[Progress]
+    """How far each lane has come."""
     outcome: str
     """What is there after an error, for its message."""
     reads_meanwhile: bool
     """Whether runoff may be read while a block is written."""
 
-    def write(self, steps: slice, discharge: xr.DataArray) -> Any:
+    def state(self, lane: int) -> BlockState | None:
+        """State of a lane's rivers where it has come to; None where it has not begun."""
+
+    def kept(self, lane: int) -> BlockState:
+        """State of a lane that was given to `keep`."""
+
+    def write(self, lane: int, steps: slice, discharge: xr.DataArray) -> Any:
         """Write a block; of one on Dask, return the task that writes it."""
 
-    def commit(self, progress: Progress, state: BlockState) -> None:
+    def keep(self, lane: int, progress: Progress, state: BlockState) -> None:
+        """Keep a state that was asked for, beside that at the end."""
+
+    def commit(self, lane: int, progress: Progress, state: BlockState) -> None:
         """Make what was written last: a run that is killed from now on goes on from here."""
 
     def attach(self, name: str, dataset: xr.Dataset) -> None:
@@ -90,10 +112,10 @@ class ZarrSink:
 
     reads_meanwhile = True
 
-    def __init__(self, checkpoint: Checkpoint, outline: Outline, latest: tuple[Progress, BlockState]) -> None:
+    def __init__(self, checkpoint: Checkpoint, outline: Outline, latest: _Latest) -> None:
         """Of a store that is the run's own and laid out; `open` makes one."""
-        self.block = checkpoint.block
-        self.progress, self.state = latest
+        self.block, self.lanes = checkpoint.block, checkpoint.lanes
+        self.progress, self._state = latest
         self.outcome = f"{checkpoint.store} holds what was routed before: {_again()} to go on from there"
         self._checkpoint, self._outline = checkpoint, outline
 
@@ -104,7 +126,7 @@ class ZarrSink:
         store: Any,
         outline: Outline,
         run: dict[str, Any],
-        start: tuple[Progress, BlockState],
+        start: _Start,
         *,
         resume: bool,
         replace: bool,
@@ -118,7 +140,7 @@ class ZarrSink:
         run
             Identity of the run (`xroute.checkpoint.run_identity`), which the run that began the store must share.
         start
-            Progress and state of a run that begins.
+            Progress of a lane that begins, and what makes the state of a run that has but one.
         resume
             Whether to go on with a run that was begun.
         replace
@@ -126,40 +148,56 @@ class ZarrSink:
         """
         if replace:
             check_replaceable(store)
-        found = None if replace else find(store)
+        found = None if replace else find(store, outline.lanes)
         if found is None:
             with writing(f"write the layout of {store}", "Nothing is routed yet"):
                 # in memory: what cannot be written is found before anything on the disk is touched
                 _lay_out(_zarr().storage.MemoryStore(), outline)
         else:
-            latest = _latest_of(found, outline, run, resume)
-            if latest is not None and latest[0].steps == outline.n_steps > 0 and not found.taken():
+            outline = changed(outline, lanes=found.lanes)
+            latest = _latest_of(found, outline, run, start, resume)
+            if latest is not None and all(p.steps == outline.n_steps > 0 for p in latest[0]) and not found.taken():
                 yield cls(found, outline, latest)
                 return
-        checkpoint = found or Checkpoint(store, run, outline.block)
+        checkpoint = found or Checkpoint(store, run, outline.block, outline.lanes)
         with writing(f"write {store}", f"To go on, {_again()}"):
             checkpoint.take()
         if not replace:  # none but this run writes to it from here on; until now another could
             _check_same(checkpoint, found)
-        latest = None if found is None else checkpoint.latest()
-        if latest is None:
-            _begin(checkpoint, outline, start)
-        sink = cls(checkpoint, outline, latest or start)
+        latest = None if found is None else _latest(checkpoint, start)
+        sink = cls(checkpoint, outline, latest or _begin(checkpoint, outline, start))
         yield sink
         with writing(f"write {store}", f"All is routed; {_again()} to end the run"):
             sink._complete()
 
-    def write(self, steps: slice, discharge: xr.DataArray) -> Any:
+    def state(self, lane: int) -> BlockState | None:
+        """State of a lane's rivers where it has come to; None where it has not begun."""
+        if self._state is not None:
+            return self._state
+        latest = self._checkpoint.latest(lane) if self.progress[lane].steps else None
+        return None if latest is None else latest[1]
+
+    def kept(self, lane: int) -> BlockState:
+        """State of a lane that was given to `keep`."""
+        return self._checkpoint.kept(lane)
+
+    def write(self, lane: int, steps: slice, discharge: xr.DataArray) -> Any:
         """Write a block; of one on Dask, return the task that writes it, in whole chunks of the store."""
         if discharge.chunks is not None:
             discharge = discharge.chunk({d: min(self._chunks[d], n) for d, n in discharge.sizes.items() if n})
         to_zarr: Any = xr.Dataset({DISCHARGE: discharge}).to_zarr
-        region = {self._outline.time_dim: steps}
+        region = {self._outline.time_dim: steps} | (self.lanes.box(lane) if len(self.lanes) > 1 else {})
         return to_zarr(self._checkpoint.own, region=region, consolidated=True, compute=discharge.chunks is None)
 
-    def commit(self, progress: Progress, state: BlockState) -> None:
+    def keep(self, lane: int, progress: Progress, state: BlockState) -> None:
+        """Keep a state that was asked for, beside that at the end."""
+        self._checkpoint.keep(lane, progress, state)
+
+    def commit(self, lane: int, progress: Progress, state: BlockState) -> None:
         """Write a checkpoint."""
-        self._checkpoint.commit(progress, state)
+        self._checkpoint.commit(progress, state, lane, last=progress.steps == self._outline.n_steps)
+        self.progress[lane] = progress
+        self._state = state if len(self.lanes) == 1 else None
 
     def attach(self, name: str, dataset: xr.Dataset) -> None:
         """Write a group; a store that was complete before has it."""
@@ -184,9 +222,14 @@ class ZarrSink:
         self._checkpoint.release()
 
 
+_Start = tuple[Progress, Callable[[], BlockState]]
+_Latest = tuple[list[Progress], BlockState | None]
+"""Progress of each lane; and the state, where there is but one."""
+
+
 def _latest_of(
-    found: Checkpoint, outline: Outline, run: Mapping[str, Any], resume: bool
-) -> tuple[Progress, BlockState] | None:
+    found: Checkpoint, outline: Outline, run: Mapping[str, Any], start: _Start, resume: bool
+) -> _Latest | None:
     """How far a run in the store has come, if it is this one and nothing of it is lost; None if it was not laid out."""
     different = found.differences(run)
     if different:
@@ -194,11 +237,23 @@ def _latest_of(
     if not resume:
         advice = phrase("begun", "resume it, or replace it")
         raise FileExistsError(f"{found.store} holds this run already, or its beginning: {advice}")
-    latest = found.latest()
+    latest = _latest(found, start)
     if latest is not None:
-        axis = outline.dims.index(outline.time_dim)
-        _intact().check_intact(found.store, found.layout, latest[0].steps, axis)
+        written = [outline.part(lane, slice(0, progress.steps)) for lane, progress in enumerate(latest[0])]
+        _intact().check_intact(found.store, found.layout, written)
     return latest
+
+
+def _latest(checkpoint: Checkpoint, start: _Start) -> _Latest | None:
+    """How far the lanes of a store have come; None if it was not laid out."""
+    if not checkpoint.is_laid_out():
+        return None
+    if len(checkpoint.lanes) == 1:
+        latest = checkpoint.latest(0)
+        assert latest is not None
+        return [latest[0]], latest[1]
+    each = (checkpoint.latest(lane) for lane in range(len(checkpoint.lanes)))  # of which one is in memory at a time
+    return [start[0] if one is None else one[0] for one in each], None
 
 
 def _again() -> str:
@@ -207,31 +262,35 @@ def _again() -> str:
 
 def _check_same(checkpoint: Checkpoint, found: Checkpoint | None) -> None:
     """Refuse a store that, when it was taken, no longer held what was found in it."""
-    if find(checkpoint.store) != found:
+    if find(checkpoint.store, checkpoint.lanes) != found:
         checkpoint.release()
         raise XRouteError(
             f"another run has replaced what {checkpoint.store} held a moment ago: {_again()} to see which"
         )
 
 
-def _begin(checkpoint: Checkpoint, outline: Outline, start: tuple[Progress, BlockState]) -> None:
+def _begin(checkpoint: Checkpoint, outline: Outline, start: _Start) -> _Latest:
     """Empty a store that was taken, lay it out, and write its first checkpoint."""
-    checkpoint.block = outline.block
+    checkpoint.block, checkpoint.lanes = outline.block, outline.lanes
+    progress, state = [start[0]] * len(outline.lanes), None
     with writing(f"write the layout of {checkpoint.store}", "Nothing is routed yet"):
         clear(checkpoint)
         checkpoint.create()
         _lay_out(checkpoint.own, outline)
         checkpoint.layout = _intact().layout_digests(checkpoint.own)
-        checkpoint.commit(*start, first=True)
+        if len(outline.lanes) == 1:  # of several, each begins with what the run starts from
+            state = start[1]()
+            checkpoint.commit(start[0], state)
+        checkpoint.settle()
+        checkpoint.begun()
+    return progress, state
 
 
 def _lay_out(store: Any, outline: Outline) -> None:
     """Write coordinates, attributes and chunks, but no values; that it is unfinished is said in the attributes."""
     dataset, encoding = plain_dataset(outline.dataset)
     encoding[DISCHARGE] = {**encoding.get(DISCHARGE, {}), **_with_checksums(outline.encoding)}
-    dataset = dataset.assign_attrs(
-        {UNFINISHED: "this run was interrupted, or is under way: discharge is not complete"}
-    )
+    dataset = dataset.assign_attrs({UNFINISHED: "this run was interrupted, or is under way: discharge is not complete"})
     dataset.to_zarr(store, mode="a", compute=False, consolidated=False, encoding=encoding)
     consolidate(store)
 
@@ -265,22 +324,21 @@ class NetcdfSink:
 
     reads_meanwhile = False  # the library of HDF5 does one thing at a time
 
-    def __init__(self, path: Path, variable: Any, outline: Outline, start: tuple[Progress, BlockState]) -> None:
+    def __init__(self, path: Path, variable: Any, outline: Outline, start: Progress) -> None:
         """Of a variable of a file; `open` makes one."""
-        self.block = outline.block
-        self.progress, self.state = start
+        self.block, self.lanes = outline.block, outline.lanes
+        self.progress = [start] * len(outline.lanes)
+        self._states = StateFolder(outline.lanes)
         self.outcome = _not_written(path)
         self._variable, self._outline = variable, outline
         self._groups: dict[str, xr.Dataset] = {}
 
     @classmethod
     @contextmanager
-    def open(
-        cls, path: Path, outline: Outline, start: tuple[Progress, BlockState], *, replace: bool
-    ) -> Iterator[NetcdfSink]:
+    def open(cls, path: Path, outline: Outline, start: Progress, *, replace: bool) -> Iterator[NetcdfSink]:
         """Begin a file, and give it its name if the block ends well.
 
-        ``start`` is the progress and state of a run that begins, and ``replace`` whether a file of that name is replaced.
+        ``start`` is the progress of a lane that begins, and ``replace`` whether a file of that name is replaced.
         """
         chunks = tuple(max(1, n) for n in outline.encoding["chunks"])
         with replacing(path, overwrite=replace) as temporary, ExitStack() as file:
@@ -293,13 +351,28 @@ class NetcdfSink:
                 for name, dataset in sink._groups.items():
                     append_group(dataset, temporary, name)
 
-    def write(self, steps: slice, discharge: xr.DataArray) -> None:
-        """Write a block."""
-        outline = self._outline
-        self._variable[tuple(steps if d == outline.time_dim else slice(None) for d in outline.dims)] = discharge.values
+    def state(self, lane: int) -> BlockState | None:
+        """State of a lane's rivers where it has come to; None where it has not begun."""
+        return self._states.get("end", lane)
 
-    def commit(self, progress: Progress, state: BlockState) -> None:
-        """Do nothing: a file that is cut off is deleted."""
+    def kept(self, lane: int) -> BlockState:
+        """State of a lane that was given to `keep`."""
+        found = self._states.get("kept", lane)
+        assert found is not None
+        return found
+
+    def write(self, lane: int, steps: slice, discharge: xr.DataArray) -> None:
+        """Write a block."""
+        self._variable[self._outline.part(lane, steps)] = discharge.values
+
+    def keep(self, lane: int, progress: Progress, state: BlockState) -> None:
+        """Keep a state that was asked for, beside that at the end."""
+        self._states.put("kept", lane, state)
+
+    def commit(self, lane: int, progress: Progress, state: BlockState) -> None:
+        """Keep the state for as long as this lives: a file that is cut off is deleted."""
+        self.progress[lane] = progress
+        self._states.put("end", lane, state)
 
     def attach(self, name: str, dataset: xr.Dataset) -> None:
         """Write a group of the file, when all else is written."""

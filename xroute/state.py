@@ -25,10 +25,11 @@ from xroute.network import Network
 from xroute.parameters import schemes_of
 from xroute.settings import RoutingSettings
 from xroute.state_form import open_state, stages_of
+from xroute.time_dims import REFERENCE
 from xroute.units import flux_in_si
 from xroute.wording import argument, phrase
 
-__all__ = ["RunKey", "align_state", "load_state", "run_key", "state_dataset"]
+__all__ = ["RunKey", "align_state", "aligned_state", "load_state", "run_key", "state_dataset", "tables_of"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -235,7 +236,18 @@ def load_state(table: StateTable, n_lags: Lags, ids: NDArray[Any]) -> BlockState
 
 
 def align_state(state: Any, key: RunKey, time: str | None) -> StateTable:
-    """Tables of a state in the order of a run's reaches and members.
+    """Tables of a state in the order of a run's reaches and members: see `aligned_state`."""
+    return tables_of(aligned_state(state, key, time), key)
+
+
+def tables_of(state: xr.Dataset, key: RunKey) -> StateTable:
+    """Tables of a state that `aligned_state` gave, or of some members of it; values that are not on Dask are read now."""
+    dims = (*key.layout.batch_dims, "reach")
+    return {stage: _stage_table(state, stage, dims) for stage in key.n_lags}
+
+
+def aligned_state(state: Any, key: RunKey, time: str | None, *, lazily: bool = False) -> xr.Dataset:
+    """A state in the order of a run's reaches and members; ``lazily`` leaves the members of a file in it.
 
     The state is a Dataset, whose values are not read, or the path of one; ``time`` is when the run starts, None where that is
     not known.
@@ -245,7 +257,7 @@ def align_state(state: Any, key: RunKey, time: str | None) -> StateTable:
     StateError
         If it belongs to another network, scheme, option or routing step, has other members, or is no whole state.
     """
-    state = open_state(state)
+    state = open_state(state, lazily=lazily)
     network, layout = key.network, key.layout
     ids = exact_ids(state["reach"].values, "state reach", StateError)
     at = positions_of(network.ids, ids)
@@ -262,7 +274,7 @@ def align_state(state: Any, key: RunKey, time: str | None) -> StateTable:
             f"the state holds at {state.attrs['time']}, and runoff starts at {time}. If that is meant (a spin-up, say), "
             + phrase("spin-up", "drop the attribute: del state.attrs['time']")
         )
-    state = state.isel(reach=at)
+    state = state if np.array_equal(at, np.arange(ids.size)) else state.isel(reach=at)
     _check_windows(state, key)
     dims = (*layout.batch_dims, "reach")
     strange = sorted(map(str, set(state["outflow"].dims) - set(dims)))
@@ -273,7 +285,7 @@ def align_state(state: Any, key: RunKey, time: str | None) -> StateTable:
         )
     for dim in layout.batch_dims:
         state = _like_batch(state, dim, layout)
-    return {stage: _stage_table(state, stage, dims) for stage in key.n_lags}
+    return state
 
 
 def _check_windows(state: xr.Dataset, key: RunKey) -> None:
@@ -296,6 +308,8 @@ def _stage_table(state: xr.Dataset, stage: str, dims: tuple[Hashable, ...]) -> S
 def _like_batch(state: xr.Dataset, dim: Hashable, layout: Layout) -> xr.Dataset:
     """A state's members along one batch dimension as the runoff has them: in its order, or one state for all of them."""
     size, labels = layout.sizes[dim], xr.Coordinates(layout.coords).get(dim)
+    if size == 1 and dim in REFERENCE and state.sizes.get(dim) == 1:  # when a forecast was made is no member: the next one
+        state = state.isel({dim: 0})
     if dim not in state["outflow"].dims:
         alone = state.drop_vars([dim], errors="ignore")  # the label of the one member that was chosen
         return alone.assign({n: alone[n].expand_dims({dim: size}) for n in _arrays_of(alone)})

@@ -78,8 +78,15 @@ def _check_form(state: Any) -> xr.Dataset:
     return state
 
 
-def open_state(state: Any) -> xr.Dataset:
+def open_state(state: Any, *, lazily: bool = False) -> xr.Dataset:
     """A state that is one in form: a Dataset, or the path of one, whose values are then compared with their checksum.
+
+    Parameters
+    ----------
+    state
+        A Dataset, whose values are not read, or a path.
+    lazily
+        Whether a state with members is left in its file: it is read, and compared, a member at a time.
 
     Returns
     -------
@@ -96,8 +103,14 @@ def open_state(state: Any) -> xr.Dataset:
     if not isinstance(state, (str, os.PathLike)):
         return _check_form(state)
     try:
-        with open_dataset(Path(state)) as dataset:
-            loaded = dataset.load()
+        opened = open_dataset(Path(state))
+        if lazily and is_state(opened) and opened["outflow"].ndim > 1:
+            loaded = opened
+            for name in set(opened.variables) - set(_big(opened)):
+                loaded[name].load()
+        else:
+            with opened:
+                loaded = opened.load()
     except (XRouteError, FileNotFoundError, ImportError):
         raise
     except (OSError, RuntimeError, ValueError, KeyError) as error:
@@ -112,6 +125,12 @@ def open_state(state: Any) -> xr.Dataset:
             "written. If they were changed on purpose, drop_vars('checksum') before they are stored"
         )
     return found
+
+
+def _big(state: xr.Dataset) -> list[str]:
+    """Names of the variables that have values of each member and reach."""
+    names = [stored_name(stage, name) for stage in stages_of(state) for name in ("outflow", "inflow")]
+    return [name for name in names if name in state.variables]
 
 
 def _check_arrays(state: xr.Dataset, stage: str, members: list[Hashable]) -> None:
@@ -174,7 +193,10 @@ def _same_sums(state: xr.Dataset, where: Any) -> NDArray[np.bool_]:
 
 
 def _sums(state: xr.Dataset, members: list[Hashable]) -> NDArray[np.float64]:
-    """Checksum of each member of a state in form, whole and below 2**53."""
+    """Checksum of each member of a state in form, whole and below 2**53; what is not in memory is read a member at a time."""
+    if members and state.sizes[members[0]] > 1 and not all(state[name].variable._in_memory for name in _big(state)):
+        each = [_sums(state.isel({members[0]: [k]}).compute(), members) for k in range(state.sizes[members[0]])]
+        return np.concatenate(each)
     ids = exact_ids(state["reach"].values, "state reach", StateError)
     hashed = pd.util.hash_array(ids.astype(object) if ids.dtype.kind == "U" else ids)
     total: Any = np.uint64(0)

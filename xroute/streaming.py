@@ -7,13 +7,13 @@ affair of a sink (`xroute.sinks`). Runoff on Dask with workers to route it goes 
 
 from __future__ import annotations
 
+import contextlib
+import math
 import sys
 import time as clock
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from dataclasses import replace as changed
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -21,32 +21,38 @@ import numpy as np
 import xarray as xr
 
 from xroute.block_state import BlockState
-from xroute.bounds import add_bounds, bounds_name
-from xroute.budget.form import budget_dataset, kept_coords
-from xroute.budget.ledger import Ledger, Totals, lazy_sums
-from xroute.census import finite_sums, negative_sums
-from xroute.checkpoint import Progress, run_identity
-from xroute.chunking import check_encoding, choose_chunks
+from xroute.budget.form import kept_coords
+from xroute.budget.ledger import Ledger
+from xroute.budget.of_lanes import account_for
+from xroute.census import span_in_words
+from xroute.checkpoint import Progress
+from xroute.chunking import Room, check_encoding, choose_chunks
 from xroute.cluster import check_seen, check_shareable, find_client
-from xroute.eager import route_values
 from xroute.engine.arrays import compute_type
-from xroute.engine.backends import on_host
 from xroute.exceptions import ParameterError, one_of, require, some
 from xroute.grids.reaches import bring_to_reaches
 from xroute.guards import writing
+from xroute.identity import run_identity
+from xroute.lane_run import LaneRun
+from xroute.lane_states import Ends, Starts
+from xroute.lanes import Box, Lanes
+from xroute.memory import memory_bytes
 from xroute.network_files import as_network
 from xroute.options import find_device
+from xroute.reader import Item, Reader
+from xroute.reads import Source, read_dtype, read_part, source_of
 from xroute.request import NetworkLike, StreamRequest, keywords_of
 from xroute.run import Run, make_run
 from xroute.sinks import NetcdfSink, Outline, Sink, ZarrSink
-from xroute.stamps import time_coordinate
-from xroute.state import load_state
 from xroute.stores import BUDGET, CHECKPOINT, DISCHARGE, as_store
 from xroute.summary import Summary
 from xroute.units import require_array
 from xroute.watch import SAMPLE
 
 __all__ = ["Stream", "route_to_zarr"]
+
+Blocks = Generator[tuple[Item, xr.DataArray]]
+"""Blocks of runoff, one after another."""
 
 
 @keywords_of(StreamRequest)
@@ -65,6 +71,13 @@ def route_to_zarr(runoff: xr.DataArray, network: NetworkLike, store: Any, reques
     time_chunk
         Steps that are routed and written at a time; by default some 128 MiB of runoff, in whole chunks of it where that
         can be. It is also the store's chunk along time, unless ``encoding`` says otherwise; the result is the same.
+    memory
+        Bytes, or text such as ``"8GB"``, for runoff, discharge and states; libraries and the network come on top. By default
+        half of what is available, at most 4 GB. Chunks of runoff are read once: a row of them is kept in this memory, or in
+        a scratch file (on the disk for temporary files, ``TMPDIR``). Members that do not fit are routed after one another.
+    state_time
+        With ``return_state``, when the state is to hold, in place of the end: a date, or a duration (``"24h"``) from the
+        start of the series, or of the forecast where times are leads. So a forecast leaves the state for the next one.
     resume
         Whether to go on with a run that the store holds unfinished, in that store's own blocks and encoding; a store that
         holds the whole run is left as it is. Runoff is taken to be what it was: its labels are compared, its values not.
@@ -78,14 +91,9 @@ def route_to_zarr(runoff: xr.DataArray, network: NetworkLike, store: Any, reques
     encoding
         Of ``discharge``, as for `xarray.Dataset.to_zarr`: ``chunks``, ``shards``, ``compressors``, ... Blocks are made of
         whole chunks, or shards, along time.
-    scheme, substeps, sampling, lateral, hillslope, initial_state, return_state, missing, extra, nan, weights
-        As for `route`.
-    reach_dim, time_dim, dt, label
-        As for `route`.
-    known
-        As for `route`; opened lazily, it is read block by block. A run that is resumed must be given it for the same
-        reaches and times; as with runoff, values are taken to be what they were.
-    partitions, device
+    scheme, substeps, sampling, lateral, hillslope, initial_state, return_state, missing, extra, nan, weights, known
+        As for `route`. Known discharge is read block by block; a run that goes on takes its values to be what they were.
+    reach_dim, time_dim, dt, label, partitions, device
         As for `route`. With ``partitions``, or a client of Dask's distributed scheduler, runoff on Dask is routed by
         its workers, which write to the store; else in this process.
 
@@ -94,7 +102,7 @@ def route_to_zarr(runoff: xr.DataArray, network: NetworkLike, store: Any, reques
     discharge : xarray.DataArray
         As the store holds it, not loaded.
     state : xarray.Dataset
-        With ``return_state=True``, the final state.
+        With ``return_state=True``, that at the end or at ``state_time``; on Dask where members were routed after one another.
 
     Raises
     ------
@@ -107,8 +115,8 @@ def route_to_zarr(runoff: xr.DataArray, network: NetworkLike, store: Any, reques
 
     Notes
     -----
-    Memory is bounded by some blocks, whatever the length of the series. Beside ``discharge`` the store has a small group
-    ``checkpoint``: a description of the run, and the last two states.
+    Memory is bounded, whatever the length. Runoff that a file packs in 16 bits or fewer is read, and routed, as float32.
+    Beside ``discharge`` the store has a small group ``checkpoint``: a description of the run, and the last two states.
 
     Examples
     --------
@@ -122,11 +130,9 @@ def route_to_zarr(runoff: xr.DataArray, network: NetworkLike, store: Any, reques
     one_of("mode", request.mode, ("w-", "w"))
     store = as_store(store)
     stream = Stream.prepare(runoff, network, request)
-    state, _ = stream.to_zarr(
-        store, resume=request.resume, replace=request.mode == "w", progress=request.progress
-    )
+    ends, _ = stream.to_zarr(store, resume=request.resume, replace=request.mode == "w", progress=request.progress)
     opened = xr.open_zarr(store, chunks=None)[DISCHARGE]
-    return (opened, stream.final_state(state)) if request.return_state else opened
+    return (opened, stream.final_state(ends)) if request.return_state else opened
 
 
 @dataclass(frozen=True)
@@ -137,42 +143,53 @@ class Stream:
     ----------
     run, runoff
         The run, and what it routes.
+    source
+        Chunks of the runoff.
     start
-        State at the start; None is dry.
+        State at the start, in the order of the run; None is dry.
     encoding
         Encoding of discharge in a Zarr store.
-    block
-        Steps of a block.
+    block, lanes
+        Steps of a block, and members that are routed together.
+    room
+        What memory there is room for.
     spread
         Whether Dask's workers route the blocks, in so many ``partitions``.
     device
         Where blocks are computed.
     dtype
         Type that runoff is read as.
+    kept
+        Step after which the state is asked for; None for the last.
     budget
         Whether to write the water budget of each basin and member.
     """
 
     run: Run
     runoff: xr.DataArray
-    start: BlockState | None
+    source: Source
+    start: xr.Dataset | None
     encoding: dict[str, Any]
     block: int
+    lanes: Lanes
+    room: Room
     spread: bool
     partitions: int | None
     device: str | None
     dtype: np.dtype[Any]
+    kept: int | None = None
     budget: bool = False
 
     @classmethod
     def prepare(
         cls, runoff: xr.DataArray, network: NetworkLike, request: StreamRequest, *, dtype: str | None = None, by: str = ""
     ) -> Stream:
-        """Check all that can be checked before anything is read; by default runoff is read as its own type.
+        """Check all that can be checked before anything is read; by default runoff is read as `read_dtype` says.
 
         Runoff that was on a grid may have been brought to reaches before, ``by`` weights (`xroute.grids.reaches`).
         """
-        encoding, network = check_encoding(request.encoding, request.time_chunk), as_network(network)
+        encoding, memory = check_encoding(request.encoding, request.time_chunk), memory_bytes(request.memory)
+        network = as_network(network)
         runoff, request, weights = bring_to_reaches(require_array(runoff), network, request)
         taken = {DISCHARGE, CHECKPOINT, BUDGET} & {*runoff.coords, *runoff.dims}
         if taken:
@@ -180,26 +197,33 @@ class Stream:
                 f"runoff has a coordinate {some(sorted(taken))}, a name that the store needs: rename it"
             )
         run = changed(make_run(runoff, network, request, with_state=True), weights=weights or by)
-        table = run.start(request.initial_state, runoff)
-        start = None if table is None else load_state(table, run.n_lags, run.network.ids)
+        start = run.first_state(request.initial_state, runoff, lazily=True)
+        kept = None if request.state_time is None else run.clock.steps_until(runoff, request.state_time)
         if request.device is not None:
             find_device(request.device)
         client = None if runoff.chunks is None else find_client()
         workers = 1 if client is None else max(1, len(client.nthreads()))
         spread = runoff.chunks is not None and (client is not None or request.partitions is not None)
-        read_as = runoff.dtype if dtype is None else np.dtype(dtype)
-        size = compute_type(read_as).itemsize
-        encoding, block = choose_chunks(run.layout, runoff, encoding, request.time_chunk, size, workers)
-        return cls(run, runoff, start, encoding, block, spread, request.partitions, request.device, read_as, request.budget)
+        read_as = read_dtype(runoff) if dtype is None else np.dtype(dtype)
+        size, source, layout = compute_type(read_as).itemsize, source_of(runoff), run.layout
+        room = Room.of(run, runoff, max(size, read_as.itemsize), memory, workers if spread else 1)
+        encoding, block, lanes = choose_chunks(
+            layout, source, runoff.sizes[layout.time_dim], encoding, request.time_chunk, size, room
+        )
+        return cls(
+            run, runoff, source, start, encoding, block, lanes, room, spread, request.partitions, request.device, read_as, kept,
+            request.budget,
+        )  # fmt: skip
 
     @property
     def n_steps(self) -> int:
         """Steps of the series."""
         return int(self.runoff.sizes[self.run.layout.time_dim])
 
-    def final_state(self, state: BlockState) -> xr.Dataset:
-        """State at the end, labelled."""
-        return self.run.finish(state, self.runoff)
+    def final_state(self, ends: Ends) -> xr.Dataset:
+        """State at the end, or at the time that was asked for, labelled."""
+        time_dim, end = self.run.layout.time_dim, self.n_steps if self.kept is None else self.kept
+        return self.run.finish(ends.table(self.run.n_lags), self.runoff.isel({time_dim: slice(0, end)}))
 
     def to_zarr(
         self,
@@ -209,18 +233,19 @@ class Stream:
         replace: bool = False,
         progress: bool = False,
         as_dataset: Callable[[xr.DataArray], xr.Dataset] | None = None,
-    ) -> tuple[BlockState, Summary]:
+    ) -> tuple[Ends, Summary]:
         """Route into a Zarr store; ``as_dataset`` makes the Dataset to be written of a discharge without values."""
         require("dask", feature="writing Zarr block by block", extra="io")
         store = as_store(store)
         if self.spread:
             check_shareable(store)
-        outline = self._outline(as_dataset or self._with_bounds)
-        identity = run_identity(self.run, self.start, self.dtype, budget=self.budget)
-        with ZarrSink.open(store, outline, identity, self._beginning(), resume=resume, replace=replace) as sink:
-            if self.spread and sink.progress.steps < self.n_steps:
+        outline = self._outline(as_dataset or self.run.clock.dataset)
+        identity = run_identity(self.run, self._starts.digest(), self.dtype, kept=self.kept, budget=self.budget)
+        start = Progress(0, {}), lambda: self._starts(0)
+        with ZarrSink.open(store, outline, identity, start, resume=resume, replace=replace) as sink:
+            if self.spread and any(done.steps < self.n_steps for done in sink.progress):
                 check_seen(store, CHECKPOINT)
-            return self._fill(sink, progress)
+            return self._fill(sink, progress, store.parent if isinstance(store, Path) else None)
 
     def to_netcdf(
         self,
@@ -229,123 +254,99 @@ class Stream:
         *,
         replace: bool = False,
         progress: bool = False,
-    ) -> tuple[BlockState, Summary]:
+    ) -> tuple[Ends, Summary]:
         """Route into a netCDF file, which appears under its name when it is complete; workers cannot write to it."""
         here = changed(self, spread=False)
-        with NetcdfSink.open(path, self._outline(as_dataset), self._beginning(), replace=replace) as sink:
-            return here._fill(sink, progress)
+        with NetcdfSink.open(path, self._outline(as_dataset), Progress(0, {}), replace=replace) as sink:
+            return here._fill(sink, progress, path.absolute().parent)
 
     # ── the loop ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _fill(self, sink: Sink, progress: bool) -> tuple[BlockState, Summary]:
+    def _fill(self, sink: Sink, progress: bool, beside: Path | None) -> tuple[Ends, Summary]:
         """Read, route and write what the sink does not hold yet, block by block, each followed by the state at its end."""
         from tqdm import tqdm
 
-        first, ledger, seconds = sink.progress.steps, self._ledger(sink.progress.water), 0.0
-        if first == self.n_steps > 0:
-            return sink.state, self._close(0, seconds, ledger, sink.state, sink)
-        blocks = [slice(k, min(k + sink.block, self.n_steps)) for k in range(first, self.n_steps, sink.block)]
-        state = None if not first and self.start is None else sink.state
-        device = None if self.spread else find_device(self.device)
-        bar = tqdm(total=self.n_steps, initial=first, unit="step", disable=not progress, file=sys.stderr)
-        if not first:
-            self._look_ahead(sink)
-        with bar, ThreadPoolExecutor(1, "xroute-read") as reader:
-            coming: Future[xr.DataArray] | None = None
-            for steps, following in zip_longest(blocks, blocks[1:]):
-                begin = clock.perf_counter()
-                if self.spread:
-                    state = self._route_on_workers(steps, state, ledger, sink)
-                    seconds += clock.perf_counter() - begin  # with reading and writing, which workers do between
-                else:
-                    with writing(f"read runoff of {self._span(steps)}", sink.outcome):
-                        block = self._read(steps) if coming is None else coming.result()
-                    ahead = following is not None and sink.reads_meanwhile
-                    coming = reader.submit(self._read, following) if ahead else None
-                    if steps.start == first:
-                        self._warm_up(block, state, device)
-                    begin = clock.perf_counter()
-                    means = self._means(block, state, device, ledger)
-                    values, state = route_values(block, self.run, state, device, steps.start)
-                    seconds += clock.perf_counter() - begin
-                    discharge = self._counted(block, values, means, ledger)
-                    del block, values, means
-                    with writing(f"write the discharge of {self._span(steps)}", sink.outcome):
-                        sink.write(steps, discharge)
-                    del discharge
-                with writing(f"write the checkpoint of {self._span(steps)}", sink.outcome):
-                    sink.commit(Progress(steps.stop, ledger.totals), state)
-                bar.update(steps.stop - steps.start)
-            end = self._dry() if state is None else state
-            summary = self._close(self.n_steps - first, seconds, ledger, end, sink)
-        return end, summary
+        here = changed(self, block=sink.block, lanes=sink.lanes)
+        done = [lane.steps for lane in sink.progress]
+        total, first, seconds = self.n_steps * len(done), sum(done), 0.0
+        if first < total:
+            bar = tqdm(total=total, initial=first, unit="step", disable=not progress, file=sys.stderr)
+            with bar, contextlib.closing(here._blocks(sink, done, beside)) as blocks:
+                seconds = here._route_all(sink, blocks, bar.update)
+        summary = here._close(-(-(total - first) // len(done)), seconds, sink)
+        return Ends(sink.lanes, here._ends(sink, kept=True)), summary
 
-    def _look_ahead(self, sink: Sink) -> None:
+    def _route_all(self, sink: Sink, blocks: Blocks, tell: Callable[[int], Any]) -> float:
+        """Route blocks one after another, those of a lane from the state that the last one left; returns seconds."""
+        part, state, seconds = None, None, 0.0
+        while (coming := next(blocks, None)) is not None:
+            item, block = coming
+            del coming
+            if part is None or part.lane != item.lane:
+                new, run = part is None, self._starts.run_of(item.lane)
+                ledger = Ledger(run, each=self.budget, saved=sink.progress[item.lane].water or None)
+                part = LaneRun(
+                    run, item.lane, sink, ledger, self.spread, self.partitions, self.device, self.dtype, self._span
+                )  # fmt: skip
+                state = sink.state(item.lane) if sink.progress[item.lane].steps else self._starts.given(item.lane)
+                if new:
+                    part.warm_up(block, state)
+            if self.kept is not None and item.steps.start < self.kept <= item.steps.stop:
+                part.keep(block, state, item.steps.start, self.kept)
+            begin = clock.perf_counter()
+            state, writing_took = part.route(block, state, item.steps)
+            seconds += clock.perf_counter() - begin - writing_took
+            del block
+            with writing(f"write the checkpoint of {self._span(item.steps)}", sink.outcome):
+                sink.commit(item.lane, Progress(item.steps.stop, part.ledger.totals), state)
+            tell(item.steps.stop - item.steps.start)
+        return seconds
+
+    def _blocks(self, sink: Sink, done: list[int], beside: Path | None) -> Blocks:
+        """Runoff of the blocks that are left, in memory; for workers, on Dask."""
+        reader = self._reader(beside)
+        if self.spread:
+            for item in reader.items(done):
+                yield item, self.runoff.isel({**self.lanes.box(item.lane), self.run.layout.time_dim: item.steps})
+            return
+        reader.warn()
+        if not any(done):
+            self._look_ahead(reader, sink)
+        with contextlib.closing(reader.blocks(done, meanwhile=sink.reads_meanwhile)) as blocks:
+            for item in reader.items(done):
+                with writing(f"read runoff of {self._span(item.steps)}", sink.outcome):
+                    _, block = next(blocks)
+                yield item, block
+                del block
+
+    def _reader(self, beside: Path | None) -> Reader:
+        members = math.prod(self.lanes.each)
+
+        def read(box: Box, steps: slice) -> xr.DataArray:
+            whole = all(part == slice(0, self.runoff.sizes[d]) for d, part in box.items())
+            part = self if whole else changed(self, runoff=self.runoff.isel(box))
+            return part._read(steps)
+
+        memory = self.room.memory, self.room.for_rows(members, self.block)
+        return Reader(
+            self.runoff, self.run.layout, self.source, self.dtype, self.lanes, self.block, *memory, read, beside
+        )
+
+    def _look_ahead(self, reader: Reader, sink: Sink) -> None:
         """Look for accumulated values in some rows of the first days, where blocks are too short to tell."""
-        watch, layout = self.run.watch, self.run.layout
-        if watch is None or sink.block >= min(watch.ahead, self.n_steps):
-            return  # ahead is 0 where attributes say nothing: then no chunk is read twice
-        rows = {layout.time_dim: slice(0, watch.ahead), layout.reach_dim: slice(0, SAMPLE)}
+        watch = self.run.watch
+        if watch is None or self.block >= min(watch.ahead, self.n_steps):
+            return  # ahead is 0 where attributes say nothing
         with writing("read the first days of runoff", sink.outcome):
-            taken = self.runoff.isel(rows).transpose(*layout.engine_dims).to_numpy()
+            taken = reader.sample(watch.ahead, SAMPLE)
         watch.look(taken.reshape(-1, *taken.shape[-2:]))
 
     def _read(self, steps: slice) -> xr.DataArray:
-        """Runoff of a block, in memory."""
-        block = self.runoff.isel({self.run.layout.time_dim: steps}).load()
-        return block.astype(self.dtype, copy=False, keep_attrs=True)
-
-    def _warm_up(self, block: xr.DataArray, state: BlockState | None, device: Any) -> None:
-        """Route a dry step, thrown away: it compiles, or loads what is compiled, before anything is timed."""
-        route_values(xr.zeros_like(block.isel({self.run.layout.time_dim: slice(0, 1)})), self.run, state, device)
-
-    def _means(self, block: xr.DataArray, state: BlockState | None, device: Any, ledger: Ledger) -> Any:
-        """Means over steps of the discharge [batch, row, time] of a block, where the budget needs them; else None."""
-        if not ledger.wants_means:
-            return None
-        run = changed(self.run, settings=changed(self.run.settings, sampling="mean"), watch=None)
-        return on_host(route_values(block, run, state, device)[0])
-
-    def _counted(self, block: xr.DataArray, values: Any, means: Any, ledger: Ledger) -> xr.DataArray:
-        """Discharge [batch, row, time] of a block as the result has it, its water and its runoff's counted."""
-        layout, values = self.run.layout, on_host(values)
-        kept, over = (layout.batch_dims, 2) if ledger.each else ((), (0, 2))
-        went = (values if means is None else means).sum(axis=over, dtype=np.float64)
-        ledger.add(finite_sums(block, layout.reach_dim, *kept), went, *negative_sums(values))
-        return xr.DataArray(layout.ordered(values), dims=layout.dims)
-
-    def _route_on_workers(
-        self, steps: slice, state: BlockState | None, ledger: Ledger, sink: Sink
-    ) -> BlockState:
-        """Route a block on Dask's workers, who write it; the state comes back."""
-        import dask
-
-        from xroute.chunked import route_lazily
-
-        run = changed(self.run, layout=changed(self.run.layout, coords={}))
-        layout = run.layout
-        start = None if state is None else state.table(run.n_lags, layout.batch_shape)
-        block = self.runoff.isel({layout.time_dim: steps}).astype(self.dtype, copy=False, keep_attrs=True)
-        result, end = route_lazily(block, run, start, self.device, self.partitions, steps.start)
-        means = result
-        if ledger.wants_means:
-            mean = changed(run, settings=changed(run.settings, sampling="mean"))
-            means, _ = route_lazily(block, mean, start, self.device, self.partitions, steps.start)
-        sums = lazy_sums(block, result, means, layout)
-        written = sink.write(steps, result)
-        with writing(f"route {self._span(steps)} on the workers", sink.outcome):
-            _, last, *counted = dask.compute(written, end, *sums)
-        ledger.add(*counted)
-        return BlockState.of_table(last, run.n_lags)
+        """Some steps of runoff, in memory."""
+        return read_part(self.runoff, source_of(self.runoff), {self.run.layout.time_dim: steps}, self.dtype)
 
     def _span(self, steps: slice) -> str:
-        """Steps of a block, in words."""
-        time_dim = self.run.layout.time_dim
-        text = f"steps {steps.start} to {steps.stop - 1}"
-        if time_dim in self.runoff.coords:
-            times = self.runoff[time_dim][[steps.start, steps.stop - 1]].values
-            text += f" ({str(times[0])[:19]} to {str(times[1])[:19]})"
-        return text
+        return span_in_words(self.runoff, self.run.layout.time_dim, steps)
 
     # ── what sinks are told ─────────────────────────────────────────────────────────────────────────────────────────
 
@@ -362,35 +363,26 @@ class Stream:
         nothing = da.zeros(shape, chunks=pieces, dtype=compute_type(self.dtype))
         coords = {n: c.compute() for n, c in xr.Coordinates(layout.coords).items()}
         empty = self.run.set_attrs(xr.DataArray(nothing, dims=layout.dims, coords=coords), self.runoff)
-        return Outline(as_dataset(empty), self.encoding, layout.time_dim, self.block)
+        return Outline(as_dataset(empty), self.encoding, layout.time_dim, self.block, self.lanes)
 
-    def _with_bounds(self, discharge: xr.DataArray) -> xr.Dataset:
-        """Discharge, and under their name the bounds that its coordinate of time declares, if it does."""
-        dataset, clock = discharge.to_dataset(name=DISCHARGE), self.run.clock
-        coordinate = time_coordinate(discharge, clock.dim)
-        bounds = None if coordinate is None else bounds_name(coordinate)
-        return dataset if bounds is None else add_bounds(dataset, clock.dim, clock.step, clock.label, bounds)
+    @property
+    def _starts(self) -> Starts:
+        return Starts(self.run, self.lanes, self.start)
 
-    def _beginning(self) -> tuple[Progress, BlockState]:
-        return Progress(0, self._ledger(None).totals), self.start or self._dry()
+    def _ends(self, sink: Sink, *, kept: bool = False) -> Callable[[int], BlockState]:
+        """Gives the state of a lane at its end, or the one that was asked for."""
+        state = sink.kept if kept and self.kept is not None else sink.state
+        return lambda lane: state(lane) or self._starts(lane)
 
-    def _dry(self) -> BlockState:
-        return BlockState.dry(self.run.n_lags, self.run.layout.n_batch)
-
-    def _ledger(self, saved: Totals | None) -> Ledger:
-        return Ledger(self.run, each=self.budget, saved=saved)
-
-    def _close(self, n_steps: int, seconds: float, ledger: Ledger, end: BlockState, sink: Sink) -> Summary:
+    def _close(self, n_steps: int, seconds: float, sink: Sink) -> Summary:
         """What was done; the budget is written."""
         run = self.run
-        summary = Summary(run.network.n_reaches, n_steps, run.layout.n_batch, seconds, is_exact=ledger.is_exact)
+        summary = Summary(run.network.n_reaches, n_steps, run.layout.n_batch, seconds)
         summary.rounding = 1e-9 if compute_type(self.dtype).itemsize == 8 else 1e-5
-        if run.settings.step is not None:
-            terms = ledger.close(self.start, end)
-            summary.water = {name: float(term.sum()) for name, term in terms.items()} if run.units else None
-            if self.budget:
-                coords = kept_coords(run.layout, self.runoff, "run")
-                summary.budget = budget_dataset(ledger.labelled(terms), run, ledger.accounts, coords)
-                with writing("write the budget", sink.outcome):
-                    sink.attach(BUDGET, summary.budget)
+        water = [progress.water or None for progress in sink.progress]
+        coords = kept_coords(run.layout, self.runoff, "run") if self.budget else None
+        account_for(summary, self._starts, self._ends(sink), water, coords)
+        if summary.budget is not None:
+            with writing("write the budget", sink.outcome):
+                sink.attach(BUDGET, summary.budget)
         return summary

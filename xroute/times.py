@@ -18,11 +18,11 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from xroute.bounds import LABELS, bounds_name, read_bounds
+from xroute.bounds import LABELS, add_bounds, bounds_name, read_bounds
 from xroute.exceptions import TimeAxisError, XRouteError, one_of, some, warn
 from xroute.spacing import ROUNDED, find_step
 from xroute.stamps import stamps, time_coordinate
-from xroute.time_dims import find_time_dim
+from xroute.time_dims import REFERENCE, find_time_dim
 from xroute.wording import argument, phrase
 
 __all__ = ["Clock", "label_attrs", "read_clock", "seconds", "stamp_label", "time_step", "with_bounds"]
@@ -137,7 +137,10 @@ class Clock:
     label: str | None
 
     def start(self, array: xr.DataArray) -> str | None:
-        """When the first step of a series starts, as text; None if times are not dates."""
+        """When the first step of a series starts, as text; None if times are not dates.
+
+        Leads of a forecast count from its reference time, where that is a coordinate, and from nothing where it is none.
+        """
         return self._edge(array, 0, 0.0)
 
     def end(self, array: xr.DataArray) -> str | None:
@@ -146,7 +149,13 @@ class Clock:
 
     def _edge(self, array: xr.DataArray, position: int, part: float) -> str | None:
         values = stamps(array.isel({self.dim: [position]}) if array.sizes[self.dim] else array, self.dim, counted=True)
-        if values is None or not values.size or values.dtype.kind not in "mMO" or self.label is None or self.step is None:
+        if (
+            values is None
+            or not values.size
+            or values.dtype.kind not in "mMO"
+            or self.label is None
+            or self.step is None
+        ):
             return None
         later = (part - LABELS[self.label]) * self.step
         whole = self.step >= 60 and self.step % 1 == 0  # then a part of a second is rounding
@@ -157,7 +166,94 @@ class Clock:
             return str(edge.isoformat())
         kind: Any = pd.Timestamp if values.dtype.kind == "M" else pd.Timedelta
         edge = kind(values[0]) + pd.Timedelta(later, "s")
+        reference = _reference(array, self.dim) if values.dtype.kind == "m" else None
+        edge = edge if reference is None else reference + edge
         return str((edge.round("s") if whole else edge).isoformat())
+
+    def dataset(self, array: xr.DataArray) -> xr.Dataset:
+        """A series that has a name, and under theirs the bounds that its coordinate of time declares, if it does."""
+        found, coordinate = array.to_dataset(), time_coordinate(array, self.dim)
+        bounds = None if coordinate is None else bounds_name(coordinate)
+        return found if bounds is None else add_bounds(found, self.dim, self.step, self.label, bounds)
+
+    def steps_until(self, array: xr.DataArray, moment: Any) -> int:
+        """Steps of a series until a moment at which one of them ends.
+
+        Parameters
+        ----------
+        array
+            The series.
+        moment
+            A date, or a duration such as ``"24h"``: from the start of the forecast where times are leads, and else from the
+            start of the first step.
+
+        Raises
+        ------
+        TimeAxisError
+            If no step ends there.
+        """
+        begin, n = self.start(array), array.sizes[self.dim]
+        if begin is None or self.step is None:
+            raise TimeAxisError(
+                f"{str(self.dim)!r} has no dates, or it is not known what they are of their steps: {moment!r} cannot be found"
+            )
+        length = _duration(moment)
+        values = stamps(array.isel({self.dim: [0]}), self.dim, counted=True)
+        assert values is not None and self.label is not None
+        if length is None:
+            after = _seconds_between(begin, moment, values[0])
+        else:
+            lead = (
+                pd.Timedelta(values[0]).total_seconds() - LABELS[self.label] * self.step
+                if values.dtype.kind == "m"
+                else 0.0
+            )
+            after = length - lead
+        steps = after / self.step
+        if abs(steps - round(steps)) > 1e-6 * max(1.0, steps) or not 1 <= round(steps) <= n:
+            raise TimeAxisError(
+                f"no step ends at {moment}: steps of {self.step:g} s begin at {begin}, and the last ends at {self.end(array)}"
+            )
+        return round(steps)
+
+
+def _reference(array: xr.DataArray, dim: Hashable) -> pd.Timestamp | None:
+    """When a forecast started, of a coordinate with one date that says so, or is called time beside leads; else None."""
+    for name, start in array.coords.items():
+        says = name in REFERENCE or start.attrs.get("standard_name") == "forecast_reference_time" or name == "time"
+        if says and name != dim and start.size == 1 and start.dtype.kind == "M":
+            found = pd.Timestamp(start.values.ravel()[0])
+            return None if found is pd.NaT else found
+    return None
+
+
+def _duration(moment: Any) -> float | None:
+    """Seconds of a duration; None for what is none."""
+    if isinstance(moment, str) and not re.fullmatch(r"\s*[\d.]+\s*[A-Za-z]+\s*", moment):
+        return None
+    if not isinstance(moment, (str, np.timedelta64, datetime.timedelta)):
+        return None
+    return seconds(moment)
+
+
+def _seconds_between(begin: str, moment: Any, like: Any) -> float:
+    """Seconds from a date, as `Clock.start` has it, to another, which may be text; in the calendar of a date of the series."""
+
+    def date(value: Any) -> Any:
+        if hasattr(like, "calendar") and isinstance(value, str):
+            parts = [int(part) for part in re.findall(r"\d+", value)][:6]
+            names = ("year", "month", "day", "hour", "minute", "second")
+            return like.replace(
+                **{"hour": 0, "minute": 0, "second": 0, "microsecond": 0, **dict(zip(names, parts, strict=False))}
+            )
+        return value if hasattr(like, "calendar") else pd.Timestamp(value)
+
+    try:
+        return float((date(moment) - date(begin)).total_seconds())
+    except (TypeError, ValueError, AttributeError) as error:
+        raise TimeAxisError(
+            f"{moment!r} is neither a date nor a duration such as '24h' that can be found in a series from {begin} on"
+        ) from error
 
 
 def read_clock(

@@ -11,15 +11,23 @@ from numpy.typing import NDArray
 
 from xroute.block_state import BlockState
 from xroute.budget.accounts import TERMS, Accounts, Sums
+from xroute.caches import keep
 from xroute.labels import Layout
 from xroute.run import Run
 from xroute.units import flux_in_si
 from xroute.volumes import needs_means, stored_water
 
-__all__ = ["Ledger", "Totals", "lazy_sums"]
+__all__ = ["Ledger", "Totals", "accounts_of", "lazy_sums"]
 
 Totals = Mapping[str, NDArray[np.float64]]
 """Sums of a ledger by name: what a checkpoint holds of it."""
+
+
+def accounts_of(run: Run, *, whole: bool = False) -> Accounts:
+    """Where the water of a run counts; ``whole`` takes all basins for one. The last are kept with the network."""
+    known = None if run.known is None else run.known.reach
+    key = ("accounts", whole, None if known is None else known.tobytes())
+    return keep(run.network, key, lambda: Accounts(run.network, known, whole=whole), most=2)
 
 
 class Ledger:
@@ -32,12 +40,12 @@ class Ledger:
     each
         Whether to count each basin and each member.
     saved
-        What has been counted before: what `totals` was then.
+        What has been counted before: what `totals` was then; empty if nothing was.
     """
 
     def __init__(self, run: Run, *, each: bool = False, saved: Totals | None = None) -> None:
         self.run, self.each = run, each
-        self.accounts = Accounts(run.network, whole=not each)
+        self.accounts = accounts_of(run, whole=not each)
         settings = run.settings
         self._to_m3 = (settings.step or 0.0) * (1.0 if run.units is None else flux_in_si(run.units, "discharge"))
         n, size = run.layout.n_batch if each else 1, self.accounts
@@ -45,17 +53,17 @@ class Ledger:
             "inflow": size.n_basins, "into_known": size.known.size, "volume": size.counted.size,
             "negative_steps": size.n_basins, "negative_volume": size.n_basins,
         }  # fmt: skip
-        self._sums = {name: np.zeros((n, size)) if saved is None else np.array(saved[name]) for name, size in sizes.items()}
+        self._sums = {name: np.array(saved[name]) if saved else np.zeros((n, size)) for name, size in sizes.items()}
 
     @property
     def wants_means(self) -> bool:
         """Whether blocks are to be routed once more for the means of their steps, which discharge does not hold."""
-        return self.each and needs_means(self.run.settings)
+        return self.each and needs_means(self.run)
 
     @property
     def is_exact(self) -> bool:
         """Whether it knows how much water left."""
-        return self.each or not needs_means(self.run.settings)
+        return self.each or not needs_means(self.run)
 
     @property
     def totals(self) -> Totals:
@@ -88,7 +96,7 @@ class Ledger:
         held = self._members(stored_water(run, end))
         before = np.zeros_like(held) if start is None else self._members(stored_water(run, start))
         volume = self._sums["volume"]
-        if settings.sampling == "start-mean":  # each routing step's value comes one step later
+        if settings.sampling == "start-mean" and not needs_means(run):  # each routing step's value comes one step later
             late = self._members(end.channel.outflow if start is None else end.channel.outflow - start.channel.outflow)
             volume = volume + late[:, accounts.counted] * (self._to_m3 / settings.substeps)
         of_known = volume[:, np.searchsorted(accounts.counted, accounts.known)]

@@ -39,20 +39,22 @@ def budget_of_run(task: Task) -> dict[str, xr.DataArray]:
         start = xr.zeros_like(went)
     stored = _stored(task.run, end)
 
-    def close(came: Any, went: Any, shift: Any, negative: Any, deep: Any, start: Any, end: Any) -> Any:
+    def close(came: Any, went: Any, shift: Any, negative: Any, deep: Any, start: Any, end: Any, amiss: Any) -> Any:
         came, went, negative, deep = (on_host(a) for a in (came, went, negative, deep))
         _check_finite(came, run)
         accounts, to_m3 = task.accounts, task.to_m3
         came = came * (to_m3 if run.scale is None else to_m3 * np.asarray(run.scale))
         volume = went * to_m3 + on_host(shift)
         sums = Sums(
-            accounts.by_basin(came), came[..., accounts.known], volume[..., accounts.counted], volume[..., accounts.known],
-            accounts.by_basin(negative), accounts.by_basin(-deep * to_m3),
+            accounts.by_basin(came), came[..., accounts.known], volume[..., accounts.counted],
+            volume[..., accounts.known] + amiss[..., : accounts.known.size] * to_m3, accounts.by_basin(negative),
+            accounts.by_basin(-deep * to_m3),
         )  # fmt: skip
         return np.stack(list(accounts.close(sums, start, end).values()), axis=-2)
 
     found = xr.apply_ufunc(
-        close, came, went, shift, negative, deep, start, stored, input_core_dims=[["reach"]] * 7,
+        close, came, went, shift, negative, deep, start, stored, _amiss(task),
+        input_core_dims=[*[["reach"]] * 7, ["known"]],
         output_core_dims=[["term", "basin"]], dask="parallelized", output_dtypes=[np.float64],
         dask_gufunc_kwargs={
             "output_sizes": {"term": len(TERMS), "basin": task.accounts.n_basins}, "allow_rechunk": True,
@@ -85,8 +87,8 @@ def _on_reaches(array: xr.DataArray, layout: Layout, row: Any) -> xr.DataArray:
     return found.rename({layout.reach_dim: "reach"}) if layout.reach_dim != "reach" else found
 
 
-def _of_discharge(array: xr.DataArray, task: Task) -> xr.DataArray:
-    return _on_reaches(array, replace(task.places, batch_dims=task.run.layout.batch_dims), task.places.row)
+def _of_discharge(array: xr.DataArray, task: Task, *others: Any) -> xr.DataArray:
+    return _on_reaches(array, replace(task.places, batch_dims=(*task.run.layout.batch_dims, *others)), task.places.row)
 
 
 def _missed(task: Task) -> tuple[xr.DataArray, StateTable]:
@@ -94,7 +96,7 @@ def _missed(task: Task) -> tuple[xr.DataArray, StateTable]:
     run, end = task.run, task.end
     sampling = run.settings.sampling
     shift: Any = 0.0
-    if needs_means(run.settings):
+    if needs_means(run):
         means, end = _again(task, "mean")
         own, _ = _again(task, sampling)
         shift = means - own
@@ -102,13 +104,26 @@ def _missed(task: Task) -> tuple[xr.DataArray, StateTable]:
     elif end is None:
         _, end = _again(task, sampling)
     assert end is not None
-    if sampling == "start-mean":
+    if sampling == "start-mean" and not needs_means(run):
         last, first = (_outflow(run, table) for table in (end, task.start))
         assert run.settings.step is not None
         shift = (last - first) * (task.to_m3 / run.settings.substeps)
     if not isinstance(shift, xr.DataArray):
         shift = xr.DataArray(np.zeros(run.network.n_reaches), dims=["reach"])
     return shift, end
+
+
+def _amiss(task: Task) -> xr.DataArray:
+    """What known discharge (..., known) says more, where and when it is known, than discharge does: nothing, if all is well."""
+    run, layout, time = task.run, task.run.layout, task.run.clock.dim
+    if run.known is None:
+        return xr.DataArray(np.zeros(1), dims=["known"])  # Dask does not take a dimension without entries
+    array = task.runoff if task.runoff.chunks is not None else task.discharge
+    sizes = {} if array.chunks is None else dict(zip(array.dims, array.chunks, strict=True))
+    of_batch = [sizes[d] for d in layout.batch_dims] if sizes else None
+    known = run.known.of_series(of_batch, sizes[time] if sizes else (array.sizes[time],)).rename(reach="known", time=time)
+    said = _of_discharge(task.discharge, task, time).isel(reach=run.known.reach).rename(reach="known")
+    return _sum((known - said).where(np.isfinite(known), 0.0), time)
 
 
 def _again(task: Task, sampling: Any) -> tuple[xr.DataArray, StateTable]:

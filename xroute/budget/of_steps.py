@@ -6,13 +6,14 @@ Series on Dask are taken chunk by chunk of time and members, each a task that ha
 from __future__ import annotations
 
 import itertools
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from xroute.block_state import BlockState, StageTable, StateTable
+from xroute.block_state import HILLSLOPE, BlockState, StageTable, StateTable
 from xroute.budget.accounts import TERMS, Accounts, Sums
 from xroute.budget.task import Task
 from xroute.eager import route_values
@@ -50,6 +51,10 @@ class _Walk:
     to_m3: float
     device: str | None
 
+    def of_members(self, part: Mapping[Hashable, slice]) -> _Walk:
+        """Of some of the members."""
+        return self if self.run.known is None else replace(self, run=self.run.of_members(part))
+
     def __call__(self, runoff: Any, discharge: Any, state: BlockState | None, first: int = 0) -> tuple[Any, BlockState]:
         """Terms [*batch, term, time, basin] of a block of runoff and discharge [*batch, row, time], and the state at its end."""
         run, batch, n_steps = self.run, runoff.shape[:-2], runoff.shape[-1]
@@ -80,14 +85,23 @@ class _Walk:
         came = came if run.scale is None else came * run.scale
         went = _by_reach(discharge.astype(np.float64), self.row)
         below = np.where(went < 0, went, 0.0)
+        late = np.zeros_like(went)
         if settings.sampling == "start-mean":
-            went = went + (end.channel.outflow - now.channel.outflow) / settings.substeps
-        elif needs_means(settings):
-            last = end.channel.outflow + (came if settings.lateral == "outlet" else 0.0)
-            went = went + (_by_reach(on_host(routed)[..., 0].astype(np.float64), layout.result_row) - last)
+            late = (end.channel.outflow - now.channel.outflow) / settings.substeps
+        elif needs_means(run):
+            joins = came if run.hillslope is None else end.stages[HILLSLOPE].outflow
+            last = end.channel.outflow + (joins if settings.lateral == "outlet" else 0.0)
+            late = _by_reach(on_host(routed)[..., 0].astype(np.float64), layout.result_row) - last
+        held = went[:, accounts.known] + late[:, accounts.known]
+        if run.known is not None:  # what is known is no sample
+            known = run.known.block(first, 1).values[..., 0]
+            there = np.isfinite(known)
+            held = np.where(there, known, held)
+            late[:, accounts.known] = np.where(there, 0.0, late[:, accounts.known])
+        went = went + late
         sums = Sums(
             accounts.by_basin(came) * to_m3, came[:, accounts.known] * to_m3, went[:, accounts.counted] * to_m3,
-            went[:, accounts.known] * to_m3, accounts.by_basin((below < 0).astype(np.float64)),
+            held * to_m3, accounts.by_basin((below < 0).astype(np.float64)),
             accounts.by_basin(-below * to_m3),
         )  # fmt: skip
         return sums, end, stored_water(self.run, end)
@@ -129,13 +143,20 @@ def _lazily(walk: _Walk, runoff: xr.DataArray, discharge: xr.DataArray, start: S
     for at in itertools.product(*(range(len(m)) for m in members)):
         shape = tuple(m[i] for m, i in zip(members, at, strict=True))
         state = None if start is None else load(shared, *_part(start, members, at))
+        part = dask.delayed(walk.of_members(dict(zip(layout.batch_dims, _slices(members, at), strict=True))), traverse=False)
         row = []
         for c in range(len(times)):
-            terms, state = go(shared, *(piece[(*at, 0, c)] for piece in pieces), state, int(edges[c]))
+            terms, state = go(part, *(piece[(*at, 0, c)] for piece in pieces), state, int(edges[c]))
             size = (*shape, len(TERMS), times[c], walk.accounts.n_basins)
             row.append(da.from_delayed(terms, size, np.float64))
         found[(*at, 0)] = da.concatenate(row, axis=len(shape) + 1)
     return _joined(found, 0)
+
+
+def _slices(members: Any, at: tuple[int, ...]) -> list[slice]:
+    """A chunk of members, as a slice along each batch dimension."""
+    first = [int(np.sum(sizes[:i])) for sizes, i in zip(members, at, strict=True)]
+    return [slice(f, f + sizes[i]) for f, sizes, i in zip(first, members, at, strict=True)]
 
 
 def _go(walk: _Walk, runoff: Any, discharge: Any, state: Any, first: int) -> Any:
@@ -144,11 +165,8 @@ def _go(walk: _Walk, runoff: Any, discharge: Any, state: Any, first: int) -> Any
 
 def _part(start: StateTable, members: Any, at: tuple[int, ...]) -> tuple[list[str], list[Any]]:
     """A chunk of members of a state's tables."""
-    where = []
-    for sizes, i in zip(members, at, strict=True):
-        first = int(np.sum(sizes[:i]))
-        where.append(slice(first, first + sizes[i]))
-    arrays = [[None if array is None else array[tuple(where)] for array in table] for table in start.values()]
+    where = tuple(_slices(members, at))
+    arrays = [[None if array is None else array[where] for array in table] for table in start.values()]
     return list(start), arrays
 
 

@@ -12,11 +12,15 @@ import xarray as xr
 
 from xroute.block_state import StateTable
 from xroute.budget.accounts import Accounts
+from xroute.budget.ledger import accounts_of
 from xroute.exceptions import AlignmentError, StateError, TimeAxisError, XRouteError, some
+from xroute.grids.reaches import bring_to_reaches
 from xroute.labels import Layout, align
+from xroute.network_files import as_network
 from xroute.request import BudgetRequest, NetworkLike
 from xroute.run import Run, make_run
 from xroute.schemes import SCHEMES
+from xroute.settings import HILLSLOPE
 from xroute.state import align_state
 from xroute.state_form import open_state
 from xroute.times import read_clock
@@ -59,13 +63,15 @@ class Task:
 def prepare(runoff: xr.DataArray, discharge: xr.DataArray, network: NetworkLike, request: BudgetRequest) -> Task:
     """Check all that can be checked before anything is read; arguments are those of `xroute.budget`."""
     start, end = (None if s is None else open_state(s) for s in (request.initial_state, request.final_state))  # read once
+    network = as_network(network)
+    runoff, request, _ = bring_to_reaches(runoff, network, request)
     request = _as_routed(runoff, discharge, replace(request, initial_state=start, final_state=end))
     run = make_run(runoff, network, request, with_state=True)
     if run.settings.step is None:
         run.start(request.initial_state, runoff)  # which says what is lacking
         raise TimeAxisError("runoff without a time has no budget")
     discharge, places = _matched(discharge, runoff, run)
-    accounts = Accounts(run.network)
+    accounts = accounts_of(run)
     lacking = np.empty(0, np.int64) if places.row is None else accounts.counted[places.row[accounts.counted] < 0]
     if lacking.size:
         raise AlignmentError(
@@ -91,9 +97,11 @@ def _as_routed(
             continue
         assert isinstance(state, xr.Dataset)
         attrs = state.attrs
-        said = {"scheme": attrs.get("scheme"), "lateral": attrs.get("lateral"), **_substeps(attrs, runoff, request), **said}
-    scheme = said.get("scheme")
+        named = {name: attrs.get(name) for name in ("scheme", "lateral", "hillslope")}
+        said = {**named, **_substeps(attrs, runoff, request), **said}
+    scheme, hillslope = said.get("scheme"), said.get("hillslope")
     said["scheme"] = scheme if scheme in SCHEMES else None  # of several, the network says which reach has which
+    said["hillslope"] = hillslope if hillslope in HILLSLOPE else None  # ordinates are the caller's
     given = {name: value for name, value in said.items() if value is not None and getattr(request, name) is None}
     return replace(request, **given)
 
@@ -103,7 +111,7 @@ def _history(discharge: xr.DataArray) -> dict[str, Any]:
     lines = [line for line in str(discharge.attrs.get("history", "")).splitlines() if "xroute: routed" in line]
     found: dict[str, Any] = {}
     if lines:
-        for name, text, number in re.findall(r"\b(scheme|sampling|lateral|substeps)=(?:'([^']*)'|(\d+))", lines[-1]):
+        for name, text, number in re.findall(r"\b(scheme|sampling|lateral|substeps|hillslope)=(?:'([^']*)'|(\d+))", lines[-1]):
             found[name] = int(number) if number else text
     elif "point" in str(discharge.attrs.get("cell_methods", "")):
         found["sampling"] = "last"

@@ -50,10 +50,17 @@ class Commands(click.Group):
 
 
 SESSION = """\b
-A typical session:
+From runoff on a grid, rivers as lines and catchments as polygons:
+  xroute convert table rivers.gpkg --network network.zarr --celerity 1.0
+  xroute weights era5-land.nc catchments.gpkg weights.nc
+  xroute route era5-land.nc network.zarr discharge.zarr --weights weights.nc --deaccumulate day
+
+\b
+From another model's set-up:
   xroute convert rapid RAPID_FOLDER --network network.zarr --runoff runoff.zarr
-  xroute info network.zarr --runoff runoff.zarr
   xroute route runoff.zarr network.zarr discharge.zarr
+
+`xroute info FILE` says what a file is, what is wrong with it, and what comes next.
 """
 
 

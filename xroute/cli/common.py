@@ -67,17 +67,22 @@ class NetworkOptions:
     column_units: tuple[str, ...]
     missing_downstream: Any
 
-    def open(self, path: Path) -> xr.Dataset:
-        """Dataset of a network in Zarr, netCDF or a table, or of whatever else is in the file."""
-        from xroute.network_files import is_table, open_any
-
+    @property
+    def columns(self) -> dict[str, Any]:
+        """What was said of a table's columns."""
         columns = {
             "reach": self.reach_column,
             "downstream": self.downstream_column,
             "preset": self.preset,
             "units": _units(self.column_units),
         }
-        named = {name: value for name, value in columns.items() if value}
+        return {name: value for name, value in columns.items() if value}
+
+    def open(self, path: Path) -> xr.Dataset:
+        """Dataset of a network in Zarr, netCDF or a table, or of whatever else is in the file."""
+        from xroute.network_files import is_table, open_any
+
+        named = self.columns
         if named and not is_table(path):
             raise click.UsageError(f"{path} is no table, so that it has no columns to name: leave such options out")
         return open_any(path, **named)

@@ -31,15 +31,25 @@ def info(
     substeps: int | None,
     **others: Any,
 ) -> None:
-    """Describe NETWORK and list its problems (exit code 1 when there are any).
+    """Say what a file is, what is wrong with it, and what comes next.
 
-    NETWORK is a Zarr store, a netCDF file or a table (.csv, .parquet, .gpkg, .shp, ...). Of a file that holds runoff,
-    discharge or a state instead, it is said what it holds.
+    Exit code 1 when a network or runoff has problems.
+
+    NETWORK is a Zarr store, a netCDF file or a table (.csv, .parquet, .gpkg, .shp, ...). Of a file that holds something
+    else (runoff, fields on a grid, catchments, weights, discharge, a state) it is said what it holds, and what it is for.
     """
-    from xroute.inspection import inspect_network, inspect_other, kind
+    from xroute.exceptions import XRouteError
+    from xroute.inspection import inspect_catchments, inspect_network, inspect_other, kind
     from xroute.io.common import expand_paths
 
-    dataset = table.open(network)
+    try:
+        dataset = table.open(network)
+    except XRouteError:
+        catchments = None if runoff or table.columns else inspect_catchments(network)
+        if catchments is None:
+            raise
+        click.echo(f"{network}\n{catchments.text()}")
+        return
     step = seconds(source.dt)
     what = kind(dataset)
     if what != "network" and not runoff:

@@ -26,6 +26,7 @@ FLAGS = {"overwrite", "resume"}
 PHRASES = {
     "area anew": "--estimate-anew makes it anew",
     "begun": "--resume goes on with it, --overwrite replaces it",
+    "catchments": "`xroute weights GRID CATCHMENTS weights.nc` makes weights of a grid's cells in them",
     "estimate": "`xroute convert table NETWORK --network OUTPUT --celerity 1.0` makes them of the lengths of reaches, "
     "--method manning of slopes and flows",
     "estimate anew": "--estimate-anew makes them anew",

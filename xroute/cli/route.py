@@ -31,6 +31,7 @@ from xroute.settings import EXTRA, GRID_NAN, HILLSLOPE, LABEL, LATERAL, MISSING,
 if TYPE_CHECKING:
     import xarray as xr
 
+    from xroute.lane_states import Ends
     from xroute.network import Network
     from xroute.streaming import Stream
 
@@ -69,6 +70,7 @@ class OutputOptions:
     """What is written beside discharge, and what becomes of what is there already."""
 
     save_state: Path | None
+    state_time: str | None
     resume: bool
     overwrite: bool
     budget: bool
@@ -89,6 +91,8 @@ class OutputOptions:
             what = "workers write" if workers.spread else "runs can be resumed into"
             raise click.UsageError(f"{what} Zarr only: give OUTPUT the suffix .zarr")
         state = self.save_state
+        if self.state_time is not None and state is None:
+            raise click.UsageError("--state-time says when the state holds that --save-state writes: give both")
         if state is not None and overlap(output, state):
             raise click.UsageError(f"two outputs have the same path, or one lies in the other: {output}, {state}")
         again = self.overwrite or (self.resume and state is not None and _is_state(state))
@@ -147,6 +151,9 @@ def _substeps(_: click.Context, __: click.Parameter, value: str | None) -> int |
 @click.option(
     "--time-chunk", type=click.IntRange(min=1), help="Steps routed at a time; any number gives the same result."
 )
+@click.option("--memory", metavar="BYTES",
+              help="Memory for all that is read, routed and written, such as 8GB; the network comes on top.  "
+                   "[default: half of what is available, at most 4GB]")  # fmt: skip
 @click.option("--dtype", type=click.Choice(["float32", "float64"]), help="By default that of the runoff.")
 @grouped(
     "crew", WorkerOptions,
@@ -160,6 +167,9 @@ def _substeps(_: click.Context, __: click.Parameter, value: str | None) -> int |
 @grouped(
     "target", OutputOptions,
     click.option("--save-state", type=READABLE, help="Write the final state here (.zarr or .nc)."),
+    click.option("--state-time", metavar="TIME",
+                 help="Write the state of this time instead, when the next run starts: a date, or a duration (24h) from the "
+                      "start."),
     click.option("--resume", is_flag=True, help="Go on with a run into OUTPUT (Zarr) that was interrupted."),
     click.option("--overwrite", is_flag=True, help="Replace outputs that exist."),
     click.option("--budget", is_flag=True,
@@ -205,7 +215,7 @@ def route(
     array, by = _runoff(paths, source, rivers, deaccumulate, step, options, crew.spread)
     step = step_of(array, "time", rivers, step)
     options["known"] = _known(options["known"], options.pop("known_variable"))
-    request = StreamRequest(**options, time_dim="time", dt=step, budget=target.budget)
+    request = StreamRequest(**options, time_dim="time", dt=step, state_time=target.state_time, budget=target.budget)
 
     def as_dataset(discharge: xr.DataArray) -> xr.Dataset:
         return cf_dataset(discharge, rivers, dt=step)
@@ -220,11 +230,11 @@ def route(
             "progress": sys.stderr.isatty() if progress is None else progress,
         }
         if output.suffix.lower() == ".zarr":
-            end, summary = stream.to_zarr(output, resume=target.resume, as_dataset=as_dataset, **again)
+            ends, summary = stream.to_zarr(output, resume=target.resume, as_dataset=as_dataset, **again)
         else:
-            end, summary = stream.to_netcdf(output, as_dataset, **again)
+            ends, summary = stream.to_netcdf(output, as_dataset, **again)
     if target.save_state is not None:
-        _save_state(stream, end, target.save_state, output, target.overwrite or target.resume)
+        _save_state(stream, ends, target.save_state, output, target.overwrite or target.resume)
     if target.resume and stream.n_steps and not summary.n_steps:
         click.echo(f"{output} holds the whole run already: nothing was routed")
     else:
@@ -242,8 +252,10 @@ def _rivers(path: Path, table: NetworkOptions) -> Network:
     from xroute.network import Network
 
     dataset = table.open(path)
-    if kind(dataset) in ("state", "discharge", "runoff", "grid", "weights"):
-        raise NetworkError(f"{path} holds a {kind(dataset)}, and no network: RUNOFF, NETWORK, OUTPUT is the order")
+    what = kind(dataset)
+    if what in ("state", "discharge", "runoff", "grid", "weights"):
+        article = "" if what == "weights" else "a "
+        raise NetworkError(f"{path} holds {article}{what}, and no network: RUNOFF, NETWORK, OUTPUT is the order")
     return Network(dataset, missing_downstream=table.missing_downstream)
 
 
@@ -271,14 +283,14 @@ def _on_reaches(
     from xroute.grids.check import find_spatial_dims
     from xroute.grids.reaches import bring_to_reaches
     from xroute.grids.remapping import as_weights
-    from xroute.request import RouteRequest
+    from xroute.request import StreamRequest
     from xroute.time_dims import find_time_dim
 
     weights = as_weights(options["weights"])
     if on_dask:
         grid = on_workers(grid, find_spatial_dims(grid, weights), find_time_dim(grid, source.time_dim))
     names = ("missing", "extra", "nan")
-    request = RouteRequest(weights=weights, reach_dim=source.reach_dim, **{name: options[name] for name in names})
+    request = StreamRequest(weights=weights, reach_dim=source.reach_dim, **{name: options[name] for name in names})
     array, left, by = bring_to_reaches(grid, rivers, request)
     options |= {"weights": None, "nan": left.nan}
     return array, by
@@ -318,11 +330,11 @@ class _Left:
                                                   " (a run into .zarr can be resumed)")  # fmt: skip
 
 
-def _save_state(stream: Stream, end: Any, path: Path, output: Path, overwrite: bool) -> None:
+def _save_state(stream: Stream, ends: Ends, path: Path, output: Path, overwrite: bool) -> None:
     from xroute.exceptions import XRouteError
 
     try:
-        save([(stream.final_state(end), path)], overwrite)
+        save([(stream.final_state(ends), path)], overwrite)
     except (OSError, XRouteError) as error:
         hint = "; the same command with --resume writes it" if output.suffix.lower() == ".zarr" else ""
         raise XRouteError(f"{output} is written, but not the state: {error}{hint}") from error

@@ -1,14 +1,15 @@
 """Rivers and weather made in code: Scheidegger networks of any size, storm-driven runoff, and a small tutorial basin.
 
-`land_surface` makes what users arrive with instead: a land model's grid, rivers as lines and catchments as polygons.
+`land_surface` makes what users arrive with instead: a land model's grid, rivers as lines and catchments as polygons;
+`land_forecast` an ensemble forecast on the same grid.
 
 Nothing is downloaded and nothing is read from a file; the same seed gives the same river. The hydrology is plausible,
 not observed: enough to learn with, to test and to measure.
 """
 
 from xroute.datasets.basin import tutorial
-from xroute.datasets.land import LandSurface, land_surface
+from xroute.datasets.land import LandSurface, land_forecast, land_surface
 from xroute.datasets.rivers import scheidegger
 from xroute.datasets.storms import Storm, storm_runoff
 
-__all__ = ["LandSurface", "Storm", "land_surface", "scheidegger", "storm_runoff", "tutorial"]
+__all__ = ["LandSurface", "Storm", "land_forecast", "land_surface", "scheidegger", "storm_runoff", "tutorial"]

@@ -11,36 +11,32 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 from scipy.spatial import Voronoi
 
 from xroute.datasets.basin import grow_river, scatter
+from xroute.datasets.land_runoff import LAST_DAY, analysis, ensemble, grid_about
 from xroute.datasets.rivers import KM_PER_DEGREE, number_generator, whole_number
-from xroute.datasets.storms import Storm, storm_runoff
 from xroute.exceptions import ParameterError, require
 from xroute.files.writing import replacing
 from xroute.network import Network
-from xroute.wording import argument
 
 if TYPE_CHECKING:
     import geopandas
 
-__all__ = ["FILES", "LandSurface", "land_surface"]
+__all__ = ["FILES", "LandSurface", "land_forecast", "land_surface"]
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
 
 LON, LAT = 0.0, 48.0  # where the invented basin is put on the map: astride the meridian of Greenwich
-SPACING = 7.0  # km between reaches: a catchment is about half a cell of the grid
-CELL = 0.1  # degrees
-MARGIN = 2  # cells of the grid beyond the basin
+SPACING = 4.5  # km between reaches, so that they are some 5 km long, as HydroRIVERS' are: a cell of the grid has four or five
 FIRST_ID = 20_400_001
 YIELD = 0.012  # m3 s-1 of mean flow that a km2 gives: 380 mm a year
 
-FILES = {"runoff": "era5-land.nc", "rivers": "rivers.gpkg", "catchments": "catchments.gpkg"}
-"""Names of the files that `land_surface` writes."""
+FILES = {"runoff": "era5-land.nc", "rivers": "rivers.gpkg", "catchments": "catchments.gpkg", "forecast": "forecast.nc"}
+"""Names of the files that `land_surface` and `land_forecast` write."""
 
 
 class LandSurface(NamedTuple):
@@ -86,7 +82,7 @@ def land_surface(
         ``runoff``, a Dataset: ``ro(valid_time, latitude, longitude)`` [m] in float32, hourly, 00 to 23 UTC. Values accumulate
         from 00 UTC on, so that the one of 00 UTC is the whole day before. Latitudes descend; longitudes are counted from 0
         to 360, and go on at 0 east of Greenwich. Cells of the sea are missing.
-        ``rivers``, a GeoDataFrame of some 700 lines: ``HYRIV_ID``, ``NEXT_DOWN`` (0 at the mouth), ``LENGTH_KM``,
+        ``rivers``, a GeoDataFrame of some 1,800 lines: ``HYRIV_ID``, ``NEXT_DOWN`` (0 at the mouth), ``LENGTH_KM``,
         ``CATCH_SKM``, ``UPLAND_SKM``, ``DIS_AV_CMS``, ``ORD_STRA`` and others; no travel times.
         ``catchments``, a GeoDataFrame of as many polygons, which tile the basin: ``HYRIV_ID`` and ``AREA_SKM``.
 
@@ -115,8 +111,8 @@ def land_surface(
     require("geopandas", feature="a land surface", extra="geo")
     require("pyproj", feature="a land surface", extra="geo")
     whole_number("days", days)
-    if not 1 <= days <= 366:
-        raise ParameterError(f"{argument('days', days)} must be from 1 to 366")
+    if not 1 <= days <= LAST_DAY:
+        raise ParameterError(f"days={days} must be from 1 to {LAST_DAY}")
     rng = number_generator(seed)
     x, y, downstream, points, polygons = _rivers(rng)
     ids = FIRST_ID + rng.permutation(x.size)
@@ -126,13 +122,76 @@ def land_surface(
 
     order = [rng.permutation(x.size) for _ in range(2)]  # files are in no order that means anything
     land = LandSurface(
-        _runoff(polygons, points, days),
+        analysis(grid_about(polygons, _degrees(points)), days),
         rivers.iloc[order[0]].reset_index(drop=True),
         geopandas.GeoDataFrame(catchments, geometry=polygons, crs="EPSG:4326").iloc[order[1]].reset_index(drop=True),
     )
     if folder is not None:
         _write(land, Path(folder), overwrite)
     return land
+
+
+def land_forecast(
+    folder: str | os.PathLike[str] | None = None,
+    *,
+    members: int = 50,
+    days: int = 5,
+    after: int = 2,
+    seed: int = 3,
+    overwrite: bool = False,
+) -> xr.Dataset:
+    """Ensemble forecast of runoff on the grid of `land_surface`, as a weather service issues it.
+
+    Parameters
+    ----------
+    folder
+        Where to write it as ``forecast.nc`` besides; made if it is not there. None writes nothing.
+    members
+        Number of members: the storms that come, displaced and scaled at random; member 0 is what comes.
+    days
+        Days that the forecast reaches ahead, in steps of three hours.
+    after
+        Days of `land_surface` before it starts: 2 for 3 May 2024, 00 UTC.
+    seed
+        Seed of the river's course, as of `land_surface`.
+    overwrite
+        Replace a file of this name in the folder.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``ro(number, step, latitude, longitude)`` [m] in float32, accumulated since the start, which is the coordinate ``time``.
+        Cells of the sea are missing.
+
+    Raises
+    ------
+    ParameterError
+        If there are no members or days, or the seed is none.
+    FileExistsError
+        If the file is there already and ``overwrite`` is False.
+    ImportError
+        If shapely is not installed, or what writes the file.
+
+    Examples
+    --------
+    >>> from xroute.datasets import land_forecast
+    >>> forecast = land_forecast(members=3, days=2)
+    >>> dict(forecast.ro.sizes)["number"], forecast.step.values[-1] / 3600e9, str(forecast.time.values)[:13]
+    (3, np.timedelta64(48,'ns'), '2024-05-03T00')
+    """
+    require("shapely", feature="a land surface", extra="geo")
+    for name, value, least in (("members", members, 1), ("days", days, 1), ("after", after, 0)):
+        whole_number(name, value)
+        if value < least or (name != "members" and value > LAST_DAY):
+            raise ParameterError(f"{name}={value} must be {least} or more" + (f", to {LAST_DAY}" * (name != "members")))
+    *_, points, polygons = _rivers(number_generator(seed))
+    forecast = ensemble(grid_about(polygons, _degrees(points)), members, days, after)
+    if folder is not None:
+        require("netCDF4", feature="writing netCDF", extra="io")
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        with replacing(Path(folder) / FILES["forecast"], overwrite=overwrite) as draft:
+            forecast.to_netcdf(draft, engine="netcdf4")
+    return forecast
 
 
 # ── rivers ────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -177,7 +236,9 @@ def _river_table(
     ends[0] = heads[0] - [0.0, 0.6 * SPACING]
     area = np.array([abs(ellipsoid.geometry_area_perimeter(polygon)[0]) / 1e6 for polygon in polygons])
     length = np.hypot(*(points - heads).T) + np.hypot(*(ends - points).T)
-    length = np.round(length * rng.uniform(1.05, 1.25, x.size), 2)  # a map's lines are straighter than rivers
+    # A map's lines are straighter than rivers, short ones most. At 1 m s-1 all reaches then take hourly steps well.
+    wind = 1.02 + 0.7 * (0.3 * SPACING / length) ** 1.8
+    length = np.round(length * wind * rng.uniform(0.99, 1.01, x.size), 2)
     upstream, down = area.copy(), np.zeros(x.size)
     for i in range(x.size - 1, 0, -1):  # all stand after those they drain to
         upstream[downstream[i]] += upstream[i]
@@ -201,62 +262,7 @@ def _river_table(
     return geopandas.GeoDataFrame(columns, geometry=lines, crs="EPSG:4326")
 
 
-# ── runoff ────────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def _runoff(polygons: NDArray[Any], points: Float, days: int) -> xr.Dataset:
-    """Hourly runoff of two storms on a grid about the polygons, as ERA5-Land would have it; land is where the points are."""
-    import shapely
-
-    west, south, east, north = shapely.total_bounds(polygons)
-    columns = np.arange(np.floor(west / CELL) - MARGIN, np.ceil(east / CELL) + MARGIN + 1)
-    rows = np.arange(np.ceil(north / CELL) + MARGIN, np.floor(south / CELL) - MARGIN - 1, -1)
-    lon, lat = np.round(columns * CELL, 1), np.round(rows * CELL, 1)
-    at_lon, at_lat = _degrees(points).T
-    sea = lat[:, None] < at_lat.min() + 0.1 + 0.05 * np.sin(2.0 * lon)
-    sea[np.round(rows[0] - at_lat / CELL).astype(int), np.round(at_lon / CELL - columns[0]).astype(int)] = False
-
-    hours = 24 * (days + 1)  # the first stamp holds the day before
-    places = xr.Dataset(coords={"reach": np.arange(lat.size * lon.size)}).assign(
-        lon=("reach", np.tile(lon, lat.size)),
-        lat=("reach", np.repeat(lat, lon.size)),
-        area=("reach", np.ones(lat.size * lon.size), {"units": "km2"}),
-    )
-    storms = [
-        Storm(start=30.0, duration=40.0, x=-10.0, y=45.0, speed_x=4.5, speed_y=-1.5, radius=120.0, peak=7.0),
-        Storm(start=100.0, duration=24.0, x=-30.0, y=-40.0, speed_x=5.0, speed_y=2.5, radius=80.0, peak=6.0),
-        Storm(start=-6.0, duration=24.0, x=20.0, y=0.0, speed_x=3.0, speed_y=0.5, radius=90.0, peak=3.0),
-    ]
-    rate = storm_runoff(places, hours, storms=storms, dtype=np.float64, units="mm h-1").to_numpy()
-    by_day = 1e-3 * rate.reshape(days + 1, 24, lat.size, lon.size).cumsum(axis=1)
-    value = by_day.reshape(hours, lat.size, lon.size)[23:-1]  # at 00 UTC the whole of the day before
-    value = np.where(sea, np.nan, value)
-    return _like_era5_land(value.astype(np.float32), lat, np.where(lon < 0, np.round(lon + 360.0, 1), lon))
-
-
-def _like_era5_land(value: NDArray[np.float32], lat: Float, lon: Float) -> xr.Dataset:
-    time = pd.date_range("2024-05-01", periods=len(value), freq="h")
-    attrs = {
-        "long_name": "Runoff", "units": "m", "standard_name": "unknown", "GRIB_paramId": 205, "GRIB_shortName": "ro",
-        "GRIB_dataType": "fc", "GRIB_stepType": "accum", "GRIB_gridType": "regular_ll", "GRIB_typeOfLevel": "surface",
-        "GRIB_missingValue": 3.4028234663852886e38,
-    }  # fmt: skip
-    coordinates = {
-        "number": ((), np.int64(0), {"long_name": "ensemble member numerical id", "units": "1", "standard_name": "realization"}),
-        "valid_time": ("valid_time", time, {"long_name": "time", "standard_name": "time"}),
-        "latitude": ("latitude", lat, {
-            "units": "degrees_north", "standard_name": "latitude", "long_name": "latitude", "stored_direction": "decreasing",
-        }),
-        "longitude": ("longitude", lon, {"units": "degrees_east", "standard_name": "longitude", "long_name": "longitude"}),
-    }  # fmt: skip
-    dataset = xr.Dataset(
-        {"ro": (("valid_time", "latitude", "longitude"), value, attrs)},
-        coordinates,
-        {"Conventions": "CF-1.7", "title": "Invented runoff in the form of ERA5-Land's, made by xroute"},
-    )
-    dataset["ro"].encoding = {"_FillValue": np.float32(np.nan), "zlib": True, "complevel": 1}
-    dataset["valid_time"].encoding = {"units": "seconds since 1970-01-01", "calendar": "proleptic_gregorian", "dtype": "int64"}
-    return dataset
+# ── files ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def _write(land: LandSurface, folder: Path, overwrite: bool) -> None:

@@ -14,7 +14,7 @@ from xroute.ids import declared_fills
 from xroute.settings import CONVENTION, Convention
 from xroute.wording import argument
 
-__all__ = ["EAST", "NONE", "NORTH", "PIT", "decode"]
+__all__ = ["EAST", "NONE", "NORTH", "PIT", "decode", "find_convention"]
 
 NORTH = np.array([1, 1, 0, -1, -1, -1, 0, 1, 0])
 """Steps northwards of the eight ways, from north clockwise, and of a pit."""
@@ -56,6 +56,21 @@ CODES: Mapping[Convention, Codes] = dict(
     )
 )
 """By convention."""
+ALSO = {"arcgis": "esri", "d8": "esri", "pcraster": "ldd"}
+"""Other names of conventions."""
+
+
+def find_convention(name: str) -> Convention:
+    """The convention of a name, in capitals or not.
+
+    Raises
+    ------
+    NetworkError
+        If there is none.
+    """
+    plain = ALSO.get(name.lower(), name.lower()) if isinstance(name, str) else name
+    one_of("convention", plain, CONVENTION, NetworkError)
+    return plain  # type: ignore[return-value]
 
 
 def decode(direction: xr.DataArray, convention: Convention, nodata: tuple[float, ...]) -> NDArray[np.int8]:
@@ -66,7 +81,6 @@ def decode(direction: xr.DataArray, convention: Convention, nodata: tuple[float,
     NetworkError
         For numbers that the convention does not have; those that have all of them are named.
     """
-    one_of("convention", convention, CONVENTION, NetworkError)
     values = np.asarray(direction.values)
     if values.dtype.kind not in "iuf":
         raise NetworkError(f"directions are whole numbers, not {values.dtype}")

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from xroute.directions.cells import cell_ids, cell_network
-from xroute.directions.codes import EAST, NONE, NORTH, PIT, decode
+from xroute.directions.codes import EAST, NONE, NORTH, PIT, decode, find_convention
 from xroute.directions.raster import make_raster
 from xroute.exceptions import NetworkError
 from xroute.settings import Convention
@@ -28,6 +28,7 @@ def dataset_from_d8(
     mask: Any = None,
 ) -> xr.Dataset:
     """Network Dataset of a direction grid, as `xroute.Network.from_d8` describes it."""
+    convention = find_convention(convention)
     field, raster = make_raster(direction, crs)
     given = () if nodata is None else tuple(np.atleast_1d(nodata).tolist())
     ways = decode(field, convention, given)

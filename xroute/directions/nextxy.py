@@ -92,7 +92,7 @@ def dataset_from_nextxy(
     goes = ~leaves & ~outside
     to[goes] = position[row[goes] * n_columns + column[goes]]
     lost = ~leaves & (to < 0)
-    if lost.any() and missing_downstream == "raise":
+    if lost.any() and (missing_downstream == "raise" or not (to >= 0).any()):
         raise NetworkError(
             f"{int(lost.sum())} of {cell.size} cells drain to cells that are not on the map ({int(outside.sum())} "
             f"beyond its {n_rows} x "

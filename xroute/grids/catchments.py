@@ -28,8 +28,8 @@ __all__ = ["Outlines", "Points", "read_catchments"]
 Float = NDArray[np.float64]
 ID_COLUMNS = (
     "reach", *dict.fromkeys(preset.reach for preset in PRESETS.values() if preset.reach != "id"),
-    "streamID", "stream_id", "rivid", "comid", "FEATUREID", "nhdplusid", "feature_id", "id", "divide_id", "HYBAS_ID", "hruId",
-    "hru_id", "gru_id", "catchment_id", "catchment",
+    "streamID", "stream_id", "rivid", "comid", "FEATUREID", "nhdplusid", "feature_id", "HYBAS_ID", "hruId",
+    "hru_id", "gru_id", "catchment_id", "catchment", "id", "divide_id",
 )  # fmt: skip
 """Columns of ids, those of the reach itself before those of catchments."""
 AREA_COLUMNS = {

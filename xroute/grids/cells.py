@@ -202,6 +202,8 @@ def _mesh(axes: Axes) -> Mesh:
     corners = _corners(axes) if axes.x is not None else None
     if corners is None and axes.mesh is not None:
         corners = _faces(axes)
+    if corners is None and {"verticesOnCell", "nEdgesOnCell", "lonVertex", "latVertex"} <= set(axes.source.variables):
+        corners = _corners_of_mpas(axes.source)
     if axes.x is not None and axes.y is not None:
         lon, lat = degrees(axes.x), degrees(axes.y)
     else:
@@ -222,6 +224,15 @@ def _corners(axes: Axes) -> tuple[Float, Float] | None:
             f"bounds of longitudes and latitudes have sizes {x.shape} and {y.shape}: corners of cells are wanted"
         )
     lon, lat = (degrees(b).reshape(-1, b.shape[-1]) for b in (x, y))
+    return lon, lat
+
+
+def _corners_of_mpas(source: xr.Dataset) -> tuple[Float, Float]:
+    """Corners of the cells of MPAS, whose vertices are counted from 1."""
+    index = np.asarray(source["verticesOnCell"].values, np.int64) - 1
+    absent = np.arange(index.shape[1]) >= np.asarray(source["nEdgesOnCell"].values)[:, None]
+    index = np.where(absent, 0, index)
+    lon, lat = (np.where(absent, np.nan, degrees(source[name])[index]) for name in ("lonVertex", "latVertex"))
     return lon, lat
 
 

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xroute.exceptions import AlignmentError, some
 from xroute.grids.authalic import ring_areas
+from xroute.grids.convex import are_convex, common_areas, turned_left
 from xroute.grids.lattice import NOTHING
 from xroute.grids.mesh import Mesh
-from xroute.grids.polygons import Parts
+from xroute.grids.polygons import Parts, Rings, rings_of
 from xroute.options import n_threads
 
 __all__ = ["areas_of", "mesh_overlaps"]
@@ -27,26 +28,36 @@ MANY = 256
 """Points of a piece, more or less."""
 AT_ONCE = 20_000
 """Pairs of a piece and a cell that a thread takes at a time."""
+FEW = 12
+"""Corners of cells that are cut off side by side; those of more, or with bays, go to shapely."""
 PIECES = 5_000
 """Pieces whose cells are looked for in one go."""
+
+
+class _Pieces(NamedTuple):
+    """Pieces of catchments: polygons, their boxes, their rings."""
+
+    geometry: NDArray[Any]
+    boxes: Float
+    rings: Rings
 
 
 def mesh_overlaps(mesh: Mesh, parts: Parts, tick: Callable[[int], object]) -> tuple[Int, Int, Float, Float, Int]:
     """What catchments have in common with cells; as `xroute.grids.lattice.lattice_overlaps`."""
     import shapely
 
-    piece, of_part = _cut(parts.geometry)
-    shapely.prepare(piece)
-    boxes = shapely.bounds(piece)
+    geometry, of_part = _cut(parts.geometry)
+    shapely.prepare(geometry)
+    pieces = _Pieces(geometry, shapely.bounds(geometry), rings_of(geometry)[0])
 
     def one(pairs: tuple[Int, Int]) -> tuple[Int, Int, Float, Float]:
-        at, cells, area, whole = _clipped(piece, boxes, *pairs, mesh)
+        at, cells, area, whole = _clipped(pieces, *pairs, mesh)
         return of_part[at], cells, area, whole
 
     found: list[tuple[Int, Int, Float, Float]] = []
     with ThreadPoolExecutor(n_threads()) as pool:
         done = 0
-        for pairs in _pairs(mesh, boxes):
+        for pairs in _pairs(mesh, pieces.boxes):
             found += pool.map(one, _blocks(*pairs))
             now = int(of_part[pairs[0]].max(initial=done - 1)) + 1
             tick(now - done)
@@ -113,7 +124,7 @@ def _cut(geometry: NDArray[Any]) -> tuple[NDArray[Any], Int]:
     return pieces[order], rows[order].astype(np.int64)
 
 
-def _clipped(piece: NDArray[Any], boxes: Float, at: Int, cell: Int, mesh: Mesh) -> tuple[Int, Int, Float, Float]:
+def _clipped(pieces: _Pieces, at: Int, cell: Int, mesh: Mesh) -> tuple[Int, Int, Float, Float]:
     """Overlaps of pairs."""
     import shapely
 
@@ -127,26 +138,58 @@ def _clipped(piece: NDArray[Any], boxes: Float, at: Int, cell: Int, mesh: Mesh) 
             f"{mesh.dims} in one: their corners are not in order around them"
         )
     limits = shapely.bounds(polygons)
+    x, y, convex = _corners(polygons)
     found: list[tuple[Int, Int, Float]] = []
-    for turn in (-360, 0, 360):
+    for turn in (-360.0, 0.0, 360.0):
         moved = limits[own] + [turn, 0, turn, 0]
-        of = boxes[at]
+        of = pieces.boxes[at]
         meets = (
             (moved[:, 0] < of[:, 2]) & (moved[:, 2] > of[:, 0]) & (moved[:, 1] < of[:, 3]) & (moved[:, 3] > of[:, 1])
         )
         if not meets.any():
             continue
         pairs, k = at[meets], own[meets]
-        there = polygons if turn == 0 else _moved(polygons, k, turn)
-        inside = shapely.covers(piece[pairs], there[k])
-        area = np.where(inside, whole[k], 0.0)
-        area[~inside] = areas_of(shapely.intersection(piece[pairs[~inside]], there[k[~inside]]))
+        area = np.zeros(pairs.size)
+        plain = convex[k]
+        area[plain] = common_areas(*pieces.rings, pairs[plain], k[plain], x + turn, y)
+        if not plain.all():
+            area[~plain] = _by_shapely(pieces.geometry[pairs[~plain]], polygons, k[~plain], whole, turn)
         found.append((pairs, k, area))
     if not found:
         return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0), np.zeros(0)
     pairs, k, area = (np.concatenate([block[n] for block in found]) for n in range(3))
     kept = area > NOTHING * whole[k]
     return pairs[kept], cells[k[kept]], area[kept], whole[k[kept]]
+
+
+def _by_shapely(piece: NDArray[Any], polygons: NDArray[Any], k: Int, whole: Float, turn: float) -> Float:
+    """Areas that pieces and cells of any shape have in common."""
+    import shapely
+
+    there = polygons if turn == 0 else _moved(polygons, k, turn)
+    inside = shapely.covers(piece, there[k])
+    area = np.where(inside, whole[k], 0.0)
+    area[~inside] = areas_of(shapely.intersection(piece[~inside], there[k[~inside]]))
+    return np.asarray(area)
+
+
+def _corners(polygons: NDArray[Any]) -> tuple[Float, Float, NDArray[np.bool_]]:
+    """Corners [cell, corner] of polygons that turn to the left at each of few corners, and which these are."""
+    import shapely
+
+    n = shapely.get_num_coordinates(polygons)
+    few = (n >= 4) & (n <= FEW + 1)
+    most = int(n[few].max(initial=4)) - 1
+    x, y = np.zeros((2, polygons.size, most))
+    for size in np.unique(n[few]):
+        rows = np.flatnonzero(few & (n == size))
+        xy = shapely.get_coordinates(polygons[rows]).reshape(rows.size, size, 2)[:, :-1]
+        xy = np.concatenate(
+            [xy, np.repeat(xy[:, -1:], most - size + 1, axis=1)], axis=1
+        )  # a corner told again changes nothing
+        x[rows], y[rows] = xy[..., 0], xy[..., 1]
+    turned_left(x, y)
+    return x, y, few & are_convex(x, y)
 
 
 def _moved(polygons: NDArray[Any], used: Int, turn: float) -> NDArray[Any]:

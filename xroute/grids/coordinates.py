@@ -22,9 +22,9 @@ __all__ = ["Axes", "bounds_of", "degrees", "find_axes"]
 Float = NDArray[np.float64]
 NAMES = {
     "longitude": {"lon", "longitude", "long", "lons", "nav_lon", "xlong", "clon", "lon2d", "tlon", "tlong", "gridlon_0",
-                  "loncell", "mesh2d_face_x", "g0_lon_1", "g0_lon_2", "g0_lon_3"},
+                  "loncell", "grid_center_lon", "mesh2d_face_x", "g0_lon_1", "g0_lon_2", "g0_lon_3"},
     "latitude": {"lat", "latitude", "lats", "nav_lat", "xlat", "clat", "lat2d", "tlat", "gridlat_0",
-                 "latcell", "mesh2d_face_y", "g0_lat_0", "g0_lat_1", "g0_lat_2"},
+                 "latcell", "grid_center_lat", "mesh2d_face_y", "g0_lat_0", "g0_lat_1", "g0_lat_2"},
 }  # fmt: skip
 """Usual names, in small letters."""
 UNITS = {
@@ -311,10 +311,11 @@ def bounds_of(axes: Axes, coordinate: xr.DataArray) -> xr.DataArray | None:
 
 
 def _is_vertices(name: str, of: str) -> bool:
-    """Whether a name is one of CMIP's for the vertices of a coordinate."""
+    """Whether a name is one of CMIP's or SCRIP's for the vertices of a coordinate."""
     return name.lower() in (
         f"vertices_{of.lower()}",
         f"{of.lower()}_vertex",
         f"bounds_{of.lower()}",
         f"{of.lower()[:3]}_vertices",
+        of.lower().replace("center", "corner") if "center" in of.lower() else "",
     )

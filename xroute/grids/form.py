@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from xroute.exceptions import AlignmentError, ParameterError, some
 from xroute.grid_axes import is_column, is_row
-from xroute.ids import exact_ids, positions_of, repeated, within
+from xroute.ids import exact_ids, is_positional, positions_of, repeated, within
 
 __all__ = [
     "CATCHMENT", "INDEX", "OVERLAP", "Identity", "check_weights", "grid_axes", "grid_identity", "identity_of", "index_names",
@@ -80,7 +80,8 @@ def grid_axes(grid: xr.DataArray | xr.Dataset, dims: Sequence[Hashable]) -> tupl
     """Names of the coordinates that place a grid's cells: rows' and columns'; none where it bears none.
 
     One along each dimension; of a curvilinear grid, latitude and longitude on both; of cells along one dimension, those
-    two along it. Where there are several, the dimension's own goes first, then what says that it is one.
+    two along it. Where there are several, the dimension's own goes first, then what says that it is one; counts of rows and
+    columns go last, since they are the same for rows in another order.
     """
     numeric = {n: c for n, c in grid.coords.items() if c.dtype.kind in "fiu"}
     if len(dims) == 2:
@@ -88,11 +89,15 @@ def grid_axes(grid: xr.DataArray | xr.Dataset, dims: Sequence[Hashable]) -> tupl
         for dim, says in zip(dims, (is_row, is_column), strict=True):
             own = [n for n, c in numeric.items() if c.dims == (dim,)]
             along.append(next((n for n in own if n == dim), next((n for n in own if says(numeric[n])), None)))
-        if None not in along:
-            return tuple(n for n in along if n is not None)
+        found = tuple(n for n in along if n is not None)
+        counts = [is_positional(grid.coords[n].values) and grid.sizes[d] > 2 for n, d in zip(found, dims, strict=False)]
+        if len(found) == 2 and not all(counts):
+            return found
     placed = [n for n, c in numeric.items() if set(c.dims) == set(dims)]
     rows, columns = ([n for n in placed if says(numeric[n])] for says in (is_row, is_column))
-    return (rows[0], columns[0]) if rows and columns else ()
+    if rows and columns:
+        return rows[0], columns[0]
+    return found if len(dims) == 2 and len(found) == 2 else ()
 
 
 def grid_identity(grid: xr.DataArray | xr.Dataset, spatial_dims: Sequence[Hashable]) -> dict[str, Any]:

@@ -167,17 +167,8 @@ def lattice_overlaps(
     edges = list(range(0, parts.n, BLOCK)) + [parts.n]
 
     def one(first: int, last: int) -> tuple[Int, Int, Int, Float]:
-        return _overlaps(
-            parts.lon,
-            parts.lat,
-            parts.ring_start,
-            parts.part_start,
-            -parts.sign,
-            first,
-            last,
-            lattice.meridians,
-            lattice.parallels,
-        )
+        rings = parts.rings._replace(sign=-parts.rings.sign)
+        return _overlaps(*rings, first, last, lattice.meridians, lattice.parallels)
 
     found = []
     with ThreadPoolExecutor(n_threads()) as pool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -64,8 +64,7 @@ class _Remapped(BackendArray):
         reach = min(self.axes)
         wanted = [_positions(k, n) for k, n in zip(key, self.shape, strict=True)]
         whole = wanted[reach].size == self.product.table.n and isinstance(key[reach], slice) and (key[reach].step or 1) == 1
-        product = self.product if whole else self.product.part(wanted[reach])
-        pieces = make_pieces(product, [self.grid.shape[a] for a in self.axes], self._tiles())
+        pieces = self._pieces if whole else self._made_pieces(self.product.part(wanted[reach]))
         result = np.empty([w.size for w in wanted], self.dtype)
         outer = [k for k in range(self.grid.ndim) if k not in self.axes]
         places = [k for k in range(result.ndim) if k != reach]
@@ -86,6 +85,14 @@ class _Remapped(BackendArray):
         of_tile = {self.grid.dims[a]: s for a, s in zip(self.axes, tile, strict=True)}
         with reading("the grid"):
             return self.grid.isel({**isel, **of_tile}).to_numpy()
+
+    @cached_property
+    def _pieces(self) -> Pieces:
+        """Pieces for all catchments, which blocks of a stream ask for one after another."""
+        return self._made_pieces(self.product)
+
+    def _made_pieces(self, product: Product) -> Pieces:
+        return make_pieces(product, [self.grid.shape[a] for a in self.axes], self._tiles())
 
     def _tiles(self) -> list[tuple[int, ...]]:
         """The grid's own chunks along its axes; one where they are not known."""

@@ -108,10 +108,9 @@ class Mesh:
                 meets = (moved[:, 0] <= east) & (moved[:, 2] >= west) & (moved[:, 1] <= north) & (moved[:, 3] >= south)
                 at, box = tree.query(shapely.box(*moved[meets].T))
                 found.append((box, cells[meets][at]))
-        pairs = (
-            np.unique(np.concatenate([np.stack(pair) for pair in found], axis=1), axis=1) if found else np.zeros((2, 0))
-        )
-        return pairs[0].astype(np.int64), pairs[1].astype(np.int64)
+        box, cell = (np.concatenate([pair[k] for pair in found]).astype(np.int64) for k in range(2))
+        both = np.unique(box * np.int64(self.lon.size) + cell)  # a cell may meet a box on both sides of the date line
+        return both // self.lon.size, both % self.lon.size
 
     def _boxes(self, cells: Int) -> Float:
         """West, south, east and north of cells, on longitudes from -180 on."""
@@ -195,11 +194,10 @@ def nodes_between(lon: Float, lat: Float) -> Callable[[Int], Float]:
 
     def rings(cells: Int) -> Float:
         row, column = np.divmod(cells, n_columns)
-        corners = [_middle(wrapped[:, row + j][:, np.arange(row.size), column + i],
-                           wrapped[:, row + j + 1][:, np.arange(row.size), column + i],
-                           wrapped[:, row + j][:, np.arange(row.size), column + i + 1],
-                           wrapped[:, row + j + 1][:, np.arange(row.size), column + i + 1])
-                   for j, i in ((0, 0), (0, 1), (1, 1), (1, 0))]  # fmt: skip
+        corners = []
+        for j, i in ((0, 0), (0, 1), (1, 1), (1, 0)):
+            around = [(row + j + dj, column + i + di) for di in (0, 1) for dj in (0, 1)]
+            corners.append(_middle(*(wrapped[:, at_row, at_column] for at_row, at_column in around)))
         return np.stack(corners, axis=1)
 
     return rings

@@ -7,7 +7,7 @@ are taken with as many points as keep them in place to `OFF`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from xroute.exceptions import ParameterError, require, some, warn
 from xroute.grids.authalic import ring_areas
 
-__all__ = ["Parts", "as_parts", "in_degrees", "unwrapped_ring"]
+__all__ = ["Parts", "Rings", "as_parts", "in_degrees", "rings_of", "unwrapped_ring"]
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
@@ -24,9 +24,30 @@ OFF = 2e-8
 DEGREES = "EPSG:4326"
 
 
+class Rings(NamedTuple):
+    """Polygons as rings.
+
+    Attributes
+    ----------
+    lon, lat : [vertex]
+        The first vertex of each ring again as its last.
+    ring_start : int [ring + 1]
+    polygon_start : int [polygon + 1]
+        Where the vertices of each ring, and the rings of each polygon, start.
+    sign : [ring]
+        What makes the area of a ring count: 1 or -1, by its direction, and by whether it is a hole.
+    """
+
+    lon: Float
+    lat: Float
+    ring_start: Int
+    polygon_start: Int
+    sign: Float
+
+
 @dataclass(frozen=True)
 class Parts:
-    """Polygons, one or more a catchment, as rings.
+    """Polygons, one or more a catchment.
 
     Attributes
     ----------
@@ -34,23 +55,15 @@ class Parts:
         On longitude and latitude; beyond 180 where a part lies on both sides of the date line.
     catchment : int [part]
         Position of the catchment that each is of.
-    lon, lat : [vertex]
-    ring_start : int [ring + 1]
-    part_start : int [part + 1]
-        Where the vertices of each ring, and the rings of each part, start.
-    sign : [ring]
-        What makes the area of a ring count: 1 or -1, by its direction, and by whether it is a hole.
+    rings
+        The same as rings.
     area : [catchment]
         Areas [m2].
     """
 
     geometry: NDArray[Any]
     catchment: Int
-    lon: Float
-    lat: Float
-    ring_start: Int
-    part_start: Int
-    sign: Float
+    rings: Rings
     area: Float
 
     @property
@@ -87,23 +100,27 @@ def as_parts(geometry: NDArray[Any], ids: NDArray[Any], crs: Any) -> tuple[Parts
     if first.size < ids.size:
         lonlat, of_row = _dissolved(lonlat, of_row, first.size)
     parts, row = shapely.get_parts(lonlat, return_index=True)
-    _, flat, (ring_start, part_start) = _ragged(parts)
+    rings, of_part = rings_of(parts)
+    catchment = of_row[row]
+    area = np.bincount(catchment, of_part, first.size).astype(np.float64)
+    return Parts(parts, catchment, rings, area), ids[first]
+
+
+def rings_of(polygons: NDArray[Any]) -> tuple[Rings, Float]:
+    """Rings of polygons, and the areas [m2] of these."""
+    import shapely
+
+    if not polygons.size:
+        none = np.zeros(0)
+        return Rings(none, none, np.zeros(1, np.int64), np.zeros(1, np.int64), none), none
+    _, flat, offsets = shapely.to_ragged_array(polygons, include_z=False)
+    ring_start, part_start = (np.asarray(offset, np.int64) for offset in offsets)
     lon, lat = np.ascontiguousarray(flat[:, 0]), np.ascontiguousarray(flat[:, 1])
     turned = ring_areas(lon, lat, ring_start)
     outer = np.zeros(turned.size, bool)
     outer[part_start[:-1]] = True
     sign = np.where(turned < 0, -1.0, 1.0) * np.where(outer, 1.0, -1.0)
-    catchment = of_row[row]
-    of_part = np.add.reduceat(turned * sign, part_start[:-1]) if parts.size else np.zeros(0)
-    area = np.bincount(catchment, of_part, first.size).astype(np.float64)
-    return Parts(parts, catchment, lon, lat, ring_start, part_start, sign, area), ids[first]
-
-
-def _ragged(parts: NDArray[Any]) -> tuple[Any, Float, tuple[Int, Int]]:
-    import shapely
-
-    kind, flat, offsets = shapely.to_ragged_array(parts, include_z=False)
-    return kind, np.asarray(flat, np.float64), (np.asarray(offsets[0], np.int64), np.asarray(offsets[1], np.int64))
+    return Rings(lon, lat, ring_start, part_start, sign), np.add.reduceat(turned * sign, part_start[:-1])
 
 
 def _check(geometry: NDArray[Any], ids: NDArray[Any]) -> None:

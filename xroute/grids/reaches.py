@@ -9,14 +9,14 @@ from typing import Any, TypeVar
 import numpy as np
 import xarray as xr
 
-from xroute.exceptions import ParameterError, some, warn
+from xroute.exceptions import ParameterError, one_of, some, warn
 from xroute.grids.remapping import as_weights, remap_table
 from xroute.grids.table import Table, table_of
 from xroute.ids import within
 from xroute.labels import match_rows
 from xroute.network import Network
-from xroute.request import RouteRequest
-from xroute.settings import Extra, Missing
+from xroute.request import RouteRequest, StreamRequest
+from xroute.settings import GRID_NAN, Extra, Missing
 from xroute.wording import argument
 
 __all__ = ["bring_to_reaches", "reaches_of"]
@@ -34,15 +34,16 @@ def bring_to_reaches(runoff: xr.DataArray, network: Network, request: Request) -
     request
         Without weights.
     by
-        What it was brought by: two runs with the same text did the same to the same grid. Empty without weights.
+        What it was brought by, of a stream: two runs with the same text did the same to the same grid. Empty without weights.
 
     Raises
     ------
     ParameterError
-        For ``nan="others"`` without weights, and a dimension of reaches beside them.
+        For an unknown ``nan``, ``nan="others"`` without weights, and a dimension of reaches beside them.
     AlignmentError, UnitsError
         As `xroute.remap`; and for reaches without weights, and weights of other reaches, unless they are accepted.
     """
+    one_of("nan", request.nan, GRID_NAN)
     if request.weights is None:
         if request.nan == "others":
             raise ParameterError(
@@ -59,7 +60,7 @@ def bring_to_reaches(runoff: xr.DataArray, network: Network, request: Request) -
     nan = request.nan
     brought = remap_table(runoff, weights, table, nan)
     left = replace(request, weights=None, nan="zero" if nan == "zero" else "raise", reach_dim="reach")
-    return brought, left, _digest(table, nan)
+    return brought, left, _digest(table, nan) if isinstance(request, StreamRequest) else ""
 
 
 def reaches_of(table: Table, network: Network, missing: Missing, extra: Extra) -> Table:

@@ -18,6 +18,7 @@ from xroute.reach_values import ESTIMATED
 from xroute.schemes import SCHEMES, Parameter, Scheme
 from xroute.settings import Estimate
 from xroute.units import to_si
+from xroute.wording import phrase
 
 __all__ = ["lacking", "with_estimates"]
 
@@ -61,6 +62,15 @@ def lacking(
                 wanted = here & np.isnan(values)
         elif scheme.of_reach is None and parameter.default is not None:
             continue
+        if parameter.name in dataset.variables and parameter.name != "length":
+            bad = here & ~wanted & ~parameter.allows(values)
+            if bad.any():
+                raise ParameterError(
+                    f"the network has {parameter.name!r}, which {scheme.name} needs to be {parameter.range}, and it is not on "
+                    f"{int(bad.sum())} reaches: {some(network.ids[bad])} (values {some(values[bad], 3)}). If it is "
+                    "another thing, "
+                    "rename it; " + phrase("estimate anew", "overwrite=True makes them anew")
+                )
         if wanted.any():
             found[parameter.name] = wanted
     if found and scheme.of_reach is None:

@@ -5,7 +5,8 @@ Unlike `xroute.Network`, which refuses at the first problem, an inspection goes 
 
 from __future__ import annotations
 
+from xroute.inspection.catchments import inspect_catchments
 from xroute.inspection.network import inspect_network
 from xroute.inspection.report import Report, inspect_other, kind
 
-__all__ = ["Report", "inspect_network", "inspect_other", "kind"]
+__all__ = ["Report", "inspect_catchments", "inspect_network", "inspect_other", "kind"]

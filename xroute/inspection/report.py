@@ -13,6 +13,7 @@ from xroute.grid_axes import grid_dims
 from xroute.grids.form import identity_of, is_weights
 from xroute.state_form import is_state
 from xroute.stores import UNFINISHED
+from xroute.watch import says_accumulated
 from xroute.wording import argument, phrase
 
 __all__ = ["Report", "inspect_other", "kind"]
@@ -88,6 +89,12 @@ def inspect_other(dataset: xr.Dataset, what: str) -> Report:
             if variable.ndim and variable.dtype.kind in "fiu":
                 units = variable.attrs.get("units", "no units")
                 report.facts.append((str(name), f"[{units}] on {', '.join(map(str, variable.dims))}, {variable.dtype}"))
+                if says_accumulated(variable, "time", None):
+                    made = argument("reset", "day", python='xroute.deaccumulate(runoff, reset="day")')
+                    report.notes.append(
+                        f"{name} says that it accumulates. Where values climb, as ERA5-Land's do through the day and a "
+                        f"forecast's since its start (ERA5's do not), amounts of each step are made of them: {made}"
+                    )
         for name, index in dataset.indexes.items():
             if len(index) and (index.dtype.kind in "mM" or hasattr(index[0], "year")):
                 report.facts.append((str(name), f"{str(index[0])[:19]} to {str(index[-1])[:19]}"))

@@ -4,7 +4,8 @@
 netCDF, and any Dataset to and from Zarr or netCDF); `open_runoff` opens runoff of any other origin, from one file or many, and
 `open_known` discharge that is known on some reaches.
 Readers return plain xarray objects in xroute's data model with ids kept exact; nothing here routes. Tables of the known
-hydrographies are read by `xroute.tables`. `READERS` holds those that read whole set-ups.
+hydrographies are read by `xroute.tables`, and direction grids by `xroute.Network`; `table` and `direction_grids`
+convert them. `READERS` holds those that read whole set-ups.
 """
 
 from __future__ import annotations

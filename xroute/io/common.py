@@ -17,6 +17,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from xroute.accumulations import is_lead
 from xroute.exceptions import AlignmentError, TimeAxisError, UnitsError, XRouteError, some, warn
 from xroute.files.decoding import DEFAULT_FILL, is_id_name
 from xroute.files.opening import PathLike, open_dataset
@@ -30,6 +31,8 @@ from xroute.wording import argument
 
 __all__ = ["check_same_units", "concatenate", "dataset_of", "expand_paths", "file_ids", "open_runoff"]
 
+SAMPLE = 64
+"""Entries of each dimension that are looked at, of records that may never have been written."""
 _NETCDF = (".nc", ".nc4", ".netcdf", ".cdf")
 
 
@@ -114,8 +117,8 @@ def open_runoff(
         dataset = open_dataset(file)
         names = names or [_only_variable(dataset, file)]
         array = _sum(dataset, names, file, time_dim, bounds)
-        if "time" in array.coords and array["time"].ndim == 0:
-            array = array.expand_dims("time")
+        if "time" in array.coords and array["time"].ndim == 0 and not any(is_lead(array, d) for d in array.dims):
+            array = array.expand_dims("time")  # of one time; beside leads it is when the forecast was made
         arrays.append(array)
     if len(arrays) > 1:
         array = concatenate(arrays, files, find_time_dim(arrays[0], time_dim))
@@ -264,9 +267,10 @@ def _warn_of_never_written(array: xr.DataArray, files: Sequence[Path], time_dim:
     except TimeAxisError:  # routing asks for it
         return
     ends = array.isel({dim: sorted({0, array.sizes[dim] - 1})})
-    missing = ends.isnull()
     if grid_dims(array):  # some cells are sea
-        missing = missing.all([d for d in array.dims if d != dim])
+        missing = ends.isnull().all([d for d in array.dims if d != dim])
+    else:  # what was never written is so on all reaches: a few will tell, of chunks that are read again for it
+        missing = ends.isel({d: slice(0, SAMPLE) for d in array.dims if d != dim}).isnull()
     gaps = int(missing.sum())
     if gaps:
         warn(

@@ -164,10 +164,11 @@ def _add_weighted(columns, more, weight, N: tl.constexpr):
 @triton.jit
 def _known_group(known, time, end, mode: tl.constexpr):
     """Whether discharge is known, in each step of a group of routing steps."""
+    G: tl.constexpr = mode.group
     columns = ()
-    for c in tl.static_range(mode.group):
+    for c in tl.static_range(G):
         if mode.known:
-            _, there = known_at(known, time + c, end)
+            value, there = known_at(known, time + c, end)
             columns = columns + (there,)
         else:
             columns = columns + (known.has,)
@@ -177,8 +178,9 @@ def _known_group(known, time, end, mode: tl.constexpr):
 @triton.jit
 def _store_known(known, columns, time, end, mode: tl.constexpr):
     """Store what comes to discharge that is known, of a group of routing steps that are steps."""
+    G: tl.constexpr = mode.group
     if mode.known:
-        for c in tl.static_range(mode.group):
+        for c in tl.static_range(G):
             tl.store(known.gradient + time + c, columns[c], mask=known.has & (time + c >= 0) & (time + c < end))
 
 
@@ -203,6 +205,8 @@ def _adjoint_group(given, past, mu_below, later, sums, lanes, coefficients, time
         if mode.known:
             of_known = (tl.where(known[c], to_q, 0.0),) + of_known
             to_q = tl.where(known[c], 0.0, to_q)
+        else:
+            of_known = (to_q,) + of_known
         lam = to_q + given.y[c]
         lam += later - coefficients.one_minus_pole * later
         if mode.n_taps > 2:  # windows reach back to before the start, where there is no y
@@ -627,12 +631,12 @@ def adjoint_substeps(
             after = tl.load(grad + step + 1, mask=runs & (step + 1 < n_steps), other=0.0).to(ACC)
         known_now = ()
         if mode.known:
-            _, there = known_at(known, step, n_steps)
+            value, there = known_at(known, step, n_steps)
             there = there & runs
             for _ in tl.static_range(G):
                 known_now = known_now + (there,)
             if mode.sampling == START_MEAN:  # what is sampled there is what is known, and not y
-                _, there_after = known_at(known, step + 1, n_steps)
+                value, there_after = known_at(known, step + 1, n_steps)
                 after = tl.where(there_after, 0.0, after)
                 known_sum = tl.where(part == PER_STEP - 1, tl.where(there, wanted, 0.0), known_sum)
                 wanted = tl.where(there, 0.0, wanted)

@@ -10,6 +10,7 @@ import torch
 import triton
 import triton.language as tl
 
+from xroute.caches import keep_fitting
 from xroute.engine.arrays import Exchange, Known, State
 from xroute.engine.gpu.arguments import (
     AdjointSeries,
@@ -217,11 +218,18 @@ def known_on(known: Known | None, plan: RoutingPlan, runoff: Tensor, filter: Dev
         return DeviceKnown(0, KernelKnown(index.down_places, none, none))
     n_batch, _, n_steps = runoff.shape
     n = len(known.reach)
-    row = torch.full((plan.n_reaches,), -1, dtype=torch.int32)
-    row[torch.as_tensor(known.reach)] = torch.arange(n, dtype=torch.int32)
+    reach = torch.as_tensor(known.reach)
+
+    def make() -> tuple[Tensor, Tensor]:
+        row = torch.full((plan.n_reaches,), -1, dtype=torch.int32)
+        row[reach] = torch.arange(n, dtype=torch.int32)
+        return reach.clone(), row.to(runoff.device)[index.reach].contiguous()
+
+    kind = "known rows", str(runoff.device)
+    row = keep_fitting(plan, kind, lambda kept: torch.equal(kept[0], reach), make, most=1)[1]
     series = torch.as_tensor(known.values).to(none).expand(n_batch, n, n_steps).contiguous()
     gradient = none if known.grad is None else torch.zeros_like(series)
-    return DeviceKnown(n, KernelKnown(row.to(runoff.device)[index.reach].contiguous(), series, gradient))
+    return DeviceKnown(n, KernelKnown(row, series, gradient))
 
 
 def state_on(state: State | None, n_batch: int, n_reaches: int, filter: DeviceFilter) -> State | None:

@@ -1,0 +1,112 @@
+"""Remap a global grid to a million reaches, lazily: time, memory, and the water that arrives.
+
+python benchmarks/remap.py [steps] [reaches]
+    365 steps of a grid of 0.1 degrees (6.5 million cells, float64, made on the fly), opened lazily and on Dask, to 1,000,000
+    catchments of six cells each. Prints the time of a step beside that of a plain copy of its cells, the peak of memory, and how
+    far the volume is from that of the cells, summed by itself.
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from xarray.backends import BackendArray
+from xarray.core import indexing
+
+import xroute
+from xroute.grids.form import grid_identity, weights_dataset
+
+NY, NX, BLOCK = 1801, 3600, 8
+
+
+class Made(BackendArray):
+    """A grid whose steps are made when they are read: one field, turned and scaled."""
+
+    def __init__(self, n_steps: int) -> None:
+        self.field = np.random.default_rng(0).random((NY, NX))
+        self.shape, self.dtype = (n_steps, NY, NX), np.dtype(float)
+
+    def step(self, t: int) -> np.ndarray:
+        return np.roll(self.field, 37 * t, axis=1) * (1.0 + t % 24)
+
+    def __getitem__(self, key: Any) -> Any:
+        return indexing.explicit_indexing_adapter(key, self.shape, indexing.IndexingSupport.OUTER, self._read)
+
+    def _read(self, key: tuple[Any, ...]) -> np.ndarray:
+        steps = np.atleast_1d(np.arange(self.shape[0])[key[0]])
+        return np.stack([self.step(int(t)) for t in steps])[:, key[1], key[2]]
+
+
+def problem(n_steps: int, n_reaches: int) -> tuple[xr.DataArray, Made, xr.Dataset]:
+    """The grid, what makes its values, and weights."""
+    made = Made(n_steps)
+    variable = xr.Variable(
+        ("time", "lat", "lon"), indexing.LazilyIndexedArray(made), {"units": "m s-1"}, {"preferred_chunks": {"time": 1}}
+    )
+    coords = {
+        "time": pd.date_range("2000-01-01", periods=n_steps, freq="D"),
+        "lat": np.linspace(90, -90, NY), "lon": np.arange(NX) * 0.1,
+    }  # fmt: skip
+    grid = xr.DataArray(variable, coords, name="ro")
+    grid.encoding = variable.encoding
+    rng = np.random.default_rng(1)
+    row, column = np.sort(rng.integers(0, NY - 1, n_reaches)), rng.integers(0, NX - 2, n_reaches)
+    dy, dx = np.repeat([0, 1], 3), np.tile([0, 1, 2], 2)
+    y, x = (row[:, None] + dy).ravel(), (column[:, None] + dx).ravel()
+    ids = rng.permutation(n_reaches) + 1
+    weights = weights_dataset(
+        np.repeat(ids, 6), (y, x), rng.random(y.size) * 1e7, catchment=ids, attrs=grid_identity(grid, ("lat", "lon"))
+    )
+    return grid, made, weights
+
+
+def main() -> None:
+    n_steps, n_reaches = (int(v) for v in [*sys.argv[1:], *("365", "1000000")[len(sys.argv) - 1 :]])
+    grid, made, weights = problem(n_steps, n_reaches)
+    begin = time.perf_counter()
+    runoff = xroute.remap(grid, weights)
+    print(f"remap() of {n_steps} steps to {n_reaches:,} reaches, nothing read: {time.perf_counter() - begin:.2f} s")
+    weight_of_cell = np.zeros((NY, NX))
+    np.add.at(weight_of_cell, (weights.y_index.values, weights.x_index.values), weights.area.values)
+    runoff.isel(time=slice(0, 1)).load()  # compiles
+    reading = 0.0
+    whole, worst = 0.0, 0.0
+    for first in range(0, n_steps, BLOCK):
+        begin = time.perf_counter()
+        found = runoff.isel(time=slice(first, first + BLOCK)).load()
+        whole += time.perf_counter() - begin
+        for k in range(found.sizes["time"]):
+            begin = time.perf_counter()
+            field = made.step(first + k)
+            reading += time.perf_counter() - begin
+            fallen = float((field * weight_of_cell).sum())
+            worst = max(worst, abs(float(found[k].sum()) - fallen) / fallen)
+    begin = time.perf_counter()
+    for _ in range(5):
+        made.field.copy()
+    copy = (time.perf_counter() - begin) / 5
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(
+        f"lazily: {(whole - reading) / n_steps * 1e3:.1f} ms a step beside making it ({reading / n_steps * 1e3:.1f} ms); a copy "
+        f"of its cells: {copy * 1e3:.1f} ms; volume off by at most {worst:.1e}; peak {peak:.2f} GB"
+    )
+    chunked = grid.chunk(time=BLOCK, lat=600, lon=900)
+    begin = time.perf_counter()
+    lazy = xroute.remap(chunked, weights)
+    print(f"on Dask, nothing computed: {time.perf_counter() - begin:.2f} s, {len(lazy.data.dask):,} keys")
+    begin = time.perf_counter()
+    total = lazy.isel(time=slice(0, 2 * BLOCK)).sum("reach").compute(num_workers=2)
+    spent = (time.perf_counter() - begin) / total.size
+    worst = max(abs(float(total[k]) / float((made.step(k) * weight_of_cell).sum()) - 1) for k in range(total.size))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(f"on Dask: {spent * 1e3:.1f} ms a step with making it; volume off by at most {worst:.1e}; peak {peak:.2f} GB")
+
+
+if __name__ == "__main__":
+    main()
