@@ -14,9 +14,11 @@ import statistics
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pandas as pd
+import torch
 import xarray as xr
 
 import xroute
@@ -50,6 +52,12 @@ def route_into(runoff: np.ndarray, discharge: np.ndarray, network: xroute.Networ
     """Route into memory that is there already, as a run in blocks does."""
     state = State(np.zeros((len(runoff), int(made.pointer[-1]) - network.n_reaches)), np.zeros(runoff.shape[:2]))
     return route_cpu(runoff, discharge, network.plan, made.arrays(), state, dry=True).runoff
+
+
+def windows(n: int, n_taps: int) -> Filter:
+    """Hillslopes of so many taps each."""
+    none = torch.zeros(n, dtype=torch.float64)
+    return Filter(torch.full((n * n_taps,), 1 / n_taps, dtype=torch.float64), np.arange(n + 1) * n_taps, none, none)
 
 
 def check(members: int) -> float:
@@ -97,6 +105,11 @@ def main() -> None:
     target = np.empty(0, np.float32)  # gives the memory back
     engine = timed(lambda: route_block(data, network.plan, made, None, RoutingSettings()), options.repeats)
     whole = timed(lambda: runoff.route(network), options.repeats)
+    sloped = []
+    for n_taps in (8, 24, 64):
+        slopes = partial(route_block, hillslope=windows(network.n_reaches, n_taps))
+        seconds = timed(lambda f=slopes: f(data, network.plan, made, None, RoutingSettings()), options.repeats)  # type: ignore[misc]
+        sloped.append((f"with hillslopes of {n_taps} taps", seconds))
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     print(f"{n:,} reaches x {options.steps} steps x {options.members} members, float32, muskingum, {cores} cores")
     print(f"{'':28s}{'seconds':>9s}{'G reach-steps/s':>17s}{'in copies':>11s}")
@@ -106,6 +119,7 @@ def main() -> None:
         ("engine into warm memory", warm),
         ("engine into fresh memory", engine),
         ("runoff.route(network)", whole),
+        *sloped,
     ):
         print(f"{name:28s}{seconds:9.3f}{steps / seconds / 1e9:17.2f}{seconds / copy:11.1f}")
     print(f"Network, validated, with its plan: {plan:.2f} s")

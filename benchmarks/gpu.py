@@ -47,6 +47,7 @@ from xroute.engine.cpu.forward import route_cpu
 from xroute.engine.gpu.gradients import adjoint_gpu
 from xroute.engine.gpu.launch import route_gpu
 from xroute.engine.gpu.layout import prepare_filter
+from xroute.engine.gpu.slopes import route_slopes, slopes_on
 from xroute.parameters import read_parameters
 from xroute.schemes import SCHEMES, Filter, make_filter
 from xroute.settings import RoutingSettings
@@ -441,10 +442,40 @@ def _beside_diffroute(scheme: str) -> None:
             report(f"xroute, {label}", ms, f"diffroute: {other_ms / ms:.0f} x", memory(route_made, runoff), error)
 
 
+def hillslope_case(n_taps: int) -> None:
+    """Hillslopes of so many taps before muskingum, beside muskingum alone, all on the device."""
+    base, run = forward_case(MAIN), sized(MAIN)
+    network = network_of(run.lattice)
+    plan, n = network.plan, network.n_reaches
+    made = prepare_filter(plan, filter_of(network, "muskingum"), DEVICE, torch.float32)
+    taps = torch.rand(n, n_taps, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    none = torch.zeros(n, dtype=torch.float64)
+    windows = Filter((taps / taps.sum(dim=1, keepdim=True)).reshape(-1), np.arange(n + 1) * n_taps, none, none)
+    slopes = slopes_on(windows, DEVICE, torch.float32)
+    runoff = torch.rand((1, n, run.steps), device=DEVICE)
+
+    def route() -> list[Tensor]:
+        given, _ = route_slopes(runoff, slopes, None, keep_state=False)
+        return [route_gpu(given, plan, made, keep_state=False)[0]]
+
+    label = f"hillslopes of {n_taps} taps, then muskingum, {n:,} x {run.steps}"
+    found = route()
+    expected, _, _ = route_block(
+        runoff.cpu().numpy(), plan, filter_of(network, "muskingum"), None, RoutingSettings(), hillslope=windows
+    )
+    error = require(by_reach(found[0], expected), ALLOWED["float32"], label)
+    repeat(route, found, 5, label)
+    del found, expected
+    alone = median_ms(lambda: route_slopes(runoff, slopes, None, keep_state=False))
+    ms = median_ms(route)
+    report(f"{label} (hillslopes {alone:.2f} ms)", ms, f"{ms / base:.2f} x muskingum", memory(route, runoff), error, "2.2 x")
+
+
 CASES: dict[str, Callable[[], object]] = {
     **{name: partial(forward_case, run) for name, run in RUNS.items()},
     "gradients": gradients_case,
     "host": host_case,
+    **{f"hillslope{k}": partial(hillslope_case, k) for k in (8, 24, 64)},
     "diffroute": diffroute_case,
 }
 QUICK = ("muskingum", "state", "gradients", "host")

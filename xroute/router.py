@@ -25,7 +25,7 @@ from xroute.network_files import as_network
 from xroute.parameters import parameters_of
 from xroute.recipe import resolve_settings
 from xroute.router_hillslope import router_hillslope
-from xroute.router_state import RouterState, check_ids, ids_as_tensor, known_in_call, network_hash, slopes_of, start_of
+from xroute.router_state import RouterState, check_ids, given_known, ids_as_tensor, network_hash, slopes_of, start_of
 from xroute.schemes import SCHEMES, Filter, make_filter
 from xroute.settings import Lateral, RoutingSettings, Sampling
 from xroute.times import seconds
@@ -257,9 +257,9 @@ class Router(torch.nn.Module):
             batch, on_slopes = self._down_the_slopes(batch, slopes, state, return_state)
         elif state is not None:
             slopes_of(state, None)
-        given = known_in_call(known, batch, self._known_reach, self.known_ids)
+        fixed = given_known(known, self.known_ids, self._known_reach, batch)
         discharge, end = route_autograd(
-            batch, self.network.plan, made, start, self.settings, keep_state=return_state, known=given
+            batch, self.network.plan, made, start, self.settings, keep_state=return_state, known=fixed
         )
         discharge = discharge if runoff.ndim == 3 else discharge[0]
         if end is None:

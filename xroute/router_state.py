@@ -18,7 +18,7 @@ from xroute.exceptions import ParameterError, StateError, some
 from xroute.network import Network
 from xroute.settings import RoutingSettings
 
-__all__ = ["RouterState", "check_ids", "ids_as_tensor", "known_in_call", "network_hash", "slopes_of", "start_of"]
+__all__ = ["RouterState", "check_ids", "given_known", "ids_as_tensor", "network_hash", "slopes_of", "start_of"]
 
 Tensor = torch.Tensor
 
@@ -174,19 +174,15 @@ def check_ids(state: Tensor, ids: NDArray[Any]) -> None:
     )
 
 
-def known_in_call(
-    values: Tensor | None, runoff: Tensor, reach: Tensor | None, ids: NDArray[Any] | None
+def given_known(
+    values: Tensor | None, ids: NDArray[Any] | None, reach: Tensor | None, runoff: Tensor
 ) -> Known | None:
-    """Discharge that is known in a call of a Router, if it fits.
+    """Discharge that is known in a call, if it fits the ids of a Router, their positions, and its runoff.
 
-    Parameters
-    ----------
-    values : [known reach, time] or [batch, known reach, time]
-        NaN where it is not known; None for none.
-    runoff : [batch, reach, time]
-        What is routed.
-    reach, ids : [known reach]
-        Positions and ids of the reaches that the Router was told of; None for none.
+    Raises
+    ------
+    ParameterError
+        If it is there where none is wanted, or the other way round, and for shapes and values that it cannot have.
     """
     n = 0 if ids is None else ids.size
     if values is None:
