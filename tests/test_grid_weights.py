@@ -677,3 +677,89 @@ def test_many_points_are_cut_into_pieces_without_a_loss():
 def test_documentation_stays_in_one_place():
     texts = [path.read_text("utf-8") for path in Path(xroute.__file__).parent.rglob("*.py")]
     assert sum("atanh(e" in text for text in texts) == 1
+
+
+def test_cells_of_mpas_have_corners_counted_from_one(weights):
+    """Native MPAS: radians without units, vertices of each cell, as many as it has edges."""
+    n_x, n_y = LON.size, LAT.size
+    node = np.arange((n_x + 1) * (n_y + 1)).reshape(n_y + 1, n_x + 1)
+    x, y = np.meshgrid(np.append(LON - HALF, LON[-1] + HALF), np.append(LAT - HALF, LAT[-1] + HALF))
+    corner = np.stack([node[:-1, :-1], node[:-1, 1:], node[1:, 1:], node[1:, :-1]], axis=-1).reshape(-1, 4)
+    lon, lat = (v.ravel() for v in np.meshgrid(LON, LAT))
+    mpas = xr.Dataset(
+        {"runoff": (("Time", "nCells"), np.zeros((1, lon.size))),
+         "lonCell": ("nCells", np.radians(lon % 360)), "latCell": ("nCells", np.radians(lat)),
+         "lonVertex": ("nVertices", np.radians(x.ravel() % 360)), "latVertex": ("nVertices", np.radians(y.ravel())),
+         "nEdgesOnCell": ("nCells", np.full(lon.size, 4)),
+         "verticesOnCell": (("nCells", "maxEdges"), np.column_stack([corner + 1, np.zeros((lon.size, 2), int)]))},
+    )  # fmt: skip
+    made = xroute.grid_weights(mpas, CATCHMENTS)
+    assert made.attrs["grid_dims"] == "nCells"
+    assert_same(by_place(made, lon, lat), by_place(weights, LON, LAT), rtol=1e-10)
+
+
+def test_a_cell_around_a_pole_and_cells_that_point_to_it():
+    """A mesh about the pole: a round cell of twelve corners in a ring of triangles and squares; all of it belongs "
+    "to a catchment."""
+    x = np.arange(0, 360, 30.0)
+    around = np.stack([x, x + 30], axis=1)
+    cap = np.column_stack([x, np.full(12, 80.0)])
+    squares = [[(a, 70), (b, 70), (b, 80), (a, 80)] for a, b in around]
+    pointed = [[(a, 70), (b, 70), (0.0, 90)] for a, b in around]
+    catchment = table([shapely.box(-180, 72, 180, 90)])
+    zone = 360 * authalic.height_between(72.0, 90.0)
+    for cells in ([cap, *squares], pointed):
+        n = max(len(c) for c in cells)
+        ring = np.full((len(cells), n, 2), np.nan)
+        for k, c in enumerate(cells):
+            ring[k, : len(c)] = c
+        mesh = xr.Dataset(
+            {"ro": ("cell", np.zeros(len(cells))),
+             "lon_b": (("cell", "nv"), ring[..., 0]), "lat_b": (("cell", "nv"), ring[..., 1])},
+            {"lon": ("cell", np.nanmean(ring[..., 0], axis=1), {"bounds": "lon_b", "units": "degrees_east"}),
+             "lat": ("cell", np.nanmean(ring[..., 1], axis=1), {"bounds": "lat_b", "units": "degrees_north"})},
+        )  # fmt: skip
+        made = xroute.grid_weights(mesh, catchment)
+        assert float(made.area.sum()) == pytest.approx(zone, rel=1e-10)
+        assert made.sizes["overlap"] == len(cells)
+
+
+def test_a_grid_about_the_pole_is_curvilinear_without_a_seam():
+    """A polar stereographic grid told by its longitudes and latitudes alone: its cells cover what the projected ones do."""
+    x = np.arange(-2e6, 2.01e6, 100e3)
+    to = pyproj.Transformer.from_crs("EPSG:3413", WGS84, always_xy=True)
+    lon, lat = to.transform(*np.meshgrid(x, x))
+    catchments = table([shapely.box(-180, 78, 180, 90), *blobs(8, (-180, 180), (76, 86), 0.8)])
+    made = xroute.grid_weights(curvilinear(lon, lat), catchments)
+    plain = xroute.grid_weights(grid(x, x, ("y", "x")), catchments, crs="EPSG:3413")
+    np.testing.assert_allclose(made.covered, 1, rtol=1e-9)
+    wholes = []
+    for weights in (made, plain):
+        cells = zip(weights.y_index.values, weights.x_index.values, strict=True)
+        wholes.append(dict(zip(cells, weights.cell_area.values, strict=True)))
+    both = set(wholes[0]) & set(wholes[1])
+    assert len(both) > 500 and len(set(wholes[0]) ^ set(wholes[1])) < 5
+    far = [abs(wholes[0][cell] / wholes[1][cell] - 1) for cell in both]
+    assert np.median(far) < 1e-3 and max(far) < 0.05
+
+
+def test_a_rotated_grid_is_read_by_its_grid_mapping():
+    x, y = np.arange(-12, 4, 0.25), np.arange(-10, 12, 0.25)
+    crs = pyproj.CRS(ROTATED)
+    dataset = grid(x, y, ("rlat", "rlon")).to_dataset(name="mrro")
+    dataset["rlon"].attrs = {"standard_name": "grid_longitude", "units": "degrees"}
+    dataset["rlat"].attrs = {"standard_name": "grid_latitude", "units": "degrees"}
+    dataset["rotated_pole"] = ((), 0, {
+        "grid_mapping_name": "rotated_latitude_longitude", "grid_north_pole_latitude": 39.25, "grid_north_pole_longitude": -162.0,
+    })  # fmt: skip
+    dataset["mrro"].attrs["grid_mapping"] = "rotated_pole"
+    lon, lat = pyproj.Transformer.from_crs(crs, WGS84, always_xy=True).transform(*np.meshgrid(x, y))
+    dataset = dataset.assign_coords(lon=(("rlat", "rlon"), lon), lat=(("rlat", "rlon"), lat))
+    catchments = table(blobs(10, (2, 14), (45, 56), 0.5))
+    by_mapping = xroute.grid_weights(dataset, catchments)
+    by_crs = xroute.grid_weights(dataset.mrro.drop_vars(["lon", "lat"]), catchments, crs=ROTATED)
+    np.testing.assert_allclose(by_mapping.area, by_crs.area, rtol=1e-6)
+    by_places = xroute.grid_weights(dataset.mrro, catchments)
+    pairs = [dict(zip(zip(*(w[n].values for n in ("reach", "y_index", "x_index")), strict=True), w.area.values, strict=True))
+             for w in (by_mapping, by_places)]  # fmt: skip
+    assert max(abs(pairs[0].get(k, 0) - pairs[1].get(k, 0)) for k in set(pairs[0]) | set(pairs[1])) < 2e-3 * 7e8

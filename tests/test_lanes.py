@@ -160,6 +160,50 @@ def test_memory_decides_nothing_but_lanes(network, runoff, tmp_path):
         )
 
 
+def test_water_and_known_discharge_of_lanes(network, runoff, tmp_path):
+    """The budget of all members, and known discharge that each has of its own, though they are routed after one another."""
+    start = start_of(runoff, network)
+    known = runoff.isel(reach=[100, 5]).astype(float) * 3
+    options = {"initial_state": start, "known": known}
+    expected, end = runoff.route(network, return_state=True, **options)
+    found, state = stream(runoff, network, tmp_path / "q.zarr", memory=TWO, budget=True, return_state=True, **options)
+    np.testing.assert_array_equal(found.values, expected.values)
+    xr.testing.assert_identical(state.compute(), end)
+    stream(runoff, network, tmp_path / "whole.zarr", budget=True, **options)
+    one, all_of_them = (xr.open_zarr(tmp_path / f"{name}.zarr", group="budget") for name in ("q", "whole"))
+    assert one.sizes["number"] == MEMBERS and float(one["storage_start"].min()) > 0
+    xr.testing.assert_allclose(one.load(), all_of_them.load(), rtol=1e-9, atol=1e-3)
+
+
+def test_a_grid_of_members_that_is_read_once(network, runoff):
+    """A forecast on a grid that was opened lazily, and weights: its chunks are read once, and members go lane by lane."""
+    from test_reads import lazy
+
+    rng = np.random.default_rng(2)
+    values = rng.random((MEMBERS, N_TIME, 6, 20)).astype(np.float32)
+    dims, lat, lon = ("number", "step", "latitude", "longitude"), np.linspace(5, 0, 6), np.linspace(0, 19, 20)
+    coords = {"number": runoff["number"], "step": runoff["step"], "latitude": lat, "longitude": lon}
+    grid = xr.DataArray(values, coords, dims, "runoff", {"units": "mm"})
+    cells = np.arange(120)
+    weights = xr.Dataset(
+        {
+            "reach": ("overlap", network.ids, {"units": "1"}),
+            "y_index": ("overlap", cells // 20), "x_index": ("overlap", cells % 20),
+            "area": ("overlap", np.full(120, 1e6), {"units": "m2"}),
+            "catchment_area": ("catchment", np.full(120, 1e6), {"units": "m2"}),
+            "covered": ("catchment", np.ones(120), {"units": "1"}),
+        },
+        {"catchment": network.ids},
+        {"grid_dims": "latitude longitude", "grid_sizes": [6, 20], "method": "area"},
+    )  # fmt: skip
+    expected = grid.route(network, weights=weights)
+    for chunks in ((1, 48, 6, 20), (1, 12, 3, 20)):
+        given, counts = lazy(grid, chunks)
+        found = stream(given, network, MemoryStore(), weights=weights, memory=TWO)
+        assert set(counts.reads.values()) == {1}
+        np.testing.assert_array_equal(found.values, expected.values)
+
+
 @pytest.mark.parametrize("damage", ["lane1.1", "lane1.0", "all"])
 def test_a_lane_whose_checkpoint_is_damaged(damage, network, runoff, tmp_path):
     store = tmp_path / "q.zarr"

@@ -404,6 +404,15 @@ def test_gaps_raise_and_are_named(rng: np.random.Generator, kind: str) -> None:
     np.testing.assert_array_equal(xroute.remap(kinds(grid)[kind], weights, nan="zero").sel(reach=748).load(), 2 * grid[:, 0, 2])
 
 
+@pytest.mark.parametrize("kind", ["dask", "lazy"])
+def test_the_step_of_a_part_is_named_by_its_own_label(rng: np.random.Generator, kind: str) -> None:
+    grid, weights = with_a_gap(rng)
+    lazy = grid.chunk(time=10) if kind == "dask" else kinds(grid)[kind]
+    with pytest.raises(XRouteError, match="first at time 2000-01-01T21"):
+        part = xroute.remap(lazy, weights).isel(time=slice(21, 29))
+        part.compute(scheduler="sync") if kind == "lazy" else xroute.remap(lazy.isel(time=slice(21, 29)), weights).compute()
+
+
 @pytest.mark.parametrize("kind", ["memory", "dask", "lazy"])
 def test_gaps_are_no_water_or_what_others_have(rng: np.random.Generator, kind: str) -> None:
     grid, weights = with_a_gap(rng)

@@ -14,7 +14,6 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xroute.bounded import BoundedParameter, module_name
-from xroute.engine.arrays import Known
 from xroute.engine.autograd import route_autograd
 from xroute.exceptions import ParameterError, some
 from xroute.grids.tensors import GridInput
@@ -25,7 +24,7 @@ from xroute.network_files import as_network
 from xroute.parameters import parameters_of
 from xroute.recipe import resolve_settings
 from xroute.router_hillslope import route_slopes, router_hillslope
-from xroute.router_state import RouterState, check_ids, ids_as_tensor, network_hash, slopes_of, start_of
+from xroute.router_state import RouterState, check_ids, given_known, ids_as_tensor, network_hash, slopes_of, start_of
 from xroute.schemes import SCHEMES, Filter, make_filter
 from xroute.settings import Lateral, RoutingSettings, Sampling
 from xroute.times import seconds
@@ -258,36 +257,14 @@ class Router(torch.nn.Module):
             batch, on_slopes = route_slopes(batch, slopes, self.hillslope, state, of_run, keep_state=return_state)
         elif state is not None:
             slopes_of(state, None)
+        fixed = given_known(known, self.known_ids, self._known_reach, batch)
         discharge, end = route_autograd(
-            batch, self.network.plan, made, start, self.settings, keep_state=return_state, known=self._known(known, batch)
+            batch, self.network.plan, made, start, self.settings, keep_state=return_state, known=fixed
         )
         discharge = discharge if runoff.ndim == 3 else discharge[0]
         if end is None:
             return discharge
         return discharge, RouterState(*end, n_lags, self._network_hash, self._routing_step, self.lateral, on_slopes)
-
-    def _known(self, values: Tensor | None, runoff: Tensor) -> Known | None:
-        """Discharge that is known in a call, if it fits."""
-        n = 0 if self.known_ids is None else self.known_ids.size
-        if values is None:
-            if n:
-                raise ParameterError(
-                    f"this Router has {n} reaches of known discharge: give known=, [{n} reaches, time], NaN where it is not known"
-                )
-            return None
-        if self._known_reach is None:
-            raise ParameterError("known discharge needs to know on which reaches: Router(..., known=ids)")
-        if not isinstance(values, Tensor):
-            raise ParameterError(f"known is a tensor, not {type(values).__name__}: torch.from_numpy makes one of an array")
-        values = values if values.ndim == 3 else values[None]
-        n_batch, _, n_steps = runoff.shape
-        if values.shape not in ((n_batch, n, n_steps), (1, n, n_steps)):
-            raise ParameterError(
-                f"known has shape {tuple(values.shape)}, not (batch 1 or {n_batch}, {n} reaches, {n_steps} steps)"
-            )
-        if torch.isinf(values.detach()).any():
-            raise ParameterError("known discharge is infinite: where it is not known, it is NaN")
-        return Known(self._known_reach, values)
 
     def get_extra_state(self) -> Tensor:
         """Ids of the reaches, scheme by scheme as their values are: int64 [reach], or of text, UTF-32 [reach, letter]."""

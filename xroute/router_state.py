@@ -13,12 +13,12 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from xroute.engine.arrays import State
+from xroute.engine.arrays import Known, State
 from xroute.exceptions import ParameterError, StateError, some
 from xroute.network import Network
 from xroute.settings import RoutingSettings
 
-__all__ = ["RouterState", "check_ids", "ids_as_tensor", "network_hash", "slopes_of", "start_of"]
+__all__ = ["RouterState", "check_ids", "given_known", "ids_as_tensor", "network_hash", "slopes_of", "start_of"]
 
 Tensor = torch.Tensor
 
@@ -172,3 +172,35 @@ def check_ids(state: Tensor, ids: NDArray[Any]) -> None:
         f"the state dict is of another network: {len(alien)} of its reaches are not here"
         f"{': ' * bool(alien)}{some(alien)}; {len(lacking)} reaches are not in it{': ' * bool(lacking)}{some(lacking)}"
     )
+
+
+def given_known(
+    values: Tensor | None, ids: NDArray[Any] | None, reach: Tensor | None, runoff: Tensor
+) -> Known | None:
+    """Discharge that is known in a call, if it fits the ids of a Router, their positions, and its runoff.
+
+    Raises
+    ------
+    ParameterError
+        If it is there where none is wanted, or the other way round, and for shapes and values that it cannot have.
+    """
+    n = 0 if ids is None else ids.size
+    if values is None:
+        if n:
+            raise ParameterError(
+                f"this Router has {n} reaches of known discharge: give known=, [{n} reaches, time], NaN where it is not known"
+            )
+        return None
+    if reach is None:
+        raise ParameterError("known discharge needs to know on which reaches: Router(..., known=ids)")
+    if not isinstance(values, Tensor):
+        raise ParameterError(f"known is a tensor, not {type(values).__name__}: torch.from_numpy makes one of an array")
+    values = values if values.ndim == 3 else values[None]
+    n_batch, _, n_steps = runoff.shape
+    if values.shape not in ((n_batch, n, n_steps), (1, n, n_steps)):
+        raise ParameterError(
+            f"known has shape {tuple(values.shape)}, not (batch 1 or {n_batch}, {n} reaches, {n_steps} steps)"
+        )
+    if torch.isinf(values.detach()).any():
+        raise ParameterError("known discharge is infinite: where it is not known, it is NaN")
+    return Known(reach, values)

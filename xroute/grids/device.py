@@ -7,6 +7,7 @@ same bits.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -69,7 +70,9 @@ class Sums:
             m = self._matrix
             arrays = m.indptr.astype(np.int64), m.indices.astype(np.int64), np.array(m.data)
             pointer, column, weight = (torch.from_numpy(array).to(device) for array in arrays)
-            self._on[device] = torch.sparse_csr_tensor(pointer, column, weight, size=self.shape)
+            with warnings.catch_warnings():  # of what is done here, a product by a dense matrix, nothing has changed for years
+                warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta state", category=UserWarning)
+                self._on[device] = torch.sparse_csr_tensor(pointer, column, weight, size=self.shape)
         return self._on[device]
 
     def times(self, values: Tensor) -> Tensor:

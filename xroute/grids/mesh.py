@@ -1,7 +1,8 @@
 """Grids whose cells are polygons: curvilinear ones, those of projections, and meshes.
 
-A cell is a ring of corners on longitude and latitude, between which its sides are straight; sides that are straight in a
-projection get as many points as keep them in place. Cells are made for those places alone where catchments are.
+A cell is a ring of corners on longitude and latitude, between which its sides are straight, and great circles about the poles;
+sides that are straight in a projection get as many points as keep them in place. Cells are made for those places alone where
+catchments are.
 """
 
 from __future__ import annotations
@@ -27,6 +28,10 @@ BLOCK = 100_000
 """Cells that are looked at in one go."""
 BENT = 1e-6
 """Part of its length by which a side that is straight in a projection may be off on longitude and latitude."""
+BENDING = 2.0
+"""Degrees by which the direction of a great circle turns, against that of a straight side, from which on it is drawn as one."""
+PARALLEL = 30.0
+"""Degrees of longitude up to which a side from a latitude to the same latitude goes along the parallel."""
 MOST_POINTS = 32
 """Points on a side at most."""
 
@@ -119,9 +124,11 @@ class Mesh:
         low, high = ring.min(axis=1), ring.max(axis=1)
         shift = 360 * np.floor((low[:, 0] + 180) / 360)
         box = np.column_stack([low[:, 0] - shift, low[:, 1], high[:, 0] - shift, high[:, 1]])
-        pole = np.where(ring[..., 1].mean(axis=1) > 0, 90.0, -90.0)
-        box[odd, 0], box[odd, 2] = -180, 180
-        box[odd, 1], box[odd, 3] = np.minimum(box[odd, 1], pole[odd]), np.maximum(box[odd, 3], pole[odd])
+        odd &= np.isfinite(box).all(axis=1)
+        if odd.any():
+            import shapely
+
+            box[odd] = shapely.bounds(self.polygons(cells[odd]))
         return box
 
 
@@ -129,7 +136,7 @@ class Mesh:
 
 
 def _going_on(ring: Float) -> tuple[Float, NDArray[np.bool_]]:
-    """Rings whose longitudes jump nowhere, and which of them have a pole within or for one of their corners."""
+    """Rings whose longitudes jump nowhere, and which of them are about a pole: to be made one by one."""
     lon, lat = ring[..., 0], ring[..., 1]
     at_pole = np.abs(lat) > 90 - 1e-9
     step = np.diff(np.concatenate([lon, lon[:, :1]], axis=1), axis=1)
@@ -138,7 +145,7 @@ def _going_on(ring: Float) -> tuple[Float, NDArray[np.bool_]]:
     on = lon + 360 * np.round((on - lon) / 360)
     around = np.abs(step.sum(axis=1)) > 180
     pointed = (at_pole.sum(axis=1) > 0) & _one_place(ring, at_pole)
-    return np.stack([on, lat], axis=-1), around | pointed
+    return np.stack([on, lat], axis=-1), around | pointed | _is_bent(step, lat, np.roll(lat, -1, axis=1)).any(axis=1)
 
 
 def _one_place(ring: Float, at_pole: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -148,13 +155,48 @@ def _one_place(ring: Float, at_pole: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return np.asarray((~at_pole | (lon == first)).all(axis=1))
 
 
+def _is_bent(step: Float, lat: Float, to: Float) -> NDArray[np.bool_]:
+    """Which sides are great circles, far from straight on longitude and latitude, as they are about a pole.
+
+    Those along a parallel stay what they are, but for very long ones.
+    """
+    turn = np.abs(step) * np.sin(np.radians(np.minimum(np.abs(lat), np.abs(to))))
+    at_pole = np.maximum(np.abs(lat), np.abs(to)) > 90 - 1e-9
+    return np.asarray((turn > BENDING) & ~at_pole & ((np.abs(to - lat) > 1e-9) | (np.abs(step) > PARALLEL)))
+
+
+def _with_great_circles(closed: Float) -> Float:
+    """A ring with points on those sides that are great circles."""
+    lon, lat = closed.T
+    step = (np.diff(lon) + 180) % 360 - 180
+    bent = _is_bent(step, lat[:-1], lat[1:])
+    if not bent.any():
+        return closed
+    east, north = np.radians(lon), np.radians(lat)
+    space = np.column_stack([np.cos(north) * np.cos(east), np.cos(north) * np.sin(east), np.sin(north)])
+    pieces = []
+    for k in range(len(step)):
+        pieces.append(closed[k : k + 1])
+        if bent[k]:
+            n = int(np.ceil(abs(step[k]) / BENDING * 4))
+            part = np.linspace(0, 1, n + 1)[1:-1, None]
+            arc = np.arccos(np.clip(space[k] @ space[k + 1], -1, 1))
+            x, y, z = (np.sin((1 - part) * arc) * space[k] + np.sin(part * arc) * space[k + 1]).T
+            along = lon[k] + (np.degrees(np.arctan2(y, x)) - lon[k] + 180) % 360 - 180
+            pieces.append(np.column_stack([along, np.degrees(np.arctan2(z, np.hypot(x, y)))]))
+    return np.concatenate([*pieces, closed[-1:]])
+
+
 def _around_a_pole(closed: Float) -> Float:
     """A ring with a pole for a corner, which there has the longitudes of both its neighbours; or one that goes around a pole."""
+    closed = _with_great_circles(closed)
     ring = [*closed[:-1]]
     corners = np.array([vertex for k, vertex in enumerate(ring) if k == 0 or not np.array_equal(vertex, ring[k - 1])])
     at_pole = np.abs(corners[:, 1]) > 90 - 1e-9
     if not at_pole.any():
-        return unwrapped_ring(closed)
+        result = unwrapped_ring(closed)
+        result[:, 0] -= 360 * np.floor((result[:, 0].min() + 180) / 360)
+        return result
     k = int(at_pole.argmax())
     others = np.roll(corners, -k, axis=0)
     others = others[np.abs(others[:, 1]) <= 90 - 1e-9]
@@ -221,7 +263,13 @@ def _middle(*centres: Float) -> Float:
     lon, lat = (np.stack([c[k] for c in centres]) for k in range(2))
     lon = lon[:1] + (lon - lon[:1] + 180) % 360 - 180
     result = np.stack([(lon[0] + lon[3] + (lon[1] + lon[2])) / 4, (lat[0] + lat[3] + (lat[1] + lat[2])) / 4], axis=-1)
-    polar = np.ptp(lon, axis=0) > 30
+    span = np.ptp(lon, axis=0)
+    same = [
+        (np.abs(lat[a] - lat[b]) < 1e-9) & (np.abs(lat[c] - lat[d]) < 1e-9)
+        for a, b, c, d in ((0, 2, 1, 3), (0, 1, 2, 3))
+    ]
+    polar = (span * np.sin(np.radians(np.abs(lat).min(axis=0))) > BENDING) & ~same[0] & ~same[1]  # along no parallels
+    polar |= span > PARALLEL
     if polar.any():
         east, north = np.radians(lon[:, polar]), np.radians(lat[:, polar])
         x, y = (np.cos(north) * np.cos(east)).sum(axis=0), (np.cos(north) * np.sin(east)).sum(axis=0)
