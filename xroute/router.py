@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from xroute.bounded import BoundedParameter, module_name
 from xroute.engine.autograd import route_autograd
-from xroute.engine.slopes import plan_without_links, slope_settings
 from xroute.exceptions import ParameterError, some
 from xroute.grids.tensors import GridInput
 from xroute.ids import exact_ids
@@ -24,7 +23,7 @@ from xroute.network import Network
 from xroute.network_files import as_network
 from xroute.parameters import parameters_of
 from xroute.recipe import resolve_settings
-from xroute.router_hillslope import router_hillslope
+from xroute.router_hillslope import route_slopes, router_hillslope
 from xroute.router_state import RouterState, check_ids, given_known, ids_as_tensor, network_hash, slopes_of, start_of
 from xroute.schemes import SCHEMES, Filter, make_filter
 from xroute.settings import Lateral, RoutingSettings, Sampling
@@ -254,7 +253,8 @@ class Router(torch.nn.Module):
         if state is not None:
             start = start_of(state, batch.shape[0], self.ids, n_lags, self._network_hash, self.settings)
         if slopes is not None:
-            batch, on_slopes = self._down_the_slopes(batch, slopes, state, return_state)
+            of_run = self.ids, self._network_hash, self.settings
+            batch, on_slopes = route_slopes(batch, slopes, self.hillslope, state, of_run, keep_state=return_state)
         elif state is not None:
             slopes_of(state, None)
         fixed = given_known(known, self.known_ids, self._known_reach, batch)
@@ -265,21 +265,6 @@ class Router(torch.nn.Module):
         if end is None:
             return discharge
         return discharge, RouterState(*end, n_lags, self._network_hash, self._routing_step, self.lateral, on_slopes)
-
-    def _down_the_slopes(
-        self, batch: Tensor, slopes: Filter, state: RouterState | None, keep_state: bool
-    ) -> tuple[Tensor, RouterState | None]:
-        """What hillslopes give of runoff [batch, reach, time], and their state if it is wanted."""
-        assert self.hillslope is not None
-        settings, n_lags, start = slope_settings(self.settings), slopes.n_taps - 1, None
-        network = f"{self._network_hash} {self.hillslope.name}"
-        if state is not None:
-            before = slopes_of(state, self.hillslope.name)
-            assert before is not None
-            start = start_of(before, batch.shape[0], self.ids, n_lags, network, settings)
-        plan = plan_without_links(self.n_reaches)
-        given, end = route_autograd(batch, plan, slopes, start, settings, keep_state=keep_state)
-        return given, None if end is None else RouterState(*end, n_lags, network, self.dt, settings.lateral)
 
     def get_extra_state(self) -> Tensor:
         """Ids of the reaches, scheme by scheme as their values are: int64 [reach], or of text, UTF-32 [reach, letter]."""

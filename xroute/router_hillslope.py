@@ -6,15 +6,19 @@ from collections.abc import Mapping, Set
 from typing import Any
 
 import torch
+from numpy.typing import NDArray
 
 from xroute.bounded import BoundedParameter, module_name
+from xroute.engine.autograd import route_autograd
+from xroute.engine.slopes import plan_without_links, slope_settings
 from xroute.hillslope import ORDINATES, hillslope_name, hillslope_of, scheme_of
 from xroute.network import Network
 from xroute.parameters import read_scheme
-from xroute.router_state import check_ids, ids_as_tensor
+from xroute.router_state import RouterState, check_ids, ids_as_tensor, slopes_of, start_of
 from xroute.schemes import Filter, Scheme, all_reaches, make_filter
+from xroute.settings import RoutingSettings
 
-__all__ = ["RouterHillslope", "router_hillslope"]
+__all__ = ["RouterHillslope", "route_slopes", "router_hillslope"]
 
 Tensor = torch.Tensor
 
@@ -33,6 +37,32 @@ def router_hillslope(network: Network, given: Any, dt: float, learned: Set[str])
     if name is None:
         return None
     return RouterHillslope(network, name, given, dt, learned)
+
+
+def route_slopes(
+    batch: Tensor, slopes: Filter, hillslope: RouterHillslope | None, state: RouterState | None,
+    of_run: tuple[NDArray[Any], str, RoutingSettings], *, keep_state: bool,
+) -> tuple[Tensor, RouterState | None]:  # fmt: skip
+    """What hillslopes give of runoff [batch, reach, time], and their state if it is wanted.
+
+    ``of_run`` are the ids of the reaches, the hash of their network, and how the river is stepped.
+
+    Raises
+    ------
+    StateError
+        For a state of other hillslopes, or of none.
+    """
+    assert hillslope is not None
+    ids, network, river = of_run
+    settings, n_lags, start = slope_settings(river), slopes.n_taps - 1, None
+    network = f"{network} {hillslope.name}"
+    assert settings.step is not None
+    if state is not None:
+        before = slopes_of(state, hillslope.name)
+        assert before is not None
+        start = start_of(before, batch.shape[0], ids, n_lags, network, settings)
+    given, end = route_autograd(batch, plan_without_links(ids.size), slopes, start, settings, keep_state=keep_state)
+    return given, None if end is None else RouterState(*end, n_lags, network, settings.step, settings.lateral)
 
 
 class RouterHillslope(torch.nn.Module):
@@ -96,7 +126,7 @@ class RouterHillslope(torch.nn.Module):
 
     def get_extra_state(self) -> Tensor:
         """Ids of the reaches, in the order of the values."""
-        return ids_as_tensor(self._ids)
+        return ids_as_tensor(self._ids.copy())
 
     def set_extra_state(self, state: Tensor) -> None:
         """Refuse the values of other reaches."""
