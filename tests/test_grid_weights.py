@@ -763,3 +763,13 @@ def test_a_rotated_grid_is_read_by_its_grid_mapping():
     pairs = [dict(zip(zip(*(w[n].values for n in ("reach", "y_index", "x_index")), strict=True), w.area.values, strict=True))
              for w in (by_mapping, by_places)]  # fmt: skip
     assert max(abs(pairs[0].get(k, 0) - pairs[1].get(k, 0)) for k in set(pairs[0]) | set(pairs[1])) < 2e-3 * 7e8
+
+
+@pytest.mark.parametrize("start", [0.5, -179.5])
+def test_a_curvilinear_grid_is_cut_open_anywhere(start):
+    catchments = table(blobs(12, (178.5, 181.5), (-60, 70), 0.9).tolist() + blobs(4, (-1, 1), (-60, 70), 0.9).tolist())
+    lon, lat = np.meshgrid(start + np.arange(360.0), np.arange(-89.5, 90))
+    made = xroute.grid_weights(curvilinear(lon, lat), catchments)
+    plain = xroute.grid_weights(grid(lon[0], lat[:, 0]), catchments)
+    assert (made.covered == 1).all()
+    assert_same(by_place(made, lon, lat), by_place(plain, lon[0], lat[:, 0]))
