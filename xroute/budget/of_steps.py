@@ -137,7 +137,7 @@ def _lazily(walk: _Walk, runoff: xr.DataArray, discharge: xr.DataArray, start: S
         return data.rechunk((*members, whole, times)).to_delayed()
 
     pieces = [blocks(runoff), blocks(discharge)]
-    shared, go, load = dask.delayed(walk, traverse=False), dask.delayed(_go, nout=2), dask.delayed(_load, nout=1)
+    shared, go, load = dask.delayed(walk, traverse=False), dask.delayed(_go, nout=2), dask.delayed(_load)
     edges = np.concatenate([[0], np.cumsum(times)])
     found: Any = np.empty([len(m) for m in members] + [1], dtype=object)
     for at in itertools.product(*(range(len(m)) for m in members)):
@@ -179,8 +179,6 @@ def _joined(found: Any, axis: int) -> Any:
     """One array of Dask, of chunks of members, dimension by dimension."""
     import dask.array as da
 
-    if axis == found.ndim - 1 and found.ndim == 1:
-        return found[0]
     if found.ndim == 1:
         return found[0]
     return da.concatenate([_joined(part, axis + 1) for part in found], axis=axis)
