@@ -385,9 +385,7 @@ def _open(store: Any) -> Any:
         return _zarr().open(store, mode="r")
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (
-        OSError
-    ):  # not permitted, or the disk fails: there may well be a store, and nobody is to put another in its place
+    except OSError:  # not permitted, or the disk fails: there may well be a store, and nobody is to put another in its place
         raise
     except Exception:  # damaged metadata raise what they like
         return None

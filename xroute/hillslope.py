@@ -331,4 +331,3 @@ def _check_step(array: xr.DataArray, along: Hashable, step: float | None) -> Non
         raise TimeAxisError(
             f"ordinates are {found:g} s apart, and steps of runoff {step:g} s: give the unit hydrograph of this step"
         )
-
