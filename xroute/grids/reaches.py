@@ -15,6 +15,7 @@ from xroute.grids.table import Table, table_of
 from xroute.ids import within
 from xroute.labels import match_rows
 from xroute.network import Network
+from xroute.reads import PACKING
 from xroute.request import RouteRequest, StreamRequest
 from xroute.settings import GRID_NAN, Extra, Missing
 from xroute.wording import argument
@@ -59,6 +60,7 @@ def bring_to_reaches(runoff: xr.DataArray, network: Network, request: Request) -
     table = reaches_of(table_of(weights), network, request.missing, request.extra)
     nan = request.nan
     brought = remap_table(runoff, weights, table, nan)
+    brought.encoding |= {n: runoff.encoding[n] for n in PACKING if n in runoff.encoding}  # a stream reads it as that says
     left = replace(request, weights=None, nan="zero" if nan == "zero" else "raise", reach_dim="reach")
     return brought, left, _digest(table, nan) if isinstance(request, StreamRequest) else ""
 
