@@ -69,9 +69,6 @@ def prepare(runoff: xr.DataArray, discharge: xr.DataArray, network: NetworkLike,
     runoff, request, _ = bring_to_reaches(runoff, network, request)
     request = _as_routed(runoff, discharge, replace(request, initial_state=start, final_state=end))
     run = make_run(runoff, network, request, with_state=True)
-    if run.settings.step is None:
-        run.start(request.initial_state, runoff)  # which says what is lacking
-        raise TimeAxisError("runoff without a time has no budget")
     discharge, places = _matched(discharge, runoff, run)
     accounts = accounts_of(run)
     lacking = np.empty(0, np.int64) if places.row is None else accounts.counted[places.row[accounts.counted] < 0]
@@ -82,6 +79,7 @@ def prepare(runoff: xr.DataArray, discharge: xr.DataArray, network: NetworkLike,
         )
     before = run.start(request.initial_state, runoff)
     after = None if request.final_state is None else _final(request.final_state, run, runoff)
+    assert run.settings.step is not None  # or there is no run that has a state
     to_m3 = run.settings.step * (1.0 if run.units is None else flux_in_si(run.units, "discharge"))
     return Task(run, accounts, runoff, discharge, places, before, after, to_m3, request)
 

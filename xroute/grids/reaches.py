@@ -14,6 +14,7 @@ from xroute.identity import digest
 from xroute.ids import within
 from xroute.labels import match_rows
 from xroute.network import Network
+from xroute.reads import PACKING
 from xroute.request import RouteRequest, StreamRequest
 from xroute.settings import GRID_NAN, Extra, GridNaN, Missing
 from xroute.wording import argument
@@ -58,6 +59,7 @@ def bring_to_reaches(runoff: xr.DataArray, network: Network, request: Request) -
     table = reaches_of(table_of(weights), network, request.missing, request.extra)
     nan = request.nan
     brought = remap_table(runoff, weights, table, nan)
+    brought.encoding |= {n: runoff.encoding[n] for n in PACKING if n in runoff.encoding}  # a stream reads it as that says
     left = replace(request, weights=None, nan="zero" if nan == "zero" else "raise", reach_dim="reach")
     return brought, left, _text_of(table, nan) if isinstance(request, StreamRequest) else ""
 
