@@ -16,12 +16,11 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from xroute.files.decoding import PACKED_AS
 from xroute.lanes import Box, regular_edges
 
 __all__ = ["Source", "pieces_of", "read_dtype", "read_part", "source_of", "stored_chunk"]
 
-PACKING = ("dtype", "scale_factor", "add_offset")
-"""What an encoding says of numbers that a file packs."""
 PIECE_BYTES = 2**27
 """Runoff that is read at a time, in whole chunks; a chunk that is larger is read alone."""
 
@@ -138,7 +137,7 @@ def read_dtype(runoff: xr.DataArray) -> np.dtype[Any]:
         stored = np.dtype(packed)
     except TypeError:
         return runoff.dtype
-    scaled = set(PACKING[1:]) & set(runoff.encoding)
+    scaled = set(PACKED_AS[1:]) & set(runoff.encoding)
     return np.dtype(np.float32) if scaled and stored.kind in "iu" and stored.itemsize <= 4 else runoff.dtype
 
 

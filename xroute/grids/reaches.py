@@ -8,13 +8,13 @@ from typing import TypeVar
 import xarray as xr
 
 from xroute.exceptions import ParameterError, one_of, some, warn
+from xroute.files.decoding import PACKED_AS
 from xroute.grids.remapping import as_weights, remap_table
 from xroute.grids.table import Table, table_of
 from xroute.identity import digest
 from xroute.ids import within
 from xroute.labels import match_rows
 from xroute.network import Network
-from xroute.reads import PACKING
 from xroute.request import RouteRequest, StreamRequest
 from xroute.settings import GRID_NAN, Extra, GridNaN, Missing
 from xroute.wording import argument
@@ -59,7 +59,7 @@ def bring_to_reaches(runoff: xr.DataArray, network: Network, request: Request) -
     table = reaches_of(table_of(weights), network, request.missing, request.extra)
     nan = request.nan
     brought = remap_table(runoff, weights, table, nan)
-    brought.encoding |= {n: runoff.encoding[n] for n in PACKING if n in runoff.encoding}  # a stream reads it as that says
+    brought.encoding |= {n: runoff.encoding[n] for n in PACKED_AS if n in runoff.encoding}  # a stream reads it as that says
     left = replace(request, weights=None, nan="zero" if nan == "zero" else "raise", reach_dim="reach")
     return brought, left, _text_of(table, nan) if isinstance(request, StreamRequest) else ""
 
