@@ -81,6 +81,52 @@ def geodesic(polygon, spacing=1e-3):
 # ── areas ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+def noisy(lon, lat, size, points, seed=0):
+    """A polygon whose edges are long and go in and out, as coarse outlines do."""
+    angle = np.linspace(0, 2 * np.pi, points, endpoint=False)
+    radius = size * np.random.default_rng(seed).uniform(0.6, 1, points)
+    x = lon + radius * np.cos(angle) / np.cos(np.radians(lat))
+    return shapely.Polygon(np.column_stack([x, lat + radius * np.sin(angle)]))
+
+
+@pytest.mark.parametrize("lat", [0, 45, 70, 80])
+@pytest.mark.parametrize(("size", "points"), [(0.02, 12), (0.1, 20), (0.5, 60), (3.0, 12)])
+def test_edges_may_be_geodesics(lat, size, points):
+    """Of the very vertices that pyproj is given, however far apart they are."""
+    polygons = [*(noisy(179.9, lat, size, points, seed) for seed in range(3)), shapely.box(8, lat, 8 + size, lat + size)]
+    made = xroute.grid_weights(grid(np.arange(-179.5, 180), np.arange(-89.5, 90)), table(polygons), edges="geodesic")
+    truth = [abs(GEOD.geometry_area_perimeter(p)[0]) for p in polygons]
+    np.testing.assert_allclose(made.catchment_area, truth, rtol=1e-7)
+    np.testing.assert_allclose(made.area.groupby(made.reach).sum(), truth, rtol=1e-7)
+    assert (made.covered == 1).all()
+
+
+def test_neighbours_with_geodesic_edges_fit():
+    """What one has of a cell, the other has not: together they are the outline of both, in every order of vertices."""
+    west, east = [(0, 60), (2, 60.3), (1.5, 64), (0, 63)], [(1.5, 64), (2, 60.3), (5, 61), (4, 63.5)]
+    both = [(0, 60), (2, 60.3), (5, 61), (4, 63.5), (1.5, 64), (0, 63)]
+    cells = grid(np.arange(-3, 9, 0.5), np.arange(57, 68, 0.5))
+    parts = xroute.grid_weights(cells, table([shapely.Polygon(west), shapely.Polygon(east)]), edges="geodesic")
+    whole = xroute.grid_weights(cells, table([shapely.Polygon(both)]), edges="geodesic")
+    key = ("y_index", "x_index")
+    one, other = (w[["area", *key]].to_dataframe().groupby(list(key)).area.sum() for w in (parts, whole))
+    assert one.index.equals(other.index)
+    np.testing.assert_allclose(one, other, rtol=1e-9, atol=1.0)
+    assert abs(parts.area.sum() / whole.area.sum() - 1) < 1e-13
+
+
+def test_geodesic_edges_of_catchments_in_a_projection():
+    outline = shapely.box(4_300_000, 3_000_000, 4_500_000, 3_100_000)
+    made = {e: xroute.grid_weights(grid(), table([outline], crs="EPSG:3035"), edges=e) for e in ("straight", "geodesic")}
+    corners = pyproj.Transformer.from_crs(3035, 4326, always_xy=True).transform(*np.asarray(outline.exterior.coords).T)
+    truth = abs(GEOD.polygon_area_perimeter(*corners)[0])
+    assert float(made["geodesic"].catchment_area[0]) == pytest.approx(truth, rel=1e-8)
+    assert float(made["straight"].catchment_area[0]) == pytest.approx(2e10, rel=1e-7)  # an equal-area projection
+    assert 'edges="geodesic"' in made["geodesic"].attrs["history"]
+    with pytest.raises(ParameterError, match="edges is one of 'straight', 'geodesic'"):
+        xroute.grid_weights(grid(), CATCHMENTS, edges="great-circle")
+
+
 def test_areas_are_those_of_geodesy_from_the_equator_to_the_poles():
     for lat in (0, 20, 45, 65, 78):
         polygons = blobs(4, (-170, 170), (lat - 1, lat + 1), 0.3, seed=lat, points=600)
@@ -782,3 +828,18 @@ def test_a_curvilinear_grid_is_cut_open_anywhere(start):
     plain = xroute.grid_weights(grid(lon[0], lat[:, 0]), catchments)
     assert (made.covered == 1).all()
     assert_same(by_place(made, lon, lat), by_place(plain, lon[0], lat[:, 0]))
+
+
+def test_a_series_of_outlines_bears_ids_in_its_index():
+    outlines = geopandas.GeoSeries(CATCHMENTS.geometry.values, index=CATCHMENTS.COMID.values, crs=WGS84)
+    with pytest.raises(ParameterError, match="index, which has no name"):
+        xroute.grid_weights(grid(), outlines)
+    xr.testing.assert_equal(
+        xroute.grid_weights(grid(), outlines.rename_axis("COMID")), xroute.grid_weights(grid(), CATCHMENTS)
+    )
+
+
+def test_outlines_are_no_weights(tmp_path: Path):
+    CATCHMENTS.to_file(tmp_path / "catchments.gpkg")
+    with pytest.raises(ParameterError, match=r"no weights: make weights of it with xroute\.grid_weights"):
+        xroute.grids.read_weights(tmp_path / "catchments.gpkg")

@@ -247,6 +247,30 @@ def test_a_curvilinear_grid(rng: np.random.Generator) -> None:
             xroute.remap(other, weights)
 
 
+def test_places_that_are_noted_for_each_time_are_known_again(rng: np.random.Generator) -> None:
+    """WRF writes XLAT and XLONG for each time."""
+    grid, table = a_grid(rng).rename(lat="south_north", lon="west_east").drop_vars(["south_north", "west_east"]), overlaps(rng)
+    lat, lon = LAT[:, None] + 0.1 * np.arange(NX), LON + 0.2 * np.arange(NY)[:, None]
+    spatial = ("south_north", "west_east")
+    still = grid.assign_coords(XLAT=(spatial, lat), XLONG=(spatial, lon))
+    each = ("time", *spatial)
+    n = grid.sizes["time"]
+    moving = grid.assign_coords(XLAT=(each, np.stack([lat] * n)), XLONG=(each, np.stack([lon] * n)))
+    k, y, x, area = table
+    expected = sums(grid.values, table) * 1e-3 / 3600
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for made in (still, moving):
+            weights = weights_dataset(IDS[k], (y, x), area, catchment=IDS, attrs=grid_identity(made, spatial))
+            assert weights.attrs["grid_coords"] == "XLAT XLONG"
+            for used in (still, moving, moving.isel(time=slice(1, 3))):
+                got = xroute.remap(used, weights).transpose("time", "reach").values
+                np.testing.assert_allclose(got, expected[1:3] if used.sizes["time"] == 2 else expected, rtol=1e-13)
+    for other in (moving.isel(west_east=slice(None, None, -1)), moving.assign_coords(XLONG=moving.XLONG + 1)):
+        with pytest.raises(AlignmentError, match="another grid"):
+            xroute.remap(other, weights)
+
+
 def test_counts_of_rows_do_not_place_cells(rng: np.random.Generator) -> None:
     """Rows in another order with new counts beside them are another grid, which latitudes on both dimensions tell."""
     grid, table = a_grid(rng).rename(lat="y", lon="x"), overlaps(rng)

@@ -13,9 +13,9 @@ from typing import Literal, get_args
 from xroute.exceptions import ParameterError, one_of
 
 __all__ = [
-    "CELL_METHOD", "CONVENTION", "ESTIMATE", "EXTRA", "GRID_NAN", "HILLSLOPE", "LABEL", "LATERAL", "MISSING",
+    "CELL_METHOD", "CONVENTION", "EDGES", "ESTIMATE", "EXTRA", "GRID_NAN", "HILLSLOPE", "LABEL", "LATERAL", "MISSING",
     "MISSING_DOWNSTREAM", "NAN", "NEGATIVE_AREA", "PER", "REMAP_TO", "RESET", "SAMPLING", "UNCOVERED", "WEIGHT_METHOD",
-    "Convention", "Estimate", "Extra", "GridNaN", "Hillslope", "Label", "Lateral", "Missing", "MissingDownstream",
+    "Convention", "Edges", "Estimate", "Extra", "GridNaN", "Hillslope", "Label", "Lateral", "Missing", "MissingDownstream",
     "NaN", "NegativeArea", "Per", "RemapTo", "Reset", "RoutingSettings", "Sampling", "Uncovered", "WeightMethod",
     "WeightsKind",
 ]  # fmt: skip
@@ -38,6 +38,7 @@ Estimate = Literal["celerity", "manning"]
 NegativeArea = Literal["raise", "zero"]
 Convention = Literal["esri", "taudem", "grass", "ldd", "whitebox"]
 WeightMethod = Literal["area", "nearest"]
+Edges = Literal["straight", "geodesic"]
 Uncovered = Literal["raise", "warn", "accept"]
 Per = Literal["run", "step"]
 
@@ -73,6 +74,8 @@ NEGATIVE_AREA: tuple[NegativeArea, ...] = get_args(NegativeArea)
 """What becomes of local areas below zero."""
 WEIGHT_METHOD: tuple[WeightMethod, ...] = get_args(WeightMethod)
 """What catchments take from a grid: the cells that they overlap, by area, or the nearest one."""
+EDGES: tuple[Edges, ...] = get_args(Edges)
+"""What edges of catchments are between vertices: straight in their coordinate system, or geodesics."""
 UNCOVERED: tuple[Uncovered, ...] = get_args(Uncovered)
 """What becomes of catchments that lie beyond a grid, or partly so."""
 PER: tuple[Per, ...] = get_args(Per)

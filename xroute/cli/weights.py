@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from xroute.cli.common import READABLE, check_outputs, protect, save
-from xroute.settings import UNCOVERED, WEIGHT_METHOD
+from xroute.settings import EDGES, UNCOVERED, WEIGHT_METHOD
 
 __all__ = ["weights"]
 
@@ -24,6 +24,8 @@ __all__ = ["weights"]
 @click.option("--reach-column", "reach", metavar="NAME",
               help="Column of CATCHMENTS with the ids of reaches, when its name does not tell.")  # fmt: skip
 @click.option("--layer", metavar="NAME", help="Layer of CATCHMENTS, when there are several.")
+@click.option("--edges", type=click.Choice(EDGES), default="straight", show_default=True,
+              help="What edges of CATCHMENTS are between vertices: straight on their map, or geodesics.")  # fmt: skip
 @click.option("--uncovered", type=click.Choice(UNCOVERED), default="raise", show_default=True,
               help="Catchments that lie beyond the grid, or partly so.")  # fmt: skip
 @click.option("--crs", metavar="CRS", help="Coordinate system of the grid's x and y, such as EPSG:3035, when GRID names none.")

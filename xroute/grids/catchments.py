@@ -23,7 +23,7 @@ from xroute.tables.presets import plain_name
 from xroute.units import to_si
 from xroute.wording import argument
 
-__all__ = ["Outlines", "Points", "read_catchments"]
+__all__ = ["VECTOR", "Outlines", "Points", "read_catchments"]
 
 Float = NDArray[np.float64]
 ID_COLUMNS = (
@@ -41,7 +41,8 @@ AREA_COLUMNS = {
     "area_sqm": "m2",
 }
 """Columns of local areas beside those of the hydrographies that `xroute.tables` knows, with their units."""
-_VECTOR = (".gpkg", ".shp", ".fgb", ".geojson", ".json", ".gml", ".kml", ".zip")
+VECTOR = (".gpkg", ".shp", ".fgb", ".geojson", ".json", ".gml", ".kml")
+"""Suffixes of files of outlines or lines, and of nothing else."""
 _COLUMNS = (".parquet", ".pq", ".geoparquet", ".feather")
 _LAYERS = ("divides", "catchments", "catchment", "basins")
 
@@ -102,7 +103,7 @@ def read_catchments(catchments: Any, reach: Hashable | None, layer: str | None) 
     if isinstance(catchments, (str, os.PathLike)):
         path = existing(catchments)
         suffix = path.suffix.lower()
-        if suffix in _VECTOR or suffix in _COLUMNS and _has_geometry(path):
+        if suffix in (*VECTOR, ".zip") or suffix in _COLUMNS and _has_geometry(path):
             return _of_frame(_read(path, layer), reach)
         catchments = open_any(path)
     elif layer is not None:
@@ -111,8 +112,9 @@ def read_catchments(catchments: Any, reach: Hashable | None, layer: str | None) 
         catchments = catchments.dataset
     if isinstance(catchments, xr.Dataset):
         return _of_network(catchments, reach)
-    if hasattr(catchments, "geometry") and hasattr(catchments, "columns"):
-        return _of_frame(catchments, reach)
+    if hasattr(catchments, "geometry"):
+        table = catchments if hasattr(catchments, "columns") else _of_series(catchments)
+        return _of_frame(table, reach)
     raise ParameterError(
         "catchments are polygons or points in a GeoDataFrame, a network with lon and lat, or the path of one of them, not "
         f"{type(catchments).__name__}"
@@ -195,6 +197,16 @@ def _of_frame(table: Any, reach: Hashable | None) -> Outlines | Points:
     if kinds and kinds <= {"Point", "LineString", "MultiLineString"}:
         return _places(table, geometry, ids, crs)
     return Outlines(geometry, ids, crs)
+
+
+def _of_series(outlines: Any) -> Any:
+    """A GeoDataFrame of a GeoSeries, whose index bears the ids."""
+    if outlines.index.name is None:
+        raise ParameterError(
+            "a GeoSeries of catchments bears their ids in its index, which has no name here: rename_axis('reach') gives it one, "
+            "if these are the ids"
+        )
+    return outlines.to_frame("geometry")
 
 
 def _ids(table: Any, reach: Hashable | None) -> NDArray[Any]:

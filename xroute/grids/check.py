@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from xroute.exceptions import AlignmentError, some, warn
 from xroute.grid_axes import grid_dims
-from xroute.grids.form import Identity, grid_axes, grid_identity, identity_of, index_names
+from xroute.grids.form import Identity, axis_values, grid_axes, grid_identity, identity_of, index_names
 from xroute.ids import distinct, exact_ids, repeated, within
 from xroute.wording import phrase
 
@@ -141,7 +141,7 @@ def _check_centres(grid: xr.DataArray, dims: Sequence[Hashable], weights: xr.Dat
     own = identity_of(grid_identity(grid, dims))
     axes = grid_axes(grid, dims)
     for k, (axis, name) in enumerate(zip(axes, ("cell_y", "cell_x"), strict=True)):
-        coordinate = grid[axis]
+        coordinate = axis_values(grid, axis, dims)
         values = coordinate.values[tuple(position[d] for d in coordinate.dims)].astype(float)
         noted = np.asarray(weights[name].values, float)
         apart = values - noted

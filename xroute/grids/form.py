@@ -18,8 +18,8 @@ from xroute.grid_axes import is_column, is_row
 from xroute.ids import exact_ids, is_positional, positions_of, repeated, within
 
 __all__ = [
-    "CATCHMENT", "INDEX", "OVERLAP", "Identity", "check_weights", "grid_axes", "grid_identity", "identity_of", "index_names",
-    "is_weights", "select_weights", "weights_dataset",
+    "CATCHMENT", "INDEX", "OVERLAP", "Identity", "axis_values", "check_weights", "grid_axes", "grid_identity", "identity_of",
+    "index_names", "is_weights", "select_weights", "weights_dataset",
 ]  # fmt: skip
 
 OVERLAP, CATCHMENT = "overlap", "catchment"
@@ -79,9 +79,10 @@ def is_weights(dataset: xr.Dataset) -> bool:
 def grid_axes(grid: xr.DataArray | xr.Dataset, dims: Sequence[Hashable]) -> tuple[Hashable, ...]:
     """Names of the coordinates that place a grid's cells: rows' and columns'; none where it bears none.
 
-    One along each dimension; of a curvilinear grid, latitude and longitude on both; of cells along one dimension, those
-    two along it. Where there are several, the dimension's own goes first, then what says that it is one; counts of rows and
-    columns go last, since they are the same for rows in another order.
+    One along each dimension; of a curvilinear grid, latitude and longitude on both, and perhaps on others along which they
+    stay the same (WRF's on time); of cells along one dimension, those two along it. Where there are several, the dimension's
+    own goes first, then what says that it is one; counts of rows and columns go last, since they are the same for rows in
+    another order.
     """
     numeric = {n: c for n, c in grid.coords.items() if c.dtype.kind in "fiu"}
     if len(dims) == 2:
@@ -93,11 +94,17 @@ def grid_axes(grid: xr.DataArray | xr.Dataset, dims: Sequence[Hashable]) -> tupl
         counts = [is_positional(grid.coords[n].values) and grid.sizes[d] > 2 for n, d in zip(found, dims, strict=False)]
         if len(found) == 2 and not all(counts):
             return found
-    placed = [n for n, c in numeric.items() if set(c.dims) == set(dims)]
+    placed = sorted((n for n, c in numeric.items() if set(c.dims) >= set(dims) and c.size), key=lambda n: numeric[n].ndim)
     rows, columns = ([n for n in placed if says(numeric[n])] for says in (is_row, is_column))
     if rows and columns:
         return rows[0], columns[0]
     return found if len(dims) == 2 and len(found) == 2 else ()
+
+
+def axis_values(grid: xr.DataArray | xr.Dataset, axis: Hashable, dims: Sequence[Hashable]) -> xr.DataArray:
+    """A coordinate of `grid_axes` on a grid's own dimensions: along all others it is taken where they begin."""
+    coordinate = grid.coords[axis]
+    return coordinate.isel({d: 0 for d in coordinate.dims if d not in dims}, drop=True)
 
 
 def grid_identity(grid: xr.DataArray | xr.Dataset, spatial_dims: Sequence[Hashable]) -> dict[str, Any]:
@@ -132,8 +139,8 @@ def grid_identity(grid: xr.DataArray | xr.Dataset, spatial_dims: Sequence[Hashab
     attrs["grid_coords"] = " ".join(map(str, axes))
     for name, place in (("first", [0] * len(sizes)), ("middle", [n // 2 for n in sizes]), ("last", [n - 1 for n in sizes])):
         cell = dict(zip(spatial_dims, place, strict=True))
-        found = (grid.coords[axis].isel({d: k for d, k in cell.items() if d in grid.coords[axis].dims}) for axis in axes)
-        attrs[f"grid_{name}"] = [float(value.values) for value in found]
+        found = (axis_values(grid, axis, spatial_dims) for axis in axes)
+        attrs[f"grid_{name}"] = [float(v.isel({d: k for d, k in cell.items() if d in v.dims}).values) for v in found]
     return attrs
 
 

@@ -10,7 +10,9 @@ import xarray as xr
 
 from xroute.exceptions import ParameterError, require, some
 from xroute.files.opening import existing, open_dataset
+from xroute.grids.catchments import VECTOR
 from xroute.guards import reading
+from xroute.wording import phrase
 
 __all__ = ["open_table"]
 
@@ -23,6 +25,11 @@ def open_table(path: str | os.PathLike[str]) -> xr.Dataset | pd.DataFrame:
         require("pyarrow", feature="reading parquet", extra="io")
         with reading(target, "as parquet"):
             return pd.read_parquet(target)
+    if suffix in VECTOR:
+        raise ParameterError(
+            f"{path} is a file of outlines or lines, and no weights: make weights of it with "
+            + phrase("make weights", "xroute.grid_weights(grid, catchments)")
+        )
     if target.is_dir() or suffix in (".nc", ".nc4", ".netcdf", ".cdf"):
         return open_dataset(target)
     with reading(target):

@@ -1,11 +1,12 @@
 """Polygons of catchments on longitude and latitude: projected back, put together over the date line and the poles, mended.
 
 Edges are straight where the file has them: in longitude and latitude, or in the plane of its coordinate system, from which they
-are taken with as many points as keep them in place to `OFF`.
+are taken with as many points as keep them in place to `OFF`. Or they are geodesics, if so asked, in the same way.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from xroute.exceptions import ParameterError, require, some, warn
 from xroute.grids.authalic import ring_areas
+from xroute.settings import Edges
 
 __all__ = ["Parts", "Rings", "as_parts", "in_degrees", "rings_of", "unwrapped_ring"]
 
@@ -21,6 +23,8 @@ Float = NDArray[np.float64]
 Int = NDArray[np.int64]
 OFF = 2e-8
 """Degrees (two millimetres) by which an edge that is straight in a projection may be off on longitude and latitude."""
+OFF_GEODESIC = 5e-9
+"""Degrees (half a millimetre) by which a geodesic may be off: less, since all are off on the same side, towards the pole."""
 DEGREES = "EPSG:4326"
 
 
@@ -72,7 +76,9 @@ class Parts:
         return self.catchment.size
 
 
-def as_parts(geometry: NDArray[Any], ids: NDArray[Any], crs: Any) -> tuple[Parts, NDArray[Any]]:
+def as_parts(
+    geometry: NDArray[Any], ids: NDArray[Any], crs: Any, edges: Edges = "straight"
+) -> tuple[Parts, NDArray[Any]]:
     """Parts of catchments, and the id of each catchment, in the order in which they come.
 
     Rows of one id are one catchment; where they overlap, the area counts once.
@@ -84,6 +90,8 @@ def as_parts(geometry: NDArray[Any], ids: NDArray[Any], crs: Any) -> tuple[Parts
     ids : [row]
     crs : pyproj.CRS or None
         Their coordinate system; None: longitude and latitude.
+    edges : {"straight", "geodesic"}
+        What edges are between vertices: straight in that system, or geodesics.
 
     Raises
     ------
@@ -93,8 +101,10 @@ def as_parts(geometry: NDArray[Any], ids: NDArray[Any], crs: Any) -> tuple[Parts
     import shapely
 
     _check(geometry, ids)
-    lonlat = in_degrees(geometry, crs, ids)
+    lonlat = in_degrees(geometry, crs, ids, edges)
     lonlat = _over_the_date_line(lonlat)
+    if edges == "geodesic":
+        lonlat = _along_geodesics(lonlat)
     lonlat = _valid(lonlat, ids)
     first, of_row = _catchments(ids)
     if first.size < ids.size:
@@ -165,7 +175,7 @@ def _dissolved(geometry: NDArray[Any], catchment: Int, n: int) -> tuple[NDArray[
 # ── to longitude and latitude ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-def in_degrees(geometry: NDArray[Any], crs: Any, ids: NDArray[Any]) -> NDArray[Any]:
+def in_degrees(geometry: NDArray[Any], crs: Any, ids: NDArray[Any], edges: Edges = "straight") -> NDArray[Any]:
     """Geometries of any coordinate system on longitude and latitude (WGS 84), checked."""
     import shapely
 
@@ -178,7 +188,7 @@ def in_degrees(geometry: NDArray[Any], crs: Any, ids: NDArray[Any]) -> NDArray[A
         def transform(xy: Float) -> Float:
             return np.column_stack(transformer.transform(xy[:, 0], xy[:, 1]))
 
-        if not crs.is_geographic:
+        if not crs.is_geographic and edges == "straight":
             geometry = _with_points(geometry, transform)
         geometry = shapely.transform(geometry, transform)
     bounds = shapely.bounds(geometry)
@@ -200,7 +210,7 @@ def _with_points(geometry: NDArray[Any], transform: Any) -> NDArray[Any]:
     """Geometries with points on their edges where these are not straight on longitude and latitude."""
     import shapely
 
-    kind, xy, offsets = shapely.to_ragged_array(geometry, include_z=False)
+    xy = shapely.get_coordinates(geometry)
     if len(xy) < 2:
         return geometry
     there = transform(xy)
@@ -209,6 +219,44 @@ def _with_points(geometry: NDArray[Any], transform: Any) -> NDArray[Any]:
     off[:, 0] = np.where(off[:, 0] > 90, 0, off[:, 0]) * np.cos(np.radians(np.clip(there[:-1, 1], -90, 90)))
     off[~np.isfinite(off)] = 0
     pieces = np.clip(np.ceil(np.sqrt(off.max(axis=1) / OFF)), 1, 1000).astype(np.int64)
+
+    def between(low: Float, high: Float, part: Float) -> Float:
+        return np.asarray(low + part[:, None] * (high - low))
+
+    return _with_pieces(geometry, pieces, between)
+
+
+def _along_geodesics(geometry: NDArray[Any]) -> NDArray[Any]:
+    """Geometries on longitude and latitude with points on their edges where these are geodesics, of the ellipsoid WGS 84."""
+    import shapely
+
+    geod = require("pyproj", feature="edges that are geodesics", extra="geo").Geod(ellps="WGS84")
+    xy = shapely.get_coordinates(geometry)
+    if len(xy) < 2:
+        return geometry
+
+    def between(low: Float, high: Float, part: Float) -> Float:
+        azimuth, _, length = geod.inv(low[:, 0], low[:, 1], high[:, 0], high[:, 1])
+        lon, lat, _ = geod.fwd(low[:, 0], low[:, 1], azimuth, length * part)
+        plain = low[:, 0] + part * (high[:, 0] - low[:, 0])
+        return np.column_stack([lon + 360 * np.round((plain - lon) / 360), lat])
+
+    middle = between(xy[:-1], xy[1:], np.full(len(xy) - 1, 0.5))
+    off = np.abs(middle - (xy[:-1] + xy[1:]) / 2)
+    off[:, 0] *= np.cos(np.radians(middle[:, 1]))
+    off[np.abs(np.diff(xy[:, 0])) >= 180] = 0  # along the border of a map, or around a pole
+    off[(np.abs(xy[:-1, 1]) == 90) | (np.abs(xy[1:, 1]) == 90)] = 0  # to a pole, where all longitudes are the same place
+    pieces = np.clip(np.ceil(np.sqrt(off.max(axis=1) / OFF_GEODESIC)), 1, 5000).astype(np.int64)
+    return _with_pieces(geometry, pieces, between)
+
+
+def _with_pieces(
+    geometry: NDArray[Any], pieces: Int, between: Callable[[Float, Float, Float], Float]
+) -> NDArray[Any]:
+    """Geometries whose edges are cut in so many pieces, at points that ``between`` finds from end to end."""
+    import shapely
+
+    kind, xy, offsets = shapely.to_ragged_array(geometry, include_z=False)
     pieces[offsets[0][1:-1] - 1] = 1  # from the end of one ring to the start of the next there is no edge
     if (pieces == 1).all():
         return geometry
@@ -218,8 +266,7 @@ def _with_points(geometry: NDArray[Any], transform: Any) -> NDArray[Any]:
     low, high = xy[edge], xy[edge + 1]
     back = (high[:, 0] < low[:, 0]) | ((high[:, 0] == low[:, 0]) & (high[:, 1] < low[:, 1]))
     ends = np.where(back[:, None], high, low), np.where(back[:, None], low, high)  # neighbours make the same points
-    part = np.where(back, 1 - part, part)[:, None]
-    points = ends[0] + part * (ends[1] - ends[0])
+    points = between(*ends, np.where(back, 1 - part, part))
     points[start[:-2]] = xy[:-1]
     points = np.concatenate([points, xy[-1:]])
     return np.asarray(shapely.from_ragged_array(kind, points, (start[offsets[0]], *offsets[1:])))

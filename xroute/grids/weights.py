@@ -22,7 +22,7 @@ from xroute.grids.lattice import Lattice, lattice_overlaps
 from xroute.grids.mesh import Mesh
 from xroute.grids.nearest import nearest_cells, spacing
 from xroute.network import Network
-from xroute.settings import UNCOVERED, WEIGHT_METHOD, Uncovered, WeightMethod
+from xroute.settings import EDGES, UNCOVERED, WEIGHT_METHOD, Edges, Uncovered, WeightMethod
 from xroute.wording import argument
 
 __all__ = ["grid_weights"]
@@ -40,6 +40,7 @@ def grid_weights(
     *,
     method: WeightMethod = "area",
     reach: Hashable | None = None,
+    edges: Edges = "straight",
     uncovered: Uncovered = "raise",
     variable: Hashable | None = None,
     crs: Any = None,
@@ -51,7 +52,8 @@ def grid_weights(
 
     They are made once for a grid and a set of catchments, and kept in a file (`xroute.io.write`). Cells between meridians and
     parallels are cut exactly; their area is that on the WGS 84 ellipsoid (Snyder 1987, eq. 3-12), as is that of all other cells.
-    Edges of catchments are straight in their coordinate system: in longitude and latitude, or in the plane of a projection.
+    Edges of catchments are straight in their coordinate system, in longitude and latitude or in the plane of a projection,
+    unless they are to be geodesics.
     The same numbers come of a grid whatever convention its longitudes follow, wherever it is cut open and whichever way its
     rows go.
 
@@ -75,6 +77,11 @@ def grid_weights(
     reach : str, optional
         Column of the reaches' ids; by default what a known hydrography calls it (``COMID``, ``LINKNO``, ``HYRIV_ID``,
         ``HYBAS_ID``, ...).
+    edges : {"straight", "geodesic"}
+        What edges of polygons are between vertices: ``"straight"`` in the polygons' coordinate system, as GeoJSON (RFC 7946) and
+        geographic information systems take them, so that cells and catchments with edges along parallels fit; or the
+        ``"geodesic"`` of WGS 84, as ``pyproj.Geod.geometry_area_perimeter`` takes them. Areas differ by less than a
+        millionth where vertices are close together, and more where edges are long.
     uncovered : {"raise", "warn", "accept"}
         Catchments that lie beyond the grid by more than a millionth of their area, or (nearest) outside of the nearest cell.
     variable : str, optional
@@ -122,22 +129,24 @@ def grid_weights(
     (array([1]), array([0]), array([1.]))
     """
     one_of("method", method, WEIGHT_METHOD)
+    one_of("edges", edges, EDGES)
     one_of("uncovered", uncovered, UNCOVERED)
     grid = _opened(grid, variable)
     axes = find_axes(grid, crs, dims)
     found = read_catchments(catchments, reach, layer)
     cells = as_cells(axes)
     if method == "nearest":
-        parts = _nearest(cells, found)
+        parts = _nearest(cells, found, edges)
     else:
-        parts = _by_area(cells, found, _is_of_network(catchments), progress)
+        parts = _by_area(cells, found, edges, _is_of_network(catchments), progress)
     owner, cell, area, whole, ids, size, covered = parts
     _check_cover(ids, covered, uncovered, method)
     shape = cells.shape
     index = np.divmod(cell, shape[1]) if len(shape) == 2 else (cell,)
+    how = f'xroute.grid_weights: method="{method}"' + (f', edges="{edges}"' if edges != "straight" else "")
     attrs = {
         "title": "weights from a grid to catchments", "method": method, "Conventions": "CF-1.11",
-        **grid_identity(grid, axes.dims), "history": append_history(None, f'xroute.grid_weights: method="{method}"'),
+        **grid_identity(grid, axes.dims), "history": append_history(None, how),
     }  # fmt: skip
     return weights_dataset(
         ids[owner], index, area, catchment=ids, catchment_area=size, covered=covered, cell_area=whole, attrs=attrs
@@ -167,7 +176,9 @@ def _is_of_network(catchments: Any) -> bool:
 # ── the two methods ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _by_area(cells: Lattice | Mesh, catchments: Outlines | Points, network: bool, progress: bool) -> Found:
+def _by_area(
+    cells: Lattice | Mesh, catchments: Outlines | Points, edges: Edges, network: bool, progress: bool
+) -> Found:
     """Overlaps with polygons, by catchment and then by cell."""
     if isinstance(catchments, Points):
         raise ParameterError(
@@ -184,7 +195,7 @@ def _by_area(cells: Lattice | Mesh, catchments: Outlines | Points, network: bool
     from xroute.grids.clip import mesh_overlaps
     from xroute.grids.polygons import as_parts
 
-    parts, ids = as_parts(catchments.geometry, catchments.ids, catchments.crs)
+    parts, ids = as_parts(catchments.geometry, catchments.ids, catchments.crs, edges)
     with _ticking(parts.n, progress) as tick:
         if isinstance(cells, Lattice):
             found = lattice_overlaps(cells, parts, tick)
@@ -209,9 +220,9 @@ def _summed(owner: Int, cell: Int, area: Float, whole: Float, rank: Int) -> tupl
     return owner, cell, np.where(np.abs(area - whole) <= 1e-12 * whole, whole, area), whole
 
 
-def _nearest(cells: Lattice | Mesh, catchments: Outlines | Points) -> Found:
+def _nearest(cells: Lattice | Mesh, catchments: Outlines | Points, edges: Edges) -> Found:
     """The nearest cell of each catchment, with its own area."""
-    places = catchments if isinstance(catchments, Points) else _middles(catchments)
+    places = catchments if isinstance(catchments, Points) else _middles(catchments, edges)
     if places.area is None:
         raise ParameterError(
             f"{argument('method', 'nearest')} needs the local area of each catchment, 'area' (reach) with units: "
@@ -251,7 +262,7 @@ def _whole(cells: Lattice | Mesh, cell: Int) -> Float | None:
     return None if (areas <= 0).any() else np.asarray(areas)
 
 
-def _middles(catchments: Outlines) -> Points:
+def _middles(catchments: Outlines, edges: Edges) -> Points:
     """Centroids of polygons, and their areas."""
     require("shapely", feature="catchments", extra="geo")
     import shapely
@@ -259,7 +270,7 @@ def _middles(catchments: Outlines) -> Points:
     from xroute.grids.clip import areas_of
     from xroute.grids.polygons import as_parts
 
-    parts, ids = as_parts(catchments.geometry, catchments.ids, catchments.crs)
+    parts, ids = as_parts(catchments.geometry, catchments.ids, catchments.crs, edges)
     size, middle = areas_of(parts.geometry), shapely.centroid(parts.geometry)
     total = np.bincount(parts.catchment, size, ids.size)
     first = np.searchsorted(parts.catchment, np.arange(ids.size))
