@@ -168,6 +168,20 @@ def test_rows_scale_and_values_that_are_not_finite(meta, network, runoff):
         part.route(network, device="meta", missing="zero")
 
 
+def test_hillslopes_and_known_discharge_where_it_knows_of_neither(meta, network, runoff):
+    """It routes the one with what it has, and is not given the other."""
+    found, expected = (runoff.route(network, device=device, hillslope=[0.25, 0.75]) for device in ("meta", "cpu"))
+    assert meta.calls == ["arrays", "arrays"]
+    xr.testing.assert_allclose(found, expected, rtol=1e-12)
+    known = runoff.isel(reach=[3])
+    with pytest.raises(ParameterError, match="device 'meta' cannot route with known discharge: choose another"):
+        runoff.route(network, device="meta", known=known)
+    router = xroute.Router(network, dt=DT, known=known.reach.values)
+    values = torch.empty(runoff.sizes["reach"], runoff.sizes["time"], device="meta")
+    with pytest.raises(ParameterError, match="device 'meta' cannot route with known discharge: move runoff"):
+        router(values, known=torch.zeros(1, values.shape[1]))
+
+
 def test_its_devices_have_names(meta, network, runoff):
     assert backends.backends() == ("cpu", "cuda", "meta")
     assert find_device("meta") == torch.device("meta")

@@ -16,6 +16,8 @@ from xroute.settings import LATERAL, SAMPLING
 
 pytestmark = pytest.mark.filterwarnings("ignore:at a routing step of")
 STEPS = 10
+FEW = 5
+"""Of so many modes one is looked at more closely: all samplings, and substeps of both kinds, are among them."""
 
 
 def river(shape: str, scheme: str, seed: int = 0, n: int = 12) -> xr.Dataset:
@@ -56,7 +58,7 @@ def modes(scheme: str) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("scheme", [*SCHEMES, "mixed"])
 def test_it_closes_in_every_mode_without_being_told_which(scheme: str, dtype: str) -> None:
     tolerance, rng = {"float64": 1e-12, "float32": 1e-6}[dtype], np.random.default_rng(1)
-    for k, options in enumerate(modes(scheme)[:: 1 if dtype == "float64" else 3]):
+    for k, options in enumerate(modes(scheme)[:: 1 if dtype == "float64" else FEW]):
         drawn = river("bifurcating" if k % 2 else SHAPES[k % 5], scheme, seed=k)
         network = Network(drawn)  # which keeps its filters
         runoff, before = warm(drawn, rng, dtype, **options)
@@ -464,7 +466,7 @@ def test_known_discharge_is_accounted_for(scheme: str, tmp_path: Any) -> None:
         gain = sum((known.sel(reach=i) - routed[i].sel(reach=i)).sum(["time"]) * DT for i in (upper, lower))
         np.testing.assert_allclose(found.known_gain_total, gain, rtol=1e-9, atol=1e-11 * scale(found))
 
-        if k % 3:
+        if k % FEW:
             continue
         store = tmp_path / f"q{k}.zarr"
         xroute.route_to_zarr(runoff, network, store, **given, **options, progress=False, time_chunk=4, budget=True)
@@ -487,7 +489,7 @@ def test_known_discharge_is_accounted_for(scheme: str, tmp_path: Any) -> None:
 def test_hillslopes_store_water_too(hillslope: str, tmp_path: Any) -> None:
     from xroute.volumes import storage
 
-    for k, options in enumerate(modes("muskingum")[:: 1 if hillslope == "gamma" else 2]):
+    for k, options in enumerate(modes("muskingum")[:: 1 if hillslope == "gamma" else FEW]):
         drawn = river("bifurcating", "muskingum_exact", seed=k)
         drawn = drawn.assign(fshape=2.5, tscale=xr.DataArray(9000.0, attrs={"units": "s"}))
         network = Network(drawn)
@@ -505,12 +507,13 @@ def test_hillslopes_store_water_too(hillslope: str, tmp_path: Any) -> None:
         np.testing.assert_allclose(found.storage_end_total, held)
         channel = after.drop_vars([name for name in after.variables if str(name).startswith("hillslope")])
         assert (found.storage_end_total > 1.01 * storage(network, channel).sum("reach")).all()  # and some is on hillslopes
+        if hillslope == "gamma" and k % FEW:
+            continue
         steps = xroute.budget(runoff, discharge, network, per="step", **route)
         assert abs(steps.residual).max() <= 1e-12 * scale(found), options
         again = xroute.budget(runoff, discharge, network, **route)
         xr.testing.assert_allclose(again, found, rtol=1e-12, atol=1e-12 * scale(found))
-        if k % 5 == 0:
-            xroute.route_to_zarr(runoff, network, tmp_path / f"{k}.zarr", **route | given | {"hillslope": slopes}, **options,
-                                 progress=False, budget=True, time_chunk=3)  # fmt: skip
-            with xr.open_zarr(tmp_path / f"{k}.zarr", group="budget") as stored:
-                xr.testing.assert_allclose(stored.load(), found, rtol=1e-12, atol=1e-12 * scale(found))
+        xroute.route_to_zarr(runoff, network, tmp_path / f"{k}.zarr", **route | given | {"hillslope": slopes}, **options,
+                             progress=False, budget=True, time_chunk=3)  # fmt: skip
+        with xr.open_zarr(tmp_path / f"{k}.zarr", group="budget") as stored:
+            xr.testing.assert_allclose(stored.load(), found, rtol=1e-12, atol=1e-12 * scale(found))

@@ -79,7 +79,7 @@ def route_block(
     backend = backend_of_array(runoff) or backend_of("cpu" if device is None else device.type)
     exchange = exchange or Exchange()
     if known is not None:
-        if not backend.takes_known:
+        if not getattr(backend, "takes_known", False):  # nor does one that is no subclass of `Backend`
             raise ParameterError(f"device {backend.name!r} cannot route with known discharge: choose another")
         exchange = exchange._replace(known=known)
     given = runoff, plan, filter, None if state is None else state.channel, settings, rows, exchange, device

@@ -15,7 +15,7 @@ from xroute.exceptions import XRouteError, some
 from xroute.settings import RoutingSettings
 from xroute.wording import argument
 
-__all__ = ["check_finite", "check_known", "finite_sums", "n_negative", "negative_sums", "span_in_words", "step_labels"]
+__all__ = ["check_finite", "check_known", "finite_sums", "negative_sums", "span_in_words", "step_labels"]
 
 BLOCK = 2**17
 """Values looked at together: few enough to stay in cache while they are looked at twice."""

@@ -12,8 +12,8 @@ from typing import Any
 import xarray as xr
 
 from xroute.exceptions import XRouteError, require
+from xroute.files.opening import stored_chunks
 from xroute.options import n_threads, set_options
-from xroute.reads import stored_chunk
 
 __all__ = ["check_seen", "check_shareable", "find_client", "local_cluster", "on_workers", "workers"]
 
@@ -113,8 +113,9 @@ def on_workers(runoff: xr.DataArray, reach_dim: Any, time_dim: Any) -> xr.DataAr
     if runoff.chunks is not None:
         return runoff
     across_dims = reach_dim if isinstance(reach_dim, tuple) else (reach_dim,)
-    across = {d: stored_chunk(runoff, d) or runoff.sizes[d] for d in across_dims}
-    own = stored_chunk(runoff, time_dim) or 1
+    stored = stored_chunks(runoff)
+    across = {d: stored.get(d) or runoff.sizes[d] for d in across_dims}
+    own = stored.get(time_dim, 1)
     a_step = max(1, math.prod(across.values()) * runoff.dtype.itemsize)
     along = max(own, TASK_BYTES // a_step // own * own)
     along = min(along, max(own, math.ceil(runoff.sizes[time_dim] / 4 / own) * own))  # some that follow one another

@@ -17,7 +17,7 @@ from xroute.exceptions import AlignmentError, NetworkError, ParameterError, some
 from xroute.ids import ID_KINDS, convertible, exact_ids, positions_of, repeated
 from xroute.units import without_pint
 
-__all__ = ["ESTIMATED", "TOPOLOGY", "assigned", "by_reach", "note_estimates"]
+__all__ = ["ESTIMATED", "assigned", "by_reach", "note_estimates"]
 
 TOPOLOGY = ("reach", "downstream", "upstream_reach", "downstream_reach", "fraction")
 """Variables that say which reach drains to which: what a `Network` has read once, and does not change."""

@@ -17,9 +17,10 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xroute.files.decoding import PACKED_AS
+from xroute.files.opening import stored_chunks
 from xroute.lanes import Box, regular_edges
 
-__all__ = ["Source", "pieces_of", "read_dtype", "read_part", "source_of", "stored_chunk"]
+__all__ = ["Source", "pieces_of", "read_dtype", "read_part", "source_of"]
 
 PIECE_BYTES = 2**27
 """Runoff that is read at a time, in whole chunks; a chunk that is larger is read alone."""
@@ -75,7 +76,7 @@ def source_of(runoff: xr.DataArray) -> Source:
 
 
 def _stored_edges(runoff: xr.DataArray, dim: Hashable, key: slice | None) -> NDArray[np.int64] | None:
-    n, size = runoff.sizes[dim], stored_chunk(runoff, dim)
+    n, size = runoff.sizes[dim], stored_chunks(runoff).get(dim)
     if size is None:
         declared = runoff.encoding.get("preferred_chunks")
         return np.unique([0, n]) if declared or key is None else None  # of such a whole, any part takes all of it
@@ -112,16 +113,6 @@ def _within(inner: slice | None, outer: Any) -> slice | None:
         return None
     begin = outer.start or 0
     return slice(begin + inner.start, begin + inner.stop)
-
-
-def stored_chunk(runoff: xr.DataArray, dim: Any) -> int | None:
-    """Length of the chunks along a dimension in the file that an array was opened from."""
-    preferred = runoff.encoding.get("preferred_chunks") or {}
-    if dim in preferred:
-        sizes = preferred[dim]
-        return int(max(sizes) if isinstance(sizes, tuple | list) else sizes) or None
-    chunks = runoff.encoding.get("chunksizes")
-    return None if chunks is None or len(chunks) != runoff.ndim else int(chunks[runoff.dims.index(dim)]) or None
 
 
 def read_dtype(runoff: xr.DataArray) -> np.dtype[Any]:

@@ -17,7 +17,7 @@ from xroute.engine import plan as _plan
 from xroute.exceptions import NetworkError
 from xroute.ids import exact_ids
 
-__all__ = ["OWN_NAME", "PERIOD", "cell_ids", "cell_network", "upstream_sum"]
+__all__ = ["OWN_NAME", "PERIOD", "cell_ids", "cell_network"]
 
 OWN_NAME, PERIOD = "dim", "period"
 """Attributes of ``grid_y`` and ``grid_x``: their names in the grid, and after how many degrees longitudes begin again."""

@@ -263,7 +263,7 @@ def _filter_on(filter: Filter, device: torch.device, n_reaches: int) -> FilterAr
 def _known_on(known: Known, runoff: Tensor, backend: Backend) -> tuple[Tensor, Tensor]:
     """Values that are known on the device of runoff, and their reaches on the host."""
     (n_batch, _, n_steps), n = runoff.shape, known.reach.numel()
-    if not backend.takes_known:
+    if not getattr(backend, "takes_known", False):  # nor does one that is no subclass of `Backend`
         raise ParameterError(f"device {backend.name!r} cannot route with known discharge: move runoff to another")
     if known.values.shape not in ((1, n, n_steps), (n_batch, n, n_steps)):
         raise ParameterError(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from xroute.guards import reading
 from xroute.stores import is_array, is_consolidated, is_group
 from xroute.wording import phrase
 
-__all__ = ["existing", "is_installed", "only_match", "open_dataset", "open_netcdf", "suffix_format"]
+__all__ = ["existing", "is_installed", "only_match", "open_dataset", "open_netcdf", "stored_chunks", "suffix_format"]
 
 PathLike = str | os.PathLike[str]
 _SUFFIXES = {".zarr": "zarr", ".nc": "netcdf", ".nc4": "netcdf", ".netcdf": "netcdf", ".cdf": "netcdf"}
@@ -154,3 +154,11 @@ def only_match(folder: PathLike, patterns: Sequence[str], role: str) -> Path | N
         if matches:
             return matches[0]
     return None
+
+
+def stored_chunks(array: xr.DataArray | xr.Variable) -> dict[Hashable, int]:
+    """Length of the chunks of the file that an array was opened from, by dimension, where it is known."""
+    sizes = array.encoding.get("chunksizes")
+    found: dict[Hashable, Any] = dict(zip(array.dims, sizes, strict=True)) if sizes and len(sizes) == array.ndim else {}
+    found |= array.encoding.get("preferred_chunks") or {}
+    return {d: int(max(n) if isinstance(n, tuple | list) else n) for d, n in found.items() if n}

@@ -14,6 +14,7 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from xroute.engine.arrays import compute_type
+from xroute.files.opening import stored_chunks
 from xroute.grids.apply import Product, Steps, result_shape
 from xroute.grids.pieces import Pieces, make_pieces
 from xroute.guards import reading
@@ -38,15 +39,6 @@ def lazy_variable(grid: xr.DataArray, dims: tuple[Hashable, ...], product: Produ
     if chunks:
         variable.encoding["preferred_chunks"] = {**chunks, "reach": max(1, product.table.n)}
     return variable
-
-
-def stored_chunks(variable: xr.Variable) -> Mapping[Hashable, int]:
-    """Sizes of the chunks of the file that a variable was opened from, by dimension, where they are known."""
-    preferred = variable.encoding.get("preferred_chunks")
-    if preferred:
-        return {d: int(n if isinstance(n, int | np.integer) else max(n)) for d, n in preferred.items()}
-    sizes = variable.encoding.get("chunksizes")
-    return dict(zip(variable.dims, map(int, sizes), strict=True)) if sizes and len(sizes) == variable.ndim else {}
 
 
 class _Remapped(BackendArray):

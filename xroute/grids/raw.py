@@ -23,7 +23,7 @@ from xroute.network_files import open_any
 from xroute.units import to_si
 from xroute.wording import phrase
 
-__all__ = ["Raw", "areas_by_id", "column", "finish"]
+__all__ = ["Raw", "column", "finish"]
 
 Ids = NDArray[Any]
 Areas = tuple[Ids, NDArray[np.float64]]

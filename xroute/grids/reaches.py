@@ -19,7 +19,7 @@ from xroute.request import RouteRequest, StreamRequest
 from xroute.settings import GRID_NAN, Extra, GridNaN, Missing
 from xroute.wording import argument
 
-__all__ = ["bring_to_reaches", "reaches_of"]
+__all__ = ["bring_to_reaches"]
 
 Request = TypeVar("Request", bound=RouteRequest)
 

@@ -17,7 +17,7 @@ from xroute.settings import ESTIMATE, Estimate
 from xroute.units import to_si
 from xroute.wording import argument
 
-__all__ = ["NOT_FOR", "QUANTITIES", "Given", "Inputs", "Reader"]
+__all__ = ["NOT_FOR", "Given", "Inputs", "Reader"]
 
 Float = NDArray[np.float64]
 
