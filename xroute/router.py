@@ -248,9 +248,9 @@ class Router(torch.nn.Module):
             )
         batch = runoff if runoff.ndim == 3 else runoff[None]
         made, slopes = self._filter(parameters)
-        n_lags, start, on_slopes = made.n_taps - 1, None, None
+        start, on_slopes = None, None
         if state is not None:
-            start = start_of(state, batch.shape[0], self.ids, n_lags, self._network_hash, self.settings)
+            start = start_of(state, batch.shape[0], self.ids, made.n_taps - 1, self._network_hash, self.settings)
         if slopes is not None:
             of_run = self.ids, self._network_hash, self.settings
             batch, on_slopes = route_slopes(batch, slopes, self.hillslope, state, of_run, keep_state=return_state)
@@ -263,6 +263,7 @@ class Router(torch.nn.Module):
         discharge = discharge if runoff.ndim == 3 else discharge[0]
         if end is None:
             return discharge
+        n_lags = made.n_taps - 1  # it takes as long as a GPU takes to route
         return discharge, RouterState(*end, n_lags, self._network_hash, self._routing_step, self.lateral, on_slopes)
 
     def get_extra_state(self) -> Tensor:

@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 
 from xroute.bounded import BoundedParameter, module_name
-from xroute.engine.autograd import route_autograd
-from xroute.engine.slopes import plan_without_links, slope_settings
+from xroute.engine.slope_autograd import slopes_autograd
+from xroute.engine.slopes import slope_settings
 from xroute.hillslope import ORDINATES, hillslope_name, hillslope_of, scheme_of
 from xroute.network import Network
 from xroute.parameters import read_scheme
@@ -54,15 +54,17 @@ def route_slopes(
     """
     assert hillslope is not None
     ids, network, river = of_run
-    settings, n_lags, start = slope_settings(river), slopes.n_taps - 1, None
+    settings, start = slope_settings(river), None
     network = f"{network} {hillslope.name}"
     assert settings.step is not None
     if state is not None:
         before = slopes_of(state, hillslope.name)
         assert before is not None
-        start = start_of(before, batch.shape[0], ids, n_lags, network, settings)
-    given, end = route_autograd(batch, plan_without_links(ids.size), slopes, start, settings, keep_state=keep_state)
-    return given, None if end is None else RouterState(*end, n_lags, network, settings.step, settings.lateral)
+        start = start_of(before, batch.shape[0], ids, slopes.n_taps - 1, network, settings)
+    given, end = slopes_autograd(batch, slopes, start, keep_state=keep_state)
+    if end is None:
+        return given, None
+    return given, RouterState(*end, slopes.n_taps - 1, network, settings.step, settings.lateral)
 
 
 class RouterHillslope(torch.nn.Module):

@@ -9,7 +9,8 @@ import numpy as np
 from xroute.exceptions import ParameterError
 
 __all__ = [
-    "Exchange", "FilterArrays", "Gradients", "Hillslopes", "Known", "Needs", "NotFinite", "Rows", "State", "compute_type",
+    "Exchange", "FilterArrays", "Gradients", "Hillslopes", "Known", "Needs", "NotFinite", "Rows", "SlopeGradients", "State",
+    "compute_type",
 ]  # fmt: skip
 
 
@@ -98,6 +99,14 @@ class Gradients(NamedTuple):
     gain: Any
     state: Any
     """`State` of gradients with respect to the initial state; None if that is dry."""
+
+
+class SlopeGradients(NamedTuple):
+    """Gradients of a loss with respect to what hillslopes take, as tensors; without elements where they are not needed."""
+
+    runoff: Any  # [batch, reach, time], of the type of runoff
+    taps: Any  # summed over the batch
+    history: Any  # of the state at the start, if there is one
 
 
 class NotFinite(NamedTuple):

@@ -23,12 +23,22 @@ from xroute.exceptions import ParameterError, StateError, XRouteError
 from xroute.schemes import Filter
 from xroute.settings import RoutingSettings
 
-__all__ = ["plan_handle", "plan_of", "route_autograd"]
+__all__ = [
+    "backend_on", "contiguous", "filter_on", "given_state", "no_second_derivative", "plan_handle", "plan_of", "route_autograd",
+    "state_on", "tensors_of",
+]  # fmt: skip
 
 Tensor = torch.Tensor
 
 
-def _backend(device: torch.device) -> Backend:
+def backend_on(device: torch.device) -> Backend:
+    """The backend of the device that runoff is on.
+
+    Raises
+    ------
+    ParameterError
+        If there is none.
+    """
     if device.type not in backends():
         raise ParameterError(
             f"runoff is on {str(device)!r}, where nothing can route it; there are backends for "
@@ -70,17 +80,17 @@ def _settings(substeps: int, sampling: Any, lateral: Any) -> RoutingSettings:
     return RoutingSettings(None, substeps, sampling, lateral)
 
 
-def _contiguous(tensors: Any) -> Any:
+def contiguous(tensors: Any) -> Any:
     """Tensors of a named tuple, each contiguous."""
     return type(tensors)(*(t.contiguous() for t in tensors))
 
 
-def _state(history: Tensor, outflow: Tensor) -> State | None:
+def given_state(history: Tensor, outflow: Tensor) -> State | None:
     """A state, or the gradient of one, of the operators' tensors."""
     return None if outflow.ndim == 1 else State(history.contiguous(), outflow.contiguous())
 
 
-def _tensors(state: State | None, like: Tensor) -> tuple[Tensor, Tensor]:
+def tensors_of(state: State | None, like: Tensor) -> tuple[Tensor, Tensor]:
     """The operators' tensors of a state: two, since operators must not return one twice."""
     if state is None:
         return like.new_empty(0, dtype=torch.float64), like.new_empty(0, dtype=torch.float64)
@@ -98,13 +108,13 @@ def _route(
     plan: int, substeps: int, sampling: str, lateral: str, trace: int, keep_state: bool,
     known: Tensor | None = None, known_reach: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
-    backend = _backend(runoff.device)
+    backend = backend_on(runoff.device)
     discharge, end, kept = backend.forward(
-        runoff if backend.strided else runoff.contiguous(), _contiguous(FilterArrays(taps, pointer, pole, gain)),
-        _state(history, outflow), plan_of(plan), _settings(substeps, sampling, lateral),
+        runoff if backend.strided else runoff.contiguous(), contiguous(FilterArrays(taps, pointer, pole, gain)),
+        given_state(history, outflow), plan_of(plan), _settings(substeps, sampling, lateral),
         keep_trace=trace > 0, keep_state=keep_state, **_known(known, known_reach),
     )  # fmt: skip
-    return discharge, *_tensors(end, runoff), kept
+    return discharge, *tensors_of(end, runoff), kept
 
 
 @_route.register_fake
@@ -116,7 +126,7 @@ def _(
     n_batch, n, _ = runoff.shape
     shapes = ((n_batch, taps.shape[0] - n), (n_batch, n)) if keep_state else ((0,), (0,))
     history, outflow = (taps.new_empty(shape) for shape in shapes)
-    return _backend(runoff.device).like_discharge(runoff), history, outflow, runoff.new_empty(trace)
+    return backend_on(runoff.device).like_discharge(runoff), history, outflow, runoff.new_empty(trace)
 
 
 @torch.library.custom_op("xroute::route_backward", mutates_args=())
@@ -126,16 +136,16 @@ def _route_backward(
     substeps: int, sampling: str, lateral: str, needs_runoff: bool, needs_filter: bool,
     known: Tensor | None = None, known_reach: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
-    backend = _backend(runoff.device)
+    backend = backend_on(runoff.device)
     if not backend.strided:
         grad_discharge, runoff, discharge = (t.contiguous() for t in (grad_discharge, runoff, discharge))
     of_known = runoff.new_empty(0) if known is None else torch.zeros_like(known, memory_format=torch.contiguous_format)
     grads = backend.adjoint(
-        grad_discharge, _state(grad_history, grad_outflow), runoff, _contiguous(FilterArrays(taps, pointer, pole, gain)),
-        _state(history, outflow), discharge, trace, plan_of(plan), _settings(substeps, sampling, lateral),
+        grad_discharge, given_state(grad_history, grad_outflow), runoff, contiguous(FilterArrays(taps, pointer, pole, gain)),
+        given_state(history, outflow), discharge, trace, plan_of(plan), _settings(substeps, sampling, lateral),
         Needs(needs_runoff, needs_filter), **_known(known, known_reach, of_known),
     )  # fmt: skip
-    return *grads[:4], *_tensors(grads.state, runoff), of_known
+    return *grads[:4], *tensors_of(grads.state, runoff), of_known
 
 
 @_route_backward.register_fake
@@ -185,11 +195,12 @@ def _backward(
 _route.register_autograd(_backward, setup_context=_setup)
 
 
-def _no_second(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:
+def no_second_derivative(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:
+    """The derivative of a derivative, of an operator that has none."""
     raise NotImplementedError("xroute has first derivatives only: route without create_graph=True on this path")
 
 
-_route_backward.register_autograd(_no_second)
+_route_backward.register_autograd(no_second_derivative)
 
 
 # ── what the rest of xroute calls ───────────────────────────────────────────────────────────────────────────────────────
@@ -225,11 +236,11 @@ def route_autograd(
         raise ParameterError(f"runoff has shape {tuple(runoff.shape)}, not (batch, {n} reaches, time)")
     if not runoff.dtype.is_floating_point:
         raise ParameterError(f"runoff must be floating-point numbers, not {runoff.dtype}")
-    backend = _backend(runoff.device)
+    backend = backend_on(runoff.device)
     if runoff.dtype not in (torch.float32, torch.float64):
         runoff = runoff.to(torch.float32)
-    given = _filter_on(filter, runoff.device, n)
-    start = _state_on(state, runoff, given.taps.shape[0] - n)
+    given = filter_on(filter, runoff.device, n)
+    start = state_on(state, runoff, given.taps.shape[0] - n)
     values, reach = (None, None) if known is None else _known_on(known, runoff, backend)
     leaves = (runoff, given.taps, given.pole, given.gain, *(start or ()), *(() if values is None else (values,)))
     wanted = torch.is_grad_enabled() and any(t.requires_grad for t in leaves)
@@ -244,13 +255,13 @@ def route_autograd(
     more: dict[str, Any] = {} if known is None else {"has_known": True}
     trace = backend.trace_numel(runoff, plan, filter.pointer, settings, **more) if wanted else 0
     discharge, history, outflow, _ = torch.ops.xroute.route(
-        runoff, *given, *_tensors(start, runoff), plan_handle(plan), settings.substeps, settings.sampling, settings.lateral,
+        runoff, *given, *tensors_of(start, runoff), plan_handle(plan), settings.substeps, settings.sampling, settings.lateral,
         trace, keep_state, values, reach,
     )  # fmt: skip
     return discharge, State(history, outflow) if keep_state else None
 
 
-def _filter_on(filter: Filter, device: torch.device, n_reaches: int) -> FilterArrays:
+def filter_on(filter: Filter, device: torch.device, n_reaches: int) -> FilterArrays:
     """The filter's tensors on a device, but the pointer on the host."""
     taps, pole, gain = (t.to(device, torch.float64) for t in (filter.taps, filter.pole, filter.gain))
     sizes = int(filter.pointer[-1]), n_reaches, n_reaches
@@ -272,7 +283,7 @@ def _known_on(known: Known, runoff: Tensor, backend: Backend) -> tuple[Tensor, T
     return known.values.to(runoff.device, torch.float64), known.reach
 
 
-def _state_on(state: State | None, runoff: Tensor, n_lags: int) -> State | None:
+def state_on(state: State | None, runoff: Tensor, n_lags: int) -> State | None:
     """A state's tensors on the device of runoff."""
     if state is None or (state.history is None and state.outflow is None):
         return None

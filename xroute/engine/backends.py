@@ -11,7 +11,18 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from xroute.engine.arrays import Exchange, FilterArrays, Gradients, Hillslopes, Known, Needs, NotFinite, Rows, State
+from xroute.engine.arrays import (
+    Exchange,
+    FilterArrays,
+    Gradients,
+    Hillslopes,
+    Known,
+    Needs,
+    NotFinite,
+    Rows,
+    SlopeGradients,
+    State,
+)
 from xroute.exceptions import ParameterError
 
 if TYPE_CHECKING:
@@ -104,6 +115,26 @@ class Backend(Protocol):
 
         ``discharge`` and ``trace`` are what `forward` gave; if there is no trace, discharge may have no elements either.
         """
+
+    def forward_slopes(
+        self, runoff: torch.Tensor, filter: FilterArrays, state: State | None, *, keep_state: bool, owner: Filter | None = None,
+    ) -> tuple[torch.Tensor, State | None]:  # fmt: skip
+        """What hillslopes, windows without poles, give of runoff, laid out as discharge is, and their final state: new tensors.
+
+        Here they are routed on a network without links.
+        """
+        from xroute.engine.slopes import forward_by_routing
+
+        return forward_by_routing(self, runoff, filter, state, keep_state=keep_state, owner=owner)
+
+    def adjoint_slopes(
+        self, grad: torch.Tensor, grad_state: State | None, runoff: torch.Tensor, filter: FilterArrays, state: State | None,
+        needs: Needs,
+    ) -> SlopeGradients:  # fmt: skip
+        """Gradients of a loss with respect to what `forward_slopes` takes: new tensors; that of runoff laid out as discharge."""
+        from xroute.engine.slopes import adjoint_by_routing
+
+        return adjoint_by_routing(self, grad, grad_state, runoff, filter, state, needs)
 
     def like_discharge(self, runoff: torch.Tensor) -> torch.Tensor:
         """Discharge of some runoff, laid out as `forward` lays it out, without values."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xroute.engine.arrays import Exchange, Hillslopes, NotFinite, Rows, State
+from xroute.engine.arrays import Exchange, FilterArrays, Hillslopes, Needs, NotFinite, Rows, SlopeGradients, State
 from xroute.engine.plan import RoutingPlan, make_plan
 from xroute.settings import RoutingSettings
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from xroute.engine.backends import Backend
     from xroute.schemes import Filter
 
-__all__ = ["one_after_the_other", "plan_without_links", "slope_settings"]
+__all__ = ["adjoint_by_routing", "forward_by_routing", "one_after_the_other", "plan_without_links", "slope_settings"]
 
 
 @lru_cache(maxsize=4)
@@ -53,3 +53,29 @@ def one_after_the_other(
         given, plan, filter, state, settings, Rows(None, rows.discharge, rows.n), exchange, device
     )
     return discharge, end, slopes, NotFinite(n_bad.runoff, then.discharge)
+
+
+def forward_by_routing(
+    backend: Backend, runoff: torch.Tensor, filter: FilterArrays, state: State | None, *, keep_state: bool,
+    owner: Filter | None = None,
+) -> tuple[torch.Tensor, State | None]:  # fmt: skip
+    """What `xroute.engine.backends.Backend.forward_slopes` does, by a backend's `forward`."""
+    return backend.forward(
+        runoff, filter, state, plan_without_links(runoff.shape[1]), RoutingSettings(), keep_trace=False, keep_state=keep_state,
+        owner=owner,
+    )[:2]  # fmt: skip
+
+
+def adjoint_by_routing(
+    backend: Backend, grad: torch.Tensor, grad_state: State | None, runoff: torch.Tensor, filter: FilterArrays,
+    state: State | None, needs: Needs,
+) -> SlopeGradients:  # fmt: skip
+    """What `xroute.engine.backends.Backend.adjoint_slopes` does, by a backend's `adjoint`."""
+    plan, settings, nothing = plan_without_links(runoff.shape[1]), RoutingSettings(), runoff.new_empty(0)
+    discharge = trace = nothing
+    if backend.trace_numel(runoff, plan, filter.pointer.numpy(), settings):
+        discharge, _, trace = backend.forward(runoff, filter, state, plan, settings, keep_trace=True, keep_state=False)
+    grads = backend.adjoint(grad, grad_state, runoff, filter, state, discharge, trace, plan, settings, needs)
+    history = filter.taps.new_empty(0) if state is None else grads.state.history
+    of_taps = grads.taps if needs.filter else filter.taps.new_empty(0)
+    return SlopeGradients(grads.runoff if needs.runoff else nothing, of_taps, history)

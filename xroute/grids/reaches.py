@@ -8,6 +8,7 @@ from typing import TypeVar
 import xarray as xr
 
 from xroute.exceptions import ParameterError, one_of, some, warn
+from xroute.files.decoding import PACKED_AS
 from xroute.grids.remapping import as_weights, remap_table
 from xroute.grids.table import Table, table_of
 from xroute.identity import digest
@@ -58,6 +59,7 @@ def bring_to_reaches(runoff: xr.DataArray, network: Network, request: Request) -
     table = reaches_of(table_of(weights), network, request.missing, request.extra)
     nan = request.nan
     brought = remap_table(runoff, weights, table, nan)
+    brought.encoding |= {n: runoff.encoding[n] for n in PACKED_AS if n in runoff.encoding}  # a stream reads it as that says
     left = replace(request, weights=None, nan="zero" if nan == "zero" else "raise", reach_dim="reach")
     return brought, left, _text_of(table, nan) if isinstance(request, StreamRequest) else ""
 

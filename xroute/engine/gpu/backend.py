@@ -20,6 +20,7 @@ from xroute.engine.arrays import (
     Needs,
     NotFinite,
     Rows,
+    SlopeGradients,
     State,
     compute_type,
 )
@@ -133,6 +134,25 @@ class _Cuda:
             needs_runoff=needs.runoff, known=known,
         )  # fmt: skip
         return grads._replace(state=None if state is None else _double(grads.state))
+
+    def forward_slopes(
+        self, runoff: torch.Tensor, filter: FilterArrays, state: State | None, *, keep_state: bool, owner: Filter | None = None,
+    ) -> tuple[torch.Tensor, State | None]:  # fmt: skip
+        from xroute.engine.gpu.slopes import device_slopes, route_slopes, slopes_on
+
+        there = slopes_on(owner, runoff.device, runoff.dtype) if owner else device_slopes(_on_host(filter), runoff.dtype)
+        given, end = route_slopes(runoff, there, state, keep_state=keep_state)
+        return given, _double(end)
+
+    def adjoint_slopes(
+        self, grad: torch.Tensor, grad_state: State | None, runoff: torch.Tensor, filter: FilterArrays, state: State | None,
+        needs: Needs,
+    ) -> SlopeGradients:  # fmt: skip
+        from xroute.engine.gpu.slopes import adjoint_slopes, device_slopes
+
+        there = device_slopes(_on_host(filter), runoff.dtype)
+        grads = adjoint_slopes(grad, grad_state, runoff, there, state, needs)
+        return grads._replace(taps=grads.taps.double(), history=grads.history.double())
 
     def like_discharge(self, runoff: torch.Tensor) -> torch.Tensor:
         from xroute.engine.gpu.memory import padded

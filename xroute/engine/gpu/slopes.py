@@ -1,32 +1,26 @@
-"""Hillslopes on a GPU: a window of each reach over its own runoff, in one pass over the memory.
+"""Hillslopes on a GPU, forward and adjoint: what launches the kernels of `xroute.engine.gpu.slope_kernels`."""
 
-No reach waits for another, so a warp takes a row of runoff, a tile of time after another. What a tile's taps look back to lies
-before it in the same row, which is in the cache: the memory is read once. Sums begin with the newest runoff, in the
-arithmetic's type.
-"""
-
-# mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator, assignment"
 from __future__ import annotations
 
 from contextlib import nullcontext
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
-import triton
-import triton.language as tl
+from numpy.typing import NDArray
 
-from xroute.caches import keep
-from xroute.engine.arrays import State
+from xroute.caches import keep, keep_fitting
+from xroute.engine.arrays import FilterArrays, Needs, SlopeGradients, State
 from xroute.engine.gpu.launch import real_type
 from xroute.engine.gpu.memory import as_rows, padded
+from xroute.engine.gpu.slope_kernels import slope_runoff_gradients, slope_steps, slope_tap_gradients
+from xroute.engine.slopes import plan_without_links
 
-__all__ = ["DeviceSlopes", "route_slopes", "slopes_on"]
+__all__ = ["DeviceSlopes", "adjoint_slopes", "device_slopes", "route_slopes", "slopes_on"]
 
 Tensor = torch.Tensor
-TILE = 128
-"""Steps of a tile: four a lane."""
-TOGETHER = 8
-"""Taps whose runoff is asked for before the first is waited for."""
+BLOCK = 8
+"""Steps of a block of the kernels."""
 
 
 class DeviceSlopes(NamedTuple):
@@ -45,50 +39,19 @@ def slopes_on(filter: Any, device: torch.device, dtype: torch.dtype) -> DeviceSl
     return keep(filter, ("slopes", str(device), dtype), move, most=1)
 
 
-@triton.jit
-def _slope_steps(
-    runoff, result, scale, taps, pointer, history, outflow, final_history, final_outflow, n, n_steps, pitch, result_pitch, n_lags,
-    SCALED: tl.constexpr, GIVEN: tl.constexpr, KEEP: tl.constexpr, ACC: tl.constexpr, T: tl.constexpr, U: tl.constexpr,
-):  # fmt: skip
-    """A row: each step's runoff times the taps of its reach, and the state behind the last step."""
-    row = tl.program_id(0).to(tl.int64)
-    reach = row % n
-    first = tl.load(pointer + reach)
-    n_taps = (tl.load(pointer + reach + 1) - first).to(tl.int32)
-    past = row // n * n_lags + first - reach
-    source, target = runoff + row * pitch, result + row * result_pitch
-    factor = tl.full((), 1.0, ACC)
-    if SCALED:
-        factor = tl.load(scale + reach)
-    lane = tl.arange(0, T)
-    for begin in range(0, n_steps, T):
-        t = begin + lane
-        total = tl.zeros((T,), ACC)
-        for k in range(0, n_taps, U):
-            for u in tl.static_range(U):
-                at = t - (k + u)
-                there = k + u < n_taps
-                tap = tl.load(taps + first + k + u, mask=there, other=0.0) * factor
-                value = tl.load(source + at, mask=(at >= 0) & (at < n_steps) & there, other=0.0).to(ACC)
-                total += tap * value
-        if GIVEN:
-            if begin < n_taps - 1:
-                for k in range(1, n_taps):
-                    back = k - 1 - t  # lags behind the newest that is remembered
-                    value = tl.load(history + past + back, mask=(back >= 0) & (back < n_taps - 1), other=0.0)
-                    total += tl.load(taps + first + k) * value.to(ACC)
-        tl.store(target + t, total, mask=t < n_steps)
-        if KEEP:
-            tl.store(final_outflow + row + 0 * t, total, mask=t == n_steps - 1)
-    if KEEP:
-        for begin in range(0, n_taps - 1, T):
-            lag = begin + lane
-            at = n_steps - 1 - lag
-            value = tl.load(source + at, mask=(lag < n_taps - 1) & (at >= 0), other=0.0).to(ACC) * factor
-            if GIVEN:
-                older = (lag < n_taps - 1) & (at < 0)
-                value = tl.where(at < 0, tl.load(history + past - 1 - at, mask=older, other=0.0).to(ACC), value)
-            tl.store(final_history + past + lag, value, mask=lag < n_taps - 1)
+def device_slopes(filter: FilterArrays, dtype: torch.dtype) -> DeviceSlopes:
+    """Windows whose taps are on a device already and their pointer, an array, is not; the last few of these are kept there."""
+    pointer, device = filter.pointer, filter.taps.device
+
+    def fits(made: tuple[NDArray[np.int64], Tensor]) -> bool:
+        same = made[0].ctypes.data == pointer.ctypes.data and made[0].size == pointer.size
+        return same or np.array_equal(made[0], pointer)
+
+    there = keep_fitting(
+        plan_without_links(pointer.size - 1), f"slope pointer {device}", fits,
+        lambda: (pointer, torch.from_numpy(pointer).to(device)),
+    )[1]  # fmt: skip
+    return DeviceSlopes(filter.taps.to(dtype).contiguous(), there)
 
 
 def route_slopes(
@@ -101,18 +64,65 @@ def route_slopes(
     n_batch, n, n_steps = runoff.shape
     runoff, like = as_rows(runoff), slopes.taps
     result = padded(runoff.shape, runoff.dtype, runoff.device)
-    n_lags = like.numel() - n
-    start = None if state is None else State(*(array.to(like).contiguous() for array in state))
+    n_lags, start = like.numel() - n, _state_like(state, like)
     if not runoff.numel():
         empty = State(like.new_zeros(n_batch, n_lags), like.new_zeros(n_batch, n)) if start is None else start
-        return result, empty if keep_state else None
+        return result, State(*(t.clone() for t in empty)) if keep_state else None
     end = State(like.new_empty(n_batch, n_lags), like.new_empty(n_batch, n)) if keep_state else State(like, like)
-    history, outflow = State(like, like) if start is None else start
-    with torch.cuda.device(runoff.device) if runoff.is_cuda else nullcontext():
-        _slope_steps[(n_batch * n,)](
-            runoff, result, like if scale is None else scale.to(like).contiguous(), like, slopes.pointer, history, outflow,
-            *end, n, n_steps, runoff.stride(1), result.stride(1), n_lags,
-            SCALED=scale is not None, GIVEN=start is not None, KEEP=keep_state, ACC=real_type(like.dtype), T=TILE,
-            U=TOGETHER, num_warps=1,
-        )  # fmt: skip
+    _launch(
+        slope_steps, runoff, result, like if scale is None else scale.to(like).contiguous(), *slopes,
+        like if start is None else start.history, *end, n, n_steps, runoff.stride(1), result.stride(1), n_lags,
+        SCALED=scale is not None, GIVEN=start is not None, KEEP=keep_state, aligned=runoff, like=like,
+    )  # fmt: skip
     return result, end if keep_state else None
+
+
+def adjoint_slopes(
+    grad: Tensor, grad_state: State | None, runoff: Tensor, slopes: DeviceSlopes, state: State | None, needs: Needs
+) -> SlopeGradients:
+    """Gradients of a loss with respect to all that `route_slopes` takes but the scale, in the types of runoff and arithmetic.
+
+    What is not needed has no elements; with a state, the gradient of its history comes with that of runoff.
+    """
+    n_batch, n, n_steps = runoff.shape
+    grad, runoff, like = as_rows(grad), as_rows(runoff), slopes.taps
+    n_lags, start, end = like.numel() - n, _state_like(state, like), _state_like(grad_state, like)
+    given, ending = start is not None, end is not None
+    history = like.new_empty((n_batch, n_lags) if given else 0)
+    if not runoff.numel():
+        if given and end is not None:
+            history.copy_(end.history)
+        elif given:
+            history.zero_()
+        return SlopeGradients(runoff.new_zeros(runoff.shape), torch.zeros_like(like), history)
+    end = State(like, like) if end is None else end
+    of_runoff, of_taps = runoff.new_empty(0), like.new_empty(0)
+    if needs.runoff or given:
+        of_runoff = padded(runoff.shape, runoff.dtype, runoff.device)
+        _launch(
+            slope_runoff_gradients, grad, of_runoff, *slopes, *end, history, n, n_steps, grad.stride(1),
+            of_runoff.stride(1), n_lags, GIVEN=given, END=ending, aligned=grad, like=like,
+        )  # fmt: skip
+    if needs.filter:
+        of_members = like.new_empty(n_batch, like.numel())
+        _launch(
+            slope_tap_gradients, grad, runoff, of_members, slopes.pointer,
+            like if start is None else start.history, end.outflow, n, n_steps, grad.stride(1), runoff.stride(1), n_lags,
+            GIVEN=given, END=ending, SAME=grad.stride(1) == runoff.stride(1), aligned=runoff, like=like,
+        )  # fmt: skip
+        of_taps = of_members[0] if n_batch == 1 else of_members.sum(0)
+    return SlopeGradients(of_runoff if needs.runoff else runoff.new_empty(0), of_taps, history)
+
+
+def _launch(kernel: Any, rows: Tensor, *arguments: Any, aligned: Tensor, like: Tensor, **constants: Any) -> None:
+    """Launch a kernel of one warp a row, for those rows of which it takes whole blocks, and for the arithmetic."""
+    n_batch, n, _ = rows.shape
+    with torch.cuda.device(rows.device) if rows.is_cuda else nullcontext():
+        kernel[(n_batch * n,)](
+            rows, *arguments, ALIGNED=aligned.stride(1) % BLOCK == 0, ACC=real_type(like.dtype), num_warps=1, **constants
+        )
+
+
+def _state_like(state: State | None, like: Tensor) -> State | None:
+    """A state, or the gradient of one, in the arithmetic's type."""
+    return None if state is None else State(*(t.to(like).contiguous() for t in state))
