@@ -69,7 +69,6 @@ def prepare(runoff: xr.DataArray, discharge: xr.DataArray, network: NetworkLike,
     runoff, request, _ = bring_to_reaches(runoff, network, request)
     request = _as_routed(runoff, discharge, replace(request, initial_state=start, final_state=end))
     run = make_run(runoff, network, request, with_state=True)
-    assert run.settings.step is not None  # a run with a state has one, or it has been said
     discharge, places = _matched(discharge, runoff, run)
     accounts = accounts_of(run)
     lacking = np.empty(0, np.int64) if places.row is None else accounts.counted[places.row[accounts.counted] < 0]
