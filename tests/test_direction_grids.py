@@ -192,6 +192,24 @@ def test_projections(crs: str) -> None:
         assert field.attrs["grid_mapping"] == "spatial_ref" and "crs_wkt" in field.spatial_ref.attrs
 
 
+@pytest.mark.parametrize("units", ["", "US_survey_foot", "m", "km"])
+def test_lengths_of_a_projection_are_in_its_own_units_unless_they_say_otherwise(units: str) -> None:
+    x, y = 6_000_000.0 + 10_000 * np.arange(5), 2_100_000.0 + 10_000 * np.arange(4)
+    foot = 1200 / 3937
+    factor = {"m": foot, "km": foot / 1000}.get(units, 1.0)
+    field = xr.DataArray(np.full((4, 5), 64), {"y": y * factor, "x": x * factor}, ("y", "x"))
+    field["y"].attrs["units"] = field["x"].attrs["units"] = units
+    ds = Network.from_d8(field, crs="EPSG:2227").dataset  # California, in feet
+    lon, lat = pyproj.Transformer.from_crs(2227, 4326, always_xy=True).transform(*np.meshgrid(x, y))
+    np.testing.assert_allclose(ds.lon, lon.ravel(), rtol=1e-9)
+    np.testing.assert_allclose(ds["length"][:15], pyproj.Geod(ellps="WGS84").inv(lon[:-1], lat[:-1], lon[1:], lat[1:])[2].ravel())
+    np.testing.assert_allclose(ds.area, (10_000 * foot) ** 2, rtol=1e-3)
+    weights = xroute.grid_weights(field, geopandas.GeoDataFrame(
+        {"reach": [1]}, geometry=[shapely.box(*np.array([-0.5, -0.5, 4.5, 3.5]) * 1e4 + [x[0], y[0]] * 2)], crs="EPSG:2227"
+    ), crs="EPSG:2227")  # fmt: skip
+    np.testing.assert_allclose(weights.cell_area.sum(), ds.area.sum(), rtol=1e-6)
+
+
 def test_ids_and_masks() -> None:
     angles, _ = forest(5, 6, 2, False)
     field = grid(angles)
@@ -219,6 +237,10 @@ def test_what_is_no_cell() -> None:
     filled = xr.DataArray(np.array([[1, 255], [64, 255]], np.uint8), field.coords)
     assert Network.from_d8(filled).ids.tolist() == [0, 1, 2, 3]  # ESRI's sinks
     assert Network.from_d8(filled.assign_attrs(_FillValue=255)).ids.tolist() == [0, 2]  # but if the file says otherwise
+    small = xr.DataArray(np.array([[1, 0], [128, 64]], np.uint8).astype(np.int8), field.coords)  # 128 to the north-east
+    with pytest.raises(NetworkError, match=r"-128. .*astype\('uint8'\)"):
+        Network.from_d8(small)
+    assert Network.from_d8(small.astype(np.uint8)).outlets.tolist() == [1]
 
 
 @pytest.mark.parametrize(
@@ -402,6 +424,11 @@ def test_nextxy_of_binary_maps(tmp_path: Path) -> None:
             / float(maps["nxtdst"].ravel()[i])
         )
         np.testing.assert_allclose(ds.slope.sel(reach=i), fall, rtol=1e-12)
+    (tmp_path / "big").mkdir()
+    (tmp_path / "big" / "params.txt").write_text((tmp_path / "params.txt").read_text())
+    for file in tmp_path.glob("*.bin"):
+        np.fromfile(file, "<i4").astype(">i4").tofile(tmp_path / "big" / file.name)  # the same bytes of numbers of either kind
+    xr.testing.assert_identical(Network.from_nextxy(tmp_path / "big").dataset, ds)
     with pytest.raises(NetworkError, match="has 576 bytes, where 2 layers of 6 x 11 have 528"):
         Network.from_nextxy(tmp_path, nx=11)
     result = CliRunner().invoke(main, ["convert", "nextxy", str(tmp_path), "--network", str(tmp_path / "n.nc")])

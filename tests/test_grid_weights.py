@@ -674,6 +674,15 @@ def test_layers_of_a_geopackage(tmp_path):
         xroute.grid_weights(grid(), path, layer="x")
 
 
+def test_the_command_says_how_much_area_is_on_the_grid(tmp_path):
+    grid().to_dataset(name="ro").to_netcdf(tmp_path / "grid.nc")
+    boxes = [shapely.box(0, 50, 0.5, 50.5), shapely.box(40, 50, 41.5, 50.5)]  # the one outside is three times as large
+    table(boxes).to_file(tmp_path / "catchments.gpkg")
+    files = [str(tmp_path / name) for name in ("grid.nc", "catchments.gpkg", "weights.nc")]
+    result = CliRunner().invoke(main, ["weights", *files, "--uncovered", "accept", "--no-progress"])
+    assert "2 catchments, 25 % of their area on the grid" in result.output, result.output
+
+
 @pytest.mark.parametrize("name", ["weights.nc", "weights.zarr"])
 def test_the_command_makes_what_the_function_makes(weights, tmp_path, name):
     source = grid().to_dataset(name="ro").assign(other=(("a", "b"), np.zeros((2, 2))))
@@ -682,7 +691,7 @@ def test_the_command_makes_what_the_function_makes(weights, tmp_path, name):
     arguments = ["weights", str(tmp_path / "grid.nc"), str(tmp_path / "catchments.gpkg"), str(tmp_path / name)]
     result = CliRunner().invoke(main, [*arguments, "--variable", "ro", "--no-progress"])
     assert result.exit_code == 0, result.output
-    assert "40 catchments, 100 % of them on the grid" in result.output
+    assert "40 catchments, 100 % of their area on the grid" in result.output
     with xroute.io.open_dataset(tmp_path / name) as made:
         for variable in weights.variables:
             np.testing.assert_allclose(made[variable], weights[variable], rtol=1e-12)

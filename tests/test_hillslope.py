@@ -600,3 +600,16 @@ def test_router_refuses() -> None:
         router(runoff, {"fshape": -torch.ones(router.n_reaches)})
     with pytest.raises(xroute.ParameterError, match="no scheme of this network has the parameters 'fshape'"):
         plain(runoff, {"fshape": torch.ones(router.n_reaches)})
+
+
+def test_without_a_step_long_windows_are_not_what_is_amiss() -> None:
+    """One time tells no step; that is what an error is about, not windows at some step that nobody gave."""
+    river = xroute.Network.from_links(
+        [1], [2], parameters={"tlag": 864e3, "length": 5e3, "celerity": 1.0, "diffusivity": 500.0}, attrs={"scheme": "hayami"}
+    )
+    runoff = xr.DataArray([[1.0], [1.0]], {"reach": [1, 2], "time": [np.datetime64("2001-01-01", "ns")]}, ("reach", "time"),
+                          attrs={"units": "m3 s-1"})  # fmt: skip
+    for hillslope in (None, "scs"):
+        with pytest.raises(xroute.TimeAxisError, match="give dt="):
+            runoff.route(river, hillslope=hillslope)
+        assert runoff.isel(time=slice(0)).route(river, hillslope=hillslope).shape == (2, 0)

@@ -21,6 +21,7 @@ from zarr.storage import MemoryStore, WrapperStore
 
 import xroute
 from xroute.exceptions import ParameterError
+from xroute.grids.form import grid_identity, weights_dataset
 from xroute.lanes import Lanes
 from xroute.memory import available_memory, default_memory, memory_bytes
 from xroute.reader import Reader
@@ -229,7 +230,7 @@ def test_a_run_that_is_cut_off_reads_what_is_left(network, runoff, tmp_path):
 # ── packed ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize(("packed", "expected"), [("i2", "f4"), ("u1", "f4"), ("i4", "f8")])
+@pytest.mark.parametrize(("packed", "expected"), [("i2", "f4"), ("u1", "f4"), ("i4", "f4"), ("i8", "f8")])
 @pytest.mark.parametrize("on_dask", [False, True])
 def test_packed_numbers(packed, expected, on_dask, network, runoff):
     encoding = {"dtype": packed, "scale_factor": 1 / 128, "add_offset": 0.25, "_FillValue": 0}
@@ -243,6 +244,28 @@ def test_packed_numbers(packed, expected, on_dask, network, runoff):
         found = stream(opened, network, memory=memory)
         assert found.dtype == expected and set(store.reads.values()) == {1}
         np.testing.assert_array_equal(found.values, exact.astype(expected, keep_attrs=True).route(network).values)
+
+
+@pytest.mark.parametrize("on_dask", [False, True])
+@pytest.mark.parametrize("chunks", [(24, 3, 4), (N_TIME, 2, 5), (N_TIME, 1, 1), (7, 8, 15)], ids=str)
+def test_a_packed_grid(chunks, on_dask, network):
+    """Each chunk of a grid is read once too, and packed numbers of it are float32 when they are routed."""
+    rng = np.random.default_rng(1)
+    values = rng.integers(1, 100, (N_TIME, 8, 15)) / 128 + 0.25  # exact in float32
+    coords = {"time": np.datetime64("2001-01-01", "ns") + np.arange(N_TIME) * np.timedelta64(1, "h"),
+              "lat": np.arange(8.0), "lon": np.arange(15.0)}  # fmt: skip
+    grid = xr.DataArray(values, coords, ("time", "lat", "lon"), "runoff", {"units": "mm"})
+    row, column = np.divmod(np.arange(network.n_reaches), 15)
+    attrs = grid_identity(grid, ("lat", "lon"))
+    weights = weights_dataset(network.ids, (row, column), np.full(row.size, 1e6), catchment=network.ids, attrs=attrs)
+    encoding = {"dtype": "i4", "scale_factor": 1 / 128, "add_offset": 0.25, "_FillValue": 0}
+    expected = grid.astype(np.float32, keep_attrs=True).route(network, weights=weights)
+    for memory in (None, 3 * LITTLE):
+        opened, store = stored(grid, chunks, dask=on_dask, **encoding)
+        assert opened.dtype == np.float64
+        found = stream(opened, network, weights=weights, memory=memory)
+        assert found.dtype == np.float32 and set(store.reads.values()) == {1}
+        np.testing.assert_allclose(found.values, expected.values, rtol=2e-6)
 
 
 # ── what it takes ───────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -98,10 +98,10 @@ class Checkpoint:
         """Give the store back: the run is over."""
         _fence().release(self.own)
 
-    def commit(self, progress: Progress, state: BlockState, lane: int = 0, *, last: bool = False) -> None:
-        """Make a lane's progress last; what the store holds up to there has been written, and is on the disk before this says so.
+    def commit(self, progress: Progress, state: BlockState, *, first: bool = False) -> None:
+        """Make progress last; what the store holds up to there has been written, and is on the disk before this says so.
 
-        Of the ``last`` of one among several lanes, which is not used before all are there, one slot is kept.
+        Of a run of one lane; the ``first`` time the run has begun then.
 
         Raises
         ------
@@ -109,11 +109,23 @@ class Checkpoint:
             If another run has taken the store.
         """
         self.own.settle()  # discharge, and the slot before: this one need not be on the disk until that is overwritten
-        number = -(-progress.steps // self.block) % 2
+        self._write(self._slot_name(0, self._number(progress)), progress, state)
+        if first:
+            self.own.settle()
+            self.begun()
+
+    def commit_lane(self, lane: int, progress: Progress, state: BlockState, *, last: bool) -> None:
+        """The same of one among several lanes; of its ``last``, which is not used before all are there, one slot is kept."""
+        self.own.settle()
+        number = self._number(progress)
         self._write(self._slot_name(lane, number), progress, state)
-        if last and len(self.lanes) > 1:
+        if last:
             self.own.settle()
             _sync()(self.own.delete_dir(f"{CHECKPOINT}/{self._slot_name(lane, 1 - number)}"))
+
+    def _number(self, progress: Progress) -> int:
+        """Which of its two slots the progress is written to."""
+        return -(-progress.steps // self.block) % 2
 
     def settle(self) -> None:
         """Make sure that what was committed is on the disk."""
@@ -373,9 +385,7 @@ def _open(store: Any) -> Any:
         return _zarr().open(store, mode="r")
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (
-        OSError
-    ):  # not permitted, or the disk fails: there may well be a store, and nobody is to put another in its place
+    except OSError:  # not permitted, or the disk fails: there may well be a store, and nobody is to put another in its place
         raise
     except Exception:  # damaged metadata raise what they like
         return None

@@ -6,7 +6,10 @@ from collections.abc import Callable, Hashable
 
 import xarray as xr
 
-__all__ = ["GRID_AXES", "grid_dims", "is_column", "is_row"]
+from xroute.exceptions import UnitsError
+from xroute.unit_text import read_unit_text
+
+__all__ = ["GRID_AXES", "LATITUDES", "LONGITUDES", "grid_dims", "is_column", "is_row", "metres"]
 
 #: Names of a grid's axes: rows, columns, and cells that are counted along one dimension.
 GRID_AXES = (
@@ -14,8 +17,8 @@ GRID_AXES = (
     {"lon", "longitude", "rlon", "x", "xc", "nlon", "west_east", "easting", "ni", "column", "col"},
 )
 GRID_CELLS = {"cell", "cells", "ncell", "ncells", "ngrid", "gridcell", "grid_cell", "lndgrid", "landpoint", "nface", "ncol"}
-_LATITUDES = {"xlat", "clat", "nav_lat", "lats", "lat2d", "tlat", "gridlat_0"}
-_LONGITUDES = {"xlon", "xlong", "clon", "nav_lon", "lons", "lon2d", "tlon", "tlong", "gridlon_0"}
+LATITUDES = {"xlat", "clat", "nav_lat", "lats", "lat2d", "tlat", "gridlat_0"}
+LONGITUDES = {"xlon", "xlong", "clon", "nav_lon", "lons", "lon2d", "tlon", "tlong", "gridlon_0"}
 _ROWS = {"latitude", "grid_latitude", "projection_y_coordinate", "degrees_north", "Y"}
 _COLUMNS = {"longitude", "grid_longitude", "projection_x_coordinate", "degrees_east", "X"}
 
@@ -36,12 +39,21 @@ def grid_dims(array: xr.DataArray) -> tuple[Hashable, ...]:
 
 def is_row(coordinate: xr.DataArray) -> bool:
     """Whether a coordinate places cells from south to north: by its name, or by what it says of itself."""
-    return _places(coordinate, GRID_AXES[0] | _LATITUDES, _ROWS)
+    return _places(coordinate, GRID_AXES[0] | LATITUDES, _ROWS)
 
 
 def is_column(coordinate: xr.DataArray) -> bool:
     """Whether a coordinate places cells from west to east, in the same way."""
-    return _places(coordinate, GRID_AXES[1] | _LONGITUDES, _COLUMNS)
+    return _places(coordinate, GRID_AXES[1] | LONGITUDES, _COLUMNS)
+
+
+def metres(coordinate: xr.DataArray) -> float | None:
+    """One of a coordinate's units in metres; None where it does not say that it is a length."""
+    try:
+        read = read_unit_text(str(coordinate.attrs.get("units", "")), str(coordinate.name))
+        return read.in_si if read.dimensions == {"[length]": 1} else None
+    except UnitsError:
+        return None
 
 
 def _places(coordinate: xr.DataArray, names: set[str], said: set[str]) -> bool:

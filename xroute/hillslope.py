@@ -25,7 +25,7 @@ from xroute.network_files import as_network
 from xroute.parameters import read_scheme
 from xroute.recipe import resolve_step
 from xroute.schemes import HILLSLOPES, MAX_TAPS, Filter, Scheme, all_reaches, make_filter
-from xroute.settings import HILLSLOPE
+from xroute.settings import ANY_STEP, HILLSLOPE
 from xroute.times import seconds
 from xroute.units import to_si
 from xroute.wording import argument
@@ -96,7 +96,7 @@ def hillslope_of(
     if name == ORDINATES:
         values = _opened(given) if isinstance(given, (str, os.PathLike)) else given
         return Hillslope(name, _of_ordinates(network, values, step, reach_dim, extra))
-    dt = 1.0 if step is None else step
+    dt = ANY_STEP if step is None else step
     return Hillslope(name, keep(network, ("hillslope", name, dt), lambda: _of_scheme(network, name, dt), most=2))
 
 
@@ -331,4 +331,3 @@ def _check_step(array: xr.DataArray, along: Hashable, step: float | None) -> Non
         raise TimeAxisError(
             f"ordinates are {found:g} s apart, and steps of runoff {step:g} s: give the unit hydrograph of this step"
         )
-

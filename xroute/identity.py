@@ -53,10 +53,8 @@ def run_identity(
         "start": start,
         **({"weights": run.weights} if run.weights else {}),
         **({} if kept is None else {"kept": kept}),
-        **({"weights": run.weights} if run.weights else {}),
         **({} if run.known is None else {"known": run.known.identity}),
         **({"budget": True} if budget else {}),
-        **({} if run.known is None else {"known": run.known.identity}),
     }
 
 

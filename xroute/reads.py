@@ -16,6 +16,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from xroute.files.decoding import PACKED_AS
 from xroute.lanes import Box, regular_edges
 
 __all__ = ["Source", "pieces_of", "read_dtype", "read_part", "source_of", "stored_chunk"]
@@ -124,9 +125,9 @@ def stored_chunk(runoff: xr.DataArray, dim: Any) -> int | None:
 
 
 def read_dtype(runoff: xr.DataArray) -> np.dtype[Any]:
-    """Type that runoff is best read as: float32 for numbers that are packed in 16 bits or fewer, and else its own.
+    """Type that runoff is best read as: float32 for whole numbers that are packed in 32 bits or fewer, and else its own.
 
-    xarray makes float64 of them, twice the memory for digits that they do not have.
+    xarray makes float64 of them (of most), twice the memory for digits that runoff does not have.
     """
     packed = runoff.encoding.get("dtype")
     in_memory = runoff.chunks is None and runoff.variable._in_memory
@@ -136,8 +137,8 @@ def read_dtype(runoff: xr.DataArray) -> np.dtype[Any]:
         stored = np.dtype(packed)
     except TypeError:
         return runoff.dtype
-    scaled = {"scale_factor", "add_offset"} & set(runoff.encoding)
-    return np.dtype(np.float32) if scaled and stored.kind in "iu" and stored.itemsize <= 2 else runoff.dtype
+    scaled = set(PACKED_AS[1:]) & set(runoff.encoding)
+    return np.dtype(np.float32) if scaled and stored.kind in "iu" and stored.itemsize <= 4 else runoff.dtype
 
 
 def pieces_of(

@@ -55,7 +55,6 @@ class Router(torch.nn.Module):
         Names of the parameters to learn, such as ``("k", "x")``. They become `torch.nn.Parameter` in a form that has no
         bounds, so that no optimiser's step can leave the range of the scheme: the logarithm of the distance from a
         bound, or, between two bounds, the logit. A name that several schemes have is learned in each of them.
-
     known
         Ids of reaches whose discharge is known, if not always: gauges, releases of dams, where a basin that is trained by
         itself takes up what flows in from others. Its values are given in each call.

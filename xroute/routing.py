@@ -97,7 +97,6 @@ def route(runoff: xr.DataArray, network: NetworkLike, request: RouteRequest) -> 
         Whether a stamp is the ``"start"``, the ``"middle"`` or the ``"end"`` of its step, where neither CF bounds (see
         `with_bounds`) nor the reader of the files tell; by default the start. Discharge has the runoff's stamps, and says
         in ``attrs["time_label"]`` what they mean.
-
     known : (reach, time, ...), optional
         Discharge that is known on some reaches (gauges, releases of dams, another model's outflow at the edge of this
         domain): there it takes the place of what would be routed, and goes on downstream; what lies upstream, and what the

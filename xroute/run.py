@@ -28,7 +28,7 @@ from xroute.reach_values import ESTIMATED
 from xroute.recipe import resolve_settings, stated_seconds
 from xroute.request import NetworkLike, RouteRequest
 from xroute.schemes import Filter
-from xroute.settings import RoutingSettings
+from xroute.settings import ANY_STEP, RoutingSettings
 from xroute.state import RunKey, aligned_state, run_key, state_dataset, tables_of
 from xroute.times import Clock, read_clock
 from xroute.units import flux_scale
@@ -110,7 +110,7 @@ class Run:
 
         Raises
         ------
-        StateError, TimeAxisError
+        StateError
             As `first_state`.
         """
         found = self.first_state(state, runoff)
@@ -125,15 +125,7 @@ class Run:
         ------
         StateError
             For the state of another run.
-        TimeAxisError
-            If the step of runoff is not known, unless there are no steps and no state is wanted.
         """
-        n_steps = runoff.sizes[self.clock.dim]
-        if self.settings.step is None and (n_steps or self.key is not None):
-            raise TimeAxisError(
-                f"{self.clock.dim!r} has {n_steps} entries, so the step cannot be told: give {argument('dt')} (seconds, "
-                "or '3h')"
-            )
         if state is None or self.key is None:
             return None
         return aligned_state(state, self.key, self.clock.start(runoff), lazily=lazily)
@@ -185,12 +177,18 @@ def make_run(runoff: xr.DataArray, network: NetworkLike, request: RouteRequest, 
     if step is not None and runoff.sizes[time_dim]:
         parameters.warn_of_step(settings)
         watched = watch(runoff, time_dim, step)
+    wants_key = with_state or request.return_state or request.initial_state is not None
+    if step is None and (runoff.sizes[time_dim] or wants_key):
+        raise TimeAxisError(
+            f"{time_dim!r} has {runoff.sizes[time_dim]} entries, so the step cannot be told: give {argument('dt')} (seconds, "
+            "or '3h')"
+        )
     # without a step there is nothing to route, and any filter will do
-    filter = parameters.filter(settings.routing_step or 1.0, settings.lateral)
+    filter = parameters.filter(settings.routing_step or ANY_STEP, settings.lateral)
     hillslope = hillslope_of(network, request.hillslope, step, reach_dim=request.reach_dim, extra=request.extra)
     slopes = None if hillslope is None else hillslope.filter
     key = None
-    if with_state or request.return_state or request.initial_state is not None:
+    if wants_key:
         name = None if hillslope is None else hillslope.name
         key = run_key(network, layout, lags_of(filter, slopes), request.scheme, settings, units, name)
     known = None

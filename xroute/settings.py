@@ -13,7 +13,8 @@ from typing import Literal, get_args
 from xroute.exceptions import ParameterError, one_of
 
 __all__ = [
-    "CELL_METHOD", "CONVENTION", "EDGES", "ESTIMATE", "EXTRA", "GRID_NAN", "HILLSLOPE", "LABEL", "LATERAL", "MISSING",
+    "ANY_STEP", "CELL_METHOD", "CONVENTION", "EDGES", "ESTIMATE", "EXTRA", "GRID_NAN", "HILLSLOPE", "LABEL",
+    "LATERAL", "MISSING",
     "MISSING_DOWNSTREAM", "NAN", "NEGATIVE_AREA", "PER", "REMAP_TO", "RESET", "SAMPLING", "UNCOVERED", "WEIGHT_METHOD",
     "Convention", "Edges", "Estimate", "Extra", "GridNaN", "Hillslope", "Label", "Lateral", "Missing", "MissingDownstream",
     "NaN", "NegativeArea", "Per", "RemapTo", "Reset", "RoutingSettings", "Sampling", "Uncovered", "WeightMethod",
@@ -80,6 +81,9 @@ UNCOVERED: tuple[Uncovered, ...] = get_args(Uncovered)
 """What becomes of catchments that lie beyond a grid, or partly so."""
 PER: tuple[Per, ...] = get_args(Per)
 """What a water budget is of."""
+
+ANY_STEP = 1e9
+"""Step [s] of filters where there is none to route: a long one, of which windows are short."""
 
 
 @dataclass(frozen=True)

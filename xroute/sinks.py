@@ -195,7 +195,10 @@ class ZarrSink:
 
     def commit(self, lane: int, progress: Progress, state: BlockState) -> None:
         """Write a checkpoint."""
-        self._checkpoint.commit(progress, state, lane, last=progress.steps == self._outline.n_steps)
+        if len(self.lanes) == 1:
+            self._checkpoint.commit(progress, state)
+        else:
+            self._checkpoint.commit_lane(lane, progress, state, last=progress.steps == self._outline.n_steps)
         self.progress[lane] = progress
         self._state = state if len(self.lanes) == 1 else None
 
@@ -280,9 +283,10 @@ def _begin(checkpoint: Checkpoint, outline: Outline, start: _Start) -> _Latest:
         checkpoint.layout = _intact().layout_digests(checkpoint.own)
         if len(outline.lanes) == 1:  # of several, each begins with what the run starts from
             state = start[1]()
-            checkpoint.commit(start[0], state)
-        checkpoint.settle()
-        checkpoint.begun()
+            checkpoint.commit(start[0], state, first=True)
+        else:
+            checkpoint.settle()
+            checkpoint.begun()
     return progress, state
 
 

@@ -115,7 +115,8 @@ def route_to_zarr(runoff: xr.DataArray, network: NetworkLike, store: Any, reques
 
     Notes
     -----
-    Memory is bounded, whatever the length. Runoff that a file packs in 16 bits or fewer is read, and routed, as float32.
+    Memory is bounded, whatever the length. Runoff that a file packs in whole numbers of 32 bits or fewer is read, and
+    routed, as float32.
     Beside ``discharge`` the store has a small group ``checkpoint``: a description of the run, and the last two states.
 
     Examples

@@ -16,7 +16,7 @@ from xroute.engine.plan import follow
 from xroute.network import Network
 from xroute.topology import drains_to
 
-__all__ = ["TERMS", "Accounts", "Sums", "Term", "residual_of", "sum_by"]
+__all__ = ["TERMS", "Accounts", "Sums", "by_reach"]
 
 Float = NDArray[np.float64]
 Index = NDArray[np.int64]
@@ -63,6 +63,16 @@ def sum_by(index: Index, values: Any, n: int) -> Float:
         first = np.flatnonzero(np.concatenate([[True], ranked[1:] != ranked[:-1]]))
         result[..., ranked[first]] = np.add.reduceat(values[..., order], first, axis=-1)
     return result
+
+
+def by_reach(values: Any, row: Index | None) -> Any:
+    """Values [..., reach] of values [..., row], ``row`` being that of each reach, or -1; zero on reaches without one."""
+    if row is None:
+        return values
+    found = np.zeros((*values.shape[:-1], row.size))
+    has = row >= 0
+    found[..., has] = values[..., row[has]]
+    return found
 
 
 class Sums(NamedTuple):

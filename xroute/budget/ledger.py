@@ -10,7 +10,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xroute.block_state import BlockState
-from xroute.budget.accounts import TERMS, Accounts, Sums
+from xroute.budget.accounts import TERMS, Accounts, Sums, by_reach
 from xroute.caches import keep
 from xroute.labels import Layout
 from xroute.run import Run
@@ -118,12 +118,7 @@ class Ledger:
     def _by_reach(self, values: Any, row: Any) -> Any:
         """Values [member, reach] of values [batch, row]; zero on reaches without a row."""
         values = np.asarray(values, np.float64)
-        values = self._members(values.reshape(-1, values.shape[-1]))
-        if row is None:
-            return values
-        found = np.zeros((values.shape[0], row.size))
-        found[:, row >= 0] = values[:, row[row >= 0]]
-        return found
+        return by_reach(self._members(values.reshape(-1, values.shape[-1])), row)
 
 
 def lazy_sums(runoff: xr.DataArray, discharge: xr.DataArray, means: xr.DataArray, layout: Layout) -> list[Any]:

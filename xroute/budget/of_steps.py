@@ -14,7 +14,7 @@ import numpy as np
 import xarray as xr
 
 from xroute.block_state import HILLSLOPE, BlockState, StageTable, StateTable
-from xroute.budget.accounts import TERMS, Accounts, Sums
+from xroute.budget.accounts import TERMS, Accounts, Sums, by_reach
 from xroute.budget.task import Task
 from xroute.eager import route_values
 from xroute.engine.backends import on_host
@@ -81,9 +81,9 @@ class _Walk:
         block = xr.DataArray(runoff, dims=("series", "row", "time"))
         routed, end = route_values(block, means, now, find_device(self.device), first)
         came = runoff[..., 0].astype(np.float64)
-        came = _by_reach(np.where(np.isfinite(came), came, 0.0), layout.row)  # what is not finite was refused, or is zero
+        came = by_reach(np.where(np.isfinite(came), came, 0.0), layout.row)  # what is not finite was refused, or is zero
         came = came if run.scale is None else came * run.scale
-        went = _by_reach(discharge.astype(np.float64), self.row)
+        went = by_reach(discharge.astype(np.float64), self.row)
         below = np.where(went < 0, went, 0.0)
         late = np.zeros_like(went)
         if settings.sampling == "start-mean":
@@ -91,7 +91,7 @@ class _Walk:
         elif needs_means(run):
             joins = came if run.hillslope is None else end.stages[HILLSLOPE].outflow
             last = end.channel.outflow + (joins if settings.lateral == "outlet" else 0.0)
-            late = _by_reach(on_host(routed)[..., 0].astype(np.float64), layout.result_row) - last
+            late = by_reach(on_host(routed)[..., 0].astype(np.float64), layout.result_row) - last
         held = went[:, accounts.known] + late[:, accounts.known]
         if run.known is not None:  # what is known is no sample
             known = run.known.block(first, 1).values[..., 0]
@@ -105,16 +105,6 @@ class _Walk:
             accounts.by_basin(-below * to_m3),
         )  # fmt: skip
         return sums, end, stored_water(self.run, end)
-
-
-def _by_reach(values: Any, row: Any) -> Any:
-    """Values [..., reach] of values [..., row]; zero on reaches without a row."""
-    if row is None:
-        return values
-    found = np.zeros((*values.shape[:-1], row.size))
-    has = row >= 0
-    found[..., has] = values[..., row[has]]
-    return found
 
 
 # ── on Dask ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -137,7 +127,7 @@ def _lazily(walk: _Walk, runoff: xr.DataArray, discharge: xr.DataArray, start: S
         return data.rechunk((*members, whole, times)).to_delayed()
 
     pieces = [blocks(runoff), blocks(discharge)]
-    shared, go, load = dask.delayed(walk, traverse=False), dask.delayed(_go, nout=2), dask.delayed(_load, nout=1)
+    shared, go, load = dask.delayed(walk, traverse=False), dask.delayed(_go, nout=2), dask.delayed(_load)
     edges = np.concatenate([[0], np.cumsum(times)])
     found: Any = np.empty([len(m) for m in members] + [1], dtype=object)
     for at in itertools.product(*(range(len(m)) for m in members)):
@@ -179,8 +169,6 @@ def _joined(found: Any, axis: int) -> Any:
     """One array of Dask, of chunks of members, dimension by dimension."""
     import dask.array as da
 
-    if axis == found.ndim - 1 and found.ndim == 1:
-        return found[0]
     if found.ndim == 1:
         return found[0]
     return da.concatenate([_joined(part, axis + 1) for part in found], axis=axis)

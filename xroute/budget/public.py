@@ -37,9 +37,12 @@ def budget(runoff: xr.DataArray, discharge: xr.DataArray, network: NetworkLike, 
     per
         ``"run"``, the sums of the whole run, or ``"step"``: of each step, whose storage is found by routing again, step by step.
         Steps are not cumulated; ``storage_start`` and ``storage_end`` are those of the step.
-    scheme, substeps, sampling, lateral
-        How discharge was routed. By default what its attribute ``history`` says, then the states, then the network.
-    missing, extra, nan, partitions, device, reach_dim, time_dim, dt, label
+    scheme, substeps, sampling, lateral, hillslope
+        How discharge was routed. By default what its attribute ``history`` says, then the states, then the network. Ordinates of
+        hillslopes are to be given.
+    known
+        Discharge that the run took as known; a warning says so where it had some and none is given.
+    weights, missing, extra, nan, partitions, device, reach_dim, time_dim, dt, label
         As for `route`.
     return_state
         Not for a budget.
@@ -72,6 +75,8 @@ def budget(runoff: xr.DataArray, discharge: xr.DataArray, network: NetworkLike, 
     ------
     AlignmentError, TimeAxisError
         If discharge is not on the reaches, times or members of runoff.
+    ParameterError
+        If discharge was routed with ordinates of hillslopes, and they are not given.
     StateError
         If a state is not of this run, or that at the end holds at another time.
     XRouteError

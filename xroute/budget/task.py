@@ -13,8 +13,9 @@ import xarray as xr
 from xroute.block_state import StateTable
 from xroute.budget.accounts import Accounts
 from xroute.budget.ledger import accounts_of
-from xroute.exceptions import AlignmentError, StateError, TimeAxisError, XRouteError, some
+from xroute.exceptions import AlignmentError, ParameterError, StateError, TimeAxisError, XRouteError, some, warn
 from xroute.grids.reaches import bring_to_reaches
+from xroute.hillslope import ORDINATES
 from xroute.labels import Layout, align
 from xroute.network_files import as_network
 from xroute.request import BudgetRequest, NetworkLike
@@ -25,6 +26,7 @@ from xroute.state import align_state
 from xroute.state_form import open_state
 from xroute.times import read_clock
 from xroute.units import flux_in_si
+from xroute.wording import argument
 
 __all__ = ["Task", "prepare"]
 
@@ -67,9 +69,6 @@ def prepare(runoff: xr.DataArray, discharge: xr.DataArray, network: NetworkLike,
     runoff, request, _ = bring_to_reaches(runoff, network, request)
     request = _as_routed(runoff, discharge, replace(request, initial_state=start, final_state=end))
     run = make_run(runoff, network, request, with_state=True)
-    if run.settings.step is None:
-        run.start(request.initial_state, runoff)  # which says what is lacking
-        raise TimeAxisError("runoff without a time has no budget")
     discharge, places = _matched(discharge, runoff, run)
     accounts = accounts_of(run)
     lacking = np.empty(0, np.int64) if places.row is None else accounts.counted[places.row[accounts.counted] < 0]
@@ -80,6 +79,7 @@ def prepare(runoff: xr.DataArray, discharge: xr.DataArray, network: NetworkLike,
         )
     before = run.start(request.initial_state, runoff)
     after = None if request.final_state is None else _final(request.final_state, run, runoff)
+    assert run.settings.step is not None  # or there is no run that has a state
     to_m3 = run.settings.step * (1.0 if run.units is None else flux_in_si(run.units, "discharge"))
     return Task(run, accounts, runoff, discharge, places, before, after, to_m3, request)
 
@@ -87,9 +87,7 @@ def prepare(runoff: xr.DataArray, discharge: xr.DataArray, network: NetworkLike,
 # ── how discharge was routed, and which of its rows is which ─────────────────────────────────────────────────────────────
 
 
-def _as_routed(
-    runoff: xr.DataArray, discharge: xr.DataArray, request: BudgetRequest
-) -> BudgetRequest:
+def _as_routed(runoff: xr.DataArray, discharge: xr.DataArray, request: BudgetRequest) -> BudgetRequest:
     """The request, with what discharge and the states say of how they were routed where the caller does not."""
     said = _history(discharge)
     for state in (request.final_state, request.initial_state):
@@ -101,7 +99,14 @@ def _as_routed(
         said = {**named, **_substeps(attrs, runoff, request), **said}
     scheme, hillslope = said.get("scheme"), said.get("hillslope")
     said["scheme"] = scheme if scheme in SCHEMES else None  # of several, the network says which reach has which
-    said["hillslope"] = hillslope if hillslope in HILLSLOPE else None  # ordinates are the caller's
+    said["hillslope"] = hillslope if hillslope in HILLSLOPE else None
+    if hillslope == ORDINATES and request.hillslope is None:
+        raise ParameterError(f"discharge was routed with ordinates of hillslopes: give them, {argument('hillslope')}")
+    if "known_reaches" in discharge.attrs and request.known is None:
+        warn(
+            f"discharge was routed with discharge known on {discharge.attrs['known_reaches']} reaches, and what this gained is "
+            f"in the residual unless it is given, {argument('known')}"
+        )
     given = {name: value for name, value in said.items() if value is not None and getattr(request, name) is None}
     return replace(request, **given)
 
@@ -113,6 +118,7 @@ def _history(discharge: xr.DataArray) -> dict[str, Any]:
     if lines:
         for name, text, number in re.findall(r"\b(scheme|sampling|lateral|substeps|hillslope)=(?:'([^']*)'|(\d+))", lines[-1]):
             found[name] = int(number) if number else text
+        found.setdefault("hillslope", HILLSLOPE[0])  # none was named, though the network may name one
     elif "point" in str(discharge.attrs.get("cell_methods", "")):
         found["sampling"] = "last"
     return found

@@ -59,6 +59,6 @@ def weights(
         progress=sys.stderr.isatty() if progress is None else progress,
     )  # fmt: skip
     save([(made, output)], overwrite)
-    covered = made["covered"].to_numpy()
-    if covered.size:
-        click.echo(f"{covered.size:,} catchments, {100 * covered.mean():.4g} % of them on the grid")
+    area, n = made["catchment_area"], made.sizes["catchment"]
+    share = f", {100 * float((made['covered'] * area).sum() / area.sum()):.4g} % of their area on the grid" if area.any() else ""
+    click.echo(f"{n:,} catchments{share}")

@@ -46,7 +46,7 @@ CODES: Mapping[Convention, Codes] = dict(
     zip(
         CONVENTION,
         (
-            Codes((64, 128, 1, 2, 4, 8, 16, 32), (0, -1, 255), (-9, 247, -128, -9999, -32768)),  # esri
+            Codes((64, 128, 1, 2, 4, 8, 16, 32), (0, -1, 255), (-9, 247, -9999, -32768)),  # esri
             Codes((3, 2, 1, 8, 7, 6, 5, 4), (0,), (-1, 255, -9999, -32768)),  # taudem
             Codes((2, 1, 8, 7, 6, 5, 4, 3), tuple(range(-8, 1)), (-9999, 255)),  # grass
             Codes((8, 9, 6, 3, 2, 1, 4, 7), (5,), (0, 255, -9999, -(2**31))),  # ldd
@@ -96,6 +96,7 @@ def decode(direction: xr.DataArray, convention: Convention, nodata: tuple[float,
         raise NetworkError(
             f"{n_wrong} cells have numbers that are no directions in {argument('convention', convention)}: {some(wrong)}. "
             + (f"They are in {' or '.join(argument('convention', name) for name in fits)}. " if fits else "")
+            + ("128 is -128 where whole numbers have 8 bits: astype('uint8') mends that. " if (wrong == -128).any() else "")
             + f"If they mark what is no cell, give them as {argument('nodata')}"
         )
     ways = np.full(values.shape, NONE, np.int8)

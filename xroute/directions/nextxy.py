@@ -208,16 +208,19 @@ def _of_binary(path: Path, nx: int | None, ny: int | None, bounds: Any) -> Maps:
         raise NetworkError(
             f"where the map lies is not known: give {argument('bounds')}, (west, south, east, north) in degrees"
         ) from None
-    next_x, next_y = _layers(path, nx, ny, 2, "i4")
+    next_x, next_y = _layers(path, nx, ny, 2, "<i4")
+    order = "<"
+    if max(next_x.max(), next_y.max()) > max(nx, ny):  # as big-endian files look
+        order, (next_x, next_y) = ">", _layers(path, nx, ny, 2, ">i4")
     y = _middles("lat", ny, north, south, {"units": "degrees_north", "standard_name": "latitude"})
     x = _middles("lon", nx, west, east, {"units": "degrees_east", "standard_name": "longitude"})
     others: dict[str, NDArray[Any]] = {}
     for name in MAPS:
         file = path.parent / f"{name}.bin"
         if file.exists():
-            others[name] = _layers(file, nx, ny, 1, "f4")[0]
+            others[name] = _layers(file, nx, ny, 1, f"{order}f4")[0]
     if (path.parent / "lonlat.bin").exists():
-        others["lon"], others["lat"] = _layers(path.parent / "lonlat.bin", nx, ny, 2, "f4")
+        others["lon"], others["lat"] = _layers(path.parent / "lonlat.bin", nx, ny, 2, f"{order}f4")
     raster = plain_raster(y, x, True)
     return Maps(raster, next_x, next_y, others, f"CaMa-Flood: {path.name}")
 
@@ -229,7 +232,7 @@ def _middles(dim: str, n: int, first: float, last: float, attrs: dict[str, str])
 
 
 def _layers(path: Path, nx: int, ny: int, n: int, dtype: str) -> NDArray[Any]:
-    """Layers [n, row, column] of a binary map, little-endian as CaMa-Flood writes them, or big-endian where that makes sense."""
+    """Layers [n, row, column] of a binary map."""
     size = path.stat().st_size
     if size != 4 * n * nx * ny:
         raise NetworkError(
@@ -237,10 +240,7 @@ def _layers(path: Path, nx: int, ny: int, n: int, dtype: str) -> NDArray[Any]:
             f"{argument('nx')} and "
             f"{argument('ny')} are not its own"
         )
-    values = np.fromfile(path, f"<{dtype}").reshape(n, ny, nx)
-    if dtype == "i4" and not (values <= max(nx, ny)).all():
-        values = values.byteswap()
-    return values
+    return np.fromfile(path, dtype).reshape(n, ny, nx)
 
 
 def _params(path: Path) -> list[float] | None:

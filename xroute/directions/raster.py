@@ -6,6 +6,7 @@ the plane's own.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,24 +16,13 @@ from numpy.typing import NDArray
 
 from xroute.earth import distances, height_between
 from xroute.exceptions import NetworkError, require, some
-from xroute.grid_axes import grid_dims
+from xroute.grid_axes import grid_dims, metres
 from xroute.wording import argument
 
 __all__ = ["Raster", "make_raster", "plain_raster"]
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
-
-METRES = {
-    "m": 1.0,
-    "metre": 1.0,
-    "metres": 1.0,
-    "meter": 1.0,
-    "meters": 1.0,
-    "km": 1000.0,
-    "kilometre": 1000.0,
-    "kilometer": 1000.0,
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +70,17 @@ class Raster:
         """Values along the columns, longitudes without a jump at the date line."""
         return _unwrap(_numbers(self.x)) if self.geographic else _numbers(self.x)
 
+    @property
+    def _unit(self) -> float:
+        """One of the units of the coordinate system, in metres."""
+        return float(self.crs.axis_info[0].unit_conversion_factor) if self.crs is not None and self.crs.axis_info else 1.0
+
+    @property
+    def _metres(self) -> tuple[float, float]:
+        """One of the units of ``x`` and of ``y`` in metres: what they say, or else what the coordinate system is in."""
+        x, y = metres(self.x), metres(self.y)
+        return self._unit if x is None else x, self._unit if y is None else y
+
     def place(self, row: Int, column: Int) -> tuple[Float, Float]:
         """Coordinates (x, y) of cells' centres, and of those that would be next beyond the grid's edges."""
         y, x = _extended(_numbers(self.y)), _extended(self._unwrapped)
@@ -94,16 +95,15 @@ class Raster:
         if self.crs is None:
             return None
         pyproj = require("pyproj", feature="a direction grid in a projection", extra="geo")
-        unit = self.crs.axis_info[0].unit_conversion_factor if self.crs.axis_info else 1.0
         to = pyproj.Transformer.from_crs(self.crs, "EPSG:4326", always_xy=True)
-        lon, lat = to.transform(x * _metres(self.x) / unit, y * _metres(self.y) / unit)
+        lon, lat = to.transform(*(v * metre / self._unit for v, metre in zip((x, y), self._metres, strict=True)))
         return np.asarray(lon), np.asarray(lat)
 
     def distance(self, start: tuple[Float, Float], end: tuple[Float, Float]) -> Float:
         """Lengths [m] between places (x, y)."""
         a, b = self.lon_lat(*start), self.lon_lat(*end)
         if a is None or b is None:
-            return np.hypot((end[0] - start[0]) * _metres(self.x), (end[1] - start[1]) * _metres(self.y))
+            return np.hypot(*((e - s) * metre for s, e, metre in zip(start, end, self._metres, strict=True)))
         return distances(*(np.ascontiguousarray(v, np.float64) for v in (*a, *b)))
 
     def areas(self, row: Int, column: Int) -> Float:
@@ -113,7 +113,7 @@ class Raster:
             y = np.clip(y, -90.0, 90.0)
             height = np.array([height_between(low, high) for low, high in zip(y[:-1], y[1:], strict=True)])
             return np.abs(height[row] * np.diff(x)[column])
-        plane = np.abs(np.diff(y)[row] * np.diff(x)[column]) * _metres(self.x) * _metres(self.y)
+        plane = np.abs(np.diff(y)[row] * np.diff(x)[column]) * math.prod(self._metres)
         if self.crs is None:
             return plane
         lon, lat = self.lon_lat(_numbers(self.x)[column], _numbers(self.y)[row])  # type: ignore[misc]
@@ -223,7 +223,7 @@ def _in_degrees(y: xr.DataArray, x: xr.DataArray, what: str) -> bool:
     if says(y, "latitude") and says(x, "longitude"):
         return True
     lengths = [
-        str(c.attrs.get("units", "")) in METRES or "projection" in str(c.attrs.get("standard_name", "")) for c in (y, x)
+        metres(c) is not None or "projection" in str(c.attrs.get("standard_name", "")) for c in (y, x)
     ]
     if not any(lengths) and np.abs(_numbers(y)).max(initial=0) <= 90 and np.abs(_numbers(x)).max(initial=0) <= 360:
         raise NetworkError(
@@ -237,11 +237,6 @@ def _in_degrees(y: xr.DataArray, x: xr.DataArray, what: str) -> bool:
 
 def _numbers(coordinate: xr.DataArray) -> Float:
     return np.asarray(coordinate.values, np.float64)
-
-
-def _metres(coordinate: xr.DataArray) -> float:
-    """One of a coordinate's units in metres."""
-    return METRES.get(str(coordinate.attrs.get("units", "")).strip().lower(), 1.0)
 
 
 def _sense(values: Float) -> int:

@@ -14,7 +14,7 @@ import xarray as xr
 from xroute.exceptions import XRouteError
 from xroute.stamps import decodable
 
-__all__ = ["DEFAULT_FILL", "declare_default_fill", "decode", "is_id_name", "mask_fill"]
+__all__ = ["DEFAULT_FILL", "PACKED_AS", "declare_default_fill", "decode", "is_id_name", "mask_fill"]
 
 #: Names of variables that hold ids, in the files of our users' systems (in small letters); see `is_id_name`.
 ID_NAMES = frozenset(
@@ -26,6 +26,8 @@ DEFAULT_FILL: Mapping[str, Any] = {
     "i2": -32767, "i4": -2147483647, "i8": -9223372036854775806,
     "f4": np.float32(9.969209968386869e36), "f8": 9.969209968386869e36,
 }  # fmt: skip
+#: What the encoding of an array says of numbers that its file packs.
+PACKED_AS = ("dtype", "scale_factor", "add_offset")
 
 
 def declare_default_fill(variable: xr.Variable) -> None:

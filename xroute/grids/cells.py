@@ -9,6 +9,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xroute.exceptions import AlignmentError, some
+from xroute.grid_axes import metres
 from xroute.grids.coordinates import Axes, bounds_of, degrees
 from xroute.grids.lattice import DIGITS, Lattice, make_lattice
 from xroute.grids.mesh import Mesh, fixed_rings, nodes_between, projected_mesh
@@ -73,11 +74,9 @@ def _projected(axes: Axes, x: xr.DataArray, y: xr.DataArray) -> Mesh:
 
 def _to_crs_units(coordinate: xr.DataArray, axes: Axes) -> float:
     """Factor from the units of a coordinate to those of the coordinate system."""
-    given = str(coordinate.attrs.get("units", "")).strip().lower()
-    sizes = {"km": 1000.0, "kilometer": 1000.0, "kilometers": 1000.0, "kilometre": 1000.0, "kilometres": 1000.0,
-             "m": 1.0, "meter": 1.0, "meters": 1.0, "metre": 1.0, "metres": 1.0}  # fmt: skip
+    size = metres(coordinate)
     unit = axes.crs.axis_info[0].unit_conversion_factor if axes.crs.axis_info else 1.0
-    return sizes[given] / unit if given in sizes and not axes.crs.is_geographic else 1.0
+    return 1.0 if size is None or axes.crs.is_geographic else size / unit
 
 
 def _line(centre: Float, dim: Hashable) -> Float:

@@ -14,17 +14,19 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xroute.exceptions import AlignmentError, ParameterError, require, some
-from xroute.grid_axes import GRID_AXES, is_column, is_row
+from xroute.grid_axes import GRID_AXES, LATITUDES, LONGITUDES, is_column, is_row
 from xroute.wording import argument
 
 __all__ = ["Axes", "bounds_of", "degrees", "find_axes"]
 
 Float = NDArray[np.float64]
 NAMES = {
-    "longitude": {"lon", "longitude", "long", "lons", "nav_lon", "xlong", "clon", "lon2d", "tlon", "tlong", "gridlon_0",
-                  "loncell", "grid_center_lon", "mesh2d_face_x", "g0_lon_1", "g0_lon_2", "g0_lon_3"},
-    "latitude": {"lat", "latitude", "lats", "nav_lat", "xlat", "clat", "lat2d", "tlat", "gridlat_0",
-                 "latcell", "grid_center_lat", "mesh2d_face_y", "g0_lat_0", "g0_lat_1", "g0_lat_2"},
+    "longitude": LONGITUDES | {
+        "lon", "longitude", "long", "loncell", "grid_center_lon", "mesh2d_face_x", "g0_lon_1", "g0_lon_2", "g0_lon_3",
+    },
+    "latitude": LATITUDES | {
+        "lat", "latitude", "latcell", "grid_center_lat", "mesh2d_face_y", "g0_lat_0", "g0_lat_1", "g0_lat_2",
+    },
 }  # fmt: skip
 """Usual names, in small letters."""
 UNITS = {

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
-import numpy as np
 import xarray as xr
 
 from xroute.exceptions import ParameterError, one_of, some, warn
+from xroute.files.decoding import PACKED_AS
 from xroute.grids.remapping import as_weights, remap_table
 from xroute.grids.table import Table, table_of
+from xroute.identity import digest
 from xroute.ids import within
 from xroute.labels import match_rows
 from xroute.network import Network
 from xroute.request import RouteRequest, StreamRequest
-from xroute.settings import GRID_NAN, Extra, Missing
+from xroute.settings import GRID_NAN, Extra, GridNaN, Missing
 from xroute.wording import argument
 
 __all__ = ["bring_to_reaches", "reaches_of"]
@@ -59,8 +59,9 @@ def bring_to_reaches(runoff: xr.DataArray, network: Network, request: Request) -
     table = reaches_of(table_of(weights), network, request.missing, request.extra)
     nan = request.nan
     brought = remap_table(runoff, weights, table, nan)
+    brought.encoding |= {n: runoff.encoding[n] for n in PACKED_AS if n in runoff.encoding}  # a stream reads it as that says
     left = replace(request, weights=None, nan="zero" if nan == "zero" else "raise", reach_dim="reach")
-    return brought, left, _digest(table, nan) if isinstance(request, StreamRequest) else ""
+    return brought, left, _text_of(table, nan) if isinstance(request, StreamRequest) else ""
 
 
 def reaches_of(table: Table, network: Network, missing: Missing, extra: Extra) -> Table:
@@ -79,8 +80,5 @@ def reaches_of(table: Table, network: Network, missing: Missing, extra: Extra) -
     return table.for_reaches(network.ids)
 
 
-def _digest(table: Table, nan: Any) -> str:
-    digest = hashlib.blake2b(str(nan).encode(), digest_size=16)
-    for values in (table.pointer, table.row, table.column, table.area, table.share):
-        digest.update(b"none" if values is None else np.ascontiguousarray(values).tobytes())
-    return digest.hexdigest()
+def _text_of(table: Table, nan: GridNaN) -> str:
+    return digest(nan, table.pointer, table.row, table.column, table.area, table.share)

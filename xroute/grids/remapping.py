@@ -13,7 +13,7 @@ from xroute.engine.arrays import compute_type
 from xroute.exceptions import AlignmentError, ParameterError, UnitsError, one_of, some, warn
 from xroute.grids.apply import Product, Steps, outer_axes
 from xroute.grids.check import find_spatial_dims
-from xroute.grids.form import check_weights, is_weights
+from xroute.grids.form import check_weights
 from xroute.grids.table import Table, table_of
 from xroute.request import WeightsLike
 from xroute.settings import GRID_NAN, REMAP_TO, GridNaN, RemapTo
@@ -107,7 +107,7 @@ def as_weights(weights: Any) -> xr.Dataset:
 
         return read_weights(weights)
     check_weights(weights)
-    assert isinstance(weights, xr.Dataset) and is_weights(weights)
+    assert isinstance(weights, xr.Dataset)
     return weights
 
 

@@ -189,6 +189,8 @@ def _groups(
         taps, pole = _applied(scheme, tensors, dt, 0, at.size, device)
         if look or scheme.from_user:
             _check(scheme, taps, pole, tensors, dt, own_ids)
+        if pole is not None:
+            taps = _balanced(taps, pole)
         return [_Group(scheme, at, taps, np.broadcast_to(np.int64(taps.shape[1]), at.size), pole)]
     assert scheme.window is not None
     window = find_windows(scheme, dt, tensors, own_ids, max_taps)
@@ -203,6 +205,21 @@ def _groups(
             _check(scheme, taps, None, own, dt, own_ids[here])
         groups.append(_Group(scheme, at[here], taps, window[here], None))
     return groups
+
+
+def _balanced(taps: torch.Tensor, pole: torch.Tensor) -> torch.Tensor:
+    """Taps [n, K] that sum to 1 - pole to the last digit, so that slow reaches neither make nor lose water.
+
+    A pole is rounded to multiples of 2^-53. Of a lake that keeps its water for a million steps, 1 - pole is 1e-6, and what a pole
+    lacks of the true one would be lost, or made, at every step: 1e-10 of the water. So taps are made multiples of it too, and the
+    last of them what the others leave. A user's taps that are not meant to sum to that stay as they are.
+    """
+    import torch
+
+    others = (1 + taps[:, :-1]) - 1
+    last = (1 - pole)[:, None] - others.sum(dim=1, keepdim=True)
+    rounded = abs(last - taps[:, -1:]) <= taps.shape[1] * 2.0**-50
+    return torch.where(rounded, torch.cat([others, last], dim=1), taps)
 
 
 def _applied(

@@ -67,14 +67,12 @@ def dataset_from_lines(
         raise NetworkError(f"{loops.size} lines end where they begin: {some(loops)}")
     share = _shares(table, fraction, ids, source, target)
     rest = table.drop(columns=[c for c in (reach,) if c is not None])
-    dataset = dataset_from_dataframe(
-        pd.DataFrame(rest).assign(_reach=ids, _downstream="" if ids.dtype.kind == "U" else _marker(ids))
-        if not hasattr(rest, "geometry") else rest.assign(_reach=ids, _downstream="" if ids.dtype.kind == "U" else _marker(ids)),
-        "_reach", "_downstream", units=units,
-    ).drop_vars("downstream")  # fmt: skip
+    rest = rest if hasattr(rest, "geometry") else pd.DataFrame(rest)
+    marker = _marker(ids)
+    rows = rest.assign(_reach=ids, _downstream=marker)
+    dataset = dataset_from_dataframe(rows, "_reach", "_downstream", units=units).drop_vars("downstream")
     n_out = np.bincount(source, minlength=ids.size)
     if (n_out <= 1).all() and (share == 1.0).all():
-        marker: Any = "" if ids.dtype.kind == "U" else _marker(ids)
         to = np.full(ids.size, marker, np.result_type(ids, np.asarray(marker)))
         to[source] = ids[target]
         return dataset.assign(downstream=("reach", to, {"long_name": "id downstream", "outlet": marker}))
@@ -84,8 +82,9 @@ def dataset_from_lines(
     )  # fmt: skip
 
 
-def _marker(ids: NDArray[Any]) -> int:
-    return min(int(ids.min(initial=0)), 0) - 1
+def _marker(ids: NDArray[Any]) -> Any:
+    """What stands for no reach downstream."""
+    return "" if ids.dtype.kind == "U" else min(int(ids.min(initial=0)), 0) - 1
 
 
 def _nodes(column: pd.Series, name: str) -> NDArray[Any]:
