@@ -276,7 +276,7 @@ class Network(NetworkSources):
         >>> network.assign(k=k, x=0.2).dataset.k.values
         array([1., 2., 3.])
         """
-        named = {} if variables is None else dict(variables.items())  # a table has no truth value
+        named = {} if variables is None else {str(n): v for n, v in variables.items()}  # a table has no truth value
         return self._with(assigned(self._dataset, self.ids, {**named, **more}))
 
     def assign_attrs(self, **attrs: Any) -> Network:
