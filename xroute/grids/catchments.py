@@ -112,7 +112,7 @@ def read_catchments(catchments: Any, reach: Hashable | None, layer: str | None) 
         catchments = catchments.dataset
     if isinstance(catchments, xr.Dataset):
         return _of_network(catchments, reach)
-    if hasattr(catchments, "geometry"):
+    if hasattr(catchments, "geometry") and hasattr(catchments, "crs"):  # a plain table may have a column called geometry
         table = catchments if hasattr(catchments, "columns") else _of_series(catchments)
         return _of_frame(table, reach)
     raise ParameterError(

@@ -65,11 +65,11 @@ def grid_weights(
         projected (``x``, ``y`` and a grid mapping, or ``crs``), or unstructured (``lat`` and ``lon`` on one dimension and
         bounds with the cells' corners, or a mesh by UGRID). Bounds are made from centres where there are none: in the middle
         between two of them, as far out as in at the ends, and no farther than the poles.
-    catchments : GeoDataFrame, Dataset, Network or path
-        Polygons in any coordinate system, or points: of a GeoDataFrame, or ``lon`` and ``lat`` of a network. Paths may lead to
-        any file of polygons or points (``.gpkg``, ``.parquet``, ``.shp``, ``.geojson``), or of a network. Several rows of one
-        id are one catchment; where they overlap, the area counts once. Polygons that cross the date line may be cut there or
-        not: an edge of more than 180 degrees goes the other way round.
+    catchments : GeoDataFrame, GeoSeries, Dataset, Network or path
+        Polygons in any coordinate system, or points: of a GeoDataFrame, of a GeoSeries whose index bears the ids, or ``lon`` and
+        ``lat`` of a network. Paths may lead to any file of polygons or points (``.gpkg``, ``.parquet``, ``.shp``,
+        ``.geojson``), or of a network. Several rows of one id are one catchment; where they overlap, the area counts once.
+        Polygons that cross the date line may be cut there or not: an edge of more than 180 degrees goes the other way round.
     method : {"area", "nearest"}
         ``"area"``: all cells that a catchment (a polygon) overlaps, by the area of the overlap. ``"nearest"``: the cell whose
         centre is nearest to it on the sphere, with the catchment's own area (column ``area`` of points [m2], of a
