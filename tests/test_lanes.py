@@ -281,7 +281,7 @@ def test_times_at_which_no_state_is(network, runoff):
     for wrong in ("2001-01-02T00:30", "2001-01-01", "90min", "49h", "2002-01-01"):
         with pytest.raises(TimeAxisError, match=r"no step ends at .*begin at 2001-01-01T00:00:00.*ends at 2001-01-03"):
             Stream.prepare(dated, network, StreamRequest(state_time=wrong))
-    for wrong in ("soon", 7.5j):
+    for wrong in ("soon", 7.5j, "0h", "3 parsecs"):
         with pytest.raises(TimeAxisError, match="neither a date nor a duration"):
             Stream.prepare(dated, network, StreamRequest(state_time=wrong))
     noleap = dated.convert_calendar("noleap").assign_attrs(dated.attrs)

@@ -299,7 +299,7 @@ def test_too_little_memory_is_said(network, runoff):
 
 @pytest.mark.parametrize("memory", [0, -5, "8XB", "much", "", True, float("nan"), "1e400GB", [8]])
 def test_memory_that_is_none(memory, network, runoff):
-    with pytest.raises(ParameterError, match=r"memory is a number of bytes, or text such as '8GB'"):
+    with pytest.raises(ParameterError, match=r"memory= is a number of bytes, or text such as '8GB'"):
         stream(runoff, network, memory=memory)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from xroute.exceptions import ParameterError
+from xroute.wording import argument
 
 __all__ = ["available_memory", "default_memory", "memory_bytes", "show_bytes"]
 
@@ -49,7 +50,7 @@ def memory_bytes(memory: Any) -> int:
         except (TypeError, ValueError):
             number = None
     if number is None or not 1 <= number < 2**63:
-        raise ParameterError(f"memory is a number of bytes, or text such as '8GB' or '500MiB', not {memory!r}")
+        raise ParameterError(f"{argument('memory')} is a number of bytes, or text such as '8GB' or '500MiB', not {memory!r}")
     return int(number)
 
 

@@ -233,7 +233,10 @@ def _duration(moment: Any) -> float | None:
         return None
     if not isinstance(moment, (str, np.timedelta64, datetime.timedelta)):
         return None
-    return seconds(moment)
+    try:
+        return seconds(moment)
+    except TimeAxisError:  # of no length, or in units that are none: who calls says what is wanted
+        return None
 
 
 def _seconds_between(begin: str, moment: Any, like: Any) -> float:
