@@ -6,6 +6,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 from click.testing import CliRunner
@@ -837,6 +838,11 @@ def test_a_series_of_outlines_bears_ids_in_its_index():
     xr.testing.assert_equal(
         xroute.grid_weights(grid(), outlines.rename_axis("COMID")), xroute.grid_weights(grid(), CATCHMENTS)
     )
+
+
+def test_a_plain_table_with_outlines_is_told_what_it_lacks():
+    with pytest.raises(ParameterError, match="not DataFrame: set_geometry makes a GeoDataFrame"):
+        xroute.grid_weights(grid(), pd.DataFrame({"COMID": CATCHMENTS.COMID, "geometry": list(CATCHMENTS.geometry)}))
 
 
 def test_outlines_are_no_weights(tmp_path: Path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
@@ -81,6 +82,65 @@ def test_the_kernel(n: int, steps: int, longest: int, members: int, given: bool,
     assert wet is not None
     for a, b in zip(wet, end, strict=True):
         close(a.cpu().numpy(), b, dtype)
+
+
+def convolved(runoff: torch.Tensor, taps: torch.Tensor, pointer: np.ndarray, past: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """What windows give of runoff behind what is remembered of it, and what is remembered then, for torch to differentiate."""
+    given, remembered = [], []
+    for i, (begin, end) in enumerate(itertools.pairwise(pointer)):
+        k, steps = int(end - begin), runoff.shape[2]
+        series = torch.cat([past[:, begin - i : end - i - 1].flip(1), runoff[:, i]], 1)
+        given.append(sum(taps[begin + j] * series[:, k - 1 - j : k - 1 - j + steps] for j in range(k)))
+        remembered.append(series.flip(1)[:, : k - 1])
+    return torch.stack(given, 1), torch.cat(remembered, 1)
+
+
+def in_rows(tensor: torch.Tensor, pitch: int) -> torch.Tensor:
+    """The series in rows so long, NaN behind them, which must not be looked at."""
+    rows = torch.full((*tensor.shape[:2], pitch), torch.nan, dtype=tensor.dtype, device=tensor.device)
+    rows[..., : tensor.shape[2]] = tensor
+    return rows[..., : tensor.shape[2]]
+
+
+@routes
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize(
+    ("n", "steps", "longest", "members", "wet", "pitches"),
+    [
+        (3, 9, 17, 2, True, (11, 16)),
+        (1, 530, 20, 1, False, (536, 536)),
+        (2, 13, 8, 1, True, (13, 13)),
+        (2, 1, 9, 2, True, (8, 1)),
+    ],
+)
+def test_gradients_of_the_kernels(
+    n: int, steps: int, longest: int, members: int, wet: bool, pitches: tuple[int, int], dtype: str
+) -> None:
+    """Against torch's own of a plain convolution, with and without states, for rows that begin at vectors and beside them."""
+    from xroute.engine.arrays import Needs
+    from xroute.engine.gpu.slopes import adjoint_slopes, route_slopes, slopes_on
+
+    rng, kind = np.random.default_rng(steps), getattr(torch, dtype)
+    filter = windows(n, longest, rng)
+    leaves = [torch.from_numpy(rng.random((members, n, steps))), filter.taps, torch.from_numpy(states(filter, members, rng)[0])]
+    leaves = [leaf.clone().requires_grad_() for leaf in leaves]
+    given, remembered = convolved(leaves[0], leaves[1], filter.pointer, leaves[2] if wet else torch.zeros_like(leaves[2]))
+    grads = [torch.from_numpy(rng.random(t.shape)) for t in (given, remembered, given[..., -1])]
+    loss = (given * grads[0]).sum()
+    if wet:
+        loss = loss + (remembered * grads[1]).sum() + (given[..., -1] * grads[2]).sum()
+    loss.backward()
+    runoff, grad = (in_rows(t.detach().to(DEVICE, kind), p) for t, p in zip((leaves[0], grads[0]), pitches, strict=True))
+    start = State(leaves[2].detach().to(DEVICE), torch.zeros(members, n, device=DEVICE)) if wet else None
+    at_end = State(grads[1].to(DEVICE), grads[2].to(DEVICE)) if wet else None
+    slopes = slopes_on(filter, DEVICE, kind)
+    close(route_slopes(runoff, slopes, start)[0].cpu().numpy(), given.detach().numpy(), dtype)
+    found = adjoint_slopes(grad, at_end, runoff, slopes, start, Needs())
+    for a, leaf in zip(found, leaves[: 3 if wet else 2], strict=False):
+        assert leaf.grad is not None
+        close(a.cpu().numpy(), leaf.grad.numpy(), dtype)
+    again = adjoint_slopes(grad, at_end, runoff, slopes, start, Needs())
+    assert all(torch.equal(a, b) for a, b in zip(found, again, strict=True))
 
 
 @routes

@@ -317,7 +317,7 @@ def test_local_areas_below_a_parting() -> None:
 def test_areas_that_cannot_be() -> None:
     dataset = rivers(upstream_area=([5.0, 7.0, 11.0, 30.0], "km2"))
     with pytest.raises(
-        ParameterError, match='1 of 4 reaches have less area .*: 30 .*the worst lack 1.0, .*negative="zero"'
+        ParameterError, match='1 of 4 reaches have less area .*: 30 .*the worst lack 1.0 km2, at 30.*negative="zero"'
     ):
         xroute.local_area(dataset)
     with pytest.warns(
@@ -508,3 +508,15 @@ def test_a_network_that_loses_all_its_links_is_refused(tmp_path: Path) -> None:
     options = ["--network", str(tmp_path / "n.nc"), "--celerity", "1", "--missing-downstream", "outlet"]
     result = CliRunner().invoke(main, ["convert", "table", str(tmp_path / "t.csv"), *options])
     assert result.exit_code == 1 and "without a link" in result.output and not (tmp_path / "n.nc").exists()
+
+
+def test_a_table_or_a_dataset_is_assigned_by_its_ids():
+    network = xroute.Network(xr.Dataset({"downstream": ("reach", [30, 30, 0])}, {"reach": [10, 20, 30]}))
+    table = pd.DataFrame({"k": [3.0, 1.0, 2.0], "x": [0.3, 0.1, 0.2]}, index=[30, 10, 20])
+    dataset = xr.Dataset({n: ("reach", table[n].values) for n in table}, {"reach": table.index.values})
+    for variables in (table, dataset, dict(table)):
+        made = network.assign(variables, x=0.25).dataset
+        assert made.k.values.tolist() == [1.0, 2.0, 3.0]
+        assert made.x.values.tolist() == [0.25] * 3
+    with pytest.raises(xroute.AlignmentError, match="lacks 1 of the network's 3 reaches: 20"):
+        network.assign(table.drop(index=20))

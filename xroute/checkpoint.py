@@ -28,7 +28,7 @@ from xroute.lanes import Lanes
 from xroute.stores import CHECKPOINT, GROUP_FILES
 from xroute.wording import argument
 
-__all__ = ["Checkpoint", "Progress", "check_replaceable", "clear", "find", "route_again"]
+__all__ = ["Checkpoint", "Progress", "abandon", "check_replaceable", "clear", "find", "route_again"]
 
 
 WATER = "water_"
@@ -337,6 +337,16 @@ def clear(checkpoint: Checkpoint) -> None:
             await own.delete(f"{CHECKPOINT}/{name}")
 
     sync(empty())
+
+
+def abandon(checkpoint: Checkpoint) -> None:
+    """Leave nothing of a run that came nowhere; the error that ended it is told, whatever happens here."""
+    with contextlib.suppress(Exception):
+        clear(checkpoint)
+        checkpoint.release()
+        if isinstance(checkpoint.store, Path):
+            for folder in (checkpoint.store / CHECKPOINT, checkpoint.store):
+                folder.rmdir()  # which refuses what is not empty
 
 
 def _attributes(store: Any) -> dict[str, Any] | None:

@@ -241,7 +241,9 @@ class Network(NetworkSources):
 
     # ── other values, and other things ────────────────────────────────────────────────────────────────────────────────────
 
-    def assign(self, variables: Mapping[str, Any] | None = None, /, **more: Any) -> Network:
+    def assign(
+        self, variables: Mapping[str, Any] | pd.DataFrame | xr.Dataset | None = None, /, **more: Any
+    ) -> Network:
         """The same network with other variables: parameters, areas, whatever stands on its reaches.
 
         Parameters
@@ -250,7 +252,7 @@ class Network(NetworkSources):
             By name: a number or a text for all reaches; values [reach] in the network's order, or as xarray takes them,
             ``("reach", values, {"units": "h"})``; a DataArray on ``reach`` or a Series whose index are the ids, in any order,
             matched by id; or a function of the Dataset that gives one of these. Units stay those of the attributes; what has
-            none is SI.
+            none is SI. Also a table whose index are the ids, or a Dataset on ``reach``: all their columns or variables.
 
         Returns
         -------
@@ -274,7 +276,8 @@ class Network(NetworkSources):
         >>> network.assign(k=k, x=0.2).dataset.k.values
         array([1., 2., 3.])
         """
-        return self._with(assigned(self._dataset, self.ids, {**(variables or {}), **more}))
+        named = {} if variables is None else {str(n): v for n, v in variables.items()}  # a table has no truth value
+        return self._with(assigned(self._dataset, self.ids, {**named, **more}))
 
     def assign_attrs(self, **attrs: Any) -> Network:
         """The same network with other attributes, such as its ``scheme``."""

@@ -70,13 +70,18 @@ def _only_fit(variables: set[Hashable]) -> str:
     other_ways = {s.instead for s in fitting}  # to step what another describes: to be asked for by name
     names = [s.name for s in fitting if s.name not in other_ways]
     if len(names) != 1:
-        raise ParameterError(
-            "the network names no routing scheme"
-            + (f", and its variables fit several: {some(names)}" if names else "")
-            + f". Pass {argument('scheme')}"
+        how = (
+            f"{argument('scheme')}"
             + ', or set network.attrs["scheme"], or a variable scheme (reach); there are '
             + ", ".join(sorted(SCHEMES))
-            + ("" if names else f". If it has no parameters yet, {how_to_estimate()}")
+        )
+        if names:
+            raise ParameterError(
+                f"the network names no routing scheme, and its variables fit several: {some(names)}. Pass {how}"
+            )
+        raise ParameterError(
+            f"the network has no parameters of a routing scheme yet. {how_to_estimate()}. If it does have some, of which "
+            f"scheme they are is not told: pass {how}"
         )
     return names[0]
 

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import xarray as xr
 
 from xroute.block_state import BlockState
-from xroute.checkpoint import Checkpoint, Progress, check_replaceable, clear, find
+from xroute.checkpoint import Checkpoint, Progress, abandon, check_replaceable, clear, find
 from xroute.exceptions import XRouteError, require
 from xroute.files.writing import append_group, netcdf_variable, plain_dataset, replacing
 from xroute.guards import writing
@@ -80,10 +80,12 @@ class Sink(Protocol):
     """Members that are routed together, likewise."""
     progress: list[Progress]
     """How far each lane has come."""
-    outcome: str
-    """What is there after an error, for its message."""
     reads_meanwhile: bool
     """Whether runoff may be read while a block is written."""
+
+    @property
+    def outcome(self) -> str:
+        """What is there after an error, for its message."""
 
     def state(self, lane: int) -> BlockState | None:
         """State of a lane's rivers where it has come to; None where it has not begun."""
@@ -116,8 +118,8 @@ class ZarrSink:
         """Of a store that is the run's own and laid out; `open` makes one."""
         self.block, self.lanes = checkpoint.block, checkpoint.lanes
         self.progress, self._state = latest
-        self.outcome = f"{checkpoint.store} holds what was routed before: {_again()} to go on from there"
         self._checkpoint, self._outline = checkpoint, outline
+        self._handed_out = False
 
     @classmethod
     @contextmanager
@@ -166,9 +168,21 @@ class ZarrSink:
             _check_same(checkpoint, found)
         latest = None if found is None else _latest(checkpoint, start)
         sink = cls(checkpoint, outline, latest or _begin(checkpoint, outline, start))
-        yield sink
+        try:
+            yield sink
+        except Exception:
+            if not (sink._handed_out or any(progress.steps for progress in sink.progress)):
+                abandon(checkpoint)  # so that the same command, mended, begins anew
+            raise
         with writing(f"write {store}", f"All is routed; {_again()} to end the run"):
             sink._complete()
+
+    @property
+    def outcome(self) -> str:
+        """What is there after an error, for its message."""
+        if not any(progress.steps for progress in self.progress):
+            return "Nothing is routed yet"
+        return f"{self._checkpoint.store} holds what was routed before: {_again()} to go on from there"
 
     def state(self, lane: int) -> BlockState | None:
         """State of a lane's rivers where it has come to; None where it has not begun."""
@@ -184,6 +198,7 @@ class ZarrSink:
     def write(self, lane: int, steps: slice, discharge: xr.DataArray) -> Any:
         """Write a block; of one on Dask, return the task that writes it, in whole chunks of the store."""
         if discharge.chunks is not None:
+            self._handed_out = True  # a worker may go on writing after an error
             discharge = discharge.chunk({d: min(self._chunks[d], n) for d, n in discharge.sizes.items() if n})
         to_zarr: Any = xr.Dataset({DISCHARGE: discharge}).to_zarr
         region = {self._outline.time_dim: steps} | (self.lanes.box(lane) if len(self.lanes) > 1 else {})

@@ -132,8 +132,16 @@ class RunKey:
             raise StateError(
                 f"the state is of another routing step: its inflows are {its:g} s apart (dt {dt:g} s, substeps "
                 f"{substeps:g}), and this run's {mine:g} s (dt {self.settings.step:g} s, substeps "
-                f"{self.settings.substeps}). With substeps that make them equal, it can be used"
+                f"{self.settings.substeps}). {_same_step(its, self.settings.step)}"
             )
+
+
+def _same_step(its: float, step: float | None) -> str:
+    """With how many substeps a run of this step [s] can use a state of a routing step of ``its`` [s], in words."""
+    n = round((step or 0.0) / its)
+    if step is not None and n >= 1 and np.isclose(n * its, step, rtol=1e-9, atol=0.0):
+        return f"With {argument('substeps', n)} they are equal, and it can be used"
+    return "No number of substeps makes them equal: make a state with a run of this step"
 
 
 def _arrays_of(state: xr.Dataset) -> list[str]:

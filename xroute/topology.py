@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from xroute.exceptions import NetworkError, one_of, some
 from xroute.ids import ID_KINDS, convertible, declared_fills, distinct, exact_ids, is_missing, positions_of, repeated
 from xroute.settings import MISSING_DOWNSTREAM, MissingDownstream
-from xroute.wording import argument
+from xroute.wording import argument, phrase
 
 __all__ = [
     "Links", "drains_to", "is_marker", "link_ends", "outlet_marker", "reach_variables", "read_ids", "read_links",
@@ -51,9 +51,16 @@ def reach_variables(dataset: xr.Dataset) -> list[Hashable]:
     return [name for name, variable in dataset.variables.items() if variable.dims == ("reach",) and name != "reach"]
 
 
+def how_to_convert() -> str:
+    """What makes a network of RouteLink, for whoever reads a message."""
+    return phrase("RouteLink", "xroute.io.nwm.read_network(path) makes a network of it")
+
+
 def read_ids(dataset: xr.Dataset) -> NDArray[Any]:
     """Ids of the reaches, checked."""
     if "reach" not in dataset.dims:
+        if {"link", "to"} <= set(dataset.variables):
+            raise NetworkError(f"this is RouteLink of the National Water Model: {how_to_convert()}")
         raise NetworkError(
             f"a network Dataset has the dimension 'reach'; this one has {some(dataset.dims)}. Rename yours: ds.rename(...)"
         )

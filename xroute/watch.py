@@ -53,6 +53,8 @@ class Watch:
     lead: bool
     step: float
     origin: float | None = None
+    in_words: bool = False
+    """Whether a long name says that it accumulates, as WRF-Hydro's and Noah-MP's does: since the start of the model."""
 
     @property
     def ahead(self) -> int:
@@ -76,6 +78,8 @@ class Watch:
         if period is not None:
             hours = f"begin again every {period / 3600:g} h"
             reset = "day" if period == DAY and not self.lead else "forecast"
+        elif self.in_words and at_start and _only_climbs(taken):
+            hours, reset = "never fall", "never"
         elif self.declared and at_start and self._whole(taken.shape[-1]) and _only_climbs(taken):
             hours = "never fall"
             longer = self.lead or self._days(taken.shape[-1]) >= 2
@@ -86,7 +90,8 @@ class Watch:
         if self.declared:
             raise XRouteError(
                 f"runoff accumulates: its attributes say so, and its values climb and {hours}. Make amounts per step of it "
-                f"with {remedy}. If it is per step all the same, drop GRIB_stepType and the interval in cell_methods"
+                f"with {remedy}. If it is per step all the same, drop what says so (GRIB_stepType, "
+                "the interval in cell_methods, a long name)"
             )
         warn(
             f"runoff looks accumulated: its values climb and {hours}. If it is (as ERA5-Land's is), it must not be routed as it "
@@ -113,12 +118,13 @@ def watch(runoff: xr.DataArray, time_dim: Hashable, step: float) -> Watch:
         origin = float(first[0] / np.timedelta64(1, "ns")) / 1e9
     elif first is not None and first.size and first.dtype.kind in "MO":
         origin = float(time_of_day(first)[0])
-    return Watch(says_accumulated(runoff, time_dim, step), lead, step, origin)
+    in_words = _says_in_words(runoff) and not lead
+    return Watch(says_accumulated(runoff, time_dim, step), lead, step, origin, in_words)
 
 
 def says_accumulated(runoff: xr.DataArray, time_dim: Hashable, step: float | None) -> bool:
-    """Whether attributes say that values accumulate: GRIB's step type, or sums over more than a step."""
-    if str(runoff.attrs.get("GRIB_stepType", "")).lower() == "accum":
+    """Whether attributes say that values accumulate: GRIB's step type, a long name, or sums over more than a step."""
+    if str(runoff.attrs.get("GRIB_stepType", "")).lower() == "accum" or _says_in_words(runoff):
         return True
     methods = str(runoff.attrs.get("cell_methods", ""))
     found = re.search(rf"{re.escape(str(time_dim))}: sum [^:]*\(?interval: ([\d.]+ ?[A-Za-z]+)", methods)
@@ -128,6 +134,11 @@ def says_accumulated(runoff: xr.DataArray, time_dim: Hashable, step: float | Non
         return seconds(found[1]) > 1.01 * step
     except TimeAxisError:  # a text that is no time span says nothing
         return False
+
+
+def _says_in_words(runoff: xr.DataArray) -> bool:
+    """Whether a long name begins with "accumulated", misspelt as in WRF-Hydro's files or not."""
+    return str(runoff.attrs.get("long_name", "")).lower().startswith("accumul")
 
 
 def looks_accumulated(values: Float, step: float, resets: int = 2, origin: float | None = None) -> float | None:

@@ -39,8 +39,6 @@ def account_for(
     run, lanes, each = starts.run, starts.lanes, coords is not None
     whole = Ledger(run, each=each)
     summary.is_exact = whole.is_exact
-    if run.settings.step is None:
-        return
     found = [
         Ledger(starts.run_of(lane), each=each, saved=counted).close(starts.given(lane), end(lane))
         for lane, counted in enumerate(water)

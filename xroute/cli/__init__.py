@@ -53,7 +53,7 @@ SESSION = """\b
 From runoff on a grid, rivers as lines and catchments as polygons:
   xroute convert table rivers.gpkg --network network.zarr --celerity 1.0
   xroute weights era5-land.nc catchments.gpkg weights.nc
-  xroute route era5-land.nc network.zarr discharge.zarr --weights weights.nc --deaccumulate day
+  xroute route era5-land.nc network.zarr discharge.zarr --weights weights.nc --deaccumulate day --nan others
 
 \b
 From another model's set-up:

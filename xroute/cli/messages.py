@@ -39,9 +39,12 @@ PHRASES = {
     "weights table": " of xroute.grids.read_weights in Python, and save what it makes with to_netcdf:",
     "other system": "`xroute convert` reads folders of other systems",
     "part": "take a part of the network",
+    "RouteLink": "`xroute convert nwm FILE --network network.zarr` makes a network of it",
     "run again": "run again with --resume",
     "runoff": "with a network: xroute info NETWORK --runoff FILE",
     "spin-up": "carry on",
+    "weights left out": "xroute.grids.select_weights in Python leaves these catchments out of the weights, and --missing zero "
+    "routes the network without their runoff",
     "with_bounds": "",
 }
 

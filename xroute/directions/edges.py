@@ -41,16 +41,13 @@ def dataset_from_edges(
     field, raster = make_raster(grid, crs, "the grid")
     every = cell_ids(ids, raster, np.arange(field.size))
     if repeated(every).size and ids is not None:
-        every = np.where(
-            np.isin(every, repeated(every)), _nobody(every), every
-        )  # what stands for no cell, such as 0 or ""
+        every = np.where(np.isin(every, repeated(every)), _nobody(every), every)  # what stands for no cell, such as 0 or ""
     own = exact_ids(as_list(links["reach"].values, "reach"), "ids of cells")
     cell = positions_of(own, every)
     if (cell < 0).any():
         raise NetworkError(
             f"{int((cell < 0).sum())} of the pairs' {own.size} cells are not on the grid of {raster.shape[0]} x "
-            f"{raster.shape[1]}: "
-            f"{some(own[cell < 0])}. Cells are numbered from 0, row by row, unless ids= says otherwise"
+            f"{raster.shape[1]}: {some(own[cell < 0])}. Cells are numbered from 0, row by row, unless ids= says otherwise"
         )
     start, end = (positions_of(links[name].values, own) for name in ("upstream_reach", "downstream_reach"))
     linked = end >= 0
@@ -61,9 +58,7 @@ def dataset_from_edges(
     )
     main = np.full(own.size, -1, np.int64)
     weight = links["fraction"].values if "fraction" in links else np.ones(start.size)
-    by_fraction = np.argsort(
-        weight[linked], kind="stable"
-    )  # a reach is as long as the way that most of its water takes
+    by_fraction = np.argsort(weight[linked], kind="stable")  # a reach is as long as the way that most of its water takes
     length[start[linked][by_fraction]] = between[by_fraction]
     main[start[linked][by_fraction]] = end[linked][by_fraction]
     source = {"source": f"pairs of cells of a grid of {raster.shape[0]} x {raster.shape[1]}"}

@@ -76,9 +76,8 @@ def dataset_from_nextxy(
     strange = ~(none | leaves) & ((x < 1) | (y < 1) | (x != np.floor(x)) | (y != np.floor(y)))
     if strange.any():
         raise NetworkError(
-            f"{int(strange.sum())} cells have a next cell that is none: nextx {some(np.unique(x[strange]), 5)}, where "
-            "cells count from "
-            f"1, {MOUTH} is a mouth, {INLAND} an inland end, and {NOWHERE} no land"
+            f"{int(strange.sum())} cells have a next cell that is none: nextx {some(np.unique(x[strange]), 5)}, where cells "
+            f"count from 1, {MOUTH} is a mouth, {INLAND} an inland end, and {NOWHERE} no land"
         )
     cell = np.flatnonzero(~none)
     if not cell.size:
@@ -94,13 +93,10 @@ def dataset_from_nextxy(
     lost = ~leaves & (to < 0)
     if lost.any() and (missing_downstream == "raise" or not (to >= 0).any()):
         raise NetworkError(
-            f"{int(lost.sum())} of {cell.size} cells drain to cells that are not on the map ({int(outside.sum())} "
-            f"beyond its {n_rows} x "
-            f"{n_columns}), at rows and columns {some(np.transpose(np.divmod(cell[lost], n_columns)).tolist(), 3)}: "
-            "it is a part of a "
-            "larger one, whose cells are still counted as there, or damaged. "
-            f"{argument('missing_downstream', 'outlet')} makes outlets "
-            "of them"
+            f"{int(lost.sum())} of {cell.size} cells drain to cells that are not on the map ({int(outside.sum())} beyond its "
+            f"{n_rows} x {n_columns}), at rows and columns "
+            f"{some(np.transpose(np.divmod(cell[lost], n_columns)).tolist(), 3)}: it is a part of a larger one, whose cells are "
+            f"still counted as there, or damaged. {argument('missing_downstream', 'outlet')} makes outlets of them"
         )
     return _dataset(maps, cell, to, cell_ids(ids, raster, cell))
 
@@ -118,9 +114,8 @@ def _rows(y: Int, leaves: NDArray[np.bool_], cell: Int, raster: Raster) -> Int:
     near = [float(np.mean(one <= max(2, n_rows // 50))) for one in (along, from_north)]
     if near[0] == near[1] or max(near) < 0.5:
         raise NetworkError(
-            "the map's latitudes rise, and whether its rows count from the north, as CaMa-Flood's do, or along the "
-            "array cannot be told: "
-            "turn it, sortby(lat, ascending=False), with nexty counting from the north"
+            "the map's latitudes rise, and whether its rows count from the north, as CaMa-Flood's do, or along the array cannot "
+            "be told: turn it, sortby(lat, ascending=False), with nexty counting from the north"
         )
     return y if near[0] > near[1] else flipped
 
@@ -237,8 +232,7 @@ def _layers(path: Path, nx: int, ny: int, n: int, dtype: str) -> NDArray[Any]:
     if size != 4 * n * nx * ny:
         raise NetworkError(
             f"{path} has {size:,} bytes, where {n} layer{'s' * (n > 1)} of {ny} x {nx} have {4 * n * nx * ny:,}: "
-            f"{argument('nx')} and "
-            f"{argument('ny')} are not its own"
+            f"{argument('nx')} and {argument('ny')} are not its own"
         )
     return np.fromfile(path, dtype).reshape(n, ny, nx)
 

@@ -227,9 +227,8 @@ def _in_degrees(y: xr.DataArray, x: xr.DataArray, what: str) -> bool:
     ]
     if not any(lengths) and np.abs(_numbers(y)).max(initial=0) <= 90 and np.abs(_numbers(x)).max(initial=0) <= 360:
         raise NetworkError(
-            f"{what}: whether {y.name!r} ({coordinate_range(y)}) and {x.name!r} ({coordinate_range(x)}) are degrees "
-            "or lengths cannot "
-            "be told: give them units (degrees_north and degrees_east, or m), or the coordinate system, "
+            f"{what}: whether {y.name!r} ({coordinate_range(y)}) and {x.name!r} ({coordinate_range(x)}) are degrees or lengths "
+            "cannot be told: give them units (degrees_north and degrees_east, or m), or the coordinate system, "
             f"{argument('crs', 'EPSG:4326')}"
         )
     return False

@@ -80,14 +80,14 @@ class _Compiling(event.Listener):
         _shown.add("compiling")
         logger = logging.getLogger("xroute")
         kept = (
-            "and are compiled in every run"
+            "they are compiled anew in every run"
             if any("cannot be kept" in s for s in _shown)
-            else "and are kept for later runs"
+            else "they are kept for later runs"
         )
         level = (
             logging.INFO if logger.hasHandlers() else logging.WARNING
         )  # which is shown where nobody has set up logging
-        logger.log(level, "compiling kernels: up to a minute at the first use of each kind of run, %s", kept)
+        logger.log(level, "compiling kernels: up to a minute at the first use of each kind of run; %s", kept)
 
     def on_end(self, event: Any) -> None:
         """Nothing to say."""

@@ -21,7 +21,7 @@ from xroute.grids.kernels import RENORMALISE, STRICT, ZERO, sum_cells, take_cell
 from xroute.grids.table import Table
 from xroute.options import n_threads
 from xroute.settings import GRID_NAN
-from xroute.wording import argument
+from xroute.wording import argument, phrase
 
 __all__ = ["Product", "Steps", "outer_axes", "split", "take"]
 
@@ -197,9 +197,14 @@ class Product:
             wider = argument("dtype", "float64", python='grid.astype("float64")')
             return f"runoff of catchments overflows float32{count}: check the values and units of the grid, or {wider}"
         if self.nan == "others":
+            left_out = phrase(
+                "weights left out",
+                "xroute.grids.select_weights(weights, ids) leaves these catchments out of the weights, and missing='zero' "
+                "routes the network without their runoff",
+            )
             return (
                 f"all cells of {int(empty.sum())} catchments are NaN{count}: {named(empty)}. There are no others to take their "
-                f"runoff from: take it as none ({argument('nan', 'zero')}), or leave these catchments out of the weights"
+                f"runoff from. {argument('nan', 'zero')} takes NaN of all catchments as no water; {left_out}"
             )
         return (
             f"{cells} cells that lie in catchments are NaN{count}, in {int((worst > 0).sum())} catchments; the worst are "

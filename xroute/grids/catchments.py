@@ -112,7 +112,7 @@ def read_catchments(catchments: Any, reach: Hashable | None, layer: str | None) 
         catchments = catchments.dataset
     if isinstance(catchments, xr.Dataset):
         return _of_network(catchments, reach)
-    if hasattr(catchments, "geometry"):
+    if hasattr(catchments, "geometry") and hasattr(catchments, "crs"):  # a plain table may have a column called geometry
         table = catchments if hasattr(catchments, "columns") else _of_series(catchments)
         return _of_frame(table, reach)
     raise ParameterError(
@@ -235,9 +235,8 @@ def _ids(table: Any, reach: Hashable | None) -> NDArray[Any]:
     absent = values.isna().to_numpy()
     if absent.any():
         raise NetworkError(
-            f"{int(absent.sum())} catchments have no id in column {column!r}, first in row {int(absent.argmax())}: "
-            "leave them out, "
-            f"or name another column with {argument('reach')}"
+            f"{int(absent.sum())} catchments have no id in column {column!r}, first in row {int(absent.argmax())}: leave them "
+            f"out, or name another column with {argument('reach')}"
         )
     return exact_ids(values.to_numpy(), f"column {column!r} of the catchments")
 
@@ -289,9 +288,8 @@ def _of_network(dataset: xr.Dataset, reach: Hashable | None) -> Points:
     lacking = [place for place in ("lon", "lat") if place not in dataset.variables]
     if lacking:
         raise ParameterError(
-            f"the network has no {' and no '.join(lacking)} (reach), so that it is not known where its catchments "
-            "are: give their "
-            "polygons, or assign lon and lat in degrees"
+            f"the network has no {' and no '.join(lacking)} (reach), so that it is not known where its catchments are: give "
+            "their polygons, or assign lon and lat in degrees"
         )
     lon, lat = (np.asarray(dataset[place].to_numpy(), np.float64) for place in ("lon", "lat"))
     area = to_si(dataset["area"], "m2", "area") if "area" in dataset.variables else None

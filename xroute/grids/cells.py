@@ -126,15 +126,15 @@ def _check_gaps(gap: Float, dim: Hashable, n: int) -> None:
         at = int(gap.argmin())
         raise AlignmentError(
             f"{int((gap <= 1e-6 * np.median(gap)).sum())} cells along {dim!r} stand where another does, first the "
-            f"{at + 1}th of them "
-            f"in ascending order. Where the first column is repeated at the end, leave it out: isel({dim}=slice(0, -1))"
+            f"{at + 1}th of them in ascending order. Where the first column is repeated at the end, leave it out: "
+            f"isel({dim}=slice(0, -1))"
         )
     change = gap[1:] / gap[:-1]
     if change.size and max(change.max(), 1 / change.min()) > SUDDEN:
         raise AlignmentError(
-            f"cells along {dim!r} are {gap.min():.6g} to {gap.max():.6g} apart, with a sudden change: how far each "
-            "reaches cannot be "
-            "told from their centres. Give their bounds (CF's 'bounds', in a Dataset), or a part of the grid without holes"
+            f"cells along {dim!r} are {gap.min():.6g} to {gap.max():.6g} apart, with a sudden change: how far each reaches "
+            "cannot be told from their centres. Give their bounds (CF's 'bounds', in a Dataset), or a part of the grid without "
+            "holes"
         )
 
 
@@ -159,9 +159,8 @@ def _declared(bounds: xr.DataArray, centre: Float, coordinate: xr.DataArray, tur
         outside = (centre - low + room) % turn > high - low + 2 * room
     if outside.any():
         raise AlignmentError(
-            f"{int(outside.sum())} cells have their {coordinate.name!r} outside of its bounds ({bounds.name!r}), "
-            "first at position "
-            f"{int(outside.argmax())}: they are not those of this grid"
+            f"{int(outside.sum())} cells have their {coordinate.name!r} outside of its bounds ({bounds.name!r}), first at "
+            f"position {int(outside.argmax())}: they are not those of this grid"
         )
     return values
 

@@ -65,11 +65,11 @@ def grid_weights(
         projected (``x``, ``y`` and a grid mapping, or ``crs``), or unstructured (``lat`` and ``lon`` on one dimension and
         bounds with the cells' corners, or a mesh by UGRID). Bounds are made from centres where there are none: in the middle
         between two of them, as far out as in at the ends, and no farther than the poles.
-    catchments : GeoDataFrame, Dataset, Network or path
-        Polygons in any coordinate system, or points: of a GeoDataFrame, or ``lon`` and ``lat`` of a network. Paths may lead to
-        any file of polygons or points (``.gpkg``, ``.parquet``, ``.shp``, ``.geojson``), or of a network. Several rows of one
-        id are one catchment; where they overlap, the area counts once. Polygons that cross the date line may be cut there or
-        not: an edge of more than 180 degrees goes the other way round.
+    catchments : GeoDataFrame, GeoSeries, Dataset, Network or path
+        Polygons in any coordinate system, or points: of a GeoDataFrame, of a GeoSeries whose index bears the ids, or ``lon`` and
+        ``lat`` of a network. Paths may lead to any file of polygons or points (``.gpkg``, ``.parquet``, ``.shp``,
+        ``.geojson``), or of a network. Several rows of one id are one catchment; where they overlap, the area counts once.
+        Polygons that cross the date line may be cut there or not: an edge of more than 180 degrees goes the other way round.
     method : {"area", "nearest"}
         ``"area"``: all cells that a catchment (a polygon) overlaps, by the area of the overlap. ``"nearest"``: the cell whose
         centre is nearest to it on the sphere, with the catchment's own area (column ``area`` of points [m2], of a
@@ -225,9 +225,8 @@ def _nearest(cells: Lattice | Mesh, catchments: Outlines | Points, edges: Edges)
     places = catchments if isinstance(catchments, Points) else _middles(catchments, edges)
     if places.area is None:
         raise ParameterError(
-            f"{argument('method', 'nearest')} needs the local area of each catchment, 'area' (reach) with units: "
-            "assign it, or make it "
-            "of upstream areas with xroute.local_area(network)"
+            f"{argument('method', 'nearest')} needs the local area of each catchment, 'area' (reach) with units: assign it, or "
+            "make it of upstream areas with xroute.local_area(network)"
         )
     wrong = ~(np.isfinite(places.area) & (places.area >= 0))
     if wrong.any():
@@ -275,9 +274,8 @@ def _middles(catchments: Outlines, edges: Edges) -> Points:
     total = np.bincount(parts.catchment, size, ids.size)
     first = np.searchsorted(parts.catchment, np.arange(ids.size))
     lon, lat = shapely.get_x(middle), shapely.get_y(middle)
-    lon = (
-        lon[first[parts.catchment]] + (lon - lon[first[parts.catchment]] + 180) % 360 - 180
-    )  # parts on both sides of the date line
+    of_first = lon[first[parts.catchment]]
+    lon = of_first + (lon - of_first + 180) % 360 - 180  # parts on both sides of the date line
     mean_lon, mean_lat = (np.bincount(parts.catchment, v * size, ids.size) / total for v in (lon, lat))
     return Points(mean_lon, mean_lat, ids, parts.area)
 
@@ -300,9 +298,8 @@ def _check_cover(ids: NDArray[Any], covered: Float, policy: Uncovered, method: W
         n_out = int((covered[short] == 0).sum())
         parts = ", ".join(f"{ids[k].item()!r} ({100 * covered[k]:.4g} %)" for k in worst)
         text = (
-            f"the grid does not cover {short.size} of {ids.size} catchments, {n_out} of them not at all; the worst, "
-            "with the part "
-            f"that it covers: {parts}"
+            f"the grid does not cover {short.size} of {ids.size} catchments, {n_out} of them not at all; the worst, with the "
+            f"part that it covers: {parts}"
         )
     if policy == "warn":
         warn(text)

@@ -80,7 +80,8 @@ def local_area(
     slack = decimals * (1 + n_tributaries) / 2 + FLOAT32 * (upstream + from_tributaries)
     below, far = area < 0, area < -slack
     if far.any() and negative == "raise":
-        worst = np.argsort(area)[:3]
+        worst = np.flatnonzero(far)
+        worst = worst[np.argsort(area[worst], kind="stable")][:3]
         raise ParameterError(
             f"{int(far.sum())} of {network.n_reaches} reaches have less area upstream than their tributaries have: "
             f"{some(network.ids[far])} (the worst lack {some(np.round(-area[worst] / 1e6, 6), 3)} km2, at "

@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 
 import xarray as xr
 
+from xroute.accumulations import is_lead
 from xroute.attrs import STANDARD_NAME
 from xroute.exceptions import some
 from xroute.grid_axes import grid_dims
 from xroute.grids.form import identity_of, is_weights
 from xroute.state_form import is_state
 from xroute.stores import UNFINISHED
+from xroute.topology import how_to_convert
 from xroute.watch import says_accumulated
 from xroute.wording import argument, phrase
 
@@ -40,7 +42,7 @@ class Report:
 
 
 def kind(dataset: xr.Dataset) -> str:
-    """``"network"``, ``"state"``, ``"discharge"``, ``"runoff"``, ``"grid"``, ``"weights"``, or ``"other"``."""
+    """``"network"``, ``"state"``, ``"discharge"``, ``"runoff"``, ``"grid"``, ``"weights"``, ``"RouteLink"``, or ``"other"``."""
     names = set(dataset.variables)
     if is_state(dataset):
         return "state"
@@ -54,6 +56,8 @@ def kind(dataset: xr.Dataset) -> str:
         return "grid"
     if "runoff" in dataset.data_vars or _series(dataset):
         return "runoff"
+    if {"link", "to"} <= names:
+        return "RouteLink"
     return "network" if "reach" in dataset.dims else "other"
 
 
@@ -72,6 +76,7 @@ def inspect_other(dataset: xr.Dataset, what: str) -> Report:
                 + phrase("grid made", "xroute.grid_weights(grid, catchments) makes them, and route takes them, weights="),
         "weights": "weights of a grid's cells in the catchments of reaches; a run on runoff of that grid takes them: "
                    + argument("weights"),
+        "RouteLink": "links of the National Water Model: " + how_to_convert(),
         "other": f"neither a network nor runoff, discharge or a state; its variables are {some(dataset.variables)}",
     }
     report.facts.append(("holds", meanings[what]))
@@ -90,7 +95,8 @@ def inspect_other(dataset: xr.Dataset, what: str) -> Report:
                 units = variable.attrs.get("units", "no units")
                 report.facts.append((str(name), f"[{units}] on {', '.join(map(str, variable.dims))}, {variable.dtype}"))
                 if says_accumulated(variable, "time", None):
-                    made = argument("reset", "day", python='xroute.deaccumulate(runoff, reset="day")')
+                    reset = _reset(variable)
+                    made = argument("reset", reset, python=f'xroute.deaccumulate(runoff, reset="{reset}")')
                     report.notes.append(
                         f"{name} says that it accumulates. Where values climb, as ERA5-Land's do through the day and a "
                         f"forecast's since its start (ERA5's do not), amounts of each step are made of them: {made}"
@@ -99,6 +105,13 @@ def inspect_other(dataset: xr.Dataset, what: str) -> Report:
             if len(index) and (index.dtype.kind in "mM" or hasattr(index[0], "year")):
                 report.facts.append((str(name), f"{str(index[0])[:19]} to {str(index[-1])[:19]}"))
     return report
+
+
+def _reset(variable: xr.DataArray) -> str:
+    """When values that accumulate probably begin again: along leads with the forecast, else each day, or as a model's never."""
+    if any(is_lead(variable, d) for d in variable.dims if d in variable.coords):
+        return "forecast"
+    return "day" if "GRIB_stepType" in variable.attrs else "never"
 
 
 def _of_weights(dataset: xr.Dataset) -> list[tuple[str, str]]:

@@ -25,8 +25,14 @@ __all__ = ["open_known"]
 
 _TABLES = (".csv", ".txt", ".tsv")
 _TIME = ("time", "date", "datetime", "timestamp")
-_REACH = ("reach", "id", "river_id", "rivid", "comid", "feature_id", "linkno", "gauge", "station")
+_REACH = (
+    "reach", "id", "river_id", "rivid", "comid", "feature_id", "linkno", "gauge", "gauge_id", "station", "station_id", "site",
+    "site_no",
+)  # fmt: skip
 _VALUE = ("discharge", "known", "flow", "streamflow", "q", "qout", "value", "release")
+
+_FILLS = (-99.0, -999.0, -9999.0, -99999.0, -999999.0)
+"""What tables write where nothing was measured."""
 
 
 def open_known(path: PathLike, variable: str | None = None) -> xr.DataArray:
@@ -140,6 +146,13 @@ def _numbers(texts: pd.Series, path: Path, name: str) -> NDArray[np.float64]:
     plain = texts.str.strip()
     unknown = plain.str.lower().isin(["", "nan", "na", "null", "none"])
     try:
-        return pd.to_numeric(plain.mask(unknown)).to_numpy(np.float64)
+        values = pd.to_numeric(plain.mask(unknown)).to_numpy(np.float64)
     except (ValueError, TypeError) as error:
         raise XRouteError(f"{name!r} of {path} is not all numbers ({error})") from error
+    fills = np.isin(values, _FILLS)
+    if fills.any():
+        raise XRouteError(
+            f"{name!r} of {path} is {values[fills][0]:g} in {int(fills.sum())} rows, first in row {int(fills.argmax()) + 1}, "
+            "which is no discharge: empty the cells where it is not known"
+        )
+    return values

@@ -68,17 +68,20 @@ def n_halves_of(row):
 
 @triton.jit
 def runoff_half(
-    row, half, lowest, past, factor, SCALED: tl.constexpr, GIVEN: tl.constexpr, ALIGNED: tl.constexpr, ACC: tl.constexpr
-):
+    row, half, lowest, past, factor, SCALED: tl.constexpr, GIVEN: tl.constexpr, ENDS: tl.constexpr,
+    ALIGNED: tl.constexpr, ACC: tl.constexpr,
+):  # fmt: skip
     """Runoff of a half a lane, of which the lowest is told; before the row what is remembered, or 0.
 
-    Behind the row it may be any number.
+    Behind the row it is 0 if it ENDS, and else may be anything: only what nobody asks for is made of it.
     """
     first = half * 8
     time = along(first - row.before, 8)
     tile = load_tile(row.start + along(first, 8), vector_times(first - row.before, 8), row.n_steps).to(ACC)
     if SCALED:
         tile *= factor
+    if ENDS:
+        tile = tl.where(time < row.n_steps, tile, 0.0)
     if not ALIGNED:
         tile = tl.where(time >= 0, tile, 0.0)
     if GIVEN:
@@ -91,16 +94,16 @@ def runoff_half(
 
 @triton.jit
 def runoff_beyond(
-    row, late, half, lowest, past, factor, lane, SCALED: tl.constexpr, GIVEN: tl.constexpr, ALIGNED: tl.constexpr,
-    ACC: tl.constexpr,
+    row, late, half, lowest, past, factor, lane, SCALED: tl.constexpr, GIVEN: tl.constexpr, ENDS: tl.constexpr,
+    ALIGNED: tl.constexpr, ACC: tl.constexpr,
 ):  # fmt: skip
     """`runoff_half` of the halves before those that lanes have, of which the late one is what the next lane needs."""
     if GIVEN:
-        return runoff_half(row, half, lowest, past, factor, SCALED, GIVEN, ALIGNED, ACC)
+        return runoff_half(row, half, lowest, past, factor, SCALED, GIVEN, ENDS, ALIGNED, ACC)
     else:
         found = neighbours(late, lane, -1)
         if lowest >= 0:
-            found = runoff_half(row, half, lowest, past, factor, SCALED, GIVEN, ALIGNED, ACC)
+            found = runoff_half(row, half, lowest, past, factor, SCALED, GIVEN, ENDS, ALIGNED, ACC)
         return found
 
 
@@ -180,18 +183,18 @@ def slope_steps(
     for begin in range(0, n_halves, 2 * R):
         half = begin + 2 * lane
         total = zeros_of(16, ACC)
-        early = runoff_half(row, half, begin, past, factor, SCALED, GIVEN, ALIGNED, ACC)
-        late = runoff_half(row, half + 1, begin + 1, past, factor, SCALED, GIVEN, ALIGNED, ACC)
+        early = runoff_half(row, half, begin, past, factor, SCALED, GIVEN, False, ALIGNED, ACC)
+        late = runoff_half(row, half + 1, begin + 1, past, factor, SCALED, GIVEN, False, ALIGNED, ACC)
         for k in range(0, whole):
             beyond = runoff_beyond(
-                row, late, half - 1 - k, begin - 1 - k, past, factor, lane, SCALED, GIVEN, ALIGNED, ACC
+                row, late, half - 1 - k, begin - 1 - k, past, factor, lane, SCALED, GIVEN, False, ALIGNED, ACC
             )
             total = add_taps(total, beyond + early + late, own + k * 8, 8, False, False)
             late = early
             early = beyond
         if whole * 8 < n_taps:
             beyond = runoff_beyond(
-                row, late, half - 1 - whole, begin - 1 - whole, past, factor, lane, SCALED, GIVEN, ALIGNED, ACC
+                row, late, half - 1 - whole, begin - 1 - whole, past, factor, lane, SCALED, GIVEN, False, ALIGNED, ACC
             )
             total = add_taps(total, beyond + early + late, own + whole * 8, n_taps - whole * 8, False, True)
         store_halves(target, total, half * 8 - row.before, n_steps)
@@ -296,11 +299,11 @@ def slope_tap_gradients(
     for begin in range(0, n_halves, 2 * R):
         half = begin + 2 * lane
         g = gradient_half(given, half, last, SAME, END, ACC) + gradient_half(given, half + 1, last, SAME, END, ACC)
-        early = runoff_half(row, half, begin, past, 1.0, False, GIVEN, ALIGNED, ACC)
-        late = runoff_half(row, half + 1, begin + 1, past, 1.0, False, GIVEN, ALIGNED, ACC)
+        early = runoff_half(row, half, begin, past, 1.0, False, GIVEN, True, ALIGNED, ACC)
+        late = runoff_half(row, half + 1, begin + 1, past, 1.0, False, GIVEN, True, ALIGNED, ACC)
         for tap in range(0, n_taps, 8):
             k = tap // 8
-            beyond = runoff_beyond(row, late, half - 1 - k, begin - 1 - k, past, 1.0, lane, False, GIVEN, ALIGNED, ACC)
+            beyond = runoff_beyond(row, late, half - 1 - k, begin - 1 - k, past, 1.0, lane, False, GIVEN, True, ALIGNED, ACC)
             window = beyond + early + late
             sums = ()
             for u in tl.static_range(8):
