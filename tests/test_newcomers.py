@@ -82,6 +82,7 @@ def test_values_that_a_long_name_calls_accumulated_are_refused_with_what_helps(r
             climbing.isel(time=steps).route(river)
     made = xroute.deaccumulate(climbing, reset="never")
     np.testing.assert_allclose(made.values, np.broadcast_to(rates[1:], (3, N - 1)), rtol=1e-12)
+    assert "long_name" not in made.attrs  # amounts of a storm that rises would be refused
     made.route(river)
     runoff(rates, long_name="Accumulated runoff of each hour", units="m3").route(river)  # values decide
 

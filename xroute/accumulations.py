@@ -273,6 +273,8 @@ def _attrs(runoff: xr.DataArray, dim: Hashable, label: str, reset: str) -> dict[
         for n, v in runoff.attrs.items()
         if not re.fullmatch(r"GRIB_(stepType|stepRange|startStep|endStep)", str(n))
     }
+    if str(attrs.get("long_name", "")).lower().startswith("accumul"):  # which it is no longer
+        del attrs["long_name"]
     attrs["cell_methods"] = f"{dim}: sum"
     attrs["time_label"] = label
     attrs["history"] = append_history(attrs.get("history"), f"xroute: amounts per step of accumulated values, {reset=}")
