@@ -139,9 +139,7 @@ class Checkpoint:
         slot = _zarr().open_group(self.own, path=f"{CHECKPOINT}/{name}", mode="w")
         for array_name, values in {**state.arrays(), **_counted(progress)}.items():
             chunk = tuple(max(1, min(n, 2**22)) for n in values.shape)
-            array = slot.create_array(
-                array_name, shape=values.shape, chunks=chunk, dtype=values.dtype, compressors=None
-            )
+            array = slot.create_array(array_name, shape=values.shape, chunks=chunk, dtype=values.dtype, compressors=None)
             if values.size:
                 array[...] = values
         slot.attrs.put({"steps": progress.steps, "digest": _slot_digest(progress, state)})

@@ -124,14 +124,7 @@ class ZarrSink:
     @classmethod
     @contextmanager
     def open(
-        cls,
-        store: Any,
-        outline: Outline,
-        run: dict[str, Any],
-        start: _Start,
-        *,
-        resume: bool,
-        replace: bool,
+        cls, store: Any, outline: Outline, run: dict[str, Any], start: _Start, *, resume: bool, replace: bool
     ) -> Iterator[ZarrSink]:
         """Take a store, lay it out if no run has begun it, and complete it if the block ends well.
 
