@@ -146,3 +146,14 @@ def test_catchments_without_a_value_can_be_left_out_as_the_message_says(river: x
     left = xroute.grids.select_weights(weights, [1, 3])
     q = field.route(points, weights=left, nan="others", missing="zero")
     assert float(q.sel(reach=3)[-1]) == pytest.approx(2 * 1e3 / 3600, rel=1e-6)
+
+
+def test_a_sum_of_accumulated_variables_is_refused_as_each_is(tmp_path: Path, river: xr.Dataset) -> None:
+    one = runoff(np.cumsum(np.ones(N)), long_name="Accumulated underground runoff", units="m3")
+    other = one.assign_attrs(long_name="Accumulatetd surface runoff")
+    xr.Dataset({"UGDRNOFF": one, "SFCRNOFF": other}).to_netcdf(tmp_path / "runoff.nc")
+    river.to_netcdf(tmp_path / "network.nc")
+    files = tmp_path / "runoff.nc", tmp_path / "network.nc", tmp_path / "q.zarr"
+    words = "route", *files, "--variable", "UGDRNOFF", "--variable", "SFCRNOFF"
+    assert "--deaccumulate never" in run(*words, code=1)
+    run(*words, "--deaccumulate", "never")

@@ -216,6 +216,8 @@ def _sum(
     if importlib.util.find_spec("dask") is not None:
         parts = [_chunked(part) for part in parts]
     attrs = {**total.attrs, "long_name": " + ".join(names), "source_variables": " + ".join(names)}
+    if all(str(part.attrs.get("long_name", "")).lower().startswith("accumul") for part in parts):
+        attrs["long_name"] = f"accumulated {attrs['long_name']}"  # still to be told, and refused
     attrs.pop("standard_name", None)
     encoding = {k: v for k, v in total.encoding.items() if k in ("preferred_chunks", "chunksizes", "_FillValue")}
     total = parts[0]
