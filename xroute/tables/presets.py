@@ -123,7 +123,8 @@ def find_preset(table: pd.DataFrame, reach: str | None, downstream: str | None, 
     columns = "; ".join(f"{name}: {p.reach}/{p.downstream}" for name, p in PRESETS.items())
     what = f"several presets fit the columns ({', '.join(fitting)})" if fitting else "no preset fits the columns"
     raise NetworkError(
-        f"no network can be made of this table, for {what} {some(table.columns)}: give {argument('reach')} and {argument('downstream')}, or {argument('preset')} "
+        f"no network can be made of this table, for {what} {some(table.columns)}: "
+        f"give {argument('reach')} and {argument('downstream')}, or {argument('preset')} "
         f"one of: {columns}"
     )
 
