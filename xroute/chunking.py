@@ -63,6 +63,8 @@ class Room:
         Processes that share a block.
     ahead
         Steps that are looked at together before anything is routed, if any are.
+    decoding
+        Bytes that are taken beside blocks while chunks are decoded.
     """
 
     memory: int
@@ -70,14 +72,23 @@ class Room:
     state: int
     workers: int = 1
     ahead: int = 0
+    decoding: int = 0
 
     @classmethod
-    def of(cls, run: Run, runoff: xr.DataArray, itemsize: int, memory: int, workers: int) -> Room:
+    def of(
+        cls, run: Run, runoff: xr.DataArray, itemsize: int, memory: int, workers: int, decoding: int = 0
+    ) -> Room:
         """Room for the blocks of a run, whose runoff and discharge have values of so many bytes."""
         reach_dim = run.layout.reach_dim
         rows = max(1, runoff.sizes[reach_dim], run.layout.sizes[reach_dim])
         of_state = 8 * sum(own.size + int(own.sum()) for own in run.n_lags.values())
-        return cls(memory, rows * itemsize, of_state, workers, 0 if run.watch is None else run.watch.ahead)
+        ahead = 0 if run.watch is None else run.watch.ahead
+        return cls(memory, rows * itemsize, of_state, workers, ahead, decoding)
+
+    @property
+    def free(self) -> int:
+        """Bytes for blocks: what decoding leaves, and something where it leaves nothing."""
+        return max(self.memory - self.decoding, self.memory // 8)
 
     def needed(self, members: int, steps: int) -> int:
         """Bytes that a block of so many members and steps needs."""
@@ -86,22 +97,22 @@ class Room:
     def steps(self, members: int) -> int:
         """Steps for which there is room."""
         members = max(1, members)
-        left = self.workers * self.memory - STATES * self.state * members
+        left = self.workers * self.free - STATES * self.state * members
         return max(1, left // max(1, BLOCKS * self.step * members))
 
     def for_rows(self, members: int, steps: int) -> int:
         """Bytes for rows of chunks of which blocks are taken, beside such blocks; negative where these alone are too large."""
-        return self.memory - self.needed(members, steps) + self.step * members * steps
+        return self.free - self.needed(members, steps) + self.step * members * steps
 
     def steps_beside(self, members: int, row: int) -> int:
         """Steps of blocks for which there is room beside the row of chunks, of so many steps, that they are taken of."""
         members = max(1, members)
-        left = self.memory - members * (STATES * self.state + self.step * row)
+        left = self.free - members * (STATES * self.state + self.step * row)
         return max(0, left // max(1, (BLOCKS - 1) * self.step * members))
 
     def check(self, members: int, steps: int) -> None:
         """Warn of a block for which there is no room: nothing smaller can be routed."""
-        needed = self.needed(members, steps)
+        needed = self.needed(members, steps) + self.decoding
         if needed > self.workers * self.memory:
             given = show_bytes(self.memory)
             warn(
@@ -181,10 +192,10 @@ def _lanes(layout: Layout, source: Source, stored: Mapping[Any, int], steps: int
     for granules in ({d: math.lcm(read[d], stored[d]) for d in each}, {d: stored[d] for d in each}):
         for dim, granule in granules.items():
             others = math.prod(n for d, n in each.items() if d != dim)
-            most = room.memory // max(1, room.needed(others, steps))
+            most = room.free // max(1, room.needed(others, steps))
             if most < each[dim]:
                 each[dim] = min(each[dim], max(granule, most // granule * granule))
-        if room.needed(math.prod(each.values()), steps) <= room.memory:
+        if room.needed(math.prod(each.values()), steps) <= room.free:
             break
     return Lanes(layout.batch_dims, layout.batch_shape, tuple(each.values()))
 

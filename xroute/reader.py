@@ -24,7 +24,7 @@ from xroute.exceptions import warn
 from xroute.labels import Layout
 from xroute.lanes import Box, Lanes, common_edges, overlap, regular_edges
 from xroute.memory import show_bytes
-from xroute.reads import PIECE_BYTES, Source, pieces_of
+from xroute.reads import PIECE_BYTES, Source, decoding_bytes, pieces_of
 from xroute.scratch import Scratch, scratch_folder
 from xroute.wording import argument
 
@@ -92,10 +92,9 @@ class Reader:
     @cached_property
     def folder(self) -> Path | None:
         """Where a scratch file is put, if one is needed and there is room."""
-        if self.direct or self._rows_fit(0) or self._piece_bytes > max(self.memory, PIECE_BYTES):
+        if self.direct or self._rows_fit(0) or self._piece_too_large:
             return None
-        others = [] if self.beside is None else [self.beside]
-        return scratch_folder(int(self._row_bytes * (2 if self._straddles else 1)), *others)
+        return scratch_folder(int(self._row_bytes * (1 + self._straddles)), *([] if self.beside is None else [self.beside]))
 
     @cached_property
     def again(self) -> bool:
@@ -180,11 +179,13 @@ class Reader:
         return members * int(np.diff(self._chunk_rows).max(initial=1)) * self._bytes_of_step
 
     @property
-    def _piece_bytes(self) -> int:
-        """Bytes of the largest chunk, as it is read and as it is kept."""
-        longest = [self.source.longest(d) or 1 for d in self.runoff.dims if d != self.layout.reach_dim]
-        across = self.source.longest(self.layout.reach_dim) or 1
-        return int(np.prod([*longest, across], dtype=float)) * (self.runoff.dtype.itemsize + self.dtype.itemsize)
+    def _piece_too_large(self) -> bool:
+        """Whether there is no room to read even a single chunk as a whole."""
+        decoding = decoding_bytes(self.runoff, self.source)
+        if decoding:
+            return decoding > self.stated
+        chunk = int(np.prod([self.source.longest(d) or 1 for d in self.runoff.dims], dtype=float))
+        return chunk * (self.runoff.dtype.itemsize + self.dtype.itemsize) > max(self.memory, PIECE_BYTES)
 
     def _rows_fit(self, ahead: int) -> bool:
         return (1 + self._straddles + ahead) * self._row_bytes <= self.memory
@@ -310,10 +311,9 @@ class Reader:
             part = {**box, layout.time_dim: self._steps(row), layout.reach_dim: slice(0, n_rows)}
             most = min(PIECE_BYTES, max(1, self.memory // 3))
             for piece in pieces_of(self.source, self.runoff.sizes, part, self.runoff.dtype.itemsize, most):
-                values = (
-                    self.runoff.isel(piece).transpose(*layout.engine_dims).to_numpy().astype(self.dtype, copy=False)
-                )
-                self._put(file, lanes, cuts, piece, values)
+                read = self.runoff.isel(piece).transpose(*layout.engine_dims).to_numpy()
+                self._put(file, lanes, cuts, piece, read)
+                del read  # before the next one comes
         except BaseException:
             file.close()
             raise

@@ -20,7 +20,7 @@ from xroute.files.decoding import PACKED_AS
 from xroute.files.opening import stored_chunks
 from xroute.lanes import Box, regular_edges
 
-__all__ = ["Source", "pieces_of", "read_dtype", "read_part", "source_of"]
+__all__ = ["Source", "decoding_bytes", "pieces_of", "read_dtype", "read_part", "source_of"]
 
 PIECE_BYTES = 2**27
 """Runoff that is read at a time, in whole chunks; a chunk that is larger is read alone."""
@@ -120,16 +120,38 @@ def read_dtype(runoff: xr.DataArray) -> np.dtype[Any]:
 
     xarray makes float64 of them (of most), twice the memory for digits that runoff does not have.
     """
+    packed = _packed_as(runoff)
+    return runoff.dtype if packed is None or packed.itemsize > 4 else np.dtype(np.float32)
+
+
+def _packed_as(runoff: xr.DataArray) -> np.dtype[Any] | None:
+    """Type of the whole numbers that float64 runoff is packed in, in the file that it is read from; None for others."""
     packed = runoff.encoding.get("dtype")
     in_memory = runoff.chunks is None and runoff.variable._in_memory
     if in_memory or packed is None or runoff.dtype != np.float64:
-        return runoff.dtype
+        return None
     try:
         stored = np.dtype(packed)
     except TypeError:
-        return runoff.dtype
-    scaled = set(PACKED_AS[1:]) & set(runoff.encoding)
-    return np.dtype(np.float32) if scaled and stored.kind in "iu" and stored.itemsize <= 4 else runoff.dtype
+        return None
+    return stored if set(PACKED_AS[1:]) & set(runoff.encoding) and stored.kind in "iu" else None
+
+
+def _itemsize(runoff: xr.DataArray) -> int:
+    """Bytes that a value takes while it is read: of a packed one with all that is made of it on the way, as was measured.
+
+    Stored, decompressed and put in its place; then masked, filled and scaled, in float64 each.
+    """
+    packed = _packed_as(runoff)
+    return runoff.dtype.itemsize if packed is None else 6 * packed.itemsize + 25
+
+
+def decoding_bytes(runoff: xr.DataArray, source: Source) -> int:
+    """Bytes that are needed beside what is read while a large chunk of packed runoff is decoded; 0 where pieces are small."""
+    if runoff.chunks is not None or _packed_as(runoff) is None:
+        return 0
+    needed = _itemsize(runoff) * math.prod(source.longest(d) or runoff.sizes[d] for d in runoff.dims)
+    return needed if needed > PIECE_BYTES else 0
 
 
 def pieces_of(
@@ -162,10 +184,10 @@ def read_part(
     """A part of runoff, in memory, as some type; pieces of whole chunks are converted one by one."""
     taken = runoff.isel(part)
     in_memory = runoff.chunks is None and runoff.variable._in_memory
-    if taken.dtype == dtype or in_memory or taken.nbytes <= most:
+    if taken.dtype == dtype or in_memory or taken.size * _itemsize(runoff) <= most:
         return taken.load().astype(dtype, copy=False, keep_attrs=True)
     values = np.empty(taken.shape, dtype)
-    for piece in pieces_of(source, runoff.sizes, {**_whole(runoff), **part}, runoff.dtype.itemsize, most):
+    for piece in pieces_of(source, runoff.sizes, {**_whole(runoff), **part}, _itemsize(runoff), most):
         at = tuple(
             slice(piece[d].start - part[d].start, piece[d].stop - part[d].start) if d in part else piece[d]
             for d in runoff.dims

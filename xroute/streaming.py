@@ -40,7 +40,7 @@ from xroute.memory import memory_bytes
 from xroute.network_files import as_network
 from xroute.options import find_device
 from xroute.reader import Item, Reader
-from xroute.reads import Source, read_dtype, read_part, source_of
+from xroute.reads import Source, decoding_bytes, read_dtype, read_part, source_of
 from xroute.request import NetworkLike, StreamRequest, keywords_of
 from xroute.run import Run, make_run
 from xroute.sinks import NetcdfSink, Outline, Sink, ZarrSink
@@ -207,7 +207,8 @@ class Stream:
         spread = runoff.chunks is not None and (client is not None or request.partitions is not None)
         read_as = read_dtype(runoff) if dtype is None else np.dtype(dtype)
         size, source, layout = compute_type(read_as).itemsize, source_of(runoff), run.layout
-        room = Room.of(run, runoff, max(size, read_as.itemsize), memory, workers if spread else 1)
+        decoding = decoding_bytes(runoff, source)
+        room = Room.of(run, runoff, max(size, read_as.itemsize), memory, workers if spread else 1, decoding)
         encoding, block, lanes = choose_chunks(
             layout, source, runoff.sizes[layout.time_dim], encoding, request.time_chunk, size, room
         )
