@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from xroute.exceptions import NetworkError, ParameterError, XRouteError, require, some, warn
 from xroute.files.opening import existing
+from xroute.grids.opening import VECTOR
 from xroute.guards import reading
 from xroute.ids import exact_ids, repeated
 from xroute.network import Network
@@ -23,7 +24,7 @@ from xroute.tables.presets import plain_name
 from xroute.units import to_si
 from xroute.wording import argument
 
-__all__ = ["VECTOR", "Outlines", "Points", "read_catchments"]
+__all__ = ["Outlines", "Points", "read_catchments"]
 
 Float = NDArray[np.float64]
 ID_COLUMNS = (
@@ -41,8 +42,6 @@ AREA_COLUMNS = {
     "area_sqm": "m2",
 }
 """Columns of local areas beside those of the hydrographies that `xroute.tables` knows, with their units."""
-VECTOR = (".gpkg", ".shp", ".fgb", ".geojson", ".json", ".gml", ".kml")
-"""Suffixes of files of outlines or lines, and of nothing else."""
 _COLUMNS = (".parquet", ".pq", ".geoparquet", ".feather")
 _LAYERS = ("divides", "catchments", "catchment", "basins")
 

@@ -10,11 +10,13 @@ import xarray as xr
 
 from xroute.exceptions import ParameterError, require, some
 from xroute.files.opening import existing, open_dataset
-from xroute.grids.catchments import VECTOR
 from xroute.guards import reading
 from xroute.wording import phrase
 
-__all__ = ["open_table"]
+__all__ = ["VECTOR", "open_table"]
+
+VECTOR = (".gpkg", ".shp", ".fgb", ".geojson", ".json", ".gml", ".kml")
+"""Suffixes of files of outlines or lines, and of nothing else."""
 
 
 def open_table(path: str | os.PathLike[str]) -> xr.Dataset | pd.DataFrame:
