@@ -25,7 +25,7 @@ from xroute.unit_text import read_unit_text
 from xroute.units import without_pint
 from xroute.wording import argument, phrase
 
-__all__ = ["DAY", "FALL", "deaccumulate", "is_lead", "time_of_day"]
+__all__ = ["DAY", "FALL", "deaccumulate", "is_lead", "says_in_words", "time_of_day"]
 
 DAY = 86400.0
 FALL = 1e-3
@@ -273,9 +273,14 @@ def _attrs(runoff: xr.DataArray, dim: Hashable, label: str, reset: str) -> dict[
         for n, v in runoff.attrs.items()
         if not re.fullmatch(r"GRIB_(stepType|stepRange|startStep|endStep)", str(n))
     }
-    if str(attrs.get("long_name", "")).lower().startswith("accumul"):  # which it is no longer
+    if says_in_words(runoff):  # which it does no longer
         del attrs["long_name"]
     attrs["cell_methods"] = f"{dim}: sum"
     attrs["time_label"] = label
     attrs["history"] = append_history(attrs.get("history"), f"xroute: amounts per step of accumulated values, {reset=}")
     return attrs
+
+
+def says_in_words(runoff: xr.DataArray) -> bool:
+    """Whether a long name begins with "accumulated", misspelt as in WRF-Hydro's files or not."""
+    return str(runoff.attrs.get("long_name", "")).lower().startswith("accumul")

@@ -15,7 +15,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from xroute.accumulations import DAY, FALL, is_lead, time_of_day
+from xroute.accumulations import DAY, FALL, is_lead, says_in_words, time_of_day
 from xroute.engine.backends import on_host
 from xroute.exceptions import TimeAxisError, XRouteError, warn
 from xroute.stamps import stamps
@@ -118,13 +118,13 @@ def watch(runoff: xr.DataArray, time_dim: Hashable, step: float) -> Watch:
         origin = float(first[0] / np.timedelta64(1, "ns")) / 1e9
     elif first is not None and first.size and first.dtype.kind in "MO":
         origin = float(time_of_day(first)[0])
-    in_words = _says_in_words(runoff) and not lead
+    in_words = says_in_words(runoff) and not lead
     return Watch(says_accumulated(runoff, time_dim, step), lead, step, origin, in_words)
 
 
 def says_accumulated(runoff: xr.DataArray, time_dim: Hashable, step: float | None) -> bool:
     """Whether attributes say that values accumulate: GRIB's step type, a long name, or sums over more than a step."""
-    if str(runoff.attrs.get("GRIB_stepType", "")).lower() == "accum" or _says_in_words(runoff):
+    if str(runoff.attrs.get("GRIB_stepType", "")).lower() == "accum" or says_in_words(runoff):
         return True
     methods = str(runoff.attrs.get("cell_methods", ""))
     found = re.search(rf"{re.escape(str(time_dim))}: sum [^:]*\(?interval: ([\d.]+ ?[A-Za-z]+)", methods)
@@ -134,11 +134,6 @@ def says_accumulated(runoff: xr.DataArray, time_dim: Hashable, step: float | Non
         return seconds(found[1]) > 1.01 * step
     except TimeAxisError:  # a text that is no time span says nothing
         return False
-
-
-def _says_in_words(runoff: xr.DataArray) -> bool:
-    """Whether a long name begins with "accumulated", misspelt as in WRF-Hydro's files or not."""
-    return str(runoff.attrs.get("long_name", "")).lower().startswith("accumul")
 
 
 def looks_accumulated(values: Float, step: float, resets: int = 2, origin: float | None = None) -> float | None:

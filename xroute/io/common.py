@@ -17,7 +17,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from xroute.accumulations import is_lead
+from xroute.accumulations import is_lead, says_in_words
 from xroute.exceptions import AlignmentError, TimeAxisError, UnitsError, XRouteError, some, warn
 from xroute.files.decoding import DEFAULT_FILL, is_id_name
 from xroute.files.opening import PathLike, open_dataset
@@ -216,7 +216,7 @@ def _sum(
     if importlib.util.find_spec("dask") is not None:
         parts = [_chunked(part) for part in parts]
     attrs = {**total.attrs, "long_name": " + ".join(names), "source_variables": " + ".join(names)}
-    if all(str(part.attrs.get("long_name", "")).lower().startswith("accumul") for part in parts):
+    if all(map(says_in_words, parts)):
         attrs["long_name"] = f"accumulated {attrs['long_name']}"  # still to be told, and refused
     attrs.pop("standard_name", None)
     encoding = {k: v for k, v in total.encoding.items() if k in ("preferred_chunks", "chunksizes", "_FillValue")}
