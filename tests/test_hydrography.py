@@ -159,6 +159,27 @@ def test_registered_schemes() -> None:
         xroute.estimate_parameters(rivers(), "hydrography_none", celerity=2.0)
 
 
+def test_what_a_registered_scheme_says_of_a_reach_may_fail() -> None:
+    """Who refuses NaN depends on what is NaN; what is wrong with a user's function is told by the scheme's name."""
+
+    def picky(length: Any, celerity: Any, weight: Any) -> dict[str, Any]:
+        if np.isnan(length).any() or np.isnan(celerity).any():
+            raise ValueError("NaN")
+        return {"wait": length / celerity}
+
+    def register(of_reach: Any) -> None:
+        xroute.register_scheme(
+            "hydrography_picky", {"wait": "s"}, taps=lambda dt, wait: wait[:, None], of_reach=of_reach, replace=True
+        )
+
+    register(picky)
+    found = xroute.estimate_parameters(rivers(), "hydrography_picky", celerity=2.0)
+    assert found.dataset.wait.values.tolist() == [1800.0, 3600.0, 900.0, 6000.0]
+    register(lambda length, celerity, weight: length / celerity)
+    with pytest.raises(ParameterError, match="of_reach of scheme 'hydrography_picky' does not give parameters by name"):
+        xroute.estimate_parameters(rivers(), "hydrography_picky", celerity=2.0)
+
+
 # ── method "manning" ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -499,6 +520,28 @@ def test_convert_table(tmp_path: Path) -> None:
         ["convert", "table", str(target), "--network", str(other), "--scheme", "muskingum", "--celerity", "DIS_AV"],
     )
     assert again.exit_code == 1 and "--celerity DIS_AV: the network has no such variable" in again.output
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--missing-downstream", "drop"], "'raise', 'outlet'"),
+        (["--method", "guess"], "'celerity', 'manning'"),
+        (["--min-length", "short"], "'short' is not a valid float"),
+        (["--column-units", "LENGTH_KM"], "'LENGTH_KM' is not NAME=UNITS"),
+    ],
+)
+def test_convert_table_says_what_may_be_given(tmp_path: Path, options: list[str], told: str) -> None:
+    source, target = table(tmp_path / "rivers.csv"), tmp_path / "network.zarr"
+    result = CliRunner().invoke(main, ["convert", "table", str(source), "--network", str(target), *options])
+    assert result.exit_code == 2 and told in result.output and not target.exists()
+
+
+def test_what_becomes_of_negative_areas_needs_areas(tmp_path: Path) -> None:
+    options = ["--network", str(tmp_path / "n.zarr"), "--missing-downstream", "outlet", "--negative-area", "zero"]
+    result = CliRunner().invoke(main, ["convert", "table", str(table(tmp_path / "rivers.csv")), *options])
+    assert result.exit_code == 1 and "--upstream-area: give it too" in result.output
+    assert not (tmp_path / "n.zarr").exists()
 
 
 def test_a_network_that_loses_all_its_links_is_refused(tmp_path: Path) -> None:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import xarray as xr
 
 __all__ = [
-    "READABLE", "NetworkOptions", "RunoffOptions", "check_outputs", "files_within", "grouped", "network_options",
-    "overlap", "protect", "runoff_options", "save", "seconds",
+    "READABLE", "NetworkOptions", "RunoffOptions", "check_outputs", "column_units", "files_within", "grouped",
+    "network_options", "overlap", "protect", "runoff_options", "save", "seconds",
 ]  # fmt: skip
 
 READABLE = click.Path(path_type=Path)
@@ -74,7 +74,7 @@ class NetworkOptions:
             "reach": self.reach_column,
             "downstream": self.downstream_column,
             "preset": self.preset,
-            "units": _units(self.column_units),
+            "units": column_units(self.column_units),
         }
         return {name: value for name, value in columns.items() if value}
 
@@ -100,7 +100,8 @@ network_options = grouped(
 )  # fmt: skip
 
 
-def _units(given: Sequence[str]) -> dict[str, str]:
+def column_units(given: Sequence[str]) -> dict[str, str]:
+    """Units by column, of texts such as ``k=h``."""
     pairs = [text.partition("=") for text in given]
     wrong = [text for text, (name, _, units) in zip(given, pairs, strict=True) if not (name and units)]
     if wrong:

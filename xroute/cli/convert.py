@@ -13,7 +13,7 @@ from typing import Any
 import click
 import xarray as xr
 
-from xroute.cli.common import READABLE, check_outputs, files_within, protect, save, seconds
+from xroute.cli.common import READABLE, check_outputs, column_units, files_within, protect, save, seconds
 from xroute.exceptions import NetworkError, ParameterError
 from xroute.io import READERS
 from xroute.io.reader import NothingToRead, Reader, ReaderOption
@@ -65,12 +65,19 @@ def convert_command(name: str, reader: Reader) -> click.Command:
     )  # fmt: skip
 
 
+TYPES = {"text": str, "number": float, "count": click.IntRange(min=1), "file": READABLE, "step": str, "units": str, "flag": None}
+"""What click makes of an option, by its kind."""
+
+
 def _option(option: ReaderOption) -> click.Option:
+    reads = {"step": seconds, "units": column_units}.get(option.kind)
     return click.Option(
         [f"--{option.name.replace('_', '-')}", option.name],
-        type=None if option.kind == "flag" else READABLE if option.kind == "file" else str,
+        type=click.Choice(option.choices) if option.choices else TYPES[option.kind],
         is_flag=option.kind == "flag",
-        callback=(lambda _, __, text: seconds(text)) if option.kind == "step" else None,
+        default=False if option.kind == "flag" else option.default,
+        show_default=option.default is not None,
+        callback=None if reads is None else lambda _, __, text: reads(text),
         multiple=option.several,
         help=option.help,
     )

@@ -200,9 +200,8 @@ def _of_binary(path: Path, nx: int | None, ny: int | None, bounds: Any) -> Maps:
     try:
         west, south, east, north = map(float, bounds)
     except (TypeError, ValueError):
-        raise NetworkError(
-            f"where the map lies is not known: give {argument('bounds')}, (west, south, east, north) in degrees"
-        ) from None
+        what = "where the map lies is not known" if bounds is None else f"{bounds!r} does not say where the map lies"
+        raise NetworkError(f"{what}: give {argument('bounds')}, (west, south, east, north) in degrees") from None
     next_x, next_y = _layers(path, nx, ny, 2, "<i4")
     order = "<"
     if max(next_x.max(), next_y.max()) > max(nx, ny):  # as big-endian files look

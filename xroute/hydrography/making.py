@@ -156,14 +156,13 @@ def _read(reader: Reader, scheme: Scheme, names: list[str], method: Estimate) ->
 def _depends(scheme: Scheme, which: str, names: list[str]) -> bool:
     """Whether any of these parameters depends on the length, the celerity or the weight of a reach."""
     one = np.ones(1)
-    reach = Reach(1000.0 * one, one, WEIGHT * one)._asdict() | {which: np.nan * one}
-    assert scheme.of_reach is not None
+    reach = Reach(1000.0 * one, one, WEIGHT * one)._replace(**{which: np.nan * one})
     try:
         with np.errstate(all="ignore"):
-            made = scheme.of_reach(**reach)
-            return any(name in made and not np.isfinite(made[name]).all() for name in names)
-    except Exception:  # whatever a user's raises, who may refuse NaN
+            made = _of_reach(scheme, reach)
+    except ParameterError:  # a user's may refuse NaN, and so does depend on it
         return True
+    return any(name in made and not np.isfinite(made[name]).all() for name in names)
 
 
 def _made(scheme: Scheme, names: list[str], reach: Reach, here: Mask) -> tuple[dict[str, Float], int]:
@@ -184,13 +183,14 @@ def _made(scheme: Scheme, names: list[str], reach: Reach, here: Mask) -> tuple[d
 
 
 def _of_reach(scheme: Scheme, reach: Reach) -> dict[str, Float]:
+    """Parameters [reach] by name, as a scheme says them; what a user's raises becomes a `ParameterError`."""
     assert scheme.of_reach is not None
+    if not scheme.from_user:
+        return {name: np.broadcast_to(v, reach.length.shape) for name, v in scheme.of_reach(**reach._asdict()).items()}
     try:
         found = scheme.of_reach(**reach._asdict())
         return {name: np.broadcast_to(np.asarray(v, np.float64), reach.length.shape) for name, v in found.items()}
-    except Exception as error:
-        if not scheme.from_user:
-            raise
+    except Exception as error:  # whatever their code may raise
         raise ParameterError(
             f"of_reach of scheme {scheme.name!r} does not give parameters by name, each a number a reach in numpy: "
             f"{type(error).__name__}: {error}"

@@ -8,7 +8,7 @@ from typing import Any
 
 import xarray as xr
 
-from xroute.exceptions import ParameterError, XRouteError, some
+from xroute.exceptions import XRouteError, some
 from xroute.files.opening import existing, open_dataset
 from xroute.grid_axes import grid_dims
 from xroute.io.reader import Product, Reader, ReaderOption, Setup
@@ -28,7 +28,7 @@ def _one(sources: Sequence[Path]) -> Path:
 
 
 def _d8(
-    sources: Sequence[Path], wanted: Sequence[Product], /, *, variable: str | None, convention: str | None, nodata: Sequence[str],
+    sources: Sequence[Path], wanted: Sequence[Product], /, *, variable: str | None, convention: Any, nodata: Sequence[float],
     crs: str | None,
 ) -> Setup:  # fmt: skip
     path = _one(sources)
@@ -41,27 +41,14 @@ def _d8(
         if variable is not None and variable not in dataset.variables:
             raise XRouteError(f"{path} has no variable {variable!r}; it has {some(dataset.data_vars)}")
         direction: xr.DataArray = dataset[variable or fields[0]].load()
-    given = [_number("nodata", text) for text in nodata] or None
-    return Setup(Network.from_d8(direction, convention=convention or "esri", nodata=given, crs=crs).dataset)  # type: ignore[arg-type]
+    return Setup(Network.from_d8(direction, convention=convention, nodata=nodata or None, crs=crs).dataset)
 
 
 def _nextxy(
-    sources: Sequence[Path], wanted: Sequence[Product], /, *, nx: str | None, ny: str | None, bounds: str | None,
-    missing_downstream: str | None,
+    sources: Sequence[Path], wanted: Sequence[Product], /, *, bounds: str | None, **others: Any
 ) -> Setup:  # fmt: skip
-    columns, rows = (None if n is None else int(_number(name, n)) for name, n in (("nx", nx), ("ny", ny)))
-    edges = None if bounds is None else tuple(_number("bounds", text) for text in bounds.split(","))
-    network = Network.from_nextxy(
-        _one(sources), nx=columns, ny=rows, bounds=edges, missing_downstream=missing_downstream or "raise"  # type: ignore[arg-type]
-    )  # fmt: skip
-    return Setup(network.dataset)
-
-
-def _number(name: str, text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise ParameterError(f"{argument(name)}: {text!r} is no number") from None
+    edges: Any = None if bounds is None else bounds.split(",")
+    return Setup(Network.from_nextxy(_one(sources), bounds=edges, **others).dataset)
 
 
 def _find(folder: Path, options: Mapping[str, Any]) -> dict[str, Path]:
@@ -77,9 +64,10 @@ D8 = Reader(
     options=[
         ReaderOption("variable", "Variable with the directions, when there are several fields."),
         ReaderOption(
-            "convention", f"What the numbers mean: {', '.join(CONVENTION)}; by default esri (HydroSHEDS, MERIT Hydro)."
+            "convention", f"What the numbers mean: {', '.join(CONVENTION)}; esri is HydroSHEDS' and MERIT Hydro's.",
+            default="esri",
         ),
-        ReaderOption("nodata", "Number of what is no cell.", several=True),
+        ReaderOption("nodata", "Number of what is no cell.", "number", several=True),
         ReaderOption("crs", "Coordinate system, when the grid does not say it, such as EPSG:3035."),
     ],
 )
@@ -90,9 +78,12 @@ NEXTXY = Reader(
     patterns=("nextxy.bin", "params.txt"),
     products=("network",),
     options=[
-        ReaderOption("nx", "Columns of a binary map without params.txt."),
-        ReaderOption("ny", "Rows of it."),
+        ReaderOption("nx", "Columns of a binary map without params.txt.", "count"),
+        ReaderOption("ny", "Rows of it.", "count"),
         ReaderOption("bounds", "Its edges in degrees: WEST,SOUTH,EAST,NORTH."),
-        ReaderOption("missing_downstream", f"Next cells that are not on the map: {' or '.join(MISSING_DOWNSTREAM)}."),
+        ReaderOption(
+            "missing_downstream", "Next cells that are not on the map: an error, or outlets of it.",
+            choices=MISSING_DOWNSTREAM, default="raise",
+        ),
     ],
 )

@@ -51,16 +51,23 @@ class ReaderOption:
     help
         What it is, in a line.
     kind
-        ``"text"``, the path of a ``"file"``, a ``"step"`` [s], which may be given as ``"3h"``, or a ``"flag"``,
-        which takes no value and is True where it is given.
+        ``"text"``, a ``"number"``, a ``"count"`` from 1 on, the path of a ``"file"``, a ``"step"`` [s], which may be given as
+        ``"3h"``, the ``"units"`` of columns, a mapping of all the ``NAME=UNITS`` that are given, or a ``"flag"``, which takes no
+        value and is True where it is given.
     several
-        Whether it may be given more than once. Then it is a tuple, and else None where it is not given.
+        Whether it may be given more than once. Then it is a tuple.
+    choices
+        All that a text may be; none for any.
+    default
+        What it is where it is not given.
     """
 
     name: str
     help: str
-    kind: Literal["text", "file", "step", "flag"] = "text"
+    kind: Literal["text", "number", "count", "file", "step", "units", "flag"] = "text"
     several: bool = False
+    choices: Sequence[str] = ()
+    default: str | None = None
 
 
 @dataclass(frozen=True)
