@@ -285,6 +285,8 @@ def test_forecast_leads(small):
     (lambda k: xr.concat([k, k], "time"), TimeAxisError, "more than once"),
     (lambda k: k.drop_vars("time"), TimeAxisError, "runoff has times"),
     (lambda k: k.where(k.notnull(), np.inf), XRouteError, "infinite, on reaches"),
+    (lambda k: k.fillna(-999.0), XRouteError, "are -999, which is no discharge, on reaches .* Where it is not known, it is NaN"),
+    (lambda k: k.fillna(-99.0).assign_attrs(units="ft3 s-1"), XRouteError, "are -99, which is no discharge"),
     (lambda k: k.assign_attrs(units="mm d-1"), UnitsError, "known discharge"),
     (lambda k: k.assign_attrs(time_label="end"), TimeAxisError, "time_label"),
     (lambda k: k.expand_dims(model=2), AlignmentError, "model"),
@@ -415,6 +417,8 @@ def test_router_refuses(small):
         router(runoff, known=torch.rand(3, 6))
     with pytest.raises(ParameterError, match="infinite"):
         router(runoff, known=torch.full((4, 6), torch.inf))
+    with pytest.raises(ParameterError, match="-999 or alike: where it is not known, it is NaN"):
+        router(runoff, known=torch.tensor([1.0, torch.nan, 2.0, 3.0, -9999.0, 4.0]).expand(4, 6))
     with pytest.raises(ParameterError, match=r"Router\(\.\.\., known=ids\)"):
         Router(network, dt="1h")(runoff, known=torch.rand(4, 6))
 

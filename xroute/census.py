@@ -15,10 +15,12 @@ from xroute.exceptions import XRouteError, some
 from xroute.settings import RoutingSettings
 from xroute.wording import argument
 
-__all__ = ["check_finite", "check_known", "finite_sums", "negative_sums", "span_in_words", "step_labels"]
+__all__ = ["FILLS", "check_finite", "check_known", "finite_sums", "negative_sums", "span_in_words", "step_labels"]
 
 BLOCK = 2**17
 """Values looked at together: few enough to stay in cache while they are looked at twice."""
+FILLS = (-99.0, -999.0, -9999.0, -99999.0, -999999.0)
+"""What files of gauges hold where nothing was measured, whether they declare it or not."""
 
 
 def check_finite(
@@ -58,21 +60,27 @@ def check_finite(
         raise _overflow(discharge, ids, rows.discharge, times())
 
 
-def check_known(values: NDArray[np.float64], ids: NDArray[Any], times: Callable[[], NDArray[Any]]) -> None:
-    """Refuse known discharge [batch, known reach, time] that is infinite.
+def check_known(
+    values: NDArray[np.float64], ids: NDArray[Any], times: Callable[[], NDArray[Any]], factor: float
+) -> None:
+    """Refuse known discharge [batch, known reach, time] that is infinite, or stands for what is missing (`FILLS`).
+
+    ``factor`` is what values were multiplied by when they were read.
 
     Raises
     ------
     XRouteError
         Naming the first ten reaches, and the first time.
     """
-    bad = np.isinf(values)
-    if bad.any():
-        first = times()[int(np.flatnonzero(bad.any(axis=(0, 1)))[0])]
-        raise XRouteError(
-            f"{int(bad.sum())} values of known discharge are infinite, on reaches {some(ids[bad.any(axis=(0, 2))])}; first at "
-            f"{first}. Where it is not known, it is NaN"
-        )
+    refused = {"infinite": np.isinf(values)}
+    refused |= {f"{fill:g}, which is no discharge": values == fill * factor for fill in FILLS}
+    for what, bad in refused.items():
+        if bad.any():
+            first = times()[int(np.flatnonzero(bad.any(axis=(0, 1)))[0])]
+            raise XRouteError(
+                f"{int(bad.sum())} values of known discharge are {what}, on reaches {some(ids[bad.any(axis=(0, 2))])}; first "
+                f"at {first}. Where it is not known, it is NaN"
+            )
 
 
 def _not_finite(

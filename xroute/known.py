@@ -83,7 +83,7 @@ class KnownDischarge:
         Raises
         ------
         XRouteError
-            For values that are infinite, naming reaches and the first time.
+            For values that are infinite or stand for what is missing, such as -999, naming reaches and the first time.
         """
         at = self.step[first : first + n]
         there = at >= 0
@@ -95,7 +95,7 @@ class KnownDischarge:
         values = np.full((*data.shape[: len(batch) + 1], n), np.nan)
         values[..., there] = (data[..., None] if time_dim is None else data) * self.factor
         values = as_members(values, self.has, tuple(self.batch_shape.values()))
-        check_known(values, self.ids, lambda: self.times[first : first + n])
+        check_known(values, self.ids, lambda: self.times[first : first + n], self.factor)
         return Known(self.reach, values)
 
     def on_dask(self, first: int, of_batch: Sequence[tuple[int, ...]], of_time: tuple[int, ...]) -> KnownOnDask:
@@ -131,7 +131,7 @@ class KnownDischarge:
         order = np.argsort(reaches)
         at = np.searchsorted(reaches, self.reach, sorter=order).clip(max=max(0, reaches.size - 1))
         rows = np.flatnonzero(reaches[order[at]] == self.reach) if reaches.size else np.empty(0, np.int64)
-        return KnownRows(order[at[rows]], rows, self.has, self.ids[rows]) if rows.size else None
+        return KnownRows(order[at[rows]], rows, self.has, self.ids[rows], self.factor) if rows.size else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,17 +160,20 @@ class KnownRows:
         Of each batch dimension of the run whether known discharge has it.
     ids
         Of the reaches, for messages.
+    factor
+        What values were multiplied by.
     """
 
     reach: Index
     rows: Index
     has: tuple[bool, ...]
     ids: NDArray[Any]
+    factor: float
 
     def of_block(self, block: Any, shape: tuple[int, ...], times: NDArray[Any]) -> Known:
         """Known discharge of a block of all that is known, of so many members along each batch dimension."""
         values = as_members(np.ascontiguousarray(on_host(block)[..., self.rows, :]), self.has, shape)
-        check_known(values, self.ids, lambda: times)
+        check_known(values, self.ids, lambda: times, self.factor)
         return Known(self.reach, values)
 
 

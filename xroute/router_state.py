@@ -13,6 +13,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
+from xroute.census import FILLS
 from xroute.engine.arrays import Known, State
 from xroute.exceptions import ParameterError, StateError, some
 from xroute.network import Network
@@ -201,6 +202,6 @@ def given_known(
         raise ParameterError(
             f"known has shape {tuple(values.shape)}, not (batch 1 or {n_batch}, {n} reaches, {n_steps} steps)"
         )
-    if torch.isinf(values.detach()).any():
-        raise ParameterError("known discharge is infinite: where it is not known, it is NaN")
+    if torch.isin(values.detach(), values.new_tensor((torch.inf, -torch.inf, *FILLS))).any():
+        raise ParameterError("known discharge is infinite, -999 or alike: where it is not known, it is NaN")
     return Known(reach, values)

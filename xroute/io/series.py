@@ -14,6 +14,7 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
+from xroute.census import FILLS
 from xroute.exceptions import AlignmentError, TimeAxisError, XRouteError, some
 from xroute.files.opening import PathLike, existing, open_dataset
 from xroute.guards import reading
@@ -30,9 +31,6 @@ _REACH = (
     "site_no",
 )  # fmt: skip
 _VALUE = ("discharge", "known", "flow", "streamflow", "q", "qout", "value", "release")
-
-_FILLS = (-99.0, -999.0, -9999.0, -99999.0, -999999.0)
-"""What tables write where nothing was measured."""
 
 
 def open_known(path: PathLike, variable: str | None = None) -> xr.DataArray:
@@ -149,7 +147,7 @@ def _numbers(texts: pd.Series, path: Path, name: str) -> NDArray[np.float64]:
         values = pd.to_numeric(plain.mask(unknown)).to_numpy(np.float64)
     except (ValueError, TypeError) as error:
         raise XRouteError(f"{name!r} of {path} is not all numbers ({error})") from error
-    fills = np.isin(values, _FILLS)
+    fills = np.isin(values, FILLS)
     if fills.any():
         raise XRouteError(
             f"{name!r} of {path} is {values[fills][0]:g} in {int(fills.sum())} rows, first in row {int(fills.argmax()) + 1}, "

@@ -46,7 +46,7 @@ def _read(
         )
     if upstream_area is not None:
         network = local_area(network, upstream_area, negative=negative_area, overwrite=estimate_anew)
-    given = {name: value for name, value in inputs.items() if value is not None}
+    given: dict[str, Any] = {name: value for name, value in inputs.items() if value is not None}
     if given or method is not None or estimate_anew:
         network = estimate_parameters(network, scheme, method=method or "celerity", overwrite=estimate_anew, **given)
     elif scheme is not None:
