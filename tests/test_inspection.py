@@ -8,8 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from click.testing import CliRunner
 
 import xroute
+from xroute.cli import main
 from xroute.inspection import inspect_catchments, inspect_network, inspect_other, kind
 
 NETWORK = xr.Dataset(
@@ -110,3 +112,28 @@ def test_a_grid_that_says_that_it_accumulates_is_told_so() -> None:
         dataset = ro.assign_attrs(units="m", GRIB_stepType=step_type).to_dataset()
         notes = inspect_other(dataset, kind(dataset)).notes
         assert any("deaccumulate" in note for note in notes) is told
+
+
+@pytest.mark.parametrize(("name", "attrs", "what"), [
+    ("flwdir", {}, "d8"), ("DIR", {}, "d8"), ("band_data", {"long_name": "D8 flow direction"}, "d8"),
+    ("landuse", {}, "grid"), ("nextx", {}, "nextxy"),
+])  # fmt: skip
+def test_grids_of_flow_directions_are_told_from_runoff(tmp_path: Path, name: str, attrs: dict[str, str], what: str) -> None:
+    axes = {"lat": [47.25, 46.75], "lon": [7.25, 7.75, 8.25]}
+    field = xr.DataArray(np.array([[1, 1, 4], [1, 1, 247]], np.uint8), axes, ("lat", "lon"), name, attrs)
+    dataset = field.to_dataset()
+    if what == "nextxy":
+        dataset["nexty"] = field
+    path = tmp_path / "grid.nc"
+    dataset.to_netcdf(path, encoding={name: {"_FillValue": 247}})  # xarray makes floats of it, and knows that they were whole
+    told = CliRunner().invoke(main, ["info", str(path)])
+    assert told.exit_code == 0 and ("xroute weights" in told.output) is (what == "grid")
+    if what != "grid":
+        assert f"`xroute convert {what} FILE --network network.zarr` makes a network of it" in told.output
+        routed = CliRunner().invoke(main, ["route", str(path), str(path), str(tmp_path / "q.zarr")])
+        assert routed.exit_code == 1 and f"xroute convert {what}" in routed.output
+
+
+def test_a_wind_direction_is_no_grid_of_flow_directions() -> None:
+    wind = xr.DataArray(np.ones((2, 2)), {"lat": [1.0, 2.0], "lon": [3.0, 4.0]}, ("lat", "lon"), "wind_direction")
+    assert kind(wind.to_dataset()) == "grid"

@@ -51,9 +51,13 @@ def reach_variables(dataset: xr.Dataset) -> list[Hashable]:
     return [name for name, variable in dataset.variables.items() if variable.dims == ("reach",) and name != "reach"]
 
 
-def how_to_convert() -> str:
-    """What makes a network of RouteLink, for whoever reads a message."""
-    return phrase("RouteLink", "xroute.io.nwm.read_network(path) makes a network of it")
+def how_to_convert(what: str = "RouteLink") -> str:
+    """What makes a network of RouteLink, of a grid of flow directions or of CaMa-Flood's maps, for whoever reads a message."""
+    makes = {
+        "RouteLink": "xroute.io.nwm.read_network(path)", "d8": "xroute.Network.from_d8(directions)",
+        "nextxy": "xroute.Network.from_nextxy(path)",
+    }  # fmt: skip
+    return phrase(what, f"{makes[what]} makes a network of it")
 
 
 def read_ids(dataset: xr.Dataset) -> NDArray[Any]:

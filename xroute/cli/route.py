@@ -250,12 +250,15 @@ def _rivers(path: Path, table: NetworkOptions) -> Network:
     from xroute.exceptions import NetworkError
     from xroute.inspection import kind
     from xroute.network import Network
+    from xroute.topology import how_to_convert
 
     dataset = table.open(path)
     what = kind(dataset)
     if what in ("state", "discharge", "runoff", "grid", "weights"):
         article = "" if what == "weights" else "a "
         raise NetworkError(f"{path} holds {article}{what}, and no network: RUNOFF, NETWORK, OUTPUT is the order")
+    if what in ("d8", "nextxy"):
+        raise NetworkError(f"{path} is a grid, and no network: {how_to_convert(what)}")
     return Network(dataset, missing_downstream=table.missing_downstream)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 
+import numpy as np
 import xarray as xr
 
 from xroute.accumulations import is_lead
@@ -19,6 +20,9 @@ from xroute.watch import says_accumulated
 from xroute.wording import argument, phrase
 
 __all__ = ["Report", "inspect_other", "kind"]
+
+DIRECTIONS = {"d8", "dir", "fdir", "flowdir", "flwdir", "flow_dir", "ldd"}
+"""Names of flow directions in files that are about."""
 
 
 @dataclass
@@ -42,7 +46,7 @@ class Report:
 
 
 def kind(dataset: xr.Dataset) -> str:
-    """``"network"``, ``"state"``, ``"discharge"``, ``"runoff"``, ``"grid"``, ``"weights"``, ``"RouteLink"``, or ``"other"``."""
+    """What a file holds: a network, or the key in `inspect_other` of what else it is."""
     names = set(dataset.variables)
     if is_state(dataset):
         return "state"
@@ -52,6 +56,10 @@ def kind(dataset: xr.Dataset) -> str:
         return "network"
     if any(v.attrs.get("standard_name") == STANDARD_NAME or n == "discharge" for n, v in dataset.data_vars.items()):
         return "discharge"
+    if {"nextx", "nexty"} <= {str(n).lower() for n in names}:
+        return "nextxy"
+    if any(map(_is_directions, dataset.data_vars.values())):
+        return "d8"
     if any(grid_dims(v) for v in dataset.data_vars.values()):
         return "grid"
     if "runoff" in dataset.data_vars or _series(dataset):
@@ -59,6 +67,14 @@ def kind(dataset: xr.Dataset) -> str:
     if {"link", "to"} <= names:
         return "RouteLink"
     return "network" if "reach" in dataset.dims else "other"
+
+
+def _is_directions(variable: xr.DataArray) -> bool:
+    """Whether a variable is a field of whole numbers on rows and columns alone that is called flow directions."""
+    whole = np.dtype(variable.encoding.get("dtype", variable.dtype)).kind in "iu"  # with a fill value they become floats
+    says = [str(text).lower() for text in (variable.name, variable.attrs.get("long_name"), variable.attrs.get("standard_name"))]
+    named = says[0] in DIRECTIONS or any("direction" in text for text in says)
+    return whole and named and variable.ndim == 2 and len(grid_dims(variable)) == 2
 
 
 def _series(dataset: xr.Dataset) -> list[Hashable]:
@@ -77,6 +93,8 @@ def inspect_other(dataset: xr.Dataset, what: str) -> Report:
         "weights": "weights of a grid's cells in the catchments of reaches; a run on runoff of that grid takes them: "
                    + argument("weights"),
         "RouteLink": "links of the National Water Model: " + how_to_convert(),
+        "d8": "flow directions on a grid: " + how_to_convert("d8"),
+        "nextxy": "CaMa-Flood's map of next cells: " + how_to_convert("nextxy"),
         "other": f"neither a network nor runoff, discharge or a state; its variables are {some(dataset.variables)}",
     }
     report.facts.append(("holds", meanings[what]))
