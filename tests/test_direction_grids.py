@@ -223,8 +223,15 @@ def test_ids_and_masks() -> None:
     assert (part.dataset.lon < 7.0).all() and part.n_reaches < expected.n_reaches
     with pytest.raises(NetworkError, match=r"ids= has the shape \(2, 2\)"):
         Network.from_d8(field, ids=np.zeros((2, 2), int))
-    with pytest.raises(NetworkError, match="mask"):
+    mask = ((field.lon < 7.0) & (field.lat > 0)).expand_dims(time=1)
+    again = Network.from_d8(field, mask=mask.isel(lat=slice(None, None, -1)).transpose("lon", "time", "lat"))
+    xr.testing.assert_identical(again.dataset, part.dataset)
+    with pytest.raises(NetworkError, match=r"mask= has the shape \(2, 2\)"):
         Network.from_d8(field, mask=np.zeros((2, 2), bool))
+    with pytest.raises(NetworkError, match="mask= is of bool, .* not int64"):
+        Network.from_d8(field, mask=np.ones(field.shape, int))
+    with pytest.raises(NetworkError, match="mask= stands on another grid: its 'lat' differs"):
+        Network.from_d8(field, mask=(field > 0).assign_coords(lat=field.lat + 1))
 
 
 def test_what_is_no_cell() -> None:

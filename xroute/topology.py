@@ -53,11 +53,11 @@ def reach_variables(dataset: xr.Dataset) -> list[Hashable]:
 
 def how_to_convert(what: str = "RouteLink") -> str:
     """What makes a network of RouteLink, of a grid of flow directions or of CaMa-Flood's maps, for whoever reads a message."""
-    makes = {
-        "RouteLink": "xroute.io.nwm.read_network(path)", "d8": "xroute.Network.from_d8(directions)",
-        "nextxy": "xroute.Network.from_nextxy(path)",
-    }  # fmt: skip
-    return phrase(what, f"{makes[what]} makes a network of it")
+    return {
+        "RouteLink": phrase("RouteLink", "xroute.io.nwm.read_network(path) makes a network of it"),
+        "d8": phrase("d8", "xroute.Network.from_d8(directions) makes a network of it"),
+        "nextxy": phrase("nextxy", "xroute.Network.from_nextxy(path) makes a network of it"),
+    }[what]
 
 
 def read_ids(dataset: xr.Dataset) -> NDArray[Any]:

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from xroute.directions.raster import Raster
 from xroute.engine import plan as _plan
-from xroute.exceptions import NetworkError
 from xroute.ids import exact_ids
 
 __all__ = ["OWN_NAME", "PERIOD", "cell_ids", "cell_network"]
@@ -34,25 +33,7 @@ def cell_ids(given: Any, raster: Raster, cell: Int) -> NDArray[Any]:
     NetworkError
         For ids on another grid.
     """
-    if given is None:
-        return cell
-    dims = (raster.y.dims[0], raster.x.dims[0])
-    if isinstance(given, xr.DataArray):
-        if set(given.dims) != set(dims):
-            raise NetworkError(f"ids= has dimensions {given.dims}, not those of the grid, {dims}")
-        for coordinate in (raster.y, raster.x):
-            dim = coordinate.dims[0]
-            if dim in given.coords and not np.array_equal(given[dim].values, coordinate.values):
-                if not given.indexes[dim].is_unique or set(given[dim].values.tolist()) != set(
-                    coordinate.values.tolist()
-                ):
-                    raise NetworkError(f"ids= stand on another grid: their {dim!r} differs")
-                given = given.sel({dim: coordinate.values})
-        given = given.transpose(*dims).values
-    values = np.asarray(given)
-    if values.shape != raster.shape:
-        raise NetworkError(f"ids= has the shape {values.shape}, and the grid {raster.shape}")
-    return exact_ids(values.ravel()[cell], "ids of cells")
+    return cell if given is None else exact_ids(raster.values_of(given, "ids").ravel()[cell], "ids of cells")
 
 
 def cell_network(

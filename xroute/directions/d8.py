@@ -33,7 +33,10 @@ def dataset_from_d8(
     given = () if nodata is None else tuple(np.atleast_1d(nodata).tolist())
     ways = decode(field, convention, given)
     if mask is not None:
-        ways[~_mask(mask, field)] = NONE
+        taken = raster.values_of(mask, "mask")
+        if taken.dtype.kind != "b":
+            raise NetworkError(f"mask= is of bool, which cells to take, not {taken.dtype}")
+        ways[~taken] = NONE
     n_rows, n_columns = raster.shape
     cell = np.flatnonzero(ways.ravel() != NONE)
     if not cell.size:
@@ -58,18 +61,3 @@ def dataset_from_d8(
     logger.info("%d cells with a direction; outlets: %s", cell.size, outlets)
     attrs = {"source": f"direction grid ({convention}) of {n_rows} x {n_columns} cells; outlets: {outlets}"}
     return cell_network(raster, cell, to, cell_ids(ids, raster, cell), length, attrs, own)
-
-
-def _mask(mask: Any, field: xr.DataArray) -> Any:
-    """Which cells to take, on the grid of the directions."""
-    if isinstance(mask, xr.DataArray):
-        try:
-            mask = xr.align(field, mask.squeeze(drop=True), join="exact")[1].transpose(*field.dims)
-        except (xr.AlignmentError, ValueError) as error:
-            raise NetworkError(f"the mask stands on another grid than the directions: {error}") from error
-    values = np.asarray(mask)
-    if values.shape != field.shape or values.dtype.kind != "b":
-        raise NetworkError(
-            f"the mask is of bool in the shape of the grid, {field.shape}, not {values.dtype} {values.shape}"
-        )
-    return values

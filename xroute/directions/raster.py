@@ -81,11 +81,35 @@ class Raster:
         x, y = metres(self.x), metres(self.y)
         return self._unit if x is None else x, self._unit if y is None else y
 
+    def values_of(self, given: Any, name: str) -> NDArray[Any]:
+        """Values [row, column] of what is given for the cells: an array of this shape, or a labelled one, matched by its labels.
+
+        Raises
+        ------
+        NetworkError
+            For values of another grid.
+        """
+        if isinstance(given, xr.DataArray):
+            axes = {c.dims[0]: c.values for c in (self.y, self.x)}
+            given = given.squeeze([d for d in given.dims if d not in axes and given.sizes[d] == 1], drop=True)
+            if set(given.dims) != set(axes):
+                raise NetworkError(f"{name}= has dimensions {given.dims}, not those of the grid, {tuple(axes)}")
+            for dim, values in axes.items():
+                if dim in given.coords and not np.array_equal(given[dim].values, values):
+                    if not given.indexes[dim].is_unique or set(given[dim].values.tolist()) != set(values.tolist()):
+                        raise NetworkError(f"{name}= stands on another grid: its {dim!r} differs")
+                    given = given.sel({dim: values})
+            given = given.transpose(*axes).values
+        given = np.asarray(given)
+        if given.shape != self.shape:
+            raise NetworkError(f"{name}= has the shape {given.shape}, and the grid {self.shape}")
+        return given
+
     def place(self, row: Int, column: Int) -> tuple[Float, Float]:
         """Coordinates (x, y) of cells' centres, and of those that would be next beyond the grid's edges."""
         y, x = _extended(_numbers(self.y)), _extended(self._unwrapped)
         if self.geographic:
-            y = np.clip(y, -90.0, 90.0)
+            y = np.clip(y, -90.0, 90.0)  # beyond a pole there is no next row
         return x[column + 1], y[row + 1]
 
     def lon_lat(self, x: Float, y: Float) -> tuple[Float, Float] | None:
@@ -110,7 +134,7 @@ class Raster:
         """Areas [m2] of cells."""
         y, x = _edges(_numbers(self.y), self.x), _edges(self._unwrapped, self.y)
         if self.geographic:
-            y = np.clip(y, -90.0, 90.0)
+            y = np.clip(y, -90.0, 90.0)  # rows whose centres are the poles are half as high
             height = np.array([height_between(low, high) for low, high in zip(y[:-1], y[1:], strict=True)])
             return np.abs(height[row] * np.diff(x)[column])
         plane = np.abs(np.diff(y)[row] * np.diff(x)[column]) * math.prod(self._metres)
