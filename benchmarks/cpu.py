@@ -23,7 +23,7 @@ import xarray as xr
 
 import xroute
 from xroute.block import route_block
-from xroute.engine.arrays import State
+from xroute.engine.arrays import Known, State
 from xroute.engine.cpu.forward import route_cpu
 from xroute.engine.reference import route_reference
 from xroute.parameters import read_parameters
@@ -58,6 +58,13 @@ def windows(n: int, n_taps: int) -> Filter:
     """Hillslopes of so many taps each."""
     none = torch.zeros(n, dtype=torch.float64)
     return Filter(torch.full((n * n_taps,), 1 / n_taps, dtype=torch.float64), np.arange(n + 1) * n_taps, none, none)
+
+
+def known_on(n: int, n_steps: int) -> Known:
+    """Discharge that is known on one of 200 reaches, with gaps."""
+    rng = np.random.default_rng(2)
+    values = rng.random((1, n // 200, n_steps))
+    return Known(np.sort(rng.choice(n, n // 200, replace=False)), np.where(rng.random(values.shape) < 0.3, np.nan, values))
 
 
 def check(members: int) -> float:
@@ -105,11 +112,14 @@ def main() -> None:
     target = np.empty(0, np.float32)  # gives the memory back
     engine = timed(lambda: route_block(data, network.plan, made, None, RoutingSettings()), options.repeats)
     whole = timed(lambda: runoff.route(network), options.repeats)
-    sloped = []
+    others = []
     for n_taps in (8, 24, 64):
         slopes = partial(route_block, hillslope=windows(network.n_reaches, n_taps))
         seconds = timed(lambda f=slopes: f(data, network.plan, made, None, RoutingSettings()), options.repeats)  # type: ignore[misc]
-        sloped.append((f"with hillslopes of {n_taps} taps", seconds))
+        others.append((f"with hillslopes of {n_taps} taps", seconds))
+    known = partial(route_block, known=known_on(network.n_reaches, options.steps))
+    seconds = timed(lambda: known(data, network.plan, made, None, RoutingSettings()), options.repeats)
+    others.append(("known on 1 of 200 reaches", seconds))
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     print(f"{n:,} reaches x {options.steps} steps x {options.members} members, float32, muskingum, {cores} cores")
     print(f"{'':28s}{'seconds':>9s}{'G reach-steps/s':>17s}{'in copies':>11s}")
@@ -119,7 +129,7 @@ def main() -> None:
         ("engine into warm memory", warm),
         ("engine into fresh memory", engine),
         ("runoff.route(network)", whole),
-        *sloped,
+        *others,
     ):
         print(f"{name:28s}{seconds:9.3f}{steps / seconds / 1e9:17.2f}{seconds / copy:11.1f}")
     print(f"Network, validated, with its plan: {plan:.2f} s")
