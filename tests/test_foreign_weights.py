@@ -171,7 +171,9 @@ AREAS = {BIG: 8.0, 20: 9.0, 10: 4.0, 30: 1.0}
 @pytest.mark.parametrize("dummy", [True, False])
 @pytest.mark.parametrize("count", ["overlaps", "nOverlaps"])
 def test_mizuroute_on_a_grid(tmp_path: Path, grid: xr.DataArray, dummy: bool, count: str) -> None:
-    mapping(dummy).rename(overlaps=count).to_netcdf(tmp_path / "map.nc")
+    table = mapping(dummy).rename(overlaps=count)
+    table["weight"] = table.weight.where(table.i_index > 0)  # no weight of no cell
+    table.to_netcdf(tmp_path / "map.nc")
     weights = read_weights(tmp_path / "map.nc", areas=AREAS, grid=grid)
     assert weights.catchment.values.tolist() == [20, 30, BIG, 10]
     np.testing.assert_allclose(weights.covered, [1.0, 0.0, 7 / 8, 1.0])
@@ -195,6 +197,7 @@ def test_broken_mappings(grid: xr.DataArray) -> None:
     for wrong, message in (
         (mapping().isel(data=slice(1, None)), "cut off"), (mapping().assign(j_index=mapping().j_index - 1), "counts from 1"),
         (mapping().drop_vars(["i_index", "j_index"]), "known"),
+        (mapping().assign(weight=mapping().weight.where(mapping().weight != 0.25)), f"NaN in 1 overlaps, of catchments {BIG}"),
     ):  # fmt: skip
         with pytest.raises(XRouteError, match=message):
             read_weights(wrong, areas=AREAS)
@@ -341,6 +344,11 @@ def test_xesmf(tmp_path: Path, grid: xr.DataArray) -> None:
     bilinear = matrix("esmf").assign_attrs(map_method="Bilinear remapping")
     with pytest.raises(ParameterError, match="conserves no water"):
         read_weights(bilinear, ids=[10, 20, BIG])
+    for unknown in ("none", "dstfrac"):  # SCRIP's "none" has areas of overlaps, no parts of catchments
+        with pytest.raises(ParameterError, match=f"normalised by {unknown!r}"):
+            read_weights(matrix("scrip").assign_attrs(normalization=unknown), ids=[10, 20, BIG])
+    with pytest.raises(ParameterError, match="areas are NaN, infinite or negative for 1 catchments: 20"):
+        read_weights(matrix("esmf").assign(area_b=matrix("esmf").area_b.where(matrix("esmf").n_b != 1)), ids=[10, 20, BIG])
     with pytest.raises(ParameterError, match="columns count cells"):
         read_weights(matrix("esmf").assign(col=matrix("esmf").col + 5), ids=[10, 20, BIG])
 

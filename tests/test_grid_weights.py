@@ -13,8 +13,8 @@ from click.testing import CliRunner
 
 import xroute
 from xroute.cli import main
+from xroute.earth import height_between
 from xroute.exceptions import AlignmentError, NetworkError, ParameterError
-from xroute.grids import authalic
 
 geopandas = pytest.importorskip("geopandas")
 shapely = pytest.importorskip("shapely")
@@ -154,11 +154,11 @@ def test_cells_have_the_area_between_parallels_in_closed_form():
     s = np.sin(np.radians(lat))
     zone = 6378137.0**2 * (1 - e**2) / 2 * (s / (1 - e**2 * s**2) + np.log((1 + e * s) / (1 - e * s)) / (2 * e))
     expected = np.diff(zone) * np.radians(5)
-    made = [authalic.height_between(a, b) * 5 for a, b in zip(lat[:-1], lat[1:], strict=True)]
+    made = [height_between(a, b) * 5 for a, b in zip(lat[:-1], lat[1:], strict=True)]
     np.testing.assert_allclose(made, expected, rtol=1e-12)
-    assert 360 * authalic.height_between(-90.0, 90.0) == pytest.approx(510065621724088.4, rel=1e-13)
-    near = authalic.height_between(45.0, 45.0 + 1e-9)  # no digits are lost between close latitudes
-    assert near == pytest.approx(authalic.height_between(45.0, 45.001) * 1e-6, rel=1e-4)
+    assert 360 * height_between(-90.0, 90.0) == pytest.approx(510065621724088.4, rel=1e-13)
+    near = height_between(45.0, 45.0 + 1e-9)  # no digits are lost between close latitudes
+    assert near == pytest.approx(height_between(45.0, 45.001) * 1e-6, rel=1e-4)
 
 
 def test_overlaps_by_brute_force():
@@ -270,10 +270,10 @@ def test_catchments_around_a_pole(kind):
         lon, lat = np.meshgrid(lon, lat)
         the_grid = curvilinear(lon, lat)
     made = xroute.grid_weights(the_grid, table([north, south]))
-    zone = 360 * authalic.height_between(-90.0, -70.0)
+    zone = 360 * height_between(-90.0, -70.0)
     assert float(made.catchment_area[1]) == pytest.approx(zone, rel=1e-9)
     assert (made.covered == 1).all()
-    waves = np.mean([authalic.height_between(75 + 3 * np.sin(a), 90.0) for a in np.linspace(0, 2 * np.pi, 721)[:-1]])
+    waves = np.mean([height_between(75 + 3 * np.sin(a), 90.0) for a in np.linspace(0, 2 * np.pi, 721)[:-1]])
     assert float(made.catchment_area[0]) == pytest.approx(360 * waves, rel=1e-3)
 
 
@@ -449,7 +449,7 @@ def test_bounds_that_are_there_are_used():
         {"lat": ("lat", [50.5], {"bounds": "lat_bnds"}), "lon": ("lon", (edges[1:] + edges[:-1]) / 2, {"bounds": "lon_bnds"})},
     )  # fmt: skip
     made = xroute.grid_weights(dataset, table([shapely.box(0, 50, 4, 51)]))
-    np.testing.assert_allclose(made.area, np.diff(edges) * authalic.height_between(50.0, 51.0), rtol=1e-12)
+    np.testing.assert_allclose(made.area, np.diff(edges) * height_between(50.0, 51.0), rtol=1e-12)
     with pytest.raises(AlignmentError, match="one cell wide along 'lat'.*bounds"):
         xroute.grid_weights(dataset.ro, table([shapely.box(0, 50, 4, 51)]))
     wrong = dataset.assign(lon_bnds=dataset.lon_bnds + 10)
@@ -477,9 +477,13 @@ def test_gaps_repeated_columns_and_holes_in_a_grid():
 
 def test_ends_reach_as_far_out_as_in_and_no_farther_than_the_poles():
     lat = np.linspace(-90, 90, 181)  # centres on the poles
-    made = xroute.grid_weights(grid(np.arange(0.0, 360), lat), table([shapely.box(-180, -90, 180, 90)]))
+    everywhere = table([shapely.box(-180, -90, 180, 90)])
+    made = xroute.grid_weights(grid(np.arange(0.0, 360), lat), everywhere)
     assert float(made.area.sum()) == pytest.approx(510065621724088.4, rel=1e-12)
     assert made.sizes["overlap"] == 181 * 360 and float(made.covered[0]) == 1
+    told = grid(np.arange(0.0, 360), lat).to_dataset(name="ro")
+    told["lat_bnds"] = ("lat", "b"), np.column_stack([lat - 0.5, lat + 0.5])  # as many files have them
+    xr.testing.assert_identical(made.drop_attrs(), xroute.grid_weights(told, everywhere).drop_attrs())
 
 
 # ── catchments ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -763,7 +767,7 @@ def test_a_cell_around_a_pole_and_cells_that_point_to_it():
     squares = [[(a, 70), (b, 70), (b, 80), (a, 80)] for a, b in around]
     pointed = [[(a, 70), (b, 70), (0.0, 90)] for a, b in around]
     catchment = table([shapely.box(-180, 72, 180, 90)])
-    zone = 360 * authalic.height_between(72.0, 90.0)
+    zone = 360 * height_between(72.0, 90.0)
     for cells in ([cap, *squares], pointed):
         n = max(len(c) for c in cells)
         ring = np.full((len(cells), n, 2), np.nan)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import os
+import pickle
 import warnings
 from pathlib import Path
 from typing import Any
@@ -804,6 +806,24 @@ def test_the_product_in_torch(rng: np.random.Generator, nan: str, mean: bool) ->
     device = torch.device(DEVICE)
     found = multiply_tensor(product, torch.from_numpy(values.reshape(NT, -1)).to(device), NX)
     np.testing.assert_allclose(found.cpu().numpy(), expected, rtol=1e-12)
+
+
+def test_blocks_of_one_product_share_their_matrix(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+    from xroute.grids import device
+    from xroute.grids.apply import Product
+    from xroute.grids.table import table_of
+
+    n_made, sums = [], device.Sums
+    monkeypatch.setattr(device, "Sums", lambda *args: n_made.append(1) or sums(*args))
+    product = Product.of(table_of(made(a_grid(rng), overlaps(rng))), shared=False, mean=False, factor=1.0, nan="others")
+    values = torch.rand(3, NY * NX, dtype=torch.float64)
+    blocks = [device.multiply_tensor(product, values[k : k + 1], NX) for k in range(3)]
+    assert torch.equal(torch.cat(blocks), device.multiply_tensor(product, values, NX))
+    assert len(n_made) == 2  # of weights, and of areas
+    pickle.dumps(product)  # what a worker gets has none of them
+    del product, blocks
+    gc.collect()
+    assert not device._MATRICES
 
 
 # ── Router ────────────────────────────────────────────────────────────────────────────────────────────────────────────

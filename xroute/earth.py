@@ -1,4 +1,7 @@
-"""The Earth as an ellipsoid: lengths of geodesics and areas between parallels, each formula once (numba, no labels)."""
+"""The Earth as an ellipsoid: lengths of geodesics and areas between parallels, each formula once (numba, no labels).
+
+And longitudes and latitudes as places in space and back, on the unit sphere.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from numpy.typing import NDArray
 
 from xroute.engine.kernels import kernel
 
-__all__ = ["FLATTENING", "SEMI_MAJOR", "distances", "height_between"]
+__all__ = ["FLATTENING", "SEMI_MAJOR", "distances", "from_space", "height_between", "in_space"]
 
 SEMI_MAJOR = 6378137.0
 """Of the WGS 84 ellipsoid [m], as is the flattening."""
@@ -90,3 +93,15 @@ def distances(
     """Lengths [m] of the geodesics between pairs of points [degree] that are not nearly opposite to each other [point]."""
     found: NDArray[np.float64] = _distances(lon, lat, other_lon, other_lat)
     return found
+
+
+def in_space(lon: NDArray[np.float64], lat: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Places [..., 3] on the unit sphere of longitudes and latitudes [degree]."""
+    east, north = np.radians(lon), np.radians(lat)
+    return np.stack([np.cos(north) * np.cos(east), np.cos(north) * np.sin(east), np.sin(north)], axis=-1)
+
+
+def from_space(places: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Longitudes and latitudes [degree] of directions [..., 3] of any length."""
+    x, y, z = np.moveaxis(places, -1, 0)
+    return np.degrees(np.arctan2(y, x)), np.degrees(np.arctan2(z, np.hypot(x, y)))

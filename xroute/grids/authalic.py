@@ -16,10 +16,10 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from xroute.earth import SEMI_MAJOR, height_between
+from xroute.earth import height_between
 from xroute.engine.kernels import kernel
 
-__all__ = ["SEMI_MAJOR", "below_edge", "cell_areas", "height_between", "ring_areas"]
+__all__ = ["below_edge", "cell_areas", "ring_areas"]
 
 _NODE = math.sqrt(0.6)
 WHOLE = 5.0

@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from xroute.earth import from_space, in_space
 from xroute.exceptions import AlignmentError, some
 from xroute.grid_axes import metres
 from xroute.grids.coordinates import Axes, bounds_of, degrees
@@ -51,12 +52,8 @@ def _rectilinear(axes: Axes, x: xr.DataArray, y: xr.DataArray, lon: Float, lat: 
     _check_latitudes(lat, y)
     given = [bounds_of(axes, coordinate) for coordinate in (x, y)]
     lon_bounds = _circle(lon, x.dims[0]) if given[0] is None else _declared(given[0], lon, x, turn=360.0)
-    if given[1] is None:
-        lat_bounds = np.clip(_line(lat, y.dims[0]), -90, 90)
-    else:
-        lat_bounds = np.clip(_declared(given[1], lat, y), -90 - 1e-6, 90 + 1e-6)
-        lat_bounds = np.where(np.abs(lat_bounds) > 90, np.sign(lat_bounds) * 90, lat_bounds)
-    return make_lattice(axes.dims, lon, lat, lon_bounds, lat_bounds)
+    lat_bounds = _line(lat, y.dims[0]) if given[1] is None else _declared(given[1], lat, y)
+    return make_lattice(axes.dims, lon, lat, lon_bounds, np.clip(lat_bounds, -90, 90))  # beyond the poles there is nothing
 
 
 def _projected(axes: Axes, x: xr.DataArray, y: xr.DataArray) -> Mesh:
@@ -206,7 +203,7 @@ def _mesh(axes: Axes) -> Mesh:
         lon, lat = degrees(axes.x), degrees(axes.y)
     else:
         assert corners is not None
-        lon, lat = _middles(*corners)
+        lon, lat = from_space(np.nansum(in_space(*corners), axis=1))
     rings = None if corners is None else fixed_rings(*corners)
     return Mesh(axes.dims, lon.shape, lon, lat, rings)
 
@@ -259,12 +256,3 @@ def _faces(axes: Axes) -> tuple[Float, Float]:
         raise AlignmentError(f"{nodes.name!r} names nodes up to {int(index.max()) + start}, and there are {x.size}")
     lon, lat = (np.where(absent, np.nan, degrees(place)[index]) for place in (x, y))
     return lon, lat
-
-
-def _middles(lon: Float, lat: Float) -> tuple[Float, Float]:
-    """Places in the middle of corners, in space."""
-    east, north = np.radians(lon), np.radians(lat)
-    x, y, z = (
-        np.nansum(v, axis=1) for v in (np.cos(north) * np.cos(east), np.cos(north) * np.sin(east), np.sin(north))
-    )
-    return np.degrees(np.arctan2(y, x)), np.degrees(np.arctan2(z, np.hypot(x, y)))

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -59,6 +60,12 @@ class Sums:
         self._on: dict[torch.device, Tensor] = {}
 
     @cached_property
+    def _loops(self) -> tuple[NDArray[Any], ...]:
+        """Pointer, row, column, weight and divisor for the loops on the host, which every call takes."""
+        pointer, column = (a.astype(np.int64) for a in (self._matrix.indptr, self._matrix.indices))
+        return pointer, np.zeros_like(column), column, self._matrix.data, np.ones(self.shape[0])
+
+    @cached_property
     def transposed(self) -> Sums:
         """The transpose, for the adjoint."""
         turned = self._matrix.T.tocsr()
@@ -84,8 +91,7 @@ class Sums:
         out = np.empty((data.shape[0], self.shape[0], data.shape[2]), data.dtype)
         view = data.transpose(0, 2, 1)[:, :, None, :]
         view.flags.writeable = False
-        pointer, column = (a.astype(np.int64) for a in (self._matrix.indptr, self._matrix.indices))
-        row, weight, ones = np.zeros_like(column), self._matrix.data, np.ones(self.shape[0])
+        pointer, row, column, weight, ones = self._loops
         threads = n_threads()
         edges = np.unique(np.linspace(0, self.shape[0], 4 * threads + 1).astype(np.int64))
         on_threads(
@@ -149,14 +155,9 @@ def multiply_cupy(product: Product, data: Any, order: Sequence[int], n_axes: int
 def multiply_tensor(product: Product, values: Tensor, n_columns: int) -> Tensor:
     """`Product` of cells [step, cell], as [step, catchment], in the type of the cells; NaN where there is no value."""
     table = product.table
-    cell = table.row * np.int64(n_columns) + table.column
-
-    def sums(weight: Any) -> Sums:
-        return Sums(table.pointer, cell, weight, values.shape[1])
-
     divisor = torch.from_numpy(np.array(product.divisor)).to(values.device)[None]
     of_step = max(1, DENSE_BYTES // max(1, 8 * values.shape[1]))
-    weights, areas = sums(product.weight), sums(table.area) if product.nan == "others" else None
+    weights, areas = _matrices(product, n_columns, values.shape[1])
     found = values.new_empty((values.shape[0], table.n))
     for t in range(0, values.shape[0], of_step):
         cells = values[t : t + of_step].double()
@@ -170,3 +171,18 @@ def multiply_tensor(product: Product, values: Tensor, n_columns: int) -> Tensor:
             total = torch.where(present == whole, total, renewed)
         found[t : t + of_step] = total * product.factor / divisor
     return found
+
+
+_MATRICES: WeakKeyDictionary[Product, dict[tuple[int, int], tuple[Sums, Sums | None]]] = WeakKeyDictionary()
+"""Of each product that is in use: its blocks come one after another, and matrices stay on their device for them."""
+
+
+def _matrices(product: Product, n_columns: int, n_cells: int) -> tuple[Sums, Sums | None]:
+    """Sums of weights; and of areas, where NaN is taken from other cells."""
+    made, table = _MATRICES.setdefault(product, {}), product.table
+    if (n_columns, n_cells) not in made:
+        cell = table.row * np.int64(n_columns) + table.column
+        weights = Sums(table.pointer, cell, product.weight, n_cells)
+        areas = Sums(table.pointer, cell, table.area, n_cells) if product.nan == "others" else None
+        made[n_columns, n_cells] = weights, areas
+    return made[n_columns, n_cells]

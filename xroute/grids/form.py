@@ -184,7 +184,7 @@ def weights_dataset(
     catchment : [catchment]
         Ids of all catchments, in their order, those included that no cell reaches.
     catchment_area : float [catchment], optional
-        Areas of the catchments [m2]; by default, and where NaN, what their overlaps sum up to.
+        Areas of the catchments [m2]; by default what their overlaps sum up to.
     covered : float [catchment], optional
         Part of each that lies on the grid; by default the sum of its overlaps over its area.
     cell_area : float [overlap], optional
@@ -210,7 +210,6 @@ def weights_dataset(
     area = np.asarray(area, np.float64)
     sums = np.bincount(np.maximum(positions_of(owner, ids), 0), area, ids.size) if ids.size else np.zeros(0)
     whole = sums if catchment_area is None else np.asarray(catchment_area, np.float64)
-    whole = np.where(np.isnan(whole), sums, whole)
     if covered is None:
         covered = np.divide(sums, whole, out=np.zeros(ids.size), where=whole > 0)
     of_overlap = {"reach": owner, **dict(zip(INDEX[len(index)], index, strict=True)), "area": area}

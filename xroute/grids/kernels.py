@@ -32,8 +32,9 @@ def sum_cells(data, out, first, last, pointer, row, column, weight, area, factor
         for c in range(first, last):
             begin, end = pointer[c], pointer[c + 1]
             whole = 0.0
-            for k in range(begin, end):
-                whole += area[k]
+            if gaps == RENORMALISE:
+                for k in range(begin, end):
+                    whole += area[k]
             for b0 in range(0, n_b, TILE):
                 n = min(TILE, n_b - b0)
                 for t in range(n):
@@ -41,7 +42,7 @@ def sum_cells(data, out, first, last, pointer, row, column, weight, area, factor
                     present[t] = 0.0
                 for k in range(begin, end):
                     y, x, w = row[k], column[k], weight[k]
-                    if gaps == 0:
+                    if gaps == STRICT:
                         for t in range(n):
                             total[t] += w * np.float64(data[a, b0 + t, y, x])
                     else:
@@ -51,7 +52,7 @@ def sum_cells(data, out, first, last, pointer, row, column, weight, area, factor
                                 total[t] += w * v
                                 present[t] += area[k]
                 for t in range(n):
-                    if gaps == 2 and present[t] != whole:
+                    if gaps == RENORMALISE and present[t] != whole:
                         total[t] = total[t] * (whole / present[t]) if present[t] > 0.0 else np.nan
                     total[t] = total[t] * factor / divisor[c]
                     out[a, b0 + t, c] = total[t]

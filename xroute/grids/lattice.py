@@ -19,9 +19,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from xroute.earth import SEMI_MAJOR, height_between
 from xroute.engine.kernels import kernel
 from xroute.exceptions import AlignmentError, some
-from xroute.grids.authalic import SEMI_MAJOR, below_edge, cell_areas, height_between
+from xroute.grids.authalic import below_edge, cell_areas
 from xroute.grids.polygons import Parts
 from xroute.options import n_threads
 
@@ -90,17 +91,15 @@ class Lattice:
 
 
 def make_lattice(dims: tuple[Hashable, ...], lon: Float, lat: Float, lon_bounds: Float, lat_bounds: Float) -> Lattice:
-    """Lattice of centres and of bounds (n, 2).
+    """Lattice of centres and of bounds (n, 2), which reach no farther than the poles.
 
     Raises
     ------
     AlignmentError
-        For cells that overlap, have no extent, or lie beyond the poles.
+        For cells that overlap, or have no extent.
     """
     meridians, column = _lines(lon_bounds, dims[1], 360.0)
     parallels, row = _lines(lat_bounds, dims[0], None)
-    if np.abs(parallels).max(initial=0) > 90:
-        raise AlignmentError(f"bounds of {dims[0]!r} lie beyond the poles: {some(parallels[np.abs(parallels) > 90])}")
     return Lattice(dims, (lat.size, lon.size), meridians, column, parallels, row, lon, lat)
 
 

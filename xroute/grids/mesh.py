@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from xroute.earth import SEMI_MAJOR, from_space, in_space
 from xroute.exceptions import AlignmentError, some
-from xroute.grids.authalic import SEMI_MAJOR
 from xroute.grids.polygons import unwrapped_ring
 
 __all__ = ["Mesh", "fixed_rings", "nodes_between", "projected_mesh"]
@@ -172,8 +172,7 @@ def _with_great_circles(closed: Float) -> Float:
     bent = _is_bent(step, lat[:-1], lat[1:])
     if not bent.any():
         return closed
-    east, north = np.radians(lon), np.radians(lat)
-    space = np.column_stack([np.cos(north) * np.cos(east), np.cos(north) * np.sin(east), np.sin(north)])
+    space = in_space(lon, lat)
     pieces = []
     for k in range(len(step)):
         pieces.append(closed[k : k + 1])
@@ -181,9 +180,8 @@ def _with_great_circles(closed: Float) -> Float:
             n = int(np.ceil(abs(step[k]) / BENDING * 4))
             part = np.linspace(0, 1, n + 1)[1:-1, None]
             arc = np.arccos(np.clip(space[k] @ space[k + 1], -1, 1))
-            x, y, z = (np.sin((1 - part) * arc) * space[k] + np.sin(part * arc) * space[k + 1]).T
-            along = lon[k] + (np.degrees(np.arctan2(y, x)) - lon[k] + 180) % 360 - 180
-            pieces.append(np.column_stack([along, np.degrees(np.arctan2(z, np.hypot(x, y)))]))
+            east, north = from_space(np.sin((1 - part) * arc) * space[k] + np.sin(part * arc) * space[k + 1])
+            pieces.append(np.column_stack([lon[k] + (east - lon[k] + 180) % 360 - 180, north]))
     return np.concatenate([*pieces, closed[-1:]])
 
 
@@ -271,10 +269,7 @@ def _middle(*centres: Float) -> Float:
     polar = (span * np.sin(np.radians(np.abs(lat).min(axis=0))) > BENDING) & ~same[0] & ~same[1]  # along no parallels
     polar |= span > PARALLEL
     if polar.any():
-        east, north = np.radians(lon[:, polar]), np.radians(lat[:, polar])
-        x, y = (np.cos(north) * np.cos(east)).sum(axis=0), (np.cos(north) * np.sin(east)).sum(axis=0)
-        z = np.sin(north).sum(axis=0)
-        result[polar] = np.degrees(np.stack([np.arctan2(y, x), np.arctan2(z, np.hypot(x, y))], axis=-1))
+        result[polar] = np.column_stack(from_space(in_space(lon[:, polar], lat[:, polar]).sum(axis=0)))
     result[:, 1] = np.clip(result[:, 1], -90, 90)
     return np.asarray(result)
 

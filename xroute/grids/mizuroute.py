@@ -8,10 +8,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from xroute.exceptions import AlignmentError, ParameterError
+from xroute.exceptions import AlignmentError, ParameterError, some
 from xroute.grids.raw import Raw, column
 from xroute.ids import exact_ids
 from xroute.units import to_si
@@ -39,8 +40,8 @@ def read_mapping(table: xr.Dataset, name: str) -> Raw:
     catchment = exact_ids(table[units].values, f"{name}: {units!r}", AlignmentError)
     part = np.asarray(table[weight].values, np.float64)
     owner, kept = _owners(table, name, catchment, part.size)
-    part = np.where(np.isnan(part), 0.0, part)[kept]
     i, j, source = column(table, "i_index"), column(table, "j_index"), column(table, *_SOURCE_UNITS)
+    part = _parts(part[kept], [np.asarray(table[n].values)[kept] for n in (i, j, source) if n is not None], owner, name)
     common: dict[str, Any] = {"part": part, "attrs": {"method": "area", "title": "weights of mizuRoute"}}
     size = column(table, "area", "catchment_area")
     if size is not None and table[size].dims == table[units].dims:
@@ -63,6 +64,19 @@ def read_mapping(table: xr.Dataset, name: str) -> Raw:
     cells = exact_ids(table[source].values[kept][used], f"{name}: {source!r}", AlignmentError)
     common["part"] = part[used]
     return Raw(owner[used], catchment, cell_id=cells, **common)
+
+
+def _parts(part: NDArray[np.float64], cells: list[NDArray[Any]], owner: NDArray[Any], name: str) -> NDArray[np.float64]:
+    """Parts of catchments; what has neither a part nor a cell stands for a catchment without overlaps, and has none."""
+    nowhere = [pd.isna(c) | (c < 1) if c.dtype.kind in "iuf" else pd.isna(c) for c in cells]
+    none = np.isnan(part) & np.logical_and.reduce(nowhere or [np.zeros(part.size, bool)])
+    lost = np.isnan(part) & ~none
+    if lost.any():
+        raise ParameterError(
+            f"{name}: weight is NaN in {int(lost.sum())} overlaps, of catchments {some(np.unique(owner[lost]))}: mend them, or "
+            "leave these catchments out"
+        )
+    return np.where(none, 0.0, part)
 
 
 def _owners(table: xr.Dataset, name: str, catchment: NDArray[Any], n: int) -> tuple[NDArray[Any], NDArray[np.int64]]:

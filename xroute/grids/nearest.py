@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from xroute.grids.authalic import SEMI_MAJOR
+from xroute.earth import SEMI_MAJOR, in_space
 
 __all__ = ["nearest_cells", "spacing"]
 
@@ -32,8 +32,8 @@ def nearest_cells(lon: Float, lat: Float, cell_lon: Float, cell_lat: Float) -> t
     cells = np.flatnonzero(np.isfinite(cell_lon) & np.isfinite(cell_lat))
     order = np.lexsort((np.round(cell_lon[cells] % 360, 9) % 360, np.round(cell_lat[cells], 9)))
     cells = cells[order]
-    tree = cKDTree(_in_space(cell_lon[cells], cell_lat[cells]), balanced_tree=False, compact_nodes=False)
-    chord, found = tree.query(_in_space(lon, lat), k=np.arange(1, min(TIES, cells.size) + 1))
+    tree = cKDTree(in_space(cell_lon[cells], cell_lat[cells]), balanced_tree=False, compact_nodes=False)
+    chord, found = tree.query(in_space(lon, lat), k=np.arange(1, min(TIES, cells.size) + 1))
     far = 2 * SEMI_MAJOR * np.arcsin(np.clip(chord / 2, 0, 1))
     rank = np.where(far <= far[:, :1] + SAME, found, cells.size).min(axis=1)
     return cells[rank], far[:, 0]
@@ -42,12 +42,7 @@ def nearest_cells(lon: Float, lat: Float, cell_lon: Float, cell_lat: Float) -> t
 def spacing(lon: Float, lat: Float, cell: NDArray[np.int64]) -> Float:
     """How far [m] the nearest other cells are from some cells, by their centres: how large cells are that have no corners."""
     there = np.isfinite(lon) & np.isfinite(lat)
-    tree = cKDTree(_in_space(lon[there], lat[there]))
+    tree = cKDTree(in_space(lon[there], lat[there]))
     k = min(4, int(there.sum()))
-    chord = np.atleast_2d(tree.query(_in_space(lon[cell], lat[cell]), k=np.arange(1, k + 1))[0])
+    chord = np.atleast_2d(tree.query(in_space(lon[cell], lat[cell]), k=np.arange(1, k + 1))[0])
     return np.asarray(2 * SEMI_MAJOR * np.arcsin(np.clip(chord[:, -1] / 2, 0, 1)))
-
-
-def _in_space(lon: Float, lat: Float) -> Float:
-    east, north = np.radians(lon), np.radians(lat)
-    return np.column_stack([np.cos(north) * np.cos(east), np.cos(north) * np.sin(east), np.sin(north)])

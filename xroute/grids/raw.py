@@ -206,14 +206,10 @@ def _with_areas(raw: Raw, areas: Any, segments: Any, source: str) -> Raw:
         if lacking.size:
             raise AlignmentError(f"{lacking.size} catchments of {source} have no area: {some(lacking)}")
         whole = sizes[at]
-        bad = ~(np.isfinite(whole) & (whole >= 0))
-        if bad.any():
-            raise ParameterError(
-                f"areas are NaN, infinite or negative for {int(bad.sum())} catchments: {some(raw.catchment[bad])}"
-            )
-    owner = positions_of(raw.owner, raw.catchment)
-    area = raw.part * whole[owner]
-    return replace(raw, area=area, catchment_area=whole)
+    bad = ~(np.isfinite(whole) & (whole >= 0))
+    if bad.any():
+        raise ParameterError(f"areas are NaN, infinite or negative for {int(bad.sum())} catchments: {some(raw.catchment[bad])}")
+    return replace(raw, area=raw.part * whole[positions_of(raw.owner, raw.catchment)], catchment_area=whole)
 
 
 # ── catchments that drain to reaches of other ids ─────────────────────────────────────────────────────────────────────

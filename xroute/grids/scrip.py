@@ -52,7 +52,7 @@ def read_sparse_matrix(table: xr.Dataset, name: str, *, ids: Any = None, grid: A
         raise ParameterError(f"{name}: columns count cells from 1 to {n_cells}, and are from {col.min()} to {col.max()}")
     cell = col - 1
     index = (cell // sizes[1], cell % sizes[1]) if len(sizes) == 2 else (cell,)
-    if _normalisation(table) == "fracarea":
+    if _is_of_covered_area(table, name):
         covered = _values(table, "frac_b", "dst_grid_frac")
         if covered is None:
             raise ParameterError(
@@ -125,9 +125,12 @@ def _ids(ids: Any, n: int | None, largest: int, name: str) -> NDArray[Any]:
     return found
 
 
-def _normalisation(table: xr.Dataset) -> str:
-    said = str(table.attrs.get("normalization", table.attrs.get("norm_type", ""))).lower()
-    return "fracarea" if "frac" in said else "destarea"
+def _is_of_covered_area(table: xr.Dataset, name: str) -> bool:
+    """Whether weights are parts of what the grid covers of a catchment (fracarea), and not of its whole area (destarea)."""
+    said = str(table.attrs.get("normalization", table.attrs.get("norm_type", "")))
+    if said.lower() not in ("", "destarea", "fracarea"):
+        raise ParameterError(f"{name}: its weights are normalised by {said!r}, where 'destarea' and 'fracarea' are known")
+    return said.lower() == "fracarea"
 
 
 def _areas(table: xr.Dataset, *names: str) -> NDArray[np.float64] | None:

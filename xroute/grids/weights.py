@@ -64,7 +64,7 @@ def grid_weights(
         of coordinates. Grids may be rectilinear (``lat``, ``lon``), curvilinear (``lat`` and ``lon`` on both dimensions),
         projected (``x``, ``y`` and a grid mapping, or ``crs``), or unstructured (``lat`` and ``lon`` on one dimension and
         bounds with the cells' corners, or a mesh by UGRID). Bounds are made from centres where there are none: in the middle
-        between two of them, as far out as in at the ends, and no farther than the poles.
+        between two of them, and as far out as in at the ends. Cells end at the poles, whatever their bounds say.
     catchments : GeoDataFrame, GeoSeries, Dataset, Network or path
         Polygons in any coordinate system, or points: of a GeoDataFrame, of a GeoSeries whose index bears the ids, or ``lon`` and
         ``lat`` of a network. Paths may lead to any file of polygons or points (``.gpkg``, ``.parquet``, ``.shp``,
