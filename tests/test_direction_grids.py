@@ -334,6 +334,20 @@ def test_any_order_any_dims_part_of_the_reaches() -> None:
         xroute.to_grid(values, xroute.datasets.scheidegger(2, 2))
 
 
+def test_members_that_are_counted_are_no_reaches() -> None:
+    """Cells are counted from 0, and so are members and gauges' rows: the dimension of all the ids is that of the reaches."""
+    network = Network.from_d8(xr.DataArray([[1, 4], [1, 0]], {"lat": [50.5, 49.5], "lon": [7.5, 8.5]}))
+    values = xr.DataArray(
+        np.arange(8.0).reshape(2, 4), {"member": [0, 1], "cell_id": ("feature", [3, 2, 1, 0])}, ("member", "feature")
+    )
+    expected = xr.DataArray(
+        [[[3.0, 2.0], [1.0, 0.0]], [[7.0, 6.0], [5.0, 4.0]]], {"member": [0, 1], "lat": [50.5, 49.5], "lon": [7.5, 8.5]},
+        ("member", "lat", "lon"),
+    )  # fmt: skip
+    xr.testing.assert_equal(xroute.to_grid(values, network), expected)
+    xr.testing.assert_equal(xroute.to_grid(values.to_dataset(name="q"), network).q, expected)
+
+
 def test_dask_stays_lazy() -> None:
     import dask
     import dask.array

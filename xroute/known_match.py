@@ -63,7 +63,7 @@ def match_known(
             break
     time_dim = _time_dim(array, layout, clock)
     named = layout.reach_dim if layout.reach_dim in array.dims else None
-    reach_dim, name, ids = read_reach_ids(array, network, named, time_dim, WHAT)
+    reach_dim, name, ids = read_reach_ids(array, network.ids, named, time_dim, WHAT)
     reach = known_positions(ids, network, name)
     if not reach.size:
         return None

@@ -103,7 +103,7 @@ def align(
         (``extra="raise"``), or that the array lacks (``missing="raise"``), of which the first ten are named; and for
         coordinates that cannot say that a value is unknown on reaches which are added.
     """
-    dim, name, ids = read_reach_ids(array, network, reach_dim, time_dim, what)
+    dim, name, ids = read_reach_ids(array, network.ids, reach_dim, time_dim, what)
     row, lacking = match_rows(ids, network.ids, missing, extra, f"{what} ids ({name!r})", what)
     batch_dims = tuple(d for d in array.dims if d not in (dim, time_dim))
     sizes = {d: array.sizes[d] for d in array.dims}

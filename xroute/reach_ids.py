@@ -19,14 +19,13 @@ from numpy.typing import NDArray
 from xroute.exceptions import AlignmentError, XRouteError, some
 from xroute.grid_axes import grid_dims
 from xroute.ids import convertible, declared_fills, exact_ids, is_positional, positions_of
-from xroute.network import Network
 from xroute.wording import argument, phrase
 
 __all__ = ["read_reach_ids"]
 
 
 def read_reach_ids(
-    array: xr.DataArray, network: Network, reach_dim: Hashable | None, time_dim: Hashable | None, what: str
+    array: xr.DataArray, reaches: NDArray[Any], reach_dim: Hashable | None, time_dim: Hashable | None, what: str
 ) -> tuple[Hashable, Hashable, NDArray[Any]]:
     """The reach dimension of an array, the coordinate that bears the ids along it, and these, of the network's kind.
 
@@ -34,23 +33,23 @@ def read_reach_ids(
     ----------
     array
         Its values are not read.
-    network : Network
-        Whose reaches are looked for.
+    reaches : [reach]
+        Ids of the network's reaches, which are looked for.
     reach_dim, time_dim
         The reach dimension if the caller names it, and the time dimension, which is none.
     what
         What the array is, for messages.
     """
-    dim, candidates = _find_reach_dim(array, network, reach_dim, time_dim, what)
-    name = _id_coordinate(array, network, dim, what, candidates)
+    dim, candidates = _find_reach_dim(array, reaches, reach_dim, time_dim, what)
+    name = _id_coordinate(array, reaches, dim, what, candidates)
     ids = exact_ids(array[name].values, f"{what} {name!r}", AlignmentError, fills=declared_fills(array[name]))
-    if ids.dtype.kind != network.ids.dtype.kind and ids.size and network.n_reaches:
-        raise AlignmentError(_other_kind(array, name, ids, network.ids, what))
+    if ids.dtype.kind != reaches.dtype.kind and ids.size and reaches.size:
+        raise AlignmentError(_other_kind(array, name, ids, reaches, what))
     return dim, name, ids
 
 
 def _find_reach_dim(
-    array: xr.DataArray, network: Network, reach_dim: Hashable | None, time_dim: Hashable | None, what: str
+    array: xr.DataArray, reaches: NDArray[Any], reach_dim: Hashable | None, time_dim: Hashable | None, what: str
 ) -> tuple[Hashable, list[_IdCoordinate] | None]:
     """The reach dimension, and what bears ids along it if that was looked at."""
     if reach_dim is not None:
@@ -59,7 +58,7 @@ def _find_reach_dim(
         return reach_dim, None
     if "reach" in array.dims:
         return "reach", None
-    found = {dim: _id_coordinates(array, network, dim) for dim in array.dims if dim != time_dim}
+    found = {dim: _id_coordinates(array, reaches, dim) for dim in array.dims if dim != time_dim}
     marked = [dim for dim, candidates in found.items() if any(c.marked for c in candidates)]
     if len(marked) == 1:
         return marked[0], found[marked[0]]
@@ -126,7 +125,7 @@ class _IdCoordinate:
         return is_positional(self.ids)
 
 
-def _id_coordinates(array: xr.DataArray, network: Network, dim: Hashable) -> list[_IdCoordinate]:
+def _id_coordinates(array: xr.DataArray, reaches: NDArray[Any], dim: Hashable) -> list[_IdCoordinate]:
     """Coordinates along a dimension that could bear ids: exact, unique, and no quantities with units."""
     found = []
     for name, coordinate in array.coords.items():
@@ -141,26 +140,26 @@ def _id_coordinates(array: xr.DataArray, network: Network, dim: Hashable) -> lis
         # pandas asks sorted ids at no cost, where NumPy's hashes of regular ids collide
         if not pd.Index(ids.astype(object) if ids.dtype.kind == "U" else ids).is_unique:
             continue
-        inside = positions_of(ids, network.ids) >= 0
-        full = bool(inside.any()) and bool(inside.all() or inside.sum() == network.n_reaches)
-        found.append(_IdCoordinate(name, ids, marked, bool(inside.any()), full, convertible(ids, network.ids) is not None))
+        inside = positions_of(ids, reaches) >= 0
+        full = bool(inside.any()) and bool(inside.all() or inside.sum() == reaches.size)
+        found.append(_IdCoordinate(name, ids, marked, bool(inside.any()), full, convertible(ids, reaches) is not None))
     return found
 
 
 def _id_coordinate(
-    array: xr.DataArray, network: Network, dim: Hashable, what: str, candidates: list[_IdCoordinate] | None = None
+    array: xr.DataArray, reaches: NDArray[Any], dim: Hashable, what: str, candidates: list[_IdCoordinate] | None = None
 ) -> Hashable:
     """Name of the coordinate that bears the ids along ``dim``; an index that counts the rows is none where others do."""
     along = [n for n, c in array.coords.items() if c.dims == (dim,)]
     if along == [dim]:
         return dim
-    candidates = _id_coordinates(array, network, dim) if candidates is None else candidates
+    candidates = _id_coordinates(array, reaches, dim) if candidates is None else candidates
     fits = [c for c in candidates if c.full] or [c for c in candidates if c.some]
     chosen = [c for c in fits if c.marked] or fits
     if len(chosen) > 1 and not chosen[0].full:
         chosen = [c for c in chosen if not c.is_positional] or chosen
         chosen = [c for c in chosen if c.name == dim] or chosen
-    if chosen and chosen[0].is_positional and not chosen[0].marked and chosen[0].ids.size != network.n_reaches:
+    if chosen and chosen[0].is_positional and not chosen[0].marked and chosen[0].ids.size != reaches.size:
         chosen += [c for c in candidates if c.some and not c.is_positional and c not in chosen]
     for other in chosen[1:]:
         if not np.array_equal(other.ids, chosen[0].ids):
