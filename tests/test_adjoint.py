@@ -34,13 +34,14 @@ def device(request):
     return request.param
 
 
-def case(shape: str = "tree", n: int = 6, seed: int = 0, n_batch: int = 2, n_time: int = 4, device: str = "cpu"):
+def case(shape: str = "tree", n: int = 6, seed: int = 0, n_batch: int = 2, n_time: int = 4, device: str = "cpu",
+         taps=(1, 2, 3, 5, 17)):  # fmt: skip
     """A network with a ragged random filter: topology, plan, and tensors that all require gradients."""
     rng = np.random.default_rng(seed)
     links = topology(shape, n, rng)
     plan = make_plan(*links.links, links.n_reaches)
     n = links.n_reaches
-    n_taps = rng.permutation(np.resize([1, 2, 3, 5, 17], n))
+    n_taps = rng.permutation(np.resize(taps, n))
     pointer = np.concatenate([[0], np.cumsum(n_taps)])
     values = {
         "runoff": rng.normal(size=(n_batch, n, n_time)),

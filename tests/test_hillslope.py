@@ -570,8 +570,11 @@ def test_gradients_of_ordinates(name: str, parameters: dict[str, list[float]]) -
     router = xroute.Router(network, dt=HOUR, hillslope=name, learnable=tuple(parameters))
     assert router.hillslope is not None
     values = [torch.tensor(v, dtype=torch.float64, requires_grad=True) for v in parameters.values()]
-    made = lambda *v: router.hillslope(dict(zip(parameters, v, strict=True))).taps  # noqa: E731
-    assert torch.autograd.gradcheck(made, values, eps=1e-5, atol=1e-9, rtol=1e-4)
+
+    def ordinates(*learned: torch.Tensor) -> torch.Tensor:
+        return router.hillslope(dict(zip(parameters, learned, strict=True))).taps
+
+    assert torch.autograd.gradcheck(ordinates, values, eps=1e-5, atol=1e-9, rtol=1e-4)
 
 
 def test_router_finds_its_parameters_again(tmp_path: Path) -> None:

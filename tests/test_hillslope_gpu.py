@@ -13,16 +13,15 @@ import pytest
 import torch
 
 import xroute
+from xroute.engine.arrays import Exchange, Hillslopes, Rows, State
+from xroute.engine.backends import backend_of
+from xroute.parameters import read_parameters
+from xroute.schemes import Filter, make_filter
+from xroute.settings import RoutingSettings
 
 CUDA = torch.cuda.is_available()
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 pytest.importorskip("triton")
-
-from xroute.engine.arrays import Exchange, Hillslopes, Rows, State  # noqa: E402
-from xroute.engine.backends import backend_of  # noqa: E402
-from xroute.parameters import read_parameters  # noqa: E402
-from xroute.schemes import Filter, make_filter  # noqa: E402
-from xroute.settings import RoutingSettings  # noqa: E402
 
 DEVICE = torch.device("cuda" if CUDA else "cpu")
 routes = pytest.mark.skipif(not (CUDA or INTERPRETED), reason="no GPU: see test_interpreted")

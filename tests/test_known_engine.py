@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from strategies import topology
+from test_adjoint import case as ragged
 
 from xroute.engine.arrays import Exchange, FilterArrays, Known, Rows, State
 from xroute.engine.autograd import route_autograd
 from xroute.engine.cpu.adjoint import adjoint_cpu
 from xroute.engine.cpu.forward import route_cpu
-from xroute.engine.plan import make_plan
+from xroute.engine.cpu.kernels import route_task
 from xroute.engine.reference import topological_order
 from xroute.exceptions import ParameterError
 from xroute.schemes import Filter
@@ -30,26 +31,13 @@ def device(request):
 
 def case(shape="tree", n=8, seed=0, n_batch=2, n_time=6, members=2, taps=(1, 2, 3, 5, 17), share=0.5, gaps=0.4, device="cpu"):
     """A network whose reaches have random filters, some of them known on some steps; all tensors require gradients."""
-    rng = np.random.default_rng(seed)
-    links = topology(shape, n, rng)
-    plan = make_plan(*links.links, links.n_reaches)
-    n = links.n_reaches
-    n_taps = rng.permutation(np.resize(taps, n))
-    pointer = np.concatenate([[0], np.cumsum(n_taps)])
-    reach = rng.permutation(n)[: max(1, int(share * n))]
+    links, plan, pointer, values = ragged(shape, n, seed, n_batch, n_time, device, taps)
+    rng = np.random.default_rng([seed, 1])
+    reach = rng.permutation(plan.n_reaches)[: max(1, int(share * plan.n_reaches))]
     known = rng.normal(size=(members, reach.size, n_time))
     known[rng.random(known.shape) < gaps] = np.nan
-    values = {
-        "runoff": rng.normal(size=(n_batch, n, n_time)),
-        "taps": rng.normal(size=pointer[-1]) / np.repeat(n_taps, n_taps),
-        "pole": np.where(rng.random(n) < 0.3, 0.0, rng.uniform(-0.5, 0.95, n)),
-        "gain": rng.normal(size=n),
-        "history": rng.normal(size=(n_batch, pointer[-1] - n)),
-        "outflow": rng.normal(size=(n_batch, n)),
-        "known": known,
-    }
-    tensors = {k: torch.from_numpy(v).to(device).requires_grad_() for k, v in values.items()}
-    return links, plan, pointer, torch.from_numpy(reach), tensors
+    values["known"] = torch.from_numpy(known).to(device).requires_grad_()
+    return links, plan, pointer, torch.from_numpy(reach), values
 
 
 def through(plan, pointer, reach, settings, *, runoff, taps, pole, gain, history, outflow, known):
@@ -198,3 +186,24 @@ def test_shapes_that_do_not_fit():
     _, plan, pointer, reach, values = case()
     with pytest.raises(ParameterError, match="known discharge has shape"):
         through(plan, pointer, reach[:-1], RoutingSettings(), **values)
+
+
+def test_arrays_that_may_not_be_written_to_compile_nothing_again():
+    """As a worker gets them of another process: a minute, wherever a plan has no kept reaches."""
+    _, plan, pointer, _, values = case(members=1)
+    filter = FilterArrays(values["taps"].detach().numpy(), pointer, *(values[k].detach().numpy() for k in ("pole", "gain")))
+    runoff = values["runoff"].detach().numpy()
+    nothing = np.empty(0, np.int64)
+
+    def route(kept, known):
+        discharge, state = np.empty_like(runoff), State(*(values[k].detach().numpy().copy() for k in ("history", "outflow")))
+        route_cpu(runoff, discharge, replace(plan, kept=kept), filter, state, exchange=Exchange(known=known))
+        return discharge, len(route_task.signatures)
+
+    expected, n_compiled = route(nothing, None)
+    frozen = nothing.copy()
+    frozen.setflags(write=False)
+    for kept, known in ((frozen, None), (nothing, Known(frozen, np.empty((1, 0, runoff.shape[2]))))):
+        found, n = route(kept, known)
+        np.testing.assert_array_equal(found, expected)
+        assert n == n_compiled

@@ -12,13 +12,13 @@ import pytest
 import torch
 from test_known_engine import case
 
+from xroute.engine.arrays import Exchange, FilterArrays, Known, Needs, Rows, State
+from xroute.engine.backends import backend_of
+from xroute.settings import LATERAL, SAMPLING, RoutingSettings
+
 CUDA = torch.cuda.is_available()
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 pytest.importorskip("triton")
-
-from xroute.engine.arrays import Exchange, FilterArrays, Known, Needs, Rows, State  # noqa: E402
-from xroute.engine.backends import backend_of  # noqa: E402
-from xroute.settings import LATERAL, SAMPLING, RoutingSettings  # noqa: E402
 
 DEVICE = torch.device("cuda" if CUDA else "cpu")
 routes = pytest.mark.skipif(not (CUDA or INTERPRETED), reason="no GPU: see test_interpreted")

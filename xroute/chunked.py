@@ -230,15 +230,16 @@ def _routing_tasks(graph: _Graph, members: MemberChunk, state: list[Any]) -> tup
     """Tasks that route each partition through each chunk of time; and the keys of their states at the end."""
     chunks, token, state = graph.chunks, graph.token, list(state)
     work, looked = _look_task(graph, members)
+    shape = chunks.shape(members)
     for c, (begin, end) in enumerate(itertools.pairwise(chunks.edges.tolist())):
         for k, run in enumerate(graph.partition_runs):
             key = graph.name, k, *members, c
             blocks = [chunks.key(members, chunk, c) for chunk, _ in run.chunks]
             kept_above = [(f"kept-{token}", q, *members, c) for q, _ in run.partition.source]
-            known = None if graph.known is None or run.known is None else graph.known.key(members, c)
+            known = () if graph.known is None or run.known is None else (graph.known.key(members, c), shape)
             work[key] = (
                 tasks.route_partition, (f"partition-{token}", k), blocks, kept_above, state[k], graph.times[begin:end],
-                graph.first + begin, None if c else looked, known, chunks.shape(members),
+                graph.first + begin, None if c else looked, *known,
             )  # fmt: skip
             state[k] = (f"state-{token}", k, *members, c)
             work[state[k]] = (getattr, key, "state")

@@ -24,8 +24,8 @@ from xroute.schemes import Filter
 from xroute.settings import RoutingSettings
 
 __all__ = [
-    "backend_on", "contiguous", "filter_on", "given_state", "no_second_derivative", "plan_handle", "plan_of", "route_autograd",
-    "state_on", "tensors_of",
+    "backend_on", "both_or_none", "contiguous", "filter_on", "given_state", "no_second_derivative", "plan_handle", "plan_of",
+    "route_autograd", "state_on", "tensors_of",
 ]  # fmt: skip
 
 Tensor = torch.Tensor
@@ -95,6 +95,17 @@ def tensors_of(state: State | None, like: Tensor) -> tuple[Tensor, Tensor]:
     if state is None:
         return like.new_empty(0, dtype=torch.float64), like.new_empty(0, dtype=torch.float64)
     return state.history, state.outflow
+
+
+def both_or_none(history: Tensor | None, outflow: Tensor | None, series: Tensor, taps: Tensor) -> tuple[Tensor, Tensor]:
+    """The operators' tensors of the gradient of a state, of which a loss may have looked at one, at both or at none."""
+    if history is None and outflow is None:
+        return taps.new_empty(0), taps.new_empty(0)
+    n_batch, n = series.shape[:2]
+    return (
+        taps.new_zeros(n_batch, taps.shape[0] - n) if history is None else history,
+        taps.new_zeros(n_batch, n) if outflow is None else outflow,
+    )
 
 
 def _known(values: Tensor | None, reach: Tensor | None, grad: Tensor | None = None) -> dict[str, Any]:
@@ -176,13 +187,7 @@ def _backward(
     series, taps = saved[0], saved[1]
     if grad_discharge is None:
         grad_discharge = torch.zeros_like(series)
-    if grad_history is None and grad_outflow is None:
-        grad_history = grad_outflow = taps.new_empty(0)
-    elif grad_history is None:
-        grad_history = taps.new_zeros(series.shape[0], taps.shape[0] - series.shape[1])
-    elif grad_outflow is None:
-        grad_outflow = taps.new_zeros(series.shape[:2])
-    grads_of = grad_discharge, grad_history, grad_outflow
+    grads_of = grad_discharge, *both_or_none(grad_history, grad_outflow, series, taps)
     runoff, pole, gain, history, outflow = (needs[k] for k in (0, 3, 4, 5, 6))
     needs_filter = needs[1] or pole or gain
     grads = torch.ops.xroute.route_backward(*grads_of, *saved, *ctx.options, runoff, needs_filter, known, known_reach)

@@ -14,6 +14,7 @@ from xroute.caches import keep
 from xroute.engine.arrays import FilterArrays, Needs, SlopeGradients, State
 from xroute.engine.autograd import (
     backend_on,
+    both_or_none,
     contiguous,
     filter_on,
     given_state,
@@ -106,13 +107,8 @@ def _backward(ctx: Any, grad: Tensor | None, grad_history: Tensor | None, grad_o
     of_runoff, of_taps, _, of_history, *_ = ctx.needs_input_grad
     if grad is None:
         grad = torch.zeros_like(runoff)
-    if grad_history is None and grad_outflow is None:
-        grad_history = grad_outflow = taps.new_empty(0)
-    elif grad_history is None:
-        grad_history = taps.new_zeros(runoff.shape[0], taps.shape[0] - runoff.shape[1])
-    elif grad_outflow is None:
-        grad_outflow = taps.new_zeros(runoff.shape[:2])
-    grads = torch.ops.xroute.slopes_backward(grad, grad_history, grad_outflow, *ctx.saved_tensors, of_runoff, of_taps)
+    of_state = both_or_none(grad_history, grad_outflow, runoff, taps)
+    grads = torch.ops.xroute.slopes_backward(grad, *of_state, *ctx.saved_tensors, of_runoff, of_taps)
     g_runoff, g_taps, g_history = (g if wants else None for g, wants in zip(grads, (of_runoff, of_taps, of_history), strict=True))
     return g_runoff, g_taps, None, g_history, None, None  # without poles, the last outflow is not looked at
 

@@ -216,10 +216,13 @@ def _balanced(taps: torch.Tensor, pole: torch.Tensor) -> torch.Tensor:
     """
     import torch
 
-    others = (1 + taps[:, :-1]) - 1
-    last = (1 - pole)[:, None] - others.sum(dim=1, keepdim=True)
-    rounded = abs(last - taps[:, -1:]) <= taps.shape[1] * 2.0**-50
-    return torch.where(rounded, torch.cat([others, last], dim=1), taps)
+    with torch.no_grad():  # rounding has no derivative
+        others = (1 + taps[:, :-1]) - 1
+        last = (1 - pole)[:, None] - others.sum(dim=1, keepdim=True)
+        lacking = torch.cat([others, last], dim=1) - taps
+        is_rounding = lacking[:, -1:].abs() <= taps.shape[1] * 2.0**-50
+        lacking = torch.where(is_rounding, lacking, 0.0)
+    return taps + lacking
 
 
 def _applied(

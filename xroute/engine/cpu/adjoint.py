@@ -39,7 +39,7 @@ from numpy.typing import NDArray
 
 from xroute.engine.arrays import FilterArrays, Gradients, Known, Needs, Rows, State
 from xroute.engine.cpu.adjoint_kernels import add_filter, adjoint_task
-from xroute.engine.cpu.forward import no_hillslopes
+from xroute.engine.cpu.forward import NO_HILLSLOPES
 from xroute.engine.cpu.kernels import place_state, restore_state, route_task
 from xroute.engine.cpu.walk import (
     BLOCK,
@@ -223,7 +223,7 @@ class _Walk:
                 self.runoff[member], no_discharge, self.rows[0], self.nowhere, self.rows[2], start, stop,
                 schedule.task_pointer[task], schedule.task_pointer[task + 1], schedule.group_pointer, slot, store,
                 buffer, held, self.links[0], link_slot, self.links[2], *self.filter, *state, *modes(self.settings), False,
-                no_series, no_row, no_series, no_row, self.known[member], self.known_row, routed, *no_hillslopes(),
+                no_series, no_row, no_series, no_row, self.known[member], self.known_row, routed, *NO_HILLSLOPES,
             )  # fmt: skip
 
     def _back(

@@ -34,10 +34,16 @@ from xroute.engine.schedule import ABREAST, Schedule
 from xroute.options import n_threads
 from xroute.settings import RoutingSettings
 
-__all__ = ["no_hillslopes", "route_cpu"]
+__all__ = ["NO_HILLSLOPES", "route_cpu"]
 
 Float = NDArray[np.float64]
 Index = NDArray[np.int64]
+
+NO_HILLSLOPES: tuple[Any, ...] = (
+    read_only(np.empty(0, np.int64)), read_only(np.empty(0)), read_only(np.empty(0, np.int64)),
+    np.empty(0), np.empty(0), np.empty(0), np.empty((0, 0)),
+)  # fmt: skip
+"""What kernels are given of hillslopes where there are none (see `_Walk._slopes`): no time is spent on them."""
 
 
 def route_cpu(
@@ -129,7 +135,7 @@ class _Walk:
     def _slopes(self, member: int) -> tuple[Any, ...]:
         """What kernels are given of the hillslopes: their filter, a member's state, and room for its past runoff."""
         if self.hillslopes is None:
-            return no_hillslopes()
+            return NO_HILLSLOPES
         (taps, pointer, _, _), state = self.hillslopes
         assert state is not None
         buffer, held = np.empty(int(np.diff(pointer).max()) + self.block), np.empty((ABREAST, self.block))
@@ -161,12 +167,6 @@ class _Walk:
                 given[member], given_row, kept[member], kept_row, known[member], known_row, no_series, *slopes,
             ))  # fmt: skip
         return _total(bad)
-
-
-def no_hillslopes() -> tuple[Any, ...]:
-    """What kernels are given of hillslopes where there are none: no time is spent on them."""
-    none, nothing = np.zeros(0, np.int64), np.zeros(0)
-    return read_only(none), read_only(nothing), read_only(none), nothing, nothing, nothing, np.zeros((0, 0))
 
 
 def _total(counts: Iterable[tuple[int, int]]) -> NotFinite:
