@@ -197,6 +197,25 @@ def test_where_there_is_no_room_it_is_said(network, runoff, monkeypatch):
     assert set(store.reads.values()) == {1}
 
 
+def test_the_memory_to_give_for_packed_chunks_suffices(network, runoff, monkeypatch):
+    """What decoding a large chunk takes is part of it: with too little for that, no disk would help."""
+    monkeypatch.setattr("xroute.reads.PIECE_BYTES", 1)
+    encoding = {"dtype": "i4", "scale_factor": 1 / 1024, "_FillValue": -1}
+    opened, store = stored(runoff.astype("f8", keep_attrs=True), (48, 60), **encoding)
+    expected = stream(opened, network, memory="1GB").values
+    store.reads.clear()
+    with pytest.warns(UserWarning, match=r"is read 8\.0 times.*no room for what reading one takes \(141 kB\)") as told:
+        stream(opened, network, memory=2 * LITTLE, time_chunk=6)
+    assert set(store.reads.values()) == {8}
+    message = next(str(one.message) for one in told if "is read" in str(one.message))
+    advised = re.search(r'memory="(\w+)"', message)
+    assert advised is not None and "TMPDIR" not in message
+    store.reads.clear()
+    found = stream(opened, network, memory=advised[1], time_chunk=6)
+    assert set(store.reads.values()) == {1}
+    np.testing.assert_array_equal(found.values, expected)
+
+
 def test_a_look_ahead_reads_nothing_twice(network, runoff):
     """Where attributes say that values accumulate, two days are looked at before an hour is routed."""
     told = runoff.assign_attrs(GRIB_stepType="accum")
