@@ -287,6 +287,28 @@ def test_a_packed_grid(chunks, on_dask, network):
         np.testing.assert_allclose(found.values, expected.values, rtol=2e-6)
 
 
+def test_chunks_of_a_grid_that_are_too_large_are_told(network, monkeypatch):
+    """Read in parts, of which none takes of two chunks: as often as the warning says."""
+    monkeypatch.setattr("xroute.grids.lazy.READ_BYTES", 1)
+    monkeypatch.setattr("xroute.grids.lazy.MOST_BYTES", 10 * 120 * 4)
+    dims, times = ("time", "lat", "lon"), np.datetime64("2001-01-01", "ns") + np.arange(N_TIME) * np.timedelta64(1, "h")
+    values = np.random.default_rng(1).random((N_TIME, 8, 15)).astype(np.float32)
+    coords = {"time": times, "lat": np.arange(8.0), "lon": np.arange(15.0)}
+    grid = xr.DataArray(values, coords, dims, "runoff", {"units": "mm"})
+    row, column = np.divmod(np.arange(network.n_reaches), 15)
+    weights = weights_dataset(
+        network.ids, (row, column), np.full(row.size, 1e6), catchment=network.ids, attrs=grid_identity(grid, dims[1:])
+    )
+    opened, store = stored(grid, (21, 4, 5))
+    with pytest.warns(UserWarning, match=r"grid is read 3\.6 times: .* are 10 kB together, and at most 4\.8 kB"):
+        found = xroute.remap(opened, weights).load()
+    assert set(store.reads.values()) == {2, 4}  # the last chunk is shorter
+    np.testing.assert_array_equal(found.values, xroute.remap(grid, weights).values)
+    opened, store = stored(grid, (10, 4, 5))
+    xroute.remap(opened, weights).load()  # of which a warning would be an error here
+    assert set(store.reads.values()) == {1}
+
+
 # ── what it takes ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -136,8 +136,7 @@ class Reader:
                 why, size, disk = f"{argument('memory')} has no room for what reading one takes", self._piece_bytes, ""
             warn(
                 f"each chunk of the runoff is read {self.times_read:.1f} times: a block is {self.block} steps, its chunks are "
-                f"longer, and {why} ({show_bytes(size)}). Give {argument('memory', more)}, {disk}or rechunk the runoff along "
-                "time first"
+                f"longer, and {why} ({show_bytes(size)}). Give {argument('memory', more)}, {disk}or rechunk it along time first"
             )
 
     @cached_property
@@ -250,8 +249,7 @@ class Reader:
     def _out_of_memory(
         self, groups: list[tuple[Row, list[Item]]], pool: ThreadPoolExecutor, ahead: bool
     ) -> Iterator[tuple[Item, xr.DataArray]]:
-        rows: dict[Row, Future[xr.DataArray]] = dict(self._early)
-        self._early.clear()
+        rows: dict[Row, Future[xr.DataArray]] = {row: pool.submit(self._early.pop, row) for row in [*self._early]}
         needed = [*(self._rows_of(row.gang, items) for row, items in groups), []]
 
         def drop(kept: list[Row]) -> None:
@@ -291,9 +289,9 @@ class Reader:
     def _out_of_scratch(
         self, groups: list[tuple[Row, list[Item]]], pool: ThreadPoolExecutor, meanwhile: bool, stack: ExitStack
     ) -> Iterator[tuple[Item, xr.DataArray]]:
-        files: dict[Row, Scratch] = {row: future.result() for row, future in self._early.items()}
+        files: dict[Row, Scratch] = dict(self._early)
         self._early.clear()
-        stack.callback(lambda: [file.close() for file in files.values()])
+        stack.callback(_close_all, files)
         for row, items in groups:
             needed = self._rows_of(row.gang, items)
             for old in [r for r in files if r < needed[0]]:
@@ -364,7 +362,7 @@ class Reader:
     # ── a look at what comes ────────────────────────────────────────────────────────────────────────────────────────
 
     @cached_property
-    def _early(self) -> dict[Row, Future[Any]]:
+    def _early(self) -> dict[Row, Any]:
         """Rows that were read before their turn."""
         return {}
 
@@ -378,23 +376,22 @@ class Reader:
         rows = self._rows_of(0, [Item(self._gangs[0][1][0], slice(0, n_steps))])
         if self.folder is not None and len(rows) == 1:
             file = self._fill(rows[0])
-            self._early[rows[0]] = _done(file)
+            self._early[rows[0]] = file
             n_parts = int(np.searchsorted(self._cuts(rows[0]), n_steps))
             return np.concatenate([file.take(k, slice(0, n_rows)) for k in range(n_parts)], axis=-1)[..., :n_steps]
         part = {layout.reach_dim: slice(0, n_rows)}
         span = self._steps(rows[-1]).stop - self._steps(rows[0]).start
-        members = math.prod(of.stop - of.start for of in self._gangs[0][0].values())
+        members = math.prod(own.stop - own.start for own in self._gangs[0][0].values())
         fits = len(rows) == 1 or members * span * self._bytes_of_step <= self.memory
         if self.folder is None and not self.again and fits:
             read = [self._read_row(row) for row in rows]
-            self._early.update({row: _done(values) for row, values in zip(rows, read, strict=True)})
+            self._early.update(zip(rows, read, strict=True))
             taken = [values.isel(part).transpose(*layout.engine_dims).to_numpy() for values in read]
             return np.concatenate(taken, axis=-1)[..., :n_steps]
         box = {**self._gangs[0][0], layout.time_dim: slice(0, n_steps), **part}
         return self.runoff.isel(box).transpose(*layout.engine_dims).to_numpy()
 
 
-def _done(value: Any) -> Future[Any]:
-    future: Future[Any] = Future()
-    future.set_result(value)
-    return future
+def _close_all(files: dict[Row, Scratch]) -> None:
+    for file in files.values():
+        file.close()
