@@ -1,7 +1,6 @@
-"""Scaling out: graphs on Dask, worker processes, GPUs of one host, and the memory of a stream to Zarr.
+"""Scaling out: graphs on Dask, worker processes, and GPUs of one host; `streams.py` measures streams to Zarr.
 
-    python benchmarks/scaling.py graph workers memory          parts to measure; --small shrinks all of them, for a try
-    python benchmarks/scaling.py ensemble                      6.84M reaches x 120 steps x 52 members; some 12 GB on the disk
+    python benchmarks/scaling.py graph workers                 parts to measure; --small shrinks all of them, for a try
     python benchmarks/scaling.py gpus gpus-dask                on a machine with GPUs; --weak: weak scaling of gpus, too
     TRITON_INTERPRET=1 python benchmarks/scaling.py gpus --small      its logic without a GPU; its times mean nothing
 
@@ -9,8 +8,6 @@ graph      time, tasks and added memory of building the lazy graph of 1M reaches
 workers    1, 2, 4, ... single-threaded worker processes of a Dask cluster: strong and weak scaling
 gpus       partitions on 1, 2, 4, ... GPUs, cut links copied from device to device, runoff and discharge on the devices
 gpus-dask  the same through Dask, a worker process each GPU: runoff made and discharge summed in the host's memory
-ensemble   time and peak memory of `route_to_zarr` for a daily forecast of GEOGLOWS' size, within --memory (8GB) in all
-memory     peak memory of `route_to_zarr` for 1, 2, 5 and 10 years of 365 steps (15 GB, see --years and --temporary)
 
 Steps are hourly, for which the lattice's Muskingum parameters are good; what a step costs does not depend on its length. A
 case is compared with the truth before it is timed. "One basin" is the lattice with all its outlets joined: it has a trunk.
@@ -23,11 +20,7 @@ import gc
 import logging
 import math
 import os
-import resource
-import shutil
 import statistics
-import tempfile
-import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -36,21 +29,16 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from multiprocessing import get_context
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 import xarray as xr
-from xarray.backends.common import BackendArray
-from xarray.core import indexing
-from zarr.storage import LocalStore, WrapperStore
 
 import xroute
 from xroute.block import route_block
 from xroute.engine.arrays import Exchange, State
-from xroute.memory import memory_bytes
 from xroute.parameters import read_parameters
 from xroute.partition import Partition, make_partitions, partition
 from xroute.schemes import make_filter
@@ -482,159 +470,8 @@ def gpus(options: argparse.Namespace) -> None:
                 torch.cuda.empty_cache()
 
 
-# ── memory ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def peak_memory() -> float:
-    """Peak of this process [GB]; where there is one, not by getrusage, which counts what its parent had before it started."""
-    status = Path("/proc/self/status")
-    for line in status.read_text().splitlines() if status.exists() else ():
-        if line.startswith("VmHWM"):
-            return int(line.split()[1]) * 1024 / 1e9
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
-
-
-def stream_years(lattice: tuple[int, int], steps: int, folder: str) -> tuple[float, float, float, float]:
-    """GB at the peak before and after a stream to Zarr, seconds, and GB on disk; what it wrote is deleted."""
-    warnings.simplefilter("ignore", UserWarning)
-    store = Path(tempfile.mkdtemp(dir=folder)) / "discharge.zarr"
-    try:
-        few = river(30, 20)
-        runoff = labelled(np.random.default_rng(4).random((few.n_reaches, 100), np.float32), few)
-        xroute.route_to_zarr(runoff.chunk(time=30), few, store, time_chunk=None, progress=False)
-        with xr.open_zarr(store) as written:
-            compare(written["discharge"].transpose(*runoff.dims).values, runoff.route(few).values, "what was written")
-        shutil.rmtree(store)
-        network = river(*lattice)
-        _ = network.plan.schedule
-        before, begin = peak_memory(), time.perf_counter()
-        xroute.route_to_zarr(lazy_runoff(network, -1, steps, 30), network, store, time_chunk=None, progress=False)
-        seconds, peak = time.perf_counter() - begin, peak_memory()
-        size = sum(file.stat().st_size for file in store.rglob("*") if file.is_file())
-        with xr.open_zarr(store) as written:
-            last = written["discharge"].isel(time=-1).values
-            if written.sizes["time"] != steps or not (np.isfinite(last).all() and last.max() > 0):
-                raise SystemExit(f"WRONG: {written.sizes} written, or nothing at the end")
-        return before, peak, seconds, size / 1e9
-    finally:
-        shutil.rmtree(store.parent)
-
-
-def memory(options: argparse.Namespace) -> None:
-    lattice = (100, 100) if options.small else options.lattice or (1000, 1000)
-    table("route_to_zarr", "steps", "GB of discharge", "GB on disk", "seconds", "peak GB before", "peak GB", "GB added")
-    with tempfile.TemporaryDirectory(dir=options.temporary) as folder:
-        for years in options.years or ([1, 2] if options.small else [1, 2, 5, 10]):
-            before, peak, seconds, size = fresh(stream_years, lattice, 365 * years, folder)
-            n = math.prod(lattice)
-            row(f"{n:,} reaches", 365 * years, 4e-9 * n * 365 * years, size, seconds, before, peak, peak - before)
-
-
-# ── ensemble ────────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-class Forecast(BackendArray):
-    """Runoff [member, time, reach] that is made where it is read: a storm that moves down the ids, of each member another."""
-
-    def __init__(self, shape: tuple[int, int, int]) -> None:
-        self.shape, self.dtype = shape, np.dtype(np.float32)
-        self.rate = np.random.default_rng(5).random(shape[2], np.float32)
-        self.weather = np.random.default_rng(6).random(shape[:2], np.float32)
-
-    def __getitem__(self, key: indexing.ExplicitIndexer) -> np.ndarray:
-        return indexing.explicit_indexing_adapter(key, self.shape, indexing.IndexingSupport.OUTER, self._make)
-
-    def _make(self, key: tuple[Any, ...]) -> np.ndarray:
-        members, steps, reaches = (np.arange(n)[k] for n, k in zip(self.shape, key, strict=True))
-        made = np.empty((np.size(members), np.size(steps), np.size(reaches)), np.float32)
-        weather = self.weather[np.ix_(np.atleast_1d(members), np.atleast_1d(steps))]
-        np.multiply(weather[..., None], self.rate[reaches], out=made)
-        return made.reshape([n.size for n in (members, steps, reaches) if n.ndim])
-
-
-class Bin(LocalStore):
-    """A store on the disk that counts chunks of discharge, and keeps none of them but that of the first reaches."""
-
-    counted, n_bytes = 0, 0
-
-    async def set(self, key: str, value: Any) -> None:
-        if key.startswith("discharge/c/"):
-            type(self).counted += 1
-            type(self).n_bytes += len(value)
-            if not key.endswith("/0"):
-                return
-        await super().set(key, value)
-
-
-class Asked(WrapperStore[Any]):
-    """A store that is asked whose it is before each write, as those that cannot rename; in a folder nothing is thrown away."""
-
-
-def forecast(network: xroute.Network, steps: int, members: int) -> xr.DataArray:
-    dims, data = ("member", "time", "reach"), Forecast((members, steps, network.n_reaches))
-    variable = xr.Variable(dims, indexing.LazilyIndexedArray(data))
-    coords = {"member": np.arange(members), "time": pd.date_range("2024", periods=steps, freq="h"), "reach": network.ids}
-    return xr.DataArray(variable, coords, dims, "runoff", {"units": "m3 s-1"})
-
-
-def stream_ensemble(lattice: tuple[int, int], steps: int, members: int, total: int, folder: str) -> list[Any]:
-    """Figures of a stream that may take so many bytes in all; discharge of the first reaches is compared with members alone."""
-    warnings.simplefilter("ignore", UserWarning)
-    network = river(*lattice)
-    forecast(network, 2, 1).route(network, device="cpu")
-    gc.collect()
-    before, begin, free = resident_memory(), time.perf_counter(), shutil.disk_usage(folder).free
-    room, least, over = total - int(1e9 * before), [free], threading.Event()
-    if room <= 0:
-        raise ValueError(f"libraries and the network alone take {before:.2f} GB")
-
-    def watch() -> None:
-        while not over.wait(1.0):
-            least[0] = min(least[0], shutil.disk_usage(folder).free)
-
-    threading.Thread(target=watch, daemon=True).start()
-    store, runoff = Path(tempfile.mkdtemp(dir=folder)) / "discharge.zarr", forecast(network, steps, members)
-    try:
-        opened, state = xroute.route_to_zarr(
-            runoff, network, Asked(Bin(store)), memory=room, progress="PROGRESS" in os.environ, device="cpu", return_state=True
-        )
-        seconds, peak = time.perf_counter() - begin, peak_memory()
-        over.set()
-        first = int(opened.encoding["chunks"][-1])
-        for member in {0, members // 2, members - 1}:
-            runoff_alone = runoff.isel(member=member, time=slice(0, 24 if network.n_reaches > 10**6 else None))
-            alone, end = runoff_alone.route(network, device="cpu", return_state=True)
-            written = opened.isel(member=member, reach=slice(0, first), time=slice(0, alone.sizes["time"]))
-            compare(written.values, alone.isel(reach=slice(0, first)).values, "what was written", 0.0)
-            if alone.sizes["time"] == steps:
-                compare(state["outflow"].isel(member=member).values, end["outflow"].values, "the state", 0.0)
-        lanes, chunks = len((state["outflow"].chunks or [[0]])[0]), opened.encoding["chunks"]
-        return [lanes, " x ".join(map(str, chunks)), 1e-9 * Bin.n_bytes, before, peak, 1e-9 * (free - least[0]), seconds]
-    finally:
-        over.set()
-        shutil.rmtree(store.parent)
-
-
-def resident_memory() -> float:
-    """Memory of this process now [GB]."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e9
-
-
-def ensemble(options: argparse.Namespace) -> None:
-    lattice = (100, 100) if options.small else options.lattice or (2850, 2400)
-    steps, members, n = options.steps or 120, options.members, math.prod(lattice)
-    table(
-        "route_to_zarr", "lanes", "chunks", "GB of discharge, compressed", "GB before", "peak GB", "GB on the disk", "seconds",
-        "G reach-steps/s",
-    )  # fmt: skip
-    with tempfile.TemporaryDirectory(dir=options.temporary) as folder:
-        found = fresh(stream_ensemble, lattice, steps, members, memory_bytes(options.memory), folder)
-        row(f"{n:,} reaches x {steps} steps x {members} members", *found, 1e-9 * n * steps * members / found[-1])
-
-
 PARTS: dict[str, Callable[[argparse.Namespace], None]] = {
-    "graph": graph, "workers": workers, "gpus": gpus, "gpus-dask": lambda o: workers(o, gpus=True), "memory": memory,
-    "ensemble": ensemble,
+    "graph": graph, "workers": workers, "gpus": gpus, "gpus-dask": lambda o: workers(o, gpus=True),
 }  # fmt: skip
 
 
@@ -643,13 +480,9 @@ def main() -> None:
     parser.add_argument("parts", nargs="+", choices=list(PARTS), metavar="PART", help=", ".join(PARTS))
     parser.add_argument("--small", action="store_true", help="shrink every part, to try it")
     parser.add_argument("--weak", action="store_true", help="gpus: weak scaling, too")
-    parser.add_argument("--lattice", nargs=2, type=int, metavar=("ROWS", "COLUMNS"), help="workers, gpus, memory")
+    parser.add_argument("--lattice", nargs=2, type=int, metavar=("ROWS", "COLUMNS"), help="workers, gpus")
     parser.add_argument("--steps", type=int, help="workers, gpus: steps of runoff")
     parser.add_argument("--chunk", type=int, help="workers, gpus: steps of a time chunk")
-    parser.add_argument("--years", nargs="+", type=int, help="memory: years of 365 steps")
-    parser.add_argument("--temporary", help="memory, ensemble: where discharge is written, and deleted")
-    parser.add_argument("--members", type=int, default=52, help="ensemble: members of the forecast")
-    parser.add_argument("--memory", default="8GB", help="ensemble: of the whole process, the network included")
     options = parser.parse_args()
     warnings.simplefilter("ignore", UserWarning)  # Muskingum's range: drawn parameters need not be ideal
     for part in options.parts:

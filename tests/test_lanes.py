@@ -306,7 +306,7 @@ def test_a_forecast_after_another_on_the_command_line(network, runoff, tmp_path)
             "--save-state", tmp_path / "state.nc", "--state-time", "24h")  # fmt: skip
         told = run("route", tmp_path / "today.nc", tmp_path / "network.zarr", tmp_path / f"b.{suffix}", *common,
                    "--initial-state", tmp_path / "state.nc", "--save-state", tmp_path / "state2.zarr")  # fmt: skip
-        assert "warning: the state holds at" not in told and "120 reaches x 48 steps x 5" in told
+        assert "warning: the state holds at" not in told and "120 reaches x 48 steps x 5 members" in told
         state = runoff.isel(step=slice(0, 24)).route(network, return_state=True)[1]
         expected, end = today.route(network, initial_state=state, return_state=True)
         with open_dataset(tmp_path / f"b.{suffix}") as found:

@@ -197,6 +197,25 @@ def test_where_there_is_no_room_it_is_said(network, runoff, monkeypatch):
     assert set(store.reads.values()) == {1}
 
 
+def test_the_memory_to_give_for_packed_chunks_suffices(network, runoff, monkeypatch):
+    """What decoding a large chunk takes is part of it: with too little for that, no disk would help."""
+    monkeypatch.setattr("xroute.reads.PIECE_BYTES", 1)
+    encoding = {"dtype": "i4", "scale_factor": 1 / 1024, "_FillValue": -1}
+    opened, store = stored(runoff.astype("f8", keep_attrs=True), (48, 60), **encoding)
+    expected = stream(opened, network, memory="1GB").values
+    store.reads.clear()
+    with pytest.warns(UserWarning, match=r"is read 8\.0 times.*no room for what reading one takes \(141 kB\)") as told:
+        stream(opened, network, memory=2 * LITTLE, time_chunk=6)
+    assert set(store.reads.values()) == {8}
+    message = next(str(one.message) for one in told if "is read" in str(one.message))
+    advised = re.search(r'memory="(\w+)"', message)
+    assert advised is not None and "TMPDIR" not in message
+    store.reads.clear()
+    found = stream(opened, network, memory=advised[1], time_chunk=6)
+    assert set(store.reads.values()) == {1}
+    np.testing.assert_array_equal(found.values, expected)
+
+
 def test_a_look_ahead_reads_nothing_twice(network, runoff):
     """Where attributes say that values accumulate, two days are looked at before an hour is routed."""
     told = runoff.assign_attrs(GRIB_stepType="accum")
@@ -266,6 +285,28 @@ def test_a_packed_grid(chunks, on_dask, network):
         found = stream(opened, network, weights=weights, memory=memory)
         assert found.dtype == np.float32 and set(store.reads.values()) == {1}
         np.testing.assert_allclose(found.values, expected.values, rtol=2e-6)
+
+
+def test_chunks_of_a_grid_that_are_too_large_are_told(network, monkeypatch):
+    """Read in parts, of which none takes of two chunks: as often as the warning says."""
+    monkeypatch.setattr("xroute.grids.lazy.READ_BYTES", 1)
+    monkeypatch.setattr("xroute.grids.lazy.MOST_BYTES", 10 * 120 * 4)
+    dims, times = ("time", "lat", "lon"), np.datetime64("2001-01-01", "ns") + np.arange(N_TIME) * np.timedelta64(1, "h")
+    values = np.random.default_rng(1).random((N_TIME, 8, 15)).astype(np.float32)
+    coords = {"time": times, "lat": np.arange(8.0), "lon": np.arange(15.0)}
+    grid = xr.DataArray(values, coords, dims, "runoff", {"units": "mm"})
+    row, column = np.divmod(np.arange(network.n_reaches), 15)
+    weights = weights_dataset(
+        network.ids, (row, column), np.full(row.size, 1e6), catchment=network.ids, attrs=grid_identity(grid, dims[1:])
+    )
+    opened, store = stored(grid, (21, 4, 5))
+    with pytest.warns(UserWarning, match=r"grid is read 3\.6 times: .* are 10 kB together, and at most 4\.8 kB"):
+        found = xroute.remap(opened, weights).load()
+    assert set(store.reads.values()) == {2, 4}  # the last chunk is shorter
+    np.testing.assert_array_equal(found.values, xroute.remap(grid, weights).values)
+    opened, store = stored(grid, (10, 4, 5))
+    xroute.remap(opened, weights).load()  # of which a warning would be an error here
+    assert set(store.reads.values()) == {1}
 
 
 # ── what it takes ───────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -283,14 +283,15 @@ def test_runoff_that_is_not_finite(runoff, network, tmp_path):
     assert_same(tmp_path / "q.zarr", tmp_path / "whole.zarr")
 
 
-def test_another_that_is_still_at_work(runoff, network, tmp_path, monkeypatch):
+@pytest.mark.parametrize("moment", [0, 16])
+def test_another_that_is_still_at_work(moment, runoff, network, tmp_path, monkeypatch):
     """A run that has lost its store to a second one stops, and the second is not harmed."""
     store, whole = tmp_path / "q.zarr", runoff.route(network)
     original = Stream._read
     begun: list[int] = []
 
     def read(self: Stream, steps: slice) -> xr.DataArray:
-        if steps.start == 16 and not begun:
+        if steps.start == moment and not begun:
             begun.append(1)
             xr.testing.assert_equal(stream(runoff, network, store), whole)
         return original(self, steps)
@@ -299,6 +300,40 @@ def test_another_that_is_still_at_work(runoff, network, tmp_path, monkeypatch):
     with pytest.raises((XRouteError, OSError), match=r"another run writes to .* now|could not write"):
         stream(runoff, network, store, time_chunk=8)
     xr.testing.assert_equal(stream(runoff, network, store), whole)
+
+
+def test_an_error_before_the_first_block_deletes_what_is_the_runs_own(runoff, network, tmp_path, monkeypatch):
+    """Not the folder that was there, nor what somebody put there meanwhile; of an interrupted run it deletes nothing."""
+    torn = runoff.copy(data=np.where(np.arange(N_TIME)[:, None] == 3, np.float32(np.nan), runoff.values))
+    store, whole, original = tmp_path / "q.zarr", tmp_path / "whole.zarr", Stream._read
+    stream(runoff, network, whole, time_chunk=8)
+    for mode in ("w-", "w"):
+        with pytest.raises(XRouteError, match="NaN"):
+            stream(torn, network, store, time_chunk=8, mode=mode)
+        assert not store.exists()
+        store.mkdir()
+        with pytest.raises(XRouteError, match="NaN"):
+            stream(torn, network, store, time_chunk=8, mode=mode)
+        assert list(store.iterdir()) == []
+        store.rmdir()
+
+    def noted(self: Stream, steps: slice) -> xr.DataArray:
+        (store / "note.txt").write_text("mine")
+        return original(self, steps)
+
+    with monkeypatch.context() as patched, pytest.raises(XRouteError, match="NaN"):
+        patched.setattr(Stream, "_read", noted)
+        stream(torn, network, store, time_chunk=8)
+    assert (store / "note.txt").read_text() == "mine"
+    stream(runoff, network, store, time_chunk=8)  # it went on from what was left
+    assert differences(store, whole) == ["note.txt"]
+    for stop in (KeyboardInterrupt, SystemExit):
+        with monkeypatch.context() as patched, pytest.raises(stop):
+            patched.setattr(Stream, "_read", lambda *_, stop=stop: (_ for _ in ()).throw(stop))
+            stream(runoff, network, store, time_chunk=8, mode="w")
+        assert "unfinished" in xr.open_zarr(store).attrs
+        stream(runoff, network, store, time_chunk=8)
+        assert_same(store, whole)
 
 
 def test_resumed_with_other_chunks(runoff, network, tmp_path):

@@ -10,18 +10,15 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xroute.engine.arrays import NotFinite, Rows
-from xroute.engine.backends import backend_of_array, on_host
+from xroute.engine.backends import on_host
 from xroute.exceptions import XRouteError, some
 from xroute.settings import RoutingSettings
 from xroute.wording import argument
 
 __all__ = ["FILLS", "check_finite", "check_known", "finite_sums", "negative_sums", "span_in_words", "step_labels"]
 
-BLOCK = 2**17
-"""Values looked at together: few enough to stay in cache while they are looked at twice."""
 FILLS = (-99.0, -999.0, -9999.0, -99999.0, -999999.0)
 """What files of gauges hold where nothing was measured, whether they declare it or not."""
-
 
 def check_finite(
     n_bad: NotFinite,
@@ -123,23 +120,12 @@ def span_in_words(array: xr.DataArray, dim: Any, steps: slice) -> str:
     return text
 
 
-def n_negative(values: Any) -> int:
-    """How many values are negative, of numpy or cupy."""
-    if not values.size:
-        return 0
-    if backend_of_array(values) is not None:
-        return int((values < 0).sum())
-    flat = values.reshape(-1)
-    parts = (flat[k : k + BLOCK] for k in range(0, flat.size, BLOCK))
-    return sum(int(np.count_nonzero(part < 0)) for part in parts if part.min() < 0)
-
-
-def negative_sums(values: Any) -> tuple[Any, Any]:
+def negative_sums(values: NDArray[Any]) -> tuple[Any, Any]:
     """How many values [batch, row, time] are negative, and their sum, over time [batch, row]; None twice where none is."""
-    if not n_negative(values):
+    if not values.size or values.min() >= 0:
         return None, None
-    below = np.minimum(values, 0)
-    return (values < 0).sum(axis=-1).astype(np.float64), below.sum(axis=-1, dtype=np.float64)
+    below = values < 0
+    return below.sum(axis=-1, dtype=np.float64), values.sum(axis=-1, dtype=np.float64, where=below)
 
 
 def finite_sums(block: xr.DataArray, dim: Hashable, *kept: Hashable) -> Any:

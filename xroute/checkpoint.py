@@ -25,7 +25,7 @@ from xroute.block_state import BlockState
 from xroute.exceptions import XRouteError, require, some, warn
 from xroute.identity import digest
 from xroute.lanes import Lanes
-from xroute.stores import CHECKPOINT, GROUP_FILES
+from xroute.stores import CHECKPOINT, DISCHARGE, GROUP_FILES
 from xroute.wording import argument
 
 __all__ = ["Checkpoint", "Progress", "abandon", "check_replaceable", "clear", "find", "route_again"]
@@ -94,9 +94,9 @@ class Checkpoint:
             described["lanes"] = lanes
         return {**described, "digest": _description_digest(described)}
 
-    def release(self) -> None:
-        """Give the store back: the run is over."""
-        _fence().release(self.own)
+    def release(self, *, cleared: bool = False) -> None:
+        """Give the store back: the run is over, or came nowhere, and the store is cleared."""
+        _fence().release(self.own, cleared=cleared)
 
     def commit(self, progress: Progress, state: BlockState, *, first: bool = False) -> None:
         """Make progress last; what the store holds up to there has been written, and is on the disk before this says so.
@@ -338,13 +338,12 @@ def clear(checkpoint: Checkpoint) -> None:
 
 
 def abandon(checkpoint: Checkpoint) -> None:
-    """Leave nothing of a run that came nowhere; the error that ended it is told, whatever happens here."""
+    """Leave nothing of a run that came nowhere, unless others put something there; its own error is told in any case."""
+    own = {CHECKPOINT, DISCHARGE, *(key.partition("/")[0] for key in checkpoint.layout)}
     with contextlib.suppress(Exception):
-        clear(checkpoint)
-        checkpoint.release()
-        if isinstance(checkpoint.store, Path):
-            for folder in (checkpoint.store / CHECKPOINT, checkpoint.store):
-                folder.rmdir()  # which refuses what is not empty
+        if own.issuperset(_fence().names(checkpoint.store)):
+            clear(checkpoint)
+            checkpoint.release(cleared=True)
 
 
 def _attributes(store: Any) -> dict[str, Any] | None:
@@ -395,5 +394,5 @@ def _open(store: Any) -> Any:
         return None
     except OSError:  # not permitted, or the disk fails: there may well be a store, and nobody is to put another in its place
         raise
-    except Exception:  # damaged metadata raise what they like
+    except Exception:  # damaged metadata raise what they like; who asks takes nothing for empty that has names in it
         return None

@@ -102,7 +102,15 @@ class Room:
 
     def for_rows(self, members: int, steps: int) -> int:
         """Bytes for rows of chunks of which blocks are taken, beside such blocks; negative where these alone are too large."""
-        return self.free - self.needed(members, steps) + self.step * members * steps
+        return self.free - self._beside_rows(members, steps)
+
+    def with_rows(self, members: int, steps: int, rows: int) -> int:
+        """Bytes with which there would be room for rows of chunks of so many bytes, beside such blocks."""
+        return self.decoding + self._beside_rows(members, steps) + rows
+
+    def _beside_rows(self, members: int, steps: int) -> int:
+        """Bytes of all that a block needs but its runoff, which is in the rows."""
+        return self.needed(members, steps) - self.step * members * steps
 
     def steps_beside(self, members: int, row: int) -> int:
         """Steps of blocks for which there is room beside the row of chunks, of so many steps, that they are taken of."""

@@ -54,6 +54,7 @@ def take(store: Any, mark: str) -> OwnStore | AskingStore:
         sync(asking.claim())
         return asking
     own = OwnStore(store, writer=f"{WRITER}{mark}")
+    own.made = not store.exists()
     own.folder.mkdir(parents=True)
     own.note_new_folders()
     for other in _writers(store):
@@ -64,12 +65,16 @@ def take(store: Any, mark: str) -> OwnStore | AskingStore:
     return own
 
 
-def release(own: OwnStore | AskingStore) -> None:
-    """Give a store back, whose run is over."""
+def release(own: OwnStore | AskingStore, *, cleared: bool = False) -> None:
+    """Give a store back, whose run is over; of one that was cleared the folders go that the run made."""
     if isinstance(own, OwnStore):
         own.settle()
         _retire(own.folder)
         _sync(own.folder.parent)
+        if cleared:
+            own.folder.parent.rmdir()
+            if own.made:
+                own.root.rmdir()  # which refuses what is not empty
     else:
         sync(own.unclaim())
 
@@ -136,6 +141,9 @@ class OwnStore(LocalStore):
         Files and folders that are not yet sure to be on the disk. None syncs each at once: so do copies in other processes,
         which nobody tells to `settle`.
     """
+
+    made = False
+    """Whether the run made the folder."""
 
     def __init__(
         self, root: Path | str, *, read_only: bool = False, writer: str = "", unsettled: set[Path] | None = None

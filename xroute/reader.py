@@ -8,6 +8,7 @@ blocks are taken out of it. Where neither is possible chunks are read again and 
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Generator, Hashable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
@@ -20,15 +21,19 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from xroute.chunking import Room
 from xroute.exceptions import warn
 from xroute.labels import Layout
 from xroute.lanes import Box, Lanes, common_edges, overlap, regular_edges
 from xroute.memory import show_bytes
-from xroute.reads import PIECE_BYTES, Source, decoding_bytes, pieces_of
+from xroute.reads import PIECE_BYTES, Source, pieces_of
 from xroute.scratch import Scratch, scratch_folder
 from xroute.wording import argument
 
 __all__ = ["Item", "Reader"]
+
+AS_THEY_ARE: Any = {"coords": "minimal", "compat": "override", "join": "override", "combine_attrs": "override"}
+"""How parts of a block that follow one another in time are joined."""
 
 
 class Item(NamedTuple):
@@ -57,8 +62,8 @@ class Reader:
         Type of the blocks.
     lanes, block
         Members that are routed together, and steps.
-    stated, memory
-        Bytes that the run may take, and those of them that are for rows of chunks, beside the block that is being routed.
+    room
+        What the run may take.
     read
         Reads some steps of a part of runoff.
     beside
@@ -71,8 +76,7 @@ class Reader:
     dtype: np.dtype[Any]
     lanes: Lanes
     block: int
-    stated: int
-    memory: int
+    room: Room
     read: Callable[[Box, slice], xr.DataArray]
     beside: Path | None = None
 
@@ -82,6 +86,11 @@ class Reader:
     def n_steps(self) -> int:
         """Steps of the series."""
         return int(self.runoff.sizes[self.layout.time_dim])
+
+    @cached_property
+    def memory(self) -> int:
+        """Bytes for rows of chunks, beside the block that is being routed."""
+        return self.room.for_rows(math.prod(self.lanes.each), self.block)
 
     @cached_property
     def direct(self) -> bool:
@@ -120,12 +129,14 @@ class Reader:
         """Say so, if chunks are read more than once, and what helps."""
         if self.times_read > 1.05:
             rows = (1 + self._straddles) * self._row_bytes
-            more = show_bytes(1.1 * (self.stated - self.memory + rows)).replace(" ", "")
+            more = show_bytes(1.1 * self.room.with_rows(math.prod(self.lanes.each), self.block, rows)).replace(" ", "")
+            why = f"neither {argument('memory')} nor the disk for temporary files has room for a row of them"
+            size, disk = self._row_bytes, "set TMPDIR to a local disk with so much room, "
+            if self._piece_too_large:  # wherever it is kept, it is read first
+                why, size, disk = f"{argument('memory')} has no room for what reading one takes", self._piece_bytes, ""
             warn(
                 f"each chunk of the runoff is read {self.times_read:.1f} times: a block is {self.block} steps, its chunks are "
-                f"longer, and neither {argument('memory')} nor the disk for temporary files has room for a row of them "
-                f"({show_bytes(self._row_bytes)}). Give {argument('memory', more)}, set TMPDIR to a local disk with so much "
-                "room, or rechunk the runoff along time first"
+                f"longer, and {why} ({show_bytes(size)}). Give {argument('memory', more)}, {disk}or rechunk it along time first"
             )
 
     @cached_property
@@ -181,11 +192,14 @@ class Reader:
     @property
     def _piece_too_large(self) -> bool:
         """Whether there is no room to read even a single chunk as a whole."""
-        decoding = decoding_bytes(self.runoff, self.source)
-        if decoding:
-            return decoding > self.stated
-        chunk = int(np.prod([self.source.longest(d) or 1 for d in self.runoff.dims], dtype=float))
-        return chunk * (self.runoff.dtype.itemsize + self.dtype.itemsize) > max(self.memory, PIECE_BYTES)
+        most = self.room.memory if self.room.decoding else max(self.memory, PIECE_BYTES)
+        return self._piece_bytes > most
+
+    @property
+    def _piece_bytes(self) -> int:
+        """Bytes that reading a single chunk takes."""
+        chunk = math.prod(self.source.longest(d) or 1 for d in self.runoff.dims)
+        return self.room.decoding or chunk * (self.runoff.dtype.itemsize + self.dtype.itemsize)
 
     def _rows_fit(self, ahead: int) -> bool:
         return (1 + self._straddles + ahead) * self._row_bytes <= self.memory
@@ -235,8 +249,7 @@ class Reader:
     def _out_of_memory(
         self, groups: list[tuple[Row, list[Item]]], pool: ThreadPoolExecutor, ahead: bool
     ) -> Iterator[tuple[Item, xr.DataArray]]:
-        rows: dict[Row, Future[xr.DataArray]] = dict(self._early)
-        self._early.clear()
+        rows: dict[Row, Future[xr.DataArray]] = {row: pool.submit(self._early.pop, row) for row in [*self._early]}
         needed = [*(self._rows_of(row.gang, items) for row, items in groups), []]
 
         def drop(kept: list[Row]) -> None:
@@ -258,7 +271,7 @@ class Reader:
                 parts = [self._part(rows[r].result(), r, item) for r in self._rows_of(row.gang, [item])]
                 if item is items[-1] and not ahead:
                     drop(then)  # before more is read
-                whole = parts[0] if len(parts) == 1 else _joined(parts, self.layout.time_dim)
+                whole = parts[0] if len(parts) == 1 else xr.concat(parts, self.layout.time_dim, **AS_THEY_ARE)
                 del parts
                 yield item, whole
                 del whole
@@ -276,7 +289,7 @@ class Reader:
     def _out_of_scratch(
         self, groups: list[tuple[Row, list[Item]]], pool: ThreadPoolExecutor, meanwhile: bool, stack: ExitStack
     ) -> Iterator[tuple[Item, xr.DataArray]]:
-        files: dict[Row, Scratch] = {row: future.result() for row, future in self._early.items()}
+        files: dict[Row, Scratch] = dict(self._early)
         self._early.clear()
         stack.callback(_close_all, files)
         for row, items in groups:
@@ -349,7 +362,7 @@ class Reader:
     # ── a look at what comes ────────────────────────────────────────────────────────────────────────────────────────
 
     @cached_property
-    def _early(self) -> dict[Row, Future[Any]]:
+    def _early(self) -> dict[Row, Any]:
         """Rows that were read before their turn."""
         return {}
 
@@ -363,36 +376,22 @@ class Reader:
         rows = self._rows_of(0, [Item(self._gangs[0][1][0], slice(0, n_steps))])
         if self.folder is not None and len(rows) == 1:
             file = self._fill(rows[0])
-            self._early[rows[0]] = _done(file)
+            self._early[rows[0]] = file
             n_parts = int(np.searchsorted(self._cuts(rows[0]), n_steps))
             return np.concatenate([file.take(k, slice(0, n_rows)) for k in range(n_parts)], axis=-1)[..., :n_steps]
         part = {layout.reach_dim: slice(0, n_rows)}
-        if self.folder is None and not self.again and (len(rows) == 1 or len(rows) * self._largest_row <= self.memory):
+        span = self._steps(rows[-1]).stop - self._steps(rows[0]).start
+        members = math.prod(own.stop - own.start for own in self._gangs[0][0].values())
+        fits = len(rows) == 1 or members * span * self._bytes_of_step <= self.memory
+        if self.folder is None and not self.again and fits:
             read = [self._read_row(row) for row in rows]
-            self._early.update({row: _done(values) for row, values in zip(rows, read, strict=True)})
+            self._early.update(zip(rows, read, strict=True))
             taken = [values.isel(part).transpose(*layout.engine_dims).to_numpy() for values in read]
             return np.concatenate(taken, axis=-1)[..., :n_steps]
         box = {**self._gangs[0][0], layout.time_dim: slice(0, n_steps), **part}
         return self.runoff.isel(box).transpose(*layout.engine_dims).to_numpy()
 
-    @property
-    def _largest_row(self) -> int:
-        (box, _), steps = self._gangs[0], np.diff(self._row_edges).max(initial=1)
-        members = int(np.prod([part.stop - part.start for part in box.values()], dtype=int))
-        return members * int(steps) * self._bytes_of_step
-
-
-def _joined(parts: list[xr.DataArray], dim: Hashable) -> xr.DataArray:
-    """Parts of a block that follow one another in time, as one."""
-    return xr.concat(parts, dim, coords="minimal", compat="override", join="override", combine_attrs="override")
-
 
 def _close_all(files: dict[Row, Scratch]) -> None:
     for file in files.values():
         file.close()
-
-
-def _done(value: Any) -> Future[Any]:
-    future: Future[Any] = Future()
-    future.set_result(value)
-    return future

@@ -8,7 +8,6 @@ affair of a sink (`xroute.sinks`). Runoff on Dask with workers to route it goes 
 from __future__ import annotations
 
 import contextlib
-import math
 import sys
 import time as clock
 from collections.abc import Callable, Generator
@@ -322,16 +321,13 @@ class Stream:
                 del block
 
     def _reader(self, beside: Path | None) -> Reader:
-        members = math.prod(self.lanes.each)
-
         def read(box: Box, steps: slice) -> xr.DataArray:
             whole = all(part == slice(0, self.runoff.sizes[d]) for d, part in box.items())
             part = self if whole else changed(self, runoff=self.runoff.isel(box))
             return part._read(steps)
 
-        memory = self.room.memory, self.room.for_rows(members, self.block)
         return Reader(
-            self.runoff, self.run.layout, self.source, self.dtype, self.lanes, self.block, *memory, read, beside
+            self.runoff, self.run.layout, self.source, self.dtype, self.lanes, self.block, self.room, read, beside
         )
 
     def _look_ahead(self, reader: Reader, sink: Sink) -> None:

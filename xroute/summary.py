@@ -42,7 +42,7 @@ class Summary:
         """One line."""
         rate = self.n_reaches * self.n_steps * self.n_series / max(self.seconds, 1e-9)
         text = f"{self.n_reaches:,} reaches x {self.n_steps:,} steps"
-        text += f" x {self.n_series:,}" if self.n_series != 1 else ""
+        text += f" x {self.n_series:,} members" if self.n_series != 1 else ""
         text += "" if self.water is None else f", {self._water(self.water)}"
         return f"{text}, {self.seconds:.2f} s ({rate:.3g} reach-steps/s)"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from typing import Any
@@ -14,10 +15,12 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from xroute.engine.arrays import compute_type
+from xroute.exceptions import some, warn
 from xroute.files.opening import stored_chunks
 from xroute.grids.apply import Product, Steps, result_shape
 from xroute.grids.pieces import Pieces, make_pieces
 from xroute.guards import reading
+from xroute.memory import show_bytes
 
 __all__ = ["lazy_variable"]
 
@@ -92,7 +95,10 @@ class _Remapped(BackendArray):
         return [_even(self.grid.shape[a], own.get(self.grid.dims[a])) for a in self.axes]
 
     def _blocks(self, wanted: list[NDArray[np.int64]], outer: list[int], pieces: Pieces) -> Iterator[tuple[slice, ...]]:
-        """Parts of what is wanted along each other dimension, which end where the grid's chunks end, and are not too large."""
+        """Parts of what is wanted along each other dimension, which end where the grid's chunks end, and are not too large.
+
+        A chunk that would be too large with all others beside it is read in parts, several times, and a warning says so.
+        """
         own = stored_chunks(self.grid)
         chunks = [max(1, own.get(self.grid.dims[axis], 1)) for axis in outer]
         budget = max(1, READ_BYTES // max(1, pieces.cells_read * self.grid.dtype.itemsize))
@@ -101,10 +107,20 @@ class _Remapped(BackendArray):
             others = int(np.prod([s for j, s in enumerate(size) if j != k], dtype=np.int64))
             size[k] = max(size[k], budget // max(1, others) // chunks[k] * chunks[k])
         a_step = max(1, pieces.cells_read * self.grid.dtype.itemsize)
-        while max(size, default=1) > 1 and a_step * np.prod(size, dtype=float) > MOST_BYTES:  # rather read a chunk twice
+        row = a_step * math.prod(chunks)
+        while max(size, default=1) > 1 and a_step * math.prod(size) > MOST_BYTES:  # rather read a chunk twice
             k = size.index(max(size))
             size[k] = -(-size[k] // 2)
-        yield from itertools.product(*(_parts(w, s) for w, s in zip(wanted, size, strict=True)))
+        parts = [_parts(w, s, c) for w, s, c in zip(wanted, size, chunks, strict=True)]
+        in_chunks = [_parts(w, max(s, c), c) for w, s, c in zip(wanted, size, chunks, strict=True)]
+        often = math.prod(map(len, parts)) / max(1, math.prod(map(len, in_chunks)))
+        if often > 1:
+            warn(
+                f"each chunk of the grid is read {often:.1f} times: those of all its cells that catchments need are "
+                f"{show_bytes(row)} together, and at most {show_bytes(MOST_BYTES)} are read at a time. Rechunk the grid first, "
+                f"into chunks that are shorter along {some([self.grid.dims[a] for a in outer])}"
+            )
+        yield from itertools.product(*parts)
 
 
 def _positions(key: Any, n: int) -> NDArray[np.int64]:
@@ -120,11 +136,12 @@ def _as_slice(positions: NDArray[np.int64]) -> Any:
     return positions
 
 
-def _parts(positions: NDArray[np.int64], size: int) -> list[slice]:
-    """Slices of positions that lie in the same block of ``size``."""
+def _parts(positions: NDArray[np.int64], size: int, chunk: int) -> list[slice]:
+    """Slices of positions that lie in the same block of ``size``: of whole chunks, or of a part of one chunk."""
     if not positions.size:
         return []
-    edges = [0, *(np.flatnonzero(np.diff(positions // size)) + 1).tolist(), positions.size]
+    block = positions // size if size >= chunk else positions // chunk * chunk + positions % chunk // size
+    edges = [0, *(np.flatnonzero(np.diff(block)) + 1).tolist(), positions.size]
     return [slice(a, b) for a, b in itertools.pairwise(edges)]
 
 
