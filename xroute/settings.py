@@ -14,10 +14,10 @@ from xroute.exceptions import ParameterError, one_of
 
 __all__ = [
     "ANY_STEP", "CELL_METHOD", "CONVENTION", "EDGES", "ESTIMATE", "EXTRA", "GRID_NAN", "HILLSLOPE", "LABEL",
-    "LATERAL", "MISSING",
-    "MISSING_DOWNSTREAM", "NAN", "NEGATIVE_AREA", "PER", "REMAP_TO", "RESET", "SAMPLING", "UNCOVERED", "WEIGHT_METHOD",
-    "Convention", "Edges", "Estimate", "Extra", "GridNaN", "Hillslope", "Label", "Lateral", "Missing", "MissingDownstream",
-    "NaN", "NegativeArea", "Per", "RemapTo", "Reset", "RoutingSettings", "Sampling", "Uncovered", "WeightMethod",
+    "LATERAL", "LOSS", "MISSING",
+    "MISSING_DOWNSTREAM", "NAN", "NEGATIVE_AREA", "PER", "REMAP_TO", "OPTIMIZER", "RESET", "SAMPLING", "UNCOVERED", "WEIGHT_METHOD",
+    "Convention", "Edges", "Estimate", "Extra", "GridNaN", "Hillslope", "Label", "Lateral", "Loss", "Missing", "MissingDownstream",
+    "NaN", "NegativeArea", "Optimizer", "Per", "RemapTo", "Reset", "RoutingSettings", "Sampling", "Uncovered", "WeightMethod",
     "WeightsKind",
 ]  # fmt: skip
 
@@ -42,6 +42,8 @@ WeightMethod = Literal["area", "nearest"]
 Edges = Literal["straight", "geodesic"]
 Uncovered = Literal["raise", "warn", "accept"]
 Per = Literal["run", "step"]
+Loss = Literal["nse", "kge", "rmse", "log"]
+Optimizer = Literal["adam", "lbfgs"]
 
 SAMPLING: tuple[Sampling, ...] = get_args(Sampling)
 """How the substeps of a step of runoff make its discharge."""
@@ -81,6 +83,10 @@ UNCOVERED: tuple[Uncovered, ...] = get_args(Uncovered)
 """What becomes of catchments that lie beyond a grid, or partly so."""
 PER: tuple[Per, ...] = get_args(Per)
 """What a water budget is of."""
+LOSS: tuple[Loss, ...] = get_args(Loss)
+"""Losses of a calibration, by name (`xroute.losses`)."""
+OPTIMIZER: tuple[Optimizer, ...] = get_args(Optimizer)
+"""What finds the parameters of a calibration."""
 
 ANY_STEP = 1e9
 """Step [s] of filters where there is none to route: a long one, of which windows are short."""
