@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -123,6 +123,13 @@ class Problem:
     def of_part(self, learnable: Mapping[str, Learned]) -> dict[str, Learned]:
         """What is learned on the reaches upstream of the gauges, of what is to be learned on those of the whole."""
         return {name: how.take(self.reaches) for name, how in learnable.items()}
+
+    def unrouted(self) -> Router:
+        """A Router through which water takes no time: what it gives is the runoff of all that is upstream."""
+        known = self.network.ids[self.known.reach]
+        river = self.network.assign(delay=0.0)
+        return Router(river, dt=self.run.settings.step, scheme="pure_lag", substeps=1, sampling="mean", lateral="head",
+                      hillslope="none", known=known if known.size else None).to(self.device)  # fmt: skip
 
     def _hillslope(self) -> Any:
         given = self.request.hillslope
@@ -371,8 +378,3 @@ def _given_weights(found: Observations, given: Any) -> NDArray[np.float64]:
     if bad.any():
         raise ParameterError(f"{name} must be numbers from 0 on; they are not at gauges {some(found.gauge[bad])}")
     return values
-
-
-def without_test(problem: Problem) -> Problem:
-    """The same problem with nothing held out."""
-    return replace(problem, test=())
