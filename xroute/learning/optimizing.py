@@ -136,7 +136,7 @@ class _LBFGS:
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         start = [p.detach().clone() for p in self._parameters]
-        first = float(self._optimizer.step(self._closure))  # type: ignore[arg-type]
+        first = float(self._optimizer.step(self._closure))
         moved = any(not torch.equal(p, s) for p, s in zip(self._parameters, start, strict=True))
         gained = self._before - first
         self._still = self._still + 1 if not moved or abs(gained) <= 1e-9 * abs(first) else 0
