@@ -1,4 +1,4 @@
-"""`xroute.scores`: each score against HydroErr or a closed form, gaps, labels, units, steps, and nothing computed before it is asked for."""
+"""`xroute.scores`: each score against HydroErr or a closed form; gaps, labels, units and steps; nothing computed unasked."""
 
 from __future__ import annotations
 
@@ -363,7 +363,7 @@ def test_times_are_matched_by_label() -> None:
     )  # fmt: skip
     renamed = observed.rename(time="date")
     xr.testing.assert_allclose(xroute.scores(simulated, renamed), xroute.scores(simulated, observed))
-    with pytest.raises(TimeAxisError, match="no time in common.*2031"):
+    with pytest.raises(TimeAxisError, match="no time in common.*2032"):
         xroute.scores(simulated, observed.assign_coords(time=observed.time + np.timedelta64(30 * 365, "D")))
     with pytest.raises(TimeAxisError, match="more than once"):
         xroute.scores(simulated, xr.concat([observed, observed.isel(time=[3])], "time"))

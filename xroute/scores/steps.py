@@ -70,10 +70,9 @@ def match_times(
     if clock is None or not _comparable(observed, dim):
         return _same_stamps(simulated, observed, dim, what)
     try:
-        with said_of(OBSERVED):
-            found = match_steps(observed, dim, simulated, clock, what=OBSERVED)
+        found = match_steps(observed, dim, simulated, clock, what=OBSERVED)
     except TimeAxisError as error:
-        text = str(error).replace("the runoff", f"the {what}").replace("runoff", what)
+        text = str(error).replace("the runoff", f"the {what}").replace(" and runoff", f" and {what}")
         raise TimeAxisError(text) from error.__cause__
     observed = observed.isel({dim: found.source})
     steps = found.first + found.step * found.every
@@ -82,7 +81,8 @@ def match_times(
     else:
         at = (steps[:, None] + np.arange(found.every)).ravel()
         bare = simulated.isel({dim: at}).drop_vars([n for n, c in simulated.coords.items() if dim in c.dims])
-        simulated = bare.coarsen({dim: found.every}).mean(skipna=False, keep_attrs=True)
+        parts = bare.coarsen({dim: found.every}).construct({dim: (dim, "part of step")})
+        simulated = parts.mean("part of step", skipna=False, keep_attrs=True)
     return _with_labels_of(observed, simulated, dim), observed
 
 
