@@ -25,7 +25,6 @@ from xroute.exceptions import (
     XRouteError,
 )
 from xroute.grids.remapping import remap
-from xroute.hillslope import unit_hydrograph
 from xroute.hydrography import estimate_parameters, local_area
 from xroute.lakes import lakes
 from xroute.network import Network
@@ -35,6 +34,7 @@ from xroute.schemes import Parameter, register_scheme
 from xroute.spinup import initial_state, steady_state
 from xroute.streaming import route_to_zarr
 from xroute.times import with_bounds
+from xroute.unit_hydrographs import unit_hydrograph
 from xroute.version import __version__
 
 if TYPE_CHECKING:
