@@ -40,10 +40,11 @@ from xroute.version import __version__
 if TYPE_CHECKING:
     from xroute import tables
     from xroute.grids.weights import grid_weights
+    from xroute.learning.parameter_model import ParameterModel
     from xroute.router import Router
 
 __all__ = [
-    "AlignmentError", "Network", "NetworkError", "Parameter", "ParameterError", "Router", "StateError",
+    "AlignmentError", "Network", "NetworkError", "Parameter", "ParameterError", "ParameterModel", "Router", "StateError",
     "TimeAxisError", "UnitsError", "XRouteError", "__version__", "budget", "datasets", "deaccumulate",
     "estimate_parameters", "exceedance", "grid_weights", "grids", "initial_state", "lakes", "local_area",
     "register_scheme", "remap", "route", "route_to_zarr", "set_options", "steady_state", "tables", "to_grid",
@@ -59,6 +60,10 @@ def __getattr__(name: str) -> object:
         from xroute.router import Router
 
         return Router
+    if name == "ParameterModel":
+        from xroute.learning.parameter_model import ParameterModel
+
+        return ParameterModel
     if name == "grid_weights":
         from xroute.grids.weights import grid_weights
 
