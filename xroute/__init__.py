@@ -42,10 +42,11 @@ from xroute.version import __version__
 if TYPE_CHECKING:
     from xroute import losses, tables
     from xroute.grids.weights import grid_weights
+    from xroute.learning.parameter_model import ParameterModel
     from xroute.router import Router
 
 __all__ = [
-    "AlignmentError", "Network", "NetworkError", "Parameter", "ParameterError", "Router", "StateError",
+    "AlignmentError", "Network", "NetworkError", "Parameter", "ParameterError", "ParameterModel", "Router", "StateError",
     "TimeAxisError", "UnitsError", "XRouteError", "__version__", "budget", "datasets", "deaccumulate",
     "estimate_parameters", "exceedance", "grid_weights", "grids", "initial_state", "lakes", "local_area", "losses",
     "reach_groups", "register_scheme", "remap", "route", "route_to_zarr", "scores", "set_options", "steady_state", "tables",
@@ -62,6 +63,10 @@ def __getattr__(name: str) -> object:
         from xroute.router import Router
 
         return Router
+    if name == "ParameterModel":
+        from xroute.learning.parameter_model import ParameterModel
+
+        return ParameterModel
     if name == "grid_weights":
         from xroute.grids.weights import grid_weights
 
