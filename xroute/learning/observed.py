@@ -266,7 +266,9 @@ def match_observed(
 
 def _is_table(observed: Any) -> bool:
     """Whether observations come from a table, in which ids are text."""
-    if isinstance(observed, xr.DataArray | xr.Dataset):
+    if isinstance(observed, xr.DataArray):
+        return is_series_table(str(observed.encoding.get("source", "")))
+    if isinstance(observed, xr.Dataset):
         return False
     return not isinstance(observed, str) and not hasattr(observed, "__fspath__") or is_series_table(observed)
 
