@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -80,8 +81,6 @@ class ResultOptions:
         """Refuse what cannot be written, before any work is done; returns the file of the progress, and all outputs."""
         from xroute.exceptions import require
 
-        if self.resume and self.overwrite:
-            raise click.UsageError("--resume goes on with what was begun, and --overwrite replaces it: give one of them")
         kinds = {"picture": PICTURES, "scores": TABLES, "history": TABLES}
         for option, suffixes in kinds.items():
             path = getattr(self, option)
@@ -100,10 +99,6 @@ class ResultOptions:
         written = [output, *others, progress]
         if any(overlap(a, b) for i, a in enumerate(written) for b in written[:i]):
             raise click.UsageError(f"two outputs have the same path, or one lies in the other: {', '.join(map(str, written))}")
-        if progress.exists() and not (self.resume or self.overwrite):
-            raise FileExistsError(
-                f"{progress} is of a calibration that was begun: --resume goes on with it, --overwrite begins anew"
-            )
         return progress, written
 
 
@@ -186,8 +181,9 @@ def _no_groups(_: click.Context, __: click.Parameter, text: str | None) -> str |
     click.option("--checkpoint", type=READABLE, metavar="FILE",
                  help="Keep the progress, and in the end the result, in this file, which xroute.learning.open_calibration "
                       "reads.  [default: beside OUTPUT, until it is written]"),
-    click.option("--resume", is_flag=True, help="Go on with a calibration that was interrupted."),
-    click.option("--overwrite", is_flag=True, help="Replace outputs that exist, and begin anew."),
+    click.option("--resume/--no-resume", default=True,
+                 help="Go on with a calibration that was interrupted, or begin anew.  [default: go on]"),
+    click.option("--overwrite", is_flag=True, help="Replace outputs that exist."),
 )  # fmt: skip
 @runoff_options
 @forcing_options
@@ -215,7 +211,7 @@ def calibrate(
     on gauges, with a variable reach), or a table (.csv): a column time, and then one for each gauge under the id of its reach, or
     columns time, reach and discharge. Gaps are empty. Its steps may be longer than those of RUNOFF (days), and then means are
     compared. OUTPUT's suffix (.zarr or .nc) says what to write; `xroute route` takes it as NETWORK.
-    A calibration that was interrupted goes on where it was with --resume.
+    A calibration that was interrupted goes on where it was by the same command.
     """
     from xroute.io.common import expand_paths
     from xroute.learning.calibration import calibrate as calibrate_network
@@ -230,17 +226,32 @@ def calibrate(
     array, _ = open_forcing(paths, source, rivers, deaccumulate, step, options, False)
     options["known"] = open_known_at(options["known"], options.pop("known_variable"))
     context.meta[LEFT] = _Left(file, output)
-    result = calibrate_network(
-        array, rivers, gauges.open(observed), **options, time_dim="time", dt=step_of(array, "time", rivers, step),
-        observed_label=gauges.observed_label, observed_step=gauges.observed_step, checkpoint=file, resume=target.resume,
-        progress=sys.stderr.isatty() if progress is None else progress,
-    )  # fmt: skip
+    with _no_trace_of_errors(file):
+        result = calibrate_network(
+            array, rivers, gauges.open(observed), **options, time_dim="time", dt=step_of(array, "time", rivers, step),
+            observed_label=gauges.observed_label, observed_step=gauges.observed_step, checkpoint=file, resume=target.resume,
+            progress=sys.stderr.isatty() if progress is None else progress,
+        )  # fmt: skip
     _write(result, output, target)
     if target.checkpoint is None:
         file.unlink(missing_ok=True)
     click.echo(result.summary())
     click.echo(score_table(result.scores))
     _tell_undetermined(result)
+
+
+@contextlib.contextmanager
+def _no_trace_of_errors(file: Path) -> Iterator[None]:
+    """Leave no progress of a run that ended with an error of the user's: the next one, mended, is another."""
+    from xroute.exceptions import XRouteError
+
+    there = file.exists()
+    try:
+        yield
+    except XRouteError:
+        if not there:
+            file.unlink(missing_ok=True)
+        raise
 
 
 class _Left:
@@ -252,7 +263,7 @@ class _Left:
     def __str__(self) -> str:
         if self.output.exists() and not self.file.exists():
             return f"{self.output} is written"
-        left = f", and the same command with --resume goes on from {self.file}" if self.file.exists() else ""
+        left = f", and the same command goes on from {self.file}" if self.file.exists() else ""
         return f"{self.output} is not written{left}"
 
 

@@ -83,8 +83,8 @@ def tree_of(dataset: xr.Dataset) -> dict[str, Any]:
             else variable
         )
         values = np.asarray(plain.values)
-        if values.dtype.kind == "O":
-            values = values.astype(str)
+        if values.dtype.kind in "OT":
+            values = np.array([str(v) for v in values.ravel().tolist()], dtype=str).reshape(values.shape)
         variables[str(name)] = {
             "dims": [str(d) for d in plain.dims], "values": values, "attrs": _plain(plain.attrs), "coord": name in dataset.coords,
         }  # fmt: skip
