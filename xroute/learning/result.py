@@ -16,7 +16,7 @@ from xroute.network import Network
 __all__ = ["Calibration", "open_calibration"]
 
 PathLike = str | os.PathLike[str]
-PARTS = ("history", "scores", "curvature", "discharge")
+PARTS = ("history", "scores", "curvature", "discharge", "before")
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +40,8 @@ class Calibration:
         `xroute.learning.curvature.curvature_of`.
     discharge : xarray.Dataset
         At the gauges [m3 s-1], in the steps of the observations: ``observed``, ``calibrated``, ``before``, ``unrouted``.
+    before : xarray.Dataset
+        Parameters that were changed, on the reaches of the whole network, as they were.
     epochs
         How many there were.
     reason
@@ -55,6 +57,7 @@ class Calibration:
     reason: str
     identity: dict[str, str] = field(default_factory=dict, repr=False)
     progress: Any = field(default=None, repr=False)
+    before: xr.Dataset = field(default_factory=xr.Dataset, repr=False)
 
     def __repr__(self) -> str:
         return f"<xroute.learning.Calibration: {self.summary()}>"
@@ -96,7 +99,7 @@ class Calibration:
 
     def plot(self, *args: Any, **kwargs: Any) -> Any:
         """Draw it before and after; see `xroute.plotting.plot_calibration`."""
-        from xroute.plotting import plot_calibration  # type: ignore[attr-defined]
+        from xroute.plotting import plot_calibration
 
         return plot_calibration(self, *args, **kwargs)
 

@@ -25,6 +25,8 @@ __all__ = ["plot_calibration"]
 
 COLOURS = {"observed": INK, "calibrated": GAUGE_COLOURS[1], "before": GAUGE_COLOURS[0], "unrouted": PALE}
 """The colour of each run, the same in all parts of the picture."""
+FACTORS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
+"""What the colour bar of a change is labelled with."""
 MOST_GAUGES = 4
 """Gauges that are drawn where nobody chooses."""
 MOST_BARS = 12
@@ -123,10 +125,11 @@ def draw_gauge(ax: Axes, discharge: xr.Dataset, dim: Hashable, name: str, *, leg
         drawn_times(observed["time"]), observed.to_numpy(), ".", color=COLOURS["observed"], label="observed", zorder=1.5,
         markersize=float(np.clip(900 / max(observed.size, 1), 1.5, 5)), alpha=0.6, markeredgewidth=0,
     )  # fmt: skip
-    ax.text(0.01, 0.95, name, color=INK, weight="bold", ha="left", va="top", transform=ax.transAxes)
+    ax.set_title(name, loc="left", color=INK, fontsize=10, weight="bold")
+    ax.autoscale(axis="y")
     ax.set_ylim(bottom=min(0.0, ax.dataLim.y0))
     if legend:
-        ax.legend(frameon=False, loc="upper right", ncols=3, fontsize=9)
+        ax.legend(frameon=False, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=3, fontsize=9)
 
 
 def _names(result: Calibration, dim: Hashable, gauges: Any, score: str) -> dict[Hashable, str]:
@@ -190,7 +193,8 @@ def draw_scores(ax: Axes, scores: xr.Dataset, dim: Hashable, score: str) -> None
         shown = np.concatenate([table[run] for run in runs])
         for k, run in enumerate(runs):
             ax.bar(at + (k - (len(runs) - 1) / 2) * width, table[run], width, color=COLOURS[run], label=run)
-        ax.set_xticks(at, [str(label) for label in scores[dim].values.tolist()], rotation=30 if at.size > 4 else 0)
+        labels = [str(label) for label in scores[dim].values.tolist()]
+        ax.set_xticks(at, labels, rotation=30 if sum(map(len, labels)) > 36 else 0)
         ax.set_ylabel(name)
         ax.axhline(0.0, color=PALE, linewidth=0.8)
         _from_minus_one(ax.set_ylim, shown)
@@ -218,15 +222,10 @@ def _from_minus_one(set_limits: Any, values: NDArray[np.float64]) -> None:
 
 def _change(result: Calibration, parameter: str | None) -> str | None:
     """Name of the parameter whose change is drawn; None where the result does not say what there was before."""
-    known = [str(n) for n in _before(result).data_vars if n in result.network.dataset]
+    known = [str(n) for n in result.before.data_vars if n in result.network.dataset]
     if parameter is not None and parameter not in known:
         raise ParameterError(f"{parameter!r} was not calibrated; what was: {some(known) or 'nothing that is told'}")
     return parameter or ("k" if "k" in known else next(iter(known), None))
-
-
-def _before(result: Calibration) -> xr.Dataset:
-    """Parameters as they were."""
-    return getattr(result, "before", xr.Dataset())
 
 
 def _has_places(network: Network) -> bool:
@@ -238,12 +237,18 @@ def _draw_change(ax: Axes, result: Calibration, name: str, dim: Hashable, gauges
     from matplotlib.colors import LogNorm
 
     network = result.network
-    before, after = _before(result)[name], network.dataset[name]
+    before, after = result.before[name], network.dataset[name]
     ratio = (after / before).where(before > 0)
     finite = ratio.values[np.isfinite(ratio.values) & (ratio.values > 0)]
     most = float(np.exp(np.abs(np.log(finite)).max(initial=np.log(1.05))))
-    ratio.attrs = {"long_name": f"{name}, calibrated / before"}
-    plot_network(network, ratio, ax, norm=LogNorm(1 / most, most), cmap="RdBu_r", label=ratio.attrs["long_name"])
+    plot_network(network, ratio, ax, norm=LogNorm(1 / most, most), cmap="RdBu_r", colorbar=False)
+    bar = ax.figure.colorbar(ax.collections[0], ax=ax, shrink=0.6, aspect=32, pad=0.02)
+    inside = [f for f in FACTORS if 1 / most <= f <= most]
+    bar.set_ticks(inside if len(inside) > 2 else [1 / most, 1.0, most])
+    bar.ax.yaxis.set_major_formatter(lambda value, _: f"{value:.3g}")
+    bar.ax.minorticks_off()
+    bar.set_label(f"{name}, calibrated / before")
+    bar.outline.set_visible(False)
     x, y = places(network)
     ids = (result.discharge["reach"] if "reach" in result.discharge.coords else result.discharge[dim]).values
     at = network.position(ids)
