@@ -41,7 +41,7 @@ class Calibration:
     discharge : xarray.Dataset
         At the gauges [m3 s-1], in the steps of the observations: ``observed``, ``calibrated``, ``before``, ``unrouted``.
     before : xarray.Dataset
-        Parameters that were changed, on the reaches of the whole network, as they were.
+        The parameters that were calibrated, as they were, on ``reach``.
     epochs
         How many there were.
     reason
@@ -53,11 +53,11 @@ class Calibration:
     scores: xr.Dataset
     curvature: xr.Dataset
     discharge: xr.Dataset
+    before: xr.Dataset
     epochs: int
     reason: str
     identity: dict[str, str] = field(default_factory=dict, repr=False)
     progress: Any = field(default=None, repr=False)
-    before: xr.Dataset = field(default_factory=xr.Dataset, repr=False)
 
     def __repr__(self) -> str:
         return f"<xroute.learning.Calibration: {self.summary()}>"
