@@ -251,3 +251,97 @@ def out_of_range(network: xroute.Network, bounds: Mapping[str, tuple[float, floa
         if bad.any():
             wrong.append(f"{name}: {int(bad.sum())} reaches, such as {values[bad][:3]}")
     return wrong
+
+
+# ── at random ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def random_case(seed: int) -> tuple[str, dict[str, Any], xr.Dataset, xr.Dataset, xr.DataArray, xr.DataArray]:
+    """Any river, wrong start, weather, gauges and settings: in words, options of calibrate, truth, belief, runoff, observed."""
+    from strategies import ID_KINDS, SCHEMES, SHAPES, make_ids, network_dataset, runoff_array, topology
+
+    rng = np.random.default_rng([seed, 4])
+    shape, kind = str(rng.choice(SHAPES)), str(rng.choice(ID_KINDS))
+    drawn = topology(shape, int(rng.integers(1, 40)), rng)
+    ids = make_ids(kind, drawn.n_reaches, rng)
+    scheme = str(rng.choice((*SCHEMES, "mixed")))
+    schemes = rng.choice(np.array(SCHEMES), drawn.n_reaches) if scheme == "mixed" else scheme
+    true, other = (inside(network_dataset(drawn, ids, schemes, rng)) for _ in range(2))
+    wrong = true.assign({name: other[name] for name in other.data_vars if name in parameter_names(other)})
+    steps = int(rng.integers(60, 240))
+    runoff = runoff_array(ids, steps, rng, dtype=str(rng.choice(("float64", "float32")))) + 0.05
+    runoff.attrs["units"] = "m3 s-1"
+    discharge = quiet_route(runoff.astype(float), true)
+    n = int(rng.integers(1, min(6, drawn.n_reaches) + 1))
+    at = rng.choice(drawn.n_reaches, n, replace=bool(rng.random() < 0.2))
+    observed = gauged(discharge.isel(reach=at), *rng.choice([0.0, 0.02, 0.1, 0.3], 2), seed=seed)  # noise, gaps
+    observed = observed.assign_coords(gauge=np.arange(n))
+
+    learned = sorted(parameter_names(true))
+    if rng.random() < 0.3:
+        learned = learned[: int(rng.integers(1, len(learned) + 1))]
+    options: dict[str, Any] = {
+        "parameters": tuple(learned),
+        "groups": rng.choice(np.array([None, None, "all", "strahler", "basin"], object)),
+        "loss": str(rng.choice(["nse", "nse", "kge", "rmse", "log"])),
+        "optimizer": rng.choice(np.array([None, "adam", "lbfgs"], object)),
+        "learning_rate": rng.choice(np.array([None, None, 0.001, 0.1, 1.0, 10.0], object)),
+        "epochs": int(rng.integers(2, 15)),
+        "spinup": float(rng.integers(0, 20)) * 3600.0,
+        "penalty": float(rng.choice([0.0, 0.0, 0.01])),
+        "seed": int(rng.integers(100)),
+    }
+    if rng.random() < 0.3:
+        options |= {"window": "24h", "carry": bool(rng.random() < 0.5)}
+    if rng.random() < 0.4:
+        times = runoff["time"].values
+        cut = int(steps * 0.6)
+        options |= {"train": slice(times[0], times[cut - 1]), "test": slice(times[cut], None)}
+        if rng.random() < 0.5:
+            options["patience"] = int(rng.integers(1, 5))
+    told = ", ".join(f"{name}={value}" for name, value in options.items() if value is not None)
+    return f"{shape} of {drawn.n_reaches}, {kind} ids, {scheme}, {n} gauges, {steps} steps; {told}", options, true, wrong, runoff, observed
+
+
+def parameter_names(river: xr.Dataset) -> set[str]:
+    """Names of the parameters of its schemes."""
+    from strategies import UNITS
+
+    return {str(name) for name in river.data_vars} & set(UNITS)
+
+
+def inside(river: xr.Dataset) -> xr.Dataset:
+    """The same, without parameters on a bound, from where nothing can be learned."""
+    for name in {"delay"} & parameter_names(river):
+        river[name] = river[name].copy(data=np.where(river[name].values == 0.0, 600.0, river[name].values))
+    return river
+
+
+def random_run(seed: int, device: str = "cpu") -> tuple[str, str]:
+    """Calibrate at random: what was calibrated, and what is wrong with what came of it, or whether it got better."""
+    from strategies import PARAMETERS
+
+    what, options, _, wrong, runoff, observed = random_case(seed)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        result = xroute.calibrate(runoff, wrong, observed, device=device, progress=False, **options)
+    faults = []
+    bounds = {name: p for parameters in PARAMETERS.values() for name, p in parameters.items()}
+    for name in options["parameters"]:
+        before, after = wrong[name].values, result.network.dataset.sel(reach=wrong["reach"].values)[name].values
+        if not np.array_equal(np.isnan(before), np.isnan(after)):
+            faults.append(f"{name} became NaN, or was and is not")
+        there = ~np.isnan(after)
+        if not bounds[name].allows(after[there]).all() or not np.isfinite(after[there]).all():
+            faults.append(f"{name} left its range: {after[there].min()}, {after[there].max()}")
+    loss = result.history["loss"].values
+    if not np.isfinite(loss).all():
+        faults.append(f"losses {loss}")
+    if not np.isfinite(result.scores["nse"].values).any():
+        faults.append("no score")
+    if faults:
+        return what, "; ".join(faults)
+    why = [str(w.message) for w in told if "better" in str(w.message)]
+    if loss[-1] < loss[0]:
+        return what, "better"
+    return what, "no better, and says why" if why else f"loss {loss[0]} to {loss[-1]}, without a word"
