@@ -40,8 +40,8 @@ FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("routing", ("run", "eager", "tasks", "chunking", "cluster", "chunked", "routing", "spinup", "groups", "bounded",
                  "grouped", "router_state", "router_hillslope", "router_network", "router_parameters", "router", "reads",
                  "reader", "lane_states", "lane_run", "sinks", "budget", "streaming")),
-    ("learning", ("losses", "learning")),
-    ("around it", ("exceedance", "io", "plotting", "datasets", "accessors", "inspection")),
+    ("learning", ("losses", "scores")),
+    ("around it", ("exceedance", "learning", "io", "plotting", "datasets", "accessors", "inspection")),
     ("package", ("__init__",)),
     ("command line", ("demo", "cli", "__main__")),
 )

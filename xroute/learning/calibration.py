@@ -40,7 +40,9 @@ RUNS = ("calibrated", "before", "unrouted")
 
 
 @options_of(CalibrationRequest)
-def calibrate(runoff: xr.DataArray, network: NetworkLike, observed: ObservedLike, request: CalibrationRequest) -> Calibration:
+def calibrate(
+    runoff: xr.DataArray, network: NetworkLike, observed: ObservedLike, request: CalibrationRequest
+) -> Calibration:
     """Calibrate a network's parameters to discharge at gauges.
 
     Parameters
@@ -50,26 +52,27 @@ def calibrate(runoff: xr.DataArray, network: NetworkLike, observed: ObservedLike
     network
         The network, whose parameters are where the search begins.
     observed : (gauge or reach, time)
-        Discharge at gauges: on ids of reaches, or on gauges with a coordinate ``reach``; NaN in gaps. Its steps are the runoff's or
-        multiples of them (daily gauges, hourly runoff: means are compared). In any units of discharge. A DataArray, a Dataset
-        with one discharge, a table of pandas, or the path of a file. Only what is upstream of a gauge is routed.
+        Discharge at gauges: on ids of reaches, or on gauges with a coordinate ``reach``; NaN in gaps. Its steps are the
+        runoff's or multiples of them (daily gauges, hourly runoff: means are compared). In any units of discharge. A
+        DataArray, a Dataset with one discharge, a table of pandas, or the path of a file. Only what is upstream of a gauge is
+        routed.
     parameters
         What is calibrated: names such as ``("k", "x")``; or by name how: ``"value"``, ``"scale"`` (a factor on the network's own
         values, or on those of ``priors``), groups, or both, ``{"k": ("scale", "strahler"), "x": "all"}``.
     groups
-        Reaches that share a value: ``None``, each has its own; ``"all"``, ``"strahler"``, ``"basin"``, ``"gauge"`` (the sub-basin of
-        the next gauge downstream), a variable of the network, labels on ``reach``; see `xroute.reach_groups`. A group's value
-        starts at the mean of its reaches.
+        Reaches that share a value: ``None``, each has its own; ``"all"``, ``"strahler"``, ``"basin"``, ``"gauge"`` (the
+        sub-basin of the next gauge downstream), a variable of the network, labels on ``reach``; see `xroute.reach_groups`. A
+        group's value starts at the mean of its reaches.
     loss
-        ``"nse"``, ``"kge"``, ``"rmse"`` (in parts of each gauge's standard deviation), ``"log"`` (NSE of logarithms), or a function of
-        simulated and observed discharge, tensors [gauge, step] with NaN in gaps, which gives a tensor [gauge] or one number, lower
-        being better; see `xroute.losses`.
+        ``"nse"``, ``"kge"``, ``"rmse"`` (in parts of each gauge's standard deviation), ``"log"`` (NSE of logarithms), or a
+        function of simulated and observed discharge, tensors [gauge, step] with NaN in gaps, which gives a tensor [gauge] or
+        one number, lower being better; see `xroute.losses`.
     gauge_weights
         What each gauge counts, by label or in order; alike by default.
     priors, penalty
-        What parameters are expected to be, by name: a number, values on ``reach``, or a variable of the network; by default what the
-        network has. ``penalty`` times the mean squared distance from them, in logarithms (between two bounds, logits), is added to
-        the loss.
+        What parameters are expected to be, by name: a number, values on ``reach``, or a variable of the network; by default
+        what the network has. ``penalty`` times the mean squared distance from them, in logarithms (between two bounds,
+        logits), is added to the loss.
     train, test
         Times to train on, and to hold out, ``slice("1990", "1999")``, or several such slices; by default all, and none. With
         ``test`` alone, the rest is trained on.
@@ -77,8 +80,8 @@ def calibrate(runoff: xr.DataArray, network: NetworkLike, observed: ObservedLike
         How long rivers are routed before observations count, such as ``"30D"``; the default is that, or a tenth of the runoff's
         time if this is shorter. Where runoff does not begin so much earlier, the first observations do not count.
     window
-        Length of the windows that the training period is cut into, such as ``"90D"``, each with a spin-up of its own; then Adam takes
-        a step a window, and memory is a window's. By default it is one, or as many as memory needs.
+        Length of the windows that the training period is cut into, such as ``"90D"``, each with a spin-up of its own; then
+        Adam takes a step a window, and memory is a window's. By default it is one, or as many as memory needs.
     carry
         Begin each window with the state that the one before it ended with, in place of a spin-up.
     epochs, optimizer, learning_rate
@@ -93,8 +96,8 @@ def calibrate(runoff: xr.DataArray, network: NetworkLike, observed: ObservedLike
     progress
         Whether to show the loss as it goes.
     checkpoint, resume
-        Path of a file in which the progress is kept: killed at any moment, the same call goes on from there, and ends with the same
-        bits; when all is done, it gives the result (with more ``epochs``, it goes on). ``resume=False`` begins anew.
+        Path of a file in which the progress is kept: killed at any moment, the same call goes on from there, and ends with the
+        same bits; when all is done, it gives the result (with more ``epochs``, it goes on). ``resume=False`` begins anew.
     scheme, substeps, sampling, lateral, hillslope, weights, known, missing, extra, nan, dt, label, reach_dim, time_dim
         As of `xroute.route`. ``extra="drop"`` leaves out gauges that are not in the network, too.
     observed_label, observed_step
@@ -108,9 +111,9 @@ def calibrate(runoff: xr.DataArray, network: NetworkLike, observed: ObservedLike
     Raises
     ------
     XRouteError
-        As `xroute.route`; for gauges outside of the network, no time in common, observations that do not vary, wrong units, steps that
-        do not fit, dimensions that are too many (see `xroute.learning.observed.match_observed`), groups and parameters that there
-        are not, and files of another calibration.
+        As `xroute.route`; for gauges outside of the network, no time in common, observations that do not vary, wrong units,
+        steps that do not fit, dimensions that are too many (see `xroute.learning.observed.match_observed`), groups and
+        parameters that there are not, and files of another calibration.
 
     Warns
     -----
@@ -197,7 +200,8 @@ def _tell_few(problem: Problem, n_values: int) -> None:
     n = sum(int(np.isfinite(problem.observations.values[problem.gauge_weights > 0][:, p]).sum()) for p in problem.train)
     if n < n_values:
         warn(
-            f"{n:,} observations are to determine {n_values:,} values: many sets of these will fit as well as the one that is found. "
+            f"{n:,} observations are to determine {n_values:,} values: many sets of these will fit as well as the one that is "
+            f"found. "
             "Let reaches share values (groups=), or hold on to what is known of them (penalty=)"
         )
 
@@ -208,9 +212,16 @@ def identity_of(problem: Problem, request: CalibrationRequest, learnable: Any, b
     filters = run.filter.arrays()
     begin, stop = problem.source.steps.start, problem.source.steps.stop
     sample = problem.runoff_block(begin, min(stop, begin + 64)).cpu().numpy()
-    groups = [(n, h.form, None if h.groups is None else (h.groups.of_reach, h.groups.labels.tolist())) for n, h in learnable.items()]
+    groups = [
+        (n, h.form, None if h.groups is None else (h.groups.of_reach, h.groups.labels.tolist()))
+        for n, h in learnable.items()
+    ]
     parameters = [(n, base.dataset[n].values) for n in learnable if n in base]
-    loss = request.loss if isinstance(request.loss, str) else getattr(request.loss, "__qualname__", type(request.loss).__name__)
+    loss = (
+        request.loss
+        if isinstance(request.loss, str)
+        else getattr(request.loss, "__qualname__", type(request.loss).__name__)
+    )
     return {
         "network": digest(problem.whole.ids, *problem.whole.links),
         "parameters of the network": digest(*filters, parameters),
@@ -288,5 +299,9 @@ def _scores(problem: Problem, discharge: xr.Dataset) -> xr.Dataset:
                 {name: run.isel(at) for name, run in runs.items()}, discharge["observed"].isel(at), metrics=metrics
             )
     return xr.concat(
-        list(found.values()), xr.Variable("period", list(found)), combine_attrs="override", coords="minimal", compat="override"
+        list(found.values()),
+        xr.Variable("period", list(found)),
+        combine_attrs="override",
+        coords="minimal",
+        compat="override",
     )
