@@ -38,6 +38,7 @@ FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
                            "grids", "known", "known_match", "cells")),
     ("routing", ("run", "eager", "tasks", "chunking", "cluster", "chunked", "routing", "spinup", "bounded", "router_state",
                  "router_hillslope", "router", "reads", "reader", "lane_states", "lane_run", "sinks", "budget", "streaming")),
+    ("learning", ("losses",)),
     ("around it", ("exceedance", "io", "plotting", "datasets", "accessors", "inspection")),
     ("package", ("__init__",)),
     ("command line", ("demo", "cli", "__main__")),

@@ -38,14 +38,14 @@ from xroute.times import with_bounds
 from xroute.version import __version__
 
 if TYPE_CHECKING:
-    from xroute import tables
+    from xroute import losses, tables
     from xroute.grids.weights import grid_weights
     from xroute.router import Router
 
 __all__ = [
     "AlignmentError", "Network", "NetworkError", "Parameter", "ParameterError", "Router", "StateError",
     "TimeAxisError", "UnitsError", "XRouteError", "__version__", "budget", "datasets", "deaccumulate",
-    "estimate_parameters", "exceedance", "grid_weights", "grids", "initial_state", "lakes", "local_area",
+    "estimate_parameters", "exceedance", "grid_weights", "grids", "initial_state", "lakes", "local_area", "losses",
     "register_scheme", "remap", "route", "route_to_zarr", "set_options", "steady_state", "tables", "to_grid",
     "to_reaches", "unit_hydrograph", "with_bounds",
 ]  # fmt: skip
@@ -53,7 +53,7 @@ __all__ = [
 
 def __getattr__(name: str) -> object:
     # Only by those who ask: reading tables and files, pictures, and torch for those who train.
-    if name in ("io", "plotting", "tables"):
+    if name in ("io", "losses", "plotting", "tables"):
         return importlib.import_module(f"xroute.{name}")
     if name == "Router":
         from xroute.router import Router
