@@ -32,6 +32,7 @@ from xroute.network import Network
 from xroute.options import set_options
 from xroute.routing import route
 from xroute.schemes import Parameter, register_scheme
+from xroute.scores import scores
 from xroute.spinup import initial_state, steady_state
 from xroute.streaming import route_to_zarr
 from xroute.times import with_bounds
@@ -46,7 +47,7 @@ __all__ = [
     "AlignmentError", "Network", "NetworkError", "Parameter", "ParameterError", "Router", "StateError",
     "TimeAxisError", "UnitsError", "XRouteError", "__version__", "budget", "datasets", "deaccumulate",
     "estimate_parameters", "exceedance", "grid_weights", "grids", "initial_state", "lakes", "local_area", "losses",
-    "register_scheme", "remap", "route", "route_to_zarr", "set_options", "steady_state", "tables", "to_grid",
+    "register_scheme", "remap", "route", "route_to_zarr", "scores", "set_options", "steady_state", "tables", "to_grid",
     "to_reaches", "unit_hydrograph", "with_bounds",
 ]  # fmt: skip
 
