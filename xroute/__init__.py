@@ -48,8 +48,8 @@ __all__ = [
     "AlignmentError", "Network", "NetworkError", "Parameter", "ParameterError", "Router", "StateError",
     "TimeAxisError", "UnitsError", "XRouteError", "__version__", "budget", "datasets", "deaccumulate",
     "estimate_parameters", "exceedance", "grid_weights", "grids", "initial_state", "lakes", "local_area", "losses",
-    "reach_groups", "register_scheme", "remap", "route", "route_to_zarr", "scores", "set_options", "steady_state",
-    "tables", "to_grid",
+    "reach_groups", "register_scheme", "remap", "route", "route_to_zarr", "scores", "set_options", "steady_state", "tables",
+    "to_grid",
     "to_reaches", "unit_hydrograph", "with_bounds",
 ]  # fmt: skip
 
