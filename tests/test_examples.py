@@ -67,3 +67,34 @@ def test_an_lstm_learns_runoff_through_the_river(tmp_path: Path) -> None:
     rain, ran_off, lost = map(float, re.search(r"^river: of ([\d,]+) mm of rain ([\d,]+) ran off, ([\d.]+)", said.replace(",", ""), re.M).groups())
     assert 0.4 < ran_off / rain < 0.6 and lost < 0.01  # half of the rain became runoff
     assert picture(said, tmp_path).name == "lstm.png"
+
+
+@pytest.mark.slow
+def test_a_calibration_finds_celerities_by_stream_order(tmp_path: Path) -> None:
+    said = run("calibrate_gauges", tmp_path)
+    orders = re.findall(r"^(\d) +(\d+) +(True|False) +([\d.]+) +([\d.]+)$", said, re.M)
+    assert [order for order, *_ in orders] == ["1", "2", "3", "4"]
+    for _, _, determined, celerity, truth in orders:
+        assert determined == "False" or abs(float(celerity) / float(truth) - 1) < 0.05
+    nse = {run: value for run, value in re.findall(r"^(?:test +)(calibrated) +([-\d.]+)|^ +(before) +([-\d.]+)", said, re.M)[0:0]}
+    assert nse == {}
+    picture(said, tmp_path)
+
+
+@pytest.mark.slow
+def test_learned_parameters_serve_a_basin_that_was_never_seen(tmp_path: Path) -> None:
+    said = run("learn_parameters", tmp_path)
+    (nse, _), (guessed, _) = row(said, "learned"), row(said, "one celerity")
+    assert nse > 0.995 and guessed < 0.98
+    error = {name: float(value) for name, value in re.findall(r"^(.*): travel times are wrong by (\d+)%", said, re.M)}
+    assert error["learned"] < 15 < 35 < error["one celerity"]
+    picture(said, tmp_path)
+
+
+@pytest.mark.slow
+def test_a_footprint_of_a_flood_adds_up(tmp_path: Path) -> None:
+    said = run("flood_footprint", tmp_path)
+    assert re.search(r"adds up to 100\.0000%", said)
+    (part,) = re.findall(r"half of it came from (\d+)% of the basin", said)
+    assert 5 < int(part) < 40
+    picture(said, tmp_path)
