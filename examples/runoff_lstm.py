@@ -65,7 +65,8 @@ for way, carry in ways.items():
         runoff, evaporated, stored = model(rain, demand)
         found[way] = router.array(router(flow * runoff), like=weather.precipitation)
     lost = (rain - runoff - evaporated)[:, 1:].sum(1) - (stored[:, -1] - stored[:, 0])
-    print(f"{way}: of {rain.sum(1).mean():,.0f} mm of rain {runoff.sum(1).mean():,.0f} ran off, {lost.abs().max():.3f} are lost")
+    fell, ran_off = rain.sum(1).mean(), runoff.sum(1).mean()
+    print(f"{way}: of {fell:,.0f} mm of rain {ran_off:,.0f} ran off, {lost.abs().max():.3f} mm are lost")
 
 scores = xroute.scores(found, observed, periods={"third year": slice("2002", None)}, metrics=["nse", "kge", "pbias"])
 print(scores.mean("reach").squeeze("period", drop=True).to_dataframe().drop(columns="skill").round(3))
