@@ -13,11 +13,13 @@ from typing import Literal, get_args
 from xroute.exceptions import ParameterError, one_of
 
 __all__ = [
-    "ANY_STEP", "CELL_METHOD", "CONVENTION", "EDGES", "ESTIMATE", "EXTRA", "GRID_NAN", "HILLSLOPE", "LABEL",
-    "LATERAL", "MISSING",
+    "ANY_STEP", "CELL_METHOD", "CLIMATOLOGY", "CONVENTION", "EDGES", "ESTIMATE", "EXTRA", "GRID_NAN", "HILLSLOPE",
+    "KGE_METHOD", "LABEL", "LATERAL", "MISSING",
     "MISSING_DOWNSTREAM", "NAN", "NEGATIVE_AREA", "PER", "REMAP_TO", "RESET", "SAMPLING", "UNCOVERED", "WEIGHT_METHOD",
-    "Convention", "Edges", "Estimate", "Extra", "GridNaN", "Hillslope", "Label", "Lateral", "Missing", "MissingDownstream",
+    "Climatology", "Convention", "Edges", "Estimate", "Extra", "GridNaN", "Hillslope", "KGEMethod", "Label", "Lateral",
+    "Missing", "MissingDownstream",
     "NaN", "NegativeArea", "Per", "RemapTo", "Reset", "RoutingSettings", "Sampling", "Uncovered", "WeightMethod",
+    "LOSS", "OPTIMIZER", "Loss", "Optimizer",
     "WeightsKind",
 ]  # fmt: skip
 
@@ -42,6 +44,10 @@ WeightMethod = Literal["area", "nearest"]
 Edges = Literal["straight", "geodesic"]
 Uncovered = Literal["raise", "warn", "accept"]
 Per = Literal["run", "step"]
+KGEMethod = Literal["2009", "2012"]
+Climatology = Literal["dayofyear", "month"]
+Loss = Literal["nse", "kge", "rmse", "log"]
+Optimizer = Literal["adam", "lbfgs"]
 
 SAMPLING: tuple[Sampling, ...] = get_args(Sampling)
 """How the substeps of a step of runoff make its discharge."""
@@ -81,6 +87,14 @@ UNCOVERED: tuple[Uncovered, ...] = get_args(Uncovered)
 """What becomes of catchments that lie beyond a grid, or partly so."""
 PER: tuple[Per, ...] = get_args(Per)
 """What a water budget is of."""
+KGE_METHOD: tuple[KGEMethod, ...] = get_args(KGEMethod)
+"""Which Kling-Gupta efficiency: of Gupta et al. (2009), or of Kling et al. (2012)."""
+CLIMATOLOGY: tuple[Climatology, ...] = get_args(Climatology)
+"""Which steps of other years are alike."""
+LOSS: tuple[Loss, ...] = get_args(Loss)
+"""Losses of a calibration, by name (`xroute.losses`)."""
+OPTIMIZER: tuple[Optimizer, ...] = get_args(Optimizer)
+"""What finds the parameters of a calibration."""
 
 ANY_STEP = 1e9
 """Step [s] of filters where there is none to route: a long one, of which windows are short."""

@@ -1,1 +1,4 @@
-"""Learning: parameters of rivers from what gauges saw, by reach, by group, or from what reaches are like."""
+"""Learning: parameters of rivers from observations at gauges.
+
+`xroute.learning.observed` matches these with runoff and a network.
+"""

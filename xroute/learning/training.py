@@ -1,0 +1,360 @@
+"""The loop that trains: epochs of an optimiser, what is kept of them, when to stop, and how a killed run goes on.
+
+`train` knows nothing of what it trains but a module with parameters, and what it says of the reaches: so a Router's own parameters
+and a network from attributes to parameters go through the same loop.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+
+from xroute.exceptions import ParameterError, StateError, warn
+from xroute.learning.history import History
+from xroute.learning.objective import Objective, Part
+from xroute.learning.optimizing import EPOCHS, GROUPED, make_stepper
+from xroute.learning.problem import Problem, Window
+from xroute.learning.progress_file import ProgressFile
+from xroute.learning.request import CalibrationRequest
+from xroute.router import Router
+from xroute.wording import argument
+
+__all__ = ["Fit", "train"]
+
+Tensor = torch.Tensor
+Parameters = Callable[[], Mapping[str, Tensor]] | None
+LOOKS = 20
+"""How often in a run the test period, and distributions of parameters, are looked at, where no patience asks for more."""
+RETRIES = 8
+"""How often the rate is halved after losses that are not finite, before it is given up."""
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """What training came to; the module has the best parameters that were seen.
+
+    Attributes
+    ----------
+    history
+        Loss, scores and parameters by epoch; the last entry is that of the parameters that were kept.
+    epochs
+        How many there were.
+    reason
+        Why it ended, in words.
+    before, after
+        Loss in the training period at the start and of what was kept.
+    progress
+        From which another run may go on.
+    """
+
+    history: xr.Dataset
+    epochs: int
+    reason: str
+    before: float
+    after: float
+    progress: Mapping[str, Any]
+
+
+def train(
+    problem: Problem,
+    module: torch.nn.Module,
+    parameters: Parameters,
+    router: Router,
+    penalty: Callable[[], Tensor] | None,
+    request: CalibrationRequest,
+    file: ProgressFile | None = None,
+) -> Fit:
+    """Train a module so that a river fits its observations.
+
+    Parameters
+    ----------
+    problem
+        What is to be fitted to what.
+    module
+        What learns: its parameters that require gradients.
+    parameters
+        Gives parameters of the river in SI units [reach of ``problem.network``], by name, that depend on the module; None where
+        the module is the ``router``, which has its own.
+    router
+        Of ``problem.network``.
+    penalty
+        Gives what is added to the loss; None for nothing.
+    request
+        Epochs, optimiser, patience, ...
+    file
+        Where to keep the progress, and to go on from; None for nowhere.
+
+    Returns
+    -------
+    Fit
+
+    Raises
+    ------
+    ParameterError
+        If nothing is to be learned, or what there is at the start gives no finite loss.
+    """
+    return _Training(problem, module, parameters, router, penalty, request, file).run()
+
+
+@dataclass(eq=False)
+class _Training:
+    problem: Problem
+    module: torch.nn.Module
+    parameters: Parameters
+    router: Router
+    penalty: Callable[[], Tensor] | None
+    request: CalibrationRequest
+    file: ProgressFile | None
+    done: int = 0
+    factor: float = 1.0
+    retries: int = 0
+    waited: int = 0
+    best: tuple[float, list[Tensor]] = (math.inf, [])
+    reason: str = ""
+    seen: Part | None = None
+    learned: list[Tensor] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.learned = [p for p in self.module.parameters() if p.requires_grad]
+        n = sum(p.numel() for p in self.learned)
+        if not n:
+            raise ParameterError("there is nothing to learn: name parameters")
+        name = self.request.optimizer or ("lbfgs" if n <= GROUPED else "adam")
+        self.epochs = self.request.epochs or EPOCHS[name]
+        self.train = Objective(self.problem, self.problem.train)
+        self.test = Objective(self.problem, self.problem.test) if self.problem.test else None
+        self.history = History(self.problem, self.router, self.parameters)
+        self.stepper = make_stepper(
+            name, self.learned, self.request.learning_rate, self.epochs, len(self.problem.windows), self._step_loss,
+            self._whole_loss, self._order,
+        )  # fmt: skip
+        self.exact = name == "lbfgs" or len(self.problem.windows) == 1  # whether an epoch's loss is that of one set of parameters
+
+    def run(self) -> Fit:
+        self._begin()
+        with self._bar() as bar:
+            while self.done < self.epochs and not self.reason:
+                self._epoch()
+                bar.update()
+                bar.set_postfix(loss=f"{self.history.last_loss:.5g}", refresh=False)
+                if self.file is not None and self.file.due():
+                    self.file.write(self._progress())
+        fit = self._end()
+        if self.file is not None:
+            self.file.write(fit.progress)
+        return fit
+
+    # ── losses ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _forward(self, window: Window, state: Any, keep: bool) -> tuple[Part, Any]:
+        """Loss of a window, and the state at its end if it is kept."""
+        parameters = None if self.parameters is None else self.parameters()
+        begin = window.begin
+        if window.carries and state is None:
+            window = self.problem.window_of(window.steps)
+            begin = window.begin
+        try:
+            found = self.problem.route(self.router, begin, window.stop, parameters, state if window.carries else None, keep)
+        except StateError:  # parameters that were learned meanwhile have changed how long the windows of reaches are
+            begin = self.problem.window_of(window.steps).begin
+            found = self.problem.route(self.router, begin, window.stop, parameters, None, keep)
+        discharge, end = found if keep else (found, None)
+        part = self.train.part(self.problem.at_gauges(discharge, begin, window.steps), window.steps)
+        return part, None if end is None else end.detach()
+
+    def _penalty(self) -> Tensor | None:
+        return None if self.penalty is None or not self.request.penalty else self.request.penalty * self.penalty()
+
+    def _step_loss(self, number: int) -> Tensor:
+        """Loss of a window as if it were all, with its gradients."""
+        windows = self.problem.windows
+        part, self._state = self._forward(windows[number], self._state, self.request.carry)
+        loss = part.loss * len(windows)
+        more = self._penalty()
+        (loss if more is None else loss + more).backward()
+        self._add(part, None if more is None else more / len(windows))
+        return loss.detach()
+
+    def _whole_loss(self) -> Tensor:
+        """Loss of all windows, with its gradients; NaN where it cannot be computed."""
+        state, total, parts = None, None, []
+        try:
+            for window in self.problem.windows:
+                part, state = self._forward(window, state, self.request.carry)
+                part.loss.backward()
+                parts.append(Part(part.loss.detach(), part.one_minus_nse))
+            more = self._penalty()
+            if more is not None:
+                more.backward()
+        except ParameterError:
+            if self.seen is None and not self.history.rows:
+                raise
+            return torch.full((), torch.nan, dtype=self.train.dtype, device=self.problem.device)
+        total = torch.stack([p.loss for p in parts]).sum()
+        total = total if more is None else total + more.detach()
+        if self.seen is None:
+            self.seen = Part(total, torch.stack([p.one_minus_nse for p in parts]).sum(dim=0))
+        return total
+
+    def _add(self, part: Part, more: Tensor | None) -> None:
+        loss = part.loss.detach() if more is None else part.loss.detach() + more.detach()
+        self.seen = Part(loss, part.one_minus_nse) if self.seen is None else Part(
+            self.seen.loss + loss, self.seen.one_minus_nse + part.one_minus_nse
+        )  # fmt: skip
+
+    def _order(self, epoch: int) -> list[int]:
+        """Which window comes after which: by the seed, unless states are handed on."""
+        n = len(self.problem.windows)
+        self._state: Any = None
+        if self.request.carry or n == 1:
+            return list(range(n))
+        return np.random.default_rng((self.request.seed, epoch)).permutation(n).tolist()
+
+    def _look(self, objective: Objective) -> Part:
+        """Loss of all of some periods as parameters are now, without gradients."""
+        with torch.no_grad():
+            parameters = None if self.parameters is None else self.parameters()
+            return objective.of_all(self.problem.simulate(self.router, objective.periods, parameters))
+
+    # ── epochs ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _begin(self) -> None:
+        saved = None if self.file is None else self.file.read()
+        if saved is None:
+            part = None if self.exact else self._look(self.train)
+            if part is not None:
+                self._keep_best(float(part.loss))
+            return
+        self.done, self.factor, self.retries, self.waited = (saved[n] for n in ("done", "factor", "retries", "waited"))
+        device = self.problem.device
+        self._set(self.learned, saved["learned"])
+        self.best = saved["best"][0], [t.to(device) for t in saved["best"][1]]
+        self.stepper.load(saved["stepper"])
+        self.history.load(saved["history"])
+        if saved["epochs"] >= self.epochs or saved["reason"].startswith("converged"):
+            self.reason = saved["reason"]
+
+    def _epoch(self) -> None:
+        start = [p.detach().clone() for p in self.learned]
+        looks = self.done % max(1, self.epochs // LOOKS) == 0 or self.request.patience is not None
+        tested = self._look(self.test) if looks and self.test is not None else None
+        watched = self.history.watched(looks)
+        self.seen, lost = None, ""
+        try:
+            rate = self.stepper.epoch(self.done, self.factor)
+        except ParameterError as error:  # a window as long as no river has it, say
+            if not self.history.rows:
+                raise
+            lost, rate = str(error), math.nan
+        loss = math.nan if self.seen is None else float(self.seen.loss)
+        moved_well = all(bool(p.isfinite().all()) for p in self.learned)
+        if not math.isfinite(loss) or lost or not moved_well:
+            self._step_back(lost or f"the loss was {loss:g}" if not moved_well or not math.isfinite(loss) else lost)
+            return
+        assert self.seen is not None
+        self.history.add(self.done, loss, rate, self.train.nse(self.seen.one_minus_nse), self._tested(tested), watched)
+        self.done += 1
+        criterion = loss if self.exact else float(self._look(self.train).loss) if looks else math.inf
+        if self.request.patience is not None and tested is not None:
+            criterion = float(tested.loss)
+        self._compare(criterion, start if self.exact or self.request.patience is not None else None)
+        if self.stepper.converged:
+            self.reason = f"converged after {self.done} epochs"
+
+    def _tested(self, part: Part | None) -> tuple[float, Tensor] | None:
+        return None if part is None or self.test is None else (float(part.loss), self.test.nse(part.one_minus_nse))
+
+    def _compare(self, criterion: float, values: list[Tensor] | None) -> None:
+        """Keep values (those of now, for None) if they are the best so far; stop where patience is out."""
+        if criterion < self.best[0]:
+            self._keep_best(criterion, values)
+            self.waited = 0
+        elif self.request.patience is not None:
+            self.waited += 1
+            if self.waited >= self.request.patience:
+                self.reason = f"the test period has not got better for {self.waited} epochs"
+
+    def _keep_best(self, loss: float, values: list[Tensor] | None = None) -> None:
+        self.best = loss, [p.detach().clone() for p in self.learned] if values is None else values
+
+    def _step_back(self, why: str) -> None:
+        """After a loss that is not finite: begin anew from the best parameters, with half the rate."""
+        if not self.best[1] and not self.history.rows:
+            raise ParameterError(
+                f"with the parameters at the start {why}: look at the observations, the runoff, and a {argument('loss')} of your own"
+            )
+        self.retries += 1
+        self.factor /= 2
+        self._set(self.learned, self.best[1])
+        self.stepper.forget()
+        warn(f"epoch {self.done}: {why}; from the best parameters so far it goes on with half the learning rate")
+        if self.retries >= RETRIES:
+            self.reason = f"given up: {why}, at {self.retries} learning rates"
+
+    def _set(self, tensors: list[Tensor], values: list[Tensor]) -> None:
+        with torch.no_grad():
+            for tensor, value in zip(tensors, values, strict=True):
+                tensor.copy_(value)
+
+    # ── begin and end ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _progress(self) -> dict[str, Any]:
+        return {
+            "done": self.done, "epochs": self.epochs, "factor": self.factor, "retries": self.retries, "waited": self.waited,
+            "learned": [p.detach().cpu() for p in self.learned], "best": (self.best[0], [t.cpu() for t in self.best[1]]),
+            "stepper": self.stepper.state(), "history": self.history.tree(), "reason": self.reason,
+        }  # fmt: skip
+
+    def _end(self) -> Fit:
+        """Put the best parameters into the module, and look at them."""
+        reason = self.reason or f"all {self.epochs} epochs are done"
+        progress = self._progress() | {"reason": self.reason}
+        last = [p.detach().clone() for p in self.learned]
+        try:
+            part = self._look(self.train)
+            criterion = float(self._look(self.test).loss) if self.request.patience is not None and self.test else self._total(part)
+        except ParameterError:
+            part, criterion = None, math.inf
+        if part is None or not criterion < self.best[0]:
+            self._set(self.learned, self.best[1])
+            part = self._look(self.train)
+        else:
+            self.best = criterion, last
+        tested = None if self.test is None else self._look(self.test)
+        after = self._total(part)
+        before = self.history.first_loss if self.history.rows else after
+        self.history.add(
+            self.done, after, math.nan, self.train.nse(part.one_minus_nse), self._tested(tested), self.history.watched(True)
+        )
+        if not after < before and self.request.patience is None:
+            warn(f"no parameters were found that are better than those at the start, of loss {before:.6g}: {self._why()} ({reason})")
+        return Fit(self.history.dataset(), self.done, reason, before, after, progress)
+
+    def _total(self, part: Part) -> float:
+        with torch.no_grad():
+            more = self._penalty()
+        return float(part.loss if more is None else part.loss + more)
+
+    def _why(self) -> str:
+        flat = all(p.grad is None or not bool(p.grad.any()) for p in self.learned)
+        if flat:
+            return "the loss does not depend on them, as on reaches with no water, or whose parameters are at their bounds"
+        if self.retries:
+            return "losses were not finite; a smaller learning rate may do"
+        if self.stepper.converged:
+            return "they are at a minimum already"
+        return f"a smaller {argument('learning_rate')} or more {argument('epochs')} may do"
+
+    def _bar(self) -> Any:
+        from tqdm import tqdm
+
+        return tqdm(
+            total=self.epochs, initial=self.done, unit="epoch", disable=not self.request.progress, file=sys.stderr, mininterval=0.3
+        )
