@@ -25,6 +25,7 @@ from xroute.exceptions import (
     XRouteError,
 )
 from xroute.grids.remapping import remap
+from xroute.groups import reach_groups
 from xroute.hillslope import unit_hydrograph
 from xroute.hydrography import estimate_parameters, local_area
 from xroute.lakes import lakes
@@ -48,7 +49,7 @@ __all__ = [
     "AlignmentError", "Network", "NetworkError", "Parameter", "ParameterError", "ParameterModel", "Router", "StateError",
     "TimeAxisError", "UnitsError", "XRouteError", "__version__", "budget", "datasets", "deaccumulate",
     "estimate_parameters", "exceedance", "grid_weights", "grids", "initial_state", "lakes", "local_area", "losses",
-    "register_scheme", "remap", "route", "route_to_zarr", "scores", "set_options", "steady_state", "tables", "to_grid",
+    "reach_groups", "register_scheme", "remap", "route", "route_to_zarr", "scores", "set_options", "steady_state", "tables", "to_grid",
     "to_reaches", "unit_hydrograph", "with_bounds",
 ]  # fmt: skip
 

@@ -20,7 +20,7 @@ __all__ = [
     "Missing", "MissingDownstream",
     "NaN", "NegativeArea", "Per", "RemapTo", "Reset", "RoutingSettings", "Sampling", "Uncovered", "WeightMethod",
     "LOSS", "OPTIMIZER", "Loss", "Optimizer",
-    "WeightsKind",
+    "WeightsKind", "FORM", "GROUPING", "Form", "Grouping",
 ]  # fmt: skip
 
 Sampling = Literal["mean", "last", "start-mean"]
@@ -48,6 +48,8 @@ KGEMethod = Literal["2009", "2012"]
 Climatology = Literal["dayofyear", "month"]
 Loss = Literal["nse", "kge", "rmse", "log"]
 Optimizer = Literal["adam", "lbfgs"]
+Grouping = Literal["all", "strahler", "basin", "gauge"]
+Form = Literal["value", "scale"]
 
 SAMPLING: tuple[Sampling, ...] = get_args(Sampling)
 """How the substeps of a step of runoff make its discharge."""
@@ -95,6 +97,10 @@ LOSS: tuple[Loss, ...] = get_args(Loss)
 """Losses of a calibration, by name (`xroute.losses`)."""
 OPTIMIZER: tuple[Optimizer, ...] = get_args(Optimizer)
 """What finds the parameters of a calibration."""
+GROUPING: tuple[Grouping, ...] = get_args(Grouping)
+"""What reaches may be grouped by, beside variables: not at all, stream order, outlet, or next gauge downstream."""
+FORM: tuple[Form, ...] = get_args(Form)
+"""What is learned of a parameter: its value, or a factor on the network's values."""
 
 ANY_STEP = 1e9
 """Step [s] of filters where there is none to route: a long one, of which windows are short."""
