@@ -14,13 +14,11 @@ from xroute.exceptions import ParameterError, one_of
 
 __all__ = [
     "ANY_STEP", "CELL_METHOD", "CLIMATOLOGY", "CONVENTION", "EDGES", "ESTIMATE", "EXTRA", "GRID_NAN", "HILLSLOPE",
-    "KGE_METHOD", "LABEL", "LATERAL", "MISSING",
-    "MISSING_DOWNSTREAM", "NAN", "NEGATIVE_AREA", "PER", "REMAP_TO", "RESET", "SAMPLING", "UNCOVERED", "WEIGHT_METHOD",
-    "Climatology", "Convention", "Edges", "Estimate", "Extra", "GridNaN", "Hillslope", "KGEMethod", "Label", "Lateral",
-    "Missing", "MissingDownstream",
-    "NaN", "NegativeArea", "Per", "RemapTo", "Reset", "RoutingSettings", "Sampling", "Uncovered", "WeightMethod",
-    "LOSS", "OPTIMIZER", "Loss", "Optimizer",
-    "WeightsKind", "FORM", "GROUPING", "Form", "Grouping",
+    "KGE_METHOD", "LABEL", "LATERAL", "MISSING", "MISSING_DOWNSTREAM", "NAN", "NEGATIVE_AREA", "PER", "REMAP_TO",
+    "RESET", "SAMPLING", "UNCOVERED", "WEIGHT_METHOD", "Climatology", "Convention", "Edges", "Estimate", "Extra",
+    "GridNaN", "Hillslope", "KGEMethod", "Label", "Lateral", "Missing", "MissingDownstream", "NaN", "NegativeArea",
+    "Per", "RemapTo", "Reset", "RoutingSettings", "Sampling", "Uncovered", "WeightMethod", "LOSS", "OPTIMIZER", "Loss",
+    "Optimizer", "WeightsKind", "FORM", "GROUPING", "Form", "Grouping",
 ]  # fmt: skip
 
 Sampling = Literal["mean", "last", "start-mean"]

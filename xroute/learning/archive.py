@@ -63,9 +63,13 @@ def read_archive(path: PathLike, kind: str, what: str) -> Any:
             raise XRouteError(f"{path} is no {what}")
         index = json.loads(file[INDEX].tobytes().decode())
         if not isinstance(index, dict) or index.get("kind") != kind:
-            raise XRouteError(f"{path} is no {what}, but holds {index.get('kind') if isinstance(index, dict) else 'something else'!r}")
+            raise XRouteError(
+                f"{path} is no {what}, but holds {index.get('kind') if isinstance(index, dict) else 'something else'!r}"
+            )
         if index.get("form") != 1:
-            raise XRouteError(f"{path} was written by another version of xroute (form {index.get('form')}, this one reads 1)")
+            raise XRouteError(
+                f"{path} was written by another version of xroute (form {index.get('form')}, this one reads 1)"
+            )
         return _unpacked(index["tree"], {name: file[name] for name in file.files if name != INDEX})
 
 
@@ -73,7 +77,11 @@ def tree_of(dataset: xr.Dataset) -> dict[str, Any]:
     """A Dataset as a tree: times as CF has them, all else as it is."""
     variables = {}
     for name, variable in dataset.variables.items():
-        plain = xr.conventions.encode_cf_variable(variable.drop_encoding(), name=name) if variable.dtype.kind in "mMO" else variable
+        plain = (
+            xr.conventions.encode_cf_variable(variable.drop_encoding(), name=name)
+            if variable.dtype.kind in "mMO"
+            else variable
+        )
         values = np.asarray(plain.values)
         if values.dtype.kind == "O":
             values = values.astype(str)

@@ -1,9 +1,9 @@
 """How well observations determine what was calibrated: the curvature of the loss, and standard errors that come of it.
 
-Residuals are linear in small changes of the parameters, :math:`e(u + d) = e(u) - J d`; :math:`J` comes from routing with each value
-moved a little both ways (central differences), between bounds in parts of the range, beside one in the logarithm of the distance
-from it. With the weights :math:`a` of the loss, its Gauss-Newton Hessian is :math:`2 H`, :math:`H = J^T a J`. Least squares that are
-weighed otherwise than the errors vary, and errors that are larger where flow is, have the covariance
+Residuals are linear in small changes of the parameters, :math:`e(u + d) = e(u) - J d`; :math:`J` comes from routing with each
+value moved a little both ways (central differences), between bounds in parts of the range, beside one in the logarithm of the
+distance from it. With the weights :math:`a` of the loss, its Gauss-Newton Hessian is :math:`2 H`, :math:`H = J^T a J`. Least
+squares that are weighed otherwise than the errors vary, and errors that are larger where flow is, have the covariance
 :math:`H^{-1} S H^{-1}`, with :math:`S` the covariance of :math:`J^T a e` (White 1980; Huber 1967): here once of single
 residuals and once of stretches of time, within which errors hang together, the larger of both being taken. What was known before
 (nothing but a range: `PRIOR`) is added, so that values which nothing determines have a standard error of that size.
@@ -68,9 +68,10 @@ def curvature_of(problem: Problem, router: Router, learnable: Mapping[str, Learn
     Returns
     -------
     xarray.Dataset
-        On ``parameter`` and ``group`` (for values that each reach has its own of: Strahler order, whose reaches are moved together):
-        ``value`` and ``standard_error`` in the parameter's SI units (of a factor: none), ``curvature`` of the loss in the logarithm of
-        the value (between two bounds: in its place between them), ``determined`` (see `DETERMINED`), ``n_reaches``.
+        On ``parameter`` and ``group`` (for values that each reach has its own of: Strahler order, whose reaches are moved
+        together): ``value`` and ``standard_error`` in the parameter's SI units (of a factor: none), ``curvature`` of the loss
+        in the logarithm of the value (between two bounds: in its place between them), ``determined`` (see `DETERMINED`),
+        ``n_reaches``.
     """
     modules = parameter_keys(router)
     probes = _probes(problem, router, modules)
@@ -106,7 +107,9 @@ def _probes(problem: Problem, router: Router, modules: Mapping[str, BoundedParam
             probes += [_Probe(key, label, torch.tensor([k]), module.groups.name) for k, label in enumerate(labels)]
             continue
         order = problem.network.strahler.values[positions[key]]
-        probes += [_Probe(key, int(s), torch.from_numpy(np.flatnonzero(order == s)), "strahler") for s in np.unique(order)]
+        probes += [
+            _Probe(key, int(s), torch.from_numpy(np.flatnonzero(order == s)), "strahler") for s in np.unique(order)
+        ]
     return probes
 
 
@@ -174,7 +177,9 @@ def _jacobian(
                 with torch.no_grad():
                     module.raw.copy_(_moved(module, raw, at, by))
                     place = _coordinate(module, module.group_values()[at]).mean()
-                    discharge = torch.cat([_seen(problem, q)[gauges] for q in problem.simulate(router, problem.train)], dim=1)
+                    discharge = torch.cat(
+                        [_seen(problem, q)[gauges] for q in problem.simulate(router, problem.train)], dim=1
+                    )
                 ends.append((place, discharge.double()))
         except ParameterError:  # a window that would be too long: nothing is known of it
             ends = []
@@ -226,7 +231,11 @@ def _covariance(jacobian: Float, problem: Problem, router: Router, priors: list[
     """Gauss-Newton half Hessian of the loss, and covariance of the coordinates."""
     n_steps = jacobian.shape[2]
     gauges = _picked(problem, jacobian.shape[0] * n_steps).cpu().numpy()
-    observed = _seen(problem, torch.cat([problem.observed(p, torch.float64) for p in problem.train], dim=1)).cpu().numpy()[gauges]
+    observed = (
+        _seen(problem, torch.cat([problem.observed(p, torch.float64) for p in problem.train], dim=1))
+        .cpu()
+        .numpy()[gauges]
+    )
     simulated = torch.cat([_seen(problem, q) for q in problem.simulate(router, problem.train)], dim=1)
     error = observed - simulated[torch.from_numpy(gauges).to(simulated.device)].double().cpu().numpy()
     there = np.isfinite(error)
@@ -253,7 +262,7 @@ def _covariance(jacobian: Float, problem: Problem, router: Router, priors: list[
     found = [np.linalg.inv(known + _information(hessian, s)) for s in (single, together)]
     larger = np.maximum(np.diag(found[0]), np.diag(found[1]))
     scale = np.sqrt(larger / np.maximum(np.diag(found[0]), np.finfo(float).tiny))
-    return hessian, found[0] * scale[:, None] * scale[None, :]
+    return np.asarray(hessian), np.asarray(found[0] * scale[:, None] * scale[None, :])
 
 
 def _information(hessian: Float, meat: Float) -> Float:
@@ -299,7 +308,13 @@ def _dataset(rows: list[dict[str, Any]]) -> xr.Dataset:
         "determined": f"whether the standard error is less than {DETERMINED:g} of the value, or of the distance of its bounds",
         "n_reaches": "reaches of the group",
     }
-    fills: dict[str, Any] = {"value": np.nan, "standard_error": np.nan, "curvature": np.nan, "determined": False, "n_reaches": 0}
+    fills: dict[str, Any] = {
+        "value": np.nan,
+        "standard_error": np.nan,
+        "curvature": np.nan,
+        "determined": False,
+        "n_reaches": 0,
+    }
     data = {name: np.full(shape, fill) for name, fill in fills.items()}
     for row in rows:
         at = parameters.index(row["parameter"]), labels.index(row["group"])

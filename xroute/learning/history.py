@@ -27,14 +27,18 @@ def parameter_keys(router: Router) -> dict[str, BoundedParameter]:
     """Parameters that a Router learns, by their names, with the scheme's where several have the name."""
     learned = router.learned_parameters
     names = [name for _, name in learned]
-    return {name if names.count(name) == 1 else f"{name}_{scheme}": module for (scheme, name), module in learned.items()}
+    return {
+        name if names.count(name) == 1 else f"{name}_{scheme}": module for (scheme, name), module in learned.items()
+    }
 
 
 def group_dims(modules: Mapping[str, BoundedParameter]) -> dict[str, str]:
     """Dimension of the groups of each parameter that has groups: ``group`` if all have the same, else its own."""
     grouped = {key: module.groups for key, module in modules.items() if module.groups is not None}
     first = next(iter(grouped.values()), None)
-    same = first is not None and all(g.labels.tolist() == first.labels.tolist() and g.name == first.name for g in grouped.values())
+    same = first is not None and all(
+        g.labels.tolist() == first.labels.tolist() and g.name == first.name for g in grouped.values()
+    )
     return {key: "group" if same else f"{key}_group" for key in grouped}
 
 
@@ -100,7 +104,8 @@ class History:
             "test_loss": "loss in the test period", "learning_rate": "learning rate",
         }  # fmt: skip
         data: dict[Hashable, Any] = {
-            name: ("epoch", np.array([row.get(name, np.nan) for row in self.rows]), {"long_name": text}) for name, text in attrs.items()
+            name: ("epoch", np.array([row.get(name, np.nan) for row in self.rows]), {"long_name": text})
+            for name, text in attrs.items()
         }
         coords: dict[Hashable, Any] = {"epoch": epoch}
         self._add_scores(data, coords)
@@ -132,7 +137,11 @@ class History:
         for key in dict.fromkeys(k for row in self.rows for k in row["parameters"]):
             module, dim = self._modules.get(key), dims.get(key, "quantile")
             values = _stacked([row["parameters"].get(key) for row in self.rows])
-            attrs = {} if module is None else {"long_name": module.parameter.long_name or key, "units": module.parameter.units}
+            attrs = (
+                {}
+                if module is None
+                else {"long_name": module.parameter.long_name or key, "units": module.parameter.units}
+            )
             if module is not None and module.form == "scale":
                 attrs = {"long_name": f"factor on {key}", "units": "1"}
             if dim == "quantile":

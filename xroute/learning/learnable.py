@@ -1,4 +1,4 @@
-"""What a calibration learns: parameters and their groups, priors and the penalty for leaving them; and the network it comes to."""
+"""What a calibration learns: parameters, their groups, priors and the penalty for leaving them; and the network it comes to."""
 
 from __future__ import annotations
 
@@ -84,11 +84,15 @@ def prior_network(request: CalibrationRequest, network: Network, learnable: Mapp
             value = network[value]
         units = network[name].attrs if name in network else {}
         own = isinstance(value, xr.DataArray | pd.Series)
-        given[name] = value if own else ("reach", np.broadcast_to(np.asarray(value, np.float64), network.n_reaches), dict(units))
+        given[name] = (
+            value if own else ("reach", np.broadcast_to(np.asarray(value, np.float64), network.n_reaches), dict(units))
+        )
     return network.assign(given)
 
 
-def penalty_of(problem: Problem, router: Router, learnable: Mapping[str, Learned], prior: Network) -> Callable[[], Tensor] | None:
+def penalty_of(
+    problem: Problem, router: Router, learnable: Mapping[str, Learned], prior: Network
+) -> Callable[[], Tensor] | None:
     """Mean squared distance of what is learned from its prior, in the form without bounds: logarithms and logits.
 
     ``prior`` is the whole network with priors. None where nothing is to be paid.
@@ -102,7 +106,9 @@ def penalty_of(problem: Problem, router: Router, learnable: Mapping[str, Learned
         part = prior if problem.network is problem.whole else prior.basin(problem.observations.reach_ids)
         by_value = {name: how for name, how in learnable.items() if how.form == "value"}
         of_prior = problem.router(by_value, part).learned_parameters if by_value else {}
-        aims = {key: (of_prior[key] if key in of_prior else module).raw.detach().clone() for key, module in modules.items()}
+        aims = {
+            key: (of_prior[key] if key in of_prior else module).raw.detach().clone() for key, module in modules.items()
+        }
     n = sum(module.raw.numel() for module in modules.values())
 
     def penalty() -> Tensor:
@@ -111,7 +117,9 @@ def penalty_of(problem: Problem, router: Router, learnable: Mapping[str, Learned
     return penalty
 
 
-def network_of(problem: Problem, router: Router, learnable: Mapping[str, Learned], base: Network) -> tuple[Network, NDArray[np.bool_]]:
+def network_of(
+    problem: Problem, router: Router, learnable: Mapping[str, Learned], base: Network
+) -> tuple[Network, NDArray[np.bool_]]:
     """The whole network with what a Router of its part has learned, and which reaches have it.
 
     Groups' values hold for all their reaches, upstream of a gauge or not; of reaches with values of their own, those upstream of
@@ -128,11 +136,19 @@ def network_of(problem: Problem, router: Router, learnable: Mapping[str, Learned
         values, seen = _on_whole(module, learnable[name], at, start, in_part, router, scheme)
         by_scheme[f"{scheme} {name}"] = at[seen], [(parameter, values[torch.from_numpy(seen)])]
         calibrated[at[seen]] = True
-    made = network_with(base if any(h.form == "scale" for h in learnable.values()) else problem.whole, by_scheme, None, problem.request.scheme, slopes)
+    made = network_with(
+        base if any(h.form == "scale" for h in learnable.values()) else problem.whole,
+        by_scheme,
+        None,
+        problem.request.scheme,
+        slopes,
+    )
     return made, calibrated
 
 
-def _whole(problem: Problem, base: Network, scheme: str, name: str, slopes: str | None) -> tuple[NDArray[np.int64], NDArray[np.float64], Parameter]:
+def _whole(
+    problem: Problem, base: Network, scheme: str, name: str, slopes: str | None
+) -> tuple[NDArray[np.int64], NDArray[np.float64], Parameter]:
     """Reaches of the whole network that have a parameter, the values that factors act on, and the parameter."""
     if scheme == slopes:
         of = scheme_of(base, scheme)

@@ -71,7 +71,9 @@ class Objective:
     def of_all(self, simulated: list[Tensor]) -> Part:
         """Loss of all periods, of discharge at the gauges in each."""
         parts = [self.part(q, steps) for q, steps in zip(simulated, self.periods, strict=True)]
-        return Part(torch.stack([p.loss for p in parts]).sum(), torch.stack([p.one_minus_nse for p in parts]).sum(dim=0))
+        return Part(
+            torch.stack([p.loss for p in parts]).sum(), torch.stack([p.one_minus_nse for p in parts]).sum(dim=0)
+        )
 
     def nse(self, one_minus_nse: Tensor) -> Tensor:
         """NSE of each gauge [gauge]; NaN where it has no meaning."""

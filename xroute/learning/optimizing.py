@@ -11,14 +11,14 @@ from typing import Any, Protocol
 
 import torch
 
-from xroute.settings import Optimizer
+from xroute.settings import OPTIMIZER, Optimizer
 
 __all__ = ["EPOCHS", "GROUPED", "Stepper", "make_stepper"]
 
 Tensor = torch.Tensor
-EPOCHS: dict[str, int] = {"adam": 200, "lbfgs": 100}
+EPOCHS: dict[str, int] = dict(zip(OPTIMIZER, (200, 100), strict=True))
 """Epochs where nobody says how many; L-BFGS mostly converges in fewer."""
-RATES: dict[str, float] = {"adam": 0.05, "lbfgs": 1.0}
+RATES: dict[str, float] = dict(zip(OPTIMIZER, (0.05, 1.0), strict=True))
 """Learning rates where nobody says."""
 GROUPED = 1000
 """Up to so many values, L-BFGS finds them in fewer evaluations than Adam; free values of each reach are Adam's."""
@@ -136,7 +136,7 @@ class _LBFGS:
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         start = [p.detach().clone() for p in self._parameters]
-        first = float(self._optimizer.step(self._closure))  # type: ignore[arg-type]
+        first = float(self._optimizer.step(self._closure))
         moved = any(not torch.equal(p, s) for p, s in zip(self._parameters, start, strict=True))
         gained = self._before - first
         self._still = self._still + 1 if not moved or abs(gained) <= 1e-9 * abs(first) else 0

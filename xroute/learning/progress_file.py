@@ -1,4 +1,4 @@
-"""`ProgressFile`: where a calibration is, on disk, so that a killed run goes on from there by the same call and ends with the same bits.
+"""`ProgressFile`: where a calibration is, on disk: a killed run goes on from there and ends with the same bits.
 
 It is written whole or not at all, every few seconds and at the end. What it holds is of one problem; another one is refused.
 """

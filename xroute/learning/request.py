@@ -1,4 +1,4 @@
-"""`CalibrationRequest`: what callers of `xroute.calibrate` and `xroute.ParameterModel.fit` may ask, each option once, with its default."""
+"""`CalibrationRequest`: what callers of `xroute.calibrate` may ask, each option once, with its default."""
 
 import math
 import os
@@ -86,8 +86,9 @@ class CalibrationRequest:
         for name, value, least in (("learning_rate", self.learning_rate, None), ("penalty", self.penalty, 0.0)):
             if value is None and least is None:
                 continue
-            fits = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
-            if not fits or not math.isfinite(value) or (value <= 0 if least is None else value < least):
+            number: Any = value
+            fits = isinstance(number, int | float | np.integer | np.floating) and not isinstance(number, bool)
+            if not fits or not math.isfinite(number) or (number <= 0 if least is None else number < least):
                 what = "a positive number" if least is None else "a number from 0 on"
                 raise ParameterError(f"{argument(name)} is {what}, not {value!r}")
         for name in ("train", "test"):
@@ -118,7 +119,7 @@ def periods_of(given: Period) -> tuple[slice, ...]:
     """Slices of a period: none, one or several."""
     if given is None:
         return ()
-    return (given,) if not isinstance(given, list | tuple) else tuple(given)
+    return tuple(given) if isinstance(given, list | tuple) else (cast(slice, given),)
 
 
 def _is_whole(value: object) -> bool:
@@ -132,7 +133,12 @@ class Calibrates(Protocol[Options]):
     """Type of `xroute.calibrate`."""
 
     def __call__(
-        self, runoff: xr.DataArray, network: NetworkLike, observed: ObservedLike, *args: Options.args, **kwargs: Options.kwargs
+        self,
+        runoff: xr.DataArray,
+        network: NetworkLike,
+        observed: ObservedLike,
+        *args: Options.args,
+        **kwargs: Options.kwargs,
     ) -> Any:
         """Calibrate a network."""
         ...

@@ -71,10 +71,14 @@ class Calibration:
         if "nse" in self.scores and "run" in self.scores.dims:
             for period in self.scores["period"].values.tolist():
                 median = self.scores["nse"].sel(period=period).median(self._gauge_dim)
-                parts.append(f"median NSE in {period} {float(median.sel(run='before')):.3f} to {float(median.sel(run='calibrated')):.3f}")
+                parts.append(
+                    f"median NSE in {period} {float(median.sel(run='before')):.3f} to {float(median.sel(run='calibrated')):.3f}"
+                )
         lost = self.undetermined()
         if lost:
-            parts.append(f"not determined: {', '.join(lost[:8])}" + (f", ... ({len(lost)} in all)" if len(lost) > 8 else ""))
+            parts.append(
+                f"not determined: {', '.join(lost[:8])}" + (f", ... ({len(lost)} in all)" if len(lost) > 8 else "")
+            )
         return "; ".join(parts)
 
     def undetermined(self) -> list[str]:
@@ -118,7 +122,9 @@ class Calibration:
         tree = read_archive(path, KIND, WHAT)
         results = tree["results"]
         if results is None:
-            raise XRouteError(f"{path} is of a calibration that has not ended: the same call of calibrate goes on with it")
+            raise XRouteError(
+                f"{path} is of a calibration that has not ended: the same call of calibrate goes on with it"
+            )
         datasets = {name: dataset_of(results[name]) for name in PARTS}
         network = Network(dataset_of(results["network"]))
         return cls(

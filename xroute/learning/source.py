@@ -56,7 +56,9 @@ class RunoffSource:
         For more than one member.
     """
 
-    def __init__(self, array: xr.DataArray, run: Run, reaches: NDArray[np.int64], steps: slice, device: torch.device) -> None:
+    def __init__(
+        self, array: xr.DataArray, run: Run, reaches: NDArray[np.int64], steps: slice, device: torch.device
+    ) -> None:
         several = [d for d in run.layout.batch_dims if run.layout.sizes[d] != 1]
         if several:
             raise AlignmentError(

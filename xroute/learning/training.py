@@ -1,7 +1,7 @@
 """The loop that trains: epochs of an optimiser, what is kept of them, when to stop, and how a killed run goes on.
 
-`train` knows nothing of what it trains but a module with parameters, and what it says of the reaches: so a Router's own parameters
-and a network from attributes to parameters go through the same loop.
+`train` knows nothing of what it trains but a module with parameters, and what it says of the reaches: so a Router's own
+parameters and a network from attributes to parameters go through the same loop.
 """
 
 from __future__ import annotations
@@ -119,6 +119,7 @@ class _Training:
     best: tuple[float, list[Tensor]] = (math.inf, [])
     reason: str = ""
     seen: Part | None = None
+    state: Any = None
     learned: list[Tensor] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -135,7 +136,9 @@ class _Training:
             name, self.learned, self.request.learning_rate, self.epochs, len(self.problem.windows), self._step_loss,
             self._whole_loss, self._order,
         )  # fmt: skip
-        self.exact = name == "lbfgs" or len(self.problem.windows) == 1  # whether an epoch's loss is that of one set of parameters
+        self.exact = (
+            name == "lbfgs" or len(self.problem.windows) == 1
+        )  # whether an epoch's loss is that of one set of parameters
 
     def run(self) -> Fit:
         self._begin()
@@ -161,7 +164,9 @@ class _Training:
             window = self.problem.window_of(window.steps)
             begin = window.begin
         try:
-            found = self.problem.route(self.router, begin, window.stop, parameters, state if window.carries else None, keep)
+            found = self.problem.route(
+                self.router, begin, window.stop, parameters, state if window.carries else None, keep
+            )
         except StateError:  # parameters that were learned meanwhile have changed how long the windows of reaches are
             begin = self.problem.window_of(window.steps).begin
             found = self.problem.route(self.router, begin, window.stop, parameters, None, keep)
@@ -175,7 +180,7 @@ class _Training:
     def _step_loss(self, number: int) -> Tensor:
         """Loss of a window as if it were all, with its gradients."""
         windows = self.problem.windows
-        part, self._state = self._forward(windows[number], self._state, self.request.carry)
+        part, self.state = self._forward(windows[number], self.state, self.request.carry)
         loss = part.loss * len(windows)
         more = self._penalty()
         (loss if more is None else loss + more).backward()
@@ -212,7 +217,7 @@ class _Training:
     def _order(self, epoch: int) -> list[int]:
         """Which window comes after which: by the seed, unless states are handed on."""
         n = len(self.problem.windows)
-        self._state: Any = None
+        self.state = None
         if self.request.carry or n == 1:
             return list(range(n))
         return np.random.default_rng((self.request.seed, epoch)).permutation(n).tolist()
@@ -288,7 +293,8 @@ class _Training:
         """After a loss that is not finite: begin anew from the best parameters, with half the rate."""
         if not self.best[1] and not self.history.rows:
             raise ParameterError(
-                f"with the parameters at the start {why}: look at the observations, the runoff, and a {argument('loss')} of your own"
+                f"with the parameters at the start {why}: look at the observations, the runoff, and a {argument('loss')} of "
+                f"your own"
             )
         self.retries += 1
         self.factor /= 2
@@ -319,7 +325,11 @@ class _Training:
         last = [p.detach().clone() for p in self.learned]
         try:
             part = self._look(self.train)
-            criterion = float(self._look(self.test).loss) if self.request.patience is not None and self.test else self._total(part)
+            criterion = (
+                float(self._look(self.test).loss)
+                if self.request.patience is not None and self.test
+                else self._total(part)
+            )
         except ParameterError:
             part, criterion = None, math.inf
         if part is None or not criterion < self.best[0]:
@@ -331,10 +341,18 @@ class _Training:
         after = self._total(part)
         before = self.history.first_loss if self.history.rows else after
         self.history.add(
-            self.done, after, math.nan, self.train.nse(part.one_minus_nse), self._tested(tested), self.history.watched(True)
+            self.done,
+            after,
+            math.nan,
+            self.train.nse(part.one_minus_nse),
+            self._tested(tested),
+            self.history.watched(True),
         )
         if not after < before and self.request.patience is None:
-            warn(f"no parameters were found that are better than those at the start, of loss {before:.6g}: {self._why()} ({reason})")
+            warn(
+                f"no parameters were found that are better than those at the start, of loss {before:.6g}: {self._why()} "
+                f"({reason})"
+            )
         return Fit(self.history.dataset(), self.done, reason, before, after, progress)
 
     def _total(self, part: Part) -> float:
@@ -345,7 +363,9 @@ class _Training:
     def _why(self) -> str:
         flat = all(p.grad is None or not bool(p.grad.any()) for p in self.learned)
         if flat:
-            return "the loss does not depend on them, as on reaches with no water, or whose parameters are at their bounds"
+            return (
+                "the loss does not depend on them, as on reaches with no water, or whose parameters are at their bounds"
+            )
         if self.retries:
             return "losses were not finite; a smaller learning rate may do"
         if self.stepper.converged:
@@ -356,5 +376,10 @@ class _Training:
         from tqdm import tqdm
 
         return tqdm(
-            total=self.epochs, initial=self.done, unit="epoch", disable=not self.request.progress, file=sys.stderr, mininterval=0.3
+            total=self.epochs,
+            initial=self.done,
+            unit="epoch",
+            disable=not self.request.progress,
+            file=sys.stderr,
+            mininterval=0.3,
         )
