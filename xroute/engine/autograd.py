@@ -54,8 +54,7 @@ _PLANS: weakref.WeakValueDictionary[int, RoutingPlan] = weakref.WeakValueDiction
 
 def plan_handle(plan: RoutingPlan) -> int:
     """Number under which the operators find the plan, or one that equals it, while it lives: the same one each time."""
-    if plan.digest not in _PLANS:
-        _PLANS[plan.digest] = plan
+    _PLANS.setdefault(plan.digest, plan)
     return plan.digest
 
 
@@ -259,8 +258,9 @@ def route_autograd(
         )[:2]  # fmt: skip
     more: dict[str, Any] = {} if known is None else {"has_known": True}
     trace = backend.trace_numel(runoff, plan, filter.pointer, settings, **more) if wanted else 0
+    held = _PLANS.setdefault(plan.digest, plan)  # one that equals it may be found by its handle, and must not go meanwhile
     discharge, history, outflow, _ = torch.ops.xroute.route(
-        runoff, *given, *tensors_of(start, runoff), plan_handle(plan), settings.substeps, settings.sampling, settings.lateral,
+        runoff, *given, *tensors_of(start, runoff), plan_handle(held), settings.substeps, settings.sampling, settings.lateral,
         trace, keep_state, values, reach,
     )  # fmt: skip
     return discharge, State(history, outflow) if keep_state else None
