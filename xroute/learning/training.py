@@ -119,6 +119,7 @@ class _Training:
     best: tuple[float, list[Tensor]] = (math.inf, [])
     reason: str = ""
     seen: Part | None = None
+    looked: bool = False
     state: Any = None
     learned: list[Tensor] = field(default_factory=list)
 
@@ -177,17 +178,16 @@ class _Training:
     def _penalty(self) -> Tensor | None:
         return None if self.penalty is None or not self.request.penalty else self.request.penalty * self.penalty()
 
-    def _step_loss(self, number: int) -> Tensor:
-        """Loss of a window as if it were all, with its gradients."""
+    def _step_loss(self, number: int) -> None:
+        """Gradients of a window's loss, as if it were all."""
         windows = self.problem.windows
         part, self.state = self._forward(windows[number], self.state, self.request.carry)
         loss = part.loss * len(windows)
         more = self._penalty()
         (loss if more is None else loss + more).backward()
         self._add(part, None if more is None else more / len(windows))
-        return loss.detach()
 
-    def _whole_loss(self) -> Tensor:
+    def _whole_loss(self) -> Part:
         """Loss of all windows, with its gradients; NaN where it cannot be computed."""
         state, total, parts = None, None, []
         try:
@@ -199,14 +199,14 @@ class _Training:
             if more is not None:
                 more.backward()
         except ParameterError:
-            if self.seen is None and not self.history.rows:
+            if not self.looked:
                 raise
-            return torch.full((), torch.nan, dtype=self.train.dtype, device=self.problem.device)
+            nan = torch.full((), torch.nan, dtype=self.train.dtype, device=self.problem.device)
+            return Part(nan, self.train.weights * nan)
         total = torch.stack([p.loss for p in parts]).sum()
-        total = total if more is None else total + more.detach()
-        if self.seen is None:
-            self.seen = Part(total, torch.stack([p.one_minus_nse for p in parts]).sum(dim=0))
-        return total
+        self.looked = True
+        nse = torch.stack([p.one_minus_nse for p in parts]).sum(dim=0)
+        return Part(total if more is None else total + more.detach(), nse)
 
     def _add(self, part: Part, more: Tensor | None) -> None:
         loss = part.loss.detach() if more is None else part.loss.detach() + more.detach()
@@ -249,19 +249,20 @@ class _Training:
     def _epoch(self) -> None:
         start = [p.detach().clone() for p in self.learned]
         looks = self.done % max(1, self.epochs // LOOKS) == 0 or self.request.patience is not None
-        tested = self._look(self.test) if looks and self.test is not None else None
-        watched = self.history.watched(looks)
-        self.seen, lost = None, ""
+        self.seen = None
         try:
+            tested = self._look(self.test) if looks and self.test is not None else None
+            watched = self.history.watched(looks)
             rate = self.stepper.epoch(self.done, self.factor)
-        except ParameterError as error:  # a window as long as no river has it, say
+        except ParameterError as error:  # a window as long as no river has it, or values that are no numbers any more
             if not self.history.rows:
                 raise
-            lost, rate = str(error), math.nan
+            self._step_back(str(error))
+            return
+        self.seen = self.stepper.seen or self.seen
         loss = math.nan if self.seen is None else float(self.seen.loss)
-        moved_well = all(bool(p.isfinite().all()) for p in self.learned)
-        if not math.isfinite(loss) or lost or not moved_well:
-            self._step_back(lost or f"the loss was {loss:g}" if not moved_well or not math.isfinite(loss) else lost)
+        if not math.isfinite(loss):
+            self._step_back(f"the loss is {loss:g}")
             return
         assert self.seen is not None
         self.history.add(self.done, loss, rate, self.train.nse(self.seen.one_minus_nse), self._tested(tested), watched)
