@@ -24,6 +24,7 @@ from xroute.exceptions import (
     UnitsError,
     XRouteError,
 )
+from xroute.footprints import footprint
 from xroute.grids.remapping import remap
 from xroute.hydrography import estimate_parameters, local_area
 from xroute.lakes import lakes
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AlignmentError", "Network", "NetworkError", "Parameter", "ParameterError", "Router", "StateError",
     "TimeAxisError", "UnitsError", "XRouteError", "__version__", "budget", "datasets", "deaccumulate",
-    "estimate_parameters", "exceedance", "grid_weights", "grids", "initial_state", "lakes", "local_area",
+    "estimate_parameters", "exceedance", "footprint", "grid_weights", "grids", "initial_state", "lakes", "local_area",
     "register_scheme", "remap", "route", "route_to_zarr", "set_options", "steady_state", "tables", "to_grid",
     "to_reaches", "unit_hydrograph", "with_bounds",
 ]  # fmt: skip
