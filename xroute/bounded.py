@@ -122,6 +122,10 @@ class BoundedParameter(torch.nn.Module):
 
         return super()._apply(apply, recurse)
 
+    def raw_of(self, values: Tensor, at: Any = slice(None)) -> Tensor:
+        """Form without bounds of other values of the groups (reaches, where there are none) at some positions, or factors."""
+        return to_raw(self.parameter, values)
+
     def forward(self) -> Tensor:
         """Value in SI units [its reaches]."""
         return self.physical(self.raw if self.learned else self.fixed)
