@@ -1,7 +1,7 @@
 """Calibrate travel times to twelve gauges with noise and gaps: `python examples/calibrate_gauges.py [PICTURE]`.
 
-The river is invented, and so the truth is known: the larger the river, the faster its floods. The network that is calibrated has one
-celerity for all, a guess. Put your own runoff, network and gauges in their place.
+The river is invented, and so the truth is known: the larger the river, the faster its floods. The network that is calibrated has
+one celerity for all, a guess. Put your own runoff, network and gauges in their place.
 """
 
 import sys
@@ -10,7 +10,7 @@ import numpy as np
 
 import xroute
 
-# A river whose floods run at 0.4 to 1.1 m s-1, by stream order, and a year of its runoff
+# A river whose floods run at 0.4 to 1.1 m s-1, by stream order, the same as we guess it, and a year of its runoff
 river = xroute.Network(xroute.datasets.tutorial()[0]).basin(25)
 celerity = (0.4 * 1.4 ** (river.strahler - 1)).assign_attrs(units="m s-1")
 truth = xroute.estimate_parameters(river, "muskingum_exact", celerity=celerity, x=0.3, overwrite=True)
@@ -25,15 +25,16 @@ seen = seen.assign_coords(reach=("gauge", sites), gauge=[f"G{number}" for number
 observed = (seen * random.normal(1.0, 0.1, seen.shape)).where(random.uniform(size=seen.shape) > 0.3)
 
 result = xroute.calibrate(
-    runoff, guess, observed, parameters=("k", "x"), groups="strahler", spinup="10D",
+    runoff, guess, observed, parameters={"k": "scale", "x": "value"}, groups="strahler", spinup="10D",
     train=slice("2000-01", "2000-08"), test=slice("2000-09", None),
 )  # fmt: skip
 
 print(result)
-print(result.scores[["nse", "kge", "peak_timing"]].median("gauge").to_dataframe().round(3))
-found = (result.network["length"] / result.network["k"]).groupby(river.strahler).mean()
-table = result.curvature.sel(parameter="k").to_dataframe()[["n_reaches", "determined"]]
-print(table.assign(celerity=found.values.round(2), truth=celerity.groupby(river.strahler).mean().values.round(2)))
+held_out = result.scores[["nse", "kge", "peak_timing"]].sel(period="test", drop=True)
+print(held_out.median("gauge").to_dataframe().round(3))
+table = result.curvature.to_dataframe()[["value", "standard_error", "determined", "n_reaches"]]
+table["truth"] = np.append(1.2 / (0.4 * 1.4 ** np.arange(4)), np.full(4, 0.3))
+print(table.round(3))
 
 picture = sys.argv[1] if len(sys.argv) > 1 else "calibration.png"
 result.plot().savefig(picture, dpi=120)

@@ -1,7 +1,7 @@
-"""Learn travel times from what maps say of reaches, and take them to a basin without gauges: `python examples/learn_parameters.py [PICTURE]`.
+"""Learn travel times from what maps say, and take them to another basin: `python examples/learn_parameters.py [PICTURE]`.
 
-Both rivers are invented: celerity follows slope, size and forest by a law that the model is not told. It is trained on one basin, by
-twelve gauges with noise and gaps, and says what the parameters of another are, which it has never seen.
+Both rivers are invented: celerity follows slope, size and forest by a law that the model is not told. It is trained on one basin,
+by twelve gauges with noise and gaps, and says what the parameters of another are, which it has never seen.
 """
 
 import sys
