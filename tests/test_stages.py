@@ -174,7 +174,7 @@ def test_an_error_of_runoff_upstream_does_not_spoil_what_is_below():
         at_once = xroute.calibrate(wrong, network, observed, **options)
     error = {name: np.abs(r.network["k"].values / k - 1)[3:].max() for name, r in (("staged", staged), ("at once", at_once))}
     assert error["staged"] < 1e-3, error
-    assert error["at once"] > 0.05, error
+    assert error["at once"] > 0.02, error
     assert staged.history["stage"].values.max() == 3 and (np.diff(staged.history["stage"]) >= 0).all()
     assert bool(staged.network["calibrated"].all()) and "stages" in staged.network.attrs["calibrated"]
     assert set(staged.curvature.dims) >= {"stage"}

@@ -26,7 +26,6 @@ from xroute.exceptions import (
 )
 from xroute.grids.remapping import remap
 from xroute.groups import reach_groups
-from xroute.hillslope import unit_hydrograph
 from xroute.hydrography import estimate_parameters, local_area
 from xroute.lakes import lakes
 from xroute.network import Network
@@ -37,6 +36,7 @@ from xroute.scores import scores
 from xroute.spinup import initial_state, steady_state
 from xroute.streaming import route_to_zarr
 from xroute.times import with_bounds
+from xroute.unit_hydrographs import unit_hydrograph
 from xroute.version import __version__
 
 if TYPE_CHECKING:

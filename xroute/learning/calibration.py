@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -19,18 +19,19 @@ from numpy.typing import NDArray
 from xroute.exceptions import warn
 from xroute.identity import digest
 from xroute.learning.curvature import curvature_of
-from xroute.learning.learnable import learnable_of, network_of, penalty_of, prior_network
+from xroute.learning.learnable import before_of, learnable_of, network_of, penalty_of, prior_network, upstream_of_gauges
 from xroute.learning.problem import Problem, make_problem
 from xroute.learning.progress_file import ProgressFile
 from xroute.learning.request import CalibrationRequest, ObservedLike, options_of
 from xroute.learning.result import Calibration
-from xroute.learning.stages import Staged, file_of_stage, join_fits, loss_of, run_stages
+from xroute.learning.stages import Staged, file_of_stage, join_fits, loss_of, plain_text, run_stages
 from xroute.learning.training import Fit, train
 from xroute.network import Network
 from xroute.request import NetworkLike
 from xroute.router import Router
 from xroute.scores import scores
 from xroute.stamps import show
+from xroute.wording import argument
 
 __all__ = ["calibrate", "finish", "identity_of"]
 
@@ -146,7 +147,7 @@ def _calibrate(problem: Problem, request: CalibrationRequest) -> Calibration:
     found = _in_stages(problem, request) if request.stages else _learn(problem, request)
     result = finish(
         problem, found.fit, found.network, calibrated=found.calibrated, curvature=found.curvature, identity=found.identity,
-        what=found.what,
+        before=found.before, what=found.what,
     )  # fmt: skip
     if request.checkpoint is not None:
         result.save(request.checkpoint)
@@ -154,7 +155,7 @@ def _calibrate(problem: Problem, request: CalibrationRequest) -> Calibration:
 
 
 class _Found(NamedTuple):
-    """What was learned: how that went, the whole network with it and where, how sure that is, of what, and by which Router."""
+    """What was learned: how that went, the whole network with it and where, how sure that is, and how parameters were."""
 
     fit: Fit
     network: Network
@@ -163,11 +164,13 @@ class _Found(NamedTuple):
     identity: dict[str, str]
     what: str
     router: Router
+    before: xr.Dataset
 
 
 def _learn(problem: Problem, request: CalibrationRequest) -> _Found:
     learnable = learnable_of(request, problem.whole, problem.observations.reach_ids)
     prior = prior_network(request, problem.whole, learnable)
+    learnable = upstream_of_gauges(problem, learnable)
     scaled = {name for name, how in learnable.items() if how.form == "scale"}
     factors_on = {n: v for n, v in (request.priors or {}).items() if n in scaled}
     base = prior_network(replace(request, priors=factors_on), problem.whole, learnable) if factors_on else problem.whole
@@ -179,7 +182,8 @@ def _learn(problem: Problem, request: CalibrationRequest) -> _Found:
     fit = train(problem, router, None, router, penalty_of(problem, router, learnable, prior), request, file)
     made, calibrated = network_of(problem, router, learnable, base)
     curvature = curvature_of(problem, router, learnable)
-    return _Found(fit, made, calibrated, curvature, identity, _in_words(request, learnable), router)
+    before = before_of(problem, learnable)
+    return _Found(fit, made, calibrated, curvature, identity, _in_words(request, learnable), router, before)
 
 
 def _in_stages(problem: Problem, request: CalibrationRequest) -> _Found:
@@ -202,11 +206,20 @@ def _in_stages(problem: Problem, request: CalibrationRequest) -> _Found:
     fits = [fit for _, fit in run_stages(problem, train_stage)]
     router = problem.router(None, network._take(problem.reaches))
     fit = join_fits(fits, before, loss_of(problem, router))
-    curvature = xr.concat(
-        [one.curvature for one in found], xr.Variable("stage", np.arange(1, len(found) + 1)), join="outer",
-        fill_value={"determined": False, "n_reaches": 0}, coords="minimal", compat="override", combine_attrs="override",
+    names = dict.fromkeys(name for one in found for name in one.before)
+    was = problem.whole.dataset[list(names)].drop_attrs(deep=False)
+    what = f"{found[0].what}, in stages"
+    return _Found(fit, network, calibrated, _of_stages(found), found[0].identity, what, router, was)
+
+
+def _of_stages(found: Sequence[_Found]) -> xr.Dataset:
+    """Curvature of all stages, by ``stage``."""
+    stage = xr.Variable("stage", np.arange(1, len(found) + 1))
+    joined = xr.concat(
+        [one.curvature for one in found], stage, join="outer", fill_value={"determined": False, "n_reaches": 0},
+        coords="minimal", compat="override", combine_attrs="override",
     )  # fmt: skip
-    return _Found(fit, network, calibrated, curvature, found[0].identity, f"{found[0].what}, in stages", router)
+    return plain_text(joined)
 
 
 def _merged(network: Network, made: Network, mine: NDArray[np.bool_], names: Iterable[str]) -> Network:
@@ -227,6 +240,7 @@ def finish(
     *,
     calibrated: NDArray[np.bool_] | None = None,
     curvature: xr.Dataset | None = None,
+    before: xr.Dataset | None = None,
     identity: dict[str, str] | None = None,
     what: str = "",
 ) -> Calibration:
@@ -242,6 +256,8 @@ def finish(
         Where it has new values; by default upstream of the gauges.
     curvature
         How well values are determined, if that was looked at.
+    before
+        Parameters that are calibrated, as they were.
     identity
         What another run must share to go on from its file.
     what
@@ -252,7 +268,8 @@ def finish(
     marked = _marked(problem, fit, network, calibrated, what)
     discharge = _discharge(problem, network)
     return Calibration(
-        marked, fit.history, _scores(problem, discharge), xr.Dataset() if curvature is None else curvature, discharge, fit.epochs,
+        marked, fit.history, _scores(problem, discharge), xr.Dataset() if curvature is None else curvature, discharge,
+        xr.Dataset() if before is None else before, fit.epochs,
         fit.reason, dict(identity or {}), fit.progress,
     )  # fmt: skip
 
@@ -266,7 +283,7 @@ def _tell_few(problem: Problem, n_values: int) -> None:
         warn(
             f"{n:,} observations are to determine {n_values:,} values: many sets of these will fit as well as the one that is "
             f"found. "
-            "Let reaches share values (groups=), or hold on to what is known of them (penalty=)"
+            f"Let reaches share values ({argument('groups')}), or hold on to what is known of them ({argument('penalty')})"
         )
 
 
@@ -360,9 +377,10 @@ def _scores(problem: Problem, discharge: xr.Dataset) -> xr.Dataset:
     for period, steps in (("train", problem.train), ("test", problem.test)):
         if steps:
             at = {observations.time_dim: np.unique(np.concatenate([np.arange(p.start, p.stop) for p in steps])) - first}
-            found[period] = scores(
+            part = scores(
                 {name: run.isel(at) for name, run in runs.items()}, discharge["observed"].isel(at), metrics=metrics
             )
+            found[period] = part.assign_coords(run=("run", np.array(RUNS)))
     return xr.concat(
         list(found.values()),
         xr.Variable("period", list(found)),

@@ -14,8 +14,10 @@ import torch
 import xarray as xr
 
 from xroute.exceptions import ParameterError, warn
+from xroute.groups import Learned
 from xroute.identity import digest
 from xroute.learning.calibration import finish, identity_of
+from xroute.learning.learnable import before_of
 from xroute.learning.learned_network import with_learned
 from xroute.learning.model_inputs import ModelInputs
 from xroute.learning.problem import Problem, make_problem
@@ -60,7 +62,8 @@ def fit_model(
         model.to(home)
     everywhere = np.ones(whole.n_reaches, bool)
     what = f"{', '.join(model.parameter_names)} ({told})"
-    result = finish(problem, fit, made, calibrated=everywhere, identity=identity, what=what)
+    before = before_of(problem, dict.fromkeys(model.parameter_names, Learned()))
+    result = finish(problem, fit, made, calibrated=everywhere, before=before, identity=identity, what=what)
     if request.checkpoint is not None:
         result.save(request.checkpoint)
     return result

@@ -28,7 +28,7 @@ from xroute.learning.training import Fit
 from xroute.network import Network
 from xroute.router import Router
 
-__all__ = ["Stage", "Staged", "file_of_stage", "join_fits", "loss_of", "run_stages", "stages_of"]
+__all__ = ["Stage", "Staged", "file_of_stage", "join_fits", "loss_of", "plain_text", "run_stages", "stages_of"]
 
 Tensor = torch.Tensor
 Index = NDArray[np.int64]
@@ -254,9 +254,21 @@ def join_fits(fits: Sequence[Fit], before: float, after: float) -> Fit:
         for number, fit in enumerate(fits)
     ]
     history = xr.concat(histories, "epoch", data_vars="all", coords="minimal", compat="override", join="outer")
-    history = history.assign_coords(epoch=np.arange(history.sizes["epoch"]))
+    history = plain_text(history.assign_coords(epoch=np.arange(history.sizes["epoch"])))
     reason = f"{len(fits)} stages: " + "; ".join(dict.fromkeys(fit.reason for fit in fits))
     return Fit(history, sum(fit.epochs for fit in fits), reason, before, after, {})
+
+
+def plain_text(dataset: xr.Dataset) -> xr.Dataset:
+    """A Dataset whose text is of fixed width again, after pandas has joined indexes of it."""
+    text = {n: v.astype(str) for n, v in dataset.variables.items() if v.dtype.kind == "T" or _is_text(v)}
+    return dataset.assign_coords({n: v for n, v in text.items() if n in dataset.coords}).assign(
+        {n: v for n, v in text.items() if n not in dataset.coords}
+    )
+
+
+def _is_text(variable: xr.Variable) -> bool:
+    return variable.dtype.kind == "O" and all(isinstance(v, str) for v in variable.values.ravel())
 
 
 def file_of_stage(path: str | os.PathLike[str] | None, number: int) -> Path | None:
