@@ -17,7 +17,8 @@ __all__ = [
     "KGE_METHOD", "LABEL", "LATERAL", "MISSING", "MISSING_DOWNSTREAM", "NAN", "NEGATIVE_AREA", "PER", "REMAP_TO",
     "RESET", "SAMPLING", "UNCOVERED", "WEIGHT_METHOD", "Climatology", "Convention", "Edges", "Estimate", "Extra",
     "GridNaN", "Hillslope", "KGEMethod", "Label", "Lateral", "Missing", "MissingDownstream", "NaN", "NegativeArea",
-    "Per", "RemapTo", "Reset", "RoutingSettings", "Sampling", "Uncovered", "WeightMethod", "LOSS", "OPTIMIZER", "STAGES", "Stages", "Loss",
+    "Per", "RemapTo", "Reset", "RoutingSettings", "Sampling", "Uncovered", "WeightMethod",
+    "LOSS", "OPTIMIZER", "STAGES", "Stages", "Loss",
     "Optimizer", "WeightsKind", "FORM", "GROUPING", "Form", "Grouping",
 ]  # fmt: skip
 
