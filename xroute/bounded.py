@@ -152,10 +152,6 @@ class BoundedParameter(torch.nn.Module):
         if stored is not None and stored.shape == (self.raw if self.learned else self.fixed).shape:
             self.parameter.check(self.physical(stored.detach().cpu()).numpy(), ids, f"state dict, {scheme}")
 
-    def raw_of(self, values: Tensor, at: Tensor) -> Tensor:
-        """Form without bounds of values of groups, or of reaches, as `group_values` gives them; ``at`` are their positions."""
-        return to_raw(self.parameter, values)
-
     def _on_bound(self, raw: Tensor) -> NDArray[np.bool_]:
         bounded = np.isfinite(self.parameter.low) or np.isfinite(self.parameter.high)
         return (raw.abs() > FARTHEST).numpy() & bounded
