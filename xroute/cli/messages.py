@@ -16,7 +16,7 @@ __all__ = ["OPTIONS", "error_line", "notes"]
 
 #: Arguments whose option has another name.
 NAMES = {
-    "downstream": "downstream-column", "mode": "overwrite", "negative": "negative-area",
+    "dim": "time-dim", "downstream": "downstream-column", "mode": "overwrite", "negative": "negative-area",
     "reach": "reach-column", "reset": "deaccumulate",
     "routing_step": "dt-routing", "state": "state-file", "variables": "variable",
 }  # fmt: skip
