@@ -429,7 +429,7 @@ def test_a_run_looks_at_its_times_once(network, runoff, monkeypatch):
     from xroute import spacing
 
     looked = []
-    monkeypatch.setattr(spacing, "_calendar_steps", lambda values: looked.append("calendar"))
+    monkeypatch.setattr(spacing, "calendar_steps", lambda values: looked.append("calendar"))
     monkeypatch.setattr("xroute.times.find_step", lambda *given: looked.append("step") or spacing.find_step(*given))
     runoff.route(network)
     assert looked == ["step"]  # and hours are no months

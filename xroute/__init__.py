@@ -26,12 +26,14 @@ from xroute.exceptions import (
 )
 from xroute.footprints import footprint
 from xroute.grids.remapping import remap
+from xroute.groups import reach_groups
 from xroute.hydrography import estimate_parameters, local_area
 from xroute.lakes import lakes
 from xroute.network import Network
 from xroute.options import set_options
 from xroute.routing import route
 from xroute.schemes import Parameter, register_scheme
+from xroute.scores import scores
 from xroute.spinup import initial_state, steady_state
 from xroute.streaming import route_to_zarr
 from xroute.times import with_bounds
@@ -39,27 +41,32 @@ from xroute.unit_hydrographs import unit_hydrograph
 from xroute.version import __version__
 
 if TYPE_CHECKING:
-    from xroute import tables
+    from xroute import losses, tables
     from xroute.grids.weights import grid_weights
+    from xroute.learning.parameter_model import ParameterModel
     from xroute.router import Router
 
 __all__ = [
-    "AlignmentError", "Network", "NetworkError", "Parameter", "ParameterError", "Router", "StateError",
+    "AlignmentError", "Network", "NetworkError", "Parameter", "ParameterError", "ParameterModel", "Router", "StateError",
     "TimeAxisError", "UnitsError", "XRouteError", "__version__", "budget", "datasets", "deaccumulate",
     "estimate_parameters", "exceedance", "footprint", "grid_weights", "grids", "initial_state", "lakes", "local_area",
-    "register_scheme", "remap", "route", "route_to_zarr", "set_options", "steady_state", "tables", "to_grid",
-    "to_reaches", "unit_hydrograph", "with_bounds",
+    "losses", "reach_groups", "register_scheme", "remap", "route", "route_to_zarr", "scores", "set_options", "steady_state",
+    "tables", "to_grid", "to_reaches", "unit_hydrograph", "with_bounds",
 ]  # fmt: skip
 
 
 def __getattr__(name: str) -> object:
     # Only by those who ask: reading tables and files, pictures, and torch for those who train.
-    if name in ("io", "plotting", "tables"):
+    if name in ("io", "losses", "plotting", "tables"):
         return importlib.import_module(f"xroute.{name}")
     if name == "Router":
         from xroute.router import Router
 
         return Router
+    if name == "ParameterModel":
+        from xroute.learning.parameter_model import ParameterModel
+
+        return ParameterModel
     if name == "grid_weights":
         from xroute.grids.weights import grid_weights
 

@@ -9,10 +9,9 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from xroute.exceptions import AlignmentError, ParameterError, UnitsError, some, warn
+from xroute.exceptions import AlignmentError, ParameterError, some
 from xroute.ids import ID_KINDS, exact_ids, repeated
-from xroute.unit_text import read_unit_text
-from xroute.units import require_array, without_pint
+from xroute.units import require_array, unit_factor, without_pint
 
 __all__ = ["exceedance"]
 
@@ -122,25 +121,12 @@ def _one(limit: Any, values: xr.DataArray, what: str) -> xr.DataArray:
     limit = without_pint(limit, what)
     if limit.dtype.kind not in "iuf":
         raise ParameterError(f"{what} are numbers, not {limit.dtype}")
-    limit = limit.astype(np.float64) * _factor(limit.attrs.get("units"), values.attrs.get("units"), what)
+    limit = limit.astype(np.float64) * unit_factor(limit.attrs.get("units"), values.attrs.get("units"), what, "discharge")
     for name in limit.dims:
         if name in values.dims:
             limit = _by_label(limit, values, name, what)
     stray = [n for n in limit.coords if n not in limit.dims and n in values.coords]
     return limit.drop_vars(stray).drop_attrs(deep=False)  # discharge has its own of these
-
-
-def _factor(units: Any, of_discharge: Any, what: str) -> float:
-    """What thresholds are multiplied by to be in the units of discharge."""
-    if units is None or units == of_discharge:
-        return 1.0
-    if of_discharge is None:
-        warn(f"{what} are in {units!r}, and discharge has no units: they are taken to be the same")
-        return 1.0
-    its, mine = read_unit_text(units, what), read_unit_text(of_discharge, "discharge")
-    if its.dimensions != mine.dimensions:
-        raise UnitsError(f"{what} are in {units!r}, and discharge in {of_discharge!r}, which cannot be converted")
-    return float(its.in_si / mine.in_si)
 
 
 def _by_label(limit: xr.DataArray, values: xr.DataArray, dim: Hashable, what: str) -> xr.DataArray:

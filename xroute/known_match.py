@@ -19,6 +19,7 @@ from xroute.exceptions import AlignmentError, ParameterError, TimeAxisError, som
 from xroute.ids import positions_of, repeated
 from xroute.known import WHAT, KnownDischarge
 from xroute.labels import Layout
+from xroute.moments import places, valid_times
 from xroute.network import Network
 from xroute.reach_ids import read_reach_ids
 from xroute.spacing import ROUNDED
@@ -181,15 +182,15 @@ def _match_times(array: xr.DataArray, time_dim: Hashable | None, runoff: xr.Data
             raise TimeAxisError(f"the {WHAT} has no times")
         return np.full(n, -1)
     if mine.dtype.kind == "m" and its.dtype.kind == "M":
-        mine = _valid_times(runoff, clock.dim, mine)
-    at = _places(its, mine, clock)
+        mine = valid_times(runoff, clock.dim, mine, WHAT)
+    at = places(its, mine, clock.step, WHAT)
     whole = np.rint(at)
     inside = (at > -0.5) & (at < n - 0.5)
     between = inside & (np.abs(at - whole) > ROUNDED)
     if between.any():
-        step = "" if clock.step is None else f", which are {clock.step:g} s apart"
+        apart = "" if clock.step is None else f", which are {clock.step:g} s apart"
         raise TimeAxisError(
-            f"{int(between.sum())} times of the {WHAT} lie between the runoff's{step}, first {show(its[between][0])}: bring it "
+            f"{int(between.sum())} times of the {WHAT} lie between the runoff's{apart}, first {show(its[between][0])}: bring it "
             'to the same steps first (known.resample(time="1h").mean(), or interp)'
         )
     if not inside.any():
@@ -197,13 +198,13 @@ def _match_times(array: xr.DataArray, time_dim: Hashable | None, runoff: xr.Data
             f"the {WHAT} and the runoff have no time in common: {show(its.min())} to {show(its.max())}, and "
             f"{show(mine[0])} to {show(mine[-1])}"
         )
-    places = whole[inside].astype(np.int64)
-    if np.unique(places).size < places.size:
-        first = its[inside][pd.Index(places).duplicated()][0]
+    step = whole[inside].astype(np.int64)
+    if np.unique(step).size < step.size:
+        first = its[inside][pd.Index(step).duplicated()][0]
         raise TimeAxisError(f"times of the {WHAT} stand more than once, first {show(first)}")
-    _warn_of_longer_steps(places)
+    _warn_of_longer_steps(step)
     found = np.full(n, -1)
-    found[places] = np.flatnonzero(inside)
+    found[step] = np.flatnonzero(inside)
     return found
 
 
@@ -217,46 +218,9 @@ def _check_label(array: xr.DataArray, clock: Clock) -> None:
         )
 
 
-def _valid_times(runoff: xr.DataArray, dim: Hashable, leads: NDArray[Any]) -> NDArray[Any]:
-    """Dates of a forecast's leads, by a coordinate that says them or from its only reference time."""
-    beside = [c for n, c in runoff.coords.items() if n != dim and c.dims == (dim,) and c.dtype.kind == "M"]
-    if len(beside) == 1:
-        return np.asarray(beside[0].values)
-    begin = [c for c in runoff.coords.values() if c.ndim == 0 and c.dtype.kind == "M"]
-    if len(begin) == 1:
-        return np.asarray(begin[0].values + leads)
-    raise TimeAxisError(
-        f"the {WHAT} has dates, and the runoff leads ({dim!r}) without the one time that they begin at: give it as a "
-        "coordinate, or the known discharge on leads too"
-    )
-
-
-def _places(its: NDArray[Any], mine: NDArray[Any], clock: Clock) -> NDArray[np.float64]:
-    """Which step of the runoff each time is, counted from 0; fractions lie between them."""
-    kinds = [("mM".find(t.dtype.kind), t.dtype.kind == "O") for t in (its, mine)]
-    try:
-        if kinds[0] != kinds[1]:
-            raise TypeError(f"{its.dtype} and {mine.dtype}")
-        if its.dtype.kind == "O":
-            later = np.array([(t - mine[0]).total_seconds() for t in its])
-        elif its.dtype.kind in "mM":
-            later = (its - mine[0]) / np.timedelta64(1, "ns") / 1e9
-        else:  # numbers that count steps in whatever way: the same ones are the same steps
-            found = pd.Index(mine.astype(np.float64)).get_indexer(pd.Index(its.astype(np.float64)))
-            return np.where(found < 0, -2.0, found)
-    except TypeError as error:
-        raise TimeAxisError(
-            f"the times of the {WHAT} and of the runoff are of different kinds or calendars ({error}): "
-            f"{show(its[0])}, and {show(mine[0])}"
-        ) from error
-    if clock.step is None:
-        return np.where(later == 0.0, 0.0, -2.0)
-    return np.asarray(later / clock.step, np.float64)
-
-
-def _warn_of_longer_steps(places: Index) -> None:
+def _warn_of_longer_steps(step: Index) -> None:
     """Warn of values that are known at regular times some steps apart: of longer means, most likely."""
-    apart = np.diff(np.sort(places))
+    apart = np.diff(np.sort(step))
     if apart.size > 1 and apart[0] > 1 and (apart == apart[0]).all():
         warn(
             f"the {WHAT} has a value in one of {apart[0]} steps of runoff, and between them discharge is routed. If each "

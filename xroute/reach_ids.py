@@ -21,7 +21,7 @@ from xroute.grid_axes import grid_dims
 from xroute.ids import convertible, declared_fills, exact_ids, is_positional, positions_of
 from xroute.wording import argument, phrase
 
-__all__ = ["read_reach_ids"]
+__all__ = ["other_kind", "read_reach_ids"]
 
 
 def read_reach_ids(
@@ -44,7 +44,7 @@ def read_reach_ids(
     name = _id_coordinate(array, reaches, dim, what, candidates)
     ids = exact_ids(array[name].values, f"{what} {name!r}", AlignmentError, fills=declared_fills(array[name]))
     if ids.dtype.kind != reaches.dtype.kind and ids.size and reaches.size:
-        raise AlignmentError(_other_kind(array, name, ids, reaches, what))
+        raise AlignmentError(other_kind(array, name, ids, reaches, what))
     return dim, name, ids
 
 
@@ -201,7 +201,7 @@ def _id_coordinate(
     )
 
 
-def _other_kind(array: xr.DataArray, name: Hashable, ids: NDArray[Any], among: NDArray[Any], what: str) -> str:
+def other_kind(array: xr.DataArray, name: Hashable, ids: NDArray[Any], among: NDArray[Any], what: str) -> str:
     """What is wrong where text meets integers, and the conversion that makes them meet."""
     kinds = {"i": "integers", "U": "text"}
     said = (

@@ -1,6 +1,7 @@
 """`Router`: routing as a `torch.nn.Module`, whose parameters can be learned within their bounds.
 
-It reads a network once and then knows tensors only: no labels, no units, no alignment. For those see `xroute.route`.
+It reads a network once and then routes tensors: no labels, no units, no alignment. Its bridges to labels are in
+`xroute.router_bridges`.
 """
 
 from __future__ import annotations
@@ -13,20 +14,21 @@ import torch
 import xarray as xr
 from numpy.typing import NDArray
 
-from xroute.bounded import BoundedParameter, module_name
 from xroute.engine.autograd import route_autograd
-from xroute.exceptions import ParameterError, some
+from xroute.exceptions import ParameterError
 from xroute.grids.tensors import GridInput
+from xroute.groups import learned_of
 from xroute.ids import exact_ids
 from xroute.known_match import known_positions
 from xroute.network import Network
 from xroute.network_files import as_network
 from xroute.parameters import parameters_of
 from xroute.recipe import resolve_settings
-from xroute.router_hillslope import route_slopes, router_hillslope
-from xroute.router_state import RouterState, check_ids, given_known, ids_as_tensor, network_hash, slopes_of, start_of
-from xroute.schemes import SCHEMES, Filter, make_filter
-from xroute.settings import Lateral, RoutingSettings, Sampling
+from xroute.router_bridges import LabelBridges
+from xroute.router_hillslope import route_slopes
+from xroute.router_state import RouterState, given_known, network_hash, slopes_of, start_of
+from xroute.schemes import Filter, make_filter
+from xroute.settings import Lateral, Sampling
 from xroute.times import seconds
 
 __all__ = ["Router", "RouterState"]
@@ -34,7 +36,7 @@ __all__ = ["Router", "RouterState"]
 Tensor = torch.Tensor
 
 
-class Router(torch.nn.Module):
+class Router(LabelBridges):
     """Differentiable routing down one network.
 
     Parameters
@@ -54,7 +56,10 @@ class Router(torch.nn.Module):
     learnable
         Names of the parameters to learn, such as ``("k", "x")``. They become `torch.nn.Parameter` in a form that has no
         bounds, so that no optimiser's step can leave the range of the scheme: the logarithm of the distance from a
-        bound, or, between two bounds, the logit. A name that several schemes have is learned in each of them.
+        bound, or, between two bounds, the logit. A name that several schemes have is learned in each of them. Or how each is
+        learned, by its name: True, each reach by itself; groups, as `reach_groups` takes them, one value for each (``"all"``,
+        ``"strahler"``, a variable of the network, ...), which starts at the mean of its reaches; ``("scale", groups)``, one
+        factor for each on the network's own values, within the range; False or None, not at all.
     known
         Ids of reaches whose discharge is known, if not always: gauges, releases of dams, where a basin that is trained by
         itself takes up what flows in from others. Its values are given in each call.
@@ -106,65 +111,29 @@ class Router(torch.nn.Module):
         sampling: Sampling | None = None,
         lateral: Lateral | None = None,
         hillslope: Any = None,
-        learnable: Iterable[str] | None = (),
+        learnable: Iterable[str] | Mapping[str, Any] | None = (),
         known: Any = None,
         weights: Any = None,
         units: str | None = None,
     ) -> None:
-        super().__init__()
-        self.network = as_network(network)
+        network, step = as_network(network), seconds(dt)
         if weights is None and units is not None:
             raise ParameterError("units are those of a grid, with weights=; runoff by reach is a volume flux")
-        self._grid = None if weights is None else GridInput(weights, self.network, seconds(dt), units)
-        self.known_ids: NDArray[Any] | None = None if known is None else exact_ids(np.atleast_1d(known), "known")
+        grid = None if weights is None else GridInput(weights, network, step, units)
+        known_ids = None if known is None else exact_ids(np.atleast_1d(known), "known")
+        known_reach = None if known_ids is None else torch.from_numpy(known_positions(known_ids, network))
+        parameters = parameters_of(network, scheme)
+        settings = resolve_settings(
+            network, parameters.values, step, substeps=substeps, sampling=sampling, lateral=lateral
+        )
+        parameters.warn_of_step(settings)
+        super().__init__(network, scheme, settings, hillslope, learned_of(learnable, network))
+        self._grid, self._known_reach = grid, known_reach
+        self.known_ids: NDArray[Any] | None = known_ids
         """Ids of the reaches whose discharge is known, in the order in which `forward` takes it; None for none."""
-        self._known_reach = (
-            None if self.known_ids is None else torch.from_numpy(known_positions(self.known_ids, self.network))
-        )
-        parameters = parameters_of(self.network, scheme)
-        self.settings: RoutingSettings = resolve_settings(
-            self.network, parameters.values, seconds(dt), substeps=substeps, sampling=sampling, lateral=lateral
-        )
-        """How runoff is stepped and sampled."""
-        parameters.warn_of_step(self.settings)
-        schemes = parameters.values
-        learned = {learnable} if isinstance(learnable, str) else set(() if learnable is None else learnable)
-        self.hillslope = router_hillslope(self.network, hillslope, self.dt, learned)
-        """What runoff goes through before it joins its reach; None for nothing."""
-        names = {name for _, values in schemes.values() for name in values}
-        names |= set(() if self.hillslope is None else self.hillslope.modules_by_name)
-        if learned - names:
-            raise ParameterError(
-                f"learnable names {some(sorted(learned - names))}, but the network's schemes "
-                f"({', '.join(sorted(schemes))}) have {some(sorted(names))}"
-            )
-        self._at = {name: at for name, (at, _) in schemes.items()}
-        self.values = torch.nn.ModuleDict()
-        for name, (at, values) in schemes.items():
-            of_scheme = {p.name: p for p in SCHEMES[name].parameters}
-            self.values[module_name(name)] = torch.nn.ModuleDict({
-                module_name(p): BoundedParameter(of_scheme[p], torch.from_numpy(v.copy()), p in learned, self.ids[at], name)
-                for p, v in values.items()
-            })  # fmt: skip
         self._network_hash = network_hash(self.network, self._at)
         self._made: tuple[list[Any], tuple[Filter, Filter | None]] | None = None
         self._filter()  # fails now, not in training, if the parameters have no filter
-
-    @property
-    def ids(self) -> NDArray[Any]:
-        """Ids of the reaches, in the order of runoff, discharge and parameters."""
-        return self.network.ids
-
-    @property
-    def n_reaches(self) -> int:
-        """Number of reaches."""
-        return self.network.n_reaches
-
-    @property
-    def dt(self) -> float:
-        """Step of runoff [s]."""
-        assert self.settings.step is not None
-        return self.settings.step
 
     @property
     def substeps(self) -> int:
@@ -180,19 +149,6 @@ class Router(torch.nn.Module):
     def lateral(self) -> Lateral:
         """Where runoff joins its reach."""
         return self.settings.lateral
-
-    @property
-    def parameters_si(self) -> dict[str, Tensor]:
-        """Parameters in SI units by name, float64 [reach]; NaN on reaches whose scheme does not have them."""
-        found: dict[str, Tensor] = {}
-        for scheme, at in self._at.items():
-            for name, value in self._values(scheme).items():
-                if name not in found:
-                    found[name] = torch.full((self.n_reaches,), torch.nan, dtype=value.dtype, device=value.device)
-                found[name] = found[name].index_put((torch.from_numpy(at).to(value.device),), value)
-        for name, value in ({} if self.hillslope is None else self.hillslope.physical()).items():
-            found.setdefault(name, value)
-        return found
 
     def forward(
         self,
@@ -236,8 +192,8 @@ class Router(torch.nn.Module):
         """
         if not isinstance(runoff, Tensor):
             raise ParameterError(
-                f"runoff is a tensor, not {type(runoff).__name__}: torch.from_numpy makes one of an array; for labelled "
-                "runoff there is xroute.route"
+                f"runoff is a tensor, not {type(runoff).__name__}: torch.from_numpy makes one of an array, and "
+                "router.tensor(runoff) of labelled runoff, matched by id and in m3 s-1"
             )
         if self._grid is not None:
             runoff = self._grid(runoff)
@@ -266,20 +222,6 @@ class Router(torch.nn.Module):
         n_lags = made.n_taps - 1  # it takes as long as a GPU takes to route
         return discharge, RouterState(*end, n_lags, self._network_hash, self._routing_step, self.lateral, on_slopes)
 
-    def get_extra_state(self) -> Tensor:
-        """Ids of the reaches, scheme by scheme as their values are: int64 [reach], or of text, UTF-32 [reach, letter]."""
-        return ids_as_tensor(self._ids_by_scheme)
-
-    def set_extra_state(self, state: Tensor) -> None:
-        """Refuse the values of other reaches; `load_state_dict` calls this before it loads any.
-
-        Raises
-        ------
-        ParameterError
-            Naming reaches that differ.
-        """
-        check_ids(state, self._ids_by_scheme)
-
     def extra_repr(self) -> str:
         """What `print` shows of the module."""
         modes = f"substeps={self.substeps}, sampling={self.sampling!r}, lateral={self.lateral!r}"
@@ -292,39 +234,12 @@ class Router(torch.nn.Module):
         assert self.settings.routing_step is not None
         return self.settings.routing_step
 
-    @property
-    def _ids_by_scheme(self) -> NDArray[Any]:
-        return np.concatenate([self.ids[at] for at in self._at.values()])
-
-    def _modules_of(self, scheme: str) -> dict[str, BoundedParameter]:
-        """Parameters of a scheme by name."""
-        module = self.values[module_name(scheme)]
-        assert isinstance(module, torch.nn.ModuleDict)
-        return {value.parameter.name: value for value in module.values() if isinstance(value, BoundedParameter)}
-
-    def _values(self, scheme: str) -> dict[str, Tensor]:
-        """Parameters of a scheme in SI units, float64 [its reaches]."""
-        return {name: value() for name, value in self._modules_of(scheme).items()}
-
-    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any) -> None:
-        super()._load_from_state_dict(state_dict, prefix, *args)  # compares the ids
-        for scheme, at in self._at.items():  # all values are looked at before the first is taken
-            for name, value in self._modules_of(scheme).items():
-                stored = state_dict.get(
-                    f"{prefix}values.{module_name(scheme)}.{module_name(name)}.{'raw' if value.learned else 'fixed'}"
-                )
-                if stored is not None and stored.shape == at.shape:  # torch complains of others itself
-                    found = value.physical(stored.detach().cpu())
-                    value.parameter.check(found.numpy(), self.ids[at], f"state dict, {scheme}")
-
     @torch.compiler.disable(
         reason="xroute.Router makes its filters outside of the graph: compile without fullgraph=True"
     )
     def _filter(self, given: Mapping[str, Tensor] | None = None) -> tuple[Filter, Filter | None]:
         """Filters of the channel and of the hillslopes."""
-        if not isinstance(given, Mapping | None):
-            raise ParameterError(f"parameters is a dict of tensors by name, not {type(given).__name__}")
-        given = given or {}
+        given = self._given(given)
         if given or (torch.is_grad_enabled() and any(p.requires_grad for p in self.parameters())):
             return self._new_filter(given)
         tensors = [
@@ -341,31 +256,7 @@ class Router(torch.nn.Module):
         return self._made[1]
 
     def _new_filter(self, given: Mapping[str, Tensor]) -> tuple[Filter, Filter | None]:
-        n = self.n_reaches
-        own = {scheme: self._values(scheme) for scheme in self._at}
-        unknown = set(given) - {name for values in own.values() for name in values}
-        unknown -= set(() if self.hillslope is None else self.hillslope.modules_by_name)
-        if unknown:
-            raise ParameterError(f"no scheme of this network has the parameters {some(sorted(unknown))}")
-        for name, value in given.items():
-            if not isinstance(value, Tensor):
-                raise ParameterError(
-                    f"{name!r} is {type(value).__name__}, not a tensor [reach]: torch.from_numpy makes one of an array, and "
-                    f"torch.full(({n},), value) of one value for all reaches"
-                )
-            if value.shape != (n,):
-                raise ParameterError(f"{name!r} has shape {tuple(value.shape)}, not ({n},): one value a reach")
-        by_scheme = {}
-        for scheme, at in self._at.items():
-            values = own[scheme]
-            for name, module in self._modules_of(scheme).items():
-                if name in given:
-                    device = values[name].device
-                    value = given[name].to(device, torch.float64)[torch.from_numpy(at).to(device)]
-                    if not module.parameter.allows(value.detach()).all():
-                        module.parameter.check(value.detach().cpu().numpy(), self.ids[at], scheme)
-                    values[name] = value
-            by_scheme[scheme] = at, values
+        by_scheme, n = self._by_scheme(given), self.n_reaches
         trained = torch.is_grad_enabled() and any(v.requires_grad for _, values in by_scheme.values() for v in values.values())
         made = make_filter(by_scheme, self._routing_step, n, lateral=self.lateral, ids=self.ids, check=not trained)
         return made, None if self.hillslope is None else self.hillslope(given)

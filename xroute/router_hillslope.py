@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from xroute.bounded import BoundedParameter, module_name
 from xroute.engine.slope_autograd import slopes_autograd
 from xroute.engine.slopes import slope_settings
+from xroute.grouped import bounded_parameter
+from xroute.groups import Learned
 from xroute.hillslope import ORDINATES, hillslope_name, hillslope_of, scheme_of
 from xroute.network import Network
 from xroute.parameters import read_scheme
@@ -23,10 +25,10 @@ __all__ = ["RouterHillslope", "route_slopes", "router_hillslope"]
 Tensor = torch.Tensor
 
 
-def router_hillslope(network: Network, given: Any, dt: float, learned: Set[str]) -> RouterHillslope | None:
+def router_hillslope(network: Network, given: Any, dt: float, learned: Mapping[str, Learned]) -> RouterHillslope | None:
     """Hillslope of a Router, as `xroute.hillslope.hillslope_of` has it; None if there is none.
 
-    ``learned`` are the names of the parameters to learn; those of others are left to others.
+    ``learned`` says by name which parameters are learned, and how; those of others are left to others.
 
     Raises
     ------
@@ -76,7 +78,7 @@ class RouterHillslope(torch.nn.Module):
         Name of the unit hydrograph.
     """
 
-    def __init__(self, network: Network, name: str, given: Any, dt: float, learned: Set[str]) -> None:
+    def __init__(self, network: Network, name: str, given: Any, dt: float, learned: Mapping[str, Learned]) -> None:
         super().__init__()
         self.name, self._ids, self._dt = name, network.ids, dt
         self._scheme: Scheme | None = None
@@ -89,9 +91,7 @@ class RouterHillslope(torch.nn.Module):
         self._scheme = scheme_of(network, name)
         values = read_scheme(network, self._scheme, all_reaches(network.n_reaches))
         self.values.update({
-            module_name(p.name): BoundedParameter(
-                p, torch.from_numpy(values[p.name].copy()), p.name in learned, network.ids, name
-            )
+            module_name(p.name): bounded_parameter(p, values[p.name], learned.get(p.name), network.ids, name)
             for p in self._scheme.parameters
         })  # fmt: skip
 
@@ -104,6 +104,23 @@ class RouterHillslope(torch.nn.Module):
         """Parameters in SI units, float64 [reach]."""
         return {name: value() for name, value in self.modules_by_name.items()}
 
+    def current(self, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Parameters in SI units, float64 [reach], some of them given in place of its own.
+
+        Raises
+        ------
+        ParameterError
+            For parameters that are out of range.
+        """
+        values = self.physical()
+        for name, module in self.modules_by_name.items():
+            if name not in given:
+                continue
+            values[name] = given[name].to(values[name].device, torch.float64)
+            if not module.parameter.allows(values[name].detach()).all():
+                module.parameter.check(values[name].detach().cpu().numpy(), self._ids, self.name)
+        return values
+
     def forward(self, given: Mapping[str, Tensor]) -> Filter:
         """Filter of the parameters, some of them given [reach] in place of its own.
 
@@ -114,13 +131,7 @@ class RouterHillslope(torch.nn.Module):
         """
         if self._scheme is None:
             return self._fixed
-        values = self.physical()
-        for name, module in self.modules_by_name.items():
-            if name not in given:
-                continue
-            values[name] = given[name].to(values[name].device, torch.float64)
-            if not module.parameter.allows(values[name].detach()).all():
-                module.parameter.check(values[name].detach().cpu().numpy(), self._ids, self.name)
+        values = self.current(given)
         trained = torch.is_grad_enabled() and any(v.requires_grad for v in values.values())
         scheme, n = self._scheme, self._ids.size
         at = {self.name: (all_reaches(n), values)}
@@ -137,10 +148,7 @@ class RouterHillslope(torch.nn.Module):
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any) -> None:
         super()._load_from_state_dict(state_dict, prefix, *args)
         for name, value in self.modules_by_name.items():
-            stored = state_dict.get(f"{prefix}values.{module_name(name)}.{'raw' if value.learned else 'fixed'}")
-            if stored is not None and stored.shape == self._ids.shape:  # torch complains of others itself
-                found = value.physical(stored.detach().cpu())
-                value.parameter.check(found.numpy(), self._ids, f"state dict, {self.name}")
+            value.check_stored(state_dict, f"{prefix}values.{module_name(name)}.", self._ids, self.name)
 
     def extra_repr(self) -> str:
         """What `print` shows of the module."""

@@ -13,12 +13,12 @@ from typing import Literal, get_args
 from xroute.exceptions import ParameterError, one_of
 
 __all__ = [
-    "ANY_STEP", "CELL_METHOD", "CONVENTION", "EDGES", "ESTIMATE", "EXTRA", "GRID_NAN", "HILLSLOPE", "LABEL",
-    "LATERAL", "MISSING",
-    "MISSING_DOWNSTREAM", "NAN", "NEGATIVE_AREA", "PER", "REMAP_TO", "RESET", "SAMPLING", "UNCOVERED", "WEIGHT_METHOD",
-    "Convention", "Edges", "Estimate", "Extra", "GridNaN", "Hillslope", "Label", "Lateral", "Missing", "MissingDownstream",
-    "NaN", "NegativeArea", "Per", "RemapTo", "Reset", "RoutingSettings", "Sampling", "Uncovered", "WeightMethod",
-    "WeightsKind",
+    "ANY_STEP", "CELL_METHOD", "CLIMATOLOGY", "CONVENTION", "EDGES", "ESTIMATE", "EXTRA", "FORM", "GRID_NAN",
+    "GROUPING", "HILLSLOPE", "KGE_METHOD", "LABEL", "LATERAL", "MISSING", "MISSING_DOWNSTREAM", "NAN",
+    "NEGATIVE_AREA", "PER", "REMAP_TO", "RESET", "SAMPLING", "UNCOVERED", "WEIGHT_METHOD", "Climatology",
+    "Convention", "Edges", "Estimate", "Extra", "Form", "GridNaN", "Grouping", "Hillslope", "KGEMethod", "Label",
+    "Lateral", "Missing", "MissingDownstream", "NaN", "NegativeArea", "Per", "RemapTo", "Reset", "RoutingSettings",
+    "Sampling", "Uncovered", "WeightMethod", "WeightsKind",
 ]  # fmt: skip
 
 Sampling = Literal["mean", "last", "start-mean"]
@@ -42,6 +42,10 @@ WeightMethod = Literal["area", "nearest"]
 Edges = Literal["straight", "geodesic"]
 Uncovered = Literal["raise", "warn", "accept"]
 Per = Literal["run", "step"]
+KGEMethod = Literal["2009", "2012"]
+Climatology = Literal["dayofyear", "month"]
+Grouping = Literal["all", "strahler", "basin", "gauge"]
+Form = Literal["value", "scale"]
 
 SAMPLING: tuple[Sampling, ...] = get_args(Sampling)
 """How the substeps of a step of runoff make its discharge."""
@@ -81,6 +85,14 @@ UNCOVERED: tuple[Uncovered, ...] = get_args(Uncovered)
 """What becomes of catchments that lie beyond a grid, or partly so."""
 PER: tuple[Per, ...] = get_args(Per)
 """What a water budget is of."""
+KGE_METHOD: tuple[KGEMethod, ...] = get_args(KGEMethod)
+"""Which Kling-Gupta efficiency: of Gupta et al. (2009), or of Kling et al. (2012)."""
+CLIMATOLOGY: tuple[Climatology, ...] = get_args(Climatology)
+"""Which steps of other years are alike."""
+GROUPING: tuple[Grouping, ...] = get_args(Grouping)
+"""What reaches may be grouped by, beside variables: not at all, stream order, outlet, or next gauge downstream."""
+FORM: tuple[Form, ...] = get_args(Form)
+"""What is learned of a parameter: its value, or a factor on the network's values."""
 
 ANY_STEP = 1e9
 """Step [s] of filters where there is none to route: a long one, of which windows are short."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from xroute.exceptions import TimeAxisError
 from xroute.stamps import offsets, show
 
-__all__ = ["ROUNDED", "find_step"]
+__all__ = ["ROUNDED", "SHORTEST_MONTH", "calendar_steps", "find_step"]
 
 #: By how much of a step stamps may deviate from a regular series.
 ROUNDED = 0.01
@@ -51,7 +51,7 @@ def find_step(values: NDArray[Any], dim: Any, given: float | None = None) -> flo
     if (steps <= 0).all():
         word = "decrease" if (steps < 0).any() else "are all the same"
         raise TimeAxisError(f"times {word}: " + (f"runoff.sortby({dim!r})" if word == "decrease" else "give each its own"))
-    calendar = _calendar_steps(values) if dated and step >= SHORTEST_MONTH else None
+    calendar = calendar_steps(values) if dated and step >= SHORTEST_MONTH else None
     if calendar is not None and (given is None or np.ptp(steps)):
         raise TimeAxisError(_not_constant(values, steps, dim, calendar))
     seconds = ticks * tick
@@ -103,7 +103,7 @@ def _grain(seconds: NDArray[np.float64], step: float) -> float:
     return 0.0
 
 
-def _calendar_steps(values: NDArray[Any]) -> str | None:
+def calendar_steps(values: NDArray[Any]) -> str | None:
     """``"months"`` or ``"years"``, where stamps follow the calendar and its steps are not of one length."""
     if values.dtype.kind == "m":
         return None

@@ -19,7 +19,7 @@ from xroute.wording import argument
 
 __all__ = [
     "ACCEPTED", "DISCHARGE_UNITS", "RunoffUnits", "dataset_without_pint", "flux_in_si", "flux_scale", "require_array",
-    "runoff_units", "to_si", "with_pint_of", "without_pint",
+    "runoff_units", "to_si", "unit_factor", "with_pint_of", "without_pint",
 ]  # fmt: skip
 
 DISCHARGE_UNITS = "m3 s-1"
@@ -192,6 +192,27 @@ def to_si(values: xr.DataArray, units: str, what: str) -> Float:
 def flux_in_si(units: str, what: str) -> float:
     """One of a unit of volume flux, in m3 s-1."""
     return float(to_si(xr.DataArray(1.0, attrs={"units": units}), DISCHARGE_UNITS, what))
+
+
+def unit_factor(units: Any, wanted: Any, what: str, other: str) -> float:
+    """What values are multiplied by to be in the units of others, whatever these are; of one that has none, in the same.
+
+    Parameters
+    ----------
+    units, wanted
+        Units of the values, and of the others, as text; None where there are none.
+    what, other
+        What both are, for messages.
+    """
+    if units is None or units == wanted:
+        return 1.0
+    if wanted is None:
+        warn(f"{what} are in {units!r}, and {other} has no units: they are taken to be the same")
+        return 1.0
+    its, mine = read_unit_text(units, what), read_unit_text(wanted, other)
+    if its.dimensions != mine.dimensions:
+        raise UnitsError(f"{what} are in {units!r}, and {other} in {wanted!r}, which cannot be converted")
+    return float(its.in_si / mine.in_si)
 
 
 # ── pint's own ─────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -1,0 +1,4 @@
+"""Learning: parameters of rivers from observations at gauges.
+
+`xroute.learning.observed` matches these with runoff and a network.
+"""

@@ -1,0 +1,232 @@
+"""Losses for training through rivers: NSE, KGE, RMSE and log-NSE of tensors, which skip gaps and never give NaN gradients.
+
+Each takes simulated and observed discharge [..., gauge, time] and gives a loss for each gauge [..., gauge], lower is better and
+0 is best (`rmse` has the units of discharge, the others none). Times at which either is NaN are left out, in values and in
+gradients. A gauge that says nothing (no pair is left, or its observations do not vary where the score divides by that) has the
+value ``undefined`` and no gradient. For scores of labelled arrays, as people read them, there is `xroute.scores`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import torch
+
+__all__ = [
+    "LOSSES",
+    "Pairs",
+    "Spread",
+    "kge",
+    "log",
+    "log_offset",
+    "log_transform",
+    "nse",
+    "pairs_of",
+    "rmse",
+    "spread_of",
+]
+
+Tensor = torch.Tensor
+
+LOG_OFFSET = 0.01
+"""What is added to discharge before its logarithm is taken, in parts of the observations' mean (Pushpalatha et al. 2012)."""
+
+
+class Pairs(NamedTuple):
+    """Simulated and observed values where both are there, 0 where one is missing; which are there; and how many [..., gauge]."""
+
+    simulated: Tensor
+    observed: Tensor
+    there: Tensor
+    n_pairs: Tensor
+
+    def mean(self, values: Tensor) -> Tensor:
+        """Mean over the pairs [..., gauge] of values that are 0 elsewhere; 0 where there is no pair."""
+        return values.sum(dim=-1) / self.n_pairs.clamp(min=1)
+
+
+class Spread(NamedTuple):
+    """What NSE divides by: mean and mean squared deviation of observations [..., gauge], and how many they are.
+
+    A window of a series may be measured by the spread of the whole: then the losses of windows, weighed by their pairs, make up
+    that of the whole.
+    """
+
+    mean: Tensor
+    variance: Tensor
+    n_pairs: Tensor
+
+
+def pairs_of(simulated: Tensor, observed: Tensor) -> Pairs:
+    """Pairs of two tensors [..., gauge, time], of which neither is NaN."""
+    observed = observed.to(simulated.device)
+    there = ~(torch.isnan(simulated) | torch.isnan(observed))
+    zero = simulated.new_zeros(())
+    real = _real(simulated)
+    own, given = torch.where(there, simulated, zero).to(real), torch.where(there, observed.to(real), zero)
+    return Pairs(own, given, there, there.sum(dim=-1).to(real))
+
+
+def spread_of(observed: Tensor) -> Spread:
+    """Spread of observations [..., gauge, time], gaps left out."""
+    pairs = pairs_of(observed, observed)
+    mean = pairs.mean(pairs.observed)
+    deviation = _where(pairs.there, pairs.observed - mean[..., None])
+    return Spread(mean, pairs.mean(deviation.square()), pairs.n_pairs)
+
+
+def nse(simulated: Tensor, observed: Tensor, *, spread: Spread | None = None, undefined: float = 0.0) -> Tensor:
+    """1 - NSE: the squared error in parts of the observations' squared deviation from their mean (Nash and Sutcliffe 1970).
+
+    Parameters
+    ----------
+    simulated, observed : [..., gauge, time]
+        Discharge, in the same units; NaN where there is none.
+    spread
+        What to measure by, in place of the spread of these observations: that of a whole series, of which these are a part.
+    undefined
+        Value of a gauge without pairs, or whose observations do not vary; it has no gradient.
+
+    Returns
+    -------
+    tensor [..., gauge]
+        0 is a perfect fit, 1 as good as the observations' mean.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from xroute.losses import nse
+    >>> simulated = torch.tensor([[1.0, 2.0, 3.0, 9.0]], requires_grad=True)
+    >>> nse(simulated, torch.tensor([[1.0, 2.0, 4.0, torch.nan]]))
+    tensor([0.2143], grad_fn=<WhereBackward0>)
+    """
+    pairs = pairs_of(simulated, observed)
+    if spread is None:
+        mean, variance, n_pairs = _centred(pairs)
+    else:
+        mean, variance, n_pairs = spread
+    error = pairs.mean((pairs.simulated - pairs.observed).square())
+    return _ratio(error, variance, _varies(mean, variance) & (n_pairs > 1) & (pairs.n_pairs > 0), undefined)
+
+
+def log(
+    simulated: Tensor,
+    observed: Tensor,
+    *,
+    spread: Spread | None = None,
+    offset: Tensor | None = None,
+    undefined: float = 0.0,
+) -> Tensor:
+    """1 - NSE of the logarithms of discharge, which weighs low flows as much as high ones.
+
+    Arguments are those of `nse`; a ``spread`` is that of the observations' logarithms (`log_transform`).
+
+    To discharge is added an ``offset`` [..., gauge] before its logarithm is taken, so that zeros have one: by default a hundredth
+    of the mean of the observations (Pushpalatha et al. 2012). Below zero, where a scheme may dip, the logarithm goes on along its
+    tangent, so that there is a gradient that leads back.
+
+    Returns
+    -------
+    tensor [..., gauge]
+        0 is a perfect fit.
+    """
+    observed = observed.to(simulated.device)
+    offset = log_offset(torch.where(torch.isnan(simulated), torch.nan, observed)) if offset is None else offset
+    positive = offset > 0
+    safe = torch.where(positive, offset, torch.ones_like(offset))
+    found = nse(log_transform(simulated, safe), log_transform(observed, safe), spread=spread, undefined=undefined)
+    return torch.where(positive, found, found.new_full((), undefined))
+
+
+def log_offset(observed: Tensor) -> Tensor:
+    """What `log` adds to the discharge of each gauge [..., gauge]: a hundredth of the mean of its observations."""
+    pairs = pairs_of(observed, observed)
+    return LOG_OFFSET * pairs.mean(pairs.observed)
+
+
+def log_transform(values: Tensor, offset: Tensor) -> Tensor:
+    """``log(values + offset)`` of values [..., gauge, time], and below zero its tangent at zero; NaN stays NaN."""
+    offset = offset[..., None].to(_real(values))
+    above = torch.clamp(values, min=0.0)
+    return torch.log(above + offset) + torch.clamp(values, max=0.0) / offset
+
+
+def rmse(simulated: Tensor, observed: Tensor, *, undefined: float = 0.0) -> Tensor:
+    """Root of the mean squared error, in the units of discharge; where the fit is perfect its gradient is 0.
+
+    Arguments are those of `nse`; observations need not vary.
+    """
+    pairs = pairs_of(simulated, observed)
+    root = _norm(pairs.simulated - pairs.observed) / pairs.n_pairs.clamp(min=1).sqrt()
+    return torch.where(pairs.n_pairs > 0, root, root.new_full((), undefined))
+
+
+def kge(simulated: Tensor, observed: Tensor, *, undefined: float = 0.0) -> Tensor:
+    """1 - KGE: how far correlation, ratio of spreads and ratio of means are from 1 (Gupta et al. 2009).
+
+    Arguments are those of `nse`. Simulated discharge that does not vary counts as uncorrelated.
+
+    Returns
+    -------
+    tensor [..., gauge]
+        0 is a perfect fit.
+    """
+    pairs = pairs_of(simulated, observed)
+    mean_o, variance_o, n_pairs = _centred(pairs)
+    mean_s = pairs.mean(pairs.simulated)
+    deviation_s = _where(pairs.there, pairs.simulated - mean_s[..., None])
+    deviation_o = _where(pairs.there, pairs.observed - mean_o[..., None])
+    root = pairs.n_pairs.clamp(min=1).sqrt()
+    std_s, std_o = _norm(deviation_s) / root, variance_o.sqrt()
+    defined = _varies(mean_o, variance_o) & (n_pairs > 1) & (mean_o.abs() > _eps(mean_o) * std_o)
+    varies = defined & _varies(mean_s.detach(), std_s.detach().square())
+    one = torch.ones_like(std_o)
+    product = torch.where(varies, std_s, one) * torch.where(defined, std_o, one)
+    r = torch.where(varies, pairs.mean(deviation_s * deviation_o) / product, torch.zeros_like(product))
+    alpha = std_s / torch.where(defined, std_o, one)
+    beta = mean_s / torch.where(defined, mean_o, one)
+    distance = _norm(torch.stack([r - 1, alpha - 1, beta - 1], dim=-1))
+    return torch.where(defined, distance, distance.new_full((), undefined))
+
+
+LOSSES: Mapping[str, Callable[..., Tensor]] = {"nse": nse, "kge": kge, "rmse": rmse, "log": log}
+"""Losses by name."""
+
+
+def _real(tensor: Tensor) -> torch.dtype:
+    return tensor.dtype if tensor.dtype in (torch.float32, torch.float64) else torch.float32
+
+
+def _where(there: Tensor, values: Tensor) -> Tensor:
+    return torch.where(there, values, values.new_zeros(()))
+
+
+def _centred(pairs: Pairs) -> Spread:
+    mean = pairs.mean(pairs.observed)
+    deviation = _where(pairs.there, pairs.observed - mean[..., None])
+    return Spread(mean, pairs.mean(deviation.square()), pairs.n_pairs)
+
+
+def _eps(tensor: Tensor) -> float:
+    return 4 * torch.finfo(tensor.dtype).eps
+
+
+def _varies(mean: Tensor, variance: Tensor) -> Tensor:
+    """Whether values with this mean and variance vary by more than rounding."""
+    return variance > (_eps(mean) * mean).square() + torch.finfo(mean.dtype).tiny
+
+
+def _ratio(above: Tensor, below: Tensor, defined: Tensor, undefined: float) -> Tensor:
+    """A ratio where it is defined; elsewhere a value without gradient."""
+    ratio = torch.where(defined, above, above.new_zeros(())) / torch.where(defined, below, torch.ones_like(below))
+    return torch.where(defined, ratio, ratio.new_full((), undefined))
+
+
+def _norm(values: Tensor) -> Tensor:
+    """Euclidean norm along the last dimension, with a gradient of 0 where it is 0, and none that overflows."""
+    scale = (
+        values.detach().abs().amax(dim=-1, keepdim=True) if values.shape[-1] else values.new_ones(*values.shape[:-1], 1)
+    )
+    scale = torch.where((scale > 0) & torch.isfinite(scale), scale, torch.ones_like(scale))
+    return torch.linalg.vector_norm(values / scale, dim=-1) * scale[..., 0]

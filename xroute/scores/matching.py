@@ -1,0 +1,117 @@
+"""Which simulated value is compared with which observed one: gauges, times and members by label, units converted.
+
+Only labels are read. Observed gauges are found among the reaches of the simulation by id (`xroute.gauges`), observed steps among
+its steps (`xroute.step_match`); of a longer observed step the mean of the steps that it covers is compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from xroute.census import FILLS
+from xroute.exceptions import AlignmentError, XRouteError, one_of
+from xroute.scores.places import OBSERVED, SIMULATED, match_places
+from xroute.scores.steps import match_times, series_dim
+from xroute.settings import EXTRA, Extra
+from xroute.units import require_array, unit_factor
+
+__all__ = ["Matched", "match"]
+
+
+@dataclass(frozen=True, eq=False)
+class Matched:
+    """Simulated and observed discharge with the same times, gauges and members, as float64 in the same units.
+
+    Attributes
+    ----------
+    dim
+        Dimension of time.
+    """
+
+    simulated: xr.DataArray
+    observed: xr.DataArray
+    dim: Hashable
+
+
+def match(
+    simulated: Any, observed: Any, dim: Hashable | None = None, extra: Extra = "raise", what: str = SIMULATED,
+    units: str | None = None,
+) -> Matched:  # fmt: skip
+    """Match simulated with observed discharge.
+
+    Parameters
+    ----------
+    simulated : (time, ...)
+        On reaches or gauges and whatever else it has, such as members.
+    observed : (time, ...)
+        On reaches, or on gauges with a coordinate of their reaches; or on gauges as ``simulated`` is.
+    dim
+        Dimension of time of both, where it cannot be told.
+    extra
+        Gauges that the simulation does not have: ``"raise"`` an error, or ``"drop"`` them, with a warning.
+    what
+        What the simulation is called in messages.
+    units
+        Units that both are brought to; by default those of the simulation.
+
+    Returns
+    -------
+    Matched
+        On the gauges and times of ``observed``.
+
+    Raises
+    ------
+    AlignmentError
+        For gauges that the simulation does not have, and dimensions whose labels are on one side only or differ.
+    TimeAxisError
+        For no time in common, times that stand twice, and observed steps that are finer than the simulated ones, or no multiple.
+    UnitsError
+        For units that cannot be converted.
+    XRouteError
+        For observations that are infinite, or stand for what is missing (-999 and the like), where they are in memory.
+    """
+    one_of("extra", extra, EXTRA, AlignmentError)
+    simulated, observed = _numbers(simulated, what), _numbers(observed, OBSERVED)
+    along = series_dim(simulated, dim, what)
+    its = along if along in observed.dims else series_dim(observed, dim, OBSERVED)
+    if its != along:
+        if along in observed.coords:
+            raise AlignmentError(f"the {OBSERVED} has a coordinate {str(along)!r} that is not its dimension of time")
+        observed = observed.rename({its: along})
+    units = simulated.attrs.get("units") if units is None else units
+    factors = [unit_factor(a.attrs.get("units"), units, w, what) for a, w in ((simulated, what), (observed, OBSERVED))]
+    _refuse_fills(observed)
+    simulated, observed = match_places(simulated, observed, along, extra, what)
+    simulated, observed = match_times(simulated, observed, along, what)
+    both = (a.astype(np.float64) for a in (simulated, observed))
+    found = [a if f == 1.0 else (a * f).assign_attrs(a.attrs) for a, f in zip(both, factors, strict=True)]
+    if units is not None:
+        found = [a.assign_attrs(units=units) for a in found]
+    return Matched(found[0], found[1], along)
+
+
+def _numbers(array: Any, what: str) -> xr.DataArray:
+    if isinstance(array, xr.Dataset) and len(array.data_vars) == 1:
+        array = array[next(iter(array.data_vars))]
+    array = require_array(array, what)
+    if array.dtype.kind not in "iuf":
+        raise XRouteError(f"{what} is not a number but {array.dtype}")
+    # labels have to be known, and `chunk` makes Dask arrays of those that are no index: read here, in this thread
+    lazy = {n: c for n, c in array.coords.items() if c.ndim < 2 and c.chunks is not None}
+    return array.assign_coords({n: c.compute(scheduler="synchronous").variable for n, c in lazy.items()})
+
+
+def _refuse_fills(observed: xr.DataArray) -> None:
+    """Refuse what stands for missing values; on Dask nothing is looked at."""
+    if observed.chunks is not None:
+        return
+    values = np.asarray(observed.values)
+    for what, bad in (("infinite", np.isinf(values)), *((f"{f:g}, which is no discharge", values == f) for f in FILLS)):
+        if bad.any():
+            raise XRouteError(f"{int(bad.sum())} values of {OBSERVED} are {what}: where it is not known, it is NaN "
+                              f"(observed.where(observed >= 0))")  # fmt: skip
