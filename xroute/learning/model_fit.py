@@ -13,19 +13,23 @@ import numpy as np
 import torch
 import xarray as xr
 
-from xroute.exceptions import ParameterError
+from xroute.exceptions import ParameterError, warn
+from xroute.groups import Learned
 from xroute.identity import digest
 from xroute.learning.calibration import finish, identity_of
+from xroute.learning.learnable import before_of
 from xroute.learning.learned_network import with_learned
 from xroute.learning.model_inputs import ModelInputs
 from xroute.learning.problem import Problem, make_problem
 from xroute.learning.progress_file import ProgressFile
 from xroute.learning.request import CalibrationRequest, ObservedLike
 from xroute.learning.result import Calibration
+from xroute.learning.stages import Staged, file_of_stage, join_fits, loss_of, run_stages
 from xroute.learning.training import Fit, train
 from xroute.network import Network
 from xroute.network_files import as_network
 from xroute.request import NetworkLike
+from xroute.router import Router
 from xroute.wording import argument
 
 __all__ = ["fit_model"]
@@ -51,13 +55,15 @@ def fit_model(
             whole = _predicted(model, whole, inputs, told)
         problem = make_problem(runoff, whole, observed, request)
         model.to(problem.device)
-        fit, identity = _fit(model, problem, inputs.take(problem.reaches).to(problem.device), request)
+        part = inputs.take(problem.reaches).to(problem.device)
+        fit, identity = (_fit_in_stages if request.stages else _fit)(model, problem, part, request)
         made = _predicted(model, whole, inputs, told)
     finally:
         model.to(home)
     everywhere = np.ones(whole.n_reaches, bool)
     what = f"{', '.join(model.parameter_names)} ({told})"
-    result = finish(problem, fit, made, calibrated=everywhere, identity=identity, what=what)
+    before = before_of(problem, dict.fromkeys(model.parameter_names, Learned()))
+    result = finish(problem, fit, made, calibrated=everywhere, before=before, identity=identity, what=what)
     if request.checkpoint is not None:
         result.save(request.checkpoint)
     return result
@@ -86,6 +92,30 @@ def _fit(model: Any, problem: Problem, inputs: ModelInputs, request: Calibration
     file = None if request.checkpoint is None else ProgressFile(request.checkpoint, identity, resume=request.resume)
     fit = train(problem, model, lambda: model(inputs), problem.router(), _penalty(model, inputs), request, file)
     return fit, identity
+
+
+def _fit_in_stages(
+    model: Any, problem: Problem, inputs: ModelInputs, request: CalibrationRequest
+) -> tuple[Fit, dict[str, str]]:
+    """Train stage after stage down the river."""
+    router, identities = problem.router(), []
+    before = loss_of(problem, router, lambda: model(inputs))
+
+    def train_stage(part: Staged) -> tuple[Fit, Router, Callable[[], dict[str, Tensor]]]:
+        own = inputs.take(part.stage.reaches)
+        file = file_of_stage(request.checkpoint, part.number)
+        fit, identity = _fit(model, part.problem, own, replace(request, checkpoint=file))
+        identities.append(identity)
+        return fit, part.problem.router(), lambda: model(own)
+
+    fits = [fit for _, fit in run_stages(problem, train_stage)]
+    after = loss_of(problem, router, lambda: model(inputs))
+    if not after < before:
+        warn(
+            f"after all stages the river as a whole fits no better than before, loss {before:.4g} to {after:.4g}: the last "
+            "stages may have unlearned what the first ones taught; fit without stages, or with fewer epochs"
+        )
+    return join_fits(fits, before, after), identities[0]
 
 
 def _penalty(model: Any, inputs: ModelInputs) -> Callable[[], Tensor]:

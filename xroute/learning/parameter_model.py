@@ -275,6 +275,9 @@ class ParameterModel(torch.nn.Module):
             ``"lbfgs"`` by default; with short windows ``"adam"``, at a rate of about 0.02, gets on with less work.
         penalty
             What is added to the loss: this times the mean squared distance of what the layers give from where they started.
+        stages
+            ``"gauge"``: sub-basin after sub-basin down the river, with what flows in from above held fixed, as of
+            `xroute.calibrate`. What one stage has taught the next may unlearn, which is told if it did.
         parameters, groups, priors
             Not of use here: the model has its own.
         loss, gauge_weights, train, test, spinup, window, carry, patience, seed, device, progress, checkpoint, resume, scheme

@@ -39,9 +39,10 @@ class Calibration:
         How well the observations determine each value: ``standard_error``, and whether it is ``determined``; see
         `xroute.learning.curvature.curvature_of`.
     discharge : xarray.Dataset
-        At the gauges [m3 s-1], in the steps of the observations: ``observed``, ``calibrated``, ``before``, ``unrouted``.
+        At the gauges [m3 s-1], in the steps of the observations: ``observed``, ``calibrated``, ``before``, ``unrouted``;
+        coordinate ``period`` says which steps are of ``train`` and ``test``.
     before : xarray.Dataset
-        Parameters that were changed, on the reaches of the whole network, as they were.
+        The parameters that were calibrated, as they were, on ``reach``.
     epochs
         How many there were.
     reason
@@ -53,11 +54,11 @@ class Calibration:
     scores: xr.Dataset
     curvature: xr.Dataset
     discharge: xr.Dataset
+    before: xr.Dataset
     epochs: int
     reason: str
     identity: dict[str, str] = field(default_factory=dict, repr=False)
     progress: Any = field(default=None, repr=False)
-    before: xr.Dataset = field(default_factory=xr.Dataset, repr=False)
 
     def __repr__(self) -> str:
         return f"<xroute.learning.Calibration: {self.summary()}>"
