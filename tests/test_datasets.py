@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from xroute.datasets import scheidegger, storm_runoff, tutorial
+from xroute.datasets import attributes, forcing, scheidegger, storm_runoff, tutorial
 from xroute.datasets.storms import Storm
 from xroute.exceptions import ParameterError, UnitsError
 from xroute.network import Network
@@ -205,3 +205,88 @@ def test_tutorial_river_is_concave():
     exceedance = (area[:, None] >= size).mean(0)
     slope = np.polyfit(np.log(size), np.log(exceedance), 1)[0]
     assert -0.6 < slope < -0.35
+
+
+# ── forcing and attributes ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def northern(rows: int = 6, columns: int = 5) -> xr.Dataset:
+    network = scheidegger(rows, columns)
+    return network.assign_coords(lat=network.lat + 50.0)
+
+
+def test_forcing_has_labels_and_years_as_they_are():
+    network = northern()
+    weather = forcing(network, 3 * 365, start="2001-01-01", dtype=float)
+    assert {v: weather[v].dims for v in weather} == {v: ("time", "reach") for v in ("precipitation", "potential_evaporation")}
+    assert {weather[v].attrs["units"] for v in weather} == {"mm h-1"}
+    assert weather.reach.variable.identical(network.reach.variable)
+    assert (weather >= 0).all().to_array().all()
+    year = 24 * weather.sum("time").mean("reach") / 3  # mm
+    assert 500 < year.precipitation < 4000 and 700 < year.potential_evaporation < 1000
+    by_month = weather.potential_evaporation.mean("reach").groupby("time.month").mean()
+    assert by_month.idxmax() in (6, 7, 8) and by_month.max() > 5 * by_month.min()
+    south = forcing(network.assign_coords(lat=network.lat - 100.0), 3 * 365, start="2001-01-01", dtype=float)
+    assert south.potential_evaporation.mean("reach").groupby("time.month").mean().idxmax() in (1, 2, 12)
+    xr.testing.assert_identical(weather, forcing(Network(network), 3 * 365, start="2001-01-01", dtype=float))
+    assert not weather.equals(forcing(network, 3 * 365, start="2001-01-01", dtype=float, seed=1))
+
+
+def test_a_day_evaporates_alike_whatever_the_step_and_not_at_night():
+    steps = ((20, "1D"), (480, "1h"), (320, "90min"))
+    by_step = [forcing(northern(), n, dt, dtype=float).potential_evaporation for n, dt in steps]
+    for finer in by_step[1:]:
+        np.testing.assert_allclose(finer.resample(time="1D").mean(), by_step[0], rtol=1e-12)
+    hour = by_step[1].groupby("time.hour").mean().mean("reach")
+    assert hour.sel(hour=[0, 1, 2, 3, 4, 20, 21, 22, 23]).max() < 1e-12 and hour.idxmax() in (11, 12)
+
+
+def test_rain_is_that_of_the_storms():
+    network = northern()
+    storm = Storm(start=10.0, duration=20.0, x=0.0, y=0.0, speed_x=0.0, speed_y=0.0, radius=80.0, peak=5.0)
+    rain = forcing(network, 48, "1h", storms=[storm], dtype=float).precipitation
+    assert rain[:10].max() == 0 and rain[30:].max() == 0 and rain[10:30].max() > 4.5
+    quick, slow = 0.35, 0.15  # what storm_runoff says of rain: with long recessions cut off, less has come
+    wet, dry = (storm_runoff(network, 48, storms=some, dtype=float, units="mm h-1") for some in ([storm], []))
+    runoff, fell = (wet - dry).sum("time"), rain.sum("time")
+    assert (runoff < (quick + slow) * fell).all() and (runoff > 0.7 * quick * fell).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "arguments", "message"),
+    [
+        (lambda n: n.drop_vars("lon"), {}, "no variable 'lon'"),
+        (lambda n: n, dict(steps=-1), "negative"),
+        (lambda n: n, dict(dt="soon"), "no step"),
+        (lambda n: n, dict(dtype=int), "floating"),
+        (lambda n: n, dict(seed=-1), "seed"),
+    ],
+)
+def test_forcing_refuses(change, arguments, message):
+    with pytest.raises(ParameterError, match=message):
+        forcing(change(northern()), **arguments)
+
+
+def test_attributes_have_the_area_upstream_and_what_goes_with_it():
+    network = Network(tutorial()[0])
+    found = attributes(network, seed=2)
+    some = network.ids[::97]
+    for reach in some.tolist():
+        area = float(network.dataset.area.sel(reach=network.upstream(reach)).sum())
+        assert float(found.uparea.sel(reach=reach)) == pytest.approx(area, rel=1e-12)
+    assert np.corrcoef(np.log(found.uparea), np.log(found.slope))[0, 1] < -0.8
+    assert np.corrcoef(np.log(found.uparea), np.log(found.width))[0, 1] > 0.8
+    assert (found.forest > 0).all() and (found.forest < 1).all()
+    assert all("units" in found[name].attrs for name in found)
+    assert network.assign(found).dataset.slope.variable.equals(found.slope.variable)
+    with pytest.raises(ParameterError, match="'area'"):
+        attributes(network.dataset.drop_vars("area"))
+
+
+def test_areas_are_shared_where_rivers_part():
+    parted = xr.Dataset(
+        {"upstream_reach": ("link", [1, 1, 2, 3]), "downstream_reach": ("link", [2, 3, 4, 4]),
+         "fraction": ("link", [0.25, 0.75, 1, 1]), "area": ("reach", [1.0, 2.0, 4.0, 8.0], {"units": "km2"})},
+        {"reach": [4, 3, 2, 1], "lon": ("reach", np.zeros(4)), "lat": ("reach", np.zeros(4))},
+    )  # fmt: skip
+    assert attributes(parted).uparea.values.tolist() == [15.0, 8.0, 6.0, 8.0]

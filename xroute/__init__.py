@@ -26,7 +26,6 @@ from xroute.exceptions import (
 )
 from xroute.grids.remapping import remap
 from xroute.groups import reach_groups
-from xroute.hillslope import unit_hydrograph
 from xroute.hydrography import estimate_parameters, local_area
 from xroute.lakes import lakes
 from xroute.network import Network
@@ -37,16 +36,18 @@ from xroute.scores import scores
 from xroute.spinup import initial_state, steady_state
 from xroute.streaming import route_to_zarr
 from xroute.times import with_bounds
+from xroute.unit_hydrographs import unit_hydrograph
 from xroute.version import __version__
 
 if TYPE_CHECKING:
     from xroute import losses, tables
     from xroute.grids.weights import grid_weights
     from xroute.learning.calibration import calibrate
+    from xroute.learning.parameter_model import ParameterModel
     from xroute.router import Router
 
 __all__ = [
-    "AlignmentError", "Network", "NetworkError", "Parameter", "ParameterError", "Router", "StateError",
+    "AlignmentError", "Network", "NetworkError", "Parameter", "ParameterError", "ParameterModel", "Router", "StateError",
     "TimeAxisError", "UnitsError", "XRouteError", "__version__", "budget", "calibrate", "datasets", "deaccumulate",
     "estimate_parameters", "exceedance", "grid_weights", "grids", "initial_state", "lakes", "local_area", "losses",
     "reach_groups", "register_scheme", "remap", "route", "route_to_zarr", "scores", "set_options", "steady_state",
@@ -66,6 +67,10 @@ def __getattr__(name: str) -> object:
         from xroute.learning.calibration import calibrate
 
         return calibrate
+    if name == "ParameterModel":
+        from xroute.learning.parameter_model import ParameterModel
+
+        return ParameterModel
     if name == "grid_weights":
         from xroute.grids.weights import grid_weights
 

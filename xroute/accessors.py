@@ -105,6 +105,16 @@ class RiverAccessor:
         """Same network with its reaches upstream before downstream, partitions as slices; see `Network.sort`."""
         return self.network.sort(partitions).dataset.copy(deep=True)
 
+    @_as_of(Network.response)
+    def response(self, *args: Any, **options: Any) -> xr.DataArray:
+        """Unit response between reaches; see `Network.response`."""
+        return self.network.response(*args, **options)
+
+    @_as_of(Network.travel_time)
+    def travel_time(self, *args: Any, **options: Any) -> xr.Dataset:
+        """Mean and spread of travel times; see `Network.travel_time` (reach)."""
+        return self.network.travel_time(*args, **options)
+
     def to_grid(self, values: Any, fill: Any = None) -> Any:
         """Values on the reaches put on the grid whose cells they are; see `xroute.to_grid`."""
         return self.network.to_grid(values, fill)

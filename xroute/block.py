@@ -1,4 +1,4 @@
-"""Route one block of plain arrays: what the eager, the chunked and the streaming path all share. No labels, no units."""
+"""Route one block of plain arrays, or trace water back through it: what all who route share. No labels, no units."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xroute.block_state import CHANNEL, HILLSLOPE, BlockState, Stage, lags_of
-from xroute.engine.arrays import Exchange, Hillslopes, Known, NotFinite, Rows
+from xroute.engine.arrays import Exchange, Hillslopes, Known, Needs, NotFinite, Rows
 from xroute.engine.backends import backend_of, backend_of_array
 from xroute.engine.plan import RoutingPlan
-from xroute.engine.slopes import one_after_the_other
+from xroute.engine.slopes import one_after_the_other, plan_without_links, slope_settings
 from xroute.exceptions import ParameterError
 from xroute.schemes import Filter
 from xroute.settings import RoutingSettings
@@ -19,7 +19,7 @@ from xroute.settings import RoutingSettings
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["route_block"]
+__all__ = ["adjoint_block", "route_block"]
 
 
 def route_block(
@@ -92,3 +92,66 @@ def route_block(
     else:  # a backend that is not a subclass of `Backend`
         discharge, end, slopes, n_bad = one_after_the_other(backend, *given, hillslopes)
     return discharge, BlockState({HILLSLOPE: Stage(*slopes), CHANNEL: Stage(*end)}), n_bad
+
+
+def adjoint_block(
+    grad_discharge: NDArray[np.float64],
+    grad_state: BlockState | None,
+    plan: RoutingPlan,
+    filter: Filter,
+    settings: RoutingSettings,
+    rows: Rows = Rows(),
+    *,
+    n_rows: int | None = None,
+    hillslope: Filter | None = None,
+    known: Known | None = None,
+) -> tuple[NDArray[np.float64], BlockState]:
+    """What a sum of discharge, each value with its weight, owes to each value of runoff and of the state at the block's start.
+
+    Routing is linear, so this is the same whatever runoff there is: none is given. It is computed on the CPU, in float64.
+
+    Parameters
+    ----------
+    grad_discharge : [batch, row, time]
+        The weights.
+    grad_state
+        Weights of the state at the block's end, as the block that follows gave them; None for none.
+    plan, filter, settings, hillslope
+        As for `route_block`.
+    rows
+        Where each reach stands in what is given and in what is returned; the factor on its runoff is left out.
+    n_rows
+        Rows of what is returned; None for as many as there are reaches.
+    known
+        Discharge that is known, of as many members or of one; its ``grad`` is written: what is owed to it.
+
+    Returns
+    -------
+    grad_runoff : [batch, n_rows, time]
+    grad_state
+        Of the state at the block's start.
+    """
+    from xroute.engine.cpu.adjoint import adjoint_cpu  # compiled code is imported where it runs
+
+    n_batch, n_steps = grad_discharge.shape[0], grad_discharge.shape[2]
+    lags = lags_of(filter, hillslope)
+    end = BlockState.dry(lags, n_batch) if grad_state is None else grad_state
+    end.check(lags, n_batch)
+    start, only_runoff = BlockState.dry(lags, n_batch), Needs(True, False)
+    # runoff is not read, only its shape is; memory that is not written to is not taken
+    whole = np.empty((n_batch, plan.n_reaches if n_rows is None else n_rows, n_steps))
+    if hillslope is None:
+        grads = adjoint_cpu(
+            grad_discharge, end.channel, whole, plan, filter.arrays(), start.channel, settings,
+            rows=rows._replace(scale=None), known=known, needs=only_runoff,
+        )  # fmt: skip
+        return grads.runoff, BlockState.of(*grads.state)
+    grads = adjoint_cpu(
+        grad_discharge, end.channel, np.empty((n_batch, plan.n_reaches, n_steps)), plan, filter.arrays(), start.channel, settings,
+        rows=Rows(None, rows.discharge), known=known, needs=only_runoff,
+    )  # fmt: skip
+    slopes = adjoint_cpu(
+        grads.runoff, end.stages[HILLSLOPE], whole, plan_without_links(plan.n_reaches), hillslope.arrays(),
+        start.stages[HILLSLOPE], slope_settings(settings), rows=Rows(rows.runoff), needs=only_runoff,
+    )  # fmt: skip
+    return slopes.runoff, BlockState({HILLSLOPE: Stage(*slopes.state), CHANNEL: Stage(*grads.state)})

@@ -160,7 +160,7 @@ def _reach_ids(
     named = _named(array, dim)
     beside = [n for n in named if n != dim] if dim != "reach" else []
     if not beside and not convert:
-        _, name, ids = read_reach_ids(array, reaches, dim, time_dim, what)
+        name, ids = _any_ids(array, reaches, dim, time_dim, what)
     else:
         name = beside[0] if beside else dim
         values = array[name].values
@@ -184,6 +184,20 @@ def _reach_ids(
             "on one reach stand on a dimension of their own, with a coordinate 'reach' along it"
         )
     return name, ids
+
+
+def _any_ids(
+    array: xr.DataArray, reaches: NDArray[Any], dim: Hashable, time_dim: Hashable | None, what: str
+) -> tuple[Hashable, NDArray[Any]]:
+    """Coordinate that bears the reaches' ids along ``dim``, whatever it is called, and these."""
+    try:
+        return read_reach_ids(array, reaches, dim, time_dim, what)[1:]
+    except AlignmentError as error:
+        text = str(error).replace(f"{what}.", "observed.").replace(f"{what}[", "observed[")
+        if dim != "reach" and not _named(array, dim):
+            text += "" if text.endswith("?") else "."
+            text += f" Gauges on {str(dim)!r} need the ids of their reaches: observed.assign_coords(reach=({str(dim)!r}, ids))"
+        raise AlignmentError(text) from None
 
 
 def _outside(

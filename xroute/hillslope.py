@@ -10,7 +10,7 @@ import os
 from collections.abc import Hashable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
@@ -20,17 +20,17 @@ from xroute.caches import keep
 from xroute.exceptions import AlignmentError, ParameterError, TimeAxisError, some
 from xroute.files.opening import open_dataset
 from xroute.ids import exact_ids, positions_of, repeated
-from xroute.network import Network
-from xroute.network_files import as_network
 from xroute.parameters import read_scheme
-from xroute.recipe import resolve_step
 from xroute.schemes import HILLSLOPES, MAX_TAPS, Filter, Scheme, all_reaches, make_filter
 from xroute.settings import ANY_STEP, HILLSLOPE
 from xroute.times import seconds
 from xroute.units import to_si
 from xroute.wording import argument
 
-__all__ = ["ORDINATES", "Hillslope", "hillslope_name", "hillslope_of", "scheme_of", "unit_hydrograph"]
+if TYPE_CHECKING:
+    from xroute.network import Network
+
+__all__ = ["ORDINATES", "Hillslope", "hillslope_name", "hillslope_of", "scheme_of"]
 
 ORDINATES = "ordinates"
 """Name of hillslopes that are given as numbers."""
@@ -149,53 +149,6 @@ def scheme_of(network: Network, name: str) -> Scheme:
         f"{argument('hillslope', name)}: the network has {', '.join(both)}, and which of them counts is not known: drop_vars "
         "those that do not"
     )
-
-
-def unit_hydrograph(
-    network: xr.Dataset | Network | str | os.PathLike[str], hillslope: Any = None, *, dt: Any = None
-) -> xr.DataArray:
-    """Unit hydrographs of a network's hillslopes: what arrives at the channel in each step after one of runoff.
-
-    Parameters
-    ----------
-    network
-        Network Dataset, a `Network`, or the path of one.
-    hillslope
-        As for `route`.
-    dt
-        Step of runoff: seconds, a timedelta, or text like ``"3h"``; by default the network's attribute ``runoff_step``.
-
-    Returns
-    -------
-    xarray.DataArray
-        Ordinates (reach, ordinate) [1], each reach's summing to one, and zero behind its last. Their ``attrs["dt"]`` is the
-        step [s], their labels are times since the step of runoff [s], and `route` takes them as its ``hillslope``.
-
-    Raises
-    ------
-    ParameterError, AlignmentError, TimeAxisError
-        As `route`; and if there is no hillslope.
-
-    Examples
-    --------
-    >>> import xroute
-    >>> river = xroute.Network.from_links([1, 2], [2, 0], parameters={"fshape": 2.5, "tscale": 1800.0})
-    >>> xroute.unit_hydrograph(river, "gamma", dt="1h").sel(reach=1)[:4].values.round(3)
-    array([0.175, 0.503, 0.24 , 0.065])
-    """
-    network = as_network(network)
-    step = resolve_step(network, dt)
-    found = hillslope_of(network, hillslope, step)
-    if found is None:
-        raise ParameterError(f"there is no hillslope: give {argument('hillslope')}, one of {', '.join(HILLSLOPE[1:])}")
-    taps, pointer, _, _ = found.filter.arrays()
-    n_taps = np.diff(pointer)
-    values = np.zeros((network.n_reaches, int(n_taps.max(initial=1))))
-    values[np.arange(values.shape[1]) < n_taps[:, None]] = taps
-    attrs = {"long_name": f"unit hydrograph of hillslopes, {found.name}", "units": "1", "dt": step}
-    dims, after = ("reach", ORDINATES[:-1]), np.arange(values.shape[1]) * step
-    coords = {"reach": network.ids, dims[1]: (dims[1], after, {"long_name": "time since the step of runoff", "units": "s"})}
-    return xr.DataArray(values, coords, dims, "unit_hydrograph", attrs)
 
 
 def _of_scheme(network: Network, name: str, dt: float) -> Filter:

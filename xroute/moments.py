@@ -100,6 +100,7 @@ def _as_numpy(times: NDArray[Any]) -> NDArray[Any]:
 
 def _other_calendar(its: NDArray[Any], mine: NDArray[Any]) -> str:
     """Advice where calendars differ."""
-    if mine.dtype.kind != "O" or its.dtype.kind not in "MO":
+    if not {mine.dtype.kind, its.dtype.kind} <= {"M", "O"}:
         return ""
-    return f". Bring it to the runoff's calendar first, observed.convert_calendar({mine[0].calendar!r})"
+    calendar = mine[0].calendar if mine.dtype.kind == "O" else "standard"
+    return f". Bring it to the runoff's calendar first, convert_calendar({calendar!r})"

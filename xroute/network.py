@@ -23,6 +23,7 @@ from xroute.exceptions import NetworkError, ParameterError, some
 from xroute.graphs import as_list, graph_of
 from xroute.guards import reading, require_memory
 from xroute.ids import ID_KINDS, exact_ids, positions_of
+from xroute.network_answers import NetworkAnswers
 from xroute.network_sources import NetworkSources
 from xroute.reach_values import assigned
 from xroute.settings import MissingDownstream
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["Network"]
 
 
-class Network(NetworkSources):
+class Network(NetworkSources, NetworkAnswers):
     """A river network: reaches, the links between them, and the parameters of their routing scheme.
 
     Parameters

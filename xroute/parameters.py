@@ -8,19 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xroute.caches import keep, keep_fitting
 from xroute.exceptions import ParameterError, UnitsError, some, warn
-from xroute.network import Network
 from xroute.placeholders import how_to_estimate, tell_placeholders
 from xroute.schemes import SCHEMES, Filter, Scheme, all_reaches, find_scheme, is_all_reaches, make_filter
 from xroute.settings import Lateral, RoutingSettings
 from xroute.units import to_si
 from xroute.wording import argument
+
+if TYPE_CHECKING:
+    from xroute.network import Network
 
 __all__ = [
     "NetworkParameters", "SchemeParameters", "check_steps", "parameters_of", "read_parameters", "read_scheme",

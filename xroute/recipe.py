@@ -10,18 +10,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Hashable, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import xarray as xr
 
 from xroute.caches import keep
 from xroute.exceptions import ParameterError, TimeAxisError, one_of
-from xroute.network import Network
 from xroute.parameters import SchemeParameters, resolve_substeps
 from xroute.settings import HILLSLOPE, LATERAL, SAMPLING, Lateral, NaN, RoutingSettings, Sampling
 from xroute.times import seconds, time_step
 from xroute.wording import argument
+
+if TYPE_CHECKING:
+    from xroute.network import Network
 
 __all__ = ["Recipe", "recipe_in_words", "resolve_recipe", "resolve_settings", "resolve_step", "stated_seconds", "step_of"]
 

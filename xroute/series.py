@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from xroute.census import FILLS
 from xroute.exceptions import AlignmentError, TimeAxisError, XRouteError, some
 from xroute.files.opening import PathLike, existing, open_dataset
+from xroute.gauges import REACH_NAMES
 from xroute.guards import reading
 from xroute.ids import exact_ids
 from xroute.times import with_bounds
@@ -108,9 +109,12 @@ def as_series(given: SeriesLike, variable: str | None = None, *, what: str = "ob
     if isinstance(given, pd.Series):
         if given.name is None:
             raise AlignmentError(f"the {what} is a pandas Series without a name: give it the id of its reach, .rename(ID)")
-        given = given.to_frame()
+        attrs, given = given.attrs, given.to_frame()
+        given.attrs = attrs
     if isinstance(given, pd.DataFrame):
-        return _of_frame(given, variable, source)
+        units = given.attrs.get("units")
+        found = _of_frame(given, variable, source)
+        return found if units is None else found.assign_attrs(units=units)
     if isinstance(given, str | os.PathLike):
         return open_series(given, variable, option="observed_variable")
     raise XRouteError(
@@ -122,7 +126,12 @@ def _of_dataset(dataset: xr.Dataset, variable: str | None, source: _Source) -> x
     name = variable if variable is not None else _only(dataset, source)
     if name not in dataset.data_vars:
         raise XRouteError(f"{source.name} has no variable {name!r}; it has {some(dataset.data_vars)}")
-    return with_bounds(dataset, name)
+    return with_bounds(dataset.set_coords(_bearers(dataset, name)), name)
+
+
+def _bearers(dataset: xr.Dataset, name: Hashable | None = None) -> list[Hashable]:
+    """Variables that bear ids of reaches along gauges, which files often have beside their coordinates."""
+    return [n for n, v in dataset.data_vars.items() if n != name and str(n).lower() in REACH_NAMES and v.ndim < 2]
 
 
 def _of_frame(frame: pd.DataFrame, variable: str | None, source: _Source) -> xr.DataArray:
@@ -178,6 +187,7 @@ def _floats(frame: pd.DataFrame, column: Any, source: _Source) -> NDArray[np.flo
 def _only(dataset: xr.Dataset, source: _Source) -> Hashable:
     bounds = {v.attrs.get("bounds") for v in dataset.variables.values()}
     found = [n for n, v in dataset.data_vars.items() if v.ndim and v.dtype.kind in "fiu" and n not in bounds]
+    found = [n for n in found if n not in _bearers(dataset)] or found
     if "discharge" in found:
         return "discharge"
     series = [n for n in found if dataset[n].ndim > 1] or found

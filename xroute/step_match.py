@@ -10,6 +10,7 @@ import datetime
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -114,7 +115,7 @@ def match_steps(
     with said_of(what):
         part = _label(observed, time_dim, every, clock, label)
     if part is None and every > 1:
-        _warn_of_noon(its, every, clock, what)
+        _warn_of_longer(its, every, clock, what)
     begin = at if part is None and (every == 1 or _is_of(observed, clock)) else _begin(at, part, every, clock)
     inside = _inside(begin, every, n, (its, mine), what)
     whole, source, its = np.rint(begin[inside]).astype(np.int64), order[inside], its[inside]
@@ -184,7 +185,7 @@ def _step_of(
         )
     raise TimeAxisError(
         f"the {what} has steps of {said}, which are no multiple of the runoff's of {own}: bring it to one first, "
-        f"{_resample(mine)}"
+        f"{_resample(None if mine is None else mine * Fraction(size).limit_denominator(60).numerator)}"
     )
 
 
@@ -250,9 +251,16 @@ def _begin(at: NDArray[np.float64], label: str | None, every: int, clock: Clock)
     return at - LABELS[label or "start"] * every + LABELS[clock.label or (label if every == 1 else None) or "start"]
 
 
-def _warn_of_noon(its: NDArray[Any], every: int, clock: Clock, what: str) -> None:
-    """Warn of daily values stamped at noon, which are most likely the middles of their days."""
-    if clock.step is None or its.dtype.kind not in "MO" or every < 2 or abs(every * clock.step - DAY) > 1:
+def _warn_of_longer(its: NDArray[Any], every: int, clock: Clock, what: str) -> None:
+    """Warn of steps of several days, which may be days with gaps, and of days stamped at noon, most likely their middles."""
+    if clock.step is None or its.dtype.kind not in "MO":
+        return
+    if every * clock.step > 1.5 * DAY >= clock.step:
+        warn(
+            f"times of the {what} are {_length(every, clock.step)} apart, and its values are taken as means of so long: if they "
+            f"are of days, with gaps, put these in, {_resample(DAY)}"
+        )
+    if abs(every * clock.step - DAY) > 1:
         return
     times = xr.DataArray(its[:1000], dims="t").dt
     if bool(((times.hour == 12) & (times.minute == 0)).all()):

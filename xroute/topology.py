@@ -15,7 +15,8 @@ from xroute.settings import MISSING_DOWNSTREAM, MissingDownstream
 from xroute.wording import argument, phrase
 
 __all__ = [
-    "Links", "drains_to", "is_marker", "link_ends", "outlet_marker", "reach_variables", "read_ids", "read_links",
+    "Links", "drains_to", "is_marker", "link_ends", "links_within", "outlet_marker", "reach_variables", "read_ids",
+    "read_links",
 ]  # fmt: skip
 
 FRACTION_TOLERANCE = 1e-6
@@ -44,6 +45,15 @@ def drains_to(links: Links, n_reaches: int) -> NDArray[np.int64]:
     target = np.full(n_reaches, -1)
     target[links.upstream[by_fraction]] = links.downstream[by_fraction]
     return target
+
+
+def links_within(links: Links, positions: NDArray[np.int64], n_reaches: int) -> Links:
+    """Links between some reaches, which are numbered as they stand in ``positions``; those of no share are left out."""
+    number = np.full(n_reaches, -1)
+    number[positions] = np.arange(positions.size)
+    upstream, downstream = number[links.upstream], number[links.downstream]
+    inside = (upstream >= 0) & (downstream >= 0) & (links.fraction != 0.0)
+    return Links(upstream[inside], downstream[inside], links.fraction[inside])
 
 
 def reach_variables(dataset: xr.Dataset) -> list[Hashable]:

@@ -21,7 +21,7 @@ from xroute.network_files import as_network
 from xroute.times import seconds
 from xroute.units import DISCHARGE_UNITS, flux_scale, to_si
 
-__all__ = ["Storm", "storm_runoff"]
+__all__ = ["Storm", "make_storms", "plane", "rain_of", "span_of", "steps_of", "storm_runoff", "variable_of"]
 
 Float = NDArray[np.float64]
 
@@ -112,20 +112,10 @@ def storm_runoff(
     ((600, 3, 48), 'float32', 'm3 s-1')
     """
     dataset = network if isinstance(network, xr.Dataset) else as_network(network).dataset
-    try:
-        step = pd.Timedelta(seconds(dt), "s")
-    except TimeAxisError as error:
-        raise ParameterError(f"dt={dt} is no step: {error}") from error
+    times, step = steps_of(steps, dt, start)
     hours = step / pd.Timedelta("1h")
     kind = np.dtype(dtype)
-    whole_number("steps", steps)
     rng = number_generator(seed)
-    try:
-        times = pd.date_range(start, periods=max(0, steps), freq=step)
-    except (ValueError, TypeError, OverflowError, MemoryError) as error:
-        raise ParameterError(f"{steps:,} steps of {dt} from {start!r} are no times: {error}") from error
-    if steps < 0:
-        raise ParameterError(f"steps={steps} must not be negative")
     if members is not None and members < 1:
         raise ParameterError(f"members={members} must be positive, or None for no ensemble")
     if kind.kind != "f":
@@ -135,10 +125,10 @@ def storm_runoff(
     if sorted(order) != sorted(own):
         raise ParameterError(f"dims={order} must be {own} in some order")
 
-    x, y = _plane(dataset)
+    x, y = plane(dataset)
     scale = _scale(dataset, units, step / pd.Timedelta("1s"))
-    span = max(float(np.ptp(x)), float(np.ptp(y)), 50.0) if x.size else 50.0
-    first = _make_storms(rng, x, y, span, steps * hours) if storms is None else list(storms)
+    span = span_of(x, y)
+    first = make_storms(rng, x, y, span, steps * hours) if storms is None else list(storms)
     ensemble = [first] + [_perturb(rng, first, span) for _ in range(1, members or 1)]
 
     sizes = {"member": len(ensemble), "time": steps, "reach": x.size}
@@ -157,16 +147,38 @@ def storm_runoff(
     return xr.DataArray(values, coordinates, order, "runoff", attrs)
 
 
-def _variable(dataset: xr.Dataset, name: str, purpose: str) -> xr.DataArray:
+def steps_of(steps: int, dt: Any, start: str) -> tuple[pd.DatetimeIndex, pd.Timedelta]:
+    """Times at which steps start, and how long a step is."""
+    try:
+        step = pd.Timedelta(seconds(dt), "s")
+    except TimeAxisError as error:
+        raise ParameterError(f"dt={dt} is no step: {error}") from error
+    whole_number("steps", steps)
+    try:
+        times = pd.date_range(start, periods=max(0, steps), freq=step)
+    except (ValueError, TypeError, OverflowError, MemoryError) as error:
+        raise ParameterError(f"{steps:,} steps of {dt} from {start!r} are no times: {error}") from error
+    if steps < 0:
+        raise ParameterError(f"steps={steps} must not be negative")
+    return times, step
+
+
+def span_of(x: Float, y: Float) -> float:
+    """How far a country reaches [km]; what is smaller than a storm has room for one."""
+    return max(float(np.ptp(x)), float(np.ptp(y)), 50.0) if x.size else 50.0
+
+
+def variable_of(dataset: xr.Dataset, name: str, purpose: str) -> xr.DataArray:
+    """Variable of a network that something needs."""
     if name not in dataset:
         raise ParameterError(f"the network has no variable {name!r}, which {purpose} needs")
     return dataset[name]
 
 
-def _plane(dataset: xr.Dataset) -> tuple[Float, Float]:
+def plane(dataset: xr.Dataset) -> tuple[Float, Float]:
     """Place of each reach in a plane about the middle of the network [km]."""
-    lon = _variable(dataset, "lon", "a storm's place").to_numpy().astype(float)
-    lat = _variable(dataset, "lat", "a storm's place").to_numpy().astype(float)
+    lon = variable_of(dataset, "lon", "a storm's place").to_numpy().astype(float)
+    lat = variable_of(dataset, "lat", "a storm's place").to_numpy().astype(float)
     if not lon.size:
         return lon, lat
     middle_lon, middle_lat = 0.5 * (lon.min() + lon.max()), 0.5 * (lat.min() + lat.max())
@@ -175,7 +187,7 @@ def _plane(dataset: xr.Dataset) -> tuple[Float, Float]:
 
 def _scale(dataset: xr.Dataset, units: str, seconds: float) -> Float:
     """What 1 mm h-1 on each reach's own catchment is in ``units``."""
-    area = _variable(dataset, "area", "runoff")
+    area = variable_of(dataset, "area", "runoff")
     of_depth, _ = flux_scale("mm h-1", seconds, area)
     of_units, _ = flux_scale(units, seconds, area)
     if of_units is None:  # a volume flux, which routing takes as it is
@@ -183,7 +195,8 @@ def _scale(dataset: xr.Dataset, units: str, seconds: float) -> Float:
     return np.broadcast_to(np.asarray(of_depth) / of_units, (dataset.sizes["reach"],))
 
 
-def _make_storms(rng: np.random.Generator, x: Float, y: Float, span: float, hours: float) -> list[Storm]:
+def make_storms(rng: np.random.Generator, x: Float, y: Float, span: float, hours: float) -> list[Storm]:
+    """Storms that come at random over a country."""
     storms = []
     start = rng.uniform(0.0, 12.0)
     while start < hours and x.size:
@@ -242,7 +255,7 @@ def _recession(
         for t, out in enumerate(values, t0):
             quick *= real(keep_quick)
             slow *= real(keep_slow)
-            rain = _rain(x, y, near, t * hours, hours)
+            rain = rain_of(x, y, near, t * hours, hours)
             if rain is not None:
                 quick += rain * real(QUICK_SHARE * (1.0 - keep_quick))
                 slow += rain * real(SLOW_SHARE * (1.0 - keep_slow))
@@ -257,7 +270,7 @@ def _may_touch(storm: Storm, x: NDArray[Any], y: NDArray[Any]) -> bool:
     return bool(inside_x and y.min() - margin_y < storm.y < y.max() + margin_y)
 
 
-def _rain(x: NDArray[Any], y: NDArray[Any], storms: list[Storm], start: float, hours: float) -> NDArray[Any] | None:
+def rain_of(x: NDArray[Any], y: NDArray[Any], storms: list[Storm], start: float, hours: float) -> NDArray[Any] | None:
     """Mean rain [mm h-1] over a step, or None where it is dry. Long steps are sampled every six hours."""
     real = x.dtype.type
     rain = None

@@ -12,13 +12,10 @@ from numpy.typing import NDArray
 from xroute.directions.cells import OWN_NAME, PERIOD
 from xroute.exceptions import AlignmentError, NetworkError, some
 from xroute.grid_axes import grid_dims
-from xroute.ids import positions_of, repeated
-from xroute.reach_ids import read_reach_ids
+from xroute.ids import exact_ids, positions_of, repeated
 
 __all__ = ["field_of_reaches", "reaches_of_field"]
 
-WHAT = "values"
-"""What is put on a grid, in messages."""
 INDICES = ("y_index", "x_index", "grid_y", "grid_x")
 NEAR = 0.01
 """Part of a cell by which coordinates of the same grid may differ, as those that passed through float32 do."""
@@ -37,7 +34,7 @@ def field_of_reaches(values: Any, dataset: xr.Dataset, ids: NDArray[Any], fill: 
     if not isinstance(values, xr.DataArray):
         raise AlignmentError(f"values on reaches are an xarray.DataArray, not a {type(values).__name__}")
     _check_grid(dataset)
-    dim, _, given = read_reach_ids(values, ids, None, None, WHAT)
+    dim, given = _reaches(values, ids)
     at = positions_of(given, ids)
     twice = repeated(given)
     if (at < 0).any() or twice.size:
@@ -146,6 +143,23 @@ def _positions(wanted: NDArray[Any], given: NDArray[Any], period: float | None) 
 
 def _has_reaches(values: xr.DataArray, ids: NDArray[Any]) -> bool:
     try:
-        return bool((positions_of(read_reach_ids(values, ids, None, None, WHAT)[2], ids) >= 0).any())
+        _reaches(values, ids)
     except AlignmentError:
         return False
+    return True
+
+
+def _reaches(values: xr.DataArray, ids: NDArray[Any]) -> tuple[Hashable, NDArray[Any]]:
+    """The reach dimension of values, and the ids along it."""
+    if "reach" in values.dims and "reach" in values.coords:
+        return "reach", exact_ids(values["reach"].values, "reach of the values", AlignmentError)
+    # most of them first, and indexes before names: members and steps may be counted with numbers that are ids, too
+    fitting = [c for c in values.coords.values() if c.ndim == 1 and c.dtype.kind in "iuU" and c.size]
+    for coordinate in sorted(fitting, key=lambda c: (-c.size, c.name != c.dims[0])):
+        found = exact_ids(coordinate.values, str(coordinate.name), AlignmentError)
+        if (positions_of(found, ids) >= 0).all():
+            return coordinate.dims[0], found
+    raise AlignmentError(
+        f"no dimension of the values bears ids of the network's reaches: they have {some(map(str, values.dims))}; give them the "
+        "coordinate 'reach'"
+    )

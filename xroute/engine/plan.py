@@ -19,8 +19,8 @@ from xroute.engine.patches import Patches, make_patches
 from xroute.engine.schedule import Schedule, csr, links_along, make_schedule
 
 __all__ = [
-    "RoutingPlan", "accumulate", "find_cycle", "follow", "make_plan", "mark_upstream", "path_length", "strahler_order",
-    "topological_order",
+    "RoutingPlan", "accumulate", "find_cycle", "follow", "make_plan", "mark_downstream", "mark_upstream", "path_length",
+    "strahler_order", "topological_order",
 ]  # fmt: skip
 
 Index = NDArray[np.int64]
@@ -209,6 +209,15 @@ def mark_upstream(order, pointer, upstream_reach, mask):  # type: ignore[no-unty
         if mask[i]:
             for j in range(pointer[i], pointer[i + 1]):
                 mask[upstream_reach[j]] = True
+
+
+@kernel
+def mark_downstream(order, pointer, upstream_reach, mask):  # type: ignore[no-untyped-def]
+    """Extend ``mask`` to everything downstream of it, in place."""
+    for i in order:
+        for j in range(pointer[i], pointer[i + 1]):
+            if mask[upstream_reach[j]]:
+                mask[i] = True
 
 
 @kernel

@@ -83,7 +83,7 @@ def tree_of(dataset: xr.Dataset) -> dict[str, Any]:
             else variable
         )
         values = np.asarray(plain.values)
-        if values.dtype.kind == "O":
+        if values.dtype.kind in "OT":
             values = values.astype(str)
         variables[str(name)] = {
             "dims": [str(d) for d in plain.dims], "values": values, "attrs": _plain(plain.attrs), "coord": name in dataset.coords,

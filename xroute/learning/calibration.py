@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from xroute.exceptions import warn
 from xroute.identity import digest
 from xroute.learning.curvature import curvature_of
-from xroute.learning.learnable import learnable_of, network_of, penalty_of, prior_network
+from xroute.learning.learnable import before_of, learnable_of, network_of, penalty_of, prior_network, upstream_of_gauges
 from xroute.learning.problem import Problem, make_problem
 from xroute.learning.progress_file import ProgressFile
 from xroute.learning.request import CalibrationRequest, ObservedLike, options_of
@@ -28,6 +28,7 @@ from xroute.network import Network
 from xroute.request import NetworkLike
 from xroute.scores import scores
 from xroute.stamps import show
+from xroute.wording import argument
 
 __all__ = ["calibrate", "finish", "identity_of"]
 
@@ -137,6 +138,7 @@ def calibrate(
 def _calibrate(problem: Problem, request: CalibrationRequest) -> Calibration:
     learnable = learnable_of(request, problem.whole, problem.observations.reach_ids)
     prior = prior_network(request, problem.whole, learnable)
+    learnable = upstream_of_gauges(problem, learnable)
     scaled = {name for name, how in learnable.items() if how.form == "scale"}
     factors_on = {n: v for n, v in (request.priors or {}).items() if n in scaled}
     base = prior_network(replace(request, priors=factors_on), problem.whole, learnable) if factors_on else problem.whole
@@ -149,7 +151,7 @@ def _calibrate(problem: Problem, request: CalibrationRequest) -> Calibration:
     made, calibrated = network_of(problem, router, learnable, base)
     result = finish(
         problem, fit, made, calibrated=calibrated, curvature=curvature_of(problem, router, learnable), identity=identity,
-        what=_in_words(request, learnable),
+        before=before_of(problem, learnable), what=_in_words(request, learnable),
     )  # fmt: skip
     if request.checkpoint is not None:
         result.save(request.checkpoint)
@@ -163,6 +165,7 @@ def finish(
     *,
     calibrated: NDArray[np.bool_] | None = None,
     curvature: xr.Dataset | None = None,
+    before: xr.Dataset | None = None,
     identity: dict[str, str] | None = None,
     what: str = "",
 ) -> Calibration:
@@ -178,6 +181,8 @@ def finish(
         Where it has new values; by default upstream of the gauges.
     curvature
         How well values are determined, if that was looked at.
+    before
+        Parameters that are calibrated, as they were.
     identity
         What another run must share to go on from its file.
     what
@@ -188,7 +193,8 @@ def finish(
     marked = _marked(problem, fit, network, calibrated, what)
     discharge = _discharge(problem, network)
     return Calibration(
-        marked, fit.history, _scores(problem, discharge), xr.Dataset() if curvature is None else curvature, discharge, fit.epochs,
+        marked, fit.history, _scores(problem, discharge), xr.Dataset() if curvature is None else curvature, discharge,
+        xr.Dataset() if before is None else before, fit.epochs,
         fit.reason, dict(identity or {}), fit.progress,
     )  # fmt: skip
 
@@ -202,7 +208,7 @@ def _tell_few(problem: Problem, n_values: int) -> None:
         warn(
             f"{n:,} observations are to determine {n_values:,} values: many sets of these will fit as well as the one that is "
             f"found. "
-            "Let reaches share values (groups=), or hold on to what is known of them (penalty=)"
+            f"Let reaches share values ({argument('groups')}), or hold on to what is known of them ({argument('penalty')})"
         )
 
 
@@ -295,9 +301,10 @@ def _scores(problem: Problem, discharge: xr.Dataset) -> xr.Dataset:
     for period, steps in (("train", problem.train), ("test", problem.test)):
         if steps:
             at = {observations.time_dim: np.unique(np.concatenate([np.arange(p.start, p.stop) for p in steps])) - first}
-            found[period] = scores(
+            part = scores(
                 {name: run.isel(at) for name, run in runs.items()}, discharge["observed"].isel(at), metrics=metrics
             )
+            found[period] = part.assign_coords(run=("run", np.array(RUNS)))
     return xr.concat(
         list(found.values()),
         xr.Variable("period", list(found)),

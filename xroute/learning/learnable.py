@@ -12,9 +12,9 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xroute.bounded import BoundedParameter
-from xroute.exceptions import ParameterError, one_of, some
+from xroute.exceptions import ParameterError, one_of, some, warn
 from xroute.groups import Learned, reach_groups
-from xroute.hillslope import hillslope_name, scheme_of
+from xroute.hillslope import ORDINATES, hillslope_name, scheme_of
 from xroute.learning.problem import Problem
 from xroute.learning.request import CalibrationRequest
 from xroute.network import Network
@@ -25,7 +25,7 @@ from xroute.schemes import SCHEMES, Parameter, all_reaches
 from xroute.settings import FORM
 from xroute.wording import argument
 
-__all__ = ["learnable_of", "network_of", "penalty_of", "prior_network"]
+__all__ = ["before_of", "learnable_of", "network_of", "penalty_of", "prior_network", "upstream_of_gauges"]
 
 Tensor = torch.Tensor
 
@@ -60,6 +60,46 @@ def learnable_of(request: CalibrationRequest, network: Network, gauges: Any) -> 
             groups = how
         found[name] = Learned(form, reach_groups(network, groups, gauges))  # type: ignore[arg-type]
     return found
+
+
+def upstream_of_gauges(problem: Problem, learnable: Mapping[str, Learned]) -> dict[str, Learned]:
+    """What can be learned of what is wanted: parameters that reaches upstream of the gauges have.
+
+    Raises
+    ------
+    ParameterError
+        For parameters that no scheme of the network has, and where none of them is upstream of a gauge.
+    """
+    request = problem.request
+    slopes = hillslope_name(problem.whole, request.hillslope)
+    of_slopes = set() if slopes in (None, ORDINATES) else {p.name for p in scheme_of(problem.whole, slopes).parameters}
+
+    def names(network: Network) -> set[str]:
+        return {
+            name for _, values in parameters_of(network, request.scheme).values.values() for name in values
+        } | of_slopes
+
+    everywhere = names(problem.whole)
+    unknown = sorted(set(learnable) - everywhere)
+    if unknown:
+        raise ParameterError(
+            f"{argument('parameters')} names {some(unknown)}, and the network's schemes have {some(sorted(everywhere))}"
+        )
+    here = names(problem.network)
+    lost = sorted(set(learnable) - here)
+    if lost:
+        text = f"no gauge is downstream of a reach that has the parameters {some(lost)}"
+        if len(lost) == len(learnable):
+            raise ParameterError(f"{text}: nothing can be calibrated")
+        warn(f"{text}: they stay as they are")
+    return {name: how for name, how in learnable.items() if name in here}
+
+
+def before_of(problem: Problem, learnable: Mapping[str, Learned]) -> xr.Dataset:
+    """Parameters that are calibrated, as they were, on the reaches of the whole network."""
+    names = [name for name in learnable if name in problem.whole]
+    dataset = problem.whole.dataset
+    return xr.Dataset({n: dataset[n].broadcast_like(dataset["reach"]) for n in names}).drop_attrs(deep=False)
 
 
 def prior_network(request: CalibrationRequest, network: Network, learnable: Mapping[str, Learned]) -> Network:

@@ -46,27 +46,37 @@ class Objective:
     def __init__(self, problem: Problem, periods: tuple[slice, ...]) -> None:
         self.problem, self.periods = problem, periods
         n_values = problem.observations.n_gauges * sum(p.stop - p.start for p in periods)
-        double = n_values <= PRECISE
-        self.dtype = torch.float64 if double else torch.float32
+        self.dtype = torch.float64 if n_values <= PRECISE else torch.float32
         self._begin = min(p.start for p in periods)
         self._observed = problem.observed(slice(self._begin, max(p.stop for p in periods)), self.dtype)
-        whole = torch.cat([self._of(p) for p in periods], dim=1)
+        whole = torch.cat([self._of(self._observed, p) for p in periods], dim=1)
         self._spread = losses.spread_of(whole)
         self.n_pairs = self._spread.n_pairs
+        there = ~self._observed.isnan()
+        self._there = None if bool(there.all()) else there.to(self.dtype)
+        self._filled = torch.where(there, self._observed, 0.0)
+        varies = (self.n_pairs > 1) & (self._spread.variance > 0)
+        self._unit = torch.where(varies, 1 / (self._spread.variance * self.n_pairs), 0.0)
+        self._varies = varies
         weights = torch.from_numpy(problem.gauge_weights).to(problem.device, self.dtype)
-        self.weights = torch.where(self.n_pairs > 0, weights, 0.0)
-        self.weights = self.weights / self.weights.sum().clamp(min=torch.finfo(self.dtype).tiny)
+        weights = torch.where(self.n_pairs > 0, weights, 0.0)
+        self.weights = weights / weights.sum().clamp(min=torch.finfo(self.dtype).tiny)
         self._loss = self._chosen(problem.request.loss, whole)
 
     def part(self, simulated: Tensor, steps: slice) -> Part:
         """Loss of some steps of observation, of discharge at the gauges [gauge, step]."""
-        simulated, observed = simulated.to(self.dtype), self._of(steps)
+        simulated = simulated.to(self.dtype)
+        error = simulated - self._of(self._filled, steps)
+        if self._there is not None:
+            error = error * self._of(self._there, steps)
+        one_minus_nse = error.square().sum(dim=1) * self._unit
+        if self._loss is None:
+            return Part((self.weights * one_minus_nse).sum(), one_minus_nse.detach())
+        observed = self._of(self._observed, steps)
         share = (~observed.isnan()).sum(dim=1) / self.n_pairs.clamp(min=1)
         loss = self._loss(simulated, observed)
         total = (self.weights * share).sum() * loss if loss.ndim == 0 else self._weighed(loss, share)
-        with torch.no_grad():
-            error = losses.nse(simulated.detach(), observed, spread=self._spread) * share
-        return Part(total, error)
+        return Part(total, one_minus_nse.detach())
 
     def of_all(self, simulated: list[Tensor]) -> Part:
         """Loss of all periods, of discharge at the gauges in each."""
@@ -77,21 +87,20 @@ class Objective:
 
     def nse(self, one_minus_nse: Tensor) -> Tensor:
         """NSE of each gauge [gauge]; NaN where it has no meaning."""
-        mean, variance, count = self._spread
-        return torch.where((count > 1) & (variance > 0), 1 - one_minus_nse, torch.nan)
+        return torch.where(self._varies, 1 - one_minus_nse, torch.nan)
 
-    def _of(self, steps: slice) -> Tensor:
-        return self._observed[:, steps.start - self._begin : steps.stop - self._begin]
+    def _of(self, series: Tensor, steps: slice) -> Tensor:
+        return series[:, steps.start - self._begin : steps.stop - self._begin]
 
     def _weighed(self, loss: Tensor, share: Tensor) -> Tensor:
         weights = self.weights * share
         return (weights * torch.where(weights > 0, loss, 0.0)).sum()
 
-    def _chosen(self, loss: Any, whole: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+    def _chosen(self, loss: Any, whole: Tensor) -> Callable[[Tensor, Tensor], Tensor] | None:
         if callable(loss):
             return lambda simulated, observed: self._checked(loss(simulated, observed))
         if loss == "nse":
-            return lambda simulated, observed: losses.nse(simulated, observed, spread=self._spread)
+            return None  # what is told of each gauge anyway
         if loss == "log":
             offset = losses.log_offset(whole)
             positive = torch.where(offset > 0, offset, 1.0)

@@ -333,11 +333,12 @@ def _check_values(data: NDArray[Any], rows: GaugeRows, part: xr.DataArray, time_
     refused |= {f"{fill:g}, which is no discharge": data == fill for fill in FILLS}
     for what, bad in refused.items():
         if bad.any():
+            keep = "abs(observed) < inf" if what == "infinite" else "observed > -99"
             at = int(np.flatnonzero(bad.any(axis=0))[0])
             first = f" at {show(part[time_dim].values[at])}" if time_dim in part.coords else f" in step {at}"
             raise XRouteError(
                 f"{int(bad.sum())} values of {WHAT} are {what}, at gauges {some(rows.labels[bad.any(axis=1)])}; first{first}. "
-                "Where it is not known, it is NaN: observed.where(observed > -99)"
+                f"Where it is not known, it is NaN: observed.where({keep})"
             )
 
 

@@ -16,7 +16,7 @@ from xroute.network import Network
 __all__ = ["Calibration", "open_calibration"]
 
 PathLike = str | os.PathLike[str]
-PARTS = ("history", "scores", "curvature", "discharge")
+PARTS = ("history", "scores", "curvature", "discharge", "before")
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +40,8 @@ class Calibration:
         `xroute.learning.curvature.curvature_of`.
     discharge : xarray.Dataset
         At the gauges [m3 s-1], in the steps of the observations: ``observed``, ``calibrated``, ``before``, ``unrouted``.
+    before : xarray.Dataset
+        The parameters that were calibrated, as they were, on ``reach``.
     epochs
         How many there were.
     reason
@@ -51,6 +53,7 @@ class Calibration:
     scores: xr.Dataset
     curvature: xr.Dataset
     discharge: xr.Dataset
+    before: xr.Dataset
     epochs: int
     reason: str
     identity: dict[str, str] = field(default_factory=dict, repr=False)

@@ -12,15 +12,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 import xarray as xr
 
-from xroute.exceptions import ParameterError, StateError, warn
+from xroute.exceptions import ParameterError, warn
 from xroute.learning.history import History
 from xroute.learning.objective import Objective, Part
 from xroute.learning.optimizing import EPOCHS, GROUPED, make_stepper
-from xroute.learning.problem import Problem, Window
+from xroute.learning.passes import Passes
+from xroute.learning.problem import Problem
 from xroute.learning.progress_file import ProgressFile
 from xroute.learning.request import CalibrationRequest
 from xroute.router import Router
@@ -32,6 +32,8 @@ Tensor = torch.Tensor
 Parameters = Callable[[], Mapping[str, Tensor]] | None
 LOOKS = 20
 """How often in a run the test period, and distributions of parameters, are looked at, where no patience asks for more."""
+FARTHEST = 7.0
+"""How far a value of a Router may come from where it began, in the form without bounds: a factor of e^7, say."""
 RETRIES = 8
 """How often the rate is halved after losses that are not finite, before it is given up."""
 
@@ -117,9 +119,9 @@ class _Training:
     retries: int = 0
     waited: int = 0
     best: tuple[float, list[Tensor]] = (math.inf, [])
+    safe: list[Tensor] = field(default_factory=list)
     reason: str = ""
-    seen: Part | None = None
-    state: Any = None
+    start: list[Tensor] = field(default_factory=list)
     learned: list[Tensor] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -129,16 +131,22 @@ class _Training:
             raise ParameterError("there is nothing to learn: name parameters")
         name = self.request.optimizer or ("lbfgs" if n <= GROUPED else "adam")
         self.epochs = self.request.epochs or EPOCHS[name]
-        self.train = Objective(self.problem, self.problem.train)
+        self.passes = Passes(self.problem, self.router, self.parameters, self.penalty, self.request)
+        self.train = self.passes.objective
         self.test = Objective(self.problem, self.problem.test) if self.problem.test else None
         self.history = History(self.problem, self.router, self.parameters)
         self.stepper = make_stepper(
-            name, self.learned, self.request.learning_rate, self.epochs, len(self.problem.windows), self._step_loss,
-            self._whole_loss, self._order,
+            name, self.learned, self.request.learning_rate, self.epochs, len(self.problem.windows), self.passes.step_loss,
+            self.passes.whole_loss, self.passes.order, self._limits(),
         )  # fmt: skip
         self.exact = (
             name == "lbfgs" or len(self.problem.windows) == 1
         )  # whether an epoch's loss is that of one set of parameters
+
+    def _limits(self) -> list[tuple[Tensor, Tensor]]:
+        """Between which values parameters stay: those of a Router within a factor of about a thousand of where they began."""
+        reach = FARTHEST if self.parameters is None else math.inf
+        return [(p.detach() - reach, p.detach() + reach) for p in self.learned]
 
     def run(self) -> Fit:
         self._begin()
@@ -154,86 +162,13 @@ class _Training:
             self.file.write(fit.progress)
         return fit
 
-    # ── losses ────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-    def _forward(self, window: Window, state: Any, keep: bool) -> tuple[Part, Any]:
-        """Loss of a window, and the state at its end if it is kept."""
-        parameters = None if self.parameters is None else self.parameters()
-        begin = window.begin
-        if window.carries and state is None:
-            window = self.problem.window_of(window.steps)
-            begin = window.begin
-        try:
-            found = self.problem.route(
-                self.router, begin, window.stop, parameters, state if window.carries else None, keep
-            )
-        except StateError:  # parameters that were learned meanwhile have changed how long the windows of reaches are
-            begin = self.problem.window_of(window.steps).begin
-            found = self.problem.route(self.router, begin, window.stop, parameters, None, keep)
-        discharge, end = found if keep else (found, None)
-        part = self.train.part(self.problem.at_gauges(discharge, begin, window.steps), window.steps)
-        return part, None if end is None else end.detach()
-
-    def _penalty(self) -> Tensor | None:
-        return None if self.penalty is None or not self.request.penalty else self.request.penalty * self.penalty()
-
-    def _step_loss(self, number: int) -> Tensor:
-        """Loss of a window as if it were all, with its gradients."""
-        windows = self.problem.windows
-        part, self.state = self._forward(windows[number], self.state, self.request.carry)
-        loss = part.loss * len(windows)
-        more = self._penalty()
-        (loss if more is None else loss + more).backward()
-        self._add(part, None if more is None else more / len(windows))
-        return loss.detach()
-
-    def _whole_loss(self) -> Tensor:
-        """Loss of all windows, with its gradients; NaN where it cannot be computed."""
-        state, total, parts = None, None, []
-        try:
-            for window in self.problem.windows:
-                part, state = self._forward(window, state, self.request.carry)
-                part.loss.backward()
-                parts.append(Part(part.loss.detach(), part.one_minus_nse))
-            more = self._penalty()
-            if more is not None:
-                more.backward()
-        except ParameterError:
-            if self.seen is None and not self.history.rows:
-                raise
-            return torch.full((), torch.nan, dtype=self.train.dtype, device=self.problem.device)
-        total = torch.stack([p.loss for p in parts]).sum()
-        total = total if more is None else total + more.detach()
-        if self.seen is None:
-            self.seen = Part(total, torch.stack([p.one_minus_nse for p in parts]).sum(dim=0))
-        return total
-
-    def _add(self, part: Part, more: Tensor | None) -> None:
-        loss = part.loss.detach() if more is None else part.loss.detach() + more.detach()
-        self.seen = Part(loss, part.one_minus_nse) if self.seen is None else Part(
-            self.seen.loss + loss, self.seen.one_minus_nse + part.one_minus_nse
-        )  # fmt: skip
-
-    def _order(self, epoch: int) -> list[int]:
-        """Which window comes after which: by the seed, unless states are handed on."""
-        n = len(self.problem.windows)
-        self.state = None
-        if self.request.carry or n == 1:
-            return list(range(n))
-        return np.random.default_rng((self.request.seed, epoch)).permutation(n).tolist()
-
-    def _look(self, objective: Objective) -> Part:
-        """Loss of all of some periods as parameters are now, without gradients."""
-        with torch.no_grad():
-            parameters = None if self.parameters is None else self.parameters()
-            return objective.of_all(self.problem.simulate(self.router, objective.periods, parameters))
-
     # ── epochs ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _begin(self) -> None:
+        self.start = [p.detach().clone() for p in self.learned]
         saved = None if self.file is None else self.file.read()
         if saved is None:
-            part = None if self.exact else self._look(self.train)
+            part = None if self.exact else self.passes.look(self.train)
             if part is not None:
                 self._keep_best(float(part.loss))
             return
@@ -241,6 +176,7 @@ class _Training:
         device = self.problem.device
         self._set(self.learned, saved["learned"])
         self.best = saved["best"][0], [t.to(device) for t in saved["best"][1]]
+        self.safe, self.start = ([t.to(device) for t in saved[n]] for n in ("safe", "start"))
         self.stepper.load(saved["stepper"])
         self.history.load(saved["history"])
         if saved["epochs"] >= self.epochs or saved["reason"].startswith("converged"):
@@ -249,27 +185,34 @@ class _Training:
     def _epoch(self) -> None:
         start = [p.detach().clone() for p in self.learned]
         looks = self.done % max(1, self.epochs // LOOKS) == 0 or self.request.patience is not None
-        tested = self._look(self.test) if looks and self.test is not None else None
-        watched = self.history.watched(looks)
-        self.seen, lost = None, ""
+        self.passes.seen, tested, better = None, None, None
         try:
+            if looks or self.stepper.name == "lbfgs":
+                self.passes.check()
+                self.safe = start
+            tested = self.passes.look(self.test) if looks and self.test is not None else None
+            watched = self.history.watched(looks)
             rate = self.stepper.epoch(self.done, self.factor)
-        except ParameterError as error:  # a window as long as no river has it, say
+            better = self.passes.look(self.train) if looks and not self.exact else None
+        except ParameterError as error:  # a window as long as no river has it, say, or a filter that does not decay
             if not self.history.rows:
                 raise
-            lost, rate = str(error), math.nan
-        loss = math.nan if self.seen is None else float(self.seen.loss)
-        moved_well = all(bool(p.isfinite().all()) for p in self.learned)
-        if not math.isfinite(loss) or lost or not moved_well:
-            self._step_back(lost or f"the loss was {loss:g}" if not moved_well or not math.isfinite(loss) else lost)
+            self.best = (math.inf, self.safe) if self.safe else self.best  # what is best may be what fails
+            self._step_back(str(error))
             return
-        assert self.seen is not None
-        self.history.add(self.done, loss, rate, self.train.nse(self.seen.one_minus_nse), self._tested(tested), watched)
+        seen = self.stepper.seen or self.passes.seen
+        loss = math.nan if seen is None else float(seen.loss)
+        if seen is None or not math.isfinite(loss):
+            self._step_back(f"the loss is {loss:g}")
+            return
+        self.history.add(self.done, loss, rate, self.train.nse(seen.one_minus_nse), self._tested(tested), watched)
         self.done += 1
-        criterion = loss if self.exact else float(self._look(self.train).loss) if looks else math.inf
         if self.request.patience is not None and tested is not None:
-            criterion = float(tested.loss)
-        self._compare(criterion, start if self.exact or self.request.patience is not None else None)
+            self._compare(float(tested.loss), start)
+        elif self.exact:
+            self._compare(loss, start)
+        elif better is not None:
+            self._compare(float(better.loss), None)
         if self.stepper.converged:
             self.reason = f"converged after {self.done} epochs"
 
@@ -291,14 +234,14 @@ class _Training:
 
     def _step_back(self, why: str) -> None:
         """After a loss that is not finite: begin anew from the best parameters, with half the rate."""
-        if not self.best[1] and not self.history.rows:
+        if not self.safe:
             raise ParameterError(
                 f"with the parameters at the start {why}: look at the observations, the runoff, and a {argument('loss')} of "
                 f"your own"
             )
         self.retries += 1
         self.factor /= 2
-        self._set(self.learned, self.best[1])
+        self._set(self.learned, self.safe)
         self.stepper.forget()
         warn(f"epoch {self.done}: {why}; from the best parameters so far it goes on with half the learning rate")
         if self.retries >= RETRIES:
@@ -314,7 +257,8 @@ class _Training:
     def _progress(self) -> dict[str, Any]:
         return {
             "done": self.done, "epochs": self.epochs, "factor": self.factor, "retries": self.retries, "waited": self.waited,
-            "learned": [p.detach().cpu() for p in self.learned], "best": (self.best[0], [t.cpu() for t in self.best[1]]),
+            "learned": _on_host(self.learned), "best": (self.best[0], _on_host(self.best[1])), "safe": _on_host(self.safe),
+            "start": _on_host(self.start),
             "stepper": self.stepper.state(), "history": self.history.tree(), "reason": self.reason,
         }  # fmt: skip
 
@@ -322,23 +266,9 @@ class _Training:
         """Put the best parameters into the module, and look at them."""
         reason = self.reason or f"all {self.epochs} epochs are done"
         progress = self._progress() | {"reason": self.reason}
-        last = [p.detach().clone() for p in self.learned]
-        try:
-            part = self._look(self.train)
-            criterion = (
-                float(self._look(self.test).loss)
-                if self.request.patience is not None and self.test
-                else self._total(part)
-            )
-        except ParameterError:
-            part, criterion = None, math.inf
-        if part is None or not criterion < self.best[0]:
-            self._set(self.learned, self.best[1])
-            part = self._look(self.train)
-        else:
-            self.best = criterion, last
-        tested = None if self.test is None else self._look(self.test)
-        after = self._total(part)
+        part = self._settle()
+        tested = None if self.test is None else self.passes.look(self.test)
+        after = self.passes.total(part)
         before = self.history.first_loss if self.history.rows else after
         self.history.add(
             self.done,
@@ -348,17 +278,36 @@ class _Training:
             self._tested(tested),
             self.history.watched(True),
         )
-        if not after < before and self.request.patience is None:
+        if not after < before:
             warn(
                 f"no parameters were found that are better than those at the start, of loss {before:.6g}: {self._why()} "
                 f"({reason})"
             )
         return Fit(self.history.dataset(), self.done, reason, before, after, progress)
 
-    def _total(self, part: Part) -> float:
-        with torch.no_grad():
-            more = self._penalty()
-        return float(part.loss if more is None else part.loss + more)
+    def _settle(self) -> Part:
+        """Put into the module what is best of the parameters of now, the best and the safe ones, and those at the start."""
+        last = [p.detach().clone() for p in self.learned]
+        found: list[tuple[float, Part, list[Tensor]]] = []
+        for values in (last, self.best[1], self.safe, self.start):
+            if not values or any(all(map(torch.equal, values, other)) for _, _, other in found):
+                continue
+            self._set(self.learned, values)
+            try:
+                part = self.passes.look(self.train)
+                by_test = self.request.patience is not None and self.test is not None
+                criterion = (
+                    float(self.passes.look(self.test).loss) if by_test and self.test else self.passes.total(part)
+                )
+            except ParameterError:
+                continue
+            if math.isfinite(criterion):
+                found.append((criterion, part, values))
+        if not found:
+            raise ParameterError("no parameters were found that can be routed with")
+        _, part, values = min(found, key=lambda one: one[0])
+        self._set(self.learned, values)
+        return part
 
     def _why(self) -> str:
         flat = all(p.grad is None or not bool(p.grad.any()) for p in self.learned)
@@ -383,3 +332,7 @@ class _Training:
             file=sys.stderr,
             mininterval=0.3,
         )
+
+
+def _on_host(tensors: list[Tensor]) -> list[Tensor]:
+    return [t.detach().cpu() for t in tensors]

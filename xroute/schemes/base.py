@@ -51,6 +51,16 @@ class Filter:
         taps, pole, gain = (t.detach().cpu().numpy() for t in (self.taps, self.pole, self.gain))
         return FilterArrays(taps, self.pointer, pole, gain)
 
+    def take(self, reaches: NDArray[np.int64]) -> Filter:
+        """Filter of some reaches, by their positions."""
+        import torch
+
+        n_taps = self.n_taps[reaches]
+        pointer = np.concatenate([[0], np.cumsum(n_taps)])
+        entry = np.repeat(self.pointer[reaches] - pointer[:-1], n_taps) + np.arange(pointer[-1])
+        at = torch.from_numpy(np.asarray(reaches))
+        return Filter(self.taps[torch.from_numpy(entry)], pointer, self.pole[at], self.gain[at])
+
     def storage(self, step: float, history: Float, outflow: Float) -> Float:
         """Water that each reach holds at the end of a step.
 

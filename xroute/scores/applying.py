@@ -10,8 +10,9 @@ import numpy as np
 import xarray as xr
 
 from xroute.exceptions import ParameterError, some, warn
-from xroute.scores.matching import Matched, series_times, whole_along
+from xroute.scores.matching import Matched
 from xroute.scores.measures import MEASURES, Options, measure
+from xroute.scores.steps import series_times, whole_along
 from xroute.times import seconds
 
 __all__ = ["apply", "described", "single", "timed", "warn_of_useless"]
@@ -82,8 +83,8 @@ def warn_of_useless(matched: Matched, names: Sequence[str]) -> None:
     if simulated.chunks is not None or observed.chunks is not None:
         return
     pairs = observed.where(simulated.notnull())
-    few = pairs.count(matched.dim) < 2
-    flat = ~few & (pairs.max(matched.dim) == pairs.min(matched.dim))
+    few = pairs.count([matched.dim]) < 2
+    flat = ~few & (pairs.max([matched.dim]) == pairs.min([matched.dim]))
     wanting = [n for n in names if MEASURES[n].needs is not None]
     for bad, why in ((few, "have fewer than two steps in common with the simulation: their scores are NaN"),
                      (flat, f"do not vary, so that {', '.join(wanting)} have no meaning: they are NaN")):  # fmt: skip

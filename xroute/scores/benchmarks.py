@@ -18,8 +18,10 @@ from xroute.reach_ids import read_reach_ids
 from xroute.request import NetworkLike, RouteRequest
 from xroute.routing import route
 from xroute.scores.applying import apply, timed, warn_of_useless
-from xroute.scores.matching import Matched, match, match_places, series_dim, whole_along
+from xroute.scores.matching import Matched, match
 from xroute.scores.measures import MEASURES, Options
+from xroute.scores.places import match_places
+from xroute.scores.steps import series_dim, whole_along
 from xroute.settings import CLIMATOLOGY, Climatology, Extra
 from xroute.time_dims import find_time_dim
 from xroute.units import require_array
@@ -89,12 +91,12 @@ def skill(
 def skill_over(runs: Sequence[Matched], metric: str = "mse") -> xr.DataArray:
     """Skill of the first of two matched runs over the second."""
     name = "rmse" if metric == "mse" else metric
-    best = MEASURES[name].best
+    best = MEASURES[name].best or 0.0
     its, theirs = (apply(m, [name], *timed(Options(), None, m.observed, m.dim)[:2]).isel(metric=0) for m in runs)
     if metric == "mse":
         its, theirs = its**2, theirs**2
     gap = best - theirs
-    found = (its - theirs) / gap.where(gap != 0)
+    found = (its - theirs) / gap.where(gap != 0) + 0.0  # no -0
     found.name = "skill"
     found.attrs = {"long_name": f"skill over the benchmark, by {metric}", "units": "1", "best": 1.0}
     return found
@@ -185,7 +187,7 @@ def climatology(
     group, year = np.asarray(getattr(dates, by).values, np.int64), np.asarray(dates.year.values, np.int64)
     taken = np.ones(array.sizes[along], bool)
     if period is not None:
-        position = xr.DataArray(np.arange(array.sizes[along]), {along: array[along]}, along)
+        position = xr.DataArray(np.arange(array.sizes[along]), {along: array[along]}, [along])
         taken[:] = False
         taken[in_period(position, along, period, "period").values] = True
     found = xr.apply_ufunc(
@@ -282,7 +284,7 @@ def unrouted(runoff: Any, network: NetworkLike, at: Any = None, **options: Any) 
     >>> import xroute
     >>> from xroute.scores import unrouted
     >>> network, ds = xroute.datasets.tutorial()
-    >>> outlet = network.basins.values[0]
+    >>> outlet = xroute.Network(network).outlets[0]
     >>> q = unrouted(ds.runoff.isel(time=slice(0, 24)), network, at=[outlet])
     >>> q.dims, q.attrs["units"]
     (('time', 'reach'), 'm3 s-1')

@@ -13,7 +13,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xroute.exceptions import ParameterError, some
-from xroute.scores.matching import series_dim, whole_along
+from xroute.scores.steps import series_dim, whole_along
 from xroute.units import require_array
 
 __all__ = ["EXCEEDANCE", "flow_duration", "high_bias", "low_bias"]
@@ -67,7 +67,8 @@ def flow_duration(
     shares = np.atleast_1d(np.asarray(exceedance, np.float64))
     wrong = shares[~((shares >= 0) & (shares <= 1))]
     if wrong.size or shares.ndim > 1:
-        raise ParameterError(f"exceedance is one or several shares of time from 0 to 1, not {some(wrong.tolist() or [exceedance])}")
+        strange = some(wrong.tolist() or [exceedance])
+        raise ParameterError(f"exceedance is one or several shares of time from 0 to 1, not {strange}")
     curve = xr.apply_ufunc(
         _curve, whole_along(array, along).astype(np.float64), kwargs={"shares": shares}, input_core_dims=[[along]],
         output_core_dims=[["exceedance"]], dask="parallelized", output_dtypes=[np.float64],

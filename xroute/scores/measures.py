@@ -69,8 +69,10 @@ class Pairs:
 
     def __post_init__(self) -> None:
         unknown = np.isnan(self.simulated) | np.isnan(self.observed)
-        self.simulated = np.where(unknown, np.nan, self.simulated)
-        self.observed = np.where(unknown, np.nan, self.observed)
+        # in one layout, whatever the arrays' own is: the sums of a series have the same bits alone and among others
+        self.simulated, self.observed = (
+            np.ascontiguousarray(np.where(unknown, np.nan, q)) for q in (self.simulated, self.observed)
+        )
         self.n = (~unknown).sum(axis=1)
 
     @cached_property

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
-import pandas as pd
+import numpy as np
 import xarray as xr
 
 from xroute.exceptions import ParameterError, some
@@ -124,7 +124,7 @@ def scores(
             for one in part[:1]:
                 warn_of_useless(one, names)
             parts.append(_of_runs(part, list(runs), names, window))
-        found = xr.concat(parts, pd.Index(list(periods), name="period"), combine_attrs="override", coords="minimal", compat="override")
+        found = _beside(parts, "period", list(periods))
     return found.assign_attrs(title="Scores of simulated against observed discharge")
 
 
@@ -169,6 +169,12 @@ def _of_runs(matched: Sequence[Matched], labels: Sequence[str], names: Sequence[
         tables.append(xr.Dataset(table))
     if len(labels) == 1:
         return tables[0]
-    index = pd.Index(list(labels), name="run")
-    return xr.concat(tables, index, combine_attrs="override", coords="minimal", compat="override")
+    return _beside(tables, "run", labels)
+
+
+def _beside(tables: Sequence[xr.Dataset], dim: str, labels: Sequence[Any]) -> xr.Dataset:
+    """Tables on a new dimension of these labels."""
+    names = xr.DataArray(np.array([str(label) for label in labels]), dims=dim, name=dim)
+    found = xr.concat(tables, names, combine_attrs="override", coords="minimal", compat="override", join="outer")
+    return found.assign_coords({dim: names})
 

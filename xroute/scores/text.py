@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xroute.exceptions import ParameterError
+from xroute.exceptions import ParameterError, some
 from xroute.scores.measures import MEASURES
 
 __all__ = ["BRIEF", "scores_text"]
@@ -58,7 +58,8 @@ def scores_text(found: xr.Dataset, metrics: Sequence[str] | None = None, most: i
         names = list(metrics)
         lacking = [n for n in names if n not in found]
         if lacking:
-            raise ParameterError(f"there are no {', '.join(lacking)} among these scores; there are {', '.join(map(str, found.data_vars))}")
+            there = ", ".join(map(str, found.data_vars))
+            raise ParameterError(f"there are no {some(lacking)} among these scores; there are {there}")
     shown = found[names].compute()
     dims = [d for d in ("period", "run") if d in shown.dims]
     places = [d for d in shown.dims if d not in dims]

@@ -73,7 +73,7 @@ def place_rows(order: Index, rows: Rows) -> tuple[Index, Index, Float]:
 def numbered(order: Index, reaches: Index) -> Index:
     """Number of each place's reach among some, -1 where it is none of them; without elements where there are none."""
     if not reaches.size:
-        return reaches
+        return np.empty(0, np.int64)  # a new one, for one that may not be written to would compile the kernels again
     number = np.full(order.size, -1)
     number[reaches] = np.arange(reaches.size)
     return number[order]

@@ -1,0 +1,248 @@
+"""What a `ParameterModel` knows of a network before it computes: attributes, lengths, schemes, and the form of each parameter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from xroute.exceptions import ParameterError, some, warn
+from xroute.learning.attributes import Attribute, encode, lengths_of
+from xroute.learning.forms import Form, start_of, time_power
+from xroute.network import Network
+from xroute.parameters import read_scheme, schemes_of
+from xroute.schemes import SCHEMES, Scheme, find_scheme
+from xroute.wording import argument
+
+__all__ = ["ModelInputs", "SchemeInputs", "forms_of", "inputs_of", "model_schemes"]
+
+Tensor = torch.Tensor
+Index = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class SchemeInputs:
+    """Reaches of one scheme: what is learned of them, and what is not.
+
+    Attributes
+    ----------
+    scheme
+        Their scheme.
+    at : int64 [its reaches]
+        Their positions.
+    forms
+        Of the parameters that are learned, by name.
+    others : float64 [its reaches] by name
+        Those that are not, in SI units.
+    """
+
+    scheme: Scheme
+    at: Tensor
+    forms: Mapping[str, Form]
+    others: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class ModelInputs:
+    """A network as a `ParameterModel` takes it: tensors, made once, for as many calls as are wanted.
+
+    Attributes
+    ----------
+    features : float64 [reach, 2 * attribute]
+        Standardised attributes, zero where missing; then one where missing, else zero.
+    length : float64 [reach] or None
+        Lengths [m], where celerities are learned.
+    schemes
+        By scheme.
+    """
+
+    features: Tensor
+    length: Tensor | None
+    schemes: tuple[SchemeInputs, ...]
+
+    @property
+    def n_reaches(self) -> int:
+        """Number of reaches."""
+        return int(self.features.shape[0])
+
+    def to(self, device: torch.device | str) -> ModelInputs:
+        """The same on another device."""
+        return replace(
+            self,
+            features=self.features.to(device),
+            length=None if self.length is None else self.length.to(device),
+            schemes=tuple(
+                replace(s, at=s.at.to(device), others={n: v.to(device) for n, v in s.others.items()})
+                for s in self.schemes
+            ),
+        )
+
+
+def model_schemes(
+    network: Network, parameters: Sequence[str], scheme: str | None, known: Sequence[str] = ()
+) -> dict[str, Index]:
+    """Positions of the reaches of each scheme, by name, of a network that may have no parameters yet.
+
+    Parameters
+    ----------
+    network, scheme
+        As of `xroute.parameters.schemes_of`.
+    parameters
+        Names that are to be learned.
+    known
+        Schemes that were learned: if it is one, it is that of networks that name none.
+
+    Raises
+    ------
+    ParameterError
+        If the network names no scheme and none can be told, or parameters are none of its schemes'.
+    """
+    names_one = "scheme" in network.dataset.variables or "scheme" in network.attrs
+    if scheme is None and not names_one and len(known) == 1:
+        scheme = known[0]
+    if scheme is None and not names_one:
+        fitting = [s.name for s in SCHEMES.values() if set(parameters) <= {p.name for p in s.parameters}]
+        others = {SCHEMES[name].instead for name in fitting}
+        fitting = [name for name in fitting if name not in others]
+        scheme = fitting[0] if len(fitting) == 1 else None
+    found = schemes_of(network, scheme)
+    have = {p.name for name in found for p in SCHEMES[name].parameters}
+    lacking = [name for name in parameters if name not in have]
+    if lacking:
+        raise ParameterError(
+            f"{argument('parameters')} names {some(lacking)}, but the network's schemes ({', '.join(sorted(found))}) have "
+            f"{some(sorted(have))}"
+        )
+    return found
+
+
+def forms_of(
+    network: Network,
+    schemes: Mapping[str, Index],
+    parameters: Sequence[str],
+    physics: bool | None,
+    celerity: tuple[float, float],
+) -> tuple[Form, ...]:
+    """How each parameter of each scheme is learned, started at the mean of the network's own values.
+
+    Parameters
+    ----------
+    network
+        The network to train on.
+    schemes
+        Positions of the reaches of each scheme, by name.
+    parameters
+        Names that are learned.
+    physics
+        Whether travel times are lengths over celerities; None for where the network has lengths.
+    celerity
+        Least and greatest celerity [m s-1].
+
+    Raises
+    ------
+    ParameterError
+        If lengths are wanted and the network has none, or they are none; and as `xroute.parameters.read_parameters`.
+    """
+    times = {name: _time_like(SCHEMES[name], parameters) for name in schemes}
+    if physics and not any(times.values()):
+        raise ParameterError(
+            f"{argument('physics', True)}, but none of {some(parameters)} is a travel time or a celerity of the schemes "
+            f"{', '.join(schemes)}: leave it out"
+        )
+    length = (
+        lengths_of(network) if any(times.values()) and (physics or (physics is None and "length" in network)) else None
+    )
+    found = []
+    for name, at in schemes.items():
+        scheme = SCHEMES[name]
+        learned = [p.name for p in scheme.parameters if p.name in parameters]
+        own = [p.name for p in scheme.parameters if p.name in network or p.default is not None]
+        values = read_scheme(_with_some(network, scheme, [n for n in learned if n not in own]), scheme, at)
+        for of in learned:
+            power = time_power(scheme, of) if length is not None and of == times[name] else 0
+            start, scale = start_of(
+                scheme, of, values if of in own else None, length[at] if power and length is not None else None
+            )
+            if power:
+                start = _start_celerity(start, celerity, name)
+            found.append(Form(name, of, power, start, celerity, scale))
+    return tuple(found)
+
+
+def _time_like(scheme: Scheme, parameters: Sequence[str]) -> str | None:
+    """The first of the parameters from which travel time follows."""
+    return next((p.name for p in scheme.parameters if p.name in parameters and time_power(scheme, p.name)), None)
+
+
+def _start_celerity(start: float, celerity: tuple[float, float], scheme: str) -> float:
+    """A celerity to start from that is well inside of its bounds."""
+    low, high = celerity
+    margin = (high / low) ** 0.02
+    if low * margin <= start <= high / margin:
+        return start
+    warn(
+        f"{scheme}: the network's own parameters mean celerities of {start:.3g} m s-1, which is outside of or on the edge of "
+        f"{argument('celerity', celerity)} m s-1: learning starts inside. Are lengths and travel times in the units they say?"
+    )
+    return float(np.clip(start, low * margin, high / margin))
+
+
+def _with_some(network: Network, scheme: Scheme, names: Sequence[str]) -> Network:
+    """The network with some value, one that is allowed, for parameters that are learned: none is looked at."""
+    parameters = {p.name: p for p in scheme.parameters if p.name in names}
+    made = {
+        n: ((), sum(p.usual) / 2 if p.usual else _allowed(p.low, p.high), {"units": p.units})
+        for n, p in parameters.items()
+    }
+    return network.assign(made) if made else network
+
+
+def _allowed(low: float, high: float) -> float:
+    if np.isfinite(low) and np.isfinite(high):
+        return (low + high) / 2
+    return low + 1.0 if np.isfinite(low) else high - 1.0 if np.isfinite(high) else 0.0
+
+
+def inputs_of(
+    network: Network, attributes: Sequence[Attribute], forms: Sequence[Form], schemes: Mapping[str, Index]
+) -> ModelInputs:
+    """A network as a model takes it that learned these forms.
+
+    Raises
+    ------
+    ParameterError, UnitsError
+        As `xroute.learning.attributes.encode`; for schemes of other forms, and for lengths and other parameters that are missing.
+    """
+    values, missing = encode(network, attributes)
+    made = tuple(_of_scheme(network, find_scheme(name), at, forms) for name, at in schemes.items())
+    length = lengths_of(network) if any(f.power for s in made for f in s.forms.values()) else None
+    features = np.concatenate([values, missing.astype(np.float64)], axis=1)
+    return ModelInputs(
+        torch.from_numpy(features), None if length is None else torch.from_numpy(np.ascontiguousarray(length)), made
+    )
+
+
+def _of_scheme(network: Network, scheme: Scheme, at: Index, forms: Sequence[Form]) -> SchemeInputs:
+    names = {p.name for p in scheme.parameters}
+    wanted = {f.name for f in forms} & names
+    own = {f.name: f for f in forms if f.scheme == scheme.name}
+    for name in sorted(wanted - set(own)):
+        fitting = [f for f in forms if f.name == name and f.serves(scheme)]
+        if fitting:
+            own[name] = fitting[0]
+    if wanted - set(own) or not own:
+        raise ParameterError(
+            f"{at.size} reaches have the scheme {scheme.name}, whose parameters were not learned: the model was trained for "
+            f"{some(sorted({f.scheme for f in forms}))} ({some(network.ids[at], 3)})"
+        )
+    values = read_scheme(_with_some(network, scheme, list(own)), scheme, at)
+    others = {n: torch.from_numpy(np.array(v)) for n, v in values.items() if n not in own}
+    return SchemeInputs(scheme, torch.from_numpy(np.array(at)), own, others)
+
+
+def learned_names(inputs: ModelInputs) -> Iterator[str]:
+    """Names of what is learned, each once."""
+    yield from dict.fromkeys(name for s in inputs.schemes for name in s.forms)

@@ -1,0 +1,343 @@
+"""`ParameterModel`: from what reaches are like to the parameters of their schemes, for rivers with gauges and rivers without."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import torch
+
+from xroute.caches import keep
+from xroute.exceptions import ParameterError, some
+from xroute.learning.attributes import Attribute, standardise
+from xroute.learning.forms import CELERITY, Form, check_celerity
+from xroute.learning.layers import Layers, names_of, widths_of
+from xroute.learning.learned_network import with_learned
+from xroute.learning.model_file import read_model, write_model
+from xroute.learning.model_inputs import ModelInputs, forms_of, inputs_of, learned_names, model_schemes
+from xroute.network import Network
+from xroute.network_files import as_network
+from xroute.request import NetworkLike
+from xroute.schemes import find_scheme
+
+__all__ = ["ParameterModel"]
+
+Tensor = torch.Tensor
+
+
+class ParameterModel(torch.nn.Module):
+    """A network of neurons from attributes of reaches to the parameters of their routing schemes, always within their ranges.
+
+    Trained on the gauges of one region it says what the parameters of another are. Travel times are ``length / celerity``, and
+    what is learned is the celerity.
+
+    Parameters
+    ----------
+    attributes
+        Variables of the network (reach) to learn from, such as ``["slope", "length", "uparea"]``. Units are converted, those
+        without negative values that are skewed go in as their logarithm, and all are standardised as they are on the network that
+        the model is trained on first. Where one is missing (NaN) it counts as the mean, with a note that it is missing.
+    parameters
+        Names of the parameters to learn, of whatever schemes the network has.
+    hidden
+        Widths of the hidden layers; ``()`` for a linear model.
+    physics
+        Whether parameters that travel time is proportional to (`muskingum`'s k, a delay, a residence time, the celerity of
+        `hayami`) follow from the length of the reach and a learned celerity; by default where the network has a ``length``.
+        Others are learned as they are, between their bounds, or within a factor of about a hundred of where they start.
+    celerity
+        Least and greatest celerity [m s-1]. It starts at the geometric mean of the network's own, so that an untrained model
+        gives the network one celerity.
+    log
+        Attributes to be known by their logarithm; by default those that are skewed.
+    seed
+        Of the first weights; they do not touch other random numbers.
+
+    Raises
+    ------
+    ParameterError
+        For names that are none or stand twice, an attribute that is to be learned itself, and widths and bounds that are none.
+
+    Notes
+    -----
+    Weights, outputs and parameters are float64, and ``model.to("cuda")`` changes the device only. The model is linear in its
+    standardised inputs plus hidden layers that start at nothing. For an own loop, ``model(network)`` gives the parameters, with
+    gradients, as `xroute.Router` takes them: ``router(runoff, parameters=model(network))``.
+
+    That parameters are learned from attributes through the routing follows Mizukami et al. (2017) and Bindas et al. (2024).
+
+    References
+    ----------
+    Mizukami, N. et al. (2017). Towards seamless large-domain parameter estimation for hydrologic models. Water Resources
+    Research, 53, 8020-8040.
+
+    Bindas, T. et al. (2024). Improving river routing using a differentiable Muskingum-Cunge model and physics-informed machine
+    learning. Water Resources Research, 60.
+
+    Examples
+    --------
+    >>> import torch, xroute
+    >>> network = xroute.Network(xroute.datasets.scheidegger(3, 4))
+    >>> model = xroute.ParameterModel(["length", "area"], parameters=["k", "x"], hidden=(8,))
+    >>> router = xroute.Router(network, dt="1h")
+    >>> discharge = router(torch.rand(12, 48), parameters=model(network))
+    >>> discharge.square().mean().backward()
+    >>> sorted(model(network))
+    ['k', 'x']
+    """
+
+    def __init__(
+        self,
+        attributes: Sequence[str] | str,
+        parameters: Sequence[str] | str = ("k", "x"),
+        hidden: Sequence[int] | int = (32, 32),
+        *,
+        physics: bool | None = None,
+        celerity: tuple[float, float] = CELERITY,
+        log: Iterable[str] | str | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.attributes: tuple[str, ...] = names_of("attributes", attributes)
+        """Variables of networks that it learns from."""
+        self.parameter_names: tuple[str, ...] = names_of("parameters", parameters)
+        """Parameters that it learns."""
+        both = sorted({*self.attributes} & {*self.parameter_names})
+        if both:
+            raise ParameterError(
+                f"{some(both)} cannot be learned from itself: leave it out of the attributes, or assign a copy under another "
+                f"name, network.assign({both[0]}_prior=network[{both[0]!r}])"
+            )
+        self.hidden: tuple[int, ...] = widths_of(hidden)
+        """Widths of the hidden layers."""
+        if physics not in (None, True, False):
+            raise ParameterError(f"physics is True, False or None, not {physics!r}")
+        self.physics = physics
+        self.celerity = check_celerity(celerity)
+        self.log = None if log is None else names_of("log", log, empty=True)
+        strange = sorted({*(self.log or ())} - {*self.attributes})
+        if strange:
+            raise ParameterError(f"log names {some(strange)}, which are none of the attributes {some(self.attributes)}")
+        self.standard: tuple[Attribute, ...] = ()
+        """How attributes are standardised; empty before the first network."""
+        self.forms: tuple[Form, ...] = ()
+        """How each parameter of each scheme is made; empty before the first network."""
+        self._state = uuid.uuid4().hex
+        self.layers = Layers(2 * len(self.attributes), self.hidden, len(self.parameter_names), seed)
+
+    # ── networks in ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def is_prepared(self) -> bool:
+        """Whether it has seen a network, so that attributes are standardised and parameters have a start."""
+        return bool(self.forms)
+
+    def prepare(self, network: NetworkLike, scheme: str | None = None) -> ParameterModel:
+        """Learn from a network how attributes are standardised and where parameters start; the first network does this by itself.
+
+        Parameters
+        ----------
+        network
+            The network to train on. It may lack the parameters: then they start at what is usual.
+        scheme
+            Scheme of all reaches, in place of the network's own.
+
+        Raises
+        ------
+        ParameterError
+            For attributes that the network lacks, that are infinite or have no value, and lengths and parameters that are none.
+        """
+        network = as_network(network)
+        schemes = model_schemes(network, self.parameter_names, scheme)
+        standard = standardise(network, self.attributes, self.log)
+        self.forms = forms_of(network, schemes, self.parameter_names, self.physics, self.celerity)
+        self.standard = standard
+        self._state = uuid.uuid4().hex
+        return self
+
+    def inputs(self, network: NetworkLike, scheme: str | None = None) -> ModelInputs:
+        """A network as the model takes it, on the CPU: for loops in which `forward` is not to read the network again.
+
+        Parameters
+        ----------
+        network, scheme
+            As of `prepare`; the first network is what the model is prepared with.
+
+        Raises
+        ------
+        ParameterError, UnitsError
+            Naming attributes that are lacking or in other units, lengths that are none, and schemes that were not learned.
+        """
+        network = as_network(network)
+        if not self.is_prepared:
+            self.prepare(network, scheme)
+        known = list(dict.fromkeys(form.scheme for form in self.forms))
+
+        def make() -> ModelInputs:
+            schemes = model_schemes(network, self.parameter_names, scheme, known)
+            return inputs_of(network, self.standard, self.forms, schemes)
+
+        return keep(network, ("model inputs", self._state, scheme), make, most=2)
+
+    def forward(self, network: NetworkLike | ModelInputs) -> dict[str, Tensor]:
+        """Parameters of a network, with gradients.
+
+        Parameters
+        ----------
+        network
+            Network, or its `inputs`.
+
+        Returns
+        -------
+        dict of tensor [reach]
+            In SI units by name, float64, as `Router` takes them; NaN on reaches whose scheme does not have the parameter.
+
+        Raises
+        ------
+        ParameterError, UnitsError
+            As `inputs`.
+        """
+        inputs = network if isinstance(network, ModelInputs) else self.inputs(network)
+        device = self.layers.device
+        if inputs.features.device != device:
+            inputs = inputs.to(device)
+        z = self.layers(inputs.features)
+        found: dict[str, Tensor] = {}
+        for of in inputs.schemes:
+            whole = of.at.numel() == inputs.n_reaches
+            length = inputs.length if inputs.length is None or whole else inputs.length[of.at]
+            values = dict(of.others)
+            for name in sorted(
+                of.forms, key=lambda name: abs(of.forms[name].power)
+            ):  # travel time follows from the others
+                own = z[:, self.parameter_names.index(name)]
+                own = own if whole else own[of.at]
+                values[name] = of.forms[name].values(own, of.scheme, length, values)
+                if whole:
+                    found[name] = values[name]
+                else:
+                    before = found.get(name)
+                    before = torch.full_like(z[:, 0], torch.nan) if before is None else before
+                    found[name] = before.index_put((of.at,), values[name])
+        return {name: found[name] for name in learned_names(inputs)}
+
+    def predict(self, network: NetworkLike, scheme: str | None = None) -> Network:
+        """A network with the parameters that its attributes say.
+
+        Parameters
+        ----------
+        network
+            Any network that has the attributes; it may lack the parameters.
+        scheme
+            Scheme of all reaches, in place of the network's own. By default, of a network that names none, the model's.
+
+        Returns
+        -------
+        Network
+            The network with the learned parameters: in the units of its own variables, or SI; their attribute ``learned`` says
+            what they come from.
+
+        Raises
+        ------
+        ParameterError, UnitsError
+            If the model has seen no network yet, and as `inputs`.
+        """
+        if not self.is_prepared:
+            raise ParameterError("the model has seen no network yet: fit it, or load one that was trained")
+        network = as_network(network)
+        inputs = self.inputs(network, scheme)
+        with torch.no_grad():
+            values = {name: value.cpu().numpy() for name, value in self(inputs).items()}
+        return with_learned(network, values, inputs, f"xroute.ParameterModel of {', '.join(self.attributes)}")
+
+    # ── files and states ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    def save(self, path: Any, *, overwrite: bool = False) -> None:
+        """Write the model to a file: a npz of its weights, and of text, that is read without pickle.
+
+        Parameters
+        ----------
+        path
+            File, usually ``*.npz``.
+        overwrite
+            Replace what is at the path.
+
+        Raises
+        ------
+        FileExistsError
+            If there is something at the path, and ``overwrite`` is False.
+        """
+        weights = {name: value.detach().cpu().numpy() for name, value in self.state_dict().items()}
+        write_model(self.config(), weights, path, overwrite=overwrite)
+
+    @classmethod
+    def load(cls, path: Any) -> ParameterModel:
+        """Model of a file that `save` has written.
+
+        Raises
+        ------
+        ParameterError
+            If it is no such file, of a newer version, damaged, or of a scheme that is not registered.
+        FileNotFoundError
+            If there is none.
+        """
+        config, weights = read_model(path)
+        try:
+            model = cls(**config)
+            model.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in weights.items()})
+        except (RuntimeError, TypeError) as error:
+            raise ParameterError(f"{path} is damaged: {error}") from error
+        return model
+
+    def config(self) -> dict[str, Any]:
+        """The arguments that it was made with, but for the seed."""
+        log = None if self.log is None else list(self.log)
+        return {
+            "attributes": list(self.attributes), "parameters": list(self.parameter_names), "hidden": list(self.hidden),
+            "physics": self.physics, "celerity": list(self.celerity), "log": log,
+        }  # fmt: skip
+
+    def get_extra_state(self) -> Tensor:
+        """How attributes are standardised and where parameters start, as text: uint8 [letter]."""
+        text = json.dumps({"standard": [a.as_dict() for a in self.standard], "forms": [asdict(f) for f in self.forms]})
+        return torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8).clone()
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Take what `get_extra_state` gave.
+
+        Raises
+        ------
+        ParameterError
+            If it is of other attributes or parameters, or of a scheme that is not registered.
+        """
+        found = json.loads(bytes(state.cpu().numpy().astype(np.uint8)).decode())
+        standard = tuple(Attribute.from_dict(a) for a in found["standard"])
+        forms = tuple(Form(**{**f, "celerity": tuple(f["celerity"])}) for f in found["forms"])
+        if standard and tuple(a.name for a in standard) != self.attributes:
+            raise ParameterError(
+                f"the weights are of a model of the attributes {some([a.name for a in standard])}, not {some(self.attributes)}"
+            )
+        for form in forms:
+            scheme = find_scheme(form.scheme, " (which the model was trained for)")
+            if form.name not in self.parameter_names or form.name not in [p.name for p in scheme.parameters]:
+                raise ParameterError(
+                    f"the weights are of {form.scheme}'s {form.name!r}, which this model does not learn"
+                )
+        self.standard, self.forms, self._state = standard, forms, uuid.uuid4().hex
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> ParameterModel:
+        """Apply what `to`, `half` and others do, but for the change of type: float64 is kept."""
+
+        def apply(tensor: Tensor) -> Tensor:
+            applied = fn(tensor)
+            return applied if applied.dtype == tensor.dtype else tensor.to(applied.device)
+
+        return super()._apply(apply, recurse)
+
+    def extra_repr(self) -> str:
+        """What `print` shows of the module."""
+        return f"{', '.join(self.attributes)} -> {', '.join(self.parameter_names)}"
