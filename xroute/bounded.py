@@ -122,6 +122,10 @@ class BoundedParameter(torch.nn.Module):
 
         return super()._apply(apply, recurse)
 
+    def raw_of(self, values: Tensor, at: Any = slice(None)) -> Tensor:
+        """Form without bounds of other values of the groups (reaches, where there are none) at some positions, or factors."""
+        return to_raw(self.parameter, values)
+
     def forward(self) -> Tensor:
         """Value in SI units [its reaches]."""
         return self.physical(self.raw if self.learned else self.fixed)
@@ -147,10 +151,6 @@ class BoundedParameter(torch.nn.Module):
         stored = state_dict.get(f"{prefix}{'raw' if self.learned else 'fixed'}")
         if stored is not None and stored.shape == (self.raw if self.learned else self.fixed).shape:
             self.parameter.check(self.physical(stored.detach().cpu()).numpy(), ids, f"state dict, {scheme}")
-
-    def raw_of(self, values: Tensor, at: Tensor) -> Tensor:
-        """Form without bounds of values of groups, or of reaches, as `group_values` gives them; ``at`` are their positions."""
-        return to_raw(self.parameter, values)
 
     def _on_bound(self, raw: Tensor) -> NDArray[np.bool_]:
         bounded = np.isfinite(self.parameter.low) or np.isfinite(self.parameter.high)

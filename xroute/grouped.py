@@ -122,11 +122,11 @@ class GroupedParameter(BoundedParameter):
             return _raw_to_factor(raw, (self._least, self._most))
         return to_physical(self.parameter, raw)
 
-    def raw_of(self, values: Tensor, at: Tensor) -> Tensor:
-        """Form without bounds of values of groups, or of factors, as `group_values` gives them; ``at`` are their positions."""
-        if self.form == "value":
-            return to_raw(self.parameter, values)
-        return _factor_to_raw(values, (self._least[at], self._most[at]))
+    def raw_of(self, values: Tensor, at: Any = slice(None)) -> Tensor:
+        """Form without bounds of other values of the groups (reaches, where there are none) at some positions, or factors."""
+        if self.form == "scale":
+            return _factor_to_raw(values, (self._least[at], self._most[at]))
+        return to_raw(self.parameter, values)
 
     def physical(self, stored: Tensor, prior: Tensor | None = None) -> Tensor:
         """Value in SI units [its reaches] of what the module stores of it [group]; of other values than its own, for factors."""

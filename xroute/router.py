@@ -1,6 +1,7 @@
 """`Router`: routing as a `torch.nn.Module`, whose parameters can be learned within their bounds.
 
-It reads a network once and then knows tensors only: no labels, no units, no alignment. For those see `xroute.route`.
+It reads a network once and then routes tensors: no labels, no units, no alignment. Its bridges to labels are in
+`xroute.router_bridges`.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ from xroute.network import Network
 from xroute.network_files import as_network
 from xroute.parameters import parameters_of
 from xroute.recipe import resolve_settings
+from xroute.router_bridges import LabelBridges
 from xroute.router_hillslope import route_slopes
-from xroute.router_parameters import RouterParameters
 from xroute.router_state import RouterState, given_known, network_hash, slopes_of, start_of
 from xroute.schemes import Filter, make_filter
 from xroute.settings import Lateral, Sampling
@@ -35,7 +36,7 @@ __all__ = ["Router", "RouterState"]
 Tensor = torch.Tensor
 
 
-class Router(RouterParameters):
+class Router(LabelBridges):
     """Differentiable routing down one network.
 
     Parameters
@@ -135,12 +136,6 @@ class Router(RouterParameters):
         self._filter()  # fails now, not in training, if the parameters have no filter
 
     @property
-    def dt(self) -> float:
-        """Step of runoff [s]."""
-        assert self.settings.step is not None
-        return self.settings.step
-
-    @property
     def substeps(self) -> int:
         """Routing steps in a step of runoff."""
         return self.settings.substeps
@@ -197,8 +192,8 @@ class Router(RouterParameters):
         """
         if not isinstance(runoff, Tensor):
             raise ParameterError(
-                f"runoff is a tensor, not {type(runoff).__name__}: torch.from_numpy makes one of an array; for labelled "
-                "runoff there is xroute.route"
+                f"runoff is a tensor, not {type(runoff).__name__}: torch.from_numpy makes one of an array, and "
+                "router.tensor(runoff) of labelled runoff, matched by id and in m3 s-1"
             )
         if self._grid is not None:
             runoff = self._grid(runoff)

@@ -90,6 +90,16 @@ class RouterParameters(torch.nn.Module):
         return self.network.n_reaches
 
     @property
+    def dt(self) -> float:
+        """Step of runoff [s]."""
+        assert self.settings.step is not None
+        return self.settings.step
+
+    def reaches_of(self, scheme: str) -> NDArray[np.int64]:
+        """Positions of the reaches of a scheme; of all reaches, for the hillslope's name."""
+        return self._at[scheme] if scheme in self._at else np.arange(self.n_reaches)
+
+    @property
     def parameters_si(self) -> dict[str, Tensor]:
         """Parameters in SI units by name, float64 [reach]; NaN on reaches whose scheme does not have them."""
         found: dict[str, Tensor] = {}

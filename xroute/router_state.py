@@ -95,7 +95,8 @@ def start_of(
         If it is none, or of another run.
     """
     if not isinstance(state, RouterState):
-        raise StateError(f"a state is a RouterState, as return_state=True gives it, not {type(state).__name__}")
+        hint = ": router.state(dataset) makes one of a Dataset" * hasattr(state, "data_vars")
+        raise StateError(f"a state is a RouterState, as return_state=True gives it, not {type(state).__name__}{hint}")
     if state.network != network:
         raise StateError(
             f"the state is of another network, of {state.n_lags.size} reaches: this one's {ids.size} have other ids, another "

@@ -7,6 +7,7 @@ Dask (`xroute.chunked`), or from store to store (`xroute.streaming`).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,14 +29,14 @@ from xroute.reach_values import ESTIMATED
 from xroute.recipe import resolve_settings, stated_seconds
 from xroute.request import NetworkLike, RouteRequest
 from xroute.schemes import Filter
-from xroute.settings import ANY_STEP, RoutingSettings
+from xroute.settings import ANY_STEP, RoutingSettings, Sampling
 from xroute.state import RunKey, aligned_state, run_key, state_dataset, tables_of
 from xroute.times import Clock, read_clock
 from xroute.units import flux_scale
 from xroute.watch import Watch, watch
 from xroute.wording import argument
 
-__all__ = ["Run", "make_run"]
+__all__ = ["Run", "make_run", "name_discharge", "read_labels", "summary_of"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,14 +133,9 @@ class Run:
 
     def set_attrs(self, discharge: xr.DataArray, runoff: xr.DataArray) -> xr.DataArray:
         """Give discharge its name and attributes, in place."""
-        discharge.name = "discharge"
-        history = append_history(runoff.attrs.get("history"), self.summary)
-        n_steps = runoff.sizes[self.clock.dim] if self.clock.dim in runoff.coords else 0
-        attrs = dict(discharge_attrs(self.units, self.settings.sampling, self.clock, n_steps))
-        if self.known is not None:
-            attrs["known_reaches"] = self.known.reach.size
-        discharge.attrs = {**attrs, "history": history}
-        return discharge
+        n_known = None if self.known is None else self.known.reach.size
+        sampling = self.settings.sampling
+        return name_discharge(discharge, runoff, self.clock, self.units, sampling, self.summary, n_known)
 
     def finish(self, end: BlockState | StateTable, runoff: xr.DataArray) -> xr.Dataset:
         """State at the end of some runoff, labelled."""
@@ -163,11 +159,7 @@ def make_run(runoff: xr.DataArray, network: NetworkLike, request: RouteRequest, 
     stated = stated_seconds(network.attrs, "runoff_step") if request.dt is None else None
     clock = read_clock(runoff, request.time_dim, request.dt, request.label, stated)
     step, time_dim = clock.step, clock.dim
-    layout = align(
-        runoff, network, reach_dim=request.reach_dim, time_dim=time_dim, missing=request.missing, extra=request.extra
-    )
-    compute_type(runoff.dtype)  # for its error, before anything dear is done: what are no numbers cannot be routed
-    scale, units = flux_scale(runoff.attrs.get("units"), step, network.dataset.get("area"), layout.row)
+    layout, scale, units = read_labels(runoff, network, clock, request)
     parameters = parameters_of(network, request.scheme)
     settings = resolve_settings(
         network, parameters.values, step, substeps=request.substeps, sampling=request.sampling, lateral=request.lateral,
@@ -194,13 +186,46 @@ def make_run(runoff: xr.DataArray, network: NetworkLike, request: RouteRequest, 
     known = None
     if request.known is not None:
         known = match_known(request.known, runoff, network, layout, clock, units)
-    summary = (
-        f"xroute: routed {network!r}, scheme={', '.join(sorted(parameters.values))!r}, substeps={settings.substeps}, "
+    summary = summary_of(
+        network, parameters.values, settings, None if hillslope is None else hillslope.name,
+        None if known is None else known.reach.size,
+    )  # fmt: skip
+    return Run(network, filter, hillslope, settings, layout, scale, clock, units, key, watched, summary, known=known)
+
+
+def read_labels(
+    runoff: xr.DataArray, network: Network, clock: Clock, request: RouteRequest
+) -> tuple[Layout, Any, str | None]:
+    """Which row of runoff is which reach, what makes a flux of it (`xroute.units.flux_scale`), and the units of discharge."""
+    layout = align(
+        runoff, network, reach_dim=request.reach_dim, time_dim=clock.dim, missing=request.missing, extra=request.extra
+    )
+    compute_type(runoff.dtype)  # for its error, before anything dear is done: what are no numbers cannot be routed
+    return layout, *flux_scale(runoff.attrs.get("units"), clock.step, network.dataset.get("area"), layout.row)
+
+
+def summary_of(
+    network: Network, schemes: Iterable[str], settings: RoutingSettings, hillslope: str | None, n_known: int | None
+) -> str:
+    """A run in a line: schemes, how it is stepped, hillslopes, and on how many reaches discharge is known."""
+    return (
+        f"xroute: routed {network!r}, scheme={', '.join(sorted(schemes))!r}, substeps={settings.substeps}, "
         f"sampling={settings.sampling!r}, lateral={settings.lateral!r}"
         + (f", parameters estimated: {network.attrs[ESTIMATED]}" if ESTIMATED in network.attrs else "")
+        + ("" if hillslope is None else f", hillslope={hillslope!r}")
+        + ("" if n_known is None else f", discharge known on {n_known} reaches")
     )
-    if hillslope is not None:
-        summary += f", hillslope={hillslope.name!r}"
-    if known is not None:
-        summary += f", discharge known on {known.reach.size} reaches"
-    return Run(network, filter, hillslope, settings, layout, scale, clock, units, key, watched, summary, known=known)
+
+
+def name_discharge(
+    discharge: xr.DataArray, runoff: xr.DataArray, clock: Clock, units: str | None, sampling: Sampling, summary: str,
+    n_known: int | None = None,
+) -> xr.DataArray:  # fmt: skip
+    """Give the discharge of some runoff its name and attributes, in place."""
+    discharge.name = "discharge"
+    n_steps = runoff.sizes[clock.dim] if clock.dim in runoff.coords else 0
+    attrs = dict(discharge_attrs(units, sampling, clock, n_steps))
+    if n_known is not None:
+        attrs["known_reaches"] = n_known
+    discharge.attrs = {**attrs, "history": append_history(runoff.attrs.get("history"), summary)}
+    return discharge

@@ -24,8 +24,12 @@ __all__ = ["bring_to_reaches"]
 Request = TypeVar("Request", bound=RouteRequest)
 
 
-def bring_to_reaches(runoff: xr.DataArray, network: Network, request: Request) -> tuple[xr.DataArray, Request, str]:
+def bring_to_reaches(
+    runoff: xr.DataArray, network: Network, request: Request, *, blank: bool = False
+) -> tuple[xr.DataArray, Request, str]:
     """Runoff on a grid as runoff of a network's reaches, and the request that is left; without weights, what was given.
+
+    ``blank`` reads no values: what comes of a grid is zero, for the sake of its labels.
 
     Returns
     -------
@@ -58,7 +62,7 @@ def bring_to_reaches(runoff: xr.DataArray, network: Network, request: Request) -
     weights = as_weights(request.weights)
     table = reaches_of(table_of(weights), network, request.missing, request.extra)
     nan = request.nan
-    brought = remap_table(runoff, weights, table, nan)
+    brought = remap_table(runoff, weights, table, nan, blank=blank)
     brought.encoding |= {n: runoff.encoding[n] for n in PACKED_AS if n in runoff.encoding}  # a stream reads it as that says
     left = replace(request, weights=None, nan="zero" if nan == "zero" else "raise", reach_dim="reach")
     return brought, left, _text_of(table, nan) if isinstance(request, StreamRequest) else ""

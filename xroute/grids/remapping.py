@@ -6,6 +6,7 @@ import os
 from collections.abc import Hashable
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from xroute.attrs import append_history
@@ -95,9 +96,14 @@ def remap(
     return _remap(grid, weights, table_of(weights), to, nan, reach_chunks)
 
 
-def remap_table(grid: xr.DataArray, weights: xr.Dataset, table: Table, nan: GridNaN) -> xr.DataArray:
-    """`remap` to volumes, of the catchments of a table in its order; those without overlaps have none."""
-    return _remap(grid, weights, table, "volume", nan, None, quiet=True)
+def remap_table(
+    grid: xr.DataArray, weights: xr.Dataset, table: Table, nan: GridNaN, *, blank: bool = False
+) -> xr.DataArray:
+    """`remap` to volumes, of the catchments of a table in its order; those without overlaps have none.
+
+    ``blank`` reads no values: all are zero, for the sake of their labels.
+    """
+    return _remap(grid, weights, table, "volume", nan, None, quiet=True, blank=blank)
 
 
 def as_weights(weights: Any) -> xr.Dataset:
@@ -113,7 +119,7 @@ def as_weights(weights: Any) -> xr.Dataset:
 
 def _remap(
     given: xr.DataArray, weights: xr.Dataset, table: Table, to: RemapTo, nan: GridNaN, reach_chunks: int | None,
-    quiet: bool = False,
+    quiet: bool = False, blank: bool = False,
 ) -> xr.DataArray:  # fmt: skip
     one_of("to", to, REMAP_TO)
     one_of("nan", nan, GRID_NAN)
@@ -128,10 +134,19 @@ def _remap(
     if dry.size and not quiet:
         what = "have no volume" if to == "volume" else "are NaN"
         warn(f"{dry.size} catchments have no cell of the grid, and {what}: {some(dry)}")
-    result = _labelled(grid, dims, product, _variable(grid, dims, product, reach_chunks))
+    variable = _blank(grid, dims, table) if blank else _variable(grid, dims, product, reach_chunks)
+    result = _labelled(grid, dims, product, variable)
     result.name = grid.name
     result.attrs = _attrs(grid, dims, units, f"to {table.n} catchments, {to=}, {nan=}", changed=to == "volume" and not shared)
-    return _with_pint(result, given)
+    return result if blank else _with_pint(result, given)
+
+
+def _blank(grid: xr.DataArray, dims: tuple[Hashable, ...], table: Table) -> xr.Variable:
+    """Zeros by catchment, which take no memory."""
+    first = next(d for d in grid.dims if d in dims)
+    kept = {d: n for d, n in grid.sizes.items() if d == first or d not in dims}
+    sizes = {"reach" if d == first else d: table.n if d == first else n for d, n in kept.items()}
+    return xr.Variable(tuple(sizes), np.broadcast_to(np.zeros((), compute_type(grid.dtype)), tuple(sizes.values())))
 
 
 def _meaning(grid: xr.DataArray, table: Table, to: str) -> tuple[bool, float, Any]:

@@ -67,6 +67,8 @@ class GridInput:
             )
         cell = table.row * np.int64(self.sizes[-1]) + table.column
         factor = read.in_si / (dt if read.per_step else 1.0)
+        self.weights, self.table, self.units = dataset, table, units or "m s-1"
+        """Weights, as a Dataset and by reach in the network's order, and the units of the grid's values."""
         self._sums = Sums(table.pointer, cell, weight * factor, int(np.prod(self.sizes)))
 
     def __call__(self, runoff: Tensor) -> Tensor:
