@@ -53,6 +53,8 @@ PHRASES = {
 
 def _option(name: str, value: object) -> str:
     option = NAMES.get(name, name.replace("_", "-"))
+    if option in FLAGS and value is False:
+        return f"--no-{option}"
     return f"--{option}" + ("" if value is None or option in FLAGS else f" {value}")
 
 

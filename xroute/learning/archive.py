@@ -84,7 +84,7 @@ def tree_of(dataset: xr.Dataset) -> dict[str, Any]:
         )
         values = np.asarray(plain.values)
         if values.dtype.kind in "OT":
-            values = values.astype(str)
+            values = np.array([str(v) for v in values.ravel().tolist()], dtype=str).reshape(values.shape)
         variables[str(name)] = {
             "dims": [str(d) for d in plain.dims], "values": values, "attrs": _plain(plain.attrs), "coord": name in dataset.coords,
         }  # fmt: skip

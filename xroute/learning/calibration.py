@@ -194,7 +194,7 @@ def finish(
     discharge = _discharge(problem, network)
     return Calibration(
         marked, fit.history, _scores(problem, discharge), xr.Dataset() if curvature is None else curvature, discharge,
-        xr.Dataset() if before is None else before, fit.epochs,
+        _changed(problem.whole, network) if before is None else before, fit.epochs,
         fit.reason, dict(identity or {}), fit.progress,
     )  # fmt: skip
 
@@ -271,6 +271,12 @@ def _marked(problem: Problem, fit: Fit, network: Network, calibrated: NDArray[np
     )
     mark = ("reach", calibrated, {"long_name": "whether parameters were calibrated"})
     return network.assign({MARK: mark}).assign_attrs(**{MARK: text})
+
+
+def _changed(before: Network, after: Network) -> xr.Dataset:
+    """Parameters on reach that are others now, as they were."""
+    both = [n for n in before.dataset.data_vars if n in after and before.dataset[n].dims == ("reach",) and n != MARK]
+    return before.dataset[[n for n in both if not before.dataset[n].equals(after.dataset[n])]]
 
 
 def _discharge(problem: Problem, network: Network) -> xr.Dataset:

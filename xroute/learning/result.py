@@ -99,7 +99,7 @@ class Calibration:
 
     def plot(self, *args: Any, **kwargs: Any) -> Any:
         """Draw it before and after; see `xroute.plotting.plot_calibration`."""
-        from xroute.plotting import plot_calibration  # type: ignore[attr-defined]
+        from xroute.plotting import plot_calibration
 
         return plot_calibration(self, *args, **kwargs)
 
