@@ -11,7 +11,7 @@ from xroute.learning.problem import Problem
 from xroute.network import Network
 from xroute.scores import scores
 
-__all__ = ["MANY_GAUGES", "RUNS", "discharge_of", "scores_of"]
+__all__ = ["MANY_GAUGES", "RUNS", "discharge_of", "scores_of", "with_periods"]
 
 MANY_GAUGES = 5000
 """Of more gauges than these there are the scores `nse` and `kge` alone, which take a hundredth of the time that all of them
@@ -38,6 +38,16 @@ def discharge_of(problem: Problem, network: Network) -> xr.Dataset:
     (values,) = problem.simulate(problem.unrouted(), (span,))
     found["unrouted"] = part.labelled(values.cpu().numpy(), "unrouted", long_name="runoff upstream, not routed")
     return xr.Dataset(found, attrs={"title": "Discharge at gauges"})
+
+
+def with_periods(problem: Problem, discharge: xr.Dataset) -> xr.Dataset:
+    """Discharge with a coordinate ``period`` along time: ``train``, ``test``, or nothing between them."""
+    first = min(p.start for p in (*problem.train, *problem.test))
+    names = np.full(discharge.sizes[problem.observations.time_dim], "", "<U5")
+    for name, steps in (("train", problem.train), ("test", problem.test)):
+        for part in steps:
+            names[part.start - first : part.stop - first] = name
+    return discharge.assign_coords(period=(problem.observations.time_dim, names))
 
 
 def scores_of(problem: Problem, discharge: xr.Dataset) -> xr.Dataset:
