@@ -30,7 +30,6 @@ from xroute.network import Network
 from xroute.network_files import as_network
 from xroute.request import NetworkLike
 from xroute.router import Router
-from xroute.wording import argument
 
 __all__ = ["fit_model"]
 
@@ -75,7 +74,7 @@ def _refuse_unused(request: CalibrationRequest) -> None:
     for name in ("parameters", "groups", "priors"):
         if getattr(request, name) != getattr(default, name):
             raise ParameterError(
-                f"{argument(name)} is of xroute.calibrate: what a ParameterModel learns is said when it is made, and its "
+                f"{name}= is of xroute.calibrate: what a ParameterModel learns is said when it is made, and its "
                 "attributes say which reaches are alike"
             )
 

@@ -15,7 +15,6 @@ from xroute.learning.forms import Form, start_of, time_power
 from xroute.network import Network
 from xroute.parameters import read_scheme, schemes_of
 from xroute.schemes import SCHEMES, Scheme, find_scheme
-from xroute.wording import argument
 
 __all__ = ["ModelInputs", "SchemeInputs", "forms_of", "inputs_of", "model_schemes"]
 
@@ -130,7 +129,7 @@ def model_schemes(
     lacking = [name for name in parameters if name not in have]
     if lacking:
         raise ParameterError(
-            f"{argument('parameters')} names {some(lacking)}, but the network's schemes ({', '.join(sorted(found))}) have "
+            f"parameters names {some(lacking)}, but the network's schemes ({', '.join(sorted(found))}) have "
             f"{some(sorted(have))}"
         )
     return found
@@ -166,7 +165,7 @@ def forms_of(
     times = {name: _time_like(SCHEMES[name], parameters) for name in schemes}
     if physics and not any(times.values()):
         raise ParameterError(
-            f"{argument('physics', True)}, but none of {some(parameters)} is a travel time or a celerity of the schemes "
+            f"physics=True, but none of {some(parameters)} is a travel time or a celerity of the schemes "
             f"{', '.join(schemes)}: leave it out"
         )
     length = (
@@ -202,7 +201,7 @@ def _start_celerity(start: float, celerity: tuple[float, float], scheme: str) ->
         return start
     warn(
         f"{scheme}: the network's own parameters mean celerities of {start:.3g} m s-1, which is outside of or on the edge of "
-        f"{argument('celerity', celerity)} m s-1: learning starts inside. Are lengths and travel times in the units they say?"
+        f"celerity={celerity} m s-1: learning starts inside. Are lengths and travel times in the units they say?"
     )
     return float(np.clip(start, low * margin, high / margin))
 
