@@ -44,8 +44,8 @@ def fit_model(
     request = replace(request, optimizer=request.optimizer or "lbfgs", parameters=model.parameter_names)
     whole = as_network(network)
     if not model.is_prepared:
-        model.prepare(whole, request.scheme)
-    inputs = model.inputs(whole, request.scheme)
+        model.prepare(whole, request.scheme, request.hillslope)
+    inputs = model.inputs(whole, request.scheme, request.hillslope)
     told = f"ParameterModel of {', '.join(model.attributes)}"
     lacking = [name for name in model.parameter_names if name not in whole]
     home = model.layers.device
