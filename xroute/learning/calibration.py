@@ -268,7 +268,8 @@ def finish(
     marked = _marked(problem, fit, network, calibrated, what)
     discharge = _discharge(problem, network)
     return Calibration(
-        marked, fit.history, _scores(problem, discharge), xr.Dataset() if curvature is None else curvature, discharge,
+        marked, fit.history, _scores(problem, discharge), xr.Dataset() if curvature is None else curvature,
+        _with_periods(problem, discharge),
         _changed(problem.whole, network) if before is None else before, fit.epochs,
         fit.reason, dict(identity or {}), fit.progress,
     )  # fmt: skip
@@ -371,6 +372,16 @@ def _discharge(problem: Problem, network: Network) -> xr.Dataset:
     (values,) = problem.simulate(problem.unrouted(), (span,))
     found["unrouted"] = part.labelled(values.cpu().numpy(), "unrouted", long_name="runoff upstream, not routed")
     return xr.Dataset(found, attrs={"title": "Discharge at gauges"})
+
+
+def _with_periods(problem: Problem, discharge: xr.Dataset) -> xr.Dataset:
+    """Discharge with a coordinate ``period`` along time: ``train``, ``test``, or nothing between them."""
+    first = min(p.start for p in (*problem.train, *problem.test))
+    names = np.full(discharge.sizes[problem.observations.time_dim], "", "<U5")
+    for name, steps in (("train", problem.train), ("test", problem.test)):
+        for part in steps:
+            names[part.start - first : part.stop - first] = name
+    return discharge.assign_coords(period=(problem.observations.time_dim, names))
 
 
 def _scores(problem: Problem, discharge: xr.Dataset) -> xr.Dataset:
