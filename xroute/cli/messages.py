@@ -16,7 +16,7 @@ __all__ = ["OPTIONS", "error_line", "notes"]
 
 #: Arguments whose option has another name.
 NAMES = {
-    "downstream": "downstream-column", "mode": "overwrite", "negative": "negative-area",
+    "dim": "time-dim", "downstream": "downstream-column", "mode": "overwrite", "negative": "negative-area",
     "reach": "reach-column", "reset": "deaccumulate",
     "routing_step": "dt-routing", "state": "state-file", "variables": "variable",
 }  # fmt: skip
@@ -53,6 +53,8 @@ PHRASES = {
 
 def _option(name: str, value: object) -> str:
     option = NAMES.get(name, name.replace("_", "-"))
+    if option in FLAGS and value is False:
+        return f"--no-{option}"
     return f"--{option}" + ("" if value is None or option in FLAGS else f" {value}")
 
 
