@@ -52,8 +52,7 @@ __all__ = [
     "TimeAxisError", "UnitsError", "XRouteError", "__version__", "budget", "calibrate", "datasets", "deaccumulate",
     "estimate_parameters", "exceedance", "footprint", "grid_weights", "grids", "initial_state", "lakes", "local_area",
     "losses", "reach_groups", "register_scheme", "remap", "route", "route_to_zarr", "scores", "set_options",
-    "steady_state",
-    "tables", "to_grid", "to_reaches", "unit_hydrograph", "with_bounds",
+    "steady_state", "tables", "to_grid", "to_reaches", "unit_hydrograph", "with_bounds",
 ]  # fmt: skip
 
 
