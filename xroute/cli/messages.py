@@ -21,7 +21,7 @@ NAMES = {
     "routing_step": "dt-routing", "state": "state-file", "variables": "variable",
 }  # fmt: skip
 #: Options that take no value.
-FLAGS = {"overwrite", "resume"}
+FLAGS = {"carry", "overwrite", "resume"}
 #: Advice that is not an option alone.
 PHRASES = {
     "area anew": "--estimate-anew makes it anew",
