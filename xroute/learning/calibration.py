@@ -219,8 +219,7 @@ def _of_stages(found: Sequence[_Found]) -> xr.Dataset:
         [one.curvature for one in found], stage, join="outer", fill_value={"determined": False, "n_reaches": 0},
         coords="minimal", compat="override", combine_attrs="override",
     )  # fmt: skip
-    kinds = {"determined": bool, "n_reaches": np.int64}  # outer joins may make objects of them
-    return plain_text(joined.assign({n: joined[n].astype(kind) for n, kind in kinds.items() if n in joined}))
+    return plain_text(joined)
 
 
 def _merged(network: Network, made: Network, mine: NDArray[np.bool_], names: Iterable[str]) -> Network:

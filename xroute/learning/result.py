@@ -95,7 +95,7 @@ class Calibration:
         if "determined" not in self.curvature:
             return []
         table = self.curvature[["determined", "n_reaches"]].to_dataframe().reset_index()
-        lost = table[~table["determined"].astype(bool) & (table["n_reaches"] > 0)]
+        lost = table[~table["determined"] & (table["n_reaches"] > 0)]
         names = [f"{p} of {g}" for p, g in zip(lost["parameter"], lost["group"], strict=True)]
         return names if "stage" not in lost else [f"{name} in stage {s}" for name, s in zip(names, lost["stage"], strict=True)]
 
