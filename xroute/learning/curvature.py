@@ -33,10 +33,9 @@ __all__ = ["DETERMINED", "curvature_of"]
 Tensor = torch.Tensor
 Float = NDArray[np.float64]
 
-DETERMINED = {"log": 0.025, "range": 0.05}
-"""A value counts as determined if its standard error is less than this part of it, or between two bounds, of their distance: "
-"twice
-that, in which the truth lies in 95 of 100 cases, is 5 % of a travel time, and 0.05 of a weight between 0 and 0.5."""
+DETERMINED = {"log": 0.025, "range": 0.04}
+"""A value counts as determined if its standard error is less than this part of it, or between two bounds, of their distance: the
+truth lies within twice that in 95 of 100 cases, which is 5 % of a travel time, and 0.04 of a weight between 0 and 0.5."""
 PRIOR = {"log": 1.0, "range": 12**-0.5}
 """Standard deviation of what is known without observations: of a logarithm, and of a place between two bounds (all alike)."""
 FLOOR = 1e-3

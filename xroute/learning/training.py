@@ -195,8 +195,8 @@ class _Training:
             rate = self.stepper.epoch(self.done, self.factor)
             better = self.passes.look(self.train) if looks and not self.exact else None
         except ParameterError as error:  # a window as long as no river has it, say, or a filter that does not decay
-            if not self.history.rows:
-                raise
+            if not self.safe or (not self.history.rows and all(map(torch.equal, self.learned, self.start))):
+                raise  # what there is at the start cannot be routed with
             self.best = (math.inf, self.safe) if self.safe else self.best  # what is best may be what fails
             self._step_back(str(error))
             return
