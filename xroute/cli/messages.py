@@ -31,6 +31,8 @@ PHRASES = {
     "--method manning of slopes and flows",
     "estimate anew": "--estimate-anew makes them anew",
     "first": "",
+    "gauge weights": "",
+    "gauges left out": "Leave them out of the file",
     "grid": "Make weights of the cells in their catchments, once: `xroute weights GRID CATCHMENTS weights.nc`; then route with "
             "--weights weights.nc",
     "grid made": "`xroute weights GRID CATCHMENTS weights.nc` makes them, and `xroute route` takes them, --weights",

@@ -42,7 +42,7 @@ FLOOR = 1e-3
 """Observations are believed no better than to this part of their standard deviation: rounding is no noise to rely on."""
 MOST_PROBES = 1000
 """Values of more groups than these are not looked at: each takes two runs."""
-MOST_VALUES = 2e8
+MOST_VALUES = 2e7
 """Values of J that are kept at a time; of more, evenly picked gauges stand for all."""
 
 
