@@ -341,7 +341,7 @@ def random_run(seed: int, device: str = "cpu") -> tuple[str, str]:
         faults.append("no score")
     if faults:
         return what, "; ".join(faults)
-    why = [str(w.message) for w in told if "better" in str(w.message)]
+    why = [text for text in (result.reason, *(str(w.message) for w in told)) if "better" in text]
     if loss[-1] < loss[0]:
         return what, "better"
     return what, "no better, and says why" if why else f"loss {loss[0]} to {loss[-1]}, without a word"
