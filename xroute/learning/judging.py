@@ -40,6 +40,16 @@ def discharge_of(problem: Problem, network: Network) -> xr.Dataset:
     return xr.Dataset(found, attrs={"title": "Discharge at gauges"})
 
 
+def with_periods(problem: Problem, discharge: xr.Dataset) -> xr.Dataset:
+    """Discharge with a coordinate ``period`` along time: ``train``, ``test``, or nothing between them."""
+    first = min(p.start for p in (*problem.train, *problem.test))
+    names = np.full(discharge.sizes[problem.observations.time_dim], "", "<U5")
+    for name, steps in (("train", problem.train), ("test", problem.test)):
+        for part in steps:
+            names[part.start - first : part.stop - first] = name
+    return discharge.assign_coords(period=(problem.observations.time_dim, names))
+
+
 def scores_of(problem: Problem, discharge: xr.Dataset) -> xr.Dataset:
     """Scores by gauge, period and run: those of `xroute.scores`; see `MANY_GAUGES`."""
     observations = problem.observations
