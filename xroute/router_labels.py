@@ -250,9 +250,9 @@ def label_discharge(
         values = (values / labels.in_si).astype(values.dtype, copy=False)
     to = layout.result_row
     if to is not None:
-        rows = np.zeros((values.shape[0], int(layout.sizes[layout.reach_dim]), values.shape[2]), values.dtype)
-        rows[:, to[to >= 0]] = values[:, to >= 0]
-        values = rows
+        reach = np.full(int(layout.sizes[layout.reach_dim]), -1)  # of each row of the result; each has one
+        reach[to[to >= 0]] = np.flatnonzero(to >= 0)
+        values = values[:, reach]
     summary = summary_of(labels.network, schemes, settings, hillslope, n_known)
     discharge = name_discharge(
         layout.labelled(values), labels.array, labels.clock, labels.units, settings.sampling, summary, n_known
