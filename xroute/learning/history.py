@@ -171,12 +171,11 @@ def _fetched(tensors: list[Tensor]) -> list[NDArray[np.float64]]:
 
 
 def _quantiles(values: Tensor) -> Tensor:
-    """Quantiles of values that are there, by the nearest ranks: of any number of them."""
-    ordered = values.detach()[~values.isnan()].sort().values
-    if not ordered.numel():
-        return values.new_full((len(QUANTILES),), torch.nan)
-    at = [round(q * (ordered.numel() - 1)) for q in QUANTILES]
-    return ordered[at]
+    """Quantiles of values that are there, by the nearest ranks, NaN if there are none; a GPU is not waited for."""
+    ordered = values.detach().sort().values  # NaN last
+    last = (~ordered.isnan()).sum() - 1
+    at = torch.stack([(last * q).round() for q in QUANTILES]).long()
+    return torch.where(at < 0, torch.nan, ordered[at.clamp(min=0)])
 
 
 def _stacked(rows: list[NDArray[np.float64] | None]) -> NDArray[np.float64]:

@@ -32,6 +32,8 @@ Tensor = torch.Tensor
 Parameters = Callable[[], Mapping[str, Tensor]] | None
 LOOKS = 20
 """How often in a run the test period, and distributions of parameters, are looked at, where no patience asks for more."""
+LOOK_APART = 10
+"""Epochs between them at least: on a GPU, to look costs as much as an epoch."""
 FARTHEST = 7.0
 """How far a value of a Router may come from where it began, in the form without bounds: a factor of e^7, say."""
 RETRIES = 8
@@ -184,7 +186,7 @@ class _Training:
 
     def _epoch(self) -> None:
         start = [p.detach().clone() for p in self.learned]
-        looks = self.done % max(1, self.epochs // LOOKS) == 0 or self.request.patience is not None
+        looks = self.done % max(LOOK_APART, self.epochs // LOOKS) == 0 or self.request.patience is not None
         self.passes.seen, tested, better = None, None, None
         try:
             if looks or self.stepper.name == "lbfgs":
