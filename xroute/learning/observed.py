@@ -181,10 +181,9 @@ class Observations:
 
 def without_variance(values: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Which rows [gauge, step] have fewer than two values, NaN being none, or values that are all the same."""
-    known = np.isfinite(values)
-    low = np.where(known, values, np.inf).min(axis=1, initial=np.inf)
-    high = np.where(known, values, -np.inf).max(axis=1, initial=-np.inf)
-    return (known.sum(axis=1) < 2) | ~(high > low)
+    if not values.shape[1]:
+        return np.ones(values.shape[0], bool)
+    return ~(np.fmax.reduce(values, axis=1) > np.fmin.reduce(values, axis=1))  # no matter how many of them are NaN
 
 
 def match_observed(
@@ -325,16 +324,17 @@ def _read(rows: GaugeRows, time_dim: Hashable, steps: StepMatch, factor: float) 
     _check_values(data, rows, part, time_dim)
     data = data[:, steps.source - low]
     if steps.step.size == steps.n_steps:
-        return data.astype(np.float64) * factor
+        return data.astype(np.float64) if factor == 1.0 else data.astype(np.float64) * factor
     values = np.full((data.shape[0], steps.n_steps), np.nan)
     values[:, steps.step] = data
-    return values * factor
+    return values if factor == 1.0 else values * factor
 
 
 def _check_values(data: NDArray[Any], rows: GaugeRows, part: xr.DataArray, time_dim: Hashable) -> None:
     """Refuse values that are infinite or stand for what is missing, such as -999."""
     refused = {"infinite": np.isinf(data)} if data.dtype.kind == "f" else {}
-    refused |= {f"{fill:g}, which is no discharge": data == fill for fill in FILLS}
+    if (data <= max(FILLS)).any():  # looked at once, for most have none
+        refused |= {f"{fill:g}, which is no discharge": data == fill for fill in FILLS}
     for what, bad in refused.items():
         if bad.any():
             keep = "abs(observed) < inf" if what == "infinite" else "observed > -99"
@@ -348,7 +348,7 @@ def _check_values(data: NDArray[Any], rows: GaugeRows, part: xr.DataArray, time_
 
 def _usable(found: Observations, variance: bool) -> Observations:
     """Without gauges that have no value in the runoff's time, of which it is told; all the same is refused."""
-    empty = ~np.isfinite(found.values).any(axis=1)
+    empty = np.isnan(np.fmax.reduce(found.values, axis=1))
     if empty.all():
         raise XRouteError(
             f"the {WHAT} is NaN at all {found.n_gauges} gauges in the time of the runoff, {show(found.times[0])} to "
