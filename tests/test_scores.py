@@ -236,6 +236,17 @@ def test_scores_that_have_no_meaning_are_nan_and_named() -> None:
     assert np.isnan(constant["kge"]) and np.isnan(constant["correlation"]) and constant["nse"] < 0 and constant["beta"] > 0
 
 
+@pytest.mark.filterwarnings("ignore:.*do not vary")
+@pytest.mark.parametrize("n", [7, 333, 1001])
+def test_what_does_not_vary_is_told_in_spite_of_rounding(n: int) -> None:
+    constants = [0.1, 1 / 3, 1.1, 7.7e-5]
+    flat = xr.DataArray(np.tile(constants, (n, 1)), {"reach": IDS}, ("time", "reach"))
+    assert (np.std(flat.values.T, axis=1) > 0).any(), "by rounding"
+    simulated = flows(n).drop_vars("time")
+    assert np.isnan(nse(simulated, flat)).all() and np.isnan(kge(simulated, flat)).all()
+    assert np.isnan(kge(flat, simulated)).all() and np.isnan(correlation(flat, simulated)).all()
+
+
 def test_scores_are_never_infinite() -> None:
     simulated, observed = flows(), flows(seed=1)
     observed[:, 0] -= observed[:, 0].mean()  # a tide, without a mean

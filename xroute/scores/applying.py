@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from xroute.exceptions import ParameterError, TimeAxisError, some, warn
+from xroute.gauges import GAUGE_DIMS, REACH_NAMES
 from xroute.scores.matching import Matched
 from xroute.scores.measures import MEASURES, Options, measure
 from xroute.scores.steps import series_times, whole_along
@@ -89,7 +90,7 @@ def warn_of_useless(matched: Matched, names: Sequence[str]) -> None:
     few = pairs.count([matched.dim]) < 2
     flat = ~few & (pairs.max([matched.dim]) == pairs.min([matched.dim]))
     wanting = [n for n in names if MEASURES[n].needs is not None]
-    for bad, why in ((few, "have fewer than two steps in common with the simulation: their scores are NaN"),
+    for bad, why in ((few, "have fewer than two steps in which they and all simulations are known: their scores are NaN"),
                      (flat, f"do not vary, so that {', '.join(wanting)} have no meaning: they are NaN")):  # fmt: skip
         if bool(bad.any()) and (bad is few or wanting):
             warn(f"the observations {_named(bad)}{why}")
@@ -100,7 +101,7 @@ def _named(bad: xr.DataArray) -> str:
     dims = [d for d in bad.dims if d in bad.indexes]
     if not dims:
         return ""
-    dim = dims[0] if len(dims) == 1 else next((d for d in dims if str(d) in ("gauge", "reach")), dims[-1])
+    dim = next((d for d in dims if str(d).lower() in (*REACH_NAMES, *GAUGE_DIMS)), dims[-1])
     which = bad.any([d for d in bad.dims if d != dim])
     labels = bad[dim].values[which.values]
     return f"of {labels.size} {dim} ({some(labels)}) "
