@@ -24,6 +24,7 @@ from xroute.exceptions import (
     UnitsError,
     XRouteError,
 )
+from xroute.footprints import footprint
 from xroute.grids.remapping import remap
 from xroute.groups import reach_groups
 from xroute.hydrography import estimate_parameters, local_area
@@ -42,27 +43,31 @@ from xroute.version import __version__
 if TYPE_CHECKING:
     from xroute import losses, tables
     from xroute.grids.weights import grid_weights
+    from xroute.learning.calibration import calibrate
     from xroute.learning.parameter_model import ParameterModel
     from xroute.router import Router
 
 __all__ = [
     "AlignmentError", "Network", "NetworkError", "Parameter", "ParameterError", "ParameterModel", "Router", "StateError",
-    "TimeAxisError", "UnitsError", "XRouteError", "__version__", "budget", "datasets", "deaccumulate",
-    "estimate_parameters", "exceedance", "grid_weights", "grids", "initial_state", "lakes", "local_area", "losses",
-    "reach_groups", "register_scheme", "remap", "route", "route_to_zarr", "scores", "set_options", "steady_state", "tables",
-    "to_grid",
-    "to_reaches", "unit_hydrograph", "with_bounds",
+    "TimeAxisError", "UnitsError", "XRouteError", "__version__", "budget", "calibrate", "datasets", "deaccumulate",
+    "estimate_parameters", "exceedance", "footprint", "grid_weights", "grids", "initial_state", "lakes", "local_area",
+    "losses", "reach_groups", "register_scheme", "remap", "route", "route_to_zarr", "scores", "set_options",
+    "steady_state", "tables", "to_grid", "to_reaches", "unit_hydrograph", "with_bounds",
 ]  # fmt: skip
 
 
 def __getattr__(name: str) -> object:
     # Only by those who ask: reading tables and files, pictures, and torch for those who train.
-    if name in ("io", "losses", "plotting", "tables"):
+    if name in ("io", "learning", "losses", "plotting", "tables"):
         return importlib.import_module(f"xroute.{name}")
     if name == "Router":
         from xroute.router import Router
 
         return Router
+    if name == "calibrate":
+        from xroute.learning.calibration import calibrate
+
+        return calibrate
     if name == "ParameterModel":
         from xroute.learning.parameter_model import ParameterModel
 

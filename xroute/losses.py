@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 import torch
 
+from xroute.settings import LOSS
+
 __all__ = [
     "LOSSES",
     "Pairs",
@@ -190,7 +192,7 @@ def kge(simulated: Tensor, observed: Tensor, *, undefined: float = 0.0) -> Tenso
     return torch.where(defined, distance, distance.new_full((), undefined))
 
 
-LOSSES: Mapping[str, Callable[..., Tensor]] = {"nse": nse, "kge": kge, "rmse": rmse, "log": log}
+LOSSES: Mapping[str, Callable[..., Tensor]] = dict(zip(LOSS, (nse, kge, rmse, log), strict=True))
 """Losses by name."""
 
 

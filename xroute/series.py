@@ -82,12 +82,14 @@ def open_series(path: PathLike, variable: str | None = None, *, option: str = "k
     if is_series_table(target):
         with reading(target, "as a table"):
             table = pd.read_csv(target, sep=None, engine="python", dtype=str, keep_default_na=False)
-        return _of_texts(table, variable, source)
+        found = _of_texts(table, variable, source)
+        found.encoding["source"] = str(target)
+        return found
     return _of_dataset(open_dataset(target), variable, source)
 
 
 def as_series(given: SeriesLike, variable: str | None = None, *, what: str = "observed discharge") -> xr.DataArray:
-    """A series of discharge as a DataArray, from whatever holds one; ``attrs["from_table"]`` says of ids that were text.
+    """A series of discharge as a DataArray, from whatever holds one.
 
     Parameters
     ----------

@@ -13,12 +13,13 @@ from typing import Literal, get_args
 from xroute.exceptions import ParameterError, one_of
 
 __all__ = [
-    "ANY_STEP", "CELL_METHOD", "CLIMATOLOGY", "CONVENTION", "EDGES", "ESTIMATE", "EXTRA", "FORM", "GRID_NAN",
-    "GROUPING", "HILLSLOPE", "KGE_METHOD", "LABEL", "LATERAL", "MISSING", "MISSING_DOWNSTREAM", "NAN",
-    "NEGATIVE_AREA", "PER", "REMAP_TO", "RESET", "SAMPLING", "UNCOVERED", "WEIGHT_METHOD", "Climatology",
-    "Convention", "Edges", "Estimate", "Extra", "Form", "GridNaN", "Grouping", "Hillslope", "KGEMethod", "Label",
-    "Lateral", "Missing", "MissingDownstream", "NaN", "NegativeArea", "Per", "RemapTo", "Reset", "RoutingSettings",
-    "Sampling", "Uncovered", "WeightMethod", "WeightsKind",
+    "ANY_STEP", "CELL_METHOD", "CLIMATOLOGY", "CONVENTION", "EDGES", "ESTIMATE", "EXTRA", "GRID_NAN", "HILLSLOPE",
+    "KGE_METHOD", "LABEL", "LATERAL", "MISSING", "MISSING_DOWNSTREAM", "NAN", "NEGATIVE_AREA", "PER", "REMAP_TO",
+    "RESET", "SAMPLING", "UNCOVERED", "WEIGHT_METHOD", "Climatology", "Convention", "Edges", "Estimate", "Extra",
+    "GridNaN", "Hillslope", "KGEMethod", "Label", "Lateral", "Missing", "MissingDownstream", "NaN", "NegativeArea",
+    "Per", "RemapTo", "Reset", "RoutingSettings", "Sampling", "Uncovered", "WeightMethod",
+    "LOSS", "OPTIMIZER", "STAGES", "Stages", "Loss",
+    "Optimizer", "WeightsKind", "FORM", "GROUPING", "Form", "Grouping",
 ]  # fmt: skip
 
 Sampling = Literal["mean", "last", "start-mean"]
@@ -44,6 +45,9 @@ Uncovered = Literal["raise", "warn", "accept"]
 Per = Literal["run", "step"]
 KGEMethod = Literal["2009", "2012"]
 Climatology = Literal["dayofyear", "month"]
+Loss = Literal["nse", "kge", "rmse", "log"]
+Optimizer = Literal["adam", "lbfgs"]
+Stages = Literal["gauge"]
 Grouping = Literal["all", "strahler", "basin", "gauge"]
 Form = Literal["value", "scale"]
 
@@ -89,6 +93,12 @@ KGE_METHOD: tuple[KGEMethod, ...] = get_args(KGEMethod)
 """Which Kling-Gupta efficiency: of Gupta et al. (2009), or of Kling et al. (2012)."""
 CLIMATOLOGY: tuple[Climatology, ...] = get_args(Climatology)
 """Which steps of other years are alike."""
+LOSS: tuple[Loss, ...] = get_args(Loss)
+"""Losses of a calibration, by name (`xroute.losses`)."""
+OPTIMIZER: tuple[Optimizer, ...] = get_args(Optimizer)
+"""What finds the parameters of a calibration."""
+STAGES: tuple[Stages, ...] = get_args(Stages)
+"""What a calibration goes down a river by: from gauge to gauge."""
 GROUPING: tuple[Grouping, ...] = get_args(Grouping)
 """What reaches may be grouped by, beside variables: not at all, stream order, outlet, or next gauge downstream."""
 FORM: tuple[Form, ...] = get_args(Form)

@@ -24,6 +24,7 @@ from xroute.moments import places, spacing, valid_times
 from xroute.spacing import ROUNDED, SHORTEST_MONTH, calendar_steps
 from xroute.stamps import show, stamps
 from xroute.times import Clock, seconds, stamp_label
+from xroute.wording import argument
 
 __all__ = ["StepMatch", "is_point", "match_steps", "said_of"]
 
@@ -258,15 +259,15 @@ def _warn_of_longer(its: NDArray[Any], every: int, clock: Clock, what: str) -> N
     if every * clock.step > 1.5 * DAY >= clock.step:
         warn(
             f"times of the {what} are {_length(every, clock.step)} apart, and its values are taken as means of so long: if they "
-            f"are of days, with gaps, put these in, {_resample(DAY)}"
+            f"are of days, with gaps, say so: {argument('observed_step', '1D', python=_resample(DAY))}"
         )
     if abs(every * clock.step - DAY) > 1:
         return
     times = xr.DataArray(its[:1000], dims="t").dt
     if bool(((times.hour == 12) & (times.minute == 0)).all()):
         warn(
-            f"the {what} is daily, stamped at 12:00, which is taken as the start of its days: if it is their middle, say so, "
-            "observed.attrs['time_label'] = 'middle'"
+            f"the {what} is daily, stamped at 12:00, which is taken as the start of its days: if it is their middle, say so: "
+            + argument("observed_label", "middle", python="observed.attrs['time_label'] = 'middle'")
         )
 
 
@@ -288,7 +289,7 @@ def _inside(
         raise TimeAxisError(
             f"{int(between.sum())} steps of the {what} begin between the runoff's, first that of {show(its[i])}, "
             f"{abs(begin[i] - whole[i]):.3g} of a step off: bring it to the same steps first (resample), or say what its stamps "
-            "mean, observed.attrs['time_label'] = 'start', 'middle' or 'end'"
+            "mean: " + argument("observed_label", python="observed.attrs['time_label']") + " (start, middle or end)"
         )
     return inside
 

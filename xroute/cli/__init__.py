@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from xroute.cli import compare, convert, demo, info, route, weights
+from xroute.cli import calibrate, compare, convert, demo, info, route, weights
 from xroute.cli.messages import error_line, notes
 from xroute.cli.signals import LEFT, Interrupted, hush, interruptible
 from xroute.version import __version__
@@ -60,6 +60,10 @@ From another model's set-up:
   xroute convert rapid RAPID_FOLDER --network network.zarr --runoff runoff.zarr
   xroute route runoff.zarr network.zarr discharge.zarr
 
+\b
+From a network, its runoff and gauges to a better network:
+  xroute calibrate runoff.zarr network.zarr gauges.csv calibrated.zarr --groups strahler --picture before_after.png
+
 `xroute info FILE` says what a file is, what is wrong with it, and what comes next.
 """
 
@@ -71,5 +75,7 @@ def main(debug: bool) -> None:
     """Route runoff down river networks."""
 
 
-for command in (convert.convert, info.info, weights.weights, route.route, compare.compare, demo.demo):
+for command in (
+    convert.convert, info.info, weights.weights, route.route, calibrate.calibrate, compare.compare, demo.demo,
+):  # fmt: skip
     main.add_command(command)

@@ -21,7 +21,7 @@ NAMES = {
     "routing_step": "dt-routing", "state": "state-file", "variables": "variable",
 }  # fmt: skip
 #: Options that take no value.
-FLAGS = {"overwrite", "resume"}
+FLAGS = {"carry", "overwrite", "resume"}
 #: Advice that is not an option alone.
 PHRASES = {
     "area anew": "--estimate-anew makes it anew",
@@ -53,6 +53,8 @@ PHRASES = {
 
 def _option(name: str, value: object) -> str:
     option = NAMES.get(name, name.replace("_", "-"))
+    if option in FLAGS and value is False:
+        return f"--no-{option}"
     return f"--{option}" + ("" if value is None or option in FLAGS else f" {value}")
 
 

@@ -24,15 +24,14 @@ from xroute.cli.common import (
     save,
     seconds,
 )
+from xroute.cli.forcing import forcing_options, open_forcing, open_known_at, open_rivers, routing_options
 from xroute.cli.messages import OPTIONS
 from xroute.cli.signals import LEFT
-from xroute.settings import EXTRA, GRID_NAN, HILLSLOPE, LABEL, LATERAL, MISSING, RESET, SAMPLING
 
 if TYPE_CHECKING:
     import xarray as xr
 
     from xroute.lane_states import Ends
-    from xroute.network import Network
     from xroute.streaming import Stream
 
 __all__ = ["route"]
@@ -102,52 +101,15 @@ class OutputOptions:
         )
 
 
-def _substeps(_: click.Context, __: click.Parameter, value: str | None) -> int | str | None:
-    if value is None or value == "auto":
-        return value
-    if not (value.isascii() and value.isdecimal()) or int(value[:20]) < 1:
-        raise click.BadParameter("a positive whole number, or auto")
-    return int(value[:20])
-
-
 @click.command()
 @click.argument("runoff", type=str, nargs=-1, required=True)
 @click.argument("network", type=READABLE)
 @click.argument("output", type=READABLE)
 @runoff_options
-@click.option("--label", type=click.Choice(LABEL),
-              help="What a time stamp is of its step, when the file does not tell.  [default: start]")  # fmt: skip
-@click.option("--deaccumulate", type=click.Choice(RESET),
-              help="Make amounts per step of values that accumulate: until 00 UTC of each day (ERA5-Land), along the leads of "
-                   "a forecast, or without beginning again.")  # fmt: skip
+@forcing_options
 @network_options
-@click.option("--scheme", help="Routing scheme; by default the one that the network names.")
-@click.option("--substeps", callback=_substeps, metavar="INT|auto",
-              help="Routing steps in a runoff step; auto: the fewest that are stable.  "
-                   "[default: the network's recipe, or 1]")  # fmt: skip
-@click.option("--sampling", type=click.Choice(SAMPLING),
-              help="How the substeps make a value (RAPID: start-mean).  [default: the network's recipe, or mean]")  # fmt: skip
-@click.option("--lateral", type=click.Choice(LATERAL),
-              help="Where runoff joins its own reach (RAPID: interval; mizuRoute: outlet).  "
-                   "[default: the network's recipe, or head]")  # fmt: skip
-@click.option("--hillslope", metavar="NAME|FILE",
-              help="Unit hydrograph of each reach before its channel, of the network's own parameters: "
-                   f"{', '.join(HILLSLOPE)}; or a file of ordinates.  [default: the network's, or none]")  # fmt: skip
-@click.option("--missing", type=click.Choice(MISSING), default="raise", show_default=True,
-              help="Reaches of the network without runoff.")  # fmt: skip
-@click.option("--extra", type=click.Choice(EXTRA), default="raise", show_default=True,
-              help="Runoff ids that the network does not have.")  # fmt: skip
-@click.option("--weights", type=READABLE,
-              help="For runoff on a grid: weights of its cells in the catchments, of `xroute weights` or another system's "
-                   "table.")  # fmt: skip
-@click.option("--nan", type=click.Choice(GRID_NAN), default="raise", show_default=True,
-              help="Missing values; of a grid's cells also what the other cells of the catchment have.")  # fmt: skip
+@routing_options
 @click.option("--initial-state", type=READABLE, help="State to start from, as --save-state wrote it.")
-@click.option("--known", type=READABLE, metavar="FILE",
-              help="Discharge that is known on some reaches (gauges, releases), in place of what is routed there: .nc, .zarr, "
-                   "or .csv with time, reach and discharge. Where it is missing, discharge is routed.")  # fmt: skip
-@click.option("--known-variable", metavar="NAME", help="Variable or column of --known, when there are several.")
-@click.option("--device", help="Where to compute: cpu, cuda, cuda:1, ...  [default: the GPU if there is one]")
 @click.option(
     "--time-chunk", type=click.IntRange(min=1), help="Steps routed at a time; any number gives the same result."
 )
@@ -211,10 +173,10 @@ def route(
     read = (*paths, network, *(options[name] for name in ("initial_state", "weights", "known")))
     protect([path for path in read if path is not None], outputs)
     step = seconds(source.dt)
-    rivers = _rivers(network, table)
-    array, by = _runoff(paths, source, rivers, deaccumulate, step, options, crew.spread)
+    rivers = open_rivers(network, table)
+    array, by = open_forcing(paths, source, rivers, deaccumulate, step, options, crew.spread)
     step = step_of(array, "time", rivers, step)
-    options["known"] = _known(options["known"], options.pop("known_variable"))
+    options["known"] = open_known_at(options["known"], options.pop("known_variable"))
     request = StreamRequest(**options, time_dim="time", dt=step, state_time=target.state_time, budget=target.budget)
 
     def as_dataset(discharge: xr.DataArray) -> xr.Dataset:
@@ -243,81 +205,6 @@ def route(
         from xroute.budget.form import budget_table
 
         click.echo(budget_table(summary.budget))
-
-
-def _rivers(path: Path, table: NetworkOptions) -> Network:
-    """Network of a file, if it holds one."""
-    from xroute.exceptions import NetworkError
-    from xroute.inspection import kind
-    from xroute.network import Network
-    from xroute.topology import how_to_convert
-
-    dataset = table.open(path)
-    what = kind(dataset)
-    if what in ("state", "discharge", "runoff", "grid", "weights"):
-        article = "" if what == "weights" else "a "
-        raise NetworkError(f"{path} holds {article}{what}, and no network: RUNOFF, NETWORK, OUTPUT is the order")
-    if what in ("d8", "nextxy"):
-        raise NetworkError(f"{path} is a grid, and no network: {how_to_convert(what)}")
-    return Network(dataset, missing_downstream=table.missing_downstream)
-
-
-def _runoff(
-    paths: list[Path], source: RunoffOptions, rivers: Network, reset: Any, dt: float | None, options: dict[str, Any], spread: bool
-) -> tuple[xr.DataArray, str]:
-    """Runoff on ``time`` and ``reach``, in amounts per step; and what brought it to the reaches, if it was on a grid."""
-    from xroute.labels import with_standard_dims
-
-    # bounds of values that accumulate begin together, and are not those of a series
-    array = source.open(paths) if reset is None else source.open_despite_bounds(paths)[0]
-    names, by = source.dims, ""
-    if options["weights"] is not None:
-        array, by = _on_reaches(array, source, rivers, options, on_dask=spread or reset is not None)
-        names["reach_dim"] = "reach"
-    array = with_standard_dims(array, rivers, **names, missing=options["missing"], extra=options["extra"])
-    return (array if reset is None else _amounts(array, reset, options["label"], dt)), by
-
-
-def _on_reaches(
-    grid: xr.DataArray, source: RunoffOptions, rivers: Network, options: dict[str, Any], *, on_dask: bool
-) -> tuple[xr.DataArray, str]:
-    """Runoff of a grid by reach; options are left as they are for that."""
-    from xroute.cluster import on_workers
-    from xroute.grids.check import find_spatial_dims
-    from xroute.grids.reaches import bring_to_reaches
-    from xroute.grids.remapping import as_weights
-    from xroute.request import StreamRequest
-    from xroute.time_dims import find_time_dim
-
-    weights = as_weights(options["weights"])
-    if on_dask:
-        grid = on_workers(grid, find_spatial_dims(grid, weights), find_time_dim(grid, source.time_dim))
-    names = ("missing", "extra", "nan")
-    request = StreamRequest(weights=weights, reach_dim=source.reach_dim, **{name: options[name] for name in names})
-    array, left, by = bring_to_reaches(grid, rivers, request)
-    options |= {"weights": None, "nan": left.nan}
-    return array, by
-
-
-def _amounts(array: xr.DataArray, reset: Any, label: str | None, dt: float | None) -> xr.DataArray:
-    """Amounts per step of values that accumulate, on Dask, so that they are made block by block."""
-    from xroute.accumulations import deaccumulate
-    from xroute.cluster import on_workers
-    from xroute.exceptions import require
-
-    require("dask", feature="--deaccumulate", extra="io")
-    if label is not None and "time_label_step" not in array.attrs:  # bounds count more, and what denies them is refused later
-        array = array.assign_attrs(time_label=label)
-    return deaccumulate(on_workers(array, "reach", "time"), reset, time_dim="time", dt=dt)
-
-
-def _known(path: Path | None, variable: str | None) -> xr.DataArray | None:
-    """Discharge that is known, not read yet; None where there is none."""
-    from xroute.io.series import open_known
-
-    if path is None and variable is not None:
-        raise click.UsageError("--known-variable is one of the file that --known names: give both")
-    return None if path is None else open_known(path, variable)
 
 
 class _Left:

@@ -11,6 +11,7 @@ To the operators a dry start, a final state that is not kept, and their gradient
 
 from __future__ import annotations
 
+import threading
 import weakref
 from typing import Any
 
@@ -49,14 +50,20 @@ def backend_on(device: torch.device) -> Backend:
 
 # ── plans by handle ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-_PLANS: weakref.WeakValueDictionary[int, RoutingPlan] = weakref.WeakValueDictionary()
+_PLANS: dict[int, weakref.WeakValueDictionary[int, RoutingPlan]] = {}
+"""All plans of a handle that live. They are equal, so each of them will do; but one alone would take the handle with it."""
+_PLANS_LOCK = threading.Lock()
 
 
 def plan_handle(plan: RoutingPlan) -> int:
-    """Number under which the operators find the plan, or one that equals it, while it lives: the same one each time."""
-    if plan.digest not in _PLANS:
-        _PLANS[plan.digest] = plan
-    return plan.digest
+    """Number under which the operators find the plan, or one that equals it, while any of them lives: the same one each time."""
+    handle = plan.digest
+    with _PLANS_LOCK:
+        if handle not in _PLANS:
+            for gone in [h for h, plans in _PLANS.items() if not plans]:
+                del _PLANS[gone]
+        _PLANS.setdefault(handle, weakref.WeakValueDictionary())[id(plan)] = plan
+    return handle
 
 
 def plan_of(handle: int) -> RoutingPlan:
@@ -67,10 +74,15 @@ def plan_of(handle: int) -> RoutingPlan:
     XRouteError
         If nobody holds the plan any more.
     """
-    plan = _PLANS.get(int(handle))
+    plan = _living(int(handle))
     if plan is None:
         raise XRouteError(f"the plan of handle {handle} is gone: keep its Network (or Router) while routing with it")
     return plan
+
+
+def _living(handle: int) -> RoutingPlan | None:
+    with _PLANS_LOCK:
+        return next(_PLANS[handle].values(), None) if handle in _PLANS else None
 
 
 # ── the operators ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -176,7 +188,7 @@ def _setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
     ctx.save_for_backward(*tensors, output[0] if output[3].numel() else output[3], output[3], known, known_reach)
     ctx.options = plan, substeps, sampling, lateral
     ctx.set_materialize_grads(False)
-    ctx.plan = _PLANS.get(plan) if isinstance(plan, int) else None  # the graph keeps its plan alive
+    ctx.plan = _living(plan) if isinstance(plan, int) else None  # the graph keeps its plan alive
 
 
 def _backward(

@@ -1,4 +1,23 @@
 """Learning: parameters of rivers from observations at gauges.
 
-`xroute.learning.observed` matches these with runoff and a network.
+`calibration` holds `xroute.calibrate`, and says in which order the others come; nothing is imported before it is asked for, since
+PyTorch takes long.
 """
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from xroute.learning.calibration import calibrate
+    from xroute.learning.request import CalibrationRequest
+    from xroute.learning.result import Calibration, open_calibration
+
+__all__ = ["Calibration", "CalibrationRequest", "calibrate", "open_calibration"]
+
+_ROOMS = {"Calibration": "result", "CalibrationRequest": "request", "calibrate": "calibration", "open_calibration": "result"}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _ROOMS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_ROOMS[name]}"), name)

@@ -29,6 +29,7 @@ from xroute.step_match import StepMatch, match_steps, said_of
 from xroute.time_dims import find_time_dim
 from xroute.times import Clock, read_clock
 from xroute.units import DISCHARGE_UNITS, flux_in_si
+from xroute.wording import argument
 
 __all__ = ["WHAT", "Observations", "match_observed", "without_variance"]
 
@@ -266,7 +267,9 @@ def match_observed(
 
 def _is_table(observed: Any) -> bool:
     """Whether observations come from a table, in which ids are text."""
-    if isinstance(observed, xr.DataArray | xr.Dataset):
+    if isinstance(observed, xr.DataArray):
+        return is_series_table(str(observed.encoding.get("source", "")))
+    if isinstance(observed, xr.Dataset):
         return False
     return not isinstance(observed, str) and not hasattr(observed, "__fspath__") or is_series_table(observed)
 
@@ -295,7 +298,8 @@ def _factor(array: xr.DataArray) -> tuple[float, tuple[str, ...]]:
     """What makes m3 s-1 of the values."""
     units = array.attrs.get("units")
     if units is None or (isinstance(units, str) and not units.strip()):
-        warn(f'the {WHAT} has no units: it is taken in m3 s-1. Set observed.attrs["units"]')
+        how = argument("observed_units", python='observed.attrs["units"]')
+        warn(f"the {WHAT} has no units: it is taken in m3 s-1. {how} says in which it is")
         return 1.0, (f"no units, taken in {DISCHARGE_UNITS}",)
     return flux_in_si(units, WHAT), ()
 

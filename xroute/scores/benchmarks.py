@@ -83,16 +83,17 @@ def skill(
     one_of("metric", metric, SKILLED)
     first = match(simulated, observed, dim, extra)
     runs = [first, match(benchmark, observed, dim, extra, "benchmark", first.simulated.attrs.get("units"))]
-    found = skill_over(in_common(runs), metric)
-    warn_of_useless(runs[0], [metric] if metric in MEASURES else [])
-    return found
+    return skill_over(in_common(runs), metric, tell=True)
 
 
-def skill_over(runs: Sequence[Matched], metric: str = "mse") -> xr.DataArray:
-    """Skill of the first of two matched runs over the second."""
+def skill_over(runs: Sequence[Matched], metric: str = "mse", *, tell: bool = False) -> xr.DataArray:
+    """Skill of the first of two matched runs over the second; where it has no meaning, a warning names the gauges."""
     name = "rmse" if metric == "mse" else metric
     best = MEASURES[name].best or 0.0
-    its, theirs = (apply(m, [name], *timed(Options(), None, m.observed, m.dim)[:2]).isel(metric=0) for m in runs)
+    both = [apply(m, [name], *timed(Options(), None, m.observed, m.dim)[:2]) for m in runs]
+    if tell:
+        warn_of_useless(both[0], [name])
+    its, theirs = (found.isel(metric=0) for found in both)
     if metric == "mse":
         its, theirs = its**2, theirs**2
     gap = best - theirs

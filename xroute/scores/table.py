@@ -115,16 +115,12 @@ def scores(
     matched = in_common(matched)
     if periods is None:
         found = _of_runs(matched, list(runs), names, window)
-        for one in matched:
-            warn_of_useless(one, names)
     else:
         if not isinstance(periods, Mapping) or not periods:
             raise ParameterError(f"periods are times by name, {{'test': slice('2000', '2009')}}, not {periods!r}")
         parts = []
         for label, period in periods.items():
             part = [_part(one, period, f"period {label!r}") for one in matched]
-            for one in part[:1]:
-                warn_of_useless(one, names)
             parts.append(_of_runs(part, list(runs), names, window))
         found = _beside(parts, "period", list(periods))
     return found.assign_attrs(title="Scores of simulated against observed discharge")
@@ -157,11 +153,16 @@ def _part(matched: Matched, period: Any, name: str) -> Matched:
 
 
 def _of_runs(matched: Sequence[Matched], labels: Sequence[str], names: Sequence[str], window: Any) -> xr.Dataset:
-    """Scores of one period: a Dataset, on ``run`` where there are several."""
-    tables = []
+    """Scores of one period: a Dataset, on ``run`` where there are several.
+
+    Whose scores are NaN is told once, of the first run: all of them have the same observations.
+    """
+    tables: list[xr.Dataset] = []
     for one in matched:
         options, times, dated = timed(Options(), window, one.observed, one.dim)
         values = apply(one, names, options, times)
+        if not tables:
+            warn_of_useless(values, names)
         units = one.simulated.attrs.get("units")
         table = {name: described(values.isel(metric=k), name, units, dated) for k, name in enumerate(names)}
         if len(labels) > 1:

@@ -1,0 +1,150 @@
+"""`Calibration`: what `xroute.calibrate` gives: the network, its scores, how it came about, and what is not determined."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import Any
+
+import xarray as xr
+
+from xroute.exceptions import XRouteError
+from xroute.learning.archive import dataset_of, read_archive, tree_of, write_archive
+from xroute.learning.progress_file import KIND, WHAT
+from xroute.network import Network
+
+__all__ = ["Calibration", "open_calibration"]
+
+PathLike = str | os.PathLike[str]
+PARTS = ("history", "scores", "curvature", "discharge", "before")
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """A calibrated network, and what is known of it.
+
+    Attributes
+    ----------
+    network : Network
+        The whole network with calibrated parameters, in its own units. Attribute ``calibrated`` says how, variable ``calibrated``
+        (reach) on which reaches: those upstream of gauges, and with groups all reaches of the groups that these are in. Others
+        keep what they had.
+    history : xarray.Dataset
+        By ``epoch``: ``loss``, ``test_loss``, ``learning_rate``, ``nse`` and ``test_nse`` by gauge, and what is learned by
+        group (of values that each reach has its own of, quantiles). The last entry is that of the parameters that were kept.
+    scores : xarray.Dataset
+        Scores of `xroute.scores` by gauge, ``period`` (train, test) and ``run``: ``calibrated``, as it was ``before``, and
+        ``unrouted``, runoff summed without routing.
+    curvature : xarray.Dataset
+        How well the observations determine each value: ``standard_error``, and whether it is ``determined``; see
+        `xroute.learning.curvature.curvature_of`.
+    discharge : xarray.Dataset
+        At the gauges [m3 s-1], in the steps of the observations: ``observed``, ``calibrated``, ``before``, ``unrouted``;
+        coordinate ``period`` says which steps are of ``train`` and ``test``.
+    before : xarray.Dataset
+        The parameters that were calibrated, as they were, on ``reach``.
+    epochs
+        How many there were.
+    reason
+        Why it ended, in words.
+    """
+
+    network: Network
+    history: xr.Dataset
+    scores: xr.Dataset
+    curvature: xr.Dataset
+    discharge: xr.Dataset
+    before: xr.Dataset
+    epochs: int
+    reason: str
+    identity: dict[str, str] = field(default_factory=dict, repr=False)
+    progress: Any = field(default=None, repr=False)
+
+    def __repr__(self) -> str:
+        return f"<xroute.learning.Calibration: {self.summary()}>"
+
+    def summary(self) -> str:
+        """It in a line: loss, median NSE, and what is not determined.
+
+        Returns
+        -------
+        str
+        """
+        first, last = (float(self.history["loss"][k]) for k in (0, -1))
+        parts = [f"loss {first:.4g} to {last:.4g} in {self.epochs} epochs ({self.reason})"]
+        if "nse" in self.scores and "run" in self.scores.dims:
+            for period in self.scores["period"].values.tolist():
+                median = self.scores["nse"].sel(period=period).median(self._gauge_dim)
+                parts.append(
+                    f"median NSE in {period} {float(median.sel(run='before')):.3f} to {float(median.sel(run='calibrated')):.3f}"
+                )
+        lost = self.undetermined()
+        if lost:
+            parts.append(
+                f"not determined: {', '.join(lost[:8])}" + (f", ... ({len(lost)} in all)" if len(lost) > 8 else "")
+            )
+        return "; ".join(parts)
+
+    def undetermined(self) -> list[str]:
+        """Values that the observations do not determine, in words such as ``"x of 1"``.
+
+        Returns
+        -------
+        list of str
+        """
+        if "determined" not in self.curvature:
+            return []
+        table = self.curvature[["determined", "n_reaches"]].to_dataframe().reset_index()
+        lost = table[~table["determined"] & (table["n_reaches"] > 0)]
+        return [f"{p} of {g}" for p, g in zip(lost["parameter"], lost["group"], strict=True)]
+
+    def plot(self, *args: Any, **kwargs: Any) -> Any:
+        """Draw it before and after; see `xroute.plotting.plot_calibration`."""
+        from xroute.plotting import plot_calibration
+
+        return plot_calibration(self, *args, **kwargs)
+
+    def save(self, path: PathLike) -> None:
+        """Write it to a file, which `load` reads, and from which `xroute.calibrate` goes on, ``checkpoint=path``.
+
+        Parameters
+        ----------
+        path
+            Of the file, such as ``"calibration.npz"``; what is there is replaced.
+        """
+        write_archive(path, KIND, {"identity": self.identity, "progress": self.progress, "results": self._tree()})
+
+    @classmethod
+    def load(cls, path: PathLike) -> Calibration:
+        """Read what `save`, or a ``checkpoint`` of `xroute.calibrate`, has written.
+
+        Raises
+        ------
+        XRouteError
+            If it is no such file, or of a run that has not ended.
+        """
+        tree = read_archive(path, KIND, WHAT)
+        results = tree["results"]
+        if results is None:
+            raise XRouteError(
+                f"{path} is of a calibration that has not ended: the same call of calibrate goes on with it"
+            )
+        datasets = {name: dataset_of(results[name]) for name in PARTS}
+        network = Network(dataset_of(results["network"]))
+        return cls(
+            network, **datasets, epochs=results["epochs"], reason=results["reason"], identity=dict(tree["identity"]),
+            progress=tree["progress"],
+        )  # fmt: skip
+
+    @property
+    def _gauge_dim(self) -> Any:
+        return next(d for d in self.discharge["observed"].dims if d in self.scores["nse"].dims)
+
+    def _tree(self) -> dict[str, Any]:
+        parts = {name: tree_of(getattr(self, name)) for name in PARTS}
+        return {**parts, "network": tree_of(self.network.dataset), "epochs": self.epochs, "reason": self.reason}
+
+
+def open_calibration(path: PathLike) -> Calibration:
+    """Read a calibration: `Calibration.load`."""
+    return Calibration.load(path)
