@@ -71,6 +71,7 @@ class Pairs:
     _kge: dict[bytes, Mapping[str, Float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.simulated, self.observed = (np.asarray(q, np.float64) for q in (self.simulated, self.observed))
         unknown = np.isnan(self.simulated) | np.isnan(self.observed)
         # in one layout, whatever the arrays' own is: the sums of a series have the same bits alone and among others
         self.simulated, self.observed = (
