@@ -281,7 +281,7 @@ def _inside(
     if not inside.any():
         raise TimeAxisError(
             f"the {what} and the runoff have no time in common: {show(its[0])} to {show(its[-1])}, and {show(mine.min())} to "
-            f"{show(mine.max())}"
+            f"{show(mine.max())}{_counted(mine)}"
         )
     between = inside & (np.abs(begin - whole) > ROUNDED)
     if between.any():
@@ -292,6 +292,13 @@ def _inside(
             "mean: " + argument("observed_label", python="observed.attrs['time_label']") + " (start, middle or end)"
         )
     return inside
+
+
+def _counted(mine: NDArray[Any]) -> str:
+    """What may be wrong with the runoff's dates, where they begin with 1970."""
+    if mine.dtype.kind != "M" or mine.min() != np.datetime64("1970-01-01"):
+        return ""
+    return f". Files without dates are counted from 1970: their readers take the first one, {argument('start')}"
 
 
 def _grid(
@@ -321,7 +328,7 @@ def _length(steps: float, mine: float | None) -> str:
         return f"{steps:g}"
     length = steps * mine
     for unit, size in (("d", DAY), ("h", 3600.0), ("min", 60.0)):
-        if length >= size and abs(length / size - round(length / size, 3)) < 1e-6:
+        if length >= size * (1 - 1e-9) and abs(length / size - round(length / size, 3)) < 1e-6:
             return f"{round(length / size, 3):g} {unit}"
     return f"{length:g} s"
 
