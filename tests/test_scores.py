@@ -87,6 +87,21 @@ def test_scores_are_those_of_hydroerr(name: str, gaps: float) -> None:
         assert whole.sel(reach=reach).item() == pytest.approx(expected, rel=1e-11, abs=1e-12)
 
 
+def test_scores_are_those_of_the_package_on_the_same_vectors() -> None:
+    import scores.continuous as package
+    from scores.continuous.correlation import pearsonr
+
+    simulated, observed = pair()
+    both = simulated.notnull() & observed.notnull()
+    s, o = simulated.where(both), observed.where(both)
+    found = xroute.scores(simulated, observed)
+    expected = {name: getattr(package, name)(s, o, reduce_dims="time") for name in ("nse", "kge", "pbias", "rmse", "mae")}
+    expected["kge_2012"] = package.kge(s, o, reduce_dims="time", method="2012")
+    expected["correlation"] = pearsonr(s, o, reduce_dims="time")
+    for name, values in expected.items():
+        np.testing.assert_allclose(found[name], values, rtol=1e-12, err_msg=name)
+
+
 def test_every_score_is_its_formula() -> None:
     simulated, observed = pair()
     found = xroute.scores(simulated, observed)
@@ -234,6 +249,17 @@ def test_scores_that_have_no_meaning_are_nan_and_named() -> None:
         assert np.isfinite(xroute.scores(simulated, observed.isel(reach=[0])).to_array()).all()
         constant = xroute.scores(xr.ones_like(simulated), observed.isel(reach=[0])).isel(reach=0)
     assert np.isnan(constant["kge"]) and np.isnan(constant["correlation"]) and constant["nse"] < 0 and constant["beta"] > 0
+
+
+@pytest.mark.filterwarnings("ignore:.*do not vary")
+@pytest.mark.parametrize("n", [7, 333, 1001])
+def test_what_does_not_vary_is_told_in_spite_of_rounding(n: int) -> None:
+    constants = [0.1, 1 / 3, 1.1, 7.7e-5]
+    flat = xr.DataArray(np.tile(constants, (n, 1)), {"reach": IDS}, ("time", "reach"), attrs=M3)
+    assert (np.std(flat.values.T, axis=1) > 0).any(), "by rounding"
+    simulated = flows(n).drop_vars("time")
+    assert np.isnan(nse(simulated, flat)).all() and np.isnan(kge(simulated, flat)).all()
+    assert np.isnan(kge(flat, simulated)).all() and np.isnan(correlation(flat, simulated)).all()
 
 
 def test_scores_are_never_infinite() -> None:

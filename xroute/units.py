@@ -207,11 +207,11 @@ def unit_factor(units: Any, wanted: Any, what: str, other: str) -> float:
     if units is None or units == wanted:
         return 1.0
     if wanted is None:
-        warn(f"{what} are in {units!r}, and {other} has no units: they are taken to be the same")
+        warn(f"units of {what} are {units!r}, and {other} has no units: they are taken to be the same")
         return 1.0
     its, mine = read_unit_text(units, what), read_unit_text(wanted, other)
     if its.dimensions != mine.dimensions:
-        raise UnitsError(f"{what} are in {units!r}, and {other} in {wanted!r}, which cannot be converted")
+        raise UnitsError(f"units of {what} are {units!r}, and of {other} {wanted!r}: they cannot be converted")
     return float(its.in_si / mine.in_si)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Hashable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -10,8 +11,9 @@ import numpy as np
 import xarray as xr
 
 from xroute.exceptions import ParameterError, TimeAxisError, some, warn
+from xroute.gauges import GAUGE_DIMS, REACH_NAMES
 from xroute.scores.matching import Matched
-from xroute.scores.measures import MEASURES, Options, measure
+from xroute.scores.measures import CHECKS, MEASURES, Options, measure
 from xroute.scores.steps import series_times, whole_along
 from xroute.times import seconds
 
@@ -44,18 +46,20 @@ def timed(options: Options, window: Any, array: xr.DataArray, dim: Hashable) -> 
 
 
 def apply(matched: Matched, names: Sequence[str], options: Options, times: np.ndarray) -> xr.DataArray:
-    """Scores (..., metric) of what was matched, lazy if either side is."""
+    """Scores, and then `CHECKS` (..., metric) of what was matched, lazy if either side is."""
     dim = matched.dim
+    lazy = matched.simulated.chunks is not None or matched.observed.chunks is not None
+    threads = 1 if lazy else len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return xr.apply_ufunc(
         _kernel, whole_along(matched.simulated, dim), whole_along(matched.observed, dim),
-        kwargs={"times": times, "names": tuple(names), "options": options},
+        kwargs={"times": times, "names": tuple(names), "options": options, "threads": threads},
         input_core_dims=[[dim], [dim]], output_core_dims=[["metric"]], join="exact", keep_attrs=False, dask="parallelized",
-        output_dtypes=[np.float64], dask_gufunc_kwargs={"output_sizes": {"metric": len(names)}},
+        output_dtypes=[np.float64], dask_gufunc_kwargs={"output_sizes": {"metric": len(names) + len(CHECKS)}},
     )  # fmt: skip
 
 
-def _kernel(simulated: Any, observed: Any, times: Any, names: Sequence[str], options: Options) -> Any:
-    return measure(simulated, observed, times, names, options)
+def _kernel(simulated: Any, observed: Any, **others: Any) -> Any:
+    return measure(simulated, observed, **others)
 
 
 def described(values: xr.DataArray, name: str, units: Any, dated: bool) -> xr.DataArray:
@@ -74,25 +78,26 @@ def described(values: xr.DataArray, name: str, units: Any, dated: bool) -> xr.Da
 def single(matched: Matched, name: str, options: Options, window: Any = None) -> xr.DataArray:
     """One score, labelled."""
     options, times, dated = timed(options, window, matched.observed, matched.dim)
-    found = apply(matched, [name], options, times).isel(metric=0)
-    if MEASURES[name].needs is not None:
-        warn_of_useless(matched, [name])
-    return described(found, name, matched.simulated.attrs.get("units"), dated)
+    found = apply(matched, [name], options, times)
+    warn_of_useless(found, [name])
+    return described(found.isel(metric=0), name, matched.simulated.attrs.get("units"), dated)
 
 
-def warn_of_useless(matched: Matched, names: Sequence[str]) -> None:
-    """Warn of observations that have fewer than two pairs, or do not vary, by name; nothing on Dask is looked at."""
-    simulated, observed = matched.simulated, matched.observed
-    if simulated.chunks is not None or observed.chunks is not None:
+def warn_of_useless(found: xr.DataArray, names: Sequence[str]) -> None:
+    """Warn of observations that have fewer than two pairs, or do not vary, by name, where that matters to a score.
+
+    ``found`` is what `apply` gave for these names; nothing on Dask is looked at.
+    """
+    if found.chunks is not None:
         return
-    pairs = observed.where(simulated.notnull())
-    few = pairs.count([matched.dim]) < 2
-    flat = ~few & (pairs.max([matched.dim]) == pairs.min([matched.dim]))
-    wanting = [n for n in names if MEASURES[n].needs is not None]
-    for bad, why in ((few, "have fewer than two steps in common with the simulation: their scores are NaN"),
-                     (flat, f"do not vary, so that {', '.join(wanting)} have no meaning: they are NaN")):  # fmt: skip
-        if bool(bad.any()) and (bad is few or wanting):
-            warn(f"the observations {_named(bad)}{why}")
+    n, varies = (found.isel(metric=len(names) + k) for k in range(len(CHECKS)))
+    few, flat = n < 2, (n >= 2) & (varies == 0)
+    wanting = [name for name in names if MEASURES[name].needs is not None]
+    if bool(few.any()) and list(names) != ["n"]:
+        warn(f"the observations {_named(few)}have fewer than two steps in which they and all simulations are known: "
+             "their scores are NaN")  # fmt: skip
+    if bool(flat.any()) and wanting:
+        warn(f"the observations {_named(flat)}do not vary, so that {', '.join(wanting)} have no meaning: they are NaN")
 
 
 def _named(bad: xr.DataArray) -> str:
@@ -100,7 +105,7 @@ def _named(bad: xr.DataArray) -> str:
     dims = [d for d in bad.dims if d in bad.indexes]
     if not dims:
         return ""
-    dim = dims[0] if len(dims) == 1 else next((d for d in dims if str(d) in ("gauge", "reach")), dims[-1])
+    dim = next((d for d in dims if str(d).lower() in (*REACH_NAMES, *GAUGE_DIMS)), dims[-1])
     which = bad.any([d for d in bad.dims if d != dim])
     labels = bad[dim].values[which.values]
     return f"of {labels.size} {dim} ({some(labels)}) "

@@ -26,7 +26,7 @@ from xroute.settings import CLIMATOLOGY, Climatology, Extra
 from xroute.time_dims import find_time_dim
 from xroute.units import require_array
 
-__all__ = ["climatology", "in_common", "skill", "unrouted"]
+__all__ = ["climatology", "in_common", "in_period", "skill", "skill_of", "unrouted"]
 
 SKILLED = ("mse", *(name for name, about in MEASURES.items() if about.best == 1.0 and name not in ("alpha", "beta", "gamma")),
            "rmse", "mae")  # fmt: skip
@@ -83,20 +83,18 @@ def skill(
     one_of("metric", metric, SKILLED)
     first = match(simulated, observed, dim, extra)
     runs = [first, match(benchmark, observed, dim, extra, "benchmark", first.simulated.attrs.get("units"))]
-    found = skill_over(in_common(runs), metric)
-    warn_of_useless(runs[0], [metric] if metric in MEASURES else [])
-    return found
-
-
-def skill_over(runs: Sequence[Matched], metric: str = "mse") -> xr.DataArray:
-    """Skill of the first of two matched runs over the second."""
     name = "rmse" if metric == "mse" else metric
-    best = MEASURES[name].best or 0.0
-    its, theirs = (apply(m, [name], *timed(Options(), None, m.observed, m.dim)[:2]).isel(metric=0) for m in runs)
+    both = [apply(m, [name], *timed(Options(), None, m.observed, m.dim)[:2]) for m in in_common(runs)]
+    warn_of_useless(both[0], [name])
+    return skill_of(both[0].isel(metric=0), both[1].isel(metric=0), metric)
+
+
+def skill_of(its: xr.DataArray, benchmark: xr.DataArray, metric: str) -> xr.DataArray:
+    """Skill by the scores of a run and a benchmark; of ``"mse"`` by their root-mean-square errors."""
     if metric == "mse":
-        its, theirs = its**2, theirs**2
-    gap = best - theirs
-    found = (its - theirs) / gap.where(gap != 0) + 0.0  # no -0
+        its, benchmark = its**2, benchmark**2
+    gap = (MEASURES["rmse" if metric == "mse" else metric].best or 0.0) - benchmark
+    found = (its - benchmark) / gap.where(gap != 0) + 0.0  # no -0
     found.name = "skill"
     found.attrs = {"long_name": f"skill over the benchmark, by {metric}", "units": "1", "best": 1.0}
     return found

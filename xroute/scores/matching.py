@@ -27,7 +27,9 @@ __all__ = ["Matched", "match"]
 
 @dataclass(frozen=True, eq=False)
 class Matched:
-    """Simulated and observed discharge with the same times, gauges and members, as float64 in the same units.
+    """Simulated and observed discharge with the same times, gauges and members, in the same units.
+
+    Where nothing was to be converted, they are the arrays that were given, or views of them, whatever their type.
 
     Attributes
     ----------
@@ -91,8 +93,8 @@ def match(
     simulated, observed = match_places(simulated, observed, along, extra, what)
     simulated, observed = match_times(simulated, observed, along, what)
     simulated, observed = _checked(simulated, what, ()), _checked(observed, OBSERVED, FILLS)
-    both = (a.astype(np.float64) for a in (simulated, observed))
-    found = [a if f == 1.0 else (a * f).assign_attrs(a.attrs) for a, f in zip(both, factors, strict=True)]
+    both = zip((simulated, observed), factors, strict=True)
+    found = [a if f == 1.0 else (a.astype(np.float64) * f).assign_attrs(a.attrs) for a, f in both]
     if units is not None:
         found = [a.assign_attrs(units=units) for a in found]
     return Matched(found[0], found[1], along)

@@ -8,6 +8,7 @@ NaN, not infinite.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -20,7 +21,7 @@ from xroute.exceptions import ParameterError, some
 from xroute.scores.flows import high_bias, low_bias
 from xroute.scores.peaks import peak_errors
 
-__all__ = ["EPSILON", "HIGH", "LOW", "MEASURES", "WINDOW", "Measure", "Options", "Pairs", "measure", "named_measures"]
+__all__ = ["CHECKS", "EPSILON", "HIGH", "LOW", "MEASURES", "WINDOW", "Measure", "Options", "Pairs", "measure", "named_measures"]
 
 Float = NDArray[np.float64]
 Bool = NDArray[np.bool_]
@@ -29,6 +30,8 @@ EPSILON = 0.01
 """Share of the mean observed flow that is added before logarithms are taken (Pushpalatha et al. 2012)."""
 HIGH, LOW = 0.02, 0.3
 """Shares of time that are the high and the low end of a flow-duration curve (Yilmaz et al. 2008)."""
+BLOCK = 2**19
+"""Values of each side that are worked on at a time."""
 WINDOW = "10D"
 """How far from an observed peak its simulated one is looked for."""
 
@@ -68,6 +71,7 @@ class Pairs:
     _kge: dict[bytes, Mapping[str, Float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.simulated, self.observed = (np.asarray(q, np.float64) for q in (self.simulated, self.observed))
         unknown = np.isnan(self.simulated) | np.isnan(self.observed)
         # in one layout, whatever the arrays' own is: the sums of a series have the same bits alone and among others
         self.simulated, self.observed = (
@@ -214,6 +218,10 @@ MEASURES: Mapping[str, Measure] = {
 """The scores that there are, in the order of a table."""
 
 
+CHECKS: Mapping[str, Callable[[Pairs], Any]] = {"n": lambda p: p.n, "varies": lambda p: _varies(p.observed)}
+"""What is looked at beside scores, to tell why some are NaN."""
+
+
 def _lifted(pairs: Pairs) -> tuple[Float, Float]:
     epsilon = pairs.options.low_epsilon * pairs.mean[:, None]
     return pairs.simulated + epsilon, pairs.observed + epsilon
@@ -238,16 +246,39 @@ def named_measures(metrics: str | Sequence[str] | None) -> list[str]:
 
 
 def measure(
-    simulated: Float, observed: Float, times: Float, names: Sequence[str], options: Options
+    simulated: Float, observed: Float, times: Float, names: Sequence[str], options: Options, threads: int = 1
 ) -> NDArray[np.float64]:
-    """Scores [..., name] of series [..., time]; NaN where one has no meaning."""
+    """Scores, and then `CHECKS` [..., name] of series [..., time]; NaN where a score has no meaning.
+
+    Series are taken some at a time, so that what is made of them stays in the processor's cache, by so many ``threads``.
+    """
     simulated, observed = np.broadcast_arrays(simulated, observed)
     shape, n_times = observed.shape[:-1], observed.shape[-1]
-    pairs = Pairs(simulated.reshape(-1, n_times), observed.reshape(-1, n_times), times, options)
-    found = np.full((len(pairs.n), len(names)), np.nan)
+    simulated, observed = (q.reshape(-1, n_times) for q in (simulated, observed))
+    found = np.full((len(observed), len(names) + len(CHECKS)), np.nan)
+    size = max(1, BLOCK // max(n_times, 1))
+    blocks = [slice(k, k + size) for k in range(0, len(observed), size)]
+
+    def work(block: slice) -> None:
+        _measure(Pairs(simulated[block], observed[block], times, options), names, found[block])
+
+    if threads > 1 and len(blocks) > 1:
+        import scores.continuous  # noqa: F401 (once, and not by several threads at a time)
+
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(work, blocks))
+    else:
+        for block in blocks:
+            work(block)
+    return found.reshape(*shape, found.shape[1])
+
+
+def _measure(pairs: Pairs, names: Sequence[str], found: NDArray[np.float64]) -> None:
+    """Put the scores of some series, and then what is checked, into ``found`` [case, name]."""
+    for k, check in enumerate(CHECKS.values(), len(names)):
+        found[:, k] = check(pairs)
     for k, name in enumerate(names):
-        if name == "n" or (n_times > 1 and len(pairs.n)):
+        if name == "n" or pairs.observed.shape[1] > 1:
             with np.errstate(over="ignore"):
                 value = np.asarray(MEASURES[name].of(pairs), np.float64)
             found[:, k] = np.where(np.isfinite(value), value, np.nan)
-    return found.reshape(*shape, len(names))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from xroute.exceptions import AlignmentError, some, warn
 from xroute.gauges import GAUGE_DIMS, REACH_NAMES, find_gauges
@@ -14,7 +16,7 @@ from xroute.ids import ID_KINDS, exact_ids, positions_of, repeated
 from xroute.settings import Extra
 from xroute.wording import argument
 
-__all__ = ["OBSERVED", "SIMULATED", "match_places"]
+__all__ = ["OBSERVED", "SIMULATED", "match_places", "rows"]
 
 SIMULATED, OBSERVED = "simulated discharge", "observed discharge"
 """What they are called in messages."""
@@ -105,7 +107,7 @@ def _same_gauges(
     if alien.size:
         warn(f"{alien.size} {str(dim)!r} of the {OBSERVED} are not in the {what} and left out: {some(alien)}")
         observed = observed.isel({dim: at >= 0})
-    return _with_gauges_of(observed, simulated.isel({dim: at[at >= 0]}), dim), observed
+    return _with_gauges_of(observed, simulated.isel({dim: rows(at[at >= 0])}), dim), observed
 
 
 def _gauges_on_reaches(
@@ -133,21 +135,28 @@ def _gauges_on_reaches(
     dim = _gauge_dim(bare, time)
     with _said_of_simulation(what):
         batch = [d for d in own if dim is not None and d != dim]  # of the observations alone, such as their sources
-        rows = find_gauges(bare.isel({d: 0 for d in batch}), ids, time, what=OBSERVED, extra=extra)
+        gauges = find_gauges(bare.isel({d: 0 for d in batch}), ids, time, what=OBSERVED, extra=extra)
     if not own:
-        return _with_gauges_of(observed, simulated.isel({of_sim: int(rows.reach[0])}), of_sim), observed
-    if rows.dropped.size:
-        keep = positions_of(bare[rows.dim].values, rows.array[rows.dim].values) >= 0
-        observed = observed.isel({rows.dim: keep})
-    if of_sim != rows.dim and rows.dim in simulated.coords:
-        simulated = simulated.drop_vars([rows.dim])
-    found = simulated.isel({of_sim: rows.reach})
-    if of_sim != rows.dim:
+        return _with_gauges_of(observed, simulated.isel({of_sim: int(gauges.reach[0])}), of_sim), observed
+    if gauges.dropped.size:
+        keep = positions_of(bare[gauges.dim].values, gauges.array[gauges.dim].values) >= 0
+        observed = observed.isel({gauges.dim: keep})
+    if of_sim != gauges.dim and gauges.dim in simulated.coords:
+        simulated = simulated.drop_vars([gauges.dim])
+    found = simulated.isel({of_sim: rows(gauges.reach)})
+    if of_sim != gauges.dim:
         ids_along = found[of_sim].variable if of_sim in found.coords else None
-        found = found.drop_vars([of_sim], errors="ignore").rename({of_sim: rows.dim})
+        found = found.drop_vars([of_sim], errors="ignore").rename({of_sim: gauges.dim})
         if ids_along is not None and of_sim not in observed.coords:
-            observed = observed.assign_coords({of_sim: (rows.dim, ids_along.values, ids_along.attrs)})
-    return _with_gauges_of(observed, found, rows.dim), observed
+            observed = observed.assign_coords({of_sim: (gauges.dim, ids_along.values, ids_along.attrs)})
+    return _with_gauges_of(observed, found, gauges.dim), observed
+
+
+def rows(at: NDArray[np.int64]) -> Any:
+    """Positions as a slice, if they follow one another: then nothing is copied."""
+    if at.size and at[0] >= 0 and (np.diff(at) == 1).all():
+        return slice(int(at[0]), int(at[-1]) + 1)
+    return at
 
 
 @contextmanager

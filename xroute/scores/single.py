@@ -106,7 +106,7 @@ def kge(
     names = [name, "correlation", variability, "beta"]
     options, times, dated = timed(Options(), None, matched.observed, matched.dim)
     values = apply(matched, names, options, times)
-    warn_of_useless(matched, names)
+    warn_of_useless(values, names)
     called = ["kge", "r", variability, "beta"]
     parts = {c: described(values.isel(metric=k), n, None, dated) for k, (c, n) in enumerate(zip(called, names, strict=True))}
     return xr.Dataset(parts)

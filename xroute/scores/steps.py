@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from xroute.exceptions import TimeAxisError, some
 from xroute.gauges import GAUGE_DIMS, REACH_NAMES
 from xroute.scores.months import month_windows, months_of
-from xroute.scores.places import OBSERVED, SIMULATED
+from xroute.scores.places import OBSERVED, SIMULATED, rows
 from xroute.spacing import ROUNDED
 from xroute.stamps import offsets, show, stamps
 from xroute.step_match import is_point, match_steps, said_of
@@ -93,7 +93,7 @@ def match_times(
     except TimeAxisError as error:
         text = str(error).replace("the runoff", f"the {what}").replace(" and runoff", f" and {what}")
         raise TimeAxisError(text) from error.__cause__
-    observed = observed.isel({dim: kept})
+    observed = observed.isel({dim: rows(kept)})
     return _with_labels_of(observed, _means(regular, dim, first, count), dim), observed
 
 
@@ -107,11 +107,11 @@ def _means(simulated: xr.DataArray, dim: Hashable, first: Index, count: Index) -
     """Means over steps ``first`` to ``first + count``, without the last; NaN where one of them is."""
     bare = simulated.drop_vars([n for n, c in simulated.coords.items() if dim in c.dims])
     if (count == 1).all():
-        return bare.isel({dim: first})
+        return bare.isel({dim: rows(first)})
     begin = np.cumsum(count) - count
     parts = bare.isel({dim: np.arange(count.sum()) + np.repeat(first - begin, count)})
     if (count == count[0]).all():
-        parts = parts.coarsen({dim: int(count[0])}).construct({dim: (dim, "part of step")})
+        parts = parts.astype(np.float64).coarsen({dim: int(count[0])}).construct({dim: (dim, "part of step")})
         return parts.mean("part of step", skipna=False, keep_attrs=True)
     found = xr.apply_ufunc(
         lambda values: np.add.reduceat(values, begin, axis=-1) / count, whole_along(parts, dim).astype(np.float64),

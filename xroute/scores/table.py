@@ -10,7 +10,7 @@ import xarray as xr
 
 from xroute.exceptions import ParameterError, some
 from xroute.scores.applying import apply, described, timed, warn_of_useless
-from xroute.scores.benchmarks import in_common, in_period, skill_over
+from xroute.scores.benchmarks import in_common, in_period, skill_of
 from xroute.scores.matching import Matched, match
 from xroute.scores.measures import WINDOW, Options, named_measures
 from xroute.settings import Extra
@@ -115,15 +115,12 @@ def scores(
     matched = in_common(matched)
     if periods is None:
         found = _of_runs(matched, list(runs), names, window)
-        warn_of_useless(matched[0], names)  # all are scored in the same steps
     else:
         if not isinstance(periods, Mapping) or not periods:
             raise ParameterError(f"periods are times by name, {{'test': slice('2000', '2009')}}, not {periods!r}")
         parts = []
         for label, period in periods.items():
             part = [_part(one, period, f"period {label!r}") for one in matched]
-            for one in part[:1]:
-                warn_of_useless(one, names)
             parts.append(_of_runs(part, list(runs), names, window))
         found = _beside(parts, "period", list(periods))
     return found.assign_attrs(title="Scores of simulated against observed discharge")
@@ -155,16 +152,24 @@ def _part(matched: Matched, period: Any, name: str) -> Matched:
     return Matched(simulated, observed, matched.dim)
 
 
-def _of_runs(matched: Sequence[Matched], labels: Sequence[str], names: Sequence[str], window: Any) -> xr.Dataset:
-    """Scores of one period: a Dataset, on ``run`` where there are several."""
-    tables = []
+def _of_runs(matched: Sequence[Matched], labels: Sequence[str], names: list[str], window: Any) -> xr.Dataset:
+    """Scores of one period: a Dataset, on ``run`` where there are several.
+
+    Whose scores are NaN is told once, of the first run: all of them have the same observations.
+    """
+    measured = names if len(labels) == 1 or "rmse" in names else [*names, "rmse"]
+    tables: list[xr.Dataset] = []
+    errors: list[xr.DataArray] = []
     for one in matched:
         options, times, dated = timed(Options(), window, one.observed, one.dim)
-        values = apply(one, names, options, times)
+        values = apply(one, measured, options, times)
+        if not tables:
+            warn_of_useless(values, names)
         units = one.simulated.attrs.get("units")
         table = {name: described(values.isel(metric=k), name, units, dated) for k, name in enumerate(names)}
         if len(labels) > 1:
-            skill = skill_over([matched[0], one])
+            errors.append(values.isel(metric=measured.index("rmse")))
+            skill = skill_of(errors[0], errors[-1], "mse")
             table["skill"] = skill.assign_attrs(long_name="skill of the first run over this one, by squared error")
         taken = [n for n in table if n in values.coords or n in values.dims]
         if taken:

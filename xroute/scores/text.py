@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from xroute.exceptions import ParameterError, some
+from xroute.gauges import GAUGE_DIMS, REACH_NAMES
 from xroute.scores.measures import MEASURES
 
 __all__ = ["BRIEF", "scores_text"]
@@ -63,11 +64,12 @@ def scores_text(found: xr.Dataset, metrics: Sequence[str] | None = None, most: i
     shown = found[names].compute()
     dims = [d for d in ("period", "run") if d in shown.dims]
     places = [d for d in shown.dims if d not in dims]
-    place: Hashable | None = next((d for d in places if d in ("gauge", "reach")), places[0] if places else None)
+    named = [d for d in places if str(d).lower() in (*REACH_NAMES, *GAUGE_DIMS)]
+    place: Hashable | None = next(iter([*named, *places]), None)
     others = [*dims, *(d for d in places if d != place)]
     heads = [*(str(d) for d in others), *([str(place)] if place is not None else [])]
-    beside = "reach" if place not in (None, "reach") and "reach" in shown.coords and shown["reach"].dims == (place,) else None
-    rows = [[*heads, *([beside] if beside else []), *(_head(shown[n]) for n in names)]]
+    beside = _ids_beside(shown, place)
+    rows = [[*heads, *([str(beside)] if beside else []), *(_head(shown[n]) for n in names)]]
     left_out = 0
     for where in np.ndindex(*(shown.sizes[d] for d in others)):
         part = shown.isel(dict(zip(others, where, strict=True)))
@@ -84,6 +86,14 @@ def scores_text(found: xr.Dataset, metrics: Sequence[str] | None = None, most: i
             rows.append([*said, "median", *([""] if beside else []), *(_number(n, _median(part[n].values)) for n in names)])
     text = _aligned(rows, len(heads) + bool(beside))
     return text + (f"\n... and {left_out:,} other gauges, which the median is of, too" if left_out > 0 else "")
+
+
+def _ids_beside(found: xr.Dataset, place: Hashable | None) -> Hashable | None:
+    """The coordinate of reaches' ids along gauges that bear other labels."""
+    if place is None or str(place).lower() in REACH_NAMES:
+        return None
+    along = {str(n).lower(): n for n, c in found.coords.items() if c.dims == (place,) and n != place}
+    return next((along[n] for n in REACH_NAMES if n in along), None)
 
 
 def _head(score: xr.DataArray) -> str:
@@ -105,9 +115,8 @@ def _number(name: str, value: Any) -> str:
     value = float(value)
     if not np.isfinite(value):
         return "-"
-    if name in ("rmse", "mae"):
-        return f"{value:.4g}"
-    return f"{value:.{_DECIMALS.get(name, 3)}f}"
+    text = f"{value:.4g}" if name in ("rmse", "mae") else f"{value:.{_DECIMALS.get(name, 3)}f}"
+    return text.lstrip("-") if float(text) == 0 else text
 
 
 def _aligned(rows: Sequence[Sequence[str]], n_labels: int) -> str:
