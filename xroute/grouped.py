@@ -283,8 +283,8 @@ class _Spread(torch.autograd.Function):
 def _rows_of_sums(of_reach: NDArray[np.int64], sizes: NDArray[np.int64]) -> list[NDArray[np.int64]]:
     """How to add up values [reach] by group, some at a time: of each level, which entries of the one before make an entry.
 
-    An entry behind the last one, to be zero, fills up. A GPU adds all entries of a level at once, each in the same order each time;
-    sums of whole groups would be one thread's work each.
+    An entry behind the last one, to be zero, fills up. A GPU adds all entries of a level at once, each in the same order each
+    time; sums of whole groups would be one thread's work each.
     """
     items, n_before, levels = np.argsort(of_reach, kind="stable"), of_reach.size, []
     while True:
