@@ -15,7 +15,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xroute.exceptions import UnitsError, warn
-from xroute.reach_values import ESTIMATED
+from xroute.reach_values import CALIBRATED, ESTIMATED
 from xroute.schemes import SCHEMES, Parameter
 from xroute.units import to_si
 from xroute.wording import phrase
@@ -58,7 +58,7 @@ def find_placeholders(dataset: xr.Dataset, schemes: Mapping[str, NDArray[np.int6
         for parameter in SCHEMES[name].parameters:
             if parameter.name in dataset.variables and parameter.name not in found:
                 one = _look(dataset[parameter.name], parameter, at)
-                if one is not None:
+                if one is not None and not (one.kind == "constant" and CALIBRATED in dataset.variables):  # all reaches a group
                     found[parameter.name] = one
     by_text: dict[Placeholder, list[str]] = {}
     for name, one in found.items():
@@ -81,7 +81,7 @@ def _look(variable: xr.DataArray, parameter: Parameter, at: NDArray[np.int64]) -
     except UnitsError:  # which is said elsewhere
         return None
     values = values[at] if variable.dims == ("reach",) else values.ravel()
-    if not values.size or not (values == values[0]).all():
+    if not values.size or not (values == values[0]).all() or values[0] == 0:  # no travel time is no guess
         return None
     return Placeholder(
         "constant", f"one value on all {at.size:,} reaches ({values[0]:g} {parameter.units}): a placeholder?"

@@ -17,10 +17,12 @@ from xroute.exceptions import AlignmentError, NetworkError, ParameterError, some
 from xroute.ids import ID_KINDS, convertible, exact_ids, positions_of, repeated
 from xroute.units import without_pint
 
-__all__ = ["ESTIMATED", "assigned", "by_reach", "note_estimates"]
+__all__ = ["CALIBRATED", "ESTIMATED", "assigned", "by_reach", "note_estimates"]
 
 TOPOLOGY = ("reach", "downstream", "upstream_reach", "downstream_reach", "fraction")
 """Variables that say which reach drains to which: what a `Network` has read once, and does not change."""
+CALIBRATED = "calibrated"
+"""Attribute of a network, and variable on its reaches, that say that parameters were calibrated, and where."""
 ESTIMATED = "estimated"
 """Attribute of variables that were estimated, and of Datasets that hold some: how, and from what."""
 

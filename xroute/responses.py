@@ -188,7 +188,7 @@ def _followed(
     if n_steps is not None:
         return np.concatenate(series, axis=1)
     raise ParameterError(
-        f"the response is longer than {MOST_STEPS:,} steps: say how many are wanted with {argument('n_steps')}, or take a longer "
+        f"the response is longer than {MOST_STEPS:,} steps: say how many are wanted with n_steps=, or take a longer "
         f"step, {argument('dt')}"
     )
 
@@ -199,7 +199,7 @@ def _require_room(n_rows: int, n_steps: int) -> None:
     if room is not None and needed > room:
         raise XRouteError(
             f"{n_rows:,} responses of {n_steps:,} steps take {show_bytes(needed)} of memory, and there are {show_bytes(room)}: "
-            f"ask for fewer reaches at a time, or for fewer steps, {argument('n_steps')}"
+            f"ask for fewer reaches at a time, or for fewer steps, n_steps="
         )
 
 

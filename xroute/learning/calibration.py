@@ -28,6 +28,7 @@ from xroute.learning.result import Calibration
 from xroute.learning.stages import Staged, file_of_stage, join_fits, loss_of, plain_text, remove_files, run_stages
 from xroute.learning.training import Fit, train
 from xroute.network import Network
+from xroute.reach_values import CALIBRATED
 from xroute.request import NetworkLike
 from xroute.router import Router
 from xroute.stamps import show
@@ -35,8 +36,6 @@ from xroute.wording import argument
 
 __all__ = ["calibrate", "finish", "identity_of"]
 
-MARK = "calibrated"
-"""Attribute and variable of a network that say that it was calibrated, and where."""
 
 
 @options_of(CalibrationRequest)
@@ -355,10 +354,10 @@ def _marked(problem: Problem, fit: Fit, network: Network, calibrated: NDArray[np
         f"{fit.before:.4g} to {fit.after:.4g} in {fit.epochs} epochs"
     )
     mark = ("reach", calibrated, {"long_name": "whether parameters were calibrated"})
-    return network.assign({MARK: mark}).assign_attrs(**{MARK: text})
+    return network.assign({CALIBRATED: mark}).assign_attrs(**{CALIBRATED: text})
 
 
 def _changed(before: Network, after: Network) -> xr.Dataset:
     """Parameters on reach that are others now, as they were."""
-    both = [n for n in before.dataset.data_vars if n in after and before.dataset[n].dims == ("reach",) and n != MARK]
+    both = [n for n in before.dataset.data_vars if n in after and before.dataset[n].dims == ("reach",) and n != CALIBRATED]
     return before.dataset[[n for n in both if not before.dataset[n].equals(after.dataset[n])]]

@@ -166,7 +166,7 @@ def _told(nse: Tensor) -> Tensor:
 
 def _fetched(tensors: list[Tensor]) -> list[NDArray[np.float64]]:
     """Tensors [n] as arrays of the host, in one transfer."""
-    whole = torch.cat([t.detach().to(torch.float64) for t in tensors]).cpu().numpy()
+    whole = torch.cat([t.detach().to(tensors[0].device, torch.float64) for t in tensors]).cpu().numpy()
     return np.split(whole, np.cumsum([t.numel() for t in tensors])[:-1])
 
 

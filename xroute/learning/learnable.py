@@ -115,10 +115,10 @@ def prior_network(request: CalibrationRequest, network: Network, learnable: Mapp
         return network
     idle = sorted(n for n, how in learnable.items() if n in priors and how.form == "value" and not request.penalty)
     if idle:
-        warn(f"{argument('priors')} of {some(idle)} do nothing without a {argument('penalty')} for leaving them")
+        warn(f"priors= of {some(idle)} do nothing without a {argument('penalty')} for leaving them")
     strange = sorted(set(priors) - set(learnable))
     if strange:
-        raise ParameterError(f"{argument('priors')} are of parameters that are not calibrated: {some(strange)}")
+        raise ParameterError(f"priors= are of parameters that are not calibrated: {some(strange)}")
     given = {}
     for name, value in priors.items():
         if isinstance(value, str):

@@ -180,13 +180,13 @@ def gauge_weights_of(found: Observations, train: tuple[slice, ...], given: Any) 
         raise ParameterError(
             f"no gauge has observations that vary in the training period, after the spin-up, and a weight: give another "
             f"{argument('train')}, a shorter {argument('spinup')}"
-            + phrase("gauge weights", f", or {argument('gauge_weights')} that are not all zero")
+            + phrase("gauge weights", ", or gauge_weights= that are not all zero")
         )
     return weights
 
 
 def _given_weights(found: Observations, given: Any) -> NDArray[np.float64]:
-    name = argument("gauge_weights")
+    name = "gauge_weights="
     if isinstance(given, Mapping):
         given = pd.Series(dict(given))
     if isinstance(given, xr.DataArray):

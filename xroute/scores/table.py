@@ -115,8 +115,7 @@ def scores(
     matched = in_common(matched)
     if periods is None:
         found = _of_runs(matched, list(runs), names, window)
-        for one in matched:
-            warn_of_useless(one, names)
+        warn_of_useless(matched[0], names)  # all are scored in the same steps
     else:
         if not isinstance(periods, Mapping) or not periods:
             raise ParameterError(f"periods are times by name, {{'test': slice('2000', '2009')}}, not {periods!r}")
