@@ -266,6 +266,19 @@ def test_the_same_command_goes_on_and_ends_with_the_same_bits(folder: Path, tmp_
             np.testing.assert_array_equal(found[name].values, expected[name].values)
 
 
+def test_in_stages_the_outputs_are_the_same_and_no_files_stay(folder: Path, tmp_path: Path) -> None:
+    outputs = ["--picture", tmp_path / "p.png", "--history", tmp_path / "h.csv", "--scores", tmp_path / "s.csv"]
+    run("calibrate", *files(folder, tmp_path / "out.zarr"), *QUICK, "--stages", "gauge", *outputs)
+    network, _, _ = truth()
+    with open_dataset(tmp_path / "out.zarr") as made:
+        seen = made["calibrated"].values.astype(bool)
+        assert seen.tolist() == np.isin(network.ids, network.upstream(mouths(network))).tolist()
+        np.testing.assert_allclose(made["k"].values, np.where(seen, FACTOR, 1.0) * network.dataset["k"].values, rtol=2e-3)
+        assert "in stages" in made.attrs["calibrated"]
+    assert set(pd.read_csv(tmp_path / "h.csv")["stage"]) <= {1, 2}
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["h.csv", "out.zarr", "p.png", "s.csv"]
+
+
 def test_progress_of_another_calibration_is_not_taken(folder: Path, tmp_path: Path) -> None:
     inputs = files(folder, tmp_path / "out.zarr")
     run("calibrate", *inputs, *QUICK, "--epochs", 2, "--checkpoint", tmp_path / "c.npz")

@@ -14,7 +14,8 @@ import xarray as xr
 from strategies import topology
 
 import xroute
-from xroute import Network, ParameterError, ParameterModel
+from xroute import Network, ParameterError, ParameterModel, StateError
+from xroute.learning import stages
 from xroute.learning.problem import make_problem
 from xroute.learning.request import CalibrationRequest
 from xroute.learning.stages import _series, _stage_problem, stages_of
@@ -223,19 +224,48 @@ def test_a_model_trained_in_stages_learns_the_law_and_says_how_it_went():
     assert "stages" in result.reason
 
 
-def test_a_checkpoint_of_stages_ends_with_the_same_bits(tmp_path):
+def test_a_checkpoint_of_stages_ends_with_the_same_bits(tmp_path, monkeypatch):
     network = chain(6)
     runoff = bursts(network, 240)
     observed = runoff.route(network.assign(k=("reach", np.full(6, 2500.0), {"units": "s"}))).sel(reach=[3, 6])
     options = {"parameters": "k", "stages": "gauge", "groups": "all", "spinup": "12h", "progress": False, "epochs": 12}
     plain = xroute.calibrate(runoff, network, observed, **options)
     path = tmp_path / "run.npz"
+    series, count = stages._series, [0]
+
+    def dying(*args):
+        count[0] += 1
+        if count[0] == 2:
+            raise KeyboardInterrupt
+        return series(*args)
+
+    monkeypatch.setattr(stages, "_series", dying)
+    with pytest.raises(KeyboardInterrupt):
+        xroute.calibrate(runoff, network, observed, checkpoint=path, **options)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["run.stage-1.npz", "run.stage-2.npz"]
+    (tmp_path / "run.stage-2.npz").unlink()  # as if it had been killed earlier
     whole = xroute.calibrate(runoff, network, observed, checkpoint=path, **options)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["run.npz", "run.stage-1.npz", "run.stage-2.npz"]
-    (tmp_path / "run.stage-2.npz").unlink()  # as if it had been killed after the first stage
+    assert [p.name for p in tmp_path.iterdir()] == ["run.npz"]
+    count[0] = 0
     again = xroute.calibrate(runoff, network, observed, checkpoint=path, **options)
+    assert not count[0]  # all of it is in the file
     for one in (whole, again):
         np.testing.assert_array_equal(one.network["k"].values, plain.network["k"].values)
+        xr.testing.assert_identical(one.history, plain.history)
+    with pytest.raises(StateError, match="seed"):
+        xroute.calibrate(runoff, network, observed, checkpoint=path, **{**options, "seed": 3})
+
+
+def test_a_model_that_was_trained_in_stages_comes_back_from_its_file(tmp_path):
+    truth, wrong = attributed(5, 3, 0)
+    runoff = bursts(truth, 240)
+    observed = runoff.route(truth).isel(reach=[7, 10, 13])
+    options = {"stages": "gauge", "spinup": "12h", "progress": False, "epochs": 5, "checkpoint": tmp_path / "fit.npz"}
+    one, two = (ParameterModel(["slope"], hidden=(3,)) for _ in range(2))
+    results = [model.fit(runoff, wrong, observed, **options) for model in (one, two)]
+    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), two.parameters(), strict=True))
+    np.testing.assert_array_equal(results[0].network["k"].values, results[1].network["k"].values)
+    assert [p.name for p in tmp_path.iterdir()] == ["fit.npz"]
 
 
 def test_a_gauge_that_says_nothing_is_passed_by():

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,10 +22,11 @@ from xroute.cli.common import (
     runoff_options,
     save,
     seconds,
-)
+)  # fmt: skip
 from xroute.cli.forcing import forcing_options, open_forcing, open_known_at, open_rivers, routing_options
+from xroute.cli.leftovers import Left, no_trace_of_errors
 from xroute.cli.signals import LEFT
-from xroute.settings import FORM, GROUPING, LABEL, LOSS, OPTIMIZER
+from xroute.settings import FORM, GROUPING, LABEL, LOSS, OPTIMIZER, STAGES
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -162,6 +162,8 @@ def _no_groups(_: click.Context, __: click.Parameter, text: str | None) -> str |
 @click.option("--penalty", type=float, default=0.0, metavar="WEIGHT", help="Weight of the distance from the network's values.")
 @click.option("--patience", type=click.IntRange(min=1), metavar="N",
               help="Stop when the test period has not got better for N epochs.")  # fmt: skip
+@click.option("--stages", type=click.Choice(STAGES),
+              help="Down the river in stages, from gauge to gauge; what flows in is held fixed as observed.")  # fmt: skip
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the order of windows.")
 @grouped(
     "gauges", ObservedOptions,
@@ -225,8 +227,8 @@ def calibrate(
     rivers = open_rivers(network, table, ORDER)
     array, _ = open_forcing(paths, source, rivers, deaccumulate, step, options, False)
     options["known"] = open_known_at(options["known"], options.pop("known_variable"))
-    context.meta[LEFT] = _Left(file, output)
-    with _no_trace_of_errors(file):
+    context.meta[LEFT] = Left(file, output)
+    with no_trace_of_errors(file):
         result = calibrate_network(
             array, rivers, gauges.open(observed), **options, time_dim="time", dt=step_of(array, "time", rivers, step),
             observed_label=gauges.observed_label, observed_step=gauges.observed_step, checkpoint=file, resume=target.resume,
@@ -238,33 +240,6 @@ def calibrate(
     click.echo(result.summary())
     click.echo(score_table(result.scores))
     _tell_undetermined(result)
-
-
-@contextlib.contextmanager
-def _no_trace_of_errors(file: Path) -> Iterator[None]:
-    """Leave no progress of a run that ended with an error of the user's: the next one, mended, is another."""
-    from xroute.exceptions import XRouteError
-
-    there = file.exists()
-    try:
-        yield
-    except XRouteError:
-        if not there:
-            file.unlink(missing_ok=True)
-        raise
-
-
-class _Left:
-    """What an interrupted calibration leaves, in words, told when it comes to that."""
-
-    def __init__(self, file: Path, output: Path) -> None:
-        self.file, self.output = file, output
-
-    def __str__(self) -> str:
-        if self.output.exists() and not self.file.exists():
-            return f"{self.output} is written"
-        left = f", and the same command goes on from {self.file}" if self.file.exists() else ""
-        return f"{self.output} is not written{left}"
 
 
 # ── what is written and told ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -313,7 +288,7 @@ def history_table(history: xr.Dataset) -> Any:
     """
     import pandas as pd
 
-    columns: dict[str, Any] = {"epoch": history["epoch"].values}
+    columns: dict[str, Any] = {str(n): c.values for n, c in history.coords.items() if c.dims == ("epoch",)}
     for name, values in history.data_vars.items():
         others = [d for d in values.dims if d != "epoch"]
         if "epoch" not in values.dims or len(others) > 1:

@@ -25,7 +25,7 @@ from xroute.learning.problem import Problem, make_problem
 from xroute.learning.progress_file import ProgressFile
 from xroute.learning.request import CalibrationRequest, ObservedLike, options_of
 from xroute.learning.result import Calibration
-from xroute.learning.stages import Staged, file_of_stage, join_fits, loss_of, plain_text, run_stages
+from xroute.learning.stages import Staged, file_of_stage, join_fits, loss_of, plain_text, remove_files, run_stages
 from xroute.learning.training import Fit, train
 from xroute.network import Network
 from xroute.reach_values import CALIBRATED
@@ -100,8 +100,8 @@ def calibrate(
     stages
         ``"gauge"``: down the river in stages. First the sub-basins of the uppermost gauges, then those between them and the next
         gauges below, and so on; what flows in from above is held fixed, as it was observed, and in gaps as simulated with what
-        was found so far. Each reach is calibrated in one stage, and groups share values within a stage. With a checkpoint,
-        there is one file more for each stage.
+        was found so far. Each reach is calibrated in one stage, and groups share values within a stage. Until all
+        are done, a checkpoint has one file more for each stage.
     scheme, substeps, sampling, lateral, hillslope, weights, known, missing, extra, nan, dt, label, reach_dim, time_dim
         As of `xroute.route`. ``extra="drop"`` leaves out gauges that are not in the network, too.
     observed_label, observed_step
@@ -139,13 +139,18 @@ def calibrate(
 
 
 def _calibrate(problem: Problem, request: CalibrationRequest) -> Calibration:
-    found = _in_stages(problem, request) if request.stages else _learn(problem, request)
+    found: _Found | None = _in_stages(problem, request) if request.stages else _learn(problem, request)
+    if found is None:
+        assert request.checkpoint is not None
+        return Calibration.load(request.checkpoint)
     result = finish(
         problem, found.fit, found.network, calibrated=found.calibrated, curvature=found.curvature, identity=found.identity,
         before=found.before, what=found.what,
     )  # fmt: skip
     if request.checkpoint is not None:
         result.save(request.checkpoint)
+        if request.stages:
+            remove_files(request.checkpoint, problem.observations.n_gauges)
     return result
 
 
@@ -181,8 +186,12 @@ def _learn(problem: Problem, request: CalibrationRequest) -> _Found:
     return _Found(fit, made, calibrated, curvature, identity, _in_words(request, learnable), router, before)
 
 
-def _in_stages(problem: Problem, request: CalibrationRequest) -> _Found:
-    """Stage after stage down the river, each on the network that those before it have made."""
+def _in_stages(problem: Problem, request: CalibrationRequest) -> _Found | None:
+    """Stage after stage down the river, each on the network that those before it have made; None if the file has the result."""
+    learnable = learnable_of(request, problem.whole, problem.observations.reach_ids)
+    identity = identity_of(problem, request, learnable, problem.whole)
+    if request.checkpoint is not None and ProgressFile(request.checkpoint, identity, resume=request.resume).read() is not None:
+        return None
     found: list[_Found] = []
     network, calibrated = problem.whole, np.zeros(problem.whole.n_reaches, bool)
 
@@ -204,7 +213,7 @@ def _in_stages(problem: Problem, request: CalibrationRequest) -> _Found:
     names = dict.fromkeys(name for one in found for name in one.before)
     was = problem.whole.dataset[list(names)].drop_attrs(deep=False)
     what = f"{found[0].what}, in stages"
-    return _Found(fit, network, calibrated, _of_stages(found), found[0].identity, what, router, was)
+    return _Found(fit, network, calibrated, _of_stages(found), identity, what, router, was)
 
 
 def _of_stages(found: Sequence[_Found]) -> xr.Dataset:

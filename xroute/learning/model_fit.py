@@ -24,7 +24,7 @@ from xroute.learning.problem import Problem, make_problem
 from xroute.learning.progress_file import ProgressFile
 from xroute.learning.request import CalibrationRequest, ObservedLike
 from xroute.learning.result import Calibration
-from xroute.learning.stages import Staged, file_of_stage, join_fits, loss_of, run_stages
+from xroute.learning.stages import Staged, file_of_stage, join_fits, loss_of, remove_files, run_stages
 from xroute.learning.training import Fit, train
 from xroute.network import Network
 from xroute.network_files import as_network
@@ -55,7 +55,10 @@ def fit_model(
         problem = make_problem(runoff, whole, observed, request)
         model.to(problem.device)
         part = inputs.take(problem.reaches).to(problem.device)
-        fit, identity = (_fit_in_stages if request.stages else _fit)(model, problem, part, request)
+        identity = _identity(model, problem, request)
+        if request.stages and _has_finished(model, request, identity):
+            return Calibration.load(request.checkpoint)  # type: ignore[arg-type]
+        fit = (_fit_in_stages if request.stages else _fit)(model, problem, part, request)
         made = _predicted(model, whole, inputs, told)
     finally:
         model.to(home)
@@ -65,6 +68,8 @@ def fit_model(
     result = finish(problem, fit, made, calibrated=everywhere, before=before, identity=identity, what=what)
     if request.checkpoint is not None:
         result.save(request.checkpoint)
+        if request.stages:
+            remove_files(request.checkpoint, problem.observations.n_gauges)
     return result
 
 
@@ -84,27 +89,41 @@ def _predicted(model: Any, network: Network, inputs: ModelInputs, told: str) -> 
         return with_learned(network, model(inputs), inputs, f"xroute.{told}")
 
 
-def _fit(model: Any, problem: Problem, inputs: ModelInputs, request: CalibrationRequest) -> tuple[Fit, dict[str, str]]:
-    """Train on a problem; how that went, and what another run must share to go on with its file."""
+def _identity(model: Any, problem: Problem, request: CalibrationRequest) -> dict[str, str]:
+    """What another run must share to go on with this one's file; the model as it begins is part of it."""
     weights = [value.detach().cpu().numpy() for value in model.state_dict().values()]
-    identity = identity_of(problem, request, {}, problem.whole) | {"model": digest(weights)}
+    return identity_of(problem, request, {}, problem.whole) | {"model": digest(weights)}
+
+
+def _has_finished(model: Any, request: CalibrationRequest, identity: dict[str, str]) -> bool:
+    """Whether a file has the result of all stages; then the model takes its weights."""
+    if request.checkpoint is None:
+        return False
+    progress = ProgressFile(request.checkpoint, identity, resume=request.resume).read()
+    if progress is None:
+        return False
+    with torch.no_grad():
+        for weight, value in zip(model.parameters(), progress["learned"], strict=True):
+            weight.copy_(value)
+    return True
+
+
+def _fit(model: Any, problem: Problem, inputs: ModelInputs, request: CalibrationRequest) -> Fit:
+    """Train on a problem."""
+    identity = _identity(model, problem, request)
     file = None if request.checkpoint is None else ProgressFile(request.checkpoint, identity, resume=request.resume)
-    fit = train(problem, model, lambda: model(inputs), problem.router(), _penalty(model, inputs), request, file)
-    return fit, identity
+    return train(problem, model, lambda: model(inputs), problem.router(), _penalty(model, inputs), request, file)
 
 
-def _fit_in_stages(
-    model: Any, problem: Problem, inputs: ModelInputs, request: CalibrationRequest
-) -> tuple[Fit, dict[str, str]]:
+def _fit_in_stages(model: Any, problem: Problem, inputs: ModelInputs, request: CalibrationRequest) -> Fit:
     """Train stage after stage down the river."""
-    router, identities = problem.router(), []
+    router = problem.router()
     before = loss_of(problem, router, lambda: model(inputs))
 
     def train_stage(part: Staged) -> tuple[Fit, Router, Callable[[], dict[str, Tensor]]]:
         own = inputs.take(part.stage.reaches)
         file = file_of_stage(request.checkpoint, part.number)
-        fit, identity = _fit(model, part.problem, own, replace(request, checkpoint=file))
-        identities.append(identity)
+        fit = _fit(model, part.problem, own, replace(request, checkpoint=file))
         return fit, part.problem.router(), lambda: model(own)
 
     fits = [fit for _, fit in run_stages(problem, train_stage)]
@@ -114,7 +133,7 @@ def _fit_in_stages(
             f"after all stages the river as a whole fits no better than before, loss {before:.4g} to {after:.4g}: the last "
             "stages may have unlearned what the first ones taught; fit without stages, or with fewer epochs"
         )
-    return join_fits(fits, before, after), identities[0]
+    return join_fits(fits, before, after, {"learned": [p.detach().cpu() for p in model.parameters()]})
 
 
 def _penalty(model: Any, inputs: ModelInputs) -> Callable[[], Tensor]:

@@ -28,7 +28,17 @@ from xroute.learning.training import Fit
 from xroute.network import Network
 from xroute.router import Router
 
-__all__ = ["Stage", "Staged", "file_of_stage", "join_fits", "loss_of", "plain_text", "run_stages", "stages_of"]
+__all__ = [
+    "Stage",
+    "Staged",
+    "file_of_stage",
+    "join_fits",
+    "loss_of",
+    "plain_text",
+    "remove_files",
+    "run_stages",
+    "stages_of",
+]
 
 Tensor = torch.Tensor
 Index = NDArray[np.int64]
@@ -247,8 +257,8 @@ def run_stages(
         series |= dict(zip(problem.observations.reach[stage.gauges].tolist(), found, strict=True))
 
 
-def join_fits(fits: Sequence[Fit], before: float, after: float) -> Fit:
-    """One account of several stages: their histories one after another, by ``stage``."""
+def join_fits(fits: Sequence[Fit], before: float, after: float, progress: Any = None) -> Fit:
+    """One account of several stages: their histories one after another, by ``stage``; ``progress`` is what a file keeps."""
     histories = [
         fit.history.assign_coords(stage=("epoch", np.full(fit.history.sizes["epoch"], number + 1)))
         for number, fit in enumerate(fits)
@@ -256,7 +266,7 @@ def join_fits(fits: Sequence[Fit], before: float, after: float) -> Fit:
     history = xr.concat(histories, "epoch", data_vars="all", coords="minimal", compat="override", join="outer")
     history = plain_text(history.assign_coords(epoch=np.arange(history.sizes["epoch"])))
     reason = f"{len(fits)} stages: " + "; ".join(dict.fromkeys(fit.reason for fit in fits))
-    return Fit(history, sum(fit.epochs for fit in fits), reason, before, after, {})
+    return Fit(history, sum(fit.epochs for fit in fits), reason, before, after, progress or {})
 
 
 def plain_text(dataset: xr.Dataset) -> xr.Dataset:
@@ -272,11 +282,19 @@ def _is_text(variable: xr.Variable) -> bool:
 
 
 def file_of_stage(path: str | os.PathLike[str] | None, number: int) -> Path | None:
-    """File in which a stage keeps its progress, beside the one that the caller named."""
+    """File in which a stage keeps its progress, beside the one that the caller named, until all are done."""
     if path is None:
         return None
     whole = Path(path)
     return whole.with_name(f"{whole.stem}.stage-{number + 1}{whole.suffix}")
+
+
+def remove_files(path: str | os.PathLike[str], n_stages: int) -> None:
+    """Remove the files of the stages, once the whole is written."""
+    for number in range(n_stages):
+        file = file_of_stage(path, number)
+        assert file is not None
+        file.unlink(missing_ok=True)
 
 
 def loss_of(problem: Problem, router: Router, parameters: Any = None) -> float:
