@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from xroute.exceptions import warn
 from xroute.identity import digest
 from xroute.learning.curvature import curvature_of
+from xroute.learning.judging import discharge_of, scores_of, with_periods
 from xroute.learning.learnable import before_of, learnable_of, network_of, penalty_of, prior_network, upstream_of_gauges
 from xroute.learning.problem import Problem, make_problem
 from xroute.learning.progress_file import ProgressFile
@@ -29,7 +30,6 @@ from xroute.learning.training import Fit, train
 from xroute.network import Network
 from xroute.request import NetworkLike
 from xroute.router import Router
-from xroute.scores import scores
 from xroute.stamps import show
 from xroute.wording import argument
 
@@ -37,10 +37,6 @@ __all__ = ["calibrate", "finish", "identity_of"]
 
 MARK = "calibrated"
 """Attribute and variable of a network that say that it was calibrated, and where."""
-MANY_GAUGES = 5000
-"""Of more gauges, these scores are made, and no others."""
-FEW_METRICS = ("nse", "kge", "correlation", "pbias", "n")
-RUNS = ("calibrated", "before", "unrouted")
 
 
 @options_of(CalibrationRequest)
@@ -89,8 +85,8 @@ def calibrate(
     carry
         Begin each window with the state that the one before it ended with, in place of a spin-up.
     epochs, optimizer, learning_rate
-        ``"lbfgs"``, by default for up to a thousand values, goes on until it has converged (at most 100 epochs); ``"adam"`` takes
-        200 epochs, at rates that begin at 0.05 and end at none.
+        ``"lbfgs"``, by default for up to a hundred values, goes on until it has converged (at most 200 epochs); ``"adam"`` takes
+        200 epochs, at rates that begin at 0.1 and end at none.
     patience
         Stop when the loss in the test period has not got better for so many epochs, and keep what was best there.
     seed
@@ -266,10 +262,10 @@ def finish(
     if calibrated is None:
         calibrated = np.isin(np.arange(problem.whole.n_reaches), problem.reaches)
     marked = _marked(problem, fit, network, calibrated, what)
-    discharge = _discharge(problem, network)
+    discharge = discharge_of(problem, network)
     return Calibration(
-        marked, fit.history, _scores(problem, discharge), xr.Dataset() if curvature is None else curvature,
-        _with_periods(problem, discharge),
+        marked, fit.history, scores_of(problem, discharge), xr.Dataset() if curvature is None else curvature,
+        with_periods(problem, discharge),
         _changed(problem.whole, network) if before is None else before, fit.epochs,
         fit.reason, dict(identity or {}), fit.progress,
     )  # fmt: skip
@@ -291,6 +287,9 @@ def _tell_few(problem: Problem, n_values: int) -> None:
 def identity_of(problem: Problem, request: CalibrationRequest, learnable: Any, base: Network) -> dict[str, str]:
     """What another run must share to go on with this one's file, by what it is: hashes and text."""
     observations, run = problem.observations, problem.run
+    # sums of all bits: a hash of so many values would take seconds
+    bits = np.ascontiguousarray(observations.values).view(np.uint64)
+    observed = bits.sum(axis=0), bits.sum(axis=1), observations.reach_ids, observations.first, observations.every
     filters = run.filter.arrays()
     begin, stop = problem.source.steps.start, problem.source.steps.stop
     sample = problem.runoff_block(begin, min(stop, begin + 64)).cpu().numpy()
@@ -308,7 +307,7 @@ def identity_of(problem: Problem, request: CalibrationRequest, learnable: Any, b
         "network": digest(problem.whole.ids, *problem.whole.links),
         "parameters of the network": digest(*filters, parameters),
         "runoff": digest(sample, begin, stop, str(problem.source.dtype), run.clock.step),
-        "observations": digest(observations.values, observations.reach_ids, observations.first, observations.every),
+        "observations": digest(*observed),
         "choice of what is learned": digest(groups),
         "loss": str(loss),
         "weights of the gauges": digest(problem.gauge_weights),
@@ -354,54 +353,3 @@ def _changed(before: Network, after: Network) -> xr.Dataset:
     """Parameters on reach that are others now, as they were."""
     both = [n for n in before.dataset.data_vars if n in after and before.dataset[n].dims == ("reach",) and n != MARK]
     return before.dataset[[n for n in both if not before.dataset[n].equals(after.dataset[n])]]
-
-
-def _discharge(problem: Problem, network: Network) -> xr.Dataset:
-    """Discharge at the gauges from the first to the last step of the periods: observed, and of each run."""
-    observations = problem.observations
-    periods = (*problem.train, *problem.test)
-    span = slice(min(p.start for p in periods), max(p.stop for p in periods))
-    part = observations.of_steps(span)
-    ids = np.unique(observations.reach_ids)
-    whole = problem.network is problem.whole
-    found = {"observed": part.labelled()}
-    for name, river in (("calibrated", network), ("before", problem.whole)):
-        router = problem.router(None, river if whole else river.basin(ids))
-        (values,) = problem.simulate(router, (span,))
-        found[name] = part.labelled(values.cpu().numpy(), name, long_name=f"river discharge, {name}")
-    (values,) = problem.simulate(problem.unrouted(), (span,))
-    found["unrouted"] = part.labelled(values.cpu().numpy(), "unrouted", long_name="runoff upstream, not routed")
-    return xr.Dataset(found, attrs={"title": "Discharge at gauges"})
-
-
-def _with_periods(problem: Problem, discharge: xr.Dataset) -> xr.Dataset:
-    """Discharge with a coordinate ``period`` along time: ``train``, ``test``, or nothing between them."""
-    first = min(p.start for p in (*problem.train, *problem.test))
-    names = np.full(discharge.sizes[problem.observations.time_dim], "", "<U5")
-    for name, steps in (("train", problem.train), ("test", problem.test)):
-        for part in steps:
-            names[part.start - first : part.stop - first] = name
-    return discharge.assign_coords(period=(problem.observations.time_dim, names))
-
-
-def _scores(problem: Problem, discharge: xr.Dataset) -> xr.Dataset:
-    """Scores by gauge, period and run."""
-    observations = problem.observations
-    first = min(p.start for p in (*problem.train, *problem.test))
-    metrics = FEW_METRICS if observations.n_gauges > MANY_GAUGES else None
-    runs = {name: discharge[name] for name in RUNS}
-    found = {}
-    for period, steps in (("train", problem.train), ("test", problem.test)):
-        if steps:
-            at = {observations.time_dim: np.unique(np.concatenate([np.arange(p.start, p.stop) for p in steps])) - first}
-            part = scores(
-                {name: run.isel(at) for name, run in runs.items()}, discharge["observed"].isel(at), metrics=metrics
-            )
-            found[period] = part.assign_coords(run=("run", np.array(RUNS)))
-    return xr.concat(
-        list(found.values()),
-        xr.Variable("period", list(found)),
-        combine_attrs="override",
-        coords="minimal",
-        compat="override",
-    )
