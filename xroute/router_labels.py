@@ -353,7 +353,7 @@ def _grid_factor(array: xr.DataArray, units: str, dt: float) -> float:
         kinds = ("a volume of each cell", "a depth")
         raise UnitsError(
             f"runoff in {given!r} is {kinds[its.is_depth]}, and this Router takes {kinds[mine.is_depth]}, in {units!r}: make it "
-            f"with {argument('units', given)}"
+            f"with units={given!r}"
         )
     rates = [u.in_si / (dt if u.per_step else 1.0) for u in (its, mine)]
     return rates[0] / rates[1]
