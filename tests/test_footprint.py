@@ -187,6 +187,9 @@ def test_windows_are_labels_as_xarray_takes_them():
         (slice("1999", "2000"), "no step of the runoff, from 2001-01-01.* is in the window"),
         ("1999-01-01", "cannot be found among times from 2001-01-01"),
         ("nonsense", "slice of labels"),
+        (("2001-01-01", "2001-01-02"), "slice of labels"),
+        (slice(3, 5), "slice of labels"),
+        (slice("2001-01-02", "2001-01-01"), "no step of the runoff"),
     ):
         with pytest.raises(xroute.TimeAxisError, match=message):
             xroute.footprint(dataset, gauge, runoff, window=wrong)
@@ -379,6 +382,8 @@ def test_what_cannot_be_traced_says_so():
         xroute.footprint(river, 3, runoff, windw=None)
     with pytest.raises(xroute.ParameterError, match="device is"):
         xroute.footprint(river, 3, runoff, device="tpu")
+    with pytest.raises(xroute.TimeAxisError, match="no steps"):
+        xroute.footprint(river, 3, runoff.isel(time=slice(0, 0)))
     with pytest.raises(xroute.XRouteError, match="xarray.DataArray"):
         xroute.footprint(river, 3, runoff.to_dataset(name="runoff"))
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
@@ -158,6 +159,8 @@ def _steps_of(array: xr.DataArray, dim: Hashable, window: Any) -> NDArray[np.boo
         If none is, or it cannot be told.
     """
     n = array.sizes[dim]
+    if not n:
+        raise TimeAxisError("the runoff has no steps, so that no water can have passed")
     inside = np.zeros(n, bool)
     if window is None:
         inside[:] = True
@@ -168,7 +171,7 @@ def _steps_of(array: xr.DataArray, dim: Hashable, window: Any) -> NDArray[np.boo
     first, last = (step_labels(array, dim)[k] for k in (0, -1))
     try:
         inside[number.sel({dim: window}).values] = True
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+    except (KeyError, TypeError, ValueError, IndexError, pd.errors.InvalidIndexError) as error:
         raise TimeAxisError(
             f"the window {window!r} cannot be found among times from {first} to {last}: it is a slice of labels, "
             f"slice(first, last) ({type(error).__name__}: {error})"
