@@ -106,3 +106,9 @@ def test_a_footprint_of_a_flood_adds_up(tmp_path: Path) -> None:
     (part,) = re.findall(r"half of it came from \d+ of 2312 reaches, (\d+)% of the basin", said)
     assert 5 < int(part) < 40
     picture(said, tmp_path)
+
+
+@pytest.mark.slow
+def test_ten_thousand_reaches_are_learned_to_a_percent(tmp_path: Path) -> None:
+    largest = re.findall(r"^([kx]): mean error [\d.]+%, largest ([\d.]+)%$", run("train", tmp_path), re.M)
+    assert [name for name, _ in largest] == ["k", "x"] and all(float(value) < 1 for _, value in largest)
