@@ -3,12 +3,12 @@
     python benchmarks/learning.py twins geoglows transfer      parts to measure; --small shrinks all of them, for a CPU
     python benchmarks/learning.py epoch random --device cuda   on a GPU; by default there is one, if there is one
 
-twins      k and x by Strahler order, 2,000 reaches, 12 gauges, noise 10%, gaps 30%: errors, and whether the curvature knows of them
-free       k and x of each reach, from the same gauges without noise: efficiency at times that were held out
+twins      k and x by Strahler order, 2,000 reaches, 12 gauges, 10% noise, 30% gaps: errors, and whether the curvature knows them
+free       k and x of each reach, from such gauges with and without noise: efficiency at times that were held out
 geoglows   k and x of each of 286,905 reaches from daily discharge that a RAPID-like truth stored on all of them, in float32
 transfer   a ParameterModel trained on one region's stored discharge, on another region
 epoch      100,000 reaches x 365 steps, 100 gauges: what an epoch takes in forward runs, and in memory
-random     a hundred networks, starts and settings drawn at random: nothing is NaN or out of range, and each run gets better or says why not
+random     a hundred networks, starts and settings: nothing is NaN or out of range, and each run gets better or says why not
 
 Truths are routed in float64 and judged by `tests/twin_rivers.py`, which shares nothing with what is judged. Each part ends with
 "pass" or "MISS", and the command with the number that missed as its status.
@@ -115,18 +115,27 @@ def run_twins(options: argparse.Namespace) -> None:
 
 
 def run_free(options: argparse.Namespace) -> None:
-    rows, columns, steps = (10, 12, 40 * 24) if options.small else (40, 50, 120 * 24)
-    for seed in range(1 if options.small else 3):
-        twin = twins.grouped_twin(seed, rows, columns, steps, gauges=6 if options.small else 12)
-        times: dict[str, float] = {}
-        with clock("calibrate", times):
-            result = xroute.calibrate(
-                twin.runoff, twin.wrong, twin.observed, train=twin.train, test=twin.test, spinup="5D",
-                device=options.device, progress=False, seed=seed,
-            )  # fmt: skip
-        scores = twins.nse_by_reach(twins.routed_at(twin, result.network), twin.discharge, twin.test, "gauge")
-        before = twins.nse_by_reach(twins.routed_at(twin, twin.wrong), twin.discharge, twin.test, "gauge")
-        judge(f"free, seed {seed}: test NSE against the truth, least {scores.min():.5f}, from {before.min():.4f}", scores.min() >= 0.999)
+    rows, columns, steps, gauges = (10, 12, 40 * 24, 6) if options.small else (40, 50, 120 * 24, 12)
+    for noise, of in ((0.0, "flow"), (0.1, "spread"), (0.1, "flow")):
+        least, medians = [], []
+        for seed in range(1 if options.small else 3):
+            twin = twins.grouped_twin(seed, rows, columns, steps, gauges=gauges, noise=noise, kind="storms", of=of)
+            times: dict[str, float] = {}
+            with clock("calibrate", times):
+                result = xroute.calibrate(
+                    twin.runoff, twin.wrong, twin.observed, train=twin.train, test=twin.test, spinup="5D",
+                    device=options.device, progress=False, seed=seed,
+                )  # fmt: skip
+            before, after = (
+                twins.nse_by_reach(twins.routed_at(twin, network), twin.discharge, twin.test, "gauge")
+                for network in (twin.wrong, result.network)
+            )
+            print(f"  seed {seed}: least NSE {before.min():.4f} to {after.min():.5f}, median {np.median(after):.5f}", flush=True)
+            least.append(after.min())
+            medians.append(np.median(after))
+        reached = min(medians) if noise else min(least)
+        what = f"{noise:.0%} noise of {of}: {'median' if noise else 'least'} test NSE against the truth {reached:.5f} (0.999)"
+        judge(f"free, {what}", reached >= 0.999)
 
 
 # ── stored discharge ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -137,7 +146,7 @@ def run_geoglows(options: argparse.Namespace) -> None:
     times: dict[str, float] = {}
     with clock("making the truth, not counted", times):
         twin = twins.free_twin(0, rows, columns, steps, "1D", **RAPID)
-    before = twins.nse_by_reach(quiet_route(twin, twin.wrong), twin.discharge, twin.test)
+    before = twins.nse_by_reach(twins.routed(twin, twin.wrong), twin.discharge, twin.test)
     peak_reset(options.device)
     with clock("calibrate, all of it", times):
         result = xroute.calibrate(
@@ -145,17 +154,13 @@ def run_geoglows(options: argparse.Namespace) -> None:
             progress=False, epochs=options.epochs, **twin.options,
         )  # fmt: skip
     print(f"  peak memory {peak(options.device):.1f} GB; {result.history.sizes['epoch']} epochs")
-    scores = twins.nse_by_reach(quiet_route(twin, result.network), twin.discharge, twin.test)
+    scores = twins.nse_by_reach(twins.routed(twin, result.network), twin.discharge, twin.test)
     told = result.scores["nse"].sel(period="test", run="calibrated").values
     quantiles = ", ".join(f"{q:.1%}: {np.quantile(scores, q):.6f}" for q in (0.001, 0.01, 0.1))
     print(f"  test NSE of {scores.size:,} reaches: median {np.median(scores):.6f} (told: {np.median(told):.6f}), {quantiles}")
     reached, took = np.median(scores), times["calibrate, all of it"]
     judge(f"geoglows: median test NSE {reached:.6f}, from {np.median(before):.4f} (0.99995)", reached >= 0.99995)
     judge(f"geoglows: {took:.0f} s (120 s)", options.small or took <= 120)
-
-
-def quiet_route(twin: twins.Twin, network: Any) -> xr.DataArray:
-    return twins.quiet_route(twin.runoff.astype(float), network, **twin.options)
 
 
 def run_transfer(options: argparse.Namespace) -> None:
@@ -172,13 +177,15 @@ def run_transfer(options: argparse.Namespace) -> None:
             spinup="10D", device=options.device, progress=False, epochs=options.epochs, **RAPID,
         )  # fmt: skip
     predicted = model.predict(twins.forget(there))
-    for name, river, r, q, network in (
-        ("untrained", there, runoff[1], truth[1], twins.forget(there)), ("another region", there, runoff[1], truth[1], predicted)
-    ):  # fmt: skip
-        scores = twins.nse_by_reach(twins.quiet_route(r.astype(float), network, **RAPID), q, slice(*r["time"].values[[10, -1]]))
-        print(f"  {name}: median NSE {np.median(scores):.6f}, 1%: {np.quantile(scores, 0.01):.5f}")
+    period = slice(*runoff[1]["time"].values[[10, -1]])
+    before, after = (
+        twins.nse_by_reach(twins.quiet_route(runoff[1].astype(float), network, **RAPID), truth[1], period)
+        for network in (twins.forget(there), predicted)
+    )
     off = np.median(np.abs(predicted.dataset["k"].values / there["k"].values - 1))
-    judge(f"transfer: median NSE {np.median(scores):.6f} on another region (0.9998); k off by {off:.1%}", np.median(scores) >= 0.9998)
+    print(f"  NSE of 1% of reaches is below {np.quantile(after, 0.01):.5f}; k is off by {off:.1%}")
+    reached = np.median(after)
+    judge(f"transfer: median NSE on another region {reached:.6f}, from {np.median(before):.4f} (0.9998)", reached >= 0.9998)
 
 
 # ── what an epoch takes ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -189,7 +196,7 @@ def run_epoch(options: argparse.Namespace) -> None:
     few, many = (3, 13) if options.small else (5, 55)
     river = xroute.datasets.scheidegger(rows, columns)
     runoff = twins.weather(river, "storms", steps, "1h", 0).astype(np.float32)
-    discharge = twins.quiet_route(runoff.astype(float), river).isel(reach=slice(-columns, None))  # outlets: all is upstream of them
+    discharge = twins.quiet_route(runoff.astype(float), river).isel(reach=slice(-columns, None))  # all reaches are upstream
     observed = twins.gauged(discharge, 0.1, 0.3, 0)
     wrong = twins.forget(river)
 
@@ -202,11 +209,8 @@ def run_epoch(options: argparse.Namespace) -> None:
         return time.perf_counter() - begin
 
     device = torch.device(options.device)
-    router = Router(wrong, dt="1h").to(device)
-    block = torch.from_numpy(np.ascontiguousarray(runoff.transpose("reach", "time").values)).to(device)
-    forward = best(lambda: router(block), 10)
-    window = block.numel() * block.element_size() / 1e9
-    del router, block
+    forward = forward_seconds(Router(wrong, dt="1h").to(device), runoff, device)
+    window = runoff.nbytes / 1e9
     gc.collect()
     for groups in (None, "strahler"):
         seconds(2, groups=groups)  # compiles
@@ -214,19 +218,20 @@ def run_epoch(options: argparse.Namespace) -> None:
         first = seconds(few, groups=groups)
         memory = peak(options.device)
         an_epoch = (seconds(many, groups=groups) - first) / (many - few)
-        name = f"epoch, {groups or 'free'}: {an_epoch * 1e3:.1f} ms, {an_epoch / forward:.1f} forwards of {forward * 1e3:.1f} ms (6)"
+        name = f"epoch, {groups or 'free'}: {an_epoch / forward:.1f} forwards of {forward * 1e3:.1f} ms (6)"
         judge(name, an_epoch <= 6 * forward or (options.small and device.type == "cpu"))
         print(f"  peak memory {memory:.2f} GB; runoff of the window {window:.2f} GB: {memory / window:.1f} windows")
 
 
-def best(call: Callable[[], Any], times: int) -> float:
-    """Least seconds that a call takes without gradients."""
+def forward_seconds(router: Router, runoff: xr.DataArray, device: torch.device) -> float:
+    """Least seconds that routing takes without gradients."""
     found = []
+    block = torch.from_numpy(np.ascontiguousarray(runoff.transpose("reach", "time").values)).to(device)
     with torch.no_grad():
-        for _ in range(times):
+        for _ in range(10):
             synchronize()
             begin = time.perf_counter()
-            call()
+            router(block)
             synchronize()
             found.append(time.perf_counter() - begin)
     return min(found)
@@ -273,7 +278,8 @@ def run_random(options: argparse.Namespace) -> None:
 
 
 PARTS: dict[str, Callable[[argparse.Namespace], None]] = {
-    "twins": run_twins, "free": run_free, "geoglows": run_geoglows, "transfer": run_transfer, "epoch": run_epoch, "random": run_random,
+    "twins": run_twins, "free": run_free, "geoglows": run_geoglows, "transfer": run_transfer, "epoch": run_epoch,
+    "random": run_random,
 }  # fmt: skip
 
 

@@ -209,6 +209,7 @@ def test_labels_are_the_runoffs_and_units_volumes():
     assert found.reach.values.tolist() == order and found.gauge.item() == gauge
     xr.testing.assert_equal(found["lon"].drop_vars("gauge"), runoff["lon"].sel(reach=order))
     assert {"lon", "basin_name", "day", "time", "reach", "gauge"} == set(found.coords)
+    assert found.attrs["time_label"] == "start"
     assert found.indexes["time"].equals(runoff.indexes["time"])
     single = xroute.footprint(river, gauge, runoff.astype("float32"))
     assert single.dtype == np.float64
@@ -305,6 +306,9 @@ def test_runoff_on_a_grid():
     gauge = river.outlets[0]
     found = xroute.footprint(river, gauge, grid, weights=weights)
     assert found.sum().item() == pytest.approx(passed(grid.route(river, weights=weights), gauge).item(), rel=1e-12)
+    lazy = xroute.footprint(river, gauge, grid.chunk(time=2, lon=3), weights=weights)
+    assert lazy.chunks is not None
+    xr.testing.assert_allclose(lazy.compute(), found, rtol=1e-12)
 
 
 @pytest.mark.parametrize("scheduler", ["threads", "processes"])

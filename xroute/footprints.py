@@ -30,6 +30,7 @@ from xroute.options import check_device
 from xroute.request import FootprintRequest, NetworkLike, keywords_of
 from xroute.responses import reaches_given
 from xroute.run import Run, make_run
+from xroute.times import label_attrs
 from xroute.tracing import Trace
 from xroute.units import flux_in_si, require_array
 
@@ -134,6 +135,8 @@ def footprint(network: NetworkLike, at: Any, runoff: xr.DataArray, request: Foot
         "window_end": str(times[-1]),
         "history": append_history(runoff.attrs.get("history"), line),
     }
+    if run.clock.label is not None and run.clock.step is not None:
+        found.attrs |= label_attrs(run.clock.label, run.clock.step, array.sizes[dim])
     if run.units is None:
         del found.attrs["units"]
     return found

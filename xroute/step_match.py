@@ -26,7 +26,7 @@ from xroute.stamps import show, stamps
 from xroute.times import Clock, seconds, stamp_label
 from xroute.wording import argument
 
-__all__ = ["StepMatch", "match_steps", "said_of"]
+__all__ = ["StepMatch", "is_point", "match_steps", "said_of"]
 
 Index = NDArray[np.int64]
 DAY = 86400.0
@@ -167,7 +167,7 @@ def _step_of(
 ) -> float:
     """Length of an observed step, in steps of the series: a whole number of them."""
     mine = clock.step
-    if _is_point(observed):
+    if is_point(observed):
         return 1.0
     noted = observed.attrs.get("time_step")  # of a single time
     if given is not None and mine is not None:
@@ -224,14 +224,14 @@ def _step_between(at: NDArray[np.float64], its: NDArray[Any], mine: float | None
     )
 
 
-def _is_point(observed: xr.DataArray) -> bool:
+def is_point(observed: xr.DataArray) -> bool:
     """Whether values say that they are those of moments (CF ``cell_methods``)."""
     return "time: point" in " ".join(str(observed.attrs.get("cell_methods", "")).split())
 
 
 def _label(observed: xr.DataArray, dim: Hashable, every: int, clock: Clock, label: str | None) -> str | None:
     """What observed stamps are of their steps, where anything says so; None where nothing does."""
-    if _is_point(observed) or (label is None and ("time_label" not in observed.attrs or _is_of(observed, clock))):
+    if is_point(observed) or (label is None and ("time_label" not in observed.attrs or _is_of(observed, clock))):
         return None
     return stamp_label(observed, dim, None if clock.step is None else every * clock.step, label)
 

@@ -88,3 +88,13 @@ def _quickly(problem: Problem, discharge: xr.Dataset) -> xr.Dataset:
     data = {n: (("run", dim), v, {"long_name": names[n][0], "units": "1"}) for n, v in found.items()}
     data["n"] = ((dim,), count, {"long_name": "observations"})  # type: ignore[assignment]
     return xr.Dataset(data, coords).assign_coords(run=("run", np.array(RUNS)))
+
+
+def with_periods(problem: Problem, discharge: xr.Dataset) -> xr.Dataset:
+    """Discharge with a coordinate ``period`` along time: ``train``, ``test``, or nothing between them."""
+    first = min(p.start for p in (*problem.train, *problem.test))
+    names = np.full(discharge.sizes[problem.observations.time_dim], "", "<U5")
+    for name, steps in (("train", problem.train), ("test", problem.test)):
+        for part in steps:
+            names[part.start - first : part.stop - first] = name
+    return discharge.assign_coords(period=(problem.observations.time_dim, names))
