@@ -83,7 +83,7 @@ def test_a_calibration_finds_travel_times_by_stream_order(tmp_path: Path) -> Non
     for value, error, determined, truth in rows:
         off = abs(float(value) - float(truth))
         assert off < 4 * float(error) and (determined == "False" or off < 0.1 * float(truth))
-    assert [determined for _, _, determined, _ in rows[:4]] == ["True"] * 4
+    assert rows[2][2] == rows[3][2] == "True" and rows[4][2] == "False"  # k of large rivers; x of brooks that no gauge sees
     nse, before, unrouted = (row(said, name)[0] for name in ("calibrated", "before", "unrouted"))
     assert nse > 0.98 > 0.9 > before > unrouted
     picture(said, tmp_path)
@@ -106,3 +106,9 @@ def test_a_footprint_of_a_flood_adds_up(tmp_path: Path) -> None:
     (part,) = re.findall(r"half of it came from \d+ of 2312 reaches, (\d+)% of the basin", said)
     assert 5 < int(part) < 40
     picture(said, tmp_path)
+
+
+@pytest.mark.slow
+def test_ten_thousand_reaches_are_learned_to_a_percent(tmp_path: Path) -> None:
+    largest = re.findall(r"^([kx]): mean error [\d.]+%, largest ([\d.]+)%$", run("train", tmp_path), re.M)
+    assert [name for name, _ in largest] == ["k", "x"] and all(float(value) < 1 for _, value in largest)
