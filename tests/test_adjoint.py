@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import pickle
 
@@ -403,6 +404,37 @@ def test_handles():
     del copy
     with pytest.raises(XRouteError, match="is gone"):
         plan_of(handle)
+
+
+def test_a_plan_that_equals_another_one_serves_after_that_is_gone(monkeypatch):
+    """The other is garbage that is still there when routing begins, and is collected while it goes on."""
+    _, plan, pointer, values = case()
+    expected = through(plan, pointer, **values)[0].detach()
+    other = pickle.loads(pickle.dumps(plan))
+    waste: list[object] = [other]
+    waste.append(waste)  # a cycle, which only the collector takes
+    del plan, other
+    gc.collect()
+    gc.disable()
+    try:
+        again = pickle.loads(pickle.dumps(waste[0]))
+        handle = plan_handle(waste[0])
+        assert plan_of(handle) is waste[0]
+        del waste
+        cpu = backend_of("cpu")
+        forward = cpu.forward
+
+        def collecting(*args, **kwargs):
+            gc.collect()
+            return forward(*args, **kwargs)
+
+        monkeypatch.setattr(cpu, "forward", collecting)
+        found = through(again, pointer, **values)
+        gc.collect()
+        gradients(found, values)
+    finally:
+        gc.enable()
+    assert torch.equal(found[0], expected)
 
 
 def test_errors():

@@ -320,6 +320,20 @@ def test_other_schemes(network: xroute.Network) -> None:
         assert float(found.scores["nse"].sel(run="calibrated").min()) > 0.995, scheme
 
 
+def test_scores_of_many_gauges_are_those_of_a_few(
+    network: xroute.Network, runoff: xr.DataArray, observed: xr.DataArray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from xroute.learning import judging
+
+    options: dict[str, Any] = {"groups": "all", "epochs": 1, "test": slice("2000-01-15", None), **QUIET}
+    few = xroute.calibrate(runoff, network.assign(k=7000.0), observed, **options).scores
+    monkeypatch.setattr(judging, "MANY_GAUGES", 1)
+    monkeypatch.setattr(judging, "AT_A_TIME", 500)
+    many = xroute.calibrate(runoff, network.assign(k=7000.0), observed, **options).scores
+    for name in ("nse", "kge"):
+        np.testing.assert_allclose(many[name].transpose(*few[name].dims), few[name], rtol=1e-8)
+
+
 # ── what is the same each time ────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -23,7 +23,7 @@ from click.testing import CliRunner, Result
 import xroute
 from xroute.cli import main
 from xroute.cli.calibrate import history_table, score_table
-from xroute.exceptions import AlignmentError, ParameterError
+from xroute.exceptions import AlignmentError, ParameterError, TimeAxisError
 from xroute.io import open_dataset, write
 
 matplotlib = pytest.importorskip("matplotlib")
@@ -329,7 +329,7 @@ def closed():
 
 def test_the_picture_draws_what_was_observed_and_routed(result: Any) -> None:
     figure = result.plot()
-    hydrographs = [ax for ax in figure.axes if len(ax.lines) == 3 and "NSE" in ax.get_title("left")]
+    hydrographs = [ax for ax in figure.axes if "NSE" in ax.get_title("left")]
     assert len(hydrographs) == 2
     for ax in hydrographs:
         label = ax.get_title("left").split(" ")[0]
@@ -376,6 +376,30 @@ def test_gauges_that_are_chosen(result: Any) -> None:
         plot_calibration(result, score="beauty")
     with pytest.raises(ParameterError, match="'x' was not calibrated; what was: 'k'"):
         plot_calibration(result, parameter="x")
+
+
+def test_the_test_period_is_shaded_and_a_long_series_is_seen_about_its_flood(result: Any) -> None:
+    from dataclasses import replace
+
+    ax = next(a for a in result.plot().axes if a.get_title("left"))
+    shade = next(p for p in ax.patches if p.get_label() == "test")
+    tested = result.discharge["time"].values[result.discharge["period"].values == "test"]
+    n = result.discharge.sizes["time"] - tested.size
+    assert result.discharge["period"].values.tolist() == ["train"] * n + ["test"] * tested.size
+    begin = matplotlib.dates.num2date(shade.get_x()).replace(tzinfo=None)
+    assert abs(np.datetime64(begin, "s") - tested[0].astype("datetime64[s]")) <= np.timedelta64(1, "s")
+    long = result.discharge.pad(time=(0, 400), constant_values=1.0)
+    long = long.assign_coords(time=result.discharge["time"].values[0] + np.arange(long.sizes["time"]) * np.timedelta64(1, "h"))
+    long["observed"][:, -60] = 1e5
+    long = long.assign_coords(period=("time", np.array(["train"] * 300 + ["test"] * (long.sizes["time"] - 300))))
+    drawn = [line for a in plot_calibration(replace(result, discharge=long)).axes for line in a.lines]
+    dots = next(line for line in drawn if line.get_label() == "observed")
+    assert dots.get_ydata().size == 150 and dots.get_ydata().max() == 1e5
+    part = slice(long["time"].values[10], long["time"].values[20])
+    figure = plot_calibration(replace(result, discharge=long), time=part)
+    assert all(line.get_ydata().size == 11 for a in figure.axes if a.get_title("left") for line in a.lines)
+    with pytest.raises(TimeAxisError, match="no discharge"):
+        plot_calibration(result, time=slice("1900", "1901"))
 
 
 def test_scores_of_many_gauges_are_a_distribution(result: Any) -> None:

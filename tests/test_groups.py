@@ -100,6 +100,7 @@ def test_labels_that_are_given():
         groups = reach_groups(network, given)
         assert by_label(groups, network.ids) == expected and groups.labels.tolist() == [7, 8, 9]
     assert reach_groups(network, labels).name == "zone"
+    assert by_label(reach_groups(network.dataset, labels.rename(reach="comid").chunk()), network.ids) == expected
     assert reach_groups(network, reach_groups(network, labels)).equals(reach_groups(network, labels))
     text = labels.copy(data=np.array(list("aabbccc"), dtype=object))
     assert reach_groups(network, text).labels.tolist() == ["a", "b", "c"]
@@ -490,6 +491,25 @@ def test_to_network_with_parameters_from_outside_and_another_scheme():
         router.to_network({"k": -k})
     with pytest.raises(ParameterError, match="no scheme of this network has the parameters 'tau'"):
         router.to_network({"tau": k})
+
+
+def test_to_network_of_a_default_that_one_of_two_schemes_has_learned():
+    """The variable that is made has the other scheme's default on its reaches, and not NaN."""
+    taps = {"taps": lambda dt, storage: torch.stack([storage, 1 - storage], dim=1)}
+    for name in ("test.one", "test.two"):
+        xroute.register_scheme(name, [xroute.Parameter("storage", low=0.0, high=1.0, default=0.25)], **taps)
+    try:
+        for learned in ("test.one", "test.two"):
+            schemes = ["test.one", "test.two", "test.one"]
+            network = xroute.Network.from_links([1, 2, 3], [2, 3, 0]).assign(scheme=("reach", schemes))
+            router = Router(network, dt=DT, learnable="storage")
+            with torch.no_grad():
+                router.learned_parameters[learned, "storage"].raw += 1.0
+            found = router.to_network()
+            np.testing.assert_allclose(Router(found, dt=DT).parameters_si["storage"], router.parameters_si["storage"].detach())
+            assert found["storage"].attrs["units"] == "1"
+    finally:
+        del xroute.schemes.SCHEMES["test.one"], xroute.schemes.SCHEMES["test.two"]
 
 
 def test_to_network_of_mixed_schemes():

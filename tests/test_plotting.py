@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+import xroute
 from xroute.datasets import scheidegger, storm_runoff, tutorial
 from xroute.exceptions import AlignmentError, ParameterError, TimeAxisError
 from xroute.network import Network
@@ -16,6 +17,7 @@ from matplotlib import pyplot  # noqa: E402
 from matplotlib.colors import LogNorm  # noqa: E402
 
 from xroute.plotting import choose_gauges, overview, plot_hydrographs, plot_network  # noqa: E402
+from xroute.plotting import footprint as draw_footprint  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -318,3 +320,55 @@ def test_leads_of_a_forecast_are_drawn_in_hours(network):
 def test_hydrographs_say_that_a_time_cannot_be_told(network):
     with pytest.raises(TimeAxisError, match="no dimension 'time'"):
         plot_hydrographs(storm_runoff(network, 5).isel(time=0), [7])
+
+
+# ---------------------------------------------------------------- footprints
+
+
+def a_footprint(network, **options):
+    runoff = storm_runoff(network, 60, dtype=float)
+    gauge = int(Network(network).outlets[0])
+    return runoff, xroute.footprint(network, gauge, runoff, window=slice(runoff.time[20], runoff.time[30]), **options)
+
+
+def test_footprint_draws_sums_by_reach_and_by_time(network):
+    runoff, water = a_footprint(network)
+    figure = draw_footprint(network, water, title="a flood")
+    on_map, bar, when, ages = figure.axes
+    assert bar.get_ylabel() == "Water that passed the gauge [m³]" and figure.get_suptitle() == "a flood"
+    shown = on_map.collections[1].get_array()
+    outlet = water.gauge.item()
+    assert sorted(shown) == pytest.approx(sorted(water.sum("time").drop_sel(reach=outlet).values))
+    gauge = on_map.lines[0].get_xydata()[0]
+    np.testing.assert_allclose(gauge, [network[n].sel(reach=outlet) for n in ("lon", "lat")])
+    heights = when.collections[0].get_paths()[0].vertices[:, 1]
+    assert heights.max() == pytest.approx(water.sum("reach").max().item())
+    shade = when.patches[0].get_extents().transformed(when.transData.inverted())
+    assert shade.x1 - shade.x0 == pytest.approx(11 / 24)  # eleven hours, in days
+    age, share = ages.lines[0].get_data()
+    values = water.sum("reach").values[:31]
+    assert share[0] == 0.0 and share[-1] == pytest.approx(1.0) and age[-1] == 31
+    assert share[5] == pytest.approx(values[-5:].sum() / values.sum())
+
+
+def test_footprint_is_drawn_by_id_lazily_and_of_members(network):
+    runoff, water = a_footprint(network)
+    expected = draw_footprint(network, water).axes[0].collections[1].get_array()
+    shuffled = water.isel(reach=np.random.default_rng(0).permutation(water.sizes["reach"])).transpose("time", "reach")
+    np.testing.assert_allclose(draw_footprint(network, shuffled).axes[0].collections[1].get_array(), expected)
+    members = xr.concat([0.5 * water, 1.5 * water], "member").chunk(time=7)
+    np.testing.assert_allclose(draw_footprint(network, members).axes[0].collections[1].get_array(), expected)
+    leads = water.assign_coords(time=water.time - water.time[0])
+    assert "Lead time" in draw_footprint(network, leads).axes[2].get_xlabel()
+    draw_footprint(network, water.drop_vars("time"))
+    draw_footprint(network, 0 * water)
+
+
+def test_footprint_names_mistakes(network):
+    _, water = a_footprint(network)
+    with pytest.raises(AlignmentError, match="of 1 gauges: choose one"):
+        draw_footprint(network, water.expand_dims("gauge"))
+    with pytest.raises(AlignmentError, match="does not have: 999"):
+        draw_footprint(network, water.assign_coords(reach=[*water.reach.values[:-1], 999]))
+    with pytest.raises(ParameterError, match="lon"):
+        draw_footprint(network.drop_vars("lon"), water)

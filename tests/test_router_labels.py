@@ -470,6 +470,7 @@ def test_states_there_and_back(members, scheme, options):
         if other is not None:
             assert torch.equal(one.history, other.history) and torch.equal(one.outflow, other.outflow)
             assert (one.network, one.step, one.lateral) == (other.network, other.step, other.lateral)
+    xr.testing.assert_identical(router.state_dataset(router.state(expected)), expected)  # its labels are kept
     goes_on = second.route(network, initial_state=expected, **options)
     assert_same(router.array(router(router.tensor(second), state=again), like=second), goes_on)
     shuffled = expected.isel(reach=RNG(3).permutation(N), **{d: slice(None, None, -1) for d in members})

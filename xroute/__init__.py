@@ -24,6 +24,7 @@ from xroute.exceptions import (
     UnitsError,
     XRouteError,
 )
+from xroute.footprints import footprint
 from xroute.grids.remapping import remap
 from xroute.groups import reach_groups
 from xroute.hydrography import estimate_parameters, local_area
@@ -49,9 +50,9 @@ if TYPE_CHECKING:
 __all__ = [
     "AlignmentError", "Network", "NetworkError", "Parameter", "ParameterError", "ParameterModel", "Router", "StateError",
     "TimeAxisError", "UnitsError", "XRouteError", "__version__", "budget", "calibrate", "datasets", "deaccumulate",
-    "estimate_parameters", "exceedance", "grid_weights", "grids", "initial_state", "lakes", "local_area", "losses",
-    "reach_groups", "register_scheme", "remap", "route", "route_to_zarr", "scores", "set_options", "steady_state",
-    "tables", "to_grid", "to_reaches", "unit_hydrograph", "with_bounds",
+    "estimate_parameters", "exceedance", "footprint", "grid_weights", "grids", "initial_state", "lakes", "local_area",
+    "losses", "reach_groups", "register_scheme", "remap", "route", "route_to_zarr", "scores", "set_options",
+    "steady_state", "tables", "to_grid", "to_reaches", "unit_hydrograph", "with_bounds",
 ]  # fmt: skip
 
 

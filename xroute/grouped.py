@@ -30,6 +30,8 @@ from xroute.settings import Form
 __all__ = ["GroupedParameter", "bounded_parameter"]
 
 Tensor = torch.Tensor
+WIDTH = 128
+"""Values that are added one after another, where gradients of groups are summed."""
 
 
 def bounded_parameter(
@@ -80,12 +82,14 @@ class GroupedParameter(BoundedParameter):
         names = ids if groups is None else groups.labels
         self.prior: Tensor
         self._of_reach: Tensor
-        self._order: Tensor
         self._sizes: Tensor
         self._least: Tensor
         self._most: Tensor
         sizes = np.bincount(of_reach, minlength=names.size)
-        for name, array in (("_of_reach", of_reach), ("_order", np.argsort(of_reach, kind="stable")), ("_sizes", sizes)):
+        rows = [] if groups is None else _rows_of_sums(of_reach, sizes)
+        self._n_levels = len(rows)
+        named = {f"_rows{k}": level for k, level in enumerate(rows)}
+        for name, array in {"_of_reach": of_reach, "_sizes": sizes, **named}.items():
             self.register_buffer(name, torch.from_numpy(array), persistent=False)
         if learned.form == "scale":
             self.register_buffer("prior", value)
@@ -200,7 +204,8 @@ class GroupedParameter(BoundedParameter):
         """Values of groups [group] on their reaches [its reaches]."""
         if self.groups is None:
             return values
-        spread: Tensor = _Spread.apply(values, self._of_reach, self._order, self._sizes)
+        rows = (getattr(self, f"_rows{k}") for k in range(self._n_levels))
+        spread: Tensor = _Spread.apply(values, self._of_reach, *rows)
         return spread
 
     def _mean_of(self, value: Tensor) -> Tensor:
@@ -256,8 +261,8 @@ class _Spread(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(values: Tensor, of_reach: Tensor, order: Tensor, sizes: Tensor) -> Tensor:
-        """Values [group], the group of each reach, reaches by group, and how many each has."""
+    def forward(values: Tensor, of_reach: Tensor, *rows: Tensor) -> Tensor:
+        """Values [group], the group of each reach, and which are added to which (`_rows_of_sums`)."""
         return values.index_select(0, of_reach)
 
     @staticmethod
@@ -268,5 +273,27 @@ class _Spread(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
         """Sums of the gradients of each group's reaches."""
-        order, sizes = ctx.saved_tensors
-        return torch.segment_reduce(grads[0].index_select(0, order), "sum", lengths=sizes, unsafe=True), None, None, None
+        rows = ctx.saved_tensors
+        sums = grads[0]
+        for level in rows:
+            sums = torch.cat([sums, sums.new_zeros(1)])[level].sum(dim=1)
+        return sums, None, *(None for _ in rows)
+
+
+def _rows_of_sums(of_reach: NDArray[np.int64], sizes: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """How to add up values [reach] by group, some at a time: of each level, which entries of the one before make an entry.
+
+    An entry behind the last one, to be zero, fills up. A GPU adds all entries of a level at once, each in the same order each
+    time; sums of whole groups would be one thread's work each.
+    """
+    items, n_before, levels = np.argsort(of_reach, kind="stable"), of_reach.size, []
+    while True:
+        n_rows = np.maximum(-(-sizes // WIDTH), 1)
+        nth = np.arange(items.size) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        row = np.repeat(np.cumsum(n_rows) - n_rows, sizes) + nth // WIDTH
+        level = np.full((int(n_rows.sum()), min(WIDTH, int(sizes.max(initial=1)))), n_before)
+        level[row, nth % WIDTH] = items
+        levels.append(level)
+        if (n_rows == 1).all():
+            return levels
+        items, n_before, sizes = np.arange(len(level)), len(level), n_rows

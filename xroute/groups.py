@@ -18,7 +18,9 @@ from xroute.engine.plan import follow
 from xroute.exceptions import ParameterError, some
 from xroute.ids import exact_ids, is_missing
 from xroute.network import Network
+from xroute.network_files import as_network
 from xroute.reach_values import by_reach
+from xroute.request import NetworkLike
 from xroute.settings import FORM, GROUPING, Form
 from xroute.topology import Links, drains_to
 
@@ -92,13 +94,13 @@ class Groups:
         )
 
 
-def reach_groups(network: Network, groups: Any, gauges: Any = None) -> Groups | None:
+def reach_groups(network: NetworkLike, groups: Any, gauges: Any = None) -> Groups | None:
     """Groups of a network's reaches.
 
     Parameters
     ----------
-    network : Network
-        Network.
+    network
+        Network Dataset, a `Network`, or the path of one.
     groups
         ``None`` or ``True``: none, each reach by itself. ``"all"``: one group. ``"strahler"``: by Strahler (1957) order.
         ``"basin"``: by the outlet that a reach drains to. ``"gauge"``: by the next gauge downstream, a gauge's own reach
@@ -134,6 +136,7 @@ def reach_groups(network: Network, groups: Any, gauges: Any = None) -> Groups | 
     """
     if groups is None or groups is True:
         return None
+    network = as_network(network)
     if isinstance(groups, Groups):
         if groups.of_reach.size != network.n_reaches:
             raise ParameterError(

@@ -20,7 +20,7 @@ from xroute.settings import Extra, GridNaN, Hillslope, Label, Lateral, Missing, 
 
 # No `from __future__ import annotations` here: help() shows the annotations of a signature, and these are meant to be read.
 
-__all__ = ["BudgetRequest", "NetworkLike", "RouteRequest", "StreamRequest", "WeightsLike", "keywords_of"]
+__all__ = ["BudgetRequest", "FootprintRequest", "NetworkLike", "RouteRequest", "StreamRequest", "WeightsLike", "keywords_of"]
 
 NetworkLike = xr.Dataset | Network | str | os.PathLike[str]
 """A network Dataset, a `Network`, or the path of one."""
@@ -89,6 +89,13 @@ class BudgetRequest(RouteRequest):
     per: Per = "run"
 
 
+@dataclass(frozen=True, kw_only=True)
+class FootprintRequest(RouteRequest):
+    """Options of a footprint: those of the run that it is of, and what `xroute.footprint` adds to them."""
+
+    window: Any = None
+
+
 # ── public functions, made of functions that take a request ─────────────────────────────────────────────────────────────
 
 Options = ParamSpec("Options")
@@ -125,6 +132,16 @@ class Accounts(Protocol[Options]):
         ...
 
 
+class Traces(Protocol[Options]):
+    """Type of `xroute.footprint`."""
+
+    def __call__(
+        self, network: NetworkLike, at: Any, runoff: xr.DataArray, *args: Options.args, **kwargs: Options.kwargs
+    ) -> xr.DataArray:
+        """Trace water back from a gauge."""
+        ...
+
+
 class KeywordsOf(Protocol[Options, Request]):
     """Type of the decorator: of each kind of function."""
 
@@ -136,6 +153,10 @@ class KeywordsOf(Protocol[Options, Request]):
     ) -> Accounts[Options]: ...
     @overload
     def __call__(self, function: Callable[[xr.DataArray, NetworkLike, Any, Request], Any], /) -> RoutesInto[Options]: ...
+    @overload
+    def __call__(
+        self, function: Callable[[NetworkLike, Any, xr.DataArray, Request], xr.DataArray], /
+    ) -> Traces[Options]: ...
 
 
 def keywords_of(request: Callable[Options, Request]) -> KeywordsOf[Options, Request]:

@@ -13,7 +13,7 @@ import torch
 import xarray as xr
 from numpy.typing import NDArray
 
-from xroute.block_state import CHANNEL, HILLSLOPE, BlockState, Lags, Stage, lags_of, stored_name
+from xroute.block_state import CHANNEL, HILLSLOPE, BlockState, Lags, Stage, lags_of
 from xroute.engine.slopes import slope_settings
 from xroute.exceptions import ParameterError, StateError, TimeAxisError
 from xroute.grids.tensors import GridInput
@@ -21,7 +21,7 @@ from xroute.labels import Layout
 from xroute.request import RouteRequest, WeightsLike
 from xroute.router_labels import LabelledRunoff, grid_values, known_values, label_discharge, read_runoff
 from xroute.router_parameters import RouterParameters
-from xroute.router_state import RouterState, slopes_of, start_of
+from xroute.router_state import RouterState, StateLabels, slopes_of, start_of
 from xroute.schemes import Filter
 from xroute.settings import Extra, GridNaN, Label, Missing
 from xroute.state import RunKey, aligned_state, load_state, run_key, state_dataset, tables_of
@@ -220,7 +220,8 @@ class LabelBridges(RouterParameters):
             key, time = self._key(labels.layout, n_lags, labels.units), labels.clock.start(labels.array)
         aligned = aligned_state(opened, key, time)
         loaded = load_state(tables_of(aligned, key), n_lags, self.ids)
-        stages = {name: self._in_si(stage, name, aligned) for name, stage in loaded.stages.items()}
+        units = aligned["outflow"].attrs.get("units")
+        stages = {name: self._in_si(stage, units) for name, stage in loaded.stages.items()}
         slopes = None
         if self.hillslope is not None:
             network = f"{self._network_hash} {self.hillslope.name}"
@@ -228,7 +229,10 @@ class LabelBridges(RouterParameters):
             slopes = RouterState(*stages[HILLSLOPE], n_lags[HILLSLOPE], network, self.dt, lateral)
         assert self.settings.routing_step is not None
         step, lateral = self.settings.routing_step, self.settings.lateral
-        return RouterState(*stages[CHANNEL], n_lags[CHANNEL], self._network_hash, step, lateral, slopes)
+        layout = key.layout
+        coords = {n: c for n, c in xr.Coordinates(layout.coords).items() if set(c.dims) <= set(layout.batch_dims)}
+        its = StateLabels({d: layout.sizes[d] for d in layout.batch_dims}, coords, aligned.attrs.get("time"), units)
+        return RouterState(*stages[CHANNEL], n_lags[CHANNEL], self._network_hash, step, lateral, slopes, its)
 
     def state_dataset(
         self,
@@ -249,11 +253,12 @@ class LabelBridges(RouterParameters):
             As ``return_state=True`` gave it.
         like
             The runoff, or the discharge, that the state is at the end of: it tells members, the time at which the state holds,
-            and units. By default there is no time, and members are a dimension ``batch``, unless there is but one.
+            and units. By default these are what they were in the Dataset that the state was made of, if it was; else there is no
+            time, and members are a dimension ``batch``, unless there is but one.
         time
             When the state holds, a date or text, if not at the end of ``like``.
         units
-            Units of discharge, without ``like``; None if they are not known.
+            Units of discharge, where nothing tells; None if they are not known.
         label, reach_dim, time_dim
             As in `xroute.route`, of ``like``.
 
@@ -268,7 +273,10 @@ class LabelBridges(RouterParameters):
         """
         if not isinstance(state, RouterState):
             raise StateError(f"a state is a RouterState, as return_state=True gives it, not {type(state).__name__}")
-        if like is None:
+        if like is None and state.labels is not None:
+            members, coords, holds, units = state.labels
+            layout = _layout(members, self.n_reaches, coords)
+        elif like is None:
             n_batch = state.outflow.shape[0]
             layout, holds = _layout({"batch": n_batch} if n_batch > 1 else {}, self.n_reaches, {}), None
         else:
@@ -319,9 +327,8 @@ class LabelBridges(RouterParameters):
         name = None if self.hillslope is None else self.hillslope.name
         return run_key(self.network, layout, n_lags, self.scheme, self.settings, units, name)
 
-    def _in_si(self, stage: Stage, name: str, state: xr.Dataset) -> tuple[Tensor, Tensor]:
-        """History and outflow of a stage in m3 s-1, as tensors."""
-        units = state[stored_name(name, "outflow")].attrs.get("units")
+    def _in_si(self, stage: Stage, units: Any) -> tuple[Tensor, Tensor]:
+        """History and outflow of a stage, in some units, in m3 s-1, as tensors."""
         factor = 1.0 if units in (None, DISCHARGE_UNITS) else flux_in_si(str(units), "the state")
         history, outflow = (torch.from_numpy(np.ascontiguousarray(a * factor)).to(self._device) for a in stage)
         return history, outflow

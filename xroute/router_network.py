@@ -44,9 +44,10 @@ def network_with(
         Name of the hillslopes, or `ORDINATES`; None for none.
     """
     made: dict[str, xr.Variable] = {}
-    for at, values in by_scheme.values():
-        for parameter, value in values:
-            _put(made, network, parameter, at, value)
+    for _ in range(2):  # a variable that is made for one scheme has the defaults of others too
+        for at, values in by_scheme.values():
+            for parameter, value in values:
+                _put(made, network, parameter, at, value)
     for parameter, value in of_slopes or ():
         _put(made, network, parameter, all_reaches(network.n_reaches), value)
     result = network.assign(made) if made else network

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -19,9 +19,32 @@ from xroute.exceptions import ParameterError, StateError, some
 from xroute.network import Network
 from xroute.settings import RoutingSettings
 
-__all__ = ["RouterState", "check_ids", "given_known", "ids_as_tensor", "network_hash", "slopes_of", "start_of"]
+__all__ = [
+    "RouterState", "StateLabels", "check_ids", "given_known", "ids_as_tensor", "network_hash", "slopes_of", "start_of",
+]  # fmt: skip
 
 Tensor = torch.Tensor
+
+
+class StateLabels(NamedTuple):
+    """What a state that had labels was called.
+
+    Attributes
+    ----------
+    members
+        Its dimensions of members, and their sizes.
+    coords
+        Their coordinates.
+    time
+        When it holds; None where that is not known.
+    units
+        Units of discharge; None where they are not known.
+    """
+
+    members: Mapping[Hashable, int]
+    coords: Mapping[Hashable, Any]
+    time: str | None
+    units: str | None
 
 
 @dataclass(frozen=True)
@@ -44,6 +67,8 @@ class RouterState:
         Where runoff joined.
     hillslope : RouterState or None
         State of the hillslopes, whose inflow is runoff, a step of runoff apart; None where there are none.
+    labels : StateLabels or None
+        Of the Dataset that it was made of, if it was (`Router.state`).
     """
 
     history: Tensor
@@ -53,6 +78,7 @@ class RouterState:
     step: float
     lateral: str
     hillslope: RouterState | None = None
+    labels: StateLabels | None = None
 
     def detach(self) -> RouterState:
         """State through which no gradient flows: for training on one stretch of a series after another."""

@@ -17,7 +17,8 @@ __all__ = [
     "KGE_METHOD", "LABEL", "LATERAL", "MISSING", "MISSING_DOWNSTREAM", "NAN", "NEGATIVE_AREA", "PER", "REMAP_TO",
     "RESET", "SAMPLING", "UNCOVERED", "WEIGHT_METHOD", "Climatology", "Convention", "Edges", "Estimate", "Extra",
     "GridNaN", "Hillslope", "KGEMethod", "Label", "Lateral", "Missing", "MissingDownstream", "NaN", "NegativeArea",
-    "Per", "RemapTo", "Reset", "RoutingSettings", "Sampling", "Uncovered", "WeightMethod", "LOSS", "OPTIMIZER", "Loss",
+    "Per", "RemapTo", "Reset", "RoutingSettings", "Sampling", "Uncovered", "WeightMethod",
+    "LOSS", "OPTIMIZER", "STAGES", "Stages", "Loss",
     "Optimizer", "WeightsKind", "FORM", "GROUPING", "Form", "Grouping",
 ]  # fmt: skip
 
@@ -46,6 +47,7 @@ KGEMethod = Literal["2009", "2012"]
 Climatology = Literal["dayofyear", "month"]
 Loss = Literal["nse", "kge", "rmse", "log"]
 Optimizer = Literal["adam", "lbfgs"]
+Stages = Literal["gauge"]
 Grouping = Literal["all", "strahler", "basin", "gauge"]
 Form = Literal["value", "scale"]
 
@@ -95,6 +97,8 @@ LOSS: tuple[Loss, ...] = get_args(Loss)
 """Losses of a calibration, by name (`xroute.losses`)."""
 OPTIMIZER: tuple[Optimizer, ...] = get_args(Optimizer)
 """What finds the parameters of a calibration."""
+STAGES: tuple[Stages, ...] = get_args(Stages)
+"""What a calibration goes down a river by: from gauge to gauge."""
 GROUPING: tuple[Grouping, ...] = get_args(Grouping)
 """What reaches may be grouped by, beside variables: not at all, stream order, outlet, or next gauge downstream."""
 FORM: tuple[Form, ...] = get_args(Form)

@@ -1,4 +1,4 @@
-"""The ``xroute`` command: describe a network, convert files of other systems, route, and show a demonstration.
+"""The ``xroute`` command: describe a network, convert files of other systems, route, score, and show a demonstration.
 
 Only what the command line adds stands here: options, messages, progress, signals. A file of this package is a command;
 `messages` says what an argument's option is called, `common` is what several commands share. Problems with data exit with 1
@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from xroute.cli import calibrate, convert, demo, info, route, weights
+from xroute.cli import calibrate, compare, convert, demo, info, route, weights
 from xroute.cli.messages import error_line, notes
 from xroute.cli.signals import LEFT, Interrupted, hush, interruptible
 from xroute.version import __version__
@@ -75,5 +75,7 @@ def main(debug: bool) -> None:
     """Route runoff down river networks."""
 
 
-for command in (convert.convert, info.info, weights.weights, route.route, calibrate.calibrate, demo.demo):
+for command in (
+    convert.convert, info.info, weights.weights, route.route, calibrate.calibrate, compare.compare, demo.demo,
+):  # fmt: skip
     main.add_command(command)

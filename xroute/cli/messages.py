@@ -16,12 +16,12 @@ __all__ = ["OPTIONS", "error_line", "notes"]
 
 #: Arguments whose option has another name.
 NAMES = {
-    "downstream": "downstream-column", "mode": "overwrite", "negative": "negative-area",
+    "dim": "time-dim", "downstream": "downstream-column", "mode": "overwrite", "negative": "negative-area",
     "reach": "reach-column", "reset": "deaccumulate",
     "routing_step": "dt-routing", "state": "state-file", "variables": "variable",
 }  # fmt: skip
 #: Options that take no value.
-FLAGS = {"overwrite", "resume"}
+FLAGS = {"carry", "overwrite", "resume"}
 #: Advice that is not an option alone.
 PHRASES = {
     "area anew": "--estimate-anew makes it anew",

@@ -8,8 +8,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -18,15 +19,17 @@ from numpy.typing import NDArray
 from xroute.exceptions import warn
 from xroute.identity import digest
 from xroute.learning.curvature import curvature_of
+from xroute.learning.judging import discharge_of, scores_of, with_periods
 from xroute.learning.learnable import before_of, learnable_of, network_of, penalty_of, prior_network, upstream_of_gauges
 from xroute.learning.problem import Problem, make_problem
 from xroute.learning.progress_file import ProgressFile
 from xroute.learning.request import CalibrationRequest, ObservedLike, options_of
 from xroute.learning.result import Calibration
+from xroute.learning.stages import Staged, file_of_stage, join_fits, loss_of, plain_text, run_stages
 from xroute.learning.training import Fit, train
 from xroute.network import Network
 from xroute.request import NetworkLike
-from xroute.scores import scores
+from xroute.router import Router
 from xroute.stamps import show
 from xroute.wording import argument
 
@@ -34,10 +37,6 @@ __all__ = ["calibrate", "finish", "identity_of"]
 
 MARK = "calibrated"
 """Attribute and variable of a network that say that it was calibrated, and where."""
-MANY_GAUGES = 5000
-"""Of more gauges, these scores are made, and no others."""
-FEW_METRICS = ("nse", "kge", "correlation", "pbias", "n")
-RUNS = ("calibrated", "before", "unrouted")
 
 
 @options_of(CalibrationRequest)
@@ -86,8 +85,8 @@ def calibrate(
     carry
         Begin each window with the state that the one before it ended with, in place of a spin-up.
     epochs, optimizer, learning_rate
-        ``"lbfgs"``, by default for up to a thousand values, goes on until it has converged (at most 100 epochs); ``"adam"`` takes
-        200 epochs, at rates that begin at 0.05 and end at none.
+        ``"lbfgs"``, by default for up to a hundred values, goes on until it has converged (at most 200 epochs); ``"adam"`` takes
+        200 epochs, at rates that begin at 0.1 and end at none.
     patience
         Stop when the loss in the test period has not got better for so many epochs, and keep what was best there.
     seed
@@ -99,6 +98,11 @@ def calibrate(
     checkpoint, resume
         Path of a file in which the progress is kept: killed at any moment, the same call goes on from there, and ends with the
         same bits; when all is done, it gives the result (with more ``epochs``, it goes on). ``resume=False`` begins anew.
+    stages
+        ``"gauge"``: down the river in stages. First the sub-basins of the uppermost gauges, then those between them and the next
+        gauges below, and so on; what flows in from above is held fixed, as it was observed, and in gaps as simulated with what
+        was found so far. Each reach is calibrated in one stage, and groups share values within a stage. With a checkpoint,
+        there is one file more for each stage.
     scheme, substeps, sampling, lateral, hillslope, weights, known, missing, extra, nan, dt, label, reach_dim, time_dim
         As of `xroute.route`. ``extra="drop"`` leaves out gauges that are not in the network, too.
     observed_label, observed_step
@@ -136,26 +140,93 @@ def calibrate(
 
 
 def _calibrate(problem: Problem, request: CalibrationRequest) -> Calibration:
+    found = _in_stages(problem, request) if request.stages else _learn(problem, request)
+    result = finish(
+        problem, found.fit, found.network, calibrated=found.calibrated, curvature=found.curvature, identity=found.identity,
+        before=found.before, what=found.what,
+    )  # fmt: skip
+    if request.checkpoint is not None:
+        result.save(request.checkpoint)
+    return result
+
+
+class _Found(NamedTuple):
+    """What was learned: how that went, the whole network with it and where, how sure that is, and how parameters were."""
+
+    fit: Fit
+    network: Network
+    calibrated: NDArray[np.bool_]
+    curvature: xr.Dataset
+    identity: dict[str, str]
+    what: str
+    router: Router
+    before: xr.Dataset
+
+
+def _learn(problem: Problem, request: CalibrationRequest) -> _Found:
     learnable = learnable_of(request, problem.whole, problem.observations.reach_ids)
     prior = prior_network(request, problem.whole, learnable)
     learnable = upstream_of_gauges(problem, learnable)
     scaled = {name for name, how in learnable.items() if how.form == "scale"}
     factors_on = {n: v for n, v in (request.priors or {}).items() if n in scaled}
     base = prior_network(replace(request, priors=factors_on), problem.whole, learnable) if factors_on else problem.whole
-    part = base if problem.network is problem.whole else base.basin(np.unique(problem.observations.reach_ids))
+    part = base if problem.network is problem.whole else base._take(problem.reaches)
     router = problem.router(learnable, part)
     _tell_few(problem, sum(p.numel() for p in router.parameters()))
     identity = identity_of(problem, request, learnable, base)
     file = None if request.checkpoint is None else ProgressFile(request.checkpoint, identity, resume=request.resume)
     fit = train(problem, router, None, router, penalty_of(problem, router, learnable, prior), request, file)
     made, calibrated = network_of(problem, router, learnable, base)
-    result = finish(
-        problem, fit, made, calibrated=calibrated, curvature=curvature_of(problem, router, learnable), identity=identity,
-        before=before_of(problem, learnable), what=_in_words(request, learnable),
+    curvature = curvature_of(problem, router, learnable)
+    before = before_of(problem, learnable)
+    return _Found(fit, made, calibrated, curvature, identity, _in_words(request, learnable), router, before)
+
+
+def _in_stages(problem: Problem, request: CalibrationRequest) -> _Found:
+    """Stage after stage down the river, each on the network that those before it have made."""
+    found: list[_Found] = []
+    network, calibrated = problem.whole, np.zeros(problem.whole.n_reaches, bool)
+
+    def train_stage(part: Staged) -> tuple[Fit, Router, None]:
+        nonlocal network
+        own = replace(part.problem, whole=network, network=network._take(part.problem.reaches))
+        one = _learn(own, replace(request, checkpoint=file_of_stage(request.checkpoint, part.number)))
+        mine = np.zeros(network.n_reaches, bool)
+        mine[problem.reaches[part.stage.own]] = True
+        calibrated[mine & one.calibrated] = True
+        network = _merged(network, one.network, mine, {name for _, name in one.router.learned_parameters})
+        found.append(one)
+        return one.fit, one.router, None
+
+    before = loss_of(problem, problem.router())
+    fits = [fit for _, fit in run_stages(problem, train_stage)]
+    router = problem.router(None, network._take(problem.reaches))
+    fit = join_fits(fits, before, loss_of(problem, router))
+    names = dict.fromkeys(name for one in found for name in one.before)
+    was = problem.whole.dataset[list(names)].drop_attrs(deep=False)
+    what = f"{found[0].what}, in stages"
+    return _Found(fit, network, calibrated, _of_stages(found), found[0].identity, what, router, was)
+
+
+def _of_stages(found: Sequence[_Found]) -> xr.Dataset:
+    """Curvature of all stages, by ``stage``."""
+    stage = xr.Variable("stage", np.arange(1, len(found) + 1))
+    joined = xr.concat(
+        [one.curvature for one in found], stage, join="outer", fill_value={"determined": False, "n_reaches": 0},
+        coords="minimal", compat="override", combine_attrs="override",
     )  # fmt: skip
-    if request.checkpoint is not None:
-        result.save(request.checkpoint)
-    return result
+    return plain_text(joined)
+
+
+def _merged(network: Network, made: Network, mine: NDArray[np.bool_], names: Iterable[str]) -> Network:
+    """A network with another's parameters on some reaches."""
+    taken: dict[str, Any] = {}
+    for name in names:
+        if name in made and name in network:
+            taken[name] = made[name].copy(data=np.where(mine, made[name].values, network[name].values))
+        elif name in made:
+            taken[name] = made[name]
+    return network.assign(taken)
 
 
 def finish(
@@ -191,9 +262,10 @@ def finish(
     if calibrated is None:
         calibrated = np.isin(np.arange(problem.whole.n_reaches), problem.reaches)
     marked = _marked(problem, fit, network, calibrated, what)
-    discharge = _discharge(problem, network)
+    discharge = discharge_of(problem, network)
     return Calibration(
-        marked, fit.history, _scores(problem, discharge), xr.Dataset() if curvature is None else curvature, discharge,
+        marked, fit.history, scores_of(problem, discharge), xr.Dataset() if curvature is None else curvature,
+        with_periods(problem, discharge),
         _changed(problem.whole, network) if before is None else before, fit.epochs,
         fit.reason, dict(identity or {}), fit.progress,
     )  # fmt: skip
@@ -215,6 +287,9 @@ def _tell_few(problem: Problem, n_values: int) -> None:
 def identity_of(problem: Problem, request: CalibrationRequest, learnable: Any, base: Network) -> dict[str, str]:
     """What another run must share to go on with this one's file, by what it is: hashes and text."""
     observations, run = problem.observations, problem.run
+    # sums of all bits: a hash of so many values would take seconds
+    bits = np.ascontiguousarray(observations.values).view(np.uint64)
+    observed = bits.sum(axis=0), bits.sum(axis=1), observations.reach_ids, observations.first, observations.every
     filters = run.filter.arrays()
     begin, stop = problem.source.steps.start, problem.source.steps.stop
     sample = problem.runoff_block(begin, min(stop, begin + 64)).cpu().numpy()
@@ -232,7 +307,7 @@ def identity_of(problem: Problem, request: CalibrationRequest, learnable: Any, b
         "network": digest(problem.whole.ids, *problem.whole.links),
         "parameters of the network": digest(*filters, parameters),
         "runoff": digest(sample, begin, stop, str(problem.source.dtype), run.clock.step),
-        "observations": digest(observations.values, observations.reach_ids, observations.first, observations.every),
+        "observations": digest(*observed),
         "choice of what is learned": digest(groups),
         "loss": str(loss),
         "weights of the gauges": digest(problem.gauge_weights),
@@ -240,6 +315,7 @@ def identity_of(problem: Problem, request: CalibrationRequest, learnable: Any, b
         "windows": digest([(w.begin, w.stop, w.carries) for w in problem.windows]),
         "penalty": f"{request.penalty:g}",
         "priors": digest([(n, getattr(v, "values", v)) for n, v in sorted((request.priors or {}).items())]),
+        "stages": str(request.stages),
         "optimizer": str(request.optimizer),
         "learning_rate": str(request.learning_rate),
         "patience": str(request.patience),
@@ -277,44 +353,3 @@ def _changed(before: Network, after: Network) -> xr.Dataset:
     """Parameters on reach that are others now, as they were."""
     both = [n for n in before.dataset.data_vars if n in after and before.dataset[n].dims == ("reach",) and n != MARK]
     return before.dataset[[n for n in both if not before.dataset[n].equals(after.dataset[n])]]
-
-
-def _discharge(problem: Problem, network: Network) -> xr.Dataset:
-    """Discharge at the gauges from the first to the last step of the periods: observed, and of each run."""
-    observations = problem.observations
-    periods = (*problem.train, *problem.test)
-    span = slice(min(p.start for p in periods), max(p.stop for p in periods))
-    part = observations.of_steps(span)
-    ids = np.unique(observations.reach_ids)
-    whole = problem.network is problem.whole
-    found = {"observed": part.labelled()}
-    for name, river in (("calibrated", network), ("before", problem.whole)):
-        router = problem.router(None, river if whole else river.basin(ids))
-        (values,) = problem.simulate(router, (span,))
-        found[name] = part.labelled(values.cpu().numpy(), name, long_name=f"river discharge, {name}")
-    (values,) = problem.simulate(problem.unrouted(), (span,))
-    found["unrouted"] = part.labelled(values.cpu().numpy(), "unrouted", long_name="runoff upstream, not routed")
-    return xr.Dataset(found, attrs={"title": "Discharge at gauges"})
-
-
-def _scores(problem: Problem, discharge: xr.Dataset) -> xr.Dataset:
-    """Scores by gauge, period and run."""
-    observations = problem.observations
-    first = min(p.start for p in (*problem.train, *problem.test))
-    metrics = FEW_METRICS if observations.n_gauges > MANY_GAUGES else None
-    runs = {name: discharge[name] for name in RUNS}
-    found = {}
-    for period, steps in (("train", problem.train), ("test", problem.test)):
-        if steps:
-            at = {observations.time_dim: np.unique(np.concatenate([np.arange(p.start, p.stop) for p in steps])) - first}
-            part = scores(
-                {name: run.isel(at) for name, run in runs.items()}, discharge["observed"].isel(at), metrics=metrics
-            )
-            found[period] = part.assign_coords(run=("run", np.array(RUNS)))
-    return xr.concat(
-        list(found.values()),
-        xr.Variable("period", list(found)),
-        combine_attrs="override",
-        coords="minimal",
-        compat="override",
-    )

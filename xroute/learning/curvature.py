@@ -42,7 +42,7 @@ FLOOR = 1e-3
 """Observations are believed no better than to this part of their standard deviation: rounding is no noise to rely on."""
 MOST_PROBES = 1000
 """Values of more groups than these are not looked at: each takes two runs."""
-MOST_VALUES = 2e8
+MOST_VALUES = 2e7
 """Values of J that are kept at a time; of more, evenly picked gauges stand for all."""
 
 
@@ -78,8 +78,9 @@ def curvature_of(problem: Problem, router: Router, learnable: Mapping[str, Learn
     probes = _probes(problem, router, modules)
     if len(probes) > MOST_PROBES:
         return xr.Dataset(attrs={"note": f"{len(probes)} values are more than {MOST_PROBES}, and were not looked at"})
-    jacobian, values = _jacobian(problem, router, modules, probes)
-    hessian, covariance = _covariance(jacobian, problem, router, [_prior(modules[p.key]) for p in probes])
+    sample = _Sample(problem, len(probes))
+    jacobian, values = _jacobian(sample, router, modules, probes)
+    hessian, covariance = _covariance(jacobian, sample, problem, router, [_prior(modules[p.key]) for p in probes])
     error = np.sqrt(np.maximum(np.diag(covariance), 0.0))
     curved = 2 * np.diag(hessian)
     rows = []
@@ -158,14 +159,12 @@ def _moved(module: BoundedParameter, raw: Tensor, at: Tensor, step: float) -> Te
 
 
 def _jacobian(
-    problem: Problem, router: Router, modules: Mapping[str, BoundedParameter], probes: list[_Probe]
+    sample: _Sample, router: Router, modules: Mapping[str, BoundedParameter], probes: list[_Probe]
 ) -> tuple[Float, Float]:
     """Derivative of discharge [probe, gauge, step] of the training period to each coordinate, and values [probe]."""
-    n_steps = sum(p.stop - p.start for p in problem.train)
-    gauges = _picked(problem, len(probes) * n_steps)
-    found = np.zeros((len(probes), gauges.numel(), n_steps))
+    found = np.zeros((len(probes), *sample.observed.shape))
     values = np.zeros(len(probes))
-    step = 1e-2 if problem.source.dtype.itemsize == 4 else 1e-3
+    step = 1e-2 if sample.problem.source.dtype.itemsize == 4 else 1e-3
     for k, probe in enumerate(probes):
         module = modules[probe.key]
         raw, at = module.raw.detach().clone(), probe.at.to(module.raw.device)
@@ -177,10 +176,8 @@ def _jacobian(
                 with torch.no_grad():
                     module.raw.copy_(_moved(module, raw, at, by))
                     place = _coordinate(module, module.group_values()[at]).mean()
-                    discharge = torch.cat(
-                        [_seen(problem, q)[gauges] for q in problem.simulate(router, problem.train)], dim=1
-                    )
-                ends.append((place, discharge.double()))
+                    discharge = sample.simulated(router)
+                ends.append((place, discharge))
         except ParameterError:  # a window that would be too long: nothing is known of it
             ends = []
         finally:
@@ -202,42 +199,39 @@ def _coordinate(module: BoundedParameter, values: Tensor) -> Tensor:
     return (values - low).log() if np.isfinite(low) else (high - values).log()
 
 
-def _seen(problem: Problem, discharge: Tensor) -> Tensor:
-    """Discharge as the loss sees it: its logarithm, of the loss ``log``."""
-    if problem.request.loss != "log":
-        return discharge
-    offset = _offset(problem).to(discharge.device, discharge.dtype)
-    return losses.log_transform(discharge, offset)
+class _Sample:
+    """Gauges that stand for all, and their observations in the training period, as the loss sees them [gauge, step]."""
 
+    def __init__(self, problem: Problem, n_probes: int) -> None:
+        self.problem = problem
+        n, n_steps = problem.observations.n_gauges, sum(p.stop - p.start for p in problem.train)
+        most = int(max(1, MOST_VALUES // (n_probes * n_steps)))
+        self.gauges = np.arange(n) if n <= most else np.unique(np.linspace(0, n - 1, most).round().astype(np.int64))
+        self._at = torch.from_numpy(self.gauges).to(problem.device)
+        values = np.concatenate([problem.observations.values[:, p][self.gauges] for p in problem.train], axis=1)
+        observed = torch.from_numpy(values).to(problem.device)
+        offset = losses.log_offset(observed)
+        self._offset = torch.where(offset > 0, offset, 1.0)
+        self.observed = self._as_seen(observed).cpu().numpy()
 
-def _offset(problem: Problem) -> Tensor:
-    observed = torch.cat([problem.observed(p, torch.float64) for p in problem.train], dim=1)
-    offset = losses.log_offset(observed)
-    return torch.where(offset > 0, offset, 1.0)
+    def simulated(self, router: Router) -> Tensor:
+        """What a Router gives of them, float64."""
+        found = [q[self._at].double() for q in self.problem.simulate(router, self.problem.train)]
+        return self._as_seen(torch.cat(found, dim=1))
 
-
-def _picked(problem: Problem, n_each: int) -> Tensor:
-    """Positions of the gauges that stand for all."""
-    n = problem.observations.n_gauges
-    most = int(max(1, MOST_VALUES // n_each))
-    at = np.arange(n) if n <= most else np.unique(np.linspace(0, n - 1, most).round().astype(np.int64))
-    return torch.from_numpy(at).to(problem.device)
+    def _as_seen(self, discharge: Tensor) -> Tensor:
+        return losses.log_transform(discharge, self._offset) if self.problem.request.loss == "log" else discharge
 
 
 # ── what it says ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _covariance(jacobian: Float, problem: Problem, router: Router, priors: list[float]) -> tuple[Float, Float]:
+def _covariance(
+    jacobian: Float, sample: _Sample, problem: Problem, router: Router, priors: list[float]
+) -> tuple[Float, Float]:
     """Gauss-Newton half Hessian of the loss, and covariance of the coordinates."""
-    n_steps = jacobian.shape[2]
-    gauges = _picked(problem, jacobian.shape[0] * n_steps).cpu().numpy()
-    observed = (
-        _seen(problem, torch.cat([problem.observed(p, torch.float64) for p in problem.train], dim=1))
-        .cpu()
-        .numpy()[gauges]
-    )
-    simulated = torch.cat([_seen(problem, q) for q in problem.simulate(router, problem.train)], dim=1)
-    error = observed - simulated[torch.from_numpy(gauges).to(simulated.device)].double().cpu().numpy()
+    n_steps, gauges, observed = jacobian.shape[2], sample.gauges, sample.observed
+    error = observed - sample.simulated(router).cpu().numpy()
     there = np.isfinite(error)
     error = np.where(there, error, 0.0)
     count = there.sum(axis=1)

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from xroute.bounded import BoundedParameter
+from xroute.bounded import in_range, to_physical, to_raw
 from xroute.exceptions import ParameterError
 from xroute.schemes import SCHEMES, Parameter, Scheme
 
@@ -142,21 +142,14 @@ class Form:
             assert length is not None
             share = evaluate(scheme.travel_time, {**others, self.name: torch.ones_like(z)})
             time = length / self.celerities(z) / share
-            return _inside(time if self.power > 0 else 1 / time, parameter)
+            return in_range(parameter, time if self.power > 0 else 1 / time)
         low, high = np.isfinite(parameter.low), np.isfinite(parameter.high)
         if not low and not high:
-            return _inside(self.start + self.scale * z.clamp(-1e6, 1e6), parameter)
+            return in_range(parameter, self.start + self.scale * z.clamp(-1e6, 1e6))
         if not (low and high):
             z = FACTOR * torch.tanh(z / FACTOR)
-        start = torch.tensor([self.start], dtype=torch.float64)
-        bounded = BoundedParameter(parameter, start, True, np.array(["start"]), self.scheme)
-        return bounded.physical(bounded.raw.detach().to(z.device) + z)
-
-
-def _inside(value: Tensor, parameter: Parameter) -> Tensor:
-    """The value, or the bound of its range that it lies beyond; the gradient is zero there."""
-    least = float(np.nextafter(parameter.low, np.inf)) if parameter.low_open else parameter.low
-    return value.clamp(max(least, -np.finfo(np.float64).max), min(parameter.high, np.finfo(np.float64).max))
+        start = to_raw(parameter, torch.tensor(self.start, dtype=torch.float64, device=z.device))
+        return to_physical(parameter, start + z)
 
 
 def start_of(

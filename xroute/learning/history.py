@@ -68,25 +68,38 @@ class History:
         """Loss of the last epoch."""
         return float(self.rows[-1]["loss"]) if self.rows else np.nan
 
-    def watched(self, looks: bool) -> dict[str, NDArray[np.float64]]:
-        """What is learned, as it is now: values of groups, and if it is looked at, quantiles of others."""
+    def watched(self, looks: bool) -> dict[str, Tensor]:
+        """What is learned, as it is now: values of groups, and if it is looked at, quantiles of others; on the device."""
         with torch.no_grad():
             found = {k: m.group_values() for k, m in self._modules.items() if m.groups is not None}
             if looks:
                 free = {k: m.group_values() for k, m in self._modules.items() if m.groups is None}
                 given = free if self._parameters is None else self._parameters()
                 found |= {k: _quantiles(v) for k, v in given.items()}
-            return {k: v.detach().cpu().numpy().astype(np.float64) for k, v in found.items()}
+            return {k: v.detach().clone() for k, v in found.items()}
 
-    def add(
-        self, epoch: int, loss: float, rate: float, nse: Tensor, tested: tuple[float, Tensor] | None,
-        watched: Mapping[str, NDArray[np.float64]],
-    ) -> None:  # fmt: skip
-        """Add an epoch."""
-        self.rows.append(
-            {"epoch": epoch, "loss": loss, "learning_rate": rate, "train": self._told(nse), "parameters": dict(watched)}
-            | ({} if tested is None else {"test_loss": tested[0], "test": self._told(tested[1])})
+    def row(
+        self,
+        epoch: int,
+        loss: Tensor,
+        rate: float,
+        nse: Tensor,
+        tested: tuple[float, Tensor] | None,
+        watched: Mapping[str, Tensor],
+    ) -> dict[str, Any]:
+        """An epoch, which `add` adds: all that lies on the device is fetched at once, since each time is waited for it."""
+        names = list(watched)
+        scored = [] if tested is None else [_told(tested[1])]
+        first, second, *rest = _fetched(
+            [loss.reshape(1), _told(nse), *(watched[n].reshape(-1) for n in names), *scored]
         )
+        row = {"epoch": epoch, "loss": float(first[0]), "learning_rate": rate, "train": second}
+        row["parameters"] = dict(zip(names, rest, strict=False))
+        return row if tested is None else {**row, "test_loss": tested[0], "test": rest[-1]}
+
+    def add(self, row: dict[str, Any]) -> None:
+        """Add an epoch."""
+        self.rows.append(row)
 
     def tree(self) -> list[dict[str, Any]]:
         """Rows as a file keeps them."""
@@ -111,11 +124,6 @@ class History:
         self._add_scores(data, coords)
         self._add_parameters(data, coords)
         return xr.Dataset(data, coords)
-
-    def _told(self, nse: Tensor) -> NDArray[np.float64]:
-        if nse.numel() > MOST_GAUGES:
-            nse = _quantiles(nse)
-        return nse.detach().cpu().numpy().astype(np.float64)
 
     def _add_scores(self, data: dict[Hashable, Any], coords: dict[Hashable, Any]) -> None:
         observations = self._problem.observations
@@ -149,6 +157,17 @@ class History:
             elif module is not None and module.groups is not None:
                 coords[dim] = (dim, module.groups.labels, {"long_name": module.groups.name})
             data[key] = (("epoch", dim), values, attrs)
+
+
+def _told(nse: Tensor) -> Tensor:
+    """What is told of the gauges' scores: all of them, or if they are very many, quantiles."""
+    return _quantiles(nse) if nse.numel() > MOST_GAUGES else nse.detach()
+
+
+def _fetched(tensors: list[Tensor]) -> list[NDArray[np.float64]]:
+    """Tensors [n] as arrays of the host, in one transfer."""
+    whole = torch.cat([t.detach().to(torch.float64) for t in tensors]).cpu().numpy()
+    return np.split(whole, np.cumsum([t.numel() for t in tensors])[:-1])
 
 
 def _quantiles(values: Tensor) -> Tensor:

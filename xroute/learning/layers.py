@@ -12,6 +12,8 @@ from xroute.exceptions import ParameterError, some
 __all__ = ["Layers", "names_of", "widths_of"]
 
 Tensor = torch.Tensor
+HIDDEN_SHARE = 0.3
+"""What hidden layers count beside the linear map: less than one makes optimisers take simple relations first."""
 
 
 class Layers(torch.nn.Module):
@@ -59,7 +61,7 @@ class Layers(torch.nn.Module):
             h = features
             for layer in self.hidden:
                 h = torch.tanh(layer(h))
-            z = z + self.last(h)
+            z = z + HIDDEN_SHARE * self.last(h)
         return z
 
 

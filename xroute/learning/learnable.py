@@ -113,6 +113,9 @@ def prior_network(request: CalibrationRequest, network: Network, learnable: Mapp
     priors = request.priors
     if priors is None:
         return network
+    idle = sorted(n for n, how in learnable.items() if n in priors and how.form == "value" and not request.penalty)
+    if idle:
+        warn(f"{argument('priors')} of {some(idle)} do nothing without a {argument('penalty')} for leaving them")
     strange = sorted(set(priors) - set(learnable))
     if strange:
         raise ParameterError(f"{argument('priors')} are of parameters that are not calibrated: {some(strange)}")
@@ -127,7 +130,9 @@ def prior_network(request: CalibrationRequest, network: Network, learnable: Mapp
         given[name] = (
             value if own else ("reach", np.broadcast_to(np.asarray(value, np.float64), network.n_reaches), dict(units))
         )
-    return network.assign(given)
+    found = network.assign(given)
+    parameters_of(found, request.scheme)  # refuses what is out of range
+    return found
 
 
 def penalty_of(

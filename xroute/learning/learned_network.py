@@ -5,56 +5,38 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-import xarray as xr
-from numpy.typing import NDArray
+import torch
 
+from xroute.hillslope import hillslope_name
 from xroute.learning.model_inputs import ModelInputs
 from xroute.network import Network
-from xroute.placeholders import DECLARED
-from xroute.reach_values import ESTIMATED
-from xroute.schemes import Parameter
-from xroute.units import to_si
+from xroute.router_network import network_with
 
 __all__ = ["LEARNED", "with_learned"]
 
 LEARNED = "learned"
-"""Attribute of variables that were learned from attributes: by what."""
+"""Attribute of variables, and of networks that have some, that were learned from attributes: what, and of which."""
 
 
-def with_learned(
-    network: Network, values: Mapping[str, NDArray[np.float64]], inputs: ModelInputs, told: str
-) -> Network:
-    """A network with parameters in SI units [reach], NaN on reaches that keep what they have."""
-    made: dict[str, Any] = {}
+def with_learned(network: Network, values: Mapping[str, torch.Tensor], inputs: ModelInputs, told: str) -> Network:
+    """A network with parameters in SI units [reach]; those of reaches whose scheme does not have them stay.
+
+    Parameters
+    ----------
+    network, inputs
+        A network, and what a model was given of it.
+    values
+        What the model says.
+    told
+        Where they come from, in words.
+    """
+    by_scheme: dict[str, Any] = {}
     for of in inputs.schemes:
-        parameters = {p.name: p for p in of.scheme.parameters}
-        for name in of.forms:
-            made.setdefault(name, _variable(network, parameters[name], values[name], told))
-    dataset = network.dataset
-    if "scheme" not in dataset.variables and "scheme" not in dataset.attrs and len(inputs.schemes) == 1:
-        network = network.assign_attrs(scheme=inputs.schemes[0].scheme.name)
-    attrs = {LEARNED: f"{', '.join(made)}: {told}"}
-    return network.assign(made).assign_attrs(**attrs)
-
-
-def _variable(
-    network: Network, parameter: Parameter, values: NDArray[np.float64], told: str
-) -> tuple[str, NDArray[np.float64], dict[str, Any]]:
-    """A parameter as a variable: in the units of the one that it takes the place of."""
-    attrs: dict[str, Any] = {"units": parameter.units}
-    attrs |= {"long_name": parameter.long_name} if parameter.long_name else {}
-    absent = np.isnan(values)
-    if parameter.name in network:
-        old = network[parameter.name]
-        before = np.broadcast_to(to_si(old, parameter.units, parameter.name), values.shape)
-        values = np.where(absent, before, values)
-        if old.dtype.kind != "m":
-            attrs |= old.attrs
-            factor = float(to_si(xr.DataArray(1.0, attrs=old.attrs), parameter.units, parameter.name))
-            values = values if factor == 1.0 else values / factor
-        else:
-            attrs = {**old.attrs, **attrs}
-    for mark in (ESTIMATED, DECLARED):
-        attrs.pop(mark, None)
-    return "reach", values, {**attrs, LEARNED: told}
+        at = of.at.cpu()
+        parameters = [p for p in of.scheme.parameters if p.name in of.forms]
+        by_scheme[of.scheme.name] = at.numpy(), [(p, values[p.name].cpu()[at]) for p in parameters]
+    names_one = "scheme" in network.dataset.variables or "scheme" in network.attrs
+    scheme = inputs.schemes[0].scheme.name if len(inputs.schemes) == 1 and not names_one else None
+    made = network_with(network, by_scheme, None, scheme, hillslope_name(network, None))
+    marked = {name: made[name].assign_attrs({LEARNED: told}) for name in values if name in made}
+    return made.assign(marked).assign_attrs(**{LEARNED: f"{', '.join(values)}: {told}"})

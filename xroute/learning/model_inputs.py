@@ -80,6 +80,23 @@ class ModelInputs:
             ),
         )
 
+    def take(self, reaches: Index) -> ModelInputs:
+        """The same of some of the reaches, by their positions, in their order."""
+        position = np.full(self.n_reaches, -1)
+        position[reaches] = np.arange(reaches.size)
+        schemes = []
+        for of in self.schemes:
+            new = position[of.at.cpu().numpy()]
+            own = np.flatnonzero(new >= 0)
+            own = own[np.argsort(new[own])]
+            if own.size:
+                there = torch.from_numpy(own).to(of.at.device)
+                others = {name: value[there] for name, value in of.others.items()}
+                schemes.append(replace(of, at=torch.from_numpy(new[own]).to(of.at.device), others=others))
+        at = torch.from_numpy(np.asarray(reaches)).to(self.features.device)
+        length = None if self.length is None else self.length[at]
+        return ModelInputs(self.features[at], length, tuple(schemes))
+
 
 def model_schemes(
     network: Network, parameters: Sequence[str], scheme: str | None, known: Sequence[str] = ()

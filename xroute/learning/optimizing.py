@@ -18,11 +18,11 @@ from xroute.settings import OPTIMIZER, Optimizer
 __all__ = ["EPOCHS", "GROUPED", "Stepper", "make_stepper"]
 
 Tensor = torch.Tensor
-EPOCHS: dict[str, int] = dict(zip(OPTIMIZER, (200, 100), strict=True))
+EPOCHS: dict[str, int] = dict(zip(OPTIMIZER, (200, 200), strict=True))
 """Epochs where nobody says how many; L-BFGS mostly converges in fewer."""
 RATES: dict[str, float] = dict(zip(OPTIMIZER, (0.1, 1.0), strict=True))
 """Learning rates where nobody says."""
-GROUPED = 1000
+GROUPED = 100
 """Up to so many values, L-BFGS finds them in fewer evaluations than Adam; free values of each reach are Adam's."""
 SAME, NOTHING = 1e-8, 1e-12
 """A change of the loss is none if it is less than these parts of the loss, and of that at the start."""

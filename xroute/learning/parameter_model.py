@@ -6,10 +6,11 @@ import json
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
+import xarray as xr
 
 from xroute.caches import keep
 from xroute.exceptions import ParameterError, some
@@ -19,14 +20,17 @@ from xroute.learning.layers import Layers, names_of, widths_of
 from xroute.learning.learned_network import with_learned
 from xroute.learning.model_file import read_model, write_model
 from xroute.learning.model_inputs import ModelInputs, forms_of, inputs_of, learned_names, model_schemes
+from xroute.learning.request import CalibrationRequest, ObservedLike
+from xroute.learning.result import Calibration
 from xroute.network import Network
 from xroute.network_files import as_network
-from xroute.request import NetworkLike
+from xroute.request import NetworkLike, keywords_of
 from xroute.schemes import find_scheme
 
 __all__ = ["ParameterModel"]
 
 Tensor = torch.Tensor
+_options = cast(Any, keywords_of)  # whose type knows functions, and not methods
 
 
 class ParameterModel(torch.nn.Module):
@@ -251,8 +255,60 @@ class ParameterModel(torch.nn.Module):
         network = as_network(network)
         inputs = self.inputs(network, scheme)
         with torch.no_grad():
-            values = {name: value.cpu().numpy() for name, value in self(inputs).items()}
-        return with_learned(network, values, inputs, f"xroute.ParameterModel of {', '.join(self.attributes)}")
+            return with_learned(network, self(inputs), inputs, f"xroute.ParameterModel of {', '.join(self.attributes)}")
+
+    # ── training ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @_options(CalibrationRequest)
+    def fit(
+        self, runoff: xr.DataArray, network: NetworkLike, observed: ObservedLike, request: CalibrationRequest
+    ) -> Calibration:
+        """Train the model so that a network with its parameters fits discharge at gauges, as `xroute.calibrate` does.
+
+        Fitted again, also on another region, it goes on from where it is, with attributes standardised as on the first.
+
+        Parameters
+        ----------
+        runoff, network, observed
+            As of `xroute.calibrate`. The network may lack the parameters.
+        optimizer, epochs, learning_rate
+            ``"lbfgs"`` by default; with short windows ``"adam"``, at a rate of about 0.02, gets on with less work.
+        penalty
+            What is added to the loss: this times the mean squared distance of what the layers give from where they started.
+        stages
+            ``"gauge"``: sub-basin after sub-basin down the river, with what flows in from above held fixed, as of
+            `xroute.calibrate`. What one stage has taught the next may unlearn, which is told if it did.
+        parameters, groups, priors
+            Not of use here: the model has its own.
+        loss, gauge_weights, train, test, spinup, window, carry, patience, seed, device, progress, checkpoint, resume, scheme
+            As of `xroute.calibrate`, and so are the other options. A ``checkpoint`` is of this model as it is now: a killed run
+            goes on by the same call of a model that was made in the same way.
+
+        Returns
+        -------
+        Calibration
+            The network with the learned parameters on all of its reaches, the history of the training, and scores at the gauges.
+            The model itself is trained.
+
+        Raises
+        ------
+        XRouteError
+            As `inputs` and `xroute.calibrate`.
+
+        Examples
+        --------
+        >>> import xroute
+        >>> truth = xroute.Network(xroute.datasets.scheidegger(4, 3))
+        >>> runoff = xroute.datasets.storm_runoff(truth, 240, dtype=float)
+        >>> gauges = runoff.route(truth).isel(reach=[9, 10, 11])
+        >>> model = xroute.ParameterModel(["length", "area"], hidden=(4,))
+        >>> result = model.fit(runoff, truth.assign(k=1.5 * truth["k"]), gauges, epochs=10, progress=False)
+        >>> bool(result.history.loss[-1] < 0.1 * result.history.loss[0])
+        True
+        """
+        from xroute.learning.model_fit import fit_model
+
+        return fit_model(self, runoff, network, observed, request)
 
     # ── files and states ──────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -65,7 +65,7 @@ class ProgressFile:
         if other:
             told = ", ".join(_told(name, its.get(name), self.identity.get(name)) for name in other)
             raise StateError(
-                f"{self.path} is of another calibration: {told}. Give another {argument('checkpoint')}, or begin anew with "
+                f"{self.path} is of another calibration, which differs in {told}. Give another {argument('checkpoint')}, or begin anew with "
                 f"{argument('resume', False)}"
             )
         return dict(tree["progress"])
@@ -85,8 +85,8 @@ class ProgressFile:
 def _told(name: str, its: str | None, mine: str | None) -> str:
     """What differs, in words."""
     if its is not None and mine is not None and len(its) < 80 and len(mine) < 80 and not _is_hash(its):
-        return f"{name} {its} instead of {mine}"
-    return f"another {name}"
+        return f"{name} ({its} instead of {mine})"
+    return name
 
 
 def _is_hash(text: str) -> bool:

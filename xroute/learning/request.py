@@ -12,7 +12,20 @@ import xarray as xr
 
 from xroute.exceptions import ParameterError, one_of
 from xroute.request import HillslopeLike, NetworkLike, RouteRequest, WeightsLike, keywords_of
-from xroute.settings import LOSS, OPTIMIZER, Extra, GridNaN, Label, Lateral, Loss, Missing, Optimizer, Sampling
+from xroute.settings import (
+    LOSS,
+    OPTIMIZER,
+    STAGES,
+    Extra,
+    GridNaN,
+    Label,
+    Lateral,
+    Loss,
+    Missing,
+    Optimizer,
+    Sampling,
+    Stages,
+)
 from xroute.wording import argument
 
 # No `from __future__ import annotations` here: help() shows the annotations of a signature, and these are meant to be read.
@@ -55,6 +68,7 @@ class CalibrationRequest:
     progress: bool = True
     checkpoint: str | os.PathLike[str] | None = None
     resume: bool = True
+    stages: Stages | None = None
     scheme: str | None = None
     substeps: int | Literal["auto"] | None = None
     sampling: Sampling | None = None
@@ -77,6 +91,8 @@ class CalibrationRequest:
             one_of("loss", self.loss, LOSS)
         if self.optimizer is not None:
             one_of("optimizer", self.optimizer, OPTIMIZER)
+        if self.stages is not None:
+            one_of("stages", self.stages, STAGES)
         for name in ("epochs", "patience"):
             value = getattr(self, name)
             if value is not None and not (_is_whole(value) and value >= 1):

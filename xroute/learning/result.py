@@ -39,7 +39,8 @@ class Calibration:
         How well the observations determine each value: ``standard_error``, and whether it is ``determined``; see
         `xroute.learning.curvature.curvature_of`.
     discharge : xarray.Dataset
-        At the gauges [m3 s-1], in the steps of the observations: ``observed``, ``calibrated``, ``before``, ``unrouted``.
+        At the gauges [m3 s-1], in the steps of the observations: ``observed``, ``calibrated``, ``before``, ``unrouted``;
+        coordinate ``period`` says which steps are of ``train`` and ``test``.
     before : xarray.Dataset
         The parameters that were calibrated, as they were, on ``reach``.
     epochs

@@ -201,11 +201,17 @@ class _Training:
             self._step_back(str(error))
             return
         seen = self.stepper.seen or self.passes.seen
-        loss = math.nan if seen is None else float(seen.loss)
-        if seen is None or not math.isfinite(loss):
+        if seen is None:
+            self._step_back("there is no loss")
+            return
+        row = self.history.row(
+            self.done, seen.loss, rate, self.train.nse(seen.one_minus_nse), self._tested(tested), watched
+        )
+        loss = row["loss"]
+        if not math.isfinite(loss):
             self._step_back(f"the loss is {loss:g}")
             return
-        self.history.add(self.done, loss, rate, self.train.nse(seen.one_minus_nse), self._tested(tested), watched)
+        self.history.add(row)
         self.done += 1
         if self.request.patience is not None and tested is not None:
             self._compare(float(tested.loss), start)
@@ -270,14 +276,8 @@ class _Training:
         tested = None if self.test is None else self.passes.look(self.test)
         after = self.passes.total(part)
         before = self.history.first_loss if self.history.rows else after
-        self.history.add(
-            self.done,
-            after,
-            math.nan,
-            self.train.nse(part.one_minus_nse),
-            self._tested(tested),
-            self.history.watched(True),
-        )
+        last = self.train.nse(part.one_minus_nse), self._tested(tested), self.history.watched(True)
+        self.history.add(self.history.row(self.done, part.loss.new_tensor(after), math.nan, *last))
         if not after < before:
             warn(
                 f"no parameters were found that are better than those at the start, of loss {before:.6g}: {self._why()} "

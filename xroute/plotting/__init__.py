@@ -7,8 +7,9 @@ called. Colours are safe for colour-blind readers: viridis for amounts, Okabe an
 from __future__ import annotations
 
 from xroute.plotting.calibration import plot_calibration
+from xroute.plotting.footprints import footprint
 from xroute.plotting.hydrographs import plot_hydrographs
 from xroute.plotting.maps import plot_network
 from xroute.plotting.overview import choose_gauges, overview
 
-__all__ = ["choose_gauges", "overview", "plot_calibration", "plot_hydrographs", "plot_network"]
+__all__ = ["choose_gauges", "footprint", "overview", "plot_calibration", "plot_hydrographs", "plot_network"]

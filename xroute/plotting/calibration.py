@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from xroute.exceptions import AlignmentError, ParameterError, require, some
+from xroute.exceptions import AlignmentError, ParameterError, TimeAxisError, require, some
 from xroute.network import Network
 from xroute.plotting.hydrographs import along_time, drawn_times, plot_hydrographs
 from xroute.plotting.maps import places, plot_network
@@ -29,6 +29,10 @@ FACTORS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100
 """What the colour bar of a change is labelled with."""
 MOST_GAUGES = 4
 """Gauges that are drawn where nobody chooses."""
+MOST_STEPS = 500
+"""Steps that are drawn at most, where nobody chooses: of more, no eye can tell one line from the other."""
+AROUND = 150
+"""Steps about the highest flow that are drawn then."""
 MOST_BARS = 12
 """Gauges whose scores are drawn as bars; of more the distribution is drawn."""
 
@@ -37,6 +41,7 @@ def plot_calibration(
     result: Calibration,
     gauges: Sequence[Hashable] | Mapping[Hashable, str] | None = None,
     *,
+    time: slice | None = None,
     parameter: str | None = None,
     score: str = "nse",
     title: str | None = None,
@@ -49,6 +54,10 @@ def plot_calibration(
         What `xroute.calibrate` gave.
     gauges
         Labels of gauges, or a mapping from labels to names; by default up to four: from the best to the worst of ``score``.
+    time
+        Times whose discharge is drawn, ``slice("2001-05", "2001-07")``; by default all, or of a long series the steps about the
+        highest flow that was observed in the test period (in the training period, where there is no other).
+        ``slice(None)`` draws all.
     parameter
         Parameter of the network whose change the map shows; by default ``k``, or the first that was changed. There is no map
         where the network has no ``lon`` and ``lat``, and then the history of the loss is drawn in its place.
@@ -68,6 +77,8 @@ def plot_calibration(
         For gauges that there are not.
     ParameterError
         For a score or a parameter that there is not.
+    TimeAxisError
+        For a time without discharge.
 
     Examples
     --------
@@ -88,6 +99,7 @@ def plot_calibration(
     if score not in result.scores:
         raise ParameterError(f"there is no score {score!r}; there are {some(result.scores.data_vars)}")
     names = _names(result, dim, gauges, score)
+    shown = _shown(result.discharge.sel({dim: list(names)}), dim, time)
     changed = _change(result, parameter)
     figure = pyplot.figure(figsize=(13, max(4.5, 1.2 + 2.0 * len(names))), layout="constrained")
     grid = figure.add_gridspec(len(names), 2, width_ratios=[1, 1.5])
@@ -102,7 +114,7 @@ def plot_calibration(
     for i, (gauge, name) in enumerate(names.items()):
         ax = figure.add_subplot(grid[i, 1], sharex=first)
         first = first or ax
-        draw_gauge(ax, result.discharge.sel({dim: gauge}), dim, name, legend=i == 0)
+        draw_gauge(ax, shown.sel({dim: gauge}), name, legend=i == 0)
         label = axis_label(result.discharge["observed"].assign_attrs(long_name="discharge"))
         ax.set_ylabel(label if i == len(names) // 2 else "")
         if i < len(names) - 1:
@@ -115,7 +127,28 @@ def plot_calibration(
 # ── hydrographs ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def draw_gauge(ax: Axes, discharge: xr.Dataset, dim: Hashable, name: str, *, legend: bool = True) -> None:
+def _shown(discharge: xr.Dataset, dim: Hashable, time: slice | None) -> xr.Dataset:
+    """The steps that are drawn: those asked for, or of a long series those about its highest flow."""
+    time_dim = next(d for d in discharge["observed"].dims if d != dim)
+    if time is not None:
+        part = discharge.sel({time_dim: time})
+        if not part.sizes[time_dim]:
+            raise TimeAxisError(f"there is no discharge in {time!r}")
+        return part
+    n = discharge.sizes[time_dim]
+    if n <= MOST_STEPS:
+        return discharge
+    observed = discharge["observed"].transpose(dim, time_dim).values
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share = np.nan_to_num(observed / np.nanmax(np.abs(observed), axis=1, keepdims=True)).max(axis=0)
+    if "period" in discharge.coords:
+        periods = discharge["period"].values
+        share = np.where(periods == ("test" if (periods == "test").any() else "train"), share, -1.0)
+    first = int(np.clip(int(share.argmax()) - AROUND // 3, 0, n - AROUND))
+    return discharge.isel({time_dim: slice(first, first + AROUND)})
+
+
+def draw_gauge(ax: Axes, discharge: xr.Dataset, name: str, *, legend: bool = True) -> None:
     """Observed discharge of a gauge as dots, and what was routed before and after as lines."""
     for run in ("before", "calibrated"):
         series = along_time(discharge[run]).expand_dims("reach").assign_coords(reach=[0])
@@ -125,11 +158,25 @@ def draw_gauge(ax: Axes, discharge: xr.Dataset, dim: Hashable, name: str, *, leg
         drawn_times(observed["time"]), observed.to_numpy(), ".", color=COLOURS["observed"], label="observed", zorder=1.5,
         markersize=float(np.clip(900 / max(observed.size, 1), 1.5, 5)), alpha=0.6, markeredgewidth=0,
     )  # fmt: skip
+    _shade_test(ax, discharge, observed["time"])
     ax.set_title(name, loc="left", color=INK, fontsize=10, weight="bold")
     ax.autoscale(axis="y")
     ax.set_ylim(bottom=min(0.0, ax.dataLim.y0))
     if legend:
-        ax.legend(frameon=False, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=3, fontsize=9)
+        ax.legend(frameon=False, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=4, fontsize=9)
+
+
+def _shade_test(ax: Axes, discharge: xr.Dataset, time: xr.DataArray) -> None:
+    """Shade the steps of the test period, if there are others beside them."""
+    if "period" not in discharge.coords or time.size < 2:
+        return
+    tested = discharge["period"].values == "test"
+    if not tested.any() or tested.all():
+        return
+    at = drawn_times(time)
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], tested, [False]]).astype(int)))
+    for k, (begin, stop) in enumerate(zip(edges[::2], edges[1::2], strict=True)):
+        ax.axvspan(at[begin], at[stop - 1], color=PALE, alpha=0.15, linewidth=0, zorder=0, label="test" if k == 0 else None)
 
 
 def _names(result: Calibration, dim: Hashable, gauges: Any, score: str) -> dict[Hashable, str]:
@@ -194,7 +241,7 @@ def draw_scores(ax: Axes, scores: xr.Dataset, dim: Hashable, score: str) -> None
         for k, run in enumerate(runs):
             ax.bar(at + (k - (len(runs) - 1) / 2) * width, table[run], width, color=COLOURS[run], label=run)
         labels = [str(label) for label in scores[dim].values.tolist()]
-        ax.set_xticks(at, labels, rotation=30 if sum(map(len, labels)) > 36 else 0)
+        ax.set_xticks(at, labels, rotation=30 if sum(map(len, labels)) > 24 else 0)
         ax.set_ylabel(name)
         ax.axhline(0.0, color=PALE, linewidth=0.8)
         _from_minus_one(ax.set_ylim, shown)
@@ -240,7 +287,8 @@ def _draw_change(ax: Axes, result: Calibration, name: str, dim: Hashable, gauges
     before, after = result.before[name], network.dataset[name]
     ratio = (after / before).where(before > 0)
     finite = ratio.values[np.isfinite(ratio.values) & (ratio.values > 0)]
-    most = float(np.exp(np.abs(np.log(finite)).max(initial=np.log(1.05))))
+    most = float(np.exp(np.quantile(np.abs(np.log(finite)), 0.98))) if finite.size else 1.0
+    most = max(most, 1.05)
     plot_network(network, ratio, ax, norm=LogNorm(1 / most, most), cmap="RdBu_r", colorbar=False)
     bar = ax.figure.colorbar(ax.collections[0], ax=ax, shrink=0.6, aspect=32, pad=0.02)
     inside = [f for f in FACTORS if 1 / most <= f <= most]

@@ -15,7 +15,7 @@ from xroute.time_dims import find_time_dim
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["Gauges", "along_time", "drawn_times", "gauge_names", "plot_hydrographs"]
+__all__ = ["Gauges", "along_time", "dress_times", "drawn_times", "gauge_names", "plot_hydrographs"]
 
 Gauges = Sequence[Hashable] | Mapping[Hashable, str]
 """Ids of reaches, or a mapping from ids to names."""
@@ -68,7 +68,7 @@ def plot_hydrographs(
     'Runoff into the reach [m³ s⁻¹]'
     """
     require("matplotlib", feature="plotting", extra="plot")
-    from matplotlib import dates, pyplot
+    from matplotlib import pyplot
 
     if ax is None:
         ax = pyplot.subplots(figsize=(7, 3.5), layout="constrained")[1]
@@ -96,20 +96,27 @@ def plot_hydrographs(
     if ax.dataLim.y0 >= 0:
         ax.set_ylim(bottom=0.0)
     ax.set_ylabel(axis_label(discharge))
-    kind = discharge["time"].dtype.kind
+    dress_times(ax, discharge["time"])
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.grid(axis="y", color=PALE, alpha=0.3, linewidth=0.6)
+    if len(names) > 1 if legend is None else legend:
+        ax.legend(frameon=False)
+    return ax
+
+
+def dress_times(ax: Axes, time: xr.DataArray) -> None:
+    """Give an axis of times (see `drawn_times`) labels that fit them."""
+    from matplotlib import dates
+
+    kind = time.dtype.kind
     if kind == "M":
         locator = dates.AutoDateLocator(minticks=3, maxticks=8)
         ax.xaxis.set_major_locator(locator)
         ax.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator))
     elif kind == "m":
         ax.set_xlabel("Lead time [h]")
-    elif kind == "O" and discharge.sizes["time"]:
-        ax.xaxis.set_major_formatter(_calendar_dates(discharge["time"]))
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.grid(axis="y", color=PALE, alpha=0.3, linewidth=0.6)
-    if len(names) > 1 if legend is None else legend:
-        ax.legend(frameon=False)
-    return ax
+    elif kind == "O" and time.size:
+        ax.xaxis.set_major_formatter(_calendar_dates(time))
 
 
 def gauge_names(gauges: Gauges) -> dict[Hashable, str]:

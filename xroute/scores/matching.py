@@ -17,8 +17,9 @@ from xroute.census import FILLS
 from xroute.exceptions import AlignmentError, XRouteError, one_of
 from xroute.scores.places import OBSERVED, SIMULATED, match_places
 from xroute.scores.steps import match_times, series_dim
+from xroute.series import as_series
 from xroute.settings import EXTRA, Extra
-from xroute.units import require_array, unit_factor
+from xroute.units import unit_factor
 
 __all__ = ["Matched", "match"]
 
@@ -95,10 +96,8 @@ def match(
     return Matched(found[0], found[1], along)
 
 
-def _numbers(array: Any, what: str) -> xr.DataArray:
-    if isinstance(array, xr.Dataset) and len(array.data_vars) == 1:
-        array = array[next(iter(array.data_vars))]
-    array = require_array(array, what)
+def _numbers(given: Any, what: str) -> xr.DataArray:
+    array = as_series(given, what=what)
     if array.dtype.kind not in "iuf":
         raise XRouteError(f"{what} is not a number but {array.dtype}")
     # labels have to be known, and `chunk` makes Dask arrays of those that are no index: read here, in this thread

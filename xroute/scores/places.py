@@ -37,7 +37,8 @@ def match_places(
         observed = _the_one(observed, simulated, of_obs, what)
     for other in shared:
         observed = _same_labels(observed, simulated, other, what)
-    stray = [n for n, c in simulated.coords.items() if n in observed.coords and n not in observed.dims and n not in c.dims]
+    both = [n for n in simulated.coords if n in observed.coords and n not in observed.dims]
+    stray = [n for n in both if n not in simulated[n].dims and not simulated[n].variable.equals(observed[n].variable)]
     return simulated.drop_vars(stray), observed
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -49,7 +50,8 @@ def whole_along(array: xr.DataArray, dim: Hashable) -> xr.DataArray:
     """The array with one chunk along a dimension, if it is on Dask; others are split so that chunks stay small."""
     if array.chunks is None:
         return array
-    return array.chunk({dim: -1, **{d: "auto" for d in array.dims if d != dim}})
+    sizes: dict[Hashable, Any] = {dim: -1, **{d: "auto" for d in array.dims if d != dim}}
+    return array.copy(deep=False, data=array.variable.chunk(sizes).data)  # labels stay as they are, in memory
 
 
 def series_times(array: xr.DataArray, dim: Hashable) -> tuple[NDArray[np.float64], bool]:

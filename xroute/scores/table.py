@@ -35,7 +35,8 @@ def scores(
     ----------
     simulated : (time, ...)
         Simulated discharge on ``reach`` (or gauges), and whatever else it has, such as members; or several by name, as a dict or
-        the variables of a Dataset. Lazy on Dask, and then so are the scores.
+        the variables of a Dataset. A table of pandas or the path of a file will do as well, for ``observed`` too. Lazy on Dask,
+        and then so are the scores.
     observed : (time, ...)
         Observed discharge, NaN in gaps, on the ids of reaches, or on gauges with a coordinate ``reach``. Ids are matched in any
         order, units are converted to those of ``simulated``. Times are matched by label; where observed steps are longer (daily
@@ -130,7 +131,9 @@ def scores(
 
 def _runs(simulated: Any, benchmarks: Mapping[str, Any] | None) -> dict[str, Any]:
     """Simulations by name, the first one first."""
-    several = isinstance(simulated, Mapping) and not (isinstance(simulated, xr.Dataset) and len(simulated.data_vars) == 1)
+    several = isinstance(simulated, Mapping)
+    if isinstance(simulated, xr.Dataset):  # of a run, or of several by the names of their variables
+        several = "discharge" not in simulated.data_vars and len(simulated.data_vars) > 1
     runs = {str(name): simulated[name] for name in simulated} if several else {"simulated": simulated}
     if not runs:
         raise ParameterError("there is no simulation to score")

@@ -1,0 +1,108 @@
+"""Examples run as a user runs them, end in a picture, and find what they say: figures that they print have a stated quality."""
+
+from __future__ import annotations
+
+import os
+import re
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+LINES, SECONDS = 90, 90
+
+
+def run(name: str, folder: Path, *words: str) -> str:
+    """What an example prints, run in a folder of its own."""
+    for module in ("matplotlib", "netCDF4"):
+        pytest.importorskip(module)
+    known = os.environ | {"MPLBACKEND": "Agg", "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]), "PYTHONHASHSEED": "0"}
+    command = [sys.executable, str(ROOT / "examples" / f"{name}.py"), *words]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run(command, cwd=folder, env=known, capture_output=True, text=True, timeout=600)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr and "Warning" not in done.stderr, done.stderr
+    assert after.ru_utime - before.ru_utime < SECONDS  # of one core, with kernels that are compiled at first use
+    return done.stdout
+
+
+def picture(said: str, folder: Path) -> Path:
+    """The picture that an example says it has saved, and that is one."""
+    (path,) = re.findall(r"^Saved (.*\.png)", said, re.M)
+    found = folder / path
+    assert found.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n" and found.stat().st_size > 20_000
+    return found
+
+
+def row(said: str, name: str) -> list[float]:
+    """Numbers of the row of a printed table that bears this name."""
+    (line,) = re.findall(rf"^{re.escape(name)} +((?:[-+.\deinfa%]+ *)+)$", said, re.M)
+    return [float(word) for word in line.split()]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.stem)
+def test_an_example_is_short_and_says_how_it_is_run(path: Path) -> None:
+    text = path.read_text("utf-8")
+    assert len(text.splitlines()) <= LINES
+    assert f"`python examples/{path.name}" in text.partition("\n")[0]
+
+
+@pytest.mark.slow
+def test_buckets_find_their_numbers_through_the_river(tmp_path: Path) -> None:
+    said = run("runoff_buckets", tmp_path)
+    found = {way: [tuple(map(float, pair)) for pair in re.findall(r"([\d.]+) \(([\d.]+)\)", line)]
+             for way, line in re.findall(r"^(river|no river): (.*);", said, re.M)}  # fmt: skip
+    error = {way: [abs(value / true - 1) for value, true in pairs] for way, pairs in found.items()}
+    assert len(error["river"]) == 4 and max(error["river"]) < 0.15 < max(error["no river"])
+    (nse, *_), (unrouted, *_) = row(said, "river"), row(said, "no river")
+    assert nse > 0.95 and unrouted < nse - 0.1
+    assert all(float(lost) < 0.01 for lost in re.findall(r"([\d.]+) mm are lost", said))
+    picture(said, tmp_path)
+
+
+@pytest.mark.slow
+def test_an_lstm_learns_runoff_through_the_river(tmp_path: Path) -> None:
+    said = run("runoff_lstm", tmp_path, "lstm.png")
+    (nse, *_), (unrouted, *_) = row(said, "river"), row(said, "no river")
+    assert nse > 0.95 and unrouted < nse - 0.2
+    plain = said.replace(",", "")
+    ((rain, ran_off, lost),) = re.findall(r"^river: of (\d+) mm of rain (\d+) ran off ([\d.]+) mm are lost", plain, re.M)
+    assert 0.4 < float(ran_off) / float(rain) < 0.6 and float(lost) < 0.01  # half of the rain became runoff
+    assert picture(said, tmp_path).name == "lstm.png"
+
+
+@pytest.mark.slow
+def test_a_calibration_finds_travel_times_by_stream_order(tmp_path: Path) -> None:
+    said = run("calibrate_gauges", tmp_path)
+    rows = re.findall(r"^(?:[kx] )? +\d +([\d.]+) +([\d.]+) +(True|False) +\d+ +([\d.]+)$", said, re.M)
+    assert len(rows) == 8  # k and x of four stream orders
+    for value, error, determined, truth in rows:
+        off = abs(float(value) - float(truth))
+        assert off < 4 * float(error) and (determined == "False" or off < 0.1 * float(truth))
+    assert [determined for _, _, determined, _ in rows[:4]] == ["True"] * 4
+    nse, before, unrouted = (row(said, name)[0] for name in ("calibrated", "before", "unrouted"))
+    assert nse > 0.98 > 0.9 > before > unrouted
+    picture(said, tmp_path)
+
+
+@pytest.mark.slow
+def test_learned_parameters_serve_a_basin_that_was_never_seen(tmp_path: Path) -> None:
+    said = run("learn_parameters", tmp_path)
+    (nse, _), (guessed, _) = row(said, "learned"), row(said, "one celerity")
+    assert nse > 0.995 and guessed < 0.98
+    error = {name: float(value) for name, value in re.findall(r"^(.*): travel times are wrong by (\d+)%", said, re.M)}
+    assert error["learned"] < 15 < 35 < error["one celerity"]
+    picture(said, tmp_path)
+
+
+@pytest.mark.slow
+def test_a_footprint_of_a_flood_adds_up(tmp_path: Path) -> None:
+    said = run("flood_footprint", tmp_path)
+    assert re.search(r"adds up to 100\.0000%", said)
+    (part,) = re.findall(r"half of it came from (\d+)% of the basin", said)
+    assert 5 < int(part) < 40
+    picture(said, tmp_path)

@@ -1,0 +1,90 @@
+"""Judging a calibration: discharge at gauges of what was found, of what there was before and of unrouted runoff, and scores."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import xarray as xr
+
+from xroute import losses
+from xroute.learning.problem import Problem
+from xroute.network import Network
+from xroute.scores import scores
+
+__all__ = ["MANY_GAUGES", "RUNS", "discharge_of", "scores_of", "with_periods"]
+
+MANY_GAUGES = 5000
+"""Of more gauges than these there are the scores `nse` and `kge` alone, which take a hundredth of the time that all of them
+take."""
+RUNS = ("calibrated", "before", "unrouted")
+"""What is judged."""
+AT_A_TIME = 2e7
+"""Values that are scored at a time, where there are many gauges."""
+
+
+def discharge_of(problem: Problem, network: Network) -> xr.Dataset:
+    """Discharge at the gauges from the first to the last step of the periods: observed, and of each run."""
+    observations = problem.observations
+    periods = (*problem.train, *problem.test)
+    span = slice(min(p.start for p in periods), max(p.stop for p in periods))
+    part = observations.of_steps(span)
+    ids = np.unique(observations.reach_ids)
+    whole = problem.network is problem.whole
+    found = {"observed": part.labelled()}
+    for name, river in (("calibrated", network), ("before", problem.whole)):
+        router = problem.router(None, river if whole else river.basin(ids))
+        (values,) = problem.simulate(router, (span,))
+        found[name] = part.labelled(values.cpu().numpy(), name, long_name=f"river discharge, {name}")
+    (values,) = problem.simulate(problem.unrouted(), (span,))
+    found["unrouted"] = part.labelled(values.cpu().numpy(), "unrouted", long_name="runoff upstream, not routed")
+    return xr.Dataset(found, attrs={"title": "Discharge at gauges"})
+
+
+def with_periods(problem: Problem, discharge: xr.Dataset) -> xr.Dataset:
+    """Discharge with a coordinate ``period`` along time: ``train``, ``test``, or nothing between them."""
+    first = min(p.start for p in (*problem.train, *problem.test))
+    names = np.full(discharge.sizes[problem.observations.time_dim], "", "<U5")
+    for name, steps in (("train", problem.train), ("test", problem.test)):
+        for part in steps:
+            names[part.start - first : part.stop - first] = name
+    return discharge.assign_coords(period=(problem.observations.time_dim, names))
+
+
+def scores_of(problem: Problem, discharge: xr.Dataset) -> xr.Dataset:
+    """Scores by gauge, period and run: those of `xroute.scores`; see `MANY_GAUGES`."""
+    observations = problem.observations
+    first = min(p.start for p in (*problem.train, *problem.test))
+    found = {}
+    for period, steps in (("train", problem.train), ("test", problem.test)):
+        if steps:
+            at = np.unique(np.concatenate([np.arange(p.start, p.stop) for p in steps])) - first
+            part = discharge.isel({observations.time_dim: at})
+            if observations.n_gauges > MANY_GAUGES:
+                found[period] = _quickly(problem, part)
+                continue
+            whole = scores({name: part[name] for name in RUNS}, part["observed"])
+            found[period] = whole.assign_coords(run=("run", np.array(RUNS)))
+    named = xr.Variable("period", list(found))
+    return xr.concat(list(found.values()), named, combine_attrs="override", coords="minimal", compat="override")
+
+
+def _quickly(problem: Problem, discharge: xr.Dataset) -> xr.Dataset:
+    """Two scores of very many gauges, computed where the river is."""
+    dim, time_dim = problem.observations.dim, problem.observations.time_dim
+    series = {name: discharge[name].transpose(dim, time_dim).values for name in ("observed", *RUNS)}
+    n_gauges, n_steps = series["observed"].shape
+    names = {"nse": ("Nash-Sutcliffe efficiency", losses.nse), "kge": ("Kling-Gupta efficiency (2009)", losses.kge)}
+    found = {name: np.full((len(RUNS), n_gauges), np.nan) for name in names}
+    count = np.isfinite(series["observed"]).sum(axis=1)
+    each = max(1, int(AT_A_TIME // n_steps))
+    for begin in range(0, n_gauges, each):
+        some = slice(begin, begin + each)
+        observed = torch.from_numpy(series["observed"][some]).to(problem.device)
+        for k, run in enumerate(RUNS):
+            simulated = torch.from_numpy(series[run][some]).to(problem.device, observed.dtype)
+            for name, (_, loss) in names.items():
+                found[name][k, some] = 1 - loss(simulated, observed, undefined=torch.nan).cpu().numpy()
+    coords = discharge["observed"].isel({time_dim: 0}, drop=True).coords
+    data = {n: (("run", dim), v, {"long_name": names[n][0], "units": "1"}) for n, v in found.items()}
+    data["n"] = ((dim,), count, {"long_name": "observations"})  # type: ignore[assignment]
+    return xr.Dataset(data, coords).assign_coords(run=("run", np.array(RUNS)))

@@ -1,0 +1,128 @@
+"""`ParameterModel.fit`: a model trained so that rivers fit their gauges, through the loop that calibrates.
+
+A model is of one network, of which only what is upstream of gauges is routed; what it says of the others is in the result, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+
+from xroute.exceptions import ParameterError, warn
+from xroute.groups import Learned
+from xroute.identity import digest
+from xroute.learning.calibration import finish, identity_of
+from xroute.learning.learnable import before_of
+from xroute.learning.learned_network import with_learned
+from xroute.learning.model_inputs import ModelInputs
+from xroute.learning.problem import Problem, make_problem
+from xroute.learning.progress_file import ProgressFile
+from xroute.learning.request import CalibrationRequest, ObservedLike
+from xroute.learning.result import Calibration
+from xroute.learning.stages import Staged, file_of_stage, join_fits, loss_of, run_stages
+from xroute.learning.training import Fit, train
+from xroute.network import Network
+from xroute.network_files import as_network
+from xroute.request import NetworkLike
+from xroute.router import Router
+from xroute.wording import argument
+
+__all__ = ["fit_model"]
+
+Tensor = torch.Tensor
+
+
+def fit_model(
+    model: Any, runoff: xr.DataArray, network: NetworkLike, observed: ObservedLike, request: CalibrationRequest
+) -> Calibration:
+    """Train a `ParameterModel`; see its `fit`."""
+    _refuse_unused(request)
+    request = replace(request, optimizer=request.optimizer or "lbfgs", parameters=model.parameter_names)
+    whole = as_network(network)
+    if not model.is_prepared:
+        model.prepare(whole, request.scheme)
+    inputs = model.inputs(whole, request.scheme)
+    told = f"ParameterModel of {', '.join(model.attributes)}"
+    lacking = [name for name in model.parameter_names if name not in whole]
+    home = model.layers.device
+    try:
+        if lacking:  # there is nothing before it to compare with: the model as it is begins
+            whole = _predicted(model, whole, inputs, told)
+        problem = make_problem(runoff, whole, observed, request)
+        model.to(problem.device)
+        part = inputs.take(problem.reaches).to(problem.device)
+        fit, identity = (_fit_in_stages if request.stages else _fit)(model, problem, part, request)
+        made = _predicted(model, whole, inputs, told)
+    finally:
+        model.to(home)
+    everywhere = np.ones(whole.n_reaches, bool)
+    what = f"{', '.join(model.parameter_names)} ({told})"
+    before = before_of(problem, dict.fromkeys(model.parameter_names, Learned()))
+    result = finish(problem, fit, made, calibrated=everywhere, before=before, identity=identity, what=what)
+    if request.checkpoint is not None:
+        result.save(request.checkpoint)
+    return result
+
+
+def _refuse_unused(request: CalibrationRequest) -> None:
+    """Refuse options of a calibration that a model has of its own."""
+    default = CalibrationRequest()
+    for name in ("parameters", "groups", "priors"):
+        if getattr(request, name) != getattr(default, name):
+            raise ParameterError(
+                f"{argument(name)} is of xroute.calibrate: what a ParameterModel learns is said when it is made, and its "
+                "attributes say which reaches are alike"
+            )
+
+
+def _predicted(model: Any, network: Network, inputs: ModelInputs, told: str) -> Network:
+    with torch.no_grad():
+        return with_learned(network, model(inputs), inputs, f"xroute.{told}")
+
+
+def _fit(model: Any, problem: Problem, inputs: ModelInputs, request: CalibrationRequest) -> tuple[Fit, dict[str, str]]:
+    """Train on a problem; how that went, and what another run must share to go on with its file."""
+    weights = [value.detach().cpu().numpy() for value in model.state_dict().values()]
+    identity = identity_of(problem, request, {}, problem.whole) | {"model": digest(weights)}
+    file = None if request.checkpoint is None else ProgressFile(request.checkpoint, identity, resume=request.resume)
+    fit = train(problem, model, lambda: model(inputs), problem.router(), _penalty(model, inputs), request, file)
+    return fit, identity
+
+
+def _fit_in_stages(
+    model: Any, problem: Problem, inputs: ModelInputs, request: CalibrationRequest
+) -> tuple[Fit, dict[str, str]]:
+    """Train stage after stage down the river."""
+    router, identities = problem.router(), []
+    before = loss_of(problem, router, lambda: model(inputs))
+
+    def train_stage(part: Staged) -> tuple[Fit, Router, Callable[[], dict[str, Tensor]]]:
+        own = inputs.take(part.stage.reaches)
+        file = file_of_stage(request.checkpoint, part.number)
+        fit, identity = _fit(model, part.problem, own, replace(request, checkpoint=file))
+        identities.append(identity)
+        return fit, part.problem.router(), lambda: model(own)
+
+    fits = [fit for _, fit in run_stages(problem, train_stage)]
+    after = loss_of(problem, router, lambda: model(inputs))
+    if not after < before:
+        warn(
+            f"after all stages the river as a whole fits no better than before, loss {before:.4g} to {after:.4g}: the last "
+            "stages may have unlearned what the first ones taught; fit without stages, or with fewer epochs"
+        )
+    return join_fits(fits, before, after), identities[0]
+
+
+def _penalty(model: Any, inputs: ModelInputs) -> Callable[[], Tensor]:
+    """Mean squared distance from where parameters start, in the form without bounds; weighed by ``penalty``."""
+
+    def penalty() -> Tensor:
+        distance: Tensor = model.layers(inputs.features).square().mean()
+        return distance
+
+    return penalty
