@@ -115,6 +115,7 @@ def test_files_in_files_out(folder: Path, tmp_path: Path) -> None:
     assert xroute.learning.open_calibration(tmp_path / "c.npz").summary() in done.output
     last = [line for line in done.output.splitlines() if line.startswith("median")]
     assert len(last) == 1 and last[0].split()[-1] == "1.000"
+    assert "placeholder" not in done.output  # of what is routed without rivers, nobody needs to know
     assert sorted(p.name for p in tmp_path.iterdir()) == ["c.npz", "h.csv", "out.zarr", "p.png", "q.nc", "q.zarr", "s.csv"]
 
 
@@ -204,6 +205,7 @@ def test_data_that_are_refused_are_said_in_options(folder: Path, tmp_path: Path)
     assert "do not vary" in refused((gauge * 0 + 1).assign_attrs(gauge.attrs))
     fine = gauge["time"].values[0] + np.arange(480) * np.timedelta64(600, "s")
     assert "finer than the runoff's" in refused(gauge.assign_coords(time=fine))
+    assert "Leave them out of the file" in refused((gauge * 0 + 1).assign_attrs(gauge.attrs))
     assert "'member'" in refused(gauge.expand_dims(member=[0, 1]))
 
 
@@ -226,6 +228,16 @@ def test_arguments_in_another_order_are_told_of(folder: Path, tmp_path: Path) ->
     runoff, network, observed, out = files(folder, tmp_path / "out.zarr")
     done = run("calibrate", network, runoff, observed, out, code=1)
     assert "RUNOFF, NETWORK, OBSERVED, OUTPUT is the order" in done.output
+
+
+def test_info_tells_gauges_in_a_table(folder: Path, tmp_path: Path) -> None:
+    told = " ".join(run("info", folder / "gauges.csv").output.split())
+    table = pd.read_csv(folder / "gauges.csv", index_col=0)
+    known = int(table.notna().to_numpy().sum())
+    assert "xroute calibrate RUNOFF NETWORK GAUGES OUTPUT" in told and "--observed-units" in told
+    assert f"gauges 2, on reaches such as {', '.join(table.columns)}" in told and f"{known} of {table.size} values" in told
+    (tmp_path / "other.csv").write_text("a,b\n1,2\n")
+    assert "no network can be made of this table" in run("info", tmp_path / "other.csv", code=1).output
 
 
 # ── interrupted ─────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -209,6 +209,7 @@ def test_labels_are_the_runoffs_and_units_volumes():
     assert found.reach.values.tolist() == order and found.gauge.item() == gauge
     xr.testing.assert_equal(found["lon"].drop_vars("gauge"), runoff["lon"].sel(reach=order))
     assert {"lon", "basin_name", "day", "time", "reach", "gauge"} == set(found.coords)
+    assert found.attrs["time_label"] == "start"
     assert found.indexes["time"].equals(runoff.indexes["time"])
     single = xroute.footprint(river, gauge, runoff.astype("float32"))
     assert single.dtype == np.float64
@@ -305,6 +306,37 @@ def test_runoff_on_a_grid():
     gauge = river.outlets[0]
     found = xroute.footprint(river, gauge, grid, weights=weights)
     assert found.sum().item() == pytest.approx(passed(grid.route(river, weights=weights), gauge).item(), rel=1e-12)
+    lazy = xroute.footprint(river, gauge, grid.chunk(time=2, lon=3), weights=weights)
+    assert lazy.chunks is not None
+    xr.testing.assert_allclose(lazy.compute(), found, rtol=1e-12)
+
+
+@pytest.mark.parametrize("scheduler", ["threads", "processes"])
+def test_on_any_scheduler_with_states_and_known_discharge_on_dask_too(scheduler):
+    dataset, _, runoff = a_river(seed=4, shape="tree")
+    river = xroute.Network(dataset)
+    gauge = river.outlets[0]
+    runoff = runoff.expand_dims(member=[1, 2]) * xr.DataArray([1.0, 2.0], dims="member")
+    runoff.attrs["units"] = "m3 s-1"
+    _, state = runoff.chunk(time=5, member=1).route(river, return_state=True)
+    state.attrs.pop("time")
+    known = (runoff * 0 + 3.0).isel(reach=[0], time=slice(4, 15)).assign_attrs(units="m3 s-1").chunk(time=4)
+    options = {"initial_state": state, "known": known, "window": slice(runoff.time[3], runoff.time[17])}
+    found = xroute.footprint(river, gauge, runoff.chunk(time=6, member=1, reach=3), **options)
+    expected = xroute.footprint(river, gauge, runoff, **{**options, "initial_state": state.compute(), "known": known.compute()})
+    with dask.config.set(scheduler=scheduler, num_workers=2):
+        xr.testing.assert_allclose(found.compute(), expected, rtol=1e-12)
+
+
+def test_what_does_not_fit_in_memory_is_refused(monkeypatch):
+    dataset, _, runoff = a_river(seed=4, shape="tree")
+    for room in ("footprints", "responses"):
+        monkeypatch.setattr(f"xroute.{room}.available_memory", lambda: 100)
+    with pytest.raises(xroute.XRouteError, match=r"takes .* of memory, and there are .*runoff.chunk\(time="):
+        xroute.footprint(dataset, dataset.reach.values[0], runoff)
+    xroute.footprint(dataset, dataset.reach.values[0], runoff.chunk(time=5))
+    with pytest.raises(xroute.XRouteError, match="1 responses of 256 steps take .* n_steps="):
+        xroute.Network(dataset).response(*[dataset.reach.values[0]] * 2, "1h")
 
 
 def test_several_gauges_are_each_by_itself():

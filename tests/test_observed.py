@@ -417,6 +417,25 @@ def test_ids_of_a_table_are_those_of_the_network_as_text_or_numbers(tmp_path):
         assert match_observed(tmp_path / "a.csv", runoff(), net).reach_ids.tolist() == ["20"]
 
 
+def test_what_tables_get_wrong(tmp_path):
+    """Names in place of ids, dates whose order of day and month is anyone's guess, dates that the runoff does not have."""
+    wide = series(HOURS[:9]).to_pandas()
+    with pytest.raises(AlignmentError, match=r"called 'a', 'b', and ids of reaches are whole numbers: 11, 7.*Name the columns"):
+        match_observed(wide.set_axis(["a", "b"], axis=1), runoff(), river())
+    with pytest.raises(AlignmentError, match="called '5', 'b'"):
+        match_observed(wide.set_axis(["5", "b"], axis=1), runoff(), river())
+    wide.set_axis(wide.index.strftime("%m/%d/%Y %H:%M")).to_csv(tmp_path / "us.csv", index_label="time")
+    with pytest.raises(TimeAxisError, match="no times such as 2001-01-01"):
+        match_observed(tmp_path / "us.csv", runoff(), river())
+    zoned = wide.tz_localize("UTC").tz_convert("Europe/Madrid")
+    zoned.to_csv(tmp_path / "zoned.csv", index_label="time")
+    with pytest.warns(UserWarning, match="no units"):
+        assert match_observed(tmp_path / "zoned.csv", runoff(), river()).first == 0  # text that says its zone is no guess
+    counted = runoff(pd.date_range("1970-01-01", periods=48, freq="h"))
+    with pytest.raises(TimeAxisError, match="counted from 1970.*start="):
+        match_observed(wide, counted, river())
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [

@@ -146,6 +146,46 @@ def test_of_mixed_schemes_each_reach_has_its_own_and_the_rest_is_nan():
     np.testing.assert_array_equal(predicted["k"].values[lake], mixed["k"].values[lake])  # not routed by it, so kept
 
 
+def test_reaches_of_a_scheme_that_is_not_learned_keep_theirs():
+    network = river()
+    lake = np.arange(network.n_reaches) % 7 == 0
+    tau = np.where(lake, 50_000.0, np.nan)
+    mixed = network.assign(scheme=np.where(lake, "linear_storage", "muskingum"), tau=tau)
+    model = stirred(ParameterModel(["slope"], ["k", "x"]), 0.3)
+    assert np.isnan(model(mixed)["k"].detach().numpy()).tolist() == lake.tolist()
+    found = model.predict(mixed)
+    np.testing.assert_array_equal(found["tau"].values, tau)
+    np.testing.assert_array_equal(found["k"].values[lake], network["k"].values[lake])
+    Router(mixed, dt="1h")(torch.rand(network.n_reaches, 5), parameters=model(mixed)).sum().backward()
+    both = ParameterModel(["slope"], ["k", "x", "tau"]).prepare(mixed)
+    assert sorted(both(network)) == ["k", "x"]  # a region without lakes
+
+
+def test_hillslopes_are_learned_as_schemes_are():
+    network = (
+        river().assign(fshape=2.0, tscale=("reach", np.full(30, 2.0), {"units": "h"})).assign_attrs(hillslope="gamma")
+    )
+    model = ParameterModel(["slope", "forest"], ["k", "fshape", "tscale"])
+    start = model(network)
+    np.testing.assert_allclose(start["tscale"].detach(), 7200.0, rtol=1e-12)
+    np.testing.assert_allclose(start["fshape"].detach(), 2.0, rtol=1e-12)
+    stirred(model, 0.3)
+    values = model(network)
+    router = Router(network, dt="1h")
+    found = router(torch.rand(30, 40, dtype=torch.float64), parameters=values)
+    found.square().sum().backward()
+    assert (model.layers.straight.weight.grad.abs().sum(dim=1) > 0).all()
+    predicted = model.predict(network)
+    np.testing.assert_allclose(predicted["tscale"].values * 3600, values["tscale"].detach(), rtol=1e-12)
+    bare = Network(network.dataset.drop_vars(["k", "x", "fshape", "tscale"]))
+    bare = Network(bare.dataset.drop_attrs(deep=False)).assign(x=network["x"])
+    again = model.predict(bare)
+    assert again.attrs["hillslope"] == "gamma" and again.attrs["scheme"] == "muskingum"
+    np.testing.assert_allclose(again["tscale"].values, values["tscale"].detach(), rtol=1e-12)
+    plain = ParameterModel(["slope"], ["k"])(network)  # hillslopes that are not learned stay as they are
+    assert sorted(plain) == ["k"]
+
+
 # ── gradients ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -16,8 +16,7 @@ matplotlib.use("Agg")
 from matplotlib import pyplot  # noqa: E402
 from matplotlib.colors import LogNorm  # noqa: E402
 
-from xroute.plotting import choose_gauges, overview, plot_hydrographs, plot_network  # noqa: E402
-from xroute.plotting import footprint as draw_footprint  # noqa: E402
+from xroute.plotting import choose_gauges, overview, plot_footprint, plot_hydrographs, plot_network  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -333,7 +332,7 @@ def a_footprint(network, **options):
 
 def test_footprint_draws_sums_by_reach_and_by_time(network):
     runoff, water = a_footprint(network)
-    figure = draw_footprint(network, water, title="a flood")
+    figure = plot_footprint(network, water, title="a flood")
     on_map, bar, when, ages = figure.axes
     assert bar.get_ylabel() == "Water that passed the gauge [m³]" and figure.get_suptitle() == "a flood"
     shown = on_map.collections[1].get_array()
@@ -353,22 +352,22 @@ def test_footprint_draws_sums_by_reach_and_by_time(network):
 
 def test_footprint_is_drawn_by_id_lazily_and_of_members(network):
     runoff, water = a_footprint(network)
-    expected = draw_footprint(network, water).axes[0].collections[1].get_array()
+    expected = plot_footprint(network, water).axes[0].collections[1].get_array()
     shuffled = water.isel(reach=np.random.default_rng(0).permutation(water.sizes["reach"])).transpose("time", "reach")
-    np.testing.assert_allclose(draw_footprint(network, shuffled).axes[0].collections[1].get_array(), expected)
+    np.testing.assert_allclose(plot_footprint(network, shuffled).axes[0].collections[1].get_array(), expected)
     members = xr.concat([0.5 * water, 1.5 * water], "member").chunk(time=7)
-    np.testing.assert_allclose(draw_footprint(network, members).axes[0].collections[1].get_array(), expected)
+    np.testing.assert_allclose(plot_footprint(network, members).axes[0].collections[1].get_array(), expected)
     leads = water.assign_coords(time=water.time - water.time[0])
-    assert "Lead time" in draw_footprint(network, leads).axes[2].get_xlabel()
-    draw_footprint(network, water.drop_vars("time"))
-    draw_footprint(network, 0 * water)
+    assert "Lead time" in plot_footprint(network, leads).axes[2].get_xlabel()
+    plot_footprint(network, water.drop_vars("time"))
+    plot_footprint(network, 0 * water)
 
 
 def test_footprint_names_mistakes(network):
     _, water = a_footprint(network)
     with pytest.raises(AlignmentError, match="of 1 gauges: choose one"):
-        draw_footprint(network, water.expand_dims("gauge"))
+        plot_footprint(network, water.expand_dims("gauge"))
     with pytest.raises(AlignmentError, match="does not have: 999"):
-        draw_footprint(network, water.assign_coords(reach=[*water.reach.values[:-1], 999]))
+        plot_footprint(network, water.assign_coords(reach=[*water.reach.values[:-1], 999]))
     with pytest.raises(ParameterError, match="lon"):
-        draw_footprint(network.drop_vars("lon"), water)
+        plot_footprint(network.drop_vars("lon"), water)

@@ -129,12 +129,20 @@ def test_labels_units_and_lags():
     assert (found.sel(source=3, target=2) == 0).all()  # upstream of it
     one = river.response([1], 3, dt=1800)
     assert one.dims == ("source", "time")
-    np.testing.assert_array_equal(one[0], river.response(xr.DataArray(1), "3" and 3, dt=1800))
+    np.testing.assert_array_equal(one[0], river.response(xr.DataArray(1), np.int64(3), dt=1800))
     again = river.response([1, 1], [2, 2], "1h")
     assert again.shape[:2] == (2, 2) and (again[0, 0] == again[1, 1]).all()
     frame = chain(3, "pure_lag", delay=([1.0, 2.0, 3.0], "h"))
     xr.testing.assert_identical(frame.river.response(1, 3, "1h"), river.response(1, 3, "1h"))
     xr.testing.assert_identical(frame.river.travel_time(dt="1h"), river.travel_time(dt="1h"))
+
+
+def test_lags_of_centuries_are_durations_still():
+    river = xroute.Network(chain(1, "pure_lag", delay=(1e10, "s")))
+    found = river.response(1, 1, dt=1e9, n_steps=20)
+    assert found.argmax("time").item() == 10 and found.time.values[19] == np.timedelta64(19 * 10**9, "s")
+    river = xroute.Network(chain(1, "pure_lag", delay=(1.0, "s")))
+    assert river.response(1, 1, dt=0.25, n_steps=3).time.values[2] == np.timedelta64(500, "ms")
 
 
 def test_text_ids_and_the_networks_own_recipe():

@@ -136,6 +136,20 @@ def test_the_batch_is_in_order():
     assert Router(network, dt="1h").tensor(runoff.isel(member=0, scenario=0)).shape == (1, N, STEPS)
 
 
+def test_blocks(monkeypatch):
+    """However few values are brought into order at a time."""
+    network = river()
+    runoff = rain(network, "mm h-1", member=2)[:, :, 2:]
+    runoff[0, 3, 1] = np.nan
+    options = {"missing": "zero", "nan": "zero"}
+    whole = Router(network, dt="1h").tensor(runoff, **options)
+    for size in (1, 3 * STEPS, 7 * STEPS):
+        monkeypatch.setattr("xroute.router_labels.BLOCK", size)
+        assert torch.equal(Router(network, dt="1h").tensor(runoff, **options), whole)
+        with pytest.raises(XRouteError, match=f"1 values .* on 1 reaches: {int(runoff['reach'][1])}; first at 2001-02-03T03"):
+            Router(network, dt="1h").tensor(runoff, missing="zero")
+
+
 def test_types_and_copies():
     network = river()
     runoff = rain(network, dtype="float32").sel(reach=network.ids).transpose("reach", "time")

@@ -282,6 +282,8 @@ def test_one_series_is_of_the_reach_that_it_says() -> None:
     assert xroute.scores(simulated, observed.sel(reach=7))["nse"].item() == expected
     assert xroute.scores(simulated.sel(reach=7), observed)["nse"].item() == expected
     assert xroute.scores(simulated.sel(reach=7), observed.sel(reach=7, drop=True))["nse"].item() == expected
+    with pytest.raises(AlignmentError, match="7.*12"):
+        nse(simulated.sel(reach=7), observed.sel(reach=12))
     found = nse(simulated.sel(reach=7, drop=True), observed.sel(reach=7, drop=True))
     assert found.ndim == 0 and found.item() == expected
     with pytest.raises(AlignmentError, match="of which of the 4"):
@@ -404,8 +406,59 @@ def test_months_are_compared_with_months() -> None:
     a, b = (flows(36, seed=s).assign_coords(time=time) for s in (0, 1))
     found = xroute.scores(a, b.isel(time=slice(3, None)))
     np.testing.assert_allclose(found["nse"], [HydroErr.nse(a.values[3:, k], b.values[3:, k]) for k in range(4)])
-    with pytest.raises(TimeAxisError, match="in common|resample"):
-        xroute.scores(flows(400), b.assign_coords(time=time + pd.Timedelta("12h")))
+    with pytest.raises(TimeAxisError, match="by months.*resample"):
+        xroute.scores(a, flows(400))
+
+
+@pytest.mark.parametrize("calendar", ["standard", "noleap"])
+@pytest.mark.parametrize("stamp", ["first", "middle", "last", "end"])
+def test_months_are_compared_with_the_means_of_their_days(stamp: str, calendar: str) -> None:
+    daily = flows(366 + 365, freq="D").assign_coords(time=pd.date_range("2000-01-01", periods=731))
+    if calendar == "noleap":
+        daily = daily.convert_calendar("noleap")
+    month = daily.time.dt.year.values * 12 + daily.time.dt.month.values
+    means = np.array([daily.values[month == m].mean(axis=0) for m in np.unique(month)])
+    rng = np.random.default_rng(0)
+    first = pd.date_range("2000-01-01", periods=24, freq="MS")
+    time = {"first": first, "middle": first + pd.Timedelta("14D"), "last": first + pd.offsets.MonthEnd(),
+            "end": first + pd.DateOffset(months=1)}[stamp]  # fmt: skip
+    observed = xr.DataArray(
+        means * rng.lognormal(0, 0.3, means.shape), {"time": time, "reach": IDS}, ("time", "reach"), attrs=M3
+    )
+    if stamp == "end":
+        observed.attrs["time_label"] = "end"
+    expected = [HydroErr.nse(means[:, k], observed.values[:, k]) for k in range(4)]
+    if calendar == "noleap" and stamp == "last":
+        observed = observed.assign_coords(time=time.where(time != "2000-02-29", pd.Timestamp("2000-02-28")))
+    if calendar == "noleap":
+        observed = observed.convert_calendar("noleap")
+    np.testing.assert_allclose(nse(daily, observed), expected, rtol=1e-11)
+    cut = daily.isel(time=slice(3, 700))  # in which the first and the last month are not whole
+    np.testing.assert_allclose(nse(cut, observed), [HydroErr.nse(means[1:-1, k], observed.values[1:-1, k]) for k in range(4)])
+    with dask.config.set(scheduler=refuse):
+        lazy = nse(daily.chunk(time=100), observed)
+    np.testing.assert_allclose(lazy.compute(scheduler="synchronous"), expected, rtol=1e-11)
+    gap = daily.where(daily.time != daily.time[40])  # a day is lacking in February
+    some = np.delete(np.arange(24), 1)
+    np.testing.assert_allclose(nse(gap, observed), [HydroErr.nse(means[some, k], observed.values[some, k]) for k in range(4)])
+    np.testing.assert_allclose(nse(daily, observed.isel(time=some)), nse(gap, observed))
+
+
+def test_gaps_of_a_simulation_are_gaps() -> None:
+    """Steps that are not there: no pairs, and days of which hours are lacking have no mean."""
+    hourly = flows(24 * 40, freq="h")
+    observed = flows(40, seed=2)
+    there = np.r_[0:500, 600:960]
+    expected = xroute.scores(hourly.where(xr.DataArray(np.isin(np.arange(960), there), dims="time")), observed)
+    xr.testing.assert_allclose(xroute.scores(hourly.isel(time=there), observed), expected, rtol=1e-12)
+    assert (expected["n"] == 20 + 15).all()
+    irregular = hourly.isel(time=[0, 1, 5, 26, 27, 100, 300]).assign_coords(
+        time=hourly.time.values[[0, 1, 5, 26, 27, 100, 300]] + np.array([0, 0, 0, 17, 0, 0, 0], "m8[m]")
+    )
+    with pytest.raises(TimeAxisError, match="not of one step.*resample"):
+        xroute.scores(irregular, observed)
+    point = hourly.isel(time=[0, 5, 27, 99]).assign_attrs(cell_methods="time: point")
+    assert xroute.scores(irregular, point)["n"].values.tolist() == [3] * 4
 
 
 def test_calendars_and_series_without_times() -> None:
@@ -428,6 +481,11 @@ def test_what_stands_for_missing_is_refused() -> None:
         xroute.scores(simulated, observed.where(observed.time > observed.time[2], -999.0).where(observed.reach == 7))
     with pytest.raises(XRouteError, match="infinite"):
         xroute.scores(simulated, observed.where(observed.time > observed.time[2], np.inf))
+    with pytest.raises(XRouteError, match="simulated.*infinite"):
+        xroute.scores(simulated.where(observed.time > observed.time[2], -np.inf), observed)
+    lazy = xroute.scores(simulated, observed.where(observed.time > observed.time[2], -9999.0).chunk(time=100))
+    with pytest.raises(XRouteError, match="12 values .*-9999"):
+        lazy.compute()
     with pytest.raises(XRouteError, match="DataArray"):
         xroute.scores(simulated.values, observed)  # type: ignore[arg-type]
     one = xroute.scores(simulated.to_dataset(), observed.to_dataset(name="q"))  # a Dataset of one variable is that

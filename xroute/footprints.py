@@ -18,17 +18,19 @@ from xroute.block_state import BlockState, StageTable, StateTable
 from xroute.census import check_finite, step_labels
 from xroute.engine.arrays import NotFinite, Rows
 from xroute.engine.backends import on_host
-from xroute.exceptions import AlignmentError, ParameterError, TimeAxisError, some
+from xroute.exceptions import AlignmentError, ParameterError, TimeAxisError, XRouteError, some
 from xroute.filters import Part
 from xroute.grids.reaches import bring_to_reaches
-from xroute.guards import reading, require_memory
+from xroute.guards import reading
 from xroute.labels import Layout, align
+from xroute.memory import available_memory, show_bytes
 from xroute.network import Network
 from xroute.network_files import as_network
 from xroute.options import check_device
 from xroute.request import FootprintRequest, NetworkLike, keywords_of
 from xroute.responses import reaches_given
 from xroute.run import Run, make_run
+from xroute.times import label_attrs
 from xroute.tracing import Trace
 from xroute.units import flux_in_si, require_array
 
@@ -133,6 +135,8 @@ def footprint(network: NetworkLike, at: Any, runoff: xr.DataArray, request: Foot
         "window_end": str(times[-1]),
         "history": append_history(runoff.attrs.get("history"), line),
     }
+    if run.clock.label is not None and run.clock.step is not None:
+        found.attrs |= label_attrs(run.clock.label, run.clock.step, array.sizes[dim])
     if run.units is None:
         del found.attrs["units"]
     return found
@@ -252,21 +256,20 @@ class _Source:
         factor, ids = np.zeros(n_rows), np.empty(n_rows, self.basin.ids.dtype)
         scale = np.broadcast_to(1.0 if run.scale is None else run.scale, run.network.n_reaches)
         factor[self.row], ids[self.row] = self.to_m3 * scale[self.position], self.basin.ids
-        steps = np.arange(self.times.size)
+        steps, times, watch, settings = np.arange(self.times.size), self.times, run.watch, run.settings
 
         def volume(values: Any, factor: Any, row: Any, step: Any) -> Any:
             row, step = row.ravel(), step.ravel()
             block = np.asarray(values).reshape(-1, *values.shape[-2:])
-            if run.watch is not None and step.size:
-                run.watch.at(int(step[0])).look(block, at_start=step[0] == 0)
+            if watch is not None and step.size:
+                watch.at(int(step[0])).look(block, at_start=step[0] == 0)
             bad = ~np.isfinite(values)
             if bad.any():
-                n_bad = NotFinite(int(bad.sum()), 0)
-                check_finite(n_bad, run.settings, block, None, ids[row], Rows(), lambda: self.times[step])
+                check_finite(NotFinite(int(bad.sum()), 0), settings, block, None, ids[row], Rows(), lambda: times[step])
                 values = np.where(bad, 0.0, values)
             return values * factor
 
-        return xr.apply_ufunc(
+        return xr.apply_ufunc(  # on Dask, what the function holds goes to the workers: not the source, nor the network
             volume,
             self.values,
             xr.DataArray(factor, dims=[layout.reach_dim]),
@@ -349,7 +352,7 @@ def _source(
     own = array.isel({whole.reach_dim: slice(int(used[0]), int(used[-1]) + 1) if is_slice else used})
     layout = align(own, basin, reach_dim=whole.reach_dim, time_dim=whole.time_dim, missing=request.missing)
     if own.chunks is None:
-        require_memory(own, "runoff of the basin", "open it in chunks (chunks={'time': ...}), or take fewer reaches")
+        _require_room(own, np.unique(gauges).size)
     with reading("the runoff"):
         data = own.data if own.chunks is not None else on_host(own.variable.load().data)
     values = xr.DataArray(data, dims=own.dims).transpose(*layout.engine_dims)
@@ -358,3 +361,20 @@ def _source(
         values = values.pad({whole.reach_dim: (0, n_added)}, constant_values=0)
     at = basin.position(network.ids[np.unique(gauges)])
     return _Source(run, basin, position, layout, values, step_labels(array, run.clock.dim), at)
+
+
+def _require_room(runoff: xr.DataArray, n_gauges: int) -> None:
+    """Refuse what would not fit in memory: runoff in float64, and shares and volumes of each gauge.
+
+    Raises
+    ------
+    XRouteError
+        With advice.
+    """
+    room, needed = available_memory(), 8 * runoff.size * (1 + 2 * n_gauges)
+    if room is not None and needed > room:
+        raise XRouteError(
+            f"the footprint of {n_gauges} gauge{'s' * (n_gauges != 1)} and {runoff.size:,} values of runoff upstream takes "
+            f"{show_bytes(needed)} of memory, and there are {show_bytes(room)}: give runoff in chunks, "
+            "runoff.chunk(time=...), or fewer gauges at a time"
+        )

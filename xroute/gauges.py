@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import xarray as xr
@@ -172,18 +172,32 @@ def _reach_ids(
             )
         ids = exact_ids(values, f"{what} {str(name)!r}", AlignmentError, fills=declared_fills(array[name]))
         if ids.dtype.kind != reaches.dtype.kind and ids.size and reaches.size:
-            if not convert or convertible(ids, reaches) is None:
-                raise AlignmentError(other_kind(array, name, ids, reaches, what))
-            try:
-                ids = ids.astype(str) if ids.dtype.kind == "i" else ids.astype(np.int64)
-            except ValueError:
-                raise AlignmentError(other_kind(array, name, ids, reaches, what)) from None
+            ids = _converted(ids, reaches, what) if convert else _refuse_kind(array, name, ids, reaches, what)
     if name == dim and repeated(ids).size:
         raise AlignmentError(
             f"{repeated(ids).size} ids of the {what} ({str(name)!r}) stand more than once: {some(repeated(ids))}. Several gauges "
             "on one reach stand on a dimension of their own, with a coordinate 'reach' along it"
         )
     return name, ids
+
+
+def _converted(ids: NDArray[Any], reaches: NDArray[Any], what: str) -> NDArray[Any]:
+    """Ids of a table as the network has them: text, or numbers."""
+    if convertible(ids, reaches) is not None:
+        try:
+            return ids.astype(str) if ids.dtype.kind == "i" else ids.astype(np.int64)
+        except ValueError:
+            pass
+    kind = "whole numbers" if reaches.dtype.kind == "i" else "text"
+    raise AlignmentError(
+        f"in the table of the {what} gauges are called {some(ids, 3)}, and ids of reaches are {kind}: {some(reaches, 3)}. Name "
+        "the columns after the reaches that the gauges are on (or give a column 'reach' in a table of one row a value)"
+    )
+
+
+def _refuse_kind(array: xr.DataArray, name: Hashable, ids: NDArray[Any], reaches: NDArray[Any], what: str) -> NoReturn:
+    text = other_kind(array, name, ids, reaches, what)
+    raise AlignmentError(text.replace(f"{what}.", "observed.").replace(f"{what}[", "observed["))
 
 
 def _any_ids(

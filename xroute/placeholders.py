@@ -71,6 +71,8 @@ def _look(variable: xr.DataArray, parameter: Parameter, at: NDArray[np.int64]) -
         return Placeholder("estimated", f"estimated ({variable.attrs[ESTIMATED]})")
     if DECLARED in variable.attrs:
         why = variable.attrs[DECLARED]
+        if not why:  # which says that it is none
+            return None
         return Placeholder("declared", "a placeholder" + (f" ({why})" if isinstance(why, str) and why else ""))
     if parameter.units == "1" or at.size < 2:  # a weight, or a number of reservoirs, is often one for all by intent
         return None

@@ -19,6 +19,7 @@ from xroute.block_state import CHANNEL, HILLSLOPE, BlockState
 from xroute.engine.arrays import Rows
 from xroute.exceptions import ParameterError, XRouteError
 from xroute.filters import NetworkFilters, Part, filters_of
+from xroute.memory import available_memory, show_bytes
 from xroute.schemes import Filter
 from xroute.wording import argument
 
@@ -167,10 +168,13 @@ def _followed(
     ------
     ParameterError
         If that takes more than `MOST_STEPS`.
+    XRouteError
+        If they do not fit in memory.
     """
     state: BlockState | None = None
     series: list[Float] = []
     for begin, n in _lengths(n_steps):
+        _require_room(reached.size, begin + n)
         found, state = block(begin, n, state)
         series.append(found)
         if n_steps is not None:
@@ -187,6 +191,16 @@ def _followed(
         f"the response is longer than {MOST_STEPS:,} steps: say how many are wanted with {argument('n_steps')}, or take a longer "
         f"step, {argument('dt')}"
     )
+
+
+def _require_room(n_rows: int, n_steps: int) -> None:
+    """Refuse responses that would not fit in memory, once as blocks and once as they are returned."""
+    room, needed = available_memory(), 16 * n_rows * n_steps
+    if room is not None and needed > room:
+        raise XRouteError(
+            f"{n_rows:,} responses of {n_steps:,} steps take {show_bytes(needed)} of memory, and there are {show_bytes(room)}: "
+            f"ask for fewer reaches at a time, or for fewer steps, {argument('n_steps')}"
+        )
 
 
 def _lengths(n_steps: int | None) -> Iterator[tuple[int, int]]:

@@ -111,32 +111,59 @@ class LabelledRunoff:
         if data.shape[-1]:
             self._watch.at(begin).look(data, at_start=begin == 0)
         row, ids = self.layout.row, self.network.ids
-        found = np.zeros((data.shape[0], ids.size, data.shape[-1]), compute_type(data.dtype))
-        if row is None:
-            found[...] = data
-        else:
-            found[:, row >= 0] = data[:, row[row >= 0]]
-        bad = ~np.isfinite(found)
-        if bad.any():
+        found, n_bad, over = _in_order(data, row, ids.size, self.scale)
+        if n_bad:
             settings = RoutingSettings(nan="zero" if self.nan == "zero" else "raise")
             times = step_labels(part, self.clock.dim, begin)
-            check_finite(NotFinite(int(bad.sum()), 0), settings, data, None, ids, Rows(row), lambda: times)
-            found[bad] = 0.0
-        return found if self.scale is None else _scaled(found, np.asarray(self.scale), ids)
+            check_finite(NotFinite(n_bad, 0), settings, data, None, ids, Rows(row), lambda: times)
+        if over.any():
+            raise XRouteError(
+                f"runoff in m3 s-1 overflows {found.dtype} on {int(over.sum())} reaches: {some(ids[over])}. Check its values and "
+                'units, or give it in double precision: runoff.astype("float64")'
+            )
+        return found
 
 
-def _scaled(values: NDArray[Any], scale: Float, ids: NDArray[Any]) -> NDArray[Any]:
-    """Finite values [batch, reach, time] times a factor, or one for each reach, worked out in float64; in place."""
-    with np.errstate(over="ignore"):
-        for member in values:
-            member[...] = member * np.broadcast_to(scale, ids.size)[:, None]
-    bad = ~np.isfinite(values).all(axis=(0, 2))
-    if bad.any():
-        raise XRouteError(
-            f"runoff in m3 s-1 overflows {values.dtype} on {int(bad.sum())} reaches: {some(ids[bad])}. Check its values and "
-            'units, or give it in double precision: runoff.astype("float64")'
-        )
-    return values
+BLOCK = 2**16
+"""Values that are brought into order and converted at a time, while they are in the cache."""
+
+
+def _in_order(
+    data: NDArray[Any], row: NDArray[np.int64] | None, n_reaches: int, scale: Any
+) -> tuple[NDArray[Any], int, NDArray[np.bool_]]:
+    """Values [batch, row, time] on reaches [batch, reach, time], times a factor worked out in float64.
+
+    Returns
+    -------
+    values
+        A copy; zero on reaches without a row, and where values are not finite.
+    n_bad
+        How many are not.
+    over : [reach]
+        On which reaches the product is beyond the type.
+    """
+    found = np.zeros((data.shape[0], n_reaches, data.shape[-1]), compute_type(data.dtype))
+    factor = None if scale is None else np.broadcast_to(np.asarray(scale, np.float64), n_reaches)[:, None]
+    n_bad, over = 0, np.zeros(n_reaches, bool)
+    size = max(1, BLOCK // max(1, data.shape[-1]))
+    for values, member in zip(data, found, strict=True):
+        for begin in range(0, n_reaches, size):
+            here = slice(begin, begin + size)
+            block = member[here]
+            if row is None:
+                block[...] = values[here]
+            else:
+                there = row[here] >= 0
+                block[there] = values[row[here][there]]
+            bad = ~np.isfinite(block)
+            if bad.any():
+                n_bad += int(bad.sum())
+                block[bad] = 0.0
+            if factor is not None:
+                with np.errstate(over="ignore"):
+                    block[...] = block * factor[here]
+                over[here] |= ~np.isfinite(block).all(axis=1)
+    return found, n_bad, over
 
 
 def read_runoff(
@@ -223,9 +250,9 @@ def label_discharge(
         values = (values / labels.in_si).astype(values.dtype, copy=False)
     to = layout.result_row
     if to is not None:
-        rows = np.zeros((values.shape[0], int(layout.sizes[layout.reach_dim]), values.shape[2]), values.dtype)
-        rows[:, to[to >= 0]] = values[:, to >= 0]
-        values = rows
+        reach = np.full(int(layout.sizes[layout.reach_dim]), -1)  # of each row of the result; each has one
+        reach[to[to >= 0]] = np.flatnonzero(to >= 0)
+        values = values[:, reach]
     summary = summary_of(labels.network, schemes, settings, hillslope, n_known)
     discharge = name_discharge(
         layout.labelled(values), labels.array, labels.clock, labels.units, settings.sampling, summary, n_known
@@ -326,7 +353,7 @@ def _grid_factor(array: xr.DataArray, units: str, dt: float) -> float:
         kinds = ("a volume of each cell", "a depth")
         raise UnitsError(
             f"runoff in {given!r} is {kinds[its.is_depth]}, and this Router takes {kinds[mine.is_depth]}, in {units!r}: make it "
-            f"with {argument('units', given)}"
+            f"with units={given!r}"
         )
     rates = [u.in_si / (dt if u.per_step else 1.0) for u in (its, mine)]
     return rates[0] / rates[1]

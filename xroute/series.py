@@ -253,7 +253,8 @@ def _times(texts: pd.Series, source: _Source, name: str) -> pd.DatetimeIndex:
     try:
         times = pd.DatetimeIndex(pd.to_datetime(texts, format="ISO8601"))
     except (ValueError, TypeError) as error:
-        raise TimeAxisError(f"{name!r} of {source.name} are no times such as 2001-01-01 or 2001-01-01 06:00 ({error})") from error
+        why = " ".join(str(error).split("You might")[0].split())
+        raise TimeAxisError(f"{name!r} of {source.name} are no times such as 2001-01-01 or 2001-01-01 06:00 ({why})") from error
     if times.tz is not None:
         times = times.tz_convert("UTC").tz_localize(None)
     if times.isna().any():

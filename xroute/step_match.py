@@ -26,7 +26,7 @@ from xroute.stamps import show, stamps
 from xroute.times import Clock, seconds, stamp_label
 from xroute.wording import argument
 
-__all__ = ["StepMatch", "match_steps", "said_of"]
+__all__ = ["StepMatch", "is_point", "match_steps", "said_of"]
 
 Index = NDArray[np.int64]
 DAY = 86400.0
@@ -167,7 +167,7 @@ def _step_of(
 ) -> float:
     """Length of an observed step, in steps of the series: a whole number of them."""
     mine = clock.step
-    if _is_point(observed):
+    if is_point(observed):
         return 1.0
     noted = observed.attrs.get("time_step")  # of a single time
     if given is not None and mine is not None:
@@ -224,14 +224,14 @@ def _step_between(at: NDArray[np.float64], its: NDArray[Any], mine: float | None
     )
 
 
-def _is_point(observed: xr.DataArray) -> bool:
+def is_point(observed: xr.DataArray) -> bool:
     """Whether values say that they are those of moments (CF ``cell_methods``)."""
     return "time: point" in " ".join(str(observed.attrs.get("cell_methods", "")).split())
 
 
 def _label(observed: xr.DataArray, dim: Hashable, every: int, clock: Clock, label: str | None) -> str | None:
     """What observed stamps are of their steps, where anything says so; None where nothing does."""
-    if _is_point(observed) or (label is None and ("time_label" not in observed.attrs or _is_of(observed, clock))):
+    if is_point(observed) or (label is None and ("time_label" not in observed.attrs or _is_of(observed, clock))):
         return None
     return stamp_label(observed, dim, None if clock.step is None else every * clock.step, label)
 
@@ -281,7 +281,7 @@ def _inside(
     if not inside.any():
         raise TimeAxisError(
             f"the {what} and the runoff have no time in common: {show(its[0])} to {show(its[-1])}, and {show(mine.min())} to "
-            f"{show(mine.max())}"
+            f"{show(mine.max())}{_counted(mine)}"
         )
     between = inside & (np.abs(begin - whole) > ROUNDED)
     if between.any():
@@ -292,6 +292,13 @@ def _inside(
             "mean: " + argument("observed_label", python="observed.attrs['time_label']") + " (start, middle or end)"
         )
     return inside
+
+
+def _counted(mine: NDArray[Any]) -> str:
+    """What may be wrong with the runoff's dates, where they begin with 1970."""
+    if mine.dtype.kind != "M" or mine.min() != np.datetime64("1970-01-01"):
+        return ""
+    return f". Files without dates are counted from 1970: their readers take the first one, {argument('start')}"
 
 
 def _grid(
@@ -321,7 +328,7 @@ def _length(steps: float, mine: float | None) -> str:
         return f"{steps:g}"
     length = steps * mine
     for unit, size in (("d", DAY), ("h", 3600.0), ("min", 60.0)):
-        if length >= size and abs(length / size - round(length / size, 3)) < 1e-6:
+        if length >= size * (1 - 1e-9) and abs(length / size - round(length / size, 3)) < 1e-6:
             return f"{round(length / size, 3):g} {unit}"
     return f"{length:g} s"
 

@@ -389,9 +389,10 @@ def _tell_undetermined(result: Calibration) -> None:
     lost = result.undetermined()
     if not lost:
         return
+    groups = "" if all(one.endswith(" of all") for one in lost) else "larger groups (--groups), or "
     few = ", ".join(lost[:10]) + (f", ... ({len(lost)} in all)" if len(lost) > 10 else "")
     click.echo(
-        f"not determined by these observations: {few}. Their values are one guess among many: larger groups (--groups), or "
+        f"not determined by these observations: {few}. Their values are one guess among many: {groups}"
         "--penalty 0.01 to stay near the network's own"
     )
 

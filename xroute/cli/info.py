@@ -39,16 +39,16 @@ def info(
     else (runoff, fields on a grid, catchments, weights, discharge, a state) it is said what it holds, and what it is for.
     """
     from xroute.exceptions import XRouteError
-    from xroute.inspection import inspect_catchments, inspect_network, inspect_other, kind
+    from xroute.inspection import inspect_catchments, inspect_network, inspect_other, inspect_series, kind
     from xroute.io.common import expand_paths
 
     try:
         dataset = table.open(network)
     except XRouteError:
-        catchments = None if runoff or table.columns else inspect_catchments(network)
-        if catchments is None:
+        report = None if runoff or table.columns else inspect_series(network) or inspect_catchments(network)
+        if report is None:
             raise
-        click.echo(f"{network}\n{catchments.text()}")
+        click.echo(f"{network}\n{report.text()}")
         return
     step = seconds(source.dt)
     what = kind(dataset)

@@ -26,11 +26,14 @@ FLAGS = {"carry", "overwrite", "resume"}
 PHRASES = {
     "area anew": "--estimate-anew makes it anew",
     "begun": "--resume goes on with it, --overwrite replaces it",
+    "calibrate": "`xroute calibrate RUNOFF NETWORK GAUGES OUTPUT` fits a network to it",
     "catchments": "`xroute weights GRID CATCHMENTS weights.nc` makes weights of a grid's cells in them",
     "estimate": "`xroute convert table NETWORK --network OUTPUT --celerity 1.0` makes them of the lengths of reaches, "
     "--method manning of slopes and flows",
     "estimate anew": "--estimate-anew makes them anew",
     "first": "",
+    "gauge weights": "",
+    "gauges left out": "Leave them out of the file",
     "grid": "Make weights of the cells in their catchments, once: `xroute weights GRID CATCHMENTS weights.nc`; then route with "
             "--weights weights.nc",
     "grid made": "`xroute weights GRID CATCHMENTS weights.nc` makes them, and `xroute route` takes them, --weights",
@@ -45,6 +48,7 @@ PHRASES = {
     "run again": "run again with --resume",
     "runoff": "with a network: xroute info NETWORK --runoff FILE",
     "spin-up": "carry on",
+    "units of a table": "a table has no units: values are taken in m3 s-1, unless --observed-units says otherwise",
     "weights left out": "xroute.grids.select_weights in Python leaves these catchments out of the weights, and --missing zero "
     "routes the network without their runoff",
     "with_bounds": "",

@@ -8,5 +8,6 @@ from __future__ import annotations
 from xroute.inspection.catchments import inspect_catchments
 from xroute.inspection.network import inspect_network
 from xroute.inspection.report import Report, inspect_other, kind
+from xroute.inspection.series import inspect_series
 
-__all__ = ["Report", "inspect_catchments", "inspect_network", "inspect_other", "kind"]
+__all__ = ["Report", "inspect_catchments", "inspect_network", "inspect_other", "inspect_series", "kind"]

@@ -6,8 +6,8 @@ whatever unit it is in. What becomes of the numbers is left to `xroute.learning.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -61,15 +61,6 @@ class Attribute:
         if self.spread == 0:
             return np.where(np.isnan(values), np.nan, 0.0)
         return np.asarray((_transformed(values, self.floor) - self.mean) / self.spread)
-
-    def as_dict(self) -> dict[str, Any]:
-        """What it is, in numbers and text."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, given: Mapping[str, Any]) -> Attribute:
-        """What `as_dict` gave."""
-        return cls(**{f.name: given[f.name] for f in fields(cls)})
 
 
 def _transformed(values: Float, floor: float | None) -> Float:

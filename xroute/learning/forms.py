@@ -20,9 +20,11 @@ from numpy.typing import NDArray
 
 from xroute.bounded import in_range, to_physical, to_raw
 from xroute.exceptions import ParameterError
-from xroute.schemes import SCHEMES, Parameter, Scheme
+from xroute.schemes import HILLSLOPES, SCHEMES, Parameter, Scheme, find_scheme
 
-__all__ = ["CELERITY", "Form", "check_celerity", "evaluate", "start_of", "time_power"]
+__all__ = [
+    "CELERITY", "Form", "check_celerity", "evaluate", "is_of_slopes", "scheme_named", "start_of", "time_power",
+]  # fmt: skip
 
 Tensor = torch.Tensor
 Float = NDArray[np.float64]
@@ -79,6 +81,28 @@ def time_power(scheme: Scheme, name: str) -> int:
     return power
 
 
+def scheme_named(name: str, parameter: str) -> Scheme:
+    """Scheme, or form of hillslopes, of a name, that has a parameter.
+
+    Raises
+    ------
+    ParameterError
+        If there is none.
+    """
+    if name in HILLSLOPES and name not in SCHEMES:
+        found = [form for form in HILLSLOPES[name] if any(p.name == parameter for p in form.parameters)]
+    else:
+        found = [find_scheme(name, " (which the model was trained for)")]
+    if not found or not any(p.name == parameter for p in found[0].parameters):
+        raise ParameterError(f"{name} has no parameter {parameter!r}, which the model was trained for")
+    return found[0]
+
+
+def is_of_slopes(scheme: Scheme) -> bool:
+    """Whether a scheme is a form of hillslopes."""
+    return any(scheme is form for form in HILLSLOPES.get(scheme.name, ()))
+
+
 @dataclass(frozen=True)
 class Form:
     """How a number becomes a parameter of a scheme.
@@ -107,11 +131,16 @@ class Form:
     @property
     def parameter(self) -> Parameter:
         """The parameter and its range."""
-        return next(p for p in SCHEMES[self.scheme].parameters if p.name == self.name)
+        return next(p for p in scheme_named(self.scheme, self.name).parameters if p.name == self.name)
+
+    @property
+    def of_slopes(self) -> bool:
+        """Whether it is of hillslopes, not of rivers."""
+        return is_of_slopes(scheme_named(self.scheme, self.name))
 
     def serves(self, scheme: Scheme) -> bool:
         """Whether it is the form of another scheme's parameter too: one of the same name, range and travel time."""
-        own = SCHEMES[self.scheme]
+        own = scheme_named(self.scheme, self.name)
         same = {p.name: (p.units, p.low, p.high, p.low_open) for p in own.parameters}.get(self.name)
         other = {p.name: (p.units, p.low, p.high, p.low_open) for p in scheme.parameters}.get(self.name)
         return same == other and (self.power == 0 or own.travel_time == scheme.travel_time)

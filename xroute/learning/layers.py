@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -63,6 +64,15 @@ class Layers(torch.nn.Module):
                 h = torch.tanh(layer(h))
             z = z + HIDDEN_SHARE * self.last(h)
         return z
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Layers:
+        """Apply what `to`, `half` and others do, but for the change of type: float64 is kept."""
+
+        def apply(tensor: Tensor) -> Tensor:
+            applied = fn(tensor)
+            return applied if applied.dtype == tensor.dtype else tensor.to(applied.device)
+
+        return super()._apply(apply, recurse)
 
 
 def _linear(n_in: int, n_out: int) -> torch.nn.Linear:

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from xroute.exceptions import ParameterError
 from xroute.files.opening import PathLike
 from xroute.files.writing import replacing
+from xroute.learning.attributes import Attribute
+from xroute.learning.forms import Form
 
-__all__ = ["read_model", "write_model"]
+__all__ = ["packed", "read_model", "unpacked", "write_model"]
 
 FORMAT, VERSION = "xroute.ParameterModel", 1
 ABOUT = "about"
@@ -50,3 +54,16 @@ def read_model(path: PathLike) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]
             f"{path} is of version {version} of its format, and this xroute reads version {VERSION}: update it"
         )
     return about, weights
+
+
+def packed(standard: Sequence[Attribute], forms: Sequence[Form]) -> torch.Tensor:
+    """How attributes are standardised, and where parameters start, as text in a tensor: uint8 [letter]."""
+    text = json.dumps({"standard": [asdict(a) for a in standard], "forms": [asdict(f) for f in forms]})
+    return torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8).clone()
+
+
+def unpacked(state: torch.Tensor) -> tuple[tuple[Attribute, ...], tuple[Form, ...]]:
+    """What was `packed`."""
+    found = json.loads(bytes(state.cpu().numpy().astype(np.uint8)).decode())
+    forms = tuple(Form(**{**form, "celerity": tuple(form["celerity"])}) for form in found["forms"])
+    return tuple(Attribute(**attribute) for attribute in found["standard"]), forms

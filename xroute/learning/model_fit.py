@@ -30,7 +30,6 @@ from xroute.network import Network
 from xroute.network_files import as_network
 from xroute.request import NetworkLike
 from xroute.router import Router
-from xroute.wording import argument
 
 __all__ = ["fit_model"]
 
@@ -45,8 +44,8 @@ def fit_model(
     request = replace(request, optimizer=request.optimizer or "lbfgs", parameters=model.parameter_names)
     whole = as_network(network)
     if not model.is_prepared:
-        model.prepare(whole, request.scheme)
-    inputs = model.inputs(whole, request.scheme)
+        model.prepare(whole, request.scheme, request.hillslope)
+    inputs = model.inputs(whole, request.scheme, request.hillslope)
     told = f"ParameterModel of {', '.join(model.attributes)}"
     lacking = [name for name in model.parameter_names if name not in whole]
     home = model.layers.device
@@ -75,7 +74,7 @@ def _refuse_unused(request: CalibrationRequest) -> None:
     for name in ("parameters", "groups", "priors"):
         if getattr(request, name) != getattr(default, name):
             raise ParameterError(
-                f"{argument(name)} is of xroute.calibrate: what a ParameterModel learns is said when it is made, and its "
+                f"{name}= is of xroute.calibrate: what a ParameterModel learns is said when it is made, and its "
                 "attributes say which reaches are alike"
             )
 

@@ -10,14 +10,14 @@ import torch
 from numpy.typing import NDArray
 
 from xroute.exceptions import ParameterError, some, warn
+from xroute.hillslope import ORDINATES
 from xroute.learning.attributes import Attribute, encode, lengths_of
-from xroute.learning.forms import Form, start_of, time_power
+from xroute.learning.forms import Form, is_of_slopes, start_of, time_power
 from xroute.network import Network
 from xroute.parameters import read_scheme, schemes_of
-from xroute.schemes import SCHEMES, Scheme, find_scheme
-from xroute.wording import argument
+from xroute.schemes import HILLSLOPES, SCHEMES, Scheme, all_reaches
 
-__all__ = ["ModelInputs", "SchemeInputs", "forms_of", "inputs_of", "model_schemes"]
+__all__ = ["ModelInputs", "Places", "SchemeInputs", "forms_of", "inputs_of", "learned_names", "schemes_with"]
 
 Tensor = torch.Tensor
 Index = NDArray[np.int64]
@@ -98,10 +98,18 @@ class ModelInputs:
         return ModelInputs(self.features[at], length, tuple(schemes))
 
 
-def model_schemes(
-    network: Network, parameters: Sequence[str], scheme: str | None, known: Sequence[str] = ()
-) -> dict[str, Index]:
-    """Positions of the reaches of each scheme, by name, of a network that may have no parameters yet.
+Places = Sequence[tuple[Scheme, Index]]
+"""Schemes of a network, each with the positions of its reaches; of hillslopes, all of them."""
+
+
+def schemes_with(
+    network: Network,
+    parameters: Sequence[str],
+    scheme: str | None,
+    hillslope: str | None,
+    forms: Sequence[Form] = (),
+) -> Places:
+    """Schemes of a network, which may have no parameters yet, that have some that are learned; and its hillslopes, if they do.
 
     Parameters
     ----------
@@ -109,36 +117,59 @@ def model_schemes(
         As of `xroute.parameters.schemes_of`.
     parameters
         Names that are to be learned.
-    known
-        Schemes that were learned: if it is one, it is that of networks that name none.
+    hillslope
+        Name of the hillslopes, as `xroute.hillslope.hillslope_name` gives it.
+    forms
+        How parameters were learned, on another network. What was learned there need not be here, but some of it; a network that
+        names no scheme has that of these, if it is one.
 
     Raises
     ------
     ParameterError
         If the network names no scheme and none can be told, or parameters are none of its schemes'.
     """
-    names_one = "scheme" in network.dataset.variables or "scheme" in network.attrs
-    if scheme is None and not names_one and len(known) == 1:
-        scheme = known[0]
-    if scheme is None and not names_one:
-        fitting = [s.name for s in SCHEMES.values() if set(parameters) <= {p.name for p in s.parameters}]
-        others = {SCHEMES[name].instead for name in fitting}
-        fitting = [name for name in fitting if name not in others]
-        scheme = fitting[0] if len(fitting) == 1 else None
-    found = schemes_of(network, scheme)
-    have = {p.name for name in found for p in SCHEMES[name].parameters}
+    at = schemes_of(network, scheme or _told_scheme(network, parameters, forms))
+    found = [(SCHEMES[name], reaches) for name, reaches in at.items()]
+    slopes = _slopes(network, hillslope, parameters)
+    if slopes is not None:
+        found.append((slopes, all_reaches(network.n_reaches)))
+    have = {p.name for one, _ in found for p in one.parameters}
     lacking = [name for name in parameters if name not in have]
-    if lacking:
+    if lacking and (not forms or len(lacking) == len(parameters)):
         raise ParameterError(
-            f"{argument('parameters')} names {some(lacking)}, but the network's schemes ({', '.join(sorted(found))}) have "
-            f"{some(sorted(have))}"
+            f"parameters names {some(lacking)}, but the network's schemes ({', '.join(sorted(at))}) have {some(sorted(have))}"
         )
-    return found
+    return [(one, reaches) for one, reaches in found if {p.name for p in one.parameters} & {*parameters}]
+
+
+def _told_scheme(network: Network, parameters: Sequence[str], forms: Sequence[Form]) -> str | None:
+    """Scheme of a network that names none: the one that was learned, or the only one that has these parameters."""
+    if "scheme" in network.dataset.variables or "scheme" in network.attrs:
+        return None
+    known = {form.scheme for form in forms if not form.of_slopes}
+    if len(known) == 1:
+        return known.pop()
+    fitting = [s for s in SCHEMES.values() if {*parameters} & {p.name for p in s.parameters}]
+    most = max((len({*parameters} & {p.name for p in s.parameters}) for s in fitting), default=0)
+    fitting = [s for s in fitting if len({*parameters} & {p.name for p in s.parameters}) == most]
+    others = {s.instead for s in fitting}
+    names = [s.name for s in fitting if s.name not in others]
+    return names[0] if len(names) == 1 else None
+
+
+def _slopes(network: Network, name: str | None, parameters: Sequence[str]) -> Scheme | None:
+    """Form of the hillslopes that have parameters that are learned; the network has the others."""
+    if name is None or name == ORDINATES:
+        return None
+    there = {*parameters} | {str(n) for n in network.dataset.variables}
+    fitting = [f for f in HILLSLOPES[name] if {p.name for p in f.parameters} <= there]
+    fitting = [f for f in fitting if {p.name for p in f.parameters} & {*parameters}]
+    return max(fitting, key=lambda f: len(f.parameters), default=None)
 
 
 def forms_of(
     network: Network,
-    schemes: Mapping[str, Index],
+    places: Places,
     parameters: Sequence[str],
     physics: bool | None,
     celerity: tuple[float, float],
@@ -149,8 +180,8 @@ def forms_of(
     ----------
     network
         The network to train on.
-    schemes
-        Positions of the reaches of each scheme, by name.
+    places
+        Its schemes, as `schemes_with` gives them.
     parameters
         Names that are learned.
     physics
@@ -163,26 +194,24 @@ def forms_of(
     ParameterError
         If lengths are wanted and the network has none, or they are none; and as `xroute.parameters.read_parameters`.
     """
-    times = {name: _time_like(SCHEMES[name], parameters) for name in schemes}
+    times = {scheme.name: _time_like(scheme, parameters) for scheme, _ in places}
     if physics and not any(times.values()):
         raise ParameterError(
-            f"{argument('physics', True)}, but none of {some(parameters)} is a travel time or a celerity of the schemes "
-            f"{', '.join(schemes)}: leave it out"
+            f"physics=True, but none of {some(parameters)} is a travel time or a celerity of the schemes "
+            f"{', '.join(times)}: leave it out"
         )
-    length = (
-        lengths_of(network) if any(times.values()) and (physics or (physics is None and "length" in network)) else None
-    )
+    of_length = any(times.values()) and (physics or (physics is None and "length" in network))
+    length = lengths_of(network) if of_length else None
     found = []
-    for name, at in schemes.items():
-        scheme = SCHEMES[name]
+    for scheme, at in places:
+        name = scheme.name
         learned = [p.name for p in scheme.parameters if p.name in parameters]
         own = [p.name for p in scheme.parameters if p.name in network or p.default is not None]
         values = read_scheme(_with_some(network, scheme, [n for n in learned if n not in own]), scheme, at)
         for of in learned:
             power = time_power(scheme, of) if length is not None and of == times[name] else 0
-            start, scale = start_of(
-                scheme, of, values if of in own else None, length[at] if power and length is not None else None
-            )
+            there = length[at] if power and length is not None else None
+            start, scale = start_of(scheme, of, values if of in own else None, there)
             if power:
                 start = _start_celerity(start, celerity, name)
             found.append(Form(name, of, power, start, celerity, scale))
@@ -191,6 +220,8 @@ def forms_of(
 
 def _time_like(scheme: Scheme, parameters: Sequence[str]) -> str | None:
     """The first of the parameters from which travel time follows."""
+    if is_of_slopes(scheme):  # whose length is not that of the river
+        return None
     return next((p.name for p in scheme.parameters if p.name in parameters and time_power(scheme, p.name)), None)
 
 
@@ -202,7 +233,7 @@ def _start_celerity(start: float, celerity: tuple[float, float], scheme: str) ->
         return start
     warn(
         f"{scheme}: the network's own parameters mean celerities of {start:.3g} m s-1, which is outside of or on the edge of "
-        f"{argument('celerity', celerity)} m s-1: learning starts inside. Are lengths and travel times in the units they say?"
+        f"celerity={celerity} m s-1: learning starts inside. Are lengths and travel times in the units they say?"
     )
     return float(np.clip(start, low * margin, high / margin))
 
@@ -223,9 +254,7 @@ def _allowed(low: float, high: float) -> float:
     return low + 1.0 if np.isfinite(low) else high - 1.0 if np.isfinite(high) else 0.0
 
 
-def inputs_of(
-    network: Network, attributes: Sequence[Attribute], forms: Sequence[Form], schemes: Mapping[str, Index]
-) -> ModelInputs:
+def inputs_of(network: Network, attributes: Sequence[Attribute], forms: Sequence[Form], places: Places) -> ModelInputs:
     """A network as a model takes it that learned these forms.
 
     Raises
@@ -234,7 +263,7 @@ def inputs_of(
         As `xroute.learning.attributes.encode`; for schemes of other forms, and for lengths and other parameters that are missing.
     """
     values, missing = encode(network, attributes)
-    made = tuple(_of_scheme(network, find_scheme(name), at, forms) for name, at in schemes.items())
+    made = tuple(_of_scheme(network, scheme, at, forms) for scheme, at in places)
     length = lengths_of(network) if any(f.power for s in made for f in s.forms.values()) else None
     features = np.concatenate([values, missing.astype(np.float64)], axis=1)
     return ModelInputs(
@@ -250,7 +279,7 @@ def _of_scheme(network: Network, scheme: Scheme, at: Index, forms: Sequence[Form
         fitting = [f for f in forms if f.name == name and f.serves(scheme)]
         if fitting:
             own[name] = fitting[0]
-    if wanted - set(own) or not own:
+    if wanted - set(own):
         raise ParameterError(
             f"{at.size} reaches have the scheme {scheme.name}, whose parameters were not learned: the model was trained for "
             f"{some(sorted({f.scheme for f in forms}))} ({some(network.ids[at], 3)})"

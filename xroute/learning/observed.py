@@ -29,7 +29,7 @@ from xroute.step_match import StepMatch, match_steps, said_of
 from xroute.time_dims import find_time_dim
 from xroute.times import Clock, read_clock
 from xroute.units import DISCHARGE_UNITS, flux_in_si
-from xroute.wording import argument
+from xroute.wording import argument, phrase
 
 __all__ = ["WHAT", "Observations", "match_observed", "without_variance"]
 
@@ -364,6 +364,7 @@ def _usable(found: Observations, variance: bool) -> Observations:
         of_one = f" ({int((known[thin] < 2).sum())} of them have a single value)" if (known[thin] < 2).any() else ""
         raise XRouteError(
             f"observations do not vary at {int(thin.sum())} gauges, of which no efficiency (NSE, KGE) can be made{of_one}: "
-            f"{some(found.gauge[thin])}. Leave them out, observed.drop_sel({found.dim}={found.gauge[thin][:10].tolist()!r})"
+            f"{some(found.gauge[thin])}. "
+            + phrase("gauges left out", f"Leave them out, observed.drop_sel({found.dim}={found.gauge[thin][:10].tolist()!r})")
         )
     return found

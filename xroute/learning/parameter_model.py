@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import uuid
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -14,18 +12,18 @@ import xarray as xr
 
 from xroute.caches import keep
 from xroute.exceptions import ParameterError, some
+from xroute.hillslope import hillslope_name
 from xroute.learning.attributes import Attribute, standardise
-from xroute.learning.forms import CELERITY, Form, check_celerity
+from xroute.learning.forms import CELERITY, Form, check_celerity, scheme_named
 from xroute.learning.layers import Layers, names_of, widths_of
 from xroute.learning.learned_network import with_learned
-from xroute.learning.model_file import read_model, write_model
-from xroute.learning.model_inputs import ModelInputs, forms_of, inputs_of, learned_names, model_schemes
+from xroute.learning.model_file import packed, read_model, unpacked, write_model
+from xroute.learning.model_inputs import ModelInputs, forms_of, inputs_of, learned_names, schemes_with
 from xroute.learning.request import CalibrationRequest, ObservedLike
 from xroute.learning.result import Calibration
 from xroute.network import Network
 from xroute.network_files import as_network
 from xroute.request import NetworkLike, keywords_of
-from xroute.schemes import find_scheme
 
 __all__ = ["ParameterModel"]
 
@@ -46,7 +44,7 @@ class ParameterModel(torch.nn.Module):
         without negative values that are skewed go in as their logarithm, and all are standardised as they are on the network that
         the model is trained on first. Where one is missing (NaN) it counts as the mean, with a note that it is missing.
     parameters
-        Names of the parameters to learn, of whatever schemes the network has.
+        Names of the parameters to learn, of whatever schemes, and hillslopes, the network has.
     hidden
         Widths of the hidden layers; ``()`` for a linear model.
     physics
@@ -140,7 +138,7 @@ class ParameterModel(torch.nn.Module):
         """Whether it has seen a network, so that attributes are standardised and parameters have a start."""
         return bool(self.forms)
 
-    def prepare(self, network: NetworkLike, scheme: str | None = None) -> ParameterModel:
+    def prepare(self, network: NetworkLike, scheme: str | None = None, hillslope: Any = None) -> ParameterModel:
         """Learn from a network how attributes are standardised and where parameters start; the first network does this by itself.
 
         Parameters
@@ -149,6 +147,8 @@ class ParameterModel(torch.nn.Module):
             The network to train on. It may lack the parameters: then they start at what is usual.
         scheme
             Scheme of all reaches, in place of the network's own.
+        hillslope
+            Hillslopes, in place of the network's own, whose parameters are learned if they are named.
 
         Raises
         ------
@@ -156,19 +156,19 @@ class ParameterModel(torch.nn.Module):
             For attributes that the network lacks, that are infinite or have no value, and lengths and parameters that are none.
         """
         network = as_network(network)
-        schemes = model_schemes(network, self.parameter_names, scheme)
+        places = schemes_with(network, self.parameter_names, scheme, hillslope_name(network, hillslope))
         standard = standardise(network, self.attributes, self.log)
-        self.forms = forms_of(network, schemes, self.parameter_names, self.physics, self.celerity)
+        self.forms = forms_of(network, places, self.parameter_names, self.physics, self.celerity)
         self.standard = standard
         self._state = uuid.uuid4().hex
         return self
 
-    def inputs(self, network: NetworkLike, scheme: str | None = None) -> ModelInputs:
+    def inputs(self, network: NetworkLike, scheme: str | None = None, hillslope: Any = None) -> ModelInputs:
         """A network as the model takes it, on the CPU: for loops in which `forward` is not to read the network again.
 
         Parameters
         ----------
-        network, scheme
+        network, scheme, hillslope
             As of `prepare`; the first network is what the model is prepared with.
 
         Raises
@@ -178,14 +178,18 @@ class ParameterModel(torch.nn.Module):
         """
         network = as_network(network)
         if not self.is_prepared:
-            self.prepare(network, scheme)
-        known = list(dict.fromkeys(form.scheme for form in self.forms))
+            self.prepare(network, scheme, hillslope)
+        slopes = hillslope_name(network, hillslope)
+        if (
+            slopes is None and hillslope is None and "hillslope" not in network.attrs
+        ):  # as on the network that was trained on
+            slopes = next((form.scheme for form in self.forms if form.of_slopes), None)
 
         def make() -> ModelInputs:
-            schemes = model_schemes(network, self.parameter_names, scheme, known)
-            return inputs_of(network, self.standard, self.forms, schemes)
+            places = schemes_with(network, self.parameter_names, scheme, slopes, self.forms)
+            return inputs_of(network, self.standard, self.forms, places)
 
-        return keep(network, ("model inputs", self._state, scheme), make, most=2)
+        return keep(network, ("model inputs", self._state, scheme, slopes), make, most=2)
 
     def forward(self, network: NetworkLike | ModelInputs) -> dict[str, Tensor]:
         """Parameters of a network, with gradients.
@@ -229,15 +233,16 @@ class ParameterModel(torch.nn.Module):
                     found[name] = before.index_put((of.at,), values[name])
         return {name: found[name] for name in learned_names(inputs)}
 
-    def predict(self, network: NetworkLike, scheme: str | None = None) -> Network:
+    def predict(self, network: NetworkLike, scheme: str | None = None, hillslope: Any = None) -> Network:
         """A network with the parameters that its attributes say.
 
         Parameters
         ----------
         network
             Any network that has the attributes; it may lack the parameters.
-        scheme
-            Scheme of all reaches, in place of the network's own. By default, of a network that names none, the model's.
+        scheme, hillslope
+            Scheme of all reaches, and hillslopes, in place of the network's own. By default, of a network that names none, those
+            that the model has learned.
 
         Returns
         -------
@@ -253,7 +258,7 @@ class ParameterModel(torch.nn.Module):
         if not self.is_prepared:
             raise ParameterError("the model has seen no network yet: fit it, or load one that was trained")
         network = as_network(network)
-        inputs = self.inputs(network, scheme)
+        inputs = self.inputs(network, scheme, hillslope)
         with torch.no_grad():
             return with_learned(network, self(inputs), inputs, f"xroute.ParameterModel of {', '.join(self.attributes)}")
 
@@ -359,8 +364,7 @@ class ParameterModel(torch.nn.Module):
 
     def get_extra_state(self) -> Tensor:
         """How attributes are standardised and where parameters start, as text: uint8 [letter]."""
-        text = json.dumps({"standard": [a.as_dict() for a in self.standard], "forms": [asdict(f) for f in self.forms]})
-        return torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8).clone()
+        return packed(self.standard, self.forms)
 
     def set_extra_state(self, state: Tensor) -> None:
         """Take what `get_extra_state` gave.
@@ -370,29 +374,18 @@ class ParameterModel(torch.nn.Module):
         ParameterError
             If it is of other attributes or parameters, or of a scheme that is not registered.
         """
-        found = json.loads(bytes(state.cpu().numpy().astype(np.uint8)).decode())
-        standard = tuple(Attribute.from_dict(a) for a in found["standard"])
-        forms = tuple(Form(**{**f, "celerity": tuple(f["celerity"])}) for f in found["forms"])
+        standard, forms = unpacked(state)
         if standard and tuple(a.name for a in standard) != self.attributes:
             raise ParameterError(
                 f"the weights are of a model of the attributes {some([a.name for a in standard])}, not {some(self.attributes)}"
             )
         for form in forms:
-            scheme = find_scheme(form.scheme, " (which the model was trained for)")
-            if form.name not in self.parameter_names or form.name not in [p.name for p in scheme.parameters]:
+            scheme_named(form.scheme, form.name)
+            if form.name not in self.parameter_names:
                 raise ParameterError(
                     f"the weights are of {form.scheme}'s {form.name!r}, which this model does not learn"
                 )
         self.standard, self.forms, self._state = standard, forms, uuid.uuid4().hex
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> ParameterModel:
-        """Apply what `to`, `half` and others do, but for the change of type: float64 is kept."""
-
-        def apply(tensor: Tensor) -> Tensor:
-            applied = fn(tensor)
-            return applied if applied.dtype == tensor.dtype else tensor.to(applied.device)
-
-        return super()._apply(apply, recurse)
 
     def extra_repr(self) -> str:
         """What `print` shows of the module."""

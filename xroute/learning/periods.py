@@ -18,7 +18,7 @@ from xroute.learning.request import CalibrationRequest, periods_of
 from xroute.learning.source import RunoffSource, free_memory
 from xroute.memory import show_bytes
 from xroute.times import seconds
-from xroute.wording import argument
+from xroute.wording import argument, phrase
 
 __all__ = ["Window", "gauge_weights_of", "periods_in", "spinup_steps", "steps_of_window", "union", "windows_of"]
 
@@ -172,15 +172,15 @@ def gauge_weights_of(found: Observations, train: tuple[slice, ...], given: Any) 
     named = silent & (weights > 0)
     if named.any():
         warn(
-            f"{int(named.sum())} gauges have fewer than two different observations in the training period, and do not count "
-            f"there: "
-            f"{some(found.gauge[named])}"
+            f"{int(named.sum())} gauges have fewer than two different observations in the training period (after the "
+            f"spin-up, {argument('spinup')}), and do not count there: {some(found.gauge[named])}"
         )
     weights = np.where(silent, 0.0, weights)
     if not (weights > 0).any():
         raise ParameterError(
-            f"no gauge has observations that vary in the training period and a weight: give another {argument('train')}, or "
-            f"{argument('gauge_weights')} that are not all zero"
+            f"no gauge has observations that vary in the training period, after the spin-up, and a weight: give another "
+            f"{argument('train')}, a shorter {argument('spinup')}"
+            + phrase("gauge weights", f", or {argument('gauge_weights')} that are not all zero")
         )
     return weights
 

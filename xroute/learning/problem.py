@@ -30,6 +30,7 @@ from xroute.learning.source import KnownSource, RunoffSource
 from xroute.network import Network
 from xroute.network_files import as_network
 from xroute.options import check_device, find_device
+from xroute.placeholders import DECLARED
 from xroute.request import NetworkLike
 from xroute.router import Router
 from xroute.run import Run, make_run
@@ -114,7 +115,8 @@ class Problem:
     def unrouted(self) -> Router:
         """A Router through which water takes no time: what it gives is the runoff of all that is upstream."""
         known = self.network.ids[self.known.reach]
-        river = self.network.assign(delay=0.0)
+        none = ("reach", np.zeros(self.network.n_reaches), {DECLARED: 0})  # meant so, and not to be told of
+        river = self.network.assign(delay=none)
         return Router(river, dt=self.run.settings.step, scheme="pure_lag", substeps=1, sampling="mean", lateral="head",
                       hillslope="none", known=known if known.size else None).to(self.device)  # fmt: skip
 

@@ -65,8 +65,8 @@ class ProgressFile:
         if other:
             told = ", ".join(_told(name, its.get(name), self.identity.get(name)) for name in other)
             raise StateError(
-                f"{self.path} is of another calibration, which differs in {told}. Give another {argument('checkpoint')}, or begin anew with "
-                f"{argument('resume', False)}"
+                f"{self.path} is of another calibration, which differs in {told}. Give another "
+                f"{argument('checkpoint')}, or begin anew with {argument('resume', False)}"
             )
         return dict(tree["progress"])
 

@@ -96,7 +96,8 @@ class Calibration:
             return []
         table = self.curvature[["determined", "n_reaches"]].to_dataframe().reset_index()
         lost = table[~table["determined"] & (table["n_reaches"] > 0)]
-        return [f"{p} of {g}" for p, g in zip(lost["parameter"], lost["group"], strict=True)]
+        names = [f"{p} of {g}" for p, g in zip(lost["parameter"], lost["group"], strict=True)]
+        return names if "stage" not in lost else [f"{name} in stage {s}" for name, s in zip(names, lost["stage"], strict=True)]
 
     def plot(self, *args: Any, **kwargs: Any) -> Any:
         """Draw it before and after; see `xroute.plotting.plot_calibration`."""

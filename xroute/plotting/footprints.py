@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["footprint"]
+__all__ = ["plot_footprint"]
 
 
-def footprint(network: xr.Dataset | Network, footprint: xr.DataArray, *, title: str | None = None) -> Figure:
+def plot_footprint(network: xr.Dataset | Network, footprint: xr.DataArray, *, title: str | None = None) -> Figure:
     """Draw a footprint: a map of where the water came from, when it fell, and how long before it passed that was.
 
     Parameters
@@ -51,10 +51,10 @@ def footprint(network: xr.Dataset | Network, footprint: xr.DataArray, *, title: 
     Examples
     --------
     >>> import xroute
-    >>> from xroute.plotting import footprint
+    >>> from xroute.plotting import plot_footprint
     >>> network, ds = xroute.datasets.tutorial()
     >>> water = xroute.footprint(network, xroute.Network(network).outlets[0], ds.runoff, window="2024-05-04")
-    >>> figure = footprint(network, water)
+    >>> figure = plot_footprint(network, water)
     >>> len(figure.axes)  # map, colour bar, when it fell, how old it is
     4
     """

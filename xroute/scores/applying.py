@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xroute.exceptions import ParameterError, some, warn
+from xroute.exceptions import ParameterError, TimeAxisError, some, warn
 from xroute.scores.matching import Matched
 from xroute.scores.measures import MEASURES, Options, measure
 from xroute.scores.steps import series_times, whole_along
@@ -34,7 +34,10 @@ def timed(options: Options, window: Any, array: xr.DataArray, dim: Hashable) -> 
     if window is None:
         size = None
     elif dated:
-        size = seconds(window)
+        try:
+            size = seconds(window)
+        except TimeAxisError as error:
+            raise ParameterError(str(error).replace("dt", "window", 1)) from error
     else:  # of steps, where it is a number; a time says nothing of them
         size = float(window) if isinstance(window, int | float) and not isinstance(window, bool) else None
     return replace(options, window=size), times, dated

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from xroute.census import FILLS
 from xroute.exceptions import AlignmentError, XRouteError, one_of
@@ -74,7 +75,8 @@ def match(
     UnitsError
         For units that cannot be converted.
     XRouteError
-        For observations that are infinite, or stand for what is missing (-999 and the like), where they are in memory.
+        For values that are infinite, and observations that stand for what is missing (-999 and the like); on Dask when they are
+        computed.
     """
     one_of("extra", extra, EXTRA, AlignmentError)
     simulated, observed = _numbers(simulated, what), _numbers(observed, OBSERVED)
@@ -86,9 +88,9 @@ def match(
         observed = observed.rename({its: along})
     units = simulated.attrs.get("units") if units is None else units
     factors = [unit_factor(a.attrs.get("units"), units, w, what) for a, w in ((simulated, what), (observed, OBSERVED))]
-    _refuse_fills(observed)
     simulated, observed = match_places(simulated, observed, along, extra, what)
     simulated, observed = match_times(simulated, observed, along, what)
+    simulated, observed = _checked(simulated, what, ()), _checked(observed, OBSERVED, FILLS)
     both = (a.astype(np.float64) for a in (simulated, observed))
     found = [a if f == 1.0 else (a * f).assign_attrs(a.attrs) for a, f in zip(both, factors, strict=True)]
     if units is not None:
@@ -105,12 +107,20 @@ def _numbers(given: Any, what: str) -> xr.DataArray:
     return array.assign_coords({n: c.compute(scheduler="synchronous").variable for n, c in lazy.items()})
 
 
-def _refuse_fills(observed: xr.DataArray) -> None:
-    """Refuse what stands for missing values; on Dask nothing is looked at."""
-    if observed.chunks is not None:
-        return
-    values = np.asarray(observed.values)
-    for what, bad in (("infinite", np.isinf(values)), *((f"{f:g}, which is no discharge", values == f) for f in FILLS)):
+def _checked(array: xr.DataArray, what: str, fills: tuple[float, ...]) -> xr.DataArray:
+    """The array, without values that are infinite or stand for what is missing; on Dask that is seen when it is computed."""
+    if array.dtype.kind != "f" and not fills:
+        return array
+    if array.chunks is None:
+        _refuse(np.asarray(array.values), what, fills)
+        return array
+    checked = array.data.map_blocks(_refuse, what, fills, dtype=array.dtype, meta=array.data._meta)
+    return array.copy(deep=False, data=checked)
+
+
+def _refuse(values: NDArray[Any], what: str, fills: tuple[float, ...]) -> NDArray[Any]:
+    refused = {"infinite": np.isinf(values)} | {f"{fill:g}, which is no discharge": values == fill for fill in fills}
+    for why, bad in refused.items():
         if bad.any():
-            raise XRouteError(f"{int(bad.sum())} values of {OBSERVED} are {what}: where it is not known, it is NaN "
-                              f"(observed.where(observed >= 0))")  # fmt: skip
+            raise XRouteError(f"{int(bad.sum())} values of {what} are {why}: where it is not known, it is NaN")
+    return values

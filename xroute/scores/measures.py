@@ -232,7 +232,8 @@ def named_measures(metrics: str | Sequence[str] | None) -> list[str]:
     names = [metrics] if isinstance(metrics, str) else list(metrics)
     strange = [name for name in names if name not in MEASURES]
     if strange or not names:
-        raise ParameterError(f"there is no score {some(strange)}; there are {', '.join(MEASURES)}")
+        wrong = f"there is no score {some(strange)}" if strange else "no score is asked for"
+        raise ParameterError(f"{wrong}; there are {', '.join(MEASURES)}")
     return list(dict.fromkeys(names))
 
 

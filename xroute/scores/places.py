@@ -35,6 +35,8 @@ def match_places(
         simulated, observed = _gauges_on_reaches(simulated, observed, of_sim, (time, *shared), extra, what)
     elif of_obs is not None:
         observed = _the_one(observed, simulated, of_obs, what)
+    else:
+        _refuse_another(simulated, observed, what)
     for other in shared:
         observed = _same_labels(observed, simulated, other, what)
     both = [n for n in simulated.coords if n in observed.coords and n not in observed.dims]
@@ -183,6 +185,15 @@ def _the_one(observed: xr.DataArray, simulated: xr.DataArray, dim: Hashable, wha
         f"the {what} is one series, and nothing says of which of the {observed.sizes[dim]} {str(dim)!r} of the {OBSERVED}: "
         f"choose one, observed.sel({dim}=...)"
     )
+
+
+def _refuse_another(simulated: xr.DataArray, observed: xr.DataArray, what: str) -> None:
+    """Refuse the series of one reach beside that of another."""
+    for name in (*REACH_NAMES, *GAUGE_DIMS):
+        if name in simulated.coords and name in observed.coords and simulated[name].ndim == observed[name].ndim == 0:
+            mine, its = simulated[name].item(), observed[name].item()
+            if mine != its and str(mine) != str(its):
+                raise AlignmentError(f"the {what} is that of {name} {mine!r}, and the {OBSERVED} that of {its!r}")
 
 
 def _same_labels(observed: xr.DataArray, simulated: xr.DataArray, dim: Hashable, what: str) -> xr.DataArray:

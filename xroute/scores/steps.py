@@ -12,15 +12,20 @@ from numpy.typing import NDArray
 
 from xroute.exceptions import TimeAxisError, some
 from xroute.gauges import GAUGE_DIMS, REACH_NAMES
+from xroute.scores.months import month_windows, months_of
 from xroute.scores.places import OBSERVED, SIMULATED
-from xroute.spacing import SHORTEST_MONTH, calendar_steps
+from xroute.spacing import ROUNDED
 from xroute.stamps import offsets, show, stamps
-from xroute.step_match import match_steps, said_of
+from xroute.step_match import is_point, match_steps, said_of
 from xroute.time_dims import find_time_dim
 from xroute.times import Clock, stamp_label, time_step
 from xroute.wording import argument
 
-__all__ = ["match_times", "series_dim", "series_times", "whole_along"]
+__all__ = ["match_times", "series_dim", "series_times", "stamps_of", "whole_along"]
+
+Index = NDArray[np.int64]
+MOST_GAPS = 50
+"""How many steps a series with gaps may span, in times those that it has."""
 
 
 
@@ -67,66 +72,128 @@ def match_times(
     simulated: xr.DataArray, observed: xr.DataArray, dim: Hashable, what: str
 ) -> tuple[xr.DataArray, xr.DataArray]:
     """Both on the observed times that they have in common; of longer observed steps the means of simulated ones."""
-    simulated = _in_order(simulated, dim, what)
-    clock = _clock(simulated, dim)
-    if clock is None or not _comparable(observed, dim):
+    simulated, observed = _in_order(simulated, dim, what), _in_order(observed, dim, OBSERVED)
+    mine, its = stamps_of(simulated, dim, what), stamps_of(observed, dim, OBSERVED)
+    by_months = [None if values is None else months_of(values) for values in (mine, its)]
+    if by_months[0] is not None:
+        _refuse_other_than_months(by_months, its, observed, what)
         return _same_stamps(simulated, observed, dim, what)
+    regular = _without_gaps(simulated, dim, mine)
+    if regular is None:
+        _refuse_longer(simulated, observed, dim, what)
+        return _same_stamps(simulated, observed, dim, what)
+    clock = _clock(regular, dim)
     try:
-        found = match_steps(observed, dim, simulated, clock, what=OBSERVED)
+        if by_months[1] is not None and not is_point(observed):
+            kept, first, count = month_windows(observed, regular, clock, by_months[1])
+        else:
+            found = match_steps(observed, dim, regular, clock, what=OBSERVED)
+            kept, first = found.source, found.first + found.step * found.every
+            count = np.full(first.size, found.every)
     except TimeAxisError as error:
         text = str(error).replace("the runoff", f"the {what}").replace(" and runoff", f" and {what}")
         raise TimeAxisError(text) from error.__cause__
-    observed = observed.isel({dim: found.source})
-    steps = found.first + found.step * found.every
-    if found.every == 1:
-        simulated = simulated.isel({dim: steps})
-    else:
-        at = (steps[:, None] + np.arange(found.every)).ravel()
-        bare = simulated.isel({dim: at}).drop_vars([n for n, c in simulated.coords.items() if dim in c.dims])
-        parts = bare.coarsen({dim: found.every}).construct({dim: (dim, "part of step")})
-        simulated = parts.mean("part of step", skipna=False, keep_attrs=True)
-    return _with_labels_of(observed, simulated, dim), observed
+    observed = observed.isel({dim: kept})
+    return _with_labels_of(observed, _means(regular, dim, first, count), dim), observed
 
 
-def _clock(simulated: xr.DataArray, dim: Hashable) -> Clock | None:
-    """Clock of a regular series; None for one that is not, of which only the same stamps are the same steps."""
-    try:
-        step = time_step(simulated, dim)
-    except TimeAxisError:
-        values = stamps(simulated, dim, counted=True)
-        if values is not None and values.dtype.kind in "mMO":
-            return None
-        step = 1.0  # no dates: each is a step
+def stamps_of(array: xr.DataArray, dim: Hashable, what: str) -> NDArray[Any] | None:
+    """Stamps of a series, or None; errors name the series."""
+    with said_of(what):
+        return stamps(array, dim, counted=True)
+
+
+def _means(simulated: xr.DataArray, dim: Hashable, first: Index, count: Index) -> xr.DataArray:
+    """Means over steps ``first`` to ``first + count``, without the last; NaN where one of them is."""
+    bare = simulated.drop_vars([n for n, c in simulated.coords.items() if dim in c.dims])
+    if (count == 1).all():
+        return bare.isel({dim: first})
+    begin = np.cumsum(count) - count
+    parts = bare.isel({dim: np.arange(count.sum()) + np.repeat(first - begin, count)})
+    if (count == count[0]).all():
+        parts = parts.coarsen({dim: int(count[0])}).construct({dim: (dim, "part of step")})
+        return parts.mean("part of step", skipna=False, keep_attrs=True)
+    found = xr.apply_ufunc(
+        lambda values: np.add.reduceat(values, begin, axis=-1) / count, whole_along(parts, dim).astype(np.float64),
+        input_core_dims=[[dim]], output_core_dims=[[dim]], exclude_dims={dim}, dask="parallelized", keep_attrs=True,
+        output_dtypes=[np.float64], dask_gufunc_kwargs={"output_sizes": {dim: count.size}},
+    )  # fmt: skip
+    return found.transpose(*parts.dims)
+
+
+def _clock(simulated: xr.DataArray, dim: Hashable) -> Clock:
+    """Clock of a series of regular steps; without dates each is a step."""
+    values = stamps(simulated, dim, counted=True)
+    dated = values is not None and values.dtype.kind in "mMO"
+    step = time_step(simulated, dim) if dated else 1.0
     with said_of(SIMULATED):
         return Clock(dim, step, stamp_label(simulated, dim, step) if "time_label" in simulated.attrs else None)
 
 
-def _comparable(observed: xr.DataArray, dim: Hashable) -> bool:
-    """Whether observed steps are of one length; months are not."""
-    values = stamps(observed, dim, counted=True)
-    if values is None or values.dtype.kind not in "MO" or values.size < 2:
-        return True
-    values = np.sort(values)
-    ticks, tick = offsets(values)
-    return float(np.median(np.diff(ticks)) * tick) < SHORTEST_MONTH or calendar_steps(values) is None
+def _without_gaps(simulated: xr.DataArray, dim: Hashable, values: NDArray[Any] | None) -> xr.DataArray | None:
+    """A series of one step, with NaN in gaps of whole steps; None for one that has no such step."""
+    if values is None or values.dtype.kind not in "mMO" or values.size < 2:
+        return simulated
+    try:
+        time_step(simulated, dim)
+        return simulated
+    except TimeAxisError:
+        ticks, _ = offsets(values)
+    apart = np.diff(ticks) / np.diff(ticks).min()
+    if (np.abs(apart - np.rint(apart)) > ROUNDED).any() or apart.sum() > MOST_GAPS * values.size:
+        return None
+    place = np.concatenate([[0], np.cumsum(np.rint(apart)).astype(np.int64)])
+    source = np.full(int(place[-1]) + 1, -1)
+    source[place] = np.arange(values.size)
+    times = values[0] + np.arange(source.size) * np.diff(values).min()
+    times[place] = values
+    bare = simulated.drop_vars([n for n, c in simulated.coords.items() if dim in c.dims]).astype(np.float64)
+    known = xr.DataArray(source >= 0, dims=[dim])
+    return bare.isel({dim: source}).where(known).assign_coords({dim: times}).assign_attrs(simulated.attrs)
+
+
+def _refuse_other_than_months(
+    by_months: list[int | None], its: NDArray[Any] | None, observed: xr.DataArray, what: str
+) -> None:
+    """Refuse observations of other steps than those of a simulation by months."""
+    if by_months[1] == by_months[0] or its is None or its.size < 2 or is_point(observed):
+        return
+    advice = 'observed.resample(time="1MS").mean()' if by_months[0] == 1 else "resample"
+    raise TimeAxisError(f"the {what} is by months, and the {OBSERVED} is not: take the same means of it first, {advice}")
+
+
+def _refuse_longer(simulated: xr.DataArray, observed: xr.DataArray, dim: Hashable, what: str) -> None:
+    """Refuse observed steps that are longer than those of a simulation of which no step is the step."""
+    if observed.sizes[dim] < 2 or is_point(observed):
+        return
+    typical = []
+    for array, name in ((simulated, what), (observed, OBSERVED)):
+        values = stamps_of(array, dim, name)
+        if values is None or values.dtype.kind not in "mMO":
+            return
+        ticks, tick = offsets(values)
+        typical.append(float(np.median(np.diff(ticks))) * tick)
+    if typical[1] > 1.5 * typical[0]:
+        raise TimeAxisError(
+            f"the {what} is not of one step ({typical[0]:g} s mostly), so that the means of longer observed steps "
+            f"({typical[1]:g} s) cannot be told: bring it to one first (resample, or interp)"
+        )
 
 
 def _same_stamps(
     simulated: xr.DataArray, observed: xr.DataArray, dim: Hashable, what: str
 ) -> tuple[xr.DataArray, xr.DataArray]:
     """Steps with the same stamps, of series of which one is not regular."""
-    mine, its = (stamps(a, dim, counted=True) for a in (simulated, observed))
-    if mine is None or its is None:
-        raise TimeAxisError(f"the {what if its is None else OBSERVED} has times, and the other none")
-    observed = _in_order(observed, dim, OBSERVED)
-    of_sim, of_obs = pd.Index(mine), pd.Index(np.sort(its))
-    at = of_sim.get_indexer(of_obs)
+    mine, its = stamps_of(simulated, dim, what), stamps_of(observed, dim, OBSERVED)
+    if mine is None or its is None or not its.size:
+        raise TimeAxisError(f"the {what if mine is None else OBSERVED} has no times")
+    at = pd.Index(mine).get_indexer(pd.Index(its))
     common = np.flatnonzero(at >= 0)
     if not common.size:
         raise TimeAxisError(
-            f"the {OBSERVED} and the {what} have no time in common: {show(of_obs[0])} to {show(of_obs[-1])}, and {show(mine[0])} "
+            f"the {OBSERVED} and the {what} have no time in common: {show(its[0])} to {show(its[-1])}, and {show(mine[0])} "
             f"to {show(mine[-1])}. They are not of regular steps, so that only the same stamps are the same steps: bring both to "
-            'the same ones, for example simulated.resample(time="1MS").mean()'
+            "the same ones (resample)"
         )
     observed = observed.isel({dim: common})
     return _with_labels_of(observed, simulated.isel({dim: at[common]}), dim), observed
@@ -134,8 +201,7 @@ def _same_stamps(
 
 def _in_order(array: xr.DataArray, dim: Hashable, what: str) -> xr.DataArray:
     """The array in the order of its times, each of which stands once."""
-    with said_of(what):
-        values = stamps(array, dim, counted=True)
+    values = stamps_of(array, dim, what)
     if values is None:
         return array
     order = np.argsort(values, kind="stable")

@@ -40,8 +40,8 @@ def scores(
     observed : (time, ...)
         Observed discharge, NaN in gaps, on the ids of reaches, or on gauges with a coordinate ``reach``. Ids are matched in any
         order, units are converted to those of ``simulated``. Times are matched by label; where observed steps are longer (daily
-        gauges, an hourly simulation), they are compared with the means of the steps that they cover, from their stamps on unless
-        ``attrs["time_label"]`` says otherwise.
+        gauges, an hourly simulation; months), they are compared with the means of the steps that they cover, from their stamps on
+        unless ``attrs["time_label"]`` says otherwise; values of a moment (``cell_methods`` of ``time: point``) are not.
     benchmarks
         Other simulations by name, to set beside it: `xroute.scores.climatology`, `xroute.scores.unrouted`, another model.
     periods
@@ -86,7 +86,8 @@ def scores(
     ParameterError
         For scores that do not exist.
     XRouteError
-        For observations that are infinite, or stand for what is missing (-999 and the like), where they are in memory.
+        For values that are infinite, and observations that stand for what is missing (-999 and the like); on Dask when they are
+        computed.
 
     Notes
     -----
