@@ -142,7 +142,7 @@ def run_free(options: argparse.Namespace) -> None:
 
 
 def run_geoglows(options: argparse.Namespace) -> None:
-    rows, columns, steps = (20, 30, 240) if options.small else (465, 617, 730)  # 286,905 reaches
+    rows, columns, steps = (10, 15, 120) if options.small else (465, 617, 730)  # 286,905 reaches
     times: dict[str, float] = {}
     with clock("making the truth, not counted", times):
         twin = twins.free_twin(0, rows, columns, steps, "1D", **RAPID)
@@ -164,7 +164,7 @@ def run_geoglows(options: argparse.Namespace) -> None:
 
 
 def run_transfer(options: argparse.Namespace) -> None:
-    rows, columns, steps = (20, 30, 240) if options.small else (100, 100, 730)
+    rows, columns, steps = (10, 15, 120) if options.small else (100, 100, 730)
     here, there = (twins.country(seed, rows, columns) for seed in (1, 2))
     runoff = [twins.weather(river, "storms", steps, "1D", seed).astype(np.float32) for seed, river in enumerate((here, there))]
     truth = [twins.quiet_route(r.astype(float), river, **RAPID) for r, river in zip(runoff, (here, there), strict=True)]
