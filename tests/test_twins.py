@@ -125,6 +125,13 @@ def test_stored_discharge_of_all_reaches_gives_it_again() -> None:
     assert float(told.median()) == pytest.approx(np.median(after), abs=1e-5)
 
 
+def test_a_loss_that_trips_over_gaps_is_told_so() -> None:
+    """Not NaN parameters, and not a network as it was."""
+    twin = twins.grouped_twin(0, 4, 5, 10 * 24, gauges=2)
+    with pytest.raises(xroute.ParameterError, match="gaps"), pytest.warns(UserWarning):
+        calibrated(twin, loss=lambda simulated, observed: (simulated - observed).square().mean(), spinup="1D", epochs=3)
+
+
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("seed", range(20))
 def test_any_run_gets_better_or_says_why_not(seed: int) -> None:

@@ -306,7 +306,10 @@ class _Training:
             if math.isfinite(criterion):
                 found.append((criterion, part, values))
         if not found:
-            raise ParameterError("no parameters were found that can be routed with")
+            raise ParameterError(
+                f"no parameters were found that can be routed with and have a finite loss: a {argument('loss')} of your own "
+                f"must skip gaps, which are NaN, as those of xroute.losses do"
+            )
         _, part, values = min(found, key=lambda one: one[0])
         self._set(self.learned, values)
         return part
