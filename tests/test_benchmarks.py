@@ -61,6 +61,7 @@ def test_a_climatology_knows_no_more_than_its_period() -> None:
         climatology(observed, "week")  # type: ignore[arg-type]
     with pytest.raises(TimeAxisError, match="no dates"):
         climatology(observed.assign_coords(time=np.arange(800)))
+    np.testing.assert_array_equal(climatology(observed.to_pandas()), climatology(observed))
     cf = climatology(observed.convert_calendar("noleap"), "month")
     np.testing.assert_allclose(cf, climatology(observed, "month"), rtol=1e-11)
 
@@ -120,6 +121,14 @@ def test_unrouted_is_the_sum_of_all_that_lies_upstream() -> None:
     assert unrouted(runoff.drop_sel(reach=12), network, missing="zero").sizes["reach"] == len(ids)
     with pytest.raises(ParameterError, match="substeps"):
         unrouted(runoff, network, substeps=3)
+    beyond = xr.concat([gauges, gauges.isel(gauge=[0]).assign_coords(gauge=["c"], reach=("gauge", [99]))], "gauge")
+    with pytest.raises(AlignmentError, match="99"):
+        unrouted(runoff, network, at=beyond)
+    with pytest.warns(UserWarning, match="99"):
+        left = unrouted(runoff, network, at=beyond, extra="drop")
+    np.testing.assert_array_equal(left, at)
+    table = pd.DataFrame(np.zeros((3, 2)), time[:3], [5, 12])
+    np.testing.assert_array_equal(unrouted(runoff, network, at=table), found.sel(reach=[5, 12]))
 
 
 def test_unrouted_ignores_how_the_network_wants_to_be_routed() -> None:
