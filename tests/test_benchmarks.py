@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import dask
@@ -171,6 +172,22 @@ def test_skill_is_the_part_of_the_error_that_goes() -> None:
     assert np.isnan(skill(simulated, observed, observed)).all(), "beside a perfect one there is none"
     with pytest.raises(ParameterError, match="pbias"):
         skill(simulated, observed, other, metric="pbias")
+
+
+@pytest.mark.parametrize("metrics", [["nse"], ["pbias", "rmse", "nse"], None])
+def test_observations_that_say_nothing_are_named_beside_benchmarks_too(metrics: Any) -> None:
+    simulated, observed = pair(0.0)
+    options = {"benchmarks": {"late": simulated.shift(time=1)}, "metrics": metrics}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = xroute.scores(observed, observed, **options)
+    assert (found["nse"].sel(run="simulated") == 1).all()
+    flat, silent = observed.copy(), observed.copy()
+    flat[:, 1], silent[2:, 3] = 4.0, np.nan
+    with pytest.warns(UserWarning, match=r"of 1 reach \(7\) do not vary"):
+        xroute.scores(simulated, flat, **options)
+    with pytest.warns(UserWarning, match=r"of 1 reach \(12\) have fewer than two"):
+        xroute.scores(simulated, silent, **options)
 
 
 def test_runs_are_scored_in_the_steps_of_all() -> None:
