@@ -87,13 +87,4 @@ def _put(
         made[name].values[at] = np.round(values * (np.timedelta64(1, "s") / unit)).astype("int64") * unit
         return
     one = xr.DataArray(1.0, attrs={n: v for n, v in there.attrs.items() if n == "units"})
-    made[name].values[at] = _in_units(values, float(to_si(one, parameter.units, f"parameter {name!r}")))
-
-
-def _in_units(values: NDArray[np.float64], factor: float) -> NDArray[np.float64]:
-    """Values in other units, such that they come back to the bit, where any do: a delay of whole steps stays one."""
-    found = np.asarray(values / factor)
-    for toward in (np.inf, -np.inf):
-        near = np.nextafter(found, toward)
-        found = np.where((found * factor != values) & (near * factor == values), near, found)
-    return found
+    made[name].values[at] = values / float(to_si(one, parameter.units, f"parameter {name!r}"))

@@ -158,7 +158,7 @@ def climatology(
     Parameters
     ----------
     observed : (time, ...)
-        Observed discharge, with dates; lazy on Dask. Or a table or file of it, as for `xroute.scores`.
+        Observed discharge, with dates; lazy on Dask. A table of pandas or the path of a file will do as well.
     by
         ``"dayofyear"`` (1 to 366) or ``"month"``.
     period
@@ -194,7 +194,7 @@ def climatology(
     """
     one_of("by", by, CLIMATOLOGY)
     array = as_series(observed)
-    along = series_dim(array, dim, "observed discharge")
+    along = series_dim(array, dim, OBSERVED)
     if along not in array.coords or not (array[along].dtype.kind == "M" or hasattr(array.indexes[along], "calendar")):
         raise TimeAxisError(f"{str(along)!r} holds no dates, and the days of a year are dates'")
     dates = array[along].dt
@@ -274,8 +274,8 @@ def unrouted(runoff: Any, network: NetworkLike, at: Any = None, **options: Any) 
     runoff, network
         As for `xroute.route`; the network needs no parameters.
     at
-        Ids of reaches, or observed discharge on reaches or on gauges with a coordinate ``reach``, whose reaches are meant (a
-        table, or a `pathlib.Path`, too); by default all reaches.
+        Ids of reaches, or observed discharge on reaches or on gauges with a coordinate ``reach``, whose reaches are meant (of
+        those outside of the network ``extra`` says what becomes, too); by default all reaches.
     options
         Options of `xroute.route` about runoff: ``weights``, ``missing``, ``extra``, ``nan``, ``partitions``, ``device``,
         ``reach_dim``, ``time_dim``, ``dt``, ``label``.
@@ -338,4 +338,4 @@ def _at(found: xr.DataArray, at: Any, network: Network, options: Mapping[str, An
         return found.isel({dim: positions_of(wanted, ids)})
     its_time = [d for d in at.dims if d == time or (d in at.coords and at[d].dtype.kind in "mMO" and d != "reach")]
     bare = at.isel({d: 0 for d in its_time}, drop=True)
-    return match_places(found, bare, time, "raise", "runoff", (False, is_table))[0]
+    return match_places(found, bare, time, options.get("extra", "raise"), "runoff", (False, is_table))[0]

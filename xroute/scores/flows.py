@@ -31,7 +31,7 @@ def flow_duration(
     Parameters
     ----------
     discharge : (time, ...)
-        Discharge, lazy on Dask, or a table or file as `xroute.scores` takes them; NaN does not count.
+        Discharge, lazy on Dask; NaN does not count. A table of pandas or the path of a file will do as well.
     exceedance
         Shares of time, from 0 (the highest value) to 1 (the lowest). 0.05 is Q5, a flow that is exceeded in 5% of the time.
     dim
