@@ -260,8 +260,10 @@ class NetworkParameters:
 
 @contextmanager
 def already_told() -> Iterator[None]:
-    """In here nobody is told of placeholders, and of routing steps that do not fit: for those who look at a river again and again,
-    and have told of it once."""
+    """In here nobody is told of placeholders, and of routing steps that do not fit.
+
+    For those who look at a river again and again, and have told of it once.
+    """
     token = _TOLD.set(True)
     try:
         yield

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+
 import numpy as np
 import torch
 import xarray as xr
@@ -72,7 +74,7 @@ def scores_of(problem: Problem, discharge: xr.Dataset) -> xr.Dataset:
     return xr.concat(list(found.values()), named, combine_attrs="override", coords="minimal", compat="override")
 
 
-def tell_worse(scores_by_run: xr.Dataset, dim: str, shared: bool) -> None:
+def tell_worse(scores_by_run: xr.Dataset, dim: Hashable, shared: bool) -> None:
     """Warn where the network as it was is nearer to the gauges than what was found, in a period that was trained on or held out.
 
     Parameters

@@ -245,6 +245,7 @@ def draw_scores(ax: Axes, scores: xr.Dataset, dim: Hashable, score: str) -> None
             ax.bar(at + (k - (len(runs) - 1) / 2) * width, table[run], width, color=COLOURS[run], label=run)
         labels = [str(label) for label in scores[dim].values.tolist()]
         ax.set_xticks(at, labels, rotation=30 if sum(map(len, labels)) > 24 else 0)
+        ax.set_xlim(-0.6, at.size - 0.4)  # a gauge without bars has its place, too
         ax.set_ylabel(name)
         ax.axhline(0.0, color=PALE, linewidth=0.8)
         _from_minus_one(ax.set_ylim, shown)
