@@ -87,7 +87,7 @@ def tell_worse(scores_by_run: xr.Dataset, dim: Hashable, shared: bool) -> None:
         Whether values that reaches share took the place of values of their own.
     """
     worse = []
-    medians = scores_by_run["nse"].median(dim)
+    medians = scores_by_run["nse"].median([dim])
     for period in medians["period"].values.tolist():
         before, after = (float(medians.sel(period=period, run=run)) for run in ("before", "calibrated"))
         if after < before - ALIKE:
