@@ -300,8 +300,7 @@ def _dataset(rows: list[dict[str, Any]]) -> xr.Dataset:
         "standard_error": "standard error of the value",
         "curvature": "curvature of the loss (Gauss-Newton) in the logarithm of the value, or in its place between two bounds",
         "determined": f"whether the standard error is less than {DETERMINED['log']:.1%} of the value, or "
-        "{DETERMINED['range']:.0%} of the "
-        "distance of its bounds",
+        f"{DETERMINED['range']:.0%} of the distance of its bounds",
         "n_reaches": "reaches of the group",
     }
     fills: dict[str, Any] = {
