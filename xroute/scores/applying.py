@@ -51,15 +51,11 @@ def apply(matched: Matched, names: Sequence[str], options: Options, times: np.nd
     lazy = matched.simulated.chunks is not None or matched.observed.chunks is not None
     threads = 1 if lazy else n_threads()
     return xr.apply_ufunc(
-        _kernel, whole_along(matched.simulated, dim), whole_along(matched.observed, dim),
+        measure, whole_along(matched.simulated, dim), whole_along(matched.observed, dim),
         kwargs={"times": times, "names": tuple(names), "options": options, "threads": threads},
         input_core_dims=[[dim], [dim]], output_core_dims=[["metric"]], join="exact", keep_attrs=False, dask="parallelized",
         output_dtypes=[np.float64], dask_gufunc_kwargs={"output_sizes": {"metric": len(names) + len(CHECKS)}},
     )  # fmt: skip
-
-
-def _kernel(simulated: Any, observed: Any, **others: Any) -> Any:
-    return measure(simulated, observed, **others)
 
 
 def described(values: xr.DataArray, name: str, units: Any, dated: bool) -> xr.DataArray:
