@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import warnings
 from typing import Any
 
 import numpy as np
@@ -123,6 +124,46 @@ def test_nothing_better_is_told(network: xroute.Network, runoff: xr.DataArray, o
     found = xroute.calibrate(runoff, network, observed, groups="all", epochs=3, **QUIET)  # it is right already
     np.testing.assert_allclose(found.network["k"], K, rtol=1e-6)
     assert float(found.history.loss[-1]) <= float(found.history.loss[0])
+
+
+def test_the_test_period_is_looked_at_as_scores_are(
+    network: xroute.Network, runoff: xr.DataArray, observed: xr.DataArray
+) -> None:
+    # a spin-up of an hour fills no river: the test period does not begin with an empty one for that, what was before it is routed
+    found = xroute.calibrate(
+        runoff, network.assign(k=1.4 * K), observed, parameters={"k": "scale"}, groups="all", window="3D",
+        train=slice("2000-01-03", "2000-01-08"), test=[slice("2000-01-11", "2000-01-13"), slice("2000-01-17", None)],
+        spinup="1h", epochs=3, optimizer="adam", **QUIET,
+    )  # fmt: skip
+    of_history = found.history["test_nse"].isel(epoch=-1)
+    of_scores = found.scores["nse"].sel(period="test", run="calibrated")
+    np.testing.assert_allclose(of_history.values, of_scores.transpose(*of_history.dims).values, rtol=1e-9)
+
+
+def test_a_river_that_steps_do_not_fit_is_told_of_once(
+    network: xroute.Network, runoff: xr.DataArray, observed: xr.DataArray
+) -> None:
+    short = network.assign(k=1800.0, x=0.3, **{"scheme": ("reach", np.full(network.n_reaches, "muskingum"))})
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        xroute.calibrate(runoff, short, observed, parameters={"k": "scale"}, groups="all", epochs=2, **QUIET)
+    assert len([one for one in told if "too short" in str(one.message)]) == 1
+    with pytest.warns(UserWarning, match="too short"):  # whoever routes is told as ever
+        runoff.route(short)
+
+
+def test_a_network_that_was_better_before_is_told_of(
+    network: xroute.Network, runoff: xr.DataArray, observed: xr.DataArray
+) -> None:
+    k = np.random.default_rng(4).uniform(0.4, 4.0, network.n_reaches) * K
+    true = network.assign(k=("reach", k, {"units": "s"}))  # each reach has its own, which one for all cannot be
+    seen = runoff.route(true, device="cpu").sel(reach=observed.reach)
+    with pytest.warns(UserWarning, match=r'was fits .* better .*in train 0\.9\d+, 1\.000 before.*"scale"'):
+        xroute.calibrate(runoff, true, seen, parameters={"k": "all"}, epochs=20, **QUIET)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*fits the gauges better")
+        warnings.filterwarnings("ignore", message=".*no parameters were found")
+        xroute.calibrate(runoff, true, seen, parameters={"k": "scale"}, groups="all", epochs=3, **QUIET)
 
 
 def test_only_what_is_upstream_is_routed_and_changed(

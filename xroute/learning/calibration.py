@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from xroute.exceptions import warn
 from xroute.identity import digest
 from xroute.learning.curvature import curvature_of
-from xroute.learning.judging import discharge_of, scores_of, with_periods
+from xroute.learning.judging import discharge_of, scores_of, tell_worse, with_periods
 from xroute.learning.learnable import before_of, learnable_of, network_of, penalty_of, prior_network, upstream_of_gauges
 from xroute.learning.problem import Problem, make_problem
 from xroute.learning.progress_file import ProgressFile
@@ -35,7 +35,6 @@ from xroute.stamps import show
 from xroute.wording import argument
 
 __all__ = ["calibrate", "finish", "identity_of"]
-
 
 
 @options_of(CalibrationRequest)
@@ -122,7 +121,8 @@ def calibrate(
     Warns
     -----
     UserWarning
-        For fewer observations than values to be found; where nothing better was found; and of gauges that say nothing.
+        For fewer observations than values to be found; where nothing better was found, or the network as it was is better in
+        train or test; and of gauges that say nothing.
 
     Examples
     --------
@@ -145,7 +145,7 @@ def _calibrate(problem: Problem, request: CalibrationRequest) -> Calibration:
         return Calibration.load(request.checkpoint)
     result = finish(
         problem, found.fit, found.network, calibrated=found.calibrated, curvature=found.curvature, identity=found.identity,
-        before=found.before, what=found.what,
+        before=found.before, what=found.what, shared=found.shared,
     )  # fmt: skip
     if request.checkpoint is not None:
         result.save(request.checkpoint)
@@ -165,6 +165,7 @@ class _Found(NamedTuple):
     what: str
     router: Router
     before: xr.Dataset
+    shared: bool
 
 
 def _learn(problem: Problem, request: CalibrationRequest) -> _Found:
@@ -183,7 +184,8 @@ def _learn(problem: Problem, request: CalibrationRequest) -> _Found:
     made, calibrated = network_of(problem, router, learnable, base)
     curvature = curvature_of(problem, router, learnable)
     before = before_of(problem, learnable)
-    return _Found(fit, made, calibrated, curvature, identity, _in_words(request, learnable), router, before)
+    shared = any(how.groups is not None and how.form == "value" for how in learnable.values())
+    return _Found(fit, made, calibrated, curvature, identity, _in_words(request, learnable), router, before, shared)
 
 
 def _in_stages(problem: Problem, request: CalibrationRequest) -> _Found | None:
@@ -213,7 +215,8 @@ def _in_stages(problem: Problem, request: CalibrationRequest) -> _Found | None:
     names = dict.fromkeys(name for one in found for name in one.before)
     was = problem.whole.dataset[list(names)].drop_attrs(deep=False)
     what = f"{found[0].what}, in stages"
-    return _Found(fit, network, calibrated, _of_stages(found), identity, what, router, was)
+    shared = found[0].shared
+    return _Found(fit, network, calibrated, _of_stages(found), identity, what, router, was, shared)
 
 
 def _of_stages(found: Sequence[_Found]) -> xr.Dataset:
@@ -247,6 +250,7 @@ def finish(
     before: xr.Dataset | None = None,
     identity: dict[str, str] | None = None,
     what: str = "",
+    shared: bool = False,
 ) -> Calibration:
     """The result of a training: the network marked, discharge at gauges of all runs, and scores.
 
@@ -266,13 +270,17 @@ def finish(
         What another run must share to go on from its file.
     what
         What was calibrated, in words.
+    shared
+        Whether values that reaches share took the place of values of their own.
     """
     if calibrated is None:
         calibrated = np.isin(np.arange(problem.whole.n_reaches), problem.reaches)
     marked = _marked(problem, fit, network, calibrated, what)
     discharge = discharge_of(problem, network)
+    scored = scores_of(problem, discharge)
+    tell_worse(scored, problem.observations.dim, shared)
     return Calibration(
-        marked, fit.history, scores_of(problem, discharge), xr.Dataset() if curvature is None else curvature,
+        marked, fit.history, scored, xr.Dataset() if curvature is None else curvature,
         with_periods(problem, discharge),
         _changed(problem.whole, network) if before is None else before, fit.epochs,
         fit.reason, dict(identity or {}), fit.progress,

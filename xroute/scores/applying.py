@@ -82,11 +82,11 @@ def single(matched: Matched, name: str, options: Options, window: Any = None) ->
 def warn_of_useless(found: xr.DataArray, names: Sequence[str]) -> None:
     """Warn of observations that have fewer than two pairs, or do not vary, by name, where that matters to a score.
 
-    ``found`` is what `apply` gave for these names, and maybe others; nothing on Dask is looked at.
+    ``found`` is what `apply` gave for these names and perhaps others; nothing on Dask is looked at.
     """
     if found.chunks is not None:
         return
-    n, varies = (found.isel(metric=k - len(CHECKS)) for k in range(len(CHECKS)))
+    n, varies = (found.isel(metric=k - len(CHECKS)) for k in range(len(CHECKS)))  # the last of them
     few, flat = n < 2, (n >= 2) & (varies == 0)
     wanting = [name for name in names if MEASURES[name].needs is not None]
     if bool(few.any()) and list(names) != ["n"]:
