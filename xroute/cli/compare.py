@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from xroute.cli.common import READABLE, check_outputs, protect, save
-from xroute.settings import CLIMATOLOGY, EXTRA
+from xroute.settings import CLIMATOLOGY, EXTRA, Extra
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -23,7 +23,8 @@ __all__ = ["compare"]
 @click.option("--benchmark", "benchmarks", multiple=True, metavar="[NAME=]FILE",
               help="Discharge of another simulation, to set beside it; may be given more than once.")
 @click.option("--climatology", type=click.Choice(CLIMATOLOGY),
-              help="Set the mean of the observations of each day of the year, or month, beside it.")
+              help="Set the mean of the observations of each day of the year, or month, beside it; of a "
+                   "period called train, if there is one, of that.")
 @click.option("--unrouted", nargs=2, type=READABLE, metavar="RUNOFF NETWORK",
               help="Set runoff beside it that is summed over all reaches upstream, and not routed.")
 @click.option("--period", "periods", multiple=True, metavar="NAME=FROM/TO",
@@ -60,7 +61,7 @@ def compare(simulated: Path, observed: Path, metrics: str | None, rows: int, **o
     if options["climatology"]:
         runs["climatology"] = _climatology(measured, options["climatology"], periods, options["time_dim"])
     if options["unrouted"]:
-        runs["unrouted"] = _unrouted(options["unrouted"], measured)
+        runs["unrouted"] = _unrouted(options["unrouted"], measured, options["extra"])
     found = scores(
         open_series(simulated, options["variable"], option="variable"), measured, benchmarks=runs, periods=periods,
         metrics=names, dim=options["time_dim"], extra=options["extra"],
@@ -107,9 +108,9 @@ def _climatology(observed: xr.DataArray, by: Any, periods: Mapping[str, slice] |
     return climatology(observed, by, period=(periods or {}).get("train"), dim=dim)
 
 
-def _unrouted(paths: tuple[Path, Path], observed: xr.DataArray) -> xr.DataArray:
+def _unrouted(paths: tuple[Path, Path], observed: xr.DataArray, extra: Extra) -> xr.DataArray:
     """Summed runoff at the gauges, of the files of runoff and network."""
     from xroute.io.common import open_runoff
     from xroute.scores.benchmarks import unrouted
 
-    return unrouted(open_runoff([paths[0]]), paths[1], at=observed)
+    return unrouted(open_runoff([paths[0]]), paths[1], at=observed, extra=extra)
