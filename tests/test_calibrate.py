@@ -473,6 +473,43 @@ def test_patience_stops_and_keeps_what_was_best_in_the_test_period(
     np.testing.assert_allclose(tested[-1], tested.min(), rtol=1e-6)
 
 
+def test_patience_compares_the_test_period_with_itself(
+    network: xroute.Network, runoff: xr.DataArray, observed: xr.DataArray
+) -> None:
+    noise = np.random.default_rng(0).standard_normal(observed.shape) * float(observed.std())
+    noisy = observed + noise * (np.arange(observed.sizes["time"]) >= 300)[:, None]  # tested on what cannot be fitted well
+    noisy.attrs = observed.attrs
+    found = xroute.calibrate(
+        runoff, network.assign(k=6500.0), noisy, groups="all", train=slice(None, "2000-01-12"), test=slice("2000-01-14", None),
+        spinup="1D", window="3D", patience=3, epochs=12, optimizer="adam", learning_rate=0.01, **QUIET,
+    )  # fmt: skip
+    tested = found.history["test_loss"].values
+    assert tested[0] > 2 * found.history["loss"].values[0]  # at the start it is worse than what is trained on
+    assert (np.diff(tested[:5]) < 0).all() and found.epochs == 12  # and gets better all the while
+
+
+def test_loss_before_is_that_of_the_start(
+    network: xroute.Network, runoff: xr.DataArray, observed: xr.DataArray
+) -> None:
+    wrong = network.assign(k=8000.0)
+    options: dict[str, Any] = {"groups": "all", "epochs": 1, "optimizer": "adam", "penalty": 0.1, **QUIET}
+    whole = xroute.calibrate(runoff, wrong, observed, **options)
+    parts = xroute.calibrate(runoff, wrong, observed, window="4D", carry=True, **options)  # a step a window, within an epoch
+    before = [r.network.attrs["calibrated"].split(": nse ")[1].split(" to ")[0] for r in (whole, parts)]
+    assert before[0] == before[1] == f"{float(whole.history['loss'][0]):.4g}"
+
+
+def test_parameters_that_are_left_as_they_are(
+    network: xroute.Network, runoff: xr.DataArray, observed: xr.DataArray
+) -> None:
+    wrong = network.assign(k=8000.0)
+    found = xroute.calibrate(runoff, wrong, observed, parameters={"k": True, "x": False}, groups="all", **QUIET)
+    np.testing.assert_allclose(found.network["k"], K, rtol=1e-4)
+    np.testing.assert_array_equal(found.network["x"], X)
+    with pytest.raises(xroute.ParameterError, match="names none"):
+        xroute.calibrate(runoff, wrong, observed, parameters={"x": False}, **QUIET)
+
+
 def test_several_periods_and_test_alone(network: xroute.Network, runoff: xr.DataArray, observed: xr.DataArray) -> None:
     train = [slice("2000-01-05", "2000-01-07"), slice("2000-01-12", "2000-01-14")]
     found = xroute.calibrate(

@@ -7,6 +7,9 @@ squares that are weighed otherwise than the errors vary, and errors that are lar
 :math:`H^{-1} S H^{-1}`, with :math:`S` the covariance of :math:`J^T a e` (White 1980; Huber 1967): here once of single
 residuals and once of stretches of time, within which errors hang together, the larger of both being taken. What was known before
 (nothing but a range: `PRIOR`) is added, so that values which nothing determines have a standard error of that size.
+
+The weights are those of squared errors, each gauge's in parts of the variance of its observations (`nse`; in logarithms for
+`log`). For other losses, too, this is how much squared errors say.
 """
 
 from __future__ import annotations

@@ -151,10 +151,10 @@ class Observations:
         try:
             found = index.sel({self.time_dim: labels}).values
         except (KeyError, TypeError, ValueError) as error:
-            raise TimeAxisError(f"{name} is {labels!r}, which selects no times ({error})") from error
+            raise TimeAxisError(f"{argument(name)} is {labels!r}, which selects no times ({error})") from error
         if not found.size:
             raise TimeAxisError(
-                f"{name} is {labels!r}, in which there are no observations: they go from {show(self.times[0])} to "
+                f"{argument(name)} is {labels!r}, in which there are no observations: they go from {show(self.times[0])} to "
                 f"{show(self.times[-1])} where the runoff has the same times"
             )
         return slice(int(found[0]), int(found[-1]) + 1)

@@ -71,7 +71,8 @@ class Calibration:
         str
         """
         first, last = (float(self.history["loss"][k]) for k in (0, -1))
-        parts = [f"loss {first:.4g} to {last:.4g} in {self.epochs} epochs ({self.reason})"]
+        loss = "" if "stage" in self.history.coords else f"loss {first:.4g} to {last:.4g} in "  # of stages, these are others
+        parts = [f"{loss}{self.epochs} epochs ({self.reason})"]
         if "nse" in self.scores and "run" in self.scores.dims:
             for period in self.scores["period"].values.tolist():
                 median = self.scores["nse"].sel(period=period).median(self._gauge_dim)
@@ -79,6 +80,8 @@ class Calibration:
                     f"median NSE in {period} {float(median.sel(run='before')):.3f} to {float(median.sel(run='calibrated')):.3f}"
                 )
         lost = self.undetermined()
+        if "note" in self.curvature.attrs:
+            parts.append(f"how well values are determined is not known: {self.curvature.attrs['note']}")
         if lost:
             parts.append(
                 f"not determined: {', '.join(lost[:8])}" + (f", ... ({len(lost)} in all)" if len(lost) > 8 else "")
