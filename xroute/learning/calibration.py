@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from xroute.exceptions import some, warn
 from xroute.identity import digest
 from xroute.learning.curvature import curvature_of
-from xroute.learning.judging import discharge_of, scores_of, tell_worse, with_periods
+from xroute.learning.judging import discharge_of, scores_of, tell_volumes, tell_worse, with_periods
 from xroute.learning.learnable import (
     before_of,
     learnable_of,
@@ -105,7 +105,8 @@ def calibrate(
         Whether to show the loss as it goes.
     checkpoint, resume
         Path of a file in which the progress is kept: killed at any moment, the same call goes on from there, and ends with the
-        same bits; when all is done, it gives the result (with more ``epochs``, it goes on). ``resume=False`` begins anew.
+        same bits; when all is done, it gives the result (with more ``epochs``, it goes on, but not in stages). ``resume=False``
+        begins anew.
     stages
         ``"gauge"``: down the river in stages. First the sub-basins of the uppermost gauges, then those between them and the next
         gauges below, and so on; what flows in from above is held fixed, as it was observed, and in gaps as simulated with what
@@ -132,7 +133,8 @@ def calibrate(
     -----
     UserWarning
         For fewer observations than values to be found; where nothing better was found, or the network as it was is better in
-        train or test; and of gauges that say nothing.
+        train or test; and of gauges that say nothing, that are on
+        reaches whose discharge is known, and that have a several times larger or smaller volume than runoff has.
 
     Examples
     --------
@@ -294,6 +296,7 @@ def finish(
     """
     marked = _marked(problem, fit, network, calibrated, what)
     discharge = discharge_of(problem, network)
+    tell_volumes(problem, discharge)
     scored = scores_of(problem, discharge)
     tell_worse(scored, problem.observations.dim, shared)
     return Calibration(
@@ -348,6 +351,8 @@ def identity_of(problem: Problem, request: CalibrationRequest, learnable: Any, b
         "penalty": f"{request.penalty:g}",
         "priors": digest([(n, getattr(v, "values", v)) for n, v in sorted((request.priors or {}).items())]),
         "stages": str(request.stages),
+        # stages that were left behind cannot take more epochs
+        "epochs of each stage": str(request.epochs) if request.stages else "any",
         "optimizer": str(request.optimizer),
         "learning_rate": str(request.learning_rate),
         "patience": str(request.patience),
