@@ -126,6 +126,43 @@ def test_nothing_better_is_told(network: xroute.Network, runoff: xr.DataArray, o
     assert float(found.history.loss[-1]) <= float(found.history.loss[0])
 
 
+def test_the_test_period_is_looked_at_as_scores_are(
+    network: xroute.Network, runoff: xr.DataArray, observed: xr.DataArray
+) -> None:
+    # a spin-up of an hour fills no river: the test period does not begin with an empty one for that, what was before it is routed
+    found = xroute.calibrate(
+        runoff, network.assign(k=1.4 * K), observed, parameters={"k": "scale"}, groups="all", window="3D",
+        train=slice("2000-01-03", "2000-01-08"), test=[slice("2000-01-11", "2000-01-13"), slice("2000-01-17", None)],
+        spinup="1h", epochs=3, optimizer="adam", **QUIET,
+    )  # fmt: skip
+    of_history = found.history["test_nse"].isel(epoch=-1)
+    of_scores = found.scores["nse"].sel(period="test", run="calibrated")
+    np.testing.assert_allclose(of_history.values, of_scores.transpose(*of_history.dims).values, rtol=1e-9)
+
+
+def test_whoever_routes_after_a_calibration_is_told_as_ever(
+    network: xroute.Network, runoff: xr.DataArray, observed: xr.DataArray
+) -> None:
+    short = network.assign(k=1800.0, x=0.3)
+    xroute.calibrate(runoff, short, observed, parameters={"k": "scale"}, groups="all", epochs=2, **QUIET)
+    with pytest.warns(UserWarning, match="too short"):
+        runoff.route(short)
+
+
+def test_a_network_that_was_better_before_is_told_of(
+    network: xroute.Network, runoff: xr.DataArray, observed: xr.DataArray
+) -> None:
+    k = np.random.default_rng(4).uniform(0.4, 4.0, network.n_reaches) * K
+    true = network.assign(k=("reach", k, {"units": "s"}))  # each reach has its own, which one for all cannot be
+    seen = runoff.route(true, device="cpu").sel(reach=observed.reach)
+    with pytest.warns(UserWarning, match=r'was fits .* better .*in train 0\.9\d+, 1\.000 before.*"scale"'):
+        xroute.calibrate(runoff, true, seen, parameters={"k": "all"}, epochs=20, **QUIET)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*fits the gauges better")
+        warnings.filterwarnings("ignore", message=".*no parameters were found")
+        xroute.calibrate(runoff, true, seen, parameters={"k": "scale"}, groups="all", epochs=3, **QUIET)
+
+
 def test_only_what_is_upstream_is_routed_and_changed(
     network: xroute.Network, runoff: xr.DataArray, observed: xr.DataArray
 ) -> None:

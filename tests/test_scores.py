@@ -263,6 +263,17 @@ def test_scores_that_have_no_meaning_are_nan_and_named() -> None:
     assert np.isnan(constant["kge"]) and np.isnan(constant["correlation"]) and constant["nse"] < 0 and constant["beta"] > 0
 
 
+@pytest.mark.filterwarnings("error")
+def test_nothing_is_told_of_good_observations_whatever_scores_are_asked_for() -> None:
+    values = np.random.default_rng(5).gamma(2.0, size=(30, 3))
+    observed = xr.DataArray(values, {"reach": [1, 2, 3]}, ("time", "reach"), attrs=M3).assign_coords(
+        time=np.datetime64("2000-01-01", "ns") + np.arange(30) * np.timedelta64(1, "D")
+    )
+    more, less = ((observed * factor).assign_attrs(M3) for factor in (1.1, 0.9))
+    found = xroute.scores(more, observed, metrics=["nse"], benchmarks={"less": less})
+    assert found["nse"].notnull().all() and found["skill"].notnull().all()
+
+
 @pytest.mark.filterwarnings("ignore:.*do not vary")
 @pytest.mark.parametrize("n", [7, 333, 1001])
 def test_what_does_not_vary_is_told_in_spite_of_rounding(n: int) -> None:

@@ -23,7 +23,8 @@ __all__ = ["compare"]
 @click.option("--benchmark", "benchmarks", multiple=True, metavar="[NAME=]FILE",
               help="Discharge of another simulation, to set beside it; may be given more than once.")
 @click.option("--climatology", type=click.Choice(CLIMATOLOGY),
-              help="Set the mean of the observations of each day of the year, or month, beside it.")
+              help="Set the mean of the observations of each day of the year, or month, beside it; of a "
+                   "period called train, if there is one, of that.")
 @click.option("--unrouted", nargs=2, type=READABLE, metavar="RUNOFF NETWORK",
               help="Set runoff beside it that is summed over all reaches upstream, and not routed.")
 @click.option("--period", "periods", multiple=True, metavar="NAME=FROM/TO",

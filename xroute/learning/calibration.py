@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from xroute.exceptions import some, warn
 from xroute.identity import digest
 from xroute.learning.curvature import curvature_of
-from xroute.learning.judging import discharge_of, scores_of, tell_volumes, with_periods
+from xroute.learning.judging import discharge_of, scores_of, tell_volumes, tell_worse, with_periods
 from xroute.learning.learnable import (
     before_of,
     learnable_of,
@@ -132,8 +132,9 @@ def calibrate(
     Warns
     -----
     UserWarning
-        For fewer observations than values to be found; where nothing better was found; and of gauges that say nothing, that are
-        on reaches whose discharge is known, and that have a several times larger or smaller volume than runoff has.
+        For fewer observations than values to be found; where nothing better was found, or the network as it was is better in
+        train or test; and of gauges that say nothing, that are on
+        reaches whose discharge is known, and that have a several times larger or smaller volume than runoff has.
 
     Examples
     --------
@@ -156,7 +157,7 @@ def _calibrate(problem: Problem, request: CalibrationRequest) -> Calibration:
         return Calibration.load(request.checkpoint)
     result = finish(
         problem, found.fit, found.network, calibrated=found.calibrated, curvature=found.curvature, identity=found.identity,
-        before=found.before, what=found.what,
+        before=found.before, what=found.what, shared=found.shared,
     )  # fmt: skip
     if request.checkpoint is not None:
         result.save(request.checkpoint)
@@ -176,6 +177,7 @@ class _Found(NamedTuple):
     what: str
     router: Router
     before: xr.Dataset
+    shared: bool
 
 
 def _learn(problem: Problem, request: CalibrationRequest) -> _Found:
@@ -194,7 +196,8 @@ def _learn(problem: Problem, request: CalibrationRequest) -> _Found:
     made, calibrated = network_of(problem, router, learnable, base)
     curvature = curvature_of(problem, router, learnable)
     before = before_of(problem, learnable)
-    return _Found(fit, made, calibrated, curvature, identity, _in_words(request, learnable), router, before)
+    shared = any(how.groups is not None and how.form == "value" for how in learnable.values())
+    return _Found(fit, made, calibrated, curvature, identity, _in_words(request, learnable), router, before, shared)
 
 
 def _in_stages(problem: Problem, request: CalibrationRequest) -> _Found | None:
@@ -229,7 +232,8 @@ def _in_stages(problem: Problem, request: CalibrationRequest) -> _Found | None:
     was = problem.whole.dataset[list(names)].drop_attrs(deep=False)
     what = f"{_in_words(request, learnable)}, in stages"
     curvature = _of_stages({number: one.curvature for number, one in found.items()})
-    return _Found(fit, network, calibrated, curvature, identity, what, router, was)
+    shared = any(one.shared for one in found.values())
+    return _Found(fit, network, calibrated, curvature, identity, what, router, was, shared)
 
 
 def _of_stages(curvature: Mapping[int, xr.Dataset]) -> xr.Dataset:
@@ -267,6 +271,7 @@ def finish(
     identity: dict[str, str],
     what: str,
     curvature: xr.Dataset | None = None,
+    shared: bool = False,
 ) -> Calibration:
     """The result of a training: the network marked, discharge at gauges of all runs, and scores.
 
@@ -286,12 +291,16 @@ def finish(
         What was calibrated, in words.
     curvature
         How well values are determined, if that was looked at.
+    shared
+        Whether values that reaches share took the place of values of their own.
     """
     marked = _marked(problem, fit, network, calibrated, what)
     discharge = discharge_of(problem, network)
     tell_volumes(problem, discharge)
+    scored = scores_of(problem, discharge)
+    tell_worse(scored, problem.observations.dim, shared)
     return Calibration(
-        marked, fit.history, scores_of(problem, discharge), xr.Dataset() if curvature is None else curvature,
+        marked, fit.history, scored, xr.Dataset() if curvature is None else curvature,
         with_periods(problem, discharge), before, fit.epochs, fit.reason, identity, fit.progress,
     )  # fmt: skip
 

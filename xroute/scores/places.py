@@ -185,7 +185,7 @@ def _said_of_simulation(what: str) -> Iterator[None]:
 
 def _with_gauges_of(observed: xr.DataArray, simulated: xr.DataArray, dim: Hashable) -> xr.DataArray:
     """Simulated values with the coordinates along gauges of the observed ones, beside others of their own."""
-    theirs = {n: c for n, c in observed.coords.items() if dim in c.dims and c.dims == (dim,)}
+    theirs = {n: c for n, c in observed.coords.items() if c.dims == (dim,)}
     bare = simulated.drop_vars([n for n in simulated.coords if n in theirs])
     return bare.assign_coords(theirs) if dim in simulated.dims else bare
 
