@@ -140,15 +140,12 @@ def test_the_test_period_is_looked_at_as_scores_are(
     np.testing.assert_allclose(of_history.values, of_scores.transpose(*of_history.dims).values, rtol=1e-9)
 
 
-def test_a_river_that_steps_do_not_fit_is_told_of_once(
+def test_whoever_routes_after_a_calibration_is_told_as_ever(
     network: xroute.Network, runoff: xr.DataArray, observed: xr.DataArray
 ) -> None:
-    short = network.assign(k=1800.0, x=0.3, **{"scheme": ("reach", np.full(network.n_reaches, "muskingum"))})
-    with warnings.catch_warnings(record=True) as told:
-        warnings.simplefilter("always")
-        xroute.calibrate(runoff, short, observed, parameters={"k": "scale"}, groups="all", epochs=2, **QUIET)
-    assert len([one for one in told if "too short" in str(one.message)]) == 1
-    with pytest.warns(UserWarning, match="too short"):  # whoever routes is told as ever
+    short = network.assign(k=1800.0, x=0.3)
+    xroute.calibrate(runoff, short, observed, parameters={"k": "scale"}, groups="all", epochs=2, **QUIET)
+    with pytest.warns(UserWarning, match="too short"):
         runoff.route(short)
 
 
@@ -307,6 +304,46 @@ def test_a_penalty_pulls_to_the_prior(network: xroute.Network, runoff: xr.DataAr
         runoff, wrong, observed, parameters="k", groups="all", penalty=1e4, priors={"k": 7000.0}, **QUIET
     )
     assert float(pulled.network["k"][0]) == pytest.approx(7000.0, rel=1e-2)
+
+
+@pytest.mark.parametrize("groups", [None, "gauge"])
+def test_reaches_that_no_gauge_sees_do_not_take_the_prior(
+    network: xroute.Network, runoff: xr.DataArray, observed: xr.DataArray, groups: Any
+) -> None:
+    found = xroute.calibrate(
+        runoff, network, observed.isel(reach=[2]), parameters={"k": ("scale", groups)}, priors={"k": 7000.0}, epochs=2, **QUIET
+    )
+    unseen = ~found.network["calibrated"].values
+    assert unseen.any() and (found.network["k"].values[unseen] == K).all()
+
+
+@pytest.mark.parametrize("factor, told", [(35.3, True), (24.0, True), (1 / 35.3, True), (2.0, False)])
+def test_volumes_that_no_river_makes_are_told(
+    network: xroute.Network, runoff: xr.DataArray, observed: xr.DataArray, factor: float, told: bool
+) -> None:
+    gauges = xr.where(observed.reach == observed.reach[0], factor, 1.0) * observed
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        xroute.calibrate(runoff, network, gauges.assign_attrs(observed.attrs), parameters="k", groups="all", epochs=2, **QUIET)
+    texts = [str(w.message) for w in found if "the runoff upstream" in str(w.message)]
+    assert len(texts) == told
+    assert all(f"at 1 gauges: {int(observed.reach[0])}." in text for text in texts)
+
+
+def test_gauges_on_reaches_of_known_discharge_are_told(
+    network: xroute.Network, runoff: xr.DataArray, observed: xr.DataArray
+) -> None:
+    known = runoff.route(network).sel(reach=observed.reach[:1])
+    with pytest.warns(UserWarning, match=f"known.*nothing is learned from {int(known.reach[0])}"):
+        xroute.calibrate(runoff, network, observed, parameters="k", groups="all", epochs=2, known=known, **QUIET)
+
+
+def test_reaches_that_dip_are_told_once_before_and_once_after(observed: xr.DataArray, runoff: xr.DataArray) -> None:
+    network = river(k=np.where(np.arange(24) % 2, 1e5, K))
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        xroute.calibrate(runoff, network, observed, parameters={"k": "scale"}, groups="all", epochs=2, **QUIET)
+    assert len([w for w in found if "at a routing step" in str(w.message)]) == 2
 
 
 def test_groups_by_gauge_and_unseen_groups(
@@ -471,6 +508,43 @@ def test_patience_stops_and_keeps_what_was_best_in_the_test_period(
     assert found.epochs < 150 and "not got better" in found.reason
     tested = found.history["test_loss"]
     np.testing.assert_allclose(tested[-1], tested.min(), rtol=1e-6)
+
+
+def test_patience_compares_the_test_period_with_itself(
+    network: xroute.Network, runoff: xr.DataArray, observed: xr.DataArray
+) -> None:
+    noise = np.random.default_rng(0).standard_normal(observed.shape) * float(observed.std())
+    noisy = observed + noise * (np.arange(observed.sizes["time"]) >= 300)[:, None]  # tested on what cannot be fitted well
+    noisy.attrs = observed.attrs
+    found = xroute.calibrate(
+        runoff, network.assign(k=6500.0), noisy, groups="all", train=slice(None, "2000-01-12"), test=slice("2000-01-14", None),
+        spinup="1D", window="3D", patience=3, epochs=12, optimizer="adam", learning_rate=0.01, **QUIET,
+    )  # fmt: skip
+    tested = found.history["test_loss"].values
+    assert tested[0] > 2 * found.history["loss"].values[0]  # at the start it is worse than what is trained on
+    assert (np.diff(tested[:5]) < 0).all() and found.epochs == 12  # and gets better all the while
+
+
+def test_loss_before_is_that_of_the_start(
+    network: xroute.Network, runoff: xr.DataArray, observed: xr.DataArray
+) -> None:
+    wrong = network.assign(k=8000.0)
+    options: dict[str, Any] = {"groups": "all", "epochs": 1, "optimizer": "adam", "penalty": 0.1, **QUIET}
+    whole = xroute.calibrate(runoff, wrong, observed, **options)
+    parts = xroute.calibrate(runoff, wrong, observed, window="4D", carry=True, **options)  # a step a window, within an epoch
+    before = [r.network.attrs["calibrated"].split(": nse ")[1].split(" to ")[0] for r in (whole, parts)]
+    assert before[0] == before[1] == f"{float(whole.history['loss'][0]):.4g}"
+
+
+def test_parameters_that_are_left_as_they_are(
+    network: xroute.Network, runoff: xr.DataArray, observed: xr.DataArray
+) -> None:
+    wrong = network.assign(k=8000.0)
+    found = xroute.calibrate(runoff, wrong, observed, parameters={"k": True, "x": False}, groups="all", **QUIET)
+    np.testing.assert_allclose(found.network["k"], K, rtol=1e-4)
+    np.testing.assert_array_equal(found.network["x"], X)
+    with pytest.raises(xroute.ParameterError, match="names none"):
+        xroute.calibrate(runoff, wrong, observed, parameters={"x": False}, **QUIET)
 
 
 def test_several_periods_and_test_alone(network: xroute.Network, runoff: xr.DataArray, observed: xr.DataArray) -> None:

@@ -152,6 +152,8 @@ def test_a_saved_result_goes_on_with_more_epochs(tmp_path: Path) -> None:
         ({"groups": "strahler"}, "what is learned"),
         ({"spinup": "2D"}, "periods"),
         ({"penalty": 0.5}, "penalty"),
+        ({"sampling": "last"}, r"sampling \(mean instead of last\)"),
+        ({"lateral": "outlet"}, "lateral"),
     ],
 )
 def test_another_calibration_is_refused(change: dict[str, Any], words: str, tmp_path: Path) -> None:
@@ -163,6 +165,10 @@ def test_another_calibration_is_refused(change: dict[str, Any], words: str, tmp_
         xroute.calibrate(runoff, network, observed, **{**options, **change})
     with pytest.raises(xroute.StateError, match="observations"):
         xroute.calibrate(runoff, network, 2 * observed.assign_attrs(observed.attrs).copy(), **options)
+    for step in (70, 299):
+        other = runoff.copy(data=runoff.values * np.where(np.arange(300) == step, 2.0, 1.0)[:, None])
+        with pytest.raises(xroute.StateError, match="differs in runoff"):
+            xroute.calibrate(other, network, observed, **options)
     with pytest.raises(xroute.StateError, match="differs in parameters of the network"):
         xroute.calibrate(runoff, network.assign(k=8001.0), observed, **options)
     anew = xroute.calibrate(runoff, network, observed, resume=False, **{**options, **change})

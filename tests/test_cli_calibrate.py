@@ -473,7 +473,8 @@ def test_scores_of_many_gauges_are_a_distribution(result: Any) -> None:
 def test_from_a_rapid_folder_and_three_gauges(shared_data: Callable[[str], Path], tmp_path: Path) -> None:
     """A RAPID folder, three gauges in a csv, and nothing else: two commands to a calibrated network and a picture."""
     source = shared_data("nasa_lis_4168")
-    run("convert", "rapid", source, "--network", tmp_path / "network.zarr", "--runoff", tmp_path / "runoff.zarr")
+    made = run("convert", "rapid", source, "--network", tmp_path / "network.zarr", "--runoff", tmp_path / "runoff.zarr")
+    assert made.output.count("there is no such file") == 1  # although both, network and runoff, are read by the namelist
     with open_dataset(tmp_path / "network.zarr") as network, open_dataset(tmp_path / "runoff.zarr") as ds:
         river, runoff = xroute.Network(network.load()), ds["runoff"].load()
     with pytest.warns(UserWarning, match="routing step"):

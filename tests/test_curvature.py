@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -116,3 +117,22 @@ def test_free_values_are_told_by_order() -> None:
     assert found.curvature["n_reaches"].sel(parameter="k").values.tolist() == [
         int((network.strahler == o).sum()) for o in orders
     ]
+    assert all(name.partition(" of ")[2].startswith("strahler ") for name in found.undetermined())
+    unknown = replace(found, curvature=found.curvature.assign(determined=found.curvature["determined"] & False))
+    assert unknown.undetermined()[0] == f"k of strahler {orders[0]}"
+    assert not any("{" in v.attrs["long_name"] for v in found.curvature.data_vars.values())
+
+
+def test_a_factor_at_its_limit_is_looked_at_from_one_side() -> None:
+    network = xroute.Network(xroute.datasets.scheidegger(4, 3)).assign(k=5400.0, x=0.5)
+    rng = np.random.default_rng(0)
+    values = (rng.random((300, 12)) * rng.random((300, 1))) ** 8
+    times = pd.date_range("2000-01-01", periods=300, freq="h")
+    runoff = xr.DataArray(values, {"time": times, "reach": network.ids}, ("time", "reach"), attrs={"units": "m3 s-1"})
+    observed = runoff.route(network).isel(reach=[9, 10, 11])
+    found = xroute.calibrate(
+        runoff, network.assign(x=0.4), observed, parameters={"x": ("scale", "all")}, progress=False, device="cpu"
+    )
+    assert float(found.network["x"][0]) == pytest.approx(0.5, abs=1e-3)  # whose factor can grow no further
+    assert found.curvature["curvature"].item() > 0 and found.curvature["determined"].item()
+    assert "4% of the distance" in found.curvature["determined"].attrs["long_name"]

@@ -301,7 +301,7 @@ def test_hillslopes():
     ("learnable", "message"),
     [
         ({"k": "soils"}, "learnable 'k': groups 'soils' are neither one of"),
-        ({"k": ("factor", "all")}, "learnable 'k': groups have the shape .2,."),
+        ({"k": ("factor", "all")}, "the form of 'k' is one of 'value', 'scale', not 'factor'"),
         ({"q": "all"}, "learnable names 'q', but the network's schemes .muskingum. have 'k', 'x'"),
         ({"k": "gauge"}, "xroute.reach_groups.network, .gauge., gauges=ids. makes them"),
         (3, "learnable are names of parameters, or a mapping"),

@@ -208,7 +208,7 @@ def test_options_that_a_model_has_of_its_own_are_refused():
     here = truth_of(0, 5, 4)
     runoff = bursts(here, 60)
     observed = runoff.route(here).isel(reach=[19])
-    for options in ({"parameters": "k"}, {"groups": "all"}, {"priors": {"k": 3.0}}):
+    for options in ({"parameters": "k"}, {"groups": "all"}, {"groups": here.strahler}, {"priors": {"k": 3.0}}):
         with pytest.raises(ParameterError, match=next(iter(options))):
             ParameterModel(["slope"]).fit(runoff, here, observed, **options)
     with pytest.raises(TypeError, match="unexpected keyword argument 'epoch'"):

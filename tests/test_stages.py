@@ -256,6 +256,36 @@ def test_a_checkpoint_of_stages_ends_with_the_same_bits(tmp_path, monkeypatch):
         xroute.calibrate(runoff, network, observed, checkpoint=path, **{**options, "seed": 3})
 
 
+def test_priors_and_groups_of_stages_are_those_of_their_own_reaches():
+    network = Network(xroute.datasets.scheidegger(5, 4, 2)).assign_attrs(scheme="muskingum_exact")
+    runoff = bursts(network, 240)
+    gauges = network.ids[[13, 18, 19]]
+    observed = runoff.route(network).sel(reach=gauges)
+    wrong = network.assign(k=1.5 * network["k"])
+    options = {"stages": "gauge", "epochs": 4, "spinup": "12h", "progress": False}
+    held = xroute.calibrate(
+        runoff, wrong, observed, parameters="k", priors={"k": network["k"]}, penalty=1e6, optimizer="adam", **options
+    )
+    free = xroute.calibrate(runoff, wrong, observed, parameters={"k": "scale"}, groups="gauge", **options)
+    mine = held.network["calibrated"].values
+    nearer = np.abs(np.log(held.network["k"] / network["k"]))[mine] < np.log(1.5)
+    assert nearer.all()
+    told = free.curvature.sel(parameter="k")
+    seen = told["value"].notnull()
+    assert (seen.sum("stage").sel(group=gauges) == 1).all()  # each sub-basin in its own stage, and told of in no other
+    assert (told["n_reaches"].where(~seen, 0).sel(group=gauges) == 0).all()
+
+
+def test_stages_that_are_done_take_no_more_epochs(tmp_path):
+    network = chain(4)
+    runoff = bursts(network, 120)
+    observed = runoff.route(network).sel(reach=[2, 4])
+    options = {"stages": "gauge", "groups": "all", "spinup": "12h", "progress": False, "checkpoint": tmp_path / "run.npz"}
+    xroute.calibrate(runoff, network.assign(k=5000.0), observed, parameters="k", epochs=2, **options)
+    with pytest.raises(StateError, match="epochs of each stage"):
+        xroute.calibrate(runoff, network.assign(k=5000.0), observed, parameters="k", epochs=3, **options)
+
+
 def test_a_model_that_was_trained_in_stages_comes_back_from_its_file(tmp_path):
     truth, wrong = attributed(5, 3, 0)
     runoff = bursts(truth, 240)
@@ -288,3 +318,43 @@ def test_other_stages_are_refused():
     with pytest.raises(ParameterError, match="stages is one of 'gauge'"):
         CalibrationRequest(stages="reach")
     assert torch.is_grad_enabled()
+
+
+def test_priors_are_of_the_stages_own_reaches():
+    network = chain(6)
+    runoff = bursts(network)
+    observed = runoff.route(network).isel(reach=[2, 5])
+    wrong = network.assign(k=("reach", np.full(6, 6000.0), {"units": "s"}))
+    options = {"parameters": "k", "stages": "gauge", "progress": False, "device": "cpu"}
+    free = xroute.calibrate(runoff, wrong, observed, **options)
+    np.testing.assert_allclose(free.network["k"], 4000.0, rtol=1e-3)
+    held = xroute.calibrate(runoff, wrong, observed, priors={"k": 5000.0}, penalty=1e4, **options)
+    np.testing.assert_allclose(held.network["k"], 5000.0, rtol=0.01)
+
+
+def test_a_stage_without_the_parameters_is_passed_by():
+    schemes = np.array(["pure_lag"] * 3 + ["muskingum_exact"] * 3)
+    dataset = chain(6).dataset.drop_attrs(deep=False)
+    network = Network(dataset.assign(scheme=("reach", schemes), delay=("reach", np.full(6, 3600.0), {"units": "s"})))
+    runoff = bursts(network)
+    observed = runoff.route(network).isel(reach=[2, 5])
+    wrong = network.assign(k=("reach", np.full(6, 6000.0), {"units": "s"}))
+    with pytest.warns(UserWarning, match="stage 1 is not trained: its reaches have none of the parameters 'k'"):
+        found = xroute.calibrate(
+            runoff, wrong, observed, parameters="k", groups="all", stages="gauge", progress=False, device="cpu"
+        )
+    np.testing.assert_allclose(found.network["k"][3:], 4000.0, rtol=1e-3)
+    assert found.network["calibrated"].values.tolist() == [False] * 3 + [True] * 3
+    assert set(found.history["stage"].values) == {2}
+
+
+def test_groups_of_other_stages_are_not_said_to_be_undetermined():
+    network = chain(9)  # reach 9 is below all gauges
+    runoff = bursts(network)
+    observed = runoff.route(network).isel(reach=[2, 5])
+    found = xroute.calibrate(
+        runoff, network.assign(k=("reach", np.full(9, 6000.0), {"units": "s"})), observed, parameters="k", groups="gauge",
+        stages="gauge", progress=False, device="cpu",
+    )  # fmt: skip
+    assert found.undetermined() == ["k of 0 in stage 2"]
+    assert not found.summary().startswith("loss")  # of stages, the first and the last loss are of different gauges

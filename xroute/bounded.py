@@ -21,7 +21,7 @@ from xroute.settings import Form
 
 __all__ = [
     "EXTRA", "FARTHEST", "BoundedParameter", "in_range", "in_words", "module_name", "refuse_groups", "to_physical",
-    "to_raw",
+    "to_raw", "without_type",
 ]  # fmt: skip
 
 Tensor = torch.Tensor
@@ -60,6 +60,16 @@ def in_range(parameter: Parameter, value: Tensor) -> Tensor:
     low, high = parameter.low, parameter.high
     least = np.nextafter(low, np.inf) if parameter.low_open else max(low, -np.finfo(np.float64).max)
     return value.clamp(least, min(high, np.finfo(np.float64).max))
+
+
+def without_type(fn: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """What `torch.nn.Module._apply` does to tensors, such as `to`, but for a change of type."""
+
+    def apply(tensor: Tensor) -> Tensor:
+        applied = fn(tensor)
+        return applied if applied.dtype == tensor.dtype else tensor.to(applied.device)
+
+    return apply
 
 
 class BoundedParameter(torch.nn.Module):
@@ -115,12 +125,7 @@ class BoundedParameter(torch.nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> BoundedParameter:
         """Apply what `to`, `half` and others do, but for the change of type: float64 is kept."""
-
-        def apply(tensor: Tensor) -> Tensor:
-            applied = fn(tensor)
-            return applied if applied.dtype == tensor.dtype else tensor.to(applied.device)
-
-        return super()._apply(apply, recurse)
+        return super()._apply(without_type(fn), recurse)
 
     def raw_of(self, values: Tensor, at: Any = slice(None)) -> Tensor:
         """Form without bounds of other values of the groups (reaches, where there are none) at some positions, or factors."""

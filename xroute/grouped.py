@@ -127,9 +127,13 @@ class GroupedParameter(BoundedParameter):
         return to_physical(self.parameter, raw)
 
     def raw_of(self, values: Tensor, at: Any = slice(None)) -> Tensor:
-        """Form without bounds of other values of the groups (reaches, where there are none) at some positions, or factors."""
+        """Form without bounds of other values of the groups (reaches, where there are none) at some positions, or factors.
+
+        Factors beyond their limits are taken as these.
+        """
         if self.form == "scale":
-            return _factor_to_raw(values, (self._least[at], self._most[at]))
+            least, most = self._least[at], self._most[at]
+            return _factor_to_raw(values.clamp(least, most), (least, most))
         return to_raw(self.parameter, values)
 
     def physical(self, stored: Tensor, prior: Tensor | None = None) -> Tensor:

@@ -15,7 +15,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xroute.engine.plan import follow
-from xroute.exceptions import ParameterError, some
+from xroute.exceptions import ParameterError, one_of, some
 from xroute.ids import exact_ids, is_missing
 from xroute.network import Network
 from xroute.network_files import as_network
@@ -270,16 +270,24 @@ class Learned(NamedTuple):
         return self if self.groups is None else Learned(self.form, self.groups.take(reaches))
 
 
-def learned_of(learnable: Any, network: Network) -> dict[str, Learned]:
+def learned_of(
+    learnable: Any, network: Network, *, groups: Any = None, gauges: Any = None, what: str = "learnable"
+) -> dict[str, Learned]:
     """What a caller wants to be learned, by name of the parameter.
 
     Parameters
     ----------
     learnable
-        A name, names, None, or by name: True, each reach's value; False or None, nothing; ``"value"`` or ``"scale"``; groups,
-        as `reach_groups` takes them; or a form and groups, ``("scale", "strahler")``.
+        A name, names, None, or by name: True, a value; False or None, nothing; ``"value"`` or ``"scale"``; groups, as
+        `reach_groups` takes them; or a form and groups, ``("scale", "strahler")``.
     network : Network
         Whose reaches groups are of.
+    groups
+        Groups of the parameters of which none are said; None for each reach by itself.
+    gauges
+        As of `reach_groups`.
+    what
+        Name of the argument, for messages.
 
     Raises
     ------
@@ -289,26 +297,29 @@ def learned_of(learnable: Any, network: Network) -> dict[str, Learned]:
     if learnable is None:
         return {}
     if isinstance(learnable, str):
-        return {learnable: Learned()}
+        learnable = (learnable,)
     if not isinstance(learnable, Mapping):
         try:
-            names = list(learnable)
+            learnable = dict.fromkeys(learnable, True)
         except TypeError as error:
-            raise ParameterError(f"learnable are names of parameters, or a mapping of them, not {learnable!r}") from error
-        if not all(isinstance(name, str) for name in names):
-            raise ParameterError(f"learnable are names of parameters, not {some(names)}")
-        return {name: Learned() for name in names}
+            raise ParameterError(f"{what} are names of parameters, or a mapping of them, not {learnable!r}") from error
+    strange = [name for name in learnable if not isinstance(name, str)]
+    if strange:
+        raise ParameterError(f"{what} are names of parameters, not {some(strange)}")
     found = {}
     for name, how in learnable.items():
         if how is False or how is None:
             continue
         form: Any = "value"
-        if isinstance(how, str) and how in FORM and how not in network:
-            form, how = how, None
-        elif isinstance(how, tuple) and len(how) == 2 and isinstance(how[0], str) and how[0] in FORM:
+        if how is True:
+            how = groups
+        elif isinstance(how, str) and how in FORM and how not in network:
+            form, how = how, groups
+        elif isinstance(how, tuple) and len(how) == 2 and isinstance(how[0], str):
             form, how = how
+            one_of(f"the form of {name!r}", form, FORM)
         try:
-            found[name] = Learned(form, reach_groups(network, how))
+            found[name] = Learned(form, reach_groups(network, how, gauges))
         except ParameterError as error:
-            raise ParameterError(f"learnable {name!r}: {error}") from error
+            raise ParameterError(f"{what} {name!r}: {error}") from error
     return found

@@ -59,6 +59,11 @@ class Spread(NamedTuple):
     variance: Tensor
     n_pairs: Tensor
 
+    @property
+    def varies(self) -> Tensor:
+        """Whether NSE has a meaning: there are several observations, which differ by more than rounding (bool [..., gauge])."""
+        return _varies(self.mean, self.variance) & (self.n_pairs > 1)
+
 
 def pairs_of(simulated: Tensor, observed: Tensor) -> Pairs:
     """Pairs of two tensors [..., gauge, time], of which neither is NaN."""
@@ -72,10 +77,7 @@ def pairs_of(simulated: Tensor, observed: Tensor) -> Pairs:
 
 def spread_of(observed: Tensor) -> Spread:
     """Spread of observations [..., gauge, time], gaps left out."""
-    pairs = pairs_of(observed, observed)
-    mean = pairs.mean(pairs.observed)
-    deviation = _where(pairs.there, pairs.observed - mean[..., None])
-    return Spread(mean, pairs.mean(deviation.square()), pairs.n_pairs)
+    return _spread(pairs_of(observed, observed))
 
 
 def nse(simulated: Tensor, observed: Tensor, *, spread: Spread | None = None, undefined: float = 0.0) -> Tensor:
@@ -104,12 +106,9 @@ def nse(simulated: Tensor, observed: Tensor, *, spread: Spread | None = None, un
     tensor([0.2143], grad_fn=<WhereBackward0>)
     """
     pairs = pairs_of(simulated, observed)
-    if spread is None:
-        mean, variance, n_pairs = _centred(pairs)
-    else:
-        mean, variance, n_pairs = spread
+    spread = _spread(pairs) if spread is None else spread
     error = pairs.mean((pairs.simulated - pairs.observed).square())
-    return _ratio(error, variance, _varies(mean, variance) & (n_pairs > 1) & (pairs.n_pairs > 0), undefined)
+    return _ratio(error, spread.variance, spread.varies & (pairs.n_pairs > 0), undefined)
 
 
 def log(
@@ -175,13 +174,14 @@ def kge(simulated: Tensor, observed: Tensor, *, undefined: float = 0.0) -> Tenso
         0 is a perfect fit.
     """
     pairs = pairs_of(simulated, observed)
-    mean_o, variance_o, n_pairs = _centred(pairs)
+    spread = _spread(pairs)
+    mean_o = spread.mean
     mean_s = pairs.mean(pairs.simulated)
     deviation_s = _where(pairs.there, pairs.simulated - mean_s[..., None])
     deviation_o = _where(pairs.there, pairs.observed - mean_o[..., None])
     root = pairs.n_pairs.clamp(min=1).sqrt()
-    std_s, std_o = _norm(deviation_s) / root, variance_o.sqrt()
-    defined = _varies(mean_o, variance_o) & (n_pairs > 1) & (mean_o.abs() > _eps(mean_o) * std_o)
+    std_s, std_o = _norm(deviation_s) / root, spread.variance.sqrt()
+    defined = spread.varies & (mean_o.abs() > _eps(mean_o) * std_o)
     varies = defined & _varies(mean_s.detach(), std_s.detach().square())
     one = torch.ones_like(std_o)
     product = torch.where(varies, std_s, one) * torch.where(defined, std_o, one)
@@ -204,7 +204,7 @@ def _where(there: Tensor, values: Tensor) -> Tensor:
     return torch.where(there, values, values.new_zeros(()))
 
 
-def _centred(pairs: Pairs) -> Spread:
+def _spread(pairs: Pairs) -> Spread:
     mean = pairs.mean(pairs.observed)
     deviation = _where(pairs.there, pairs.observed - mean[..., None])
     return Spread(mean, pairs.mean(deviation.square()), pairs.n_pairs)

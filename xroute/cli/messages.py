@@ -109,6 +109,15 @@ def notes() -> Iterator[None]:
 
 
 class _Echo(logging.Handler):
+    """Shows records, each text once: a command that reads a file twice is told of the same thing twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._shown: set[str] = set()
+
     def emit(self, record: logging.LogRecord) -> None:
         kind = "warning" if record.levelno >= logging.WARNING else "note"
-        click.echo(f"{kind}: {record.getMessage()}", err=True)
+        text = f"{kind}: {record.getMessage()}"
+        if text not in self._shown:
+            self._shown.add(text)
+            click.echo(text, err=True)

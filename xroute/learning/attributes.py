@@ -202,11 +202,8 @@ def standardise(network: Network, names: Sequence[str], log: Iterable[str] | Non
             floor = None
         t = _transformed(there, floor)
         mean, spread = float(t.mean()), float(t.std())
-        if (
-            not spread > 1e-9 * max(1.0, abs(mean))
-            if floor is not None
-            else not spread > 1e-9 * float(np.abs(there).max())
-        ):
+        size = float(np.abs(there).max()) if floor is None else max(1.0, abs(mean))  # a logarithm may be about zero
+        if not spread > 1e-9 * size:
             constant.append(name)
             spread = 0.0
         z = (t - mean) / spread if spread else np.zeros(1)

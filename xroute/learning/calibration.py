@@ -8,19 +8,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 import xarray as xr
 from numpy.typing import NDArray
 
-from xroute.exceptions import warn
+from xroute.exceptions import some, warn
 from xroute.identity import digest
 from xroute.learning.curvature import curvature_of
-from xroute.learning.judging import discharge_of, scores_of, tell_worse, with_periods
-from xroute.learning.learnable import before_of, learnable_of, network_of, penalty_of, prior_network, upstream_of_gauges
+from xroute.learning.judging import discharge_of, scores_of, tell_volumes, tell_worse, with_periods
+from xroute.learning.learnable import (
+    before_of,
+    learnable_of,
+    learned_upstream,
+    network_of,
+    penalty_of,
+    prior_network,
+    upstream_of_gauges,
+)
 from xroute.learning.problem import Problem, make_problem
 from xroute.learning.progress_file import ProgressFile
 from xroute.learning.request import CalibrationRequest, ObservedLike, options_of
@@ -56,7 +65,8 @@ def calibrate(
         routed.
     parameters
         What is calibrated: names such as ``("k", "x")``; or by name how: ``"value"``, ``"scale"`` (a factor on the network's own
-        values, or on those of ``priors``), groups, or both, ``{"k": ("scale", "strahler"), "x": "all"}``.
+        values, or on those of ``priors``), groups (``None`` for none), or both, ``{"k": ("scale", "strahler"), "x": "all"}``;
+        ``True`` for a value by ``groups``, ``False`` to leave it as it is.
     groups
         Reaches that share a value: ``None``, each has its own; ``"all"``, ``"strahler"``, ``"basin"``, ``"gauge"`` (the
         sub-basin of the next gauge downstream), a variable of the network, labels on ``reach``; see `xroute.reach_groups`. A
@@ -95,7 +105,8 @@ def calibrate(
         Whether to show the loss as it goes.
     checkpoint, resume
         Path of a file in which the progress is kept: killed at any moment, the same call goes on from there, and ends with the
-        same bits; when all is done, it gives the result (with more ``epochs``, it goes on). ``resume=False`` begins anew.
+        same bits; when all is done, it gives the result (with more ``epochs``, it goes on, but not in stages). ``resume=False``
+        begins anew.
     stages
         ``"gauge"``: down the river in stages. First the sub-basins of the uppermost gauges, then those between them and the next
         gauges below, and so on; what flows in from above is held fixed, as it was observed, and in gaps as simulated with what
@@ -122,7 +133,8 @@ def calibrate(
     -----
     UserWarning
         For fewer observations than values to be found; where nothing better was found, or the network as it was is better in
-        train or test; and of gauges that say nothing.
+        train or test; and of gauges that say nothing, that are on
+        reaches whose discharge is known, and that have a several times larger or smaller volume than runoff has.
 
     Examples
     --------
@@ -191,42 +203,51 @@ def _learn(problem: Problem, request: CalibrationRequest) -> _Found:
 def _in_stages(problem: Problem, request: CalibrationRequest) -> _Found | None:
     """Stage after stage down the river, each on the network that those before it have made; None if the file has the result."""
     learnable = learnable_of(request, problem.whole, problem.observations.reach_ids)
+    learnable = upstream_of_gauges(problem, learnable)
     identity = identity_of(problem, request, learnable, problem.whole)
     if request.checkpoint is not None and ProgressFile(request.checkpoint, identity, resume=request.resume).read() is not None:
         return None
-    found: list[_Found] = []
+    found: dict[int, _Found] = {}
     network, calibrated = problem.whole, np.zeros(problem.whole.n_reaches, bool)
 
-    def train_stage(part: Staged) -> tuple[Fit, Router, None]:
+    def train_stage(part: Staged) -> tuple[Fit, Router, None] | None:
         nonlocal network
+        if not learned_upstream(part.problem, learnable):
+            warn(f"stage {part.number} is not trained: its reaches have none of the parameters {some(learnable)}")
+            return None
         own = replace(part.problem, whole=network, network=network._take(part.problem.reaches))
         one = _learn(own, replace(request, checkpoint=file_of_stage(request.checkpoint, part.number)))
         mine = np.zeros(network.n_reaches, bool)
         mine[problem.reaches[part.stage.own]] = True
         calibrated[mine & one.calibrated] = True
         network = _merged(network, one.network, mine, {name for _, name in one.router.learned_parameters})
-        found.append(one)
+        found[part.number] = one
         return one.fit, one.router, None
 
     before = loss_of(problem, problem.router())
-    fits = [fit for _, fit in run_stages(problem, train_stage)]
+    fits = {part.number: fit for part, fit in run_stages(problem, train_stage)}
     router = problem.router(None, network._take(problem.reaches))
     fit = join_fits(fits, before, loss_of(problem, router))
-    names = dict.fromkeys(name for one in found for name in one.before)
+    names = dict.fromkeys(name for one in found.values() for name in one.before)
     was = problem.whole.dataset[list(names)].drop_attrs(deep=False)
-    what = f"{found[0].what}, in stages"
-    shared = found[0].shared
-    return _Found(fit, network, calibrated, _of_stages(found), identity, what, router, was, shared)
+    what = f"{_in_words(request, learnable)}, in stages"
+    curvature = _of_stages({number: one.curvature for number, one in found.items()})
+    shared = any(one.shared for one in found.values())
+    return _Found(fit, network, calibrated, curvature, identity, what, router, was, shared)
 
 
-def _of_stages(found: Sequence[_Found]) -> xr.Dataset:
-    """Curvature of all stages, by ``stage``."""
-    stage = xr.Variable("stage", np.arange(1, len(found) + 1))
+def _of_stages(curvature: Mapping[int, xr.Dataset]) -> xr.Dataset:
+    """Curvature of all stages, by ``stage``; groups that a stage does not see are told of if none does."""
+    stage = xr.Variable("stage", list(curvature))
     joined = xr.concat(
-        [one.curvature for one in found], stage, join="outer", fill_value={"determined": False, "n_reaches": 0},
+        list(curvature.values()), stage, join="outer", fill_value={"determined": False, "n_reaches": 0},
         coords="minimal", compat="override", combine_attrs="override",
     )  # fmt: skip
-    return plain_text(joined)
+    found = plain_text(joined)
+    if "value" not in found:
+        return found
+    elsewhere = found["value"].isnull() & (found["value"].notnull().any("stage") | (found["stage"] < stage[-1]))
+    return found.assign(n_reaches=found["n_reaches"].where(~elsewhere, 0))
 
 
 def _merged(network: Network, made: Network, mine: NDArray[np.bool_], names: Iterable[str]) -> Network:
@@ -245,11 +266,11 @@ def finish(
     fit: Fit,
     network: Network,
     *,
-    calibrated: NDArray[np.bool_] | None = None,
+    calibrated: NDArray[np.bool_],
+    before: xr.Dataset,
+    identity: dict[str, str],
+    what: str,
     curvature: xr.Dataset | None = None,
-    before: xr.Dataset | None = None,
-    identity: dict[str, str] | None = None,
-    what: str = "",
     shared: bool = False,
 ) -> Calibration:
     """The result of a training: the network marked, discharge at gauges of all runs, and scores.
@@ -261,29 +282,26 @@ def finish(
     network
         The whole network with what was found.
     calibrated : [reach]
-        Where it has new values; by default upstream of the gauges.
-    curvature
-        How well values are determined, if that was looked at.
+        Where it has new values.
     before
         Parameters that are calibrated, as they were.
     identity
         What another run must share to go on from its file.
     what
         What was calibrated, in words.
+    curvature
+        How well values are determined, if that was looked at.
     shared
         Whether values that reaches share took the place of values of their own.
     """
-    if calibrated is None:
-        calibrated = np.isin(np.arange(problem.whole.n_reaches), problem.reaches)
     marked = _marked(problem, fit, network, calibrated, what)
     discharge = discharge_of(problem, network)
+    tell_volumes(problem, discharge)
     scored = scores_of(problem, discharge)
     tell_worse(scored, problem.observations.dim, shared)
     return Calibration(
         marked, fit.history, scored, xr.Dataset() if curvature is None else curvature,
-        with_periods(problem, discharge),
-        _changed(problem.whole, network) if before is None else before, fit.epochs,
-        fit.reason, dict(identity or {}), fit.progress,
+        with_periods(problem, discharge), before, fit.epochs, fit.reason, identity, fit.progress,
     )  # fmt: skip
 
 
@@ -307,8 +325,7 @@ def identity_of(problem: Problem, request: CalibrationRequest, learnable: Any, b
     bits = np.ascontiguousarray(observations.values).view(np.uint64)
     observed = bits.sum(axis=0), bits.sum(axis=1), observations.reach_ids, observations.first, observations.every
     filters = run.filter.arrays()
-    begin, stop = problem.source.steps.start, problem.source.steps.stop
-    sample = problem.runoff_block(begin, min(stop, begin + 64)).cpu().numpy()
+    slopes = () if run.slopes is None else run.slopes.arrays()
     groups = [
         (n, h.form, None if h.groups is None else (h.groups.of_reach, h.groups.labels.tolist()))
         for n, h in learnable.items()
@@ -321,8 +338,10 @@ def identity_of(problem: Problem, request: CalibrationRequest, learnable: Any, b
     )
     return {
         "network": digest(problem.whole.ids, *problem.whole.links),
-        "parameters of the network": digest(*filters, parameters),
-        "runoff": digest(sample, begin, stop, str(problem.source.dtype), run.clock.step),
+        "parameters of the network": digest(*filters, *slopes, parameters),
+        "runoff": digest(*_bits_of_runoff(problem), str(problem.source.dtype), run.clock.step),
+        "sampling": run.settings.sampling,
+        "lateral": run.settings.lateral,
         "observations": digest(*observed),
         "choice of what is learned": digest(groups),
         "loss": str(loss),
@@ -332,6 +351,8 @@ def identity_of(problem: Problem, request: CalibrationRequest, learnable: Any, b
         "penalty": f"{request.penalty:g}",
         "priors": digest([(n, getattr(v, "values", v)) for n, v in sorted((request.priors or {}).items())]),
         "stages": str(request.stages),
+        # stages that were left behind cannot take more epochs
+        "epochs of each stage": str(request.epochs) if request.stages else "any",
         "optimizer": str(request.optimizer),
         "learning_rate": str(request.learning_rate),
         "patience": str(request.patience),
@@ -339,6 +360,18 @@ def identity_of(problem: Problem, request: CalibrationRequest, learnable: Any, b
         "device": problem.device.type,
         "known discharge": "none" if run.known is None else run.known.identity,
     }
+
+
+def _bits_of_runoff(problem: Problem) -> tuple[Any, ...]:
+    """Sums of the bits of all runoff that is of use, by reach and by step, and which steps that is; read in stretches."""
+    steps, longest = problem.source.steps, max(w.stop - w.begin for w in problem.windows)
+    by_reach, by_step = torch.zeros(problem.network.n_reaches, dtype=torch.int64, device=problem.device), []
+    for begin in range(steps.start, steps.stop, longest):
+        block = problem.runoff_block(begin, min(begin + longest, steps.stop))[0]
+        bits = block.view(torch.int64 if block.dtype == torch.float64 else torch.int32)
+        by_reach += bits.sum(dim=1)  # of whole numbers: in whatever order, the same
+        by_step.append(bits.sum(dim=0))
+    return by_reach.cpu().numpy(), torch.cat(by_step).cpu().numpy(), steps.start, steps.stop
 
 
 def _in_words(request: CalibrationRequest, learnable: Any) -> str:
@@ -358,14 +391,9 @@ def _marked(problem: Problem, fit: Fit, network: Network, calibrated: NDArray[np
     times = observations.times[problem.train[0].start], observations.times[problem.train[-1].stop - 1]
     name = loss if isinstance(loss, str) else "loss of the caller"
     text = (
-        f"{what + ' ' if what else ''}to {observations.n_gauges} gauges, {show(times[0])} to {show(times[1])}: {name} "
+        f"{what} to {observations.n_gauges} gauges, {show(times[0])} to {show(times[1])}: {name} "
         f"{fit.before:.4g} to {fit.after:.4g} in {fit.epochs} epochs"
     )
     mark = ("reach", calibrated, {"long_name": "whether parameters were calibrated"})
     return network.assign({CALIBRATED: mark}).assign_attrs(**{CALIBRATED: text})
 
-
-def _changed(before: Network, after: Network) -> xr.Dataset:
-    """Parameters on reach that are others now, as they were."""
-    both = [n for n in before.dataset.data_vars if n in after and before.dataset[n].dims == ("reach",) and n != CALIBRATED]
-    return before.dataset[[n for n in both if not before.dataset[n].equals(after.dataset[n])]]

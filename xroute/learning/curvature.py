@@ -7,6 +7,9 @@ squares that are weighed otherwise than the errors vary, and errors that are lar
 :math:`H^{-1} S H^{-1}`, with :math:`S` the covariance of :math:`J^T a e` (White 1980; Huber 1967): here once of single
 residuals and once of stretches of time, within which errors hang together, the larger of both being taken. What was known before
 (nothing but a range: `PRIOR`) is added, so that values which nothing determines have a standard error of that size.
+
+The weights are those of squared errors, each gauge's in parts of the variance of its observations (`nse`; in logarithms for
+`log`). For other losses, too, this is how much squared errors say.
 """
 
 from __future__ import annotations
@@ -300,8 +303,7 @@ def _dataset(rows: list[dict[str, Any]]) -> xr.Dataset:
         "standard_error": "standard error of the value",
         "curvature": "curvature of the loss (Gauss-Newton) in the logarithm of the value, or in its place between two bounds",
         "determined": f"whether the standard error is less than {DETERMINED['log']:.1%} of the value, or "
-        "{DETERMINED['range']:.0%} of the "
-        "distance of its bounds",
+        f"{DETERMINED['range']:.0%} of the distance of its bounds",
         "n_reaches": "reaches of the group",
     }
     fills: dict[str, Any] = {

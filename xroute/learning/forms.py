@@ -24,6 +24,7 @@ from xroute.schemes import HILLSLOPES, SCHEMES, Parameter, Scheme, find_scheme
 
 __all__ = [
     "CELERITY", "Form", "check_celerity", "evaluate", "is_of_slopes", "scheme_named", "start_of", "time_power",
+    "usual_values",
 ]  # fmt: skip
 
 Tensor = torch.Tensor
@@ -208,7 +209,7 @@ def start_of(
         celerity = celerity[np.isfinite(celerity) & (celerity > 0)]
         return (float(np.exp(np.log(celerity).mean())) if celerity.size else 1.0), 1.0
     low, high = parameter.low, parameter.high
-    own = np.array(_usual(parameter) if values is None else values[name], np.float64).ravel()
+    own = np.array(usual_values(parameter) if values is None else values[name], np.float64).ravel()
     if np.isfinite(low) and np.isfinite(high):
         margin = INNER * (high - low)
         return float(np.clip(own.mean(), low + margin, high - margin)), 1.0
@@ -220,7 +221,7 @@ def start_of(
     return (low + middle if np.isfinite(low) else high - middle), 1.0
 
 
-def _usual(parameter: Parameter) -> tuple[float, ...]:
+def usual_values(parameter: Parameter) -> tuple[float, ...]:
     """What a parameter usually is, where nobody says."""
     if parameter.default is not None:
         return (parameter.default,)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from xroute.bounded import without_type
 from xroute.exceptions import ParameterError, some
 
 __all__ = ["Layers", "names_of", "widths_of"]
@@ -67,12 +68,7 @@ class Layers(torch.nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Layers:
         """Apply what `to`, `half` and others do, but for the change of type: float64 is kept."""
-
-        def apply(tensor: Tensor) -> Tensor:
-            applied = fn(tensor)
-            return applied if applied.dtype == tensor.dtype else tensor.to(applied.device)
-
-        return super()._apply(apply, recurse)
+        return super()._apply(without_type(fn), recurse)
 
 
 def _linear(n_in: int, n_out: int) -> torch.nn.Linear:

@@ -11,9 +11,9 @@ import torch
 import xarray as xr
 from numpy.typing import NDArray
 
-from xroute.bounded import BoundedParameter
-from xroute.exceptions import ParameterError, one_of, some, warn
-from xroute.groups import Learned, reach_groups
+from xroute.bounded import BoundedParameter, in_range
+from xroute.exceptions import ParameterError, some, warn
+from xroute.groups import Learned, learned_of
 from xroute.hillslope import ORDINATES, hillslope_name, scheme_of
 from xroute.learning.problem import Problem
 from xroute.learning.request import CalibrationRequest
@@ -22,10 +22,11 @@ from xroute.parameters import parameters_of, read_scheme
 from xroute.router import Router
 from xroute.router_network import network_with
 from xroute.schemes import SCHEMES, Parameter, all_reaches
-from xroute.settings import FORM
 from xroute.wording import argument
 
-__all__ = ["before_of", "learnable_of", "network_of", "penalty_of", "prior_network", "upstream_of_gauges"]
+__all__ = [
+    "before_of", "learnable_of", "learned_upstream", "network_of", "penalty_of", "prior_network", "upstream_of_gauges",
+]  # fmt: skip
 
 Tensor = torch.Tensor
 
@@ -41,24 +42,11 @@ def learnable_of(request: CalibrationRequest, network: Network, gauges: Any) -> 
         For no parameters, and groups that there are not.
     """
     given = request.parameters
-    if isinstance(given, str):
-        given = (given,)
-    named = given if isinstance(given, Mapping) else dict.fromkeys(given, True)
-    if not named:
+    if isinstance(given, Mapping):  # as groups=None says, each reach by itself
+        given = {name: ("value", None) if how is None else how for name, how in given.items()}
+    found = learned_of(given, network, groups=request.groups, gauges=gauges, what=argument("parameters"))
+    if not found:
         raise ParameterError(f'{argument("parameters")} names none: which are to be calibrated, such as ("k", "x")?')
-    found = {}
-    for name, how in named.items():
-        if not isinstance(name, str):
-            raise ParameterError(f"{argument('parameters')} are names, not {name!r}")
-        form, groups = "value", request.groups
-        if isinstance(how, str) and how in FORM and how not in network:
-            form = how
-        elif isinstance(how, tuple) and len(how) == 2 and isinstance(how[0], str):
-            one_of(f"the form of {name!r}", how[0], FORM)
-            form, groups = how
-        elif how is not None and how is not True:
-            groups = how
-        found[name] = Learned(form, reach_groups(network, groups, gauges))  # type: ignore[arg-type]
     return found
 
 
@@ -70,29 +58,34 @@ def upstream_of_gauges(problem: Problem, learnable: Mapping[str, Learned]) -> di
     ParameterError
         For parameters that no scheme of the network has, and where none of them is upstream of a gauge.
     """
-    request = problem.request
-    slopes = hillslope_name(problem.whole, request.hillslope)
-    of_slopes = set() if slopes in (None, ORDINATES) else {p.name for p in scheme_of(problem.whole, slopes).parameters}
-
-    def names(network: Network) -> set[str]:
-        return {
-            name for _, values in parameters_of(network, request.scheme).values.values() for name in values
-        } | of_slopes
-
-    everywhere = names(problem.whole)
+    everywhere = _parameter_names(problem, problem.whole)
     unknown = sorted(set(learnable) - everywhere)
     if unknown:
         raise ParameterError(
             f"{argument('parameters')} names {some(unknown)}, and the network's schemes have {some(sorted(everywhere))}"
         )
-    here = names(problem.network)
-    lost = sorted(set(learnable) - here)
+    here = learned_upstream(problem, learnable)
+    lost = sorted(set(learnable) - set(here))
     if lost:
         text = f"no gauge is downstream of a reach that has the parameters {some(lost)}"
         if len(lost) == len(learnable):
             raise ParameterError(f"{text}: nothing can be calibrated")
         warn(f"{text}: they stay as they are")
+    return here
+
+
+def learned_upstream(problem: Problem, learnable: Mapping[str, Learned]) -> dict[str, Learned]:
+    """Of what is wanted, parameters that reaches upstream of the gauges have."""
+    here = _parameter_names(problem, problem.network)
     return {name: how for name, how in learnable.items() if name in here}
+
+
+def _parameter_names(problem: Problem, network: Network) -> set[str]:
+    """Parameters of a network's schemes, and of hillslopes, which all reaches have."""
+    request = problem.request
+    slopes = hillslope_name(problem.whole, request.hillslope)
+    of_slopes = set() if slopes in (None, ORDINATES) else {p.name for p in scheme_of(problem.whole, slopes).parameters}
+    return of_slopes.union(*(values for _, values in parameters_of(network, request.scheme).values.values()))
 
 
 def before_of(problem: Problem, learnable: Mapping[str, Learned]) -> xr.Dataset:
@@ -148,7 +141,7 @@ def penalty_of(
     if problem.request.priors is None:
         aims = {key: module.raw.detach().clone() for key, module in modules.items()}
     else:
-        part = prior if problem.network is problem.whole else prior.basin(problem.observations.reach_ids)
+        part = prior if problem.network is problem.whole else prior._take(problem.reaches)  # of a stage, not all upstream
         by_value = {name: how for name, how in learnable.items() if how.form == "value"}
         of_prior = problem.router(by_value, part).learned_parameters if by_value else {}
         aims = {
@@ -181,14 +174,8 @@ def network_of(
         values, seen = _on_whole(module, learnable[name], at, start, in_part, router, scheme)
         by_scheme[f"{scheme} {name}"] = at[seen], [(parameter, values[torch.from_numpy(seen)])]
         calibrated[at[seen]] = True
-    made = network_with(
-        base if any(h.form == "scale" for h in learnable.values()) else problem.whole,
-        by_scheme,
-        None,
-        problem.request.scheme,
-        slopes,
-    )
-    return made, calibrated
+    # not with base: reaches that nothing was learned of keep what they had, not the prior
+    return network_with(problem.whole, by_scheme, None, problem.request.scheme, slopes), calibrated
 
 
 def _whole(
@@ -227,8 +214,6 @@ def _on_whole(
     elsewhere = (group >= 0) & ~mine
     more = group_values[torch.from_numpy(group[elsewhere])]
     if how.form == "scale":
-        low, high = module.parameter.low, module.parameter.high
-        least = np.nextafter(low, np.inf) if module.parameter.low_open else low
-        more = (more * torch.from_numpy(start[elsewhere])).clamp(least, high)
+        more = in_range(module.parameter, more * torch.from_numpy(start[elsewhere]))
     values[torch.from_numpy(elsewhere)] = more
     return values, group >= 0

@@ -32,7 +32,7 @@ def write_model(
     """Write a model, what it was made with and its weights, whole or not at all."""
     about = json.dumps({**config, "format": FORMAT, "version": VERSION})
     with replacing(path, overwrite=overwrite) as draft, open(draft, "wb") as file:
-        np.savez(file, allow_pickle=False, **{ABOUT: np.array(about)}, **weights)
+        np.savez(file, **{ABOUT: np.array(about)}, **weights)  # type: ignore[arg-type]
 
 
 def read_model(path: PathLike) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:

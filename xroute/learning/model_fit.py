@@ -77,7 +77,8 @@ def _refuse_unused(request: CalibrationRequest) -> None:
     """Refuse options of a calibration that a model has of its own."""
     default = CalibrationRequest()
     for name in ("parameters", "groups", "priors"):
-        if getattr(request, name) != getattr(default, name):
+        given, usual = getattr(request, name), getattr(default, name)
+        if not (isinstance(given, type(usual)) and given == usual):
             raise ParameterError(
                 f"{name}= is of xroute.calibrate: what a ParameterModel learns is said when it is made, and its "
                 "attributes say which reaches are alike"
@@ -126,7 +127,7 @@ def _fit_in_stages(model: Any, problem: Problem, inputs: ModelInputs, request: C
         fit = _fit(model, part.problem, own, replace(request, checkpoint=file))
         return fit, part.problem.router(), lambda: model(own)
 
-    fits = [fit for _, fit in run_stages(problem, train_stage)]
+    fits = {part.number: fit for part, fit in run_stages(problem, train_stage)}
     after = loss_of(problem, router, lambda: model(inputs))
     if not after < before:
         warn(

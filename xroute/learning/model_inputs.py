@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from xroute.exceptions import ParameterError, some, warn
 from xroute.hillslope import ORDINATES
 from xroute.learning.attributes import Attribute, encode, lengths_of
-from xroute.learning.forms import Form, is_of_slopes, start_of, time_power
+from xroute.learning.forms import Form, is_of_slopes, start_of, time_power, usual_values
 from xroute.network import Network
 from xroute.parameters import read_scheme, schemes_of
 from xroute.schemes import HILLSLOPES, SCHEMES, Scheme, all_reaches
@@ -240,18 +241,11 @@ def _start_celerity(start: float, celerity: tuple[float, float], scheme: str) ->
 
 def _with_some(network: Network, scheme: Scheme, names: Sequence[str]) -> Network:
     """The network with some value, one that is allowed, for parameters that are learned: none is looked at."""
-    parameters = {p.name: p for p in scheme.parameters if p.name in names}
-    made = {
-        n: ((), sum(p.usual) / 2 if p.usual else _allowed(p.low, p.high), {"units": p.units})
-        for n, p in parameters.items()
-    }
+    made: dict[str, Any] = {
+        p.name: ((), float(np.mean(usual_values(p))), {"units": p.units})
+        for p in scheme.parameters if p.name in names
+    }  # fmt: skip
     return network.assign(made) if made else network
-
-
-def _allowed(low: float, high: float) -> float:
-    if np.isfinite(low) and np.isfinite(high):
-        return (low + high) / 2
-    return low + 1.0 if np.isfinite(low) else high - 1.0 if np.isfinite(high) else 0.0
 
 
 def inputs_of(network: Network, attributes: Sequence[Attribute], forms: Sequence[Form], places: Places) -> ModelInputs:

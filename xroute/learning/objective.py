@@ -55,9 +55,8 @@ class Objective:
         there = ~self._observed.isnan()
         self._there = None if bool(there.all()) else there.to(self.dtype)
         self._filled = torch.where(there, self._observed, 0.0)
-        varies = (self.n_pairs > 1) & (self._spread.variance > 0)
-        self._unit = torch.where(varies, 1 / (self._spread.variance * self.n_pairs), 0.0)
-        self._varies = varies
+        self._varies = self._spread.varies
+        self._unit = torch.where(self._varies, 1 / (self._spread.variance * self.n_pairs), 0.0)
         weights = torch.from_numpy(problem.gauge_weights).to(problem.device, self.dtype)
         weights = torch.where(self.n_pairs > 0, weights, 0.0)
         self.weights = weights / weights.sum().clamp(min=torch.finfo(self.dtype).tiny)

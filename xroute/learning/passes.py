@@ -95,7 +95,7 @@ class Passes:
 
     def whole_loss(self) -> Part:
         """Loss of all windows, with its gradients; NaN where it cannot be computed."""
-        state, total, parts = None, None, []
+        state, parts = None, []
         try:
             for window in self.problem.windows:
                 part, state = self._forward(window, state, self.request.carry)

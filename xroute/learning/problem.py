@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +37,7 @@ from xroute.request import NetworkLike
 from xroute.router import Router
 from xroute.run import Run, make_run
 from xroute.units import require_array
+from xroute.wording import argument
 
 __all__ = ["Problem", "Window", "make_problem"]
 
@@ -94,15 +96,18 @@ class Problem:
         """Runoff [1, reach, time] of some steps, a volume flux in m3 s-1 (or as the runoff has it without units)."""
         return self.source.block(begin, stop)
 
-    def router(self, learnable: Mapping[str, Learned] | None = None, network: Network | None = None) -> Router:
+    def router(
+        self, learnable: Mapping[str, Learned] | None = None, network: Network | None = None, tells: bool = False
+    ) -> Router:
         """Router of ``network``, by default of what is upstream of the gauges, stepped and sampled as the run.
 
-        ``learnable`` says of the whole network's reaches what is learned.
+        ``learnable`` says of the whole network's reaches what is learned. `make_run` has told of placeholders, and of reaches
+        that oscillate or dip: of others it is told only if it ``tells``.
         """
         request, settings = self.request, self.run.settings
         how = {name: (one.form, one.groups) for name, one in self.of_part(learnable or {}).items()}
         known = self.network.ids[self.known.reach]
-        with already_told():  # `make_run` has told of the whole network
+        with nullcontext() if tells else already_told():
             router = Router(
                 self.network if network is None else network, dt=settings.step, scheme=request.scheme,
                 substeps=settings.substeps, sampling=settings.sampling, lateral=settings.lateral, hillslope=self._hillslope(),
@@ -233,6 +238,12 @@ def make_problem(
         found, train, spinup, steps_of_window(request, found, source, run.settings.step, train, spinup), request.carry
     )
     known = KnownSource(run.known, position, device)
+    given = np.isin(found.reach, known.reach)
+    if given.any():
+        warn(
+            f"{int(given.sum())} gauges are on reaches whose discharge is known ({argument('known')}), which is what is "
+            f"simulated there: nothing is learned from {some(found.gauge[given])}"
+        )
     gauged = Gauged(found.reach, part.n_reaches, device)
     return Problem(
         part, whole, reaches, run, request, found, weights, train, test, windows, spinup, source, known, gauged, device

@@ -41,7 +41,6 @@ class ProgressFile:
     def __init__(self, path: str | os.PathLike[str], identity: Mapping[str, str], *, resume: bool = True) -> None:
         self.path, self.identity, self.resume = Path(path), dict(identity), resume
         self._due = 0.0
-        self._results: Any = None
 
     def read(self) -> dict[str, Any] | None:
         """How far the run has come; None where it has not begun.

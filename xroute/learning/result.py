@@ -71,7 +71,8 @@ class Calibration:
         str
         """
         first, last = (float(self.history["loss"][k]) for k in (0, -1))
-        parts = [f"loss {first:.4g} to {last:.4g} in {self.epochs} epochs ({self.reason})"]
+        loss = "" if "stage" in self.history.coords else f"loss {first:.4g} to {last:.4g} in "  # of stages, these are others
+        parts = [f"{loss}{self.epochs} epochs ({self.reason})"]
         if "nse" in self.scores and "run" in self.scores.dims:
             for period in self.scores["period"].values.tolist():
                 median = self.scores["nse"].sel(period=period).median(self._gauge_dim)
@@ -79,6 +80,8 @@ class Calibration:
                     f"median NSE in {period} {float(median.sel(run='before')):.3f} to {float(median.sel(run='calibrated')):.3f}"
                 )
         lost = self.undetermined()
+        if "note" in self.curvature.attrs:
+            parts.append(f"how well values are determined is not known: {self.curvature.attrs['note']}")
         if lost:
             parts.append(
                 f"not determined: {', '.join(lost[:8])}" + (f", ... ({len(lost)} in all)" if len(lost) > 8 else "")
@@ -86,7 +89,7 @@ class Calibration:
         return "; ".join(parts)
 
     def undetermined(self) -> list[str]:
-        """Values that the observations do not determine, in words such as ``"x of 1"``.
+        """Values that the observations do not determine, in words such as ``"x of strahler 1"`` and ``"k of all"``.
 
         Returns
         -------
@@ -96,7 +99,10 @@ class Calibration:
             return []
         table = self.curvature[["determined", "n_reaches"]].to_dataframe().reset_index()
         lost = table[~table["determined"] & (table["n_reaches"] > 0)]
-        names = [f"{p} of {g}" for p, g in zip(lost["parameter"], lost["group"], strict=True)]
+        kind = str(self.curvature["group"].attrs.get("long_name", ""))
+        by_number = lost["group"].dtype.kind in "iuf" and kind and "," not in kind  # a number by itself says little
+        before = f"{kind} " if by_number else ""
+        names = [f"{p} of {before}{g}" for p, g in zip(lost["parameter"], lost["group"], strict=True)]
         return names if "stage" not in lost else [f"{name} in stage {s}" for name, s in zip(names, lost["stage"], strict=True)]
 
     def plot(self, *args: Any, **kwargs: Any) -> Any:

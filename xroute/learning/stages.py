@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xroute.engine.plan import make_plan, mark_upstream
-from xroute.exceptions import some, warn
+from xroute.exceptions import ParameterError, some, warn
 from xroute.learning.objective import Objective
 from xroute.learning.problem import Problem
 from xroute.learning.simulation import Gauged
@@ -73,6 +73,7 @@ class Staged:
     """What one stage is trained on: a problem of its own, and where its reaches are in the problem that it is a part of."""
 
     number: int
+    """Of the stage, from 1 on."""
     stage: Stage
     problem: Problem
 
@@ -226,7 +227,7 @@ def _by_reach(problem: Problem) -> NDArray[np.float64]:
 
 
 def run_stages(
-    problem: Problem, train_stage: Callable[[Staged], tuple[Fit, Router, Any]]
+    problem: Problem, train_stage: Callable[[Staged], tuple[Fit, Router, Any] | None]
 ) -> Iterator[tuple[Staged, Fit]]:
     """Train the stages of a problem, from the headwaters down.
 
@@ -235,38 +236,51 @@ def run_stages(
     problem
         All of it.
     train_stage
-        Trains a stage: gives how that went, a Router of the stage's network, and what gives it parameters (None for its own).
+        Trains a stage: gives how that went, a Router of the stage's network, and what gives it parameters (None for its own);
+        None where nothing is to be learned in it.
 
     Yields
     ------
     staged, fit
     """
     series: dict[int, Tensor] = {}
-    for number, stage in enumerate(stages_of(problem.network, problem.observations.reach)):
+    for number, stage in enumerate(stages_of(problem.network, problem.observations.reach), 1):
         part = Staged(number, stage, _stage_problem(problem, stage, series))
+        trained = None
         if not (part.problem.gauge_weights > 0).any():
             warn(
-                f"stage {number + 1} is not trained, because its gauges have no observations in the training period that count: "
+                f"stage {number} is not trained, because its gauges have no observations in the training period that count: "
                 f"{some(part.problem.observations.gauge)}"
             )
+        else:
+            trained = train_stage(part)
+        if trained is None:
             router, parameters = part.problem.router(), None
         else:
-            fit, router, parameters = train_stage(part)
+            fit, router, parameters = trained
             yield part, fit
         found = _series(part.problem, router, parameters)
         series |= dict(zip(problem.observations.reach[stage.gauges].tolist(), found, strict=True))
 
 
-def join_fits(fits: Sequence[Fit], before: float, after: float, progress: Any = None) -> Fit:
-    """One account of several stages: their histories one after another, by ``stage``; ``progress`` is what a file keeps."""
+def join_fits(fits: Mapping[int, Fit], before: float, after: float, progress: Any = None) -> Fit:
+    """One account of stages, by their numbers: histories one after another, by ``stage``; ``progress`` is what a file keeps.
+
+    Raises
+    ------
+    ParameterError
+        If there are none.
+    """
+    if not fits:
+        raise ParameterError("there is no stage with both observations that count and parameters that are to be learned")
     histories = [
-        fit.history.assign_coords(stage=("epoch", np.full(fit.history.sizes["epoch"], number + 1)))
-        for number, fit in enumerate(fits)
+        fit.history.assign_coords(stage=("epoch", np.full(fit.history.sizes["epoch"], number)))
+        for number, fit in fits.items()
     ]
     history = xr.concat(histories, "epoch", data_vars="all", coords="minimal", compat="override", join="outer")
     history = plain_text(history.assign_coords(epoch=np.arange(history.sizes["epoch"])))
-    reason = f"{len(fits)} stages: " + "; ".join(dict.fromkeys(fit.reason for fit in fits))
-    return Fit(history, sum(fit.epochs for fit in fits), reason, before, after, progress or {})
+    reason = f"{len(fits)} stages: " + "; ".join(dict.fromkeys(fit.reason for fit in fits.values()))
+    return Fit(history, sum(fit.epochs for fit in fits.values()), reason, before, after, progress or {})
 
 
 def plain_text(dataset: xr.Dataset) -> xr.Dataset:
@@ -286,12 +300,12 @@ def file_of_stage(path: str | os.PathLike[str] | None, number: int) -> Path | No
     if path is None:
         return None
     whole = Path(path)
-    return whole.with_name(f"{whole.stem}.stage-{number + 1}{whole.suffix}")
+    return whole.with_name(f"{whole.stem}.stage-{number}{whole.suffix}")
 
 
 def remove_files(path: str | os.PathLike[str], n_stages: int) -> None:
     """Remove the files of the stages, once the whole is written."""
-    for number in range(n_stages):
+    for number in range(1, n_stages + 1):
         file = file_of_stage(path, number)
         assert file is not None
         file.unlink(missing_ok=True)

@@ -34,7 +34,7 @@ LOOKS = 20
 """How often in a run the test period, and distributions of parameters, are looked at, where no patience asks for more."""
 LOOK_APART = 10
 """Epochs between them at least: on a GPU, to look costs as much as an epoch."""
-FARTHEST = 7.0
+FROM_START = 7.0
 """How far a value of a Router may come from where it began, in the form without bounds: a factor of e^7, say."""
 RETRIES = 8
 """How often the rate is halved after losses that are not finite, before it is given up."""
@@ -120,6 +120,7 @@ class _Training:
     factor: float = 1.0
     retries: int = 0
     waited: int = 0
+    before: float = math.nan
     best: tuple[float, list[Tensor]] = (math.inf, [])
     safe: list[Tensor] = field(default_factory=list)
     reason: str = ""
@@ -141,13 +142,12 @@ class _Training:
             name, self.learned, self.request.learning_rate, self.epochs, len(self.problem.windows), self.passes.step_loss,
             self.passes.whole_loss, self.passes.order, self._limits(),
         )  # fmt: skip
-        self.exact = (
-            name == "lbfgs" or len(self.problem.windows) == 1
-        )  # whether an epoch's loss is that of one set of parameters
+        # whether an epoch's loss is that of one set of parameters
+        self.exact = name == "lbfgs" or len(self.problem.windows) == 1
 
     def _limits(self) -> list[tuple[Tensor, Tensor]]:
         """Between which values parameters stay: those of a Router within a factor of about a thousand of where they began."""
-        reach = FARTHEST if self.parameters is None else math.inf
+        reach = FROM_START if self.parameters is None else math.inf
         return [(p.detach() - reach, p.detach() + reach) for p in self.learned]
 
     def run(self) -> Fit:
@@ -170,11 +170,13 @@ class _Training:
         self.start = [p.detach().clone() for p in self.learned]
         saved = None if self.file is None else self.file.read()
         if saved is None:
-            part = None if self.exact else self.passes.look(self.train)
-            if part is not None:
-                self._keep_best(float(part.loss))
+            if not self.exact:
+                self.before = self.passes.total(self.passes.look(self.train))
+                if self.request.patience is None:  # with it, losses of the test period are compared
+                    self._keep_best(self.before)
             return
-        self.done, self.factor, self.retries, self.waited = (saved[n] for n in ("done", "factor", "retries", "waited"))
+        for name in ("done", "factor", "retries", "waited", "before"):
+            setattr(self, name, saved[name])
         device = self.problem.device
         self._set(self.learned, saved["learned"])
         self.best = saved["best"][0], [t.to(device) for t in saved["best"][1]]
@@ -199,7 +201,7 @@ class _Training:
         except ParameterError as error:  # a window as long as no river has it, say, or a filter that does not decay
             if not self.safe or (not self.history.rows and all(map(torch.equal, self.learned, self.start))):
                 raise  # what there is at the start cannot be routed with
-            self.best = (math.inf, self.safe) if self.safe else self.best  # what is best may be what fails
+            self.best = (math.inf, self.safe)  # what is best may be what fails
             self._step_back(str(error))
             return
         seen = self.stepper.seen or self.passes.seen
@@ -220,7 +222,7 @@ class _Training:
         elif self.exact:
             self._compare(loss, start)
         elif better is not None:
-            self._compare(float(better.loss), None)
+            self._compare(self.passes.total(better), None)
         if self.stepper.converged:
             self.reason = f"converged after {self.done} epochs"
 
@@ -265,7 +267,8 @@ class _Training:
     def _progress(self) -> dict[str, Any]:
         return {
             "done": self.done, "epochs": self.epochs, "factor": self.factor, "retries": self.retries, "waited": self.waited,
-            "learned": _on_host(self.learned), "best": (self.best[0], _on_host(self.best[1])), "safe": _on_host(self.safe),
+            "before": self.before, "learned": _on_host(self.learned),
+            "best": (self.best[0], _on_host(self.best[1])), "safe": _on_host(self.safe),
             "start": _on_host(self.start),
             "stepper": self.stepper.state(), "history": self.history.tree(), "reason": self.reason,
         }  # fmt: skip
@@ -277,7 +280,7 @@ class _Training:
         part = self._settle()
         tested = None if self.test is None else self.passes.look(self.test)
         after = self.passes.total(part)
-        before = self.history.first_loss if self.history.rows else after
+        before = self.before if not self.exact else self.history.first_loss if self.history.rows else after
         last = self.train.nse(part.one_minus_nse), self._tested(tested), self.history.watched(True)
         self.history.add(self.history.row(self.done, part.loss.new_tensor(after), math.nan, *last))
         if not after < before:
