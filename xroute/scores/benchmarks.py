@@ -12,9 +12,11 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xroute.attrs import append_history
+from xroute.census import step_labels
 from xroute.exceptions import ParameterError, TimeAxisError, one_of, some
 from xroute.gauges import of_one_kind
 from xroute.ids import exact_ids, positions_of
+from xroute.moments import selected
 from xroute.network import Network
 from xroute.network_files import as_network
 from xroute.reach_ids import read_reach_ids
@@ -23,7 +25,7 @@ from xroute.routing import route
 from xroute.scores.applying import apply, timed, warn_of_useless
 from xroute.scores.matching import Matched, match
 from xroute.scores.measures import MEASURES, Options
-from xroute.scores.places import OBSERVED, match_places
+from xroute.scores.places import OBSERVED, match_places, rows
 from xroute.scores.steps import series_dim, whole_along
 from xroute.series import as_series, is_from_table
 from xroute.settings import CLIMATOLOGY, Climatology, Extra
@@ -201,9 +203,8 @@ def climatology(
     group, year = np.asarray(getattr(dates, by).values, np.int64), np.asarray(dates.year.values, np.int64)
     taken = np.ones(array.sizes[along], bool)
     if period is not None:
-        position = xr.DataArray(np.arange(array.sizes[along]), {along: array[along]}, [along])
         taken[:] = False
-        taken[in_period(position, along, period, "period").values] = True
+        taken[_steps_in(array, along, period, "period")] = True
     found = xr.apply_ufunc(
         _means, whole_along(array, along).astype(np.float64), input_core_dims=[[along]], output_core_dims=[[along]],
         kwargs={"group": group, "year": year if leave_one_out else None, "taken": taken}, dask="parallelized",
@@ -225,18 +226,17 @@ def in_period(array: xr.DataArray, dim: Hashable, period: Any, name: str) -> xr.
     TimeAxisError
         If there is none, or the period does not fit the times.
     """
-    try:
-        found = array.sel({dim: period})
-    except (KeyError, TypeError, ValueError) as error:
-        raise TimeAxisError(f"{name}, {period!r}, does not select times of {str(dim)!r} ({error})") from error
-    if dim not in found.dims:
-        found = found.expand_dims(dim)
-    if not found.sizes[dim]:
+    return array.isel({dim: rows(_steps_in(array, dim, period, name))})
+
+
+def _steps_in(array: xr.DataArray, dim: Hashable, period: Any, name: str) -> NDArray[np.int64]:
+    steps = selected(array, dim, period, name)
+    if not steps.size:
         raise TimeAxisError(
             f"{name}, {period!r}, has no times in common with the series"
-            + (f": {array[dim].values[0]} to {array[dim].values[-1]}" if array.sizes[dim] else "")
+            + (": {} to {}".format(*step_labels(array, dim)[[0, -1]]) if array.sizes[dim] else "")
         )
-    return found
+    return steps
 
 
 def _means(
