@@ -504,6 +504,9 @@ def test_several_periods_and_test_alone(network: xroute.Network, runoff: xr.Data
         ({"gauge_weights": [1.0, -2.0, 1.0, 1.0]}, "from 0 on"),
         ({"gauge_weights": [0.0] * 4}, "all zero"),
         ({"priors": {"tau": 3.0}}, "tau"),
+        ({"priors": {"k": -3.0}, "penalty": 1.0}, "priors=: .*'k' must be > 0"),
+        ({"loss": lambda simulated, observed: (simulated - observed).detach().square().nanmean()}, "without gradients"),
+        ({"groups": xr.DataArray([1, 1], {"reach": [1, 2]}, ("reach",))}, "22 of the network's 24 reaches.*Give it for each"),
         ({"seed": -1}, "seed="),
     ],
 )

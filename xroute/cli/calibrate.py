@@ -364,7 +364,7 @@ def _tell_undetermined(result: Calibration) -> None:
     lost = result.undetermined()
     if not lost:
         return
-    groups = "" if all(one.endswith(" of all") for one in lost) else "larger groups (--groups), or "
+    groups = "" if all(one.partition(" in stage ")[0].endswith(" of all") for one in lost) else "larger groups (--groups), or "
     few = ", ".join(lost[:10]) + (f", ... ({len(lost)} in all)" if len(lost) > 10 else "")
     click.echo(
         f"not determined by these observations: {few}. Their values are one guess among many: {groups}"

@@ -12,7 +12,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xroute.bounded import BoundedParameter, in_range
-from xroute.exceptions import ParameterError, some, warn
+from xroute.exceptions import ParameterError, XRouteError, some, warn
 from xroute.groups import Learned, learned_of
 from xroute.hillslope import ORDINATES, hillslope_name, scheme_of
 from xroute.learning.problem import Problem
@@ -100,8 +100,8 @@ def prior_network(request: CalibrationRequest, network: Network, learnable: Mapp
 
     Raises
     ------
-    ParameterError
-        For priors of what is not learned.
+    XRouteError
+        For priors of what is not learned, out of range, or of other reaches.
     """
     priors = request.priors
     if priors is None:
@@ -123,8 +123,11 @@ def prior_network(request: CalibrationRequest, network: Network, learnable: Mapp
         given[name] = (
             value if own else ("reach", np.broadcast_to(np.asarray(value, np.float64), network.n_reaches), dict(units))
         )
-    found = network.assign(given)
-    parameters_of(found, request.scheme)  # refuses what is out of range
+    try:
+        found = network.assign(given)
+        parameters_of(found, request.scheme)  # refuses what is out of range
+    except XRouteError as error:
+        raise type(error)(f"priors=: {error}") from error
     return found
 
 
