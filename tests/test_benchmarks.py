@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import dask
@@ -61,6 +62,7 @@ def test_a_climatology_knows_no_more_than_its_period() -> None:
         climatology(observed, "week")  # type: ignore[arg-type]
     with pytest.raises(TimeAxisError, match="no dates"):
         climatology(observed.assign_coords(time=np.arange(800)))
+    np.testing.assert_array_equal(climatology(observed.to_pandas()), climatology(observed))
     cf = climatology(observed.convert_calendar("noleap"), "month")
     np.testing.assert_allclose(cf, climatology(observed, "month"), rtol=1e-11)
 
@@ -120,6 +122,14 @@ def test_unrouted_is_the_sum_of_all_that_lies_upstream() -> None:
     assert unrouted(runoff.drop_sel(reach=12), network, missing="zero").sizes["reach"] == len(ids)
     with pytest.raises(ParameterError, match="substeps"):
         unrouted(runoff, network, substeps=3)
+    beyond = xr.concat([gauges, gauges.isel(gauge=[0]).assign_coords(gauge=["c"], reach=("gauge", [99]))], "gauge")
+    with pytest.raises(AlignmentError, match="99"):
+        unrouted(runoff, network, at=beyond)
+    with pytest.warns(UserWarning, match="99"):
+        left = unrouted(runoff, network, at=beyond, extra="drop")
+    np.testing.assert_array_equal(left, at)
+    table = pd.DataFrame(np.zeros((3, 2)), time[:3], [5, 12])
+    np.testing.assert_array_equal(unrouted(runoff, network, at=table), found.sel(reach=[5, 12]))
 
 
 def test_unrouted_ignores_how_the_network_wants_to_be_routed() -> None:
@@ -162,6 +172,22 @@ def test_skill_is_the_part_of_the_error_that_goes() -> None:
     assert np.isnan(skill(simulated, observed, observed)).all(), "beside a perfect one there is none"
     with pytest.raises(ParameterError, match="pbias"):
         skill(simulated, observed, other, metric="pbias")
+
+
+@pytest.mark.parametrize("metrics", [["nse"], ["pbias", "rmse", "nse"], None])
+def test_observations_that_say_nothing_are_named_beside_benchmarks_too(metrics: Any) -> None:
+    simulated, observed = pair(0.0)
+    options = {"benchmarks": {"late": simulated.shift(time=1)}, "metrics": metrics}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = xroute.scores(observed, observed, **options)
+    assert (found["nse"].sel(run="simulated") == 1).all()
+    flat, silent = observed.copy(), observed.copy()
+    flat[:, 1], silent[2:, 3] = 4.0, np.nan
+    with pytest.warns(UserWarning, match=r"of 1 reach \(7\) do not vary"):
+        xroute.scores(simulated, flat, **options)
+    with pytest.warns(UserWarning, match=r"of 1 reach \(12\) have fewer than two"):
+        xroute.scores(simulated, silent, **options)
 
 
 def test_runs_are_scored_in_the_steps_of_all() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import warnings
 from typing import Any
 
 import numpy as np
@@ -266,6 +267,46 @@ def test_a_penalty_pulls_to_the_prior(network: xroute.Network, runoff: xr.DataAr
         runoff, wrong, observed, parameters="k", groups="all", penalty=1e4, priors={"k": 7000.0}, **QUIET
     )
     assert float(pulled.network["k"][0]) == pytest.approx(7000.0, rel=1e-2)
+
+
+@pytest.mark.parametrize("groups", [None, "gauge"])
+def test_reaches_that_no_gauge_sees_do_not_take_the_prior(
+    network: xroute.Network, runoff: xr.DataArray, observed: xr.DataArray, groups: Any
+) -> None:
+    found = xroute.calibrate(
+        runoff, network, observed.isel(reach=[2]), parameters={"k": ("scale", groups)}, priors={"k": 7000.0}, epochs=2, **QUIET
+    )
+    unseen = ~found.network["calibrated"].values
+    assert unseen.any() and (found.network["k"].values[unseen] == K).all()
+
+
+@pytest.mark.parametrize("factor, told", [(35.3, True), (24.0, True), (1 / 35.3, True), (2.0, False)])
+def test_volumes_that_no_river_makes_are_told(
+    network: xroute.Network, runoff: xr.DataArray, observed: xr.DataArray, factor: float, told: bool
+) -> None:
+    gauges = xr.where(observed.reach == observed.reach[0], factor, 1.0) * observed
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        xroute.calibrate(runoff, network, gauges.assign_attrs(observed.attrs), parameters="k", groups="all", epochs=2, **QUIET)
+    texts = [str(w.message) for w in found if "the runoff upstream" in str(w.message)]
+    assert len(texts) == told
+    assert all(f"at 1 gauges: {int(observed.reach[0])}." in text for text in texts)
+
+
+def test_gauges_on_reaches_of_known_discharge_are_told(
+    network: xroute.Network, runoff: xr.DataArray, observed: xr.DataArray
+) -> None:
+    known = runoff.route(network).sel(reach=observed.reach[:1])
+    with pytest.warns(UserWarning, match=f"known.*nothing is learned from {int(known.reach[0])}"):
+        xroute.calibrate(runoff, network, observed, parameters="k", groups="all", epochs=2, known=known, **QUIET)
+
+
+def test_reaches_that_dip_are_told_once_before_and_once_after(observed: xr.DataArray, runoff: xr.DataArray) -> None:
+    network = river(k=np.where(np.arange(24) % 2, 1e5, K))
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        xroute.calibrate(runoff, network, observed, parameters={"k": "scale"}, groups="all", epochs=2, **QUIET)
+    assert len([w for w in found if "at a routing step" in str(w.message)]) == 2
 
 
 def test_groups_by_gauge_and_unseen_groups(

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ pytest.importorskip("netCDF4")
 from matplotlib import pyplot  # noqa: E402
 
 from xroute.plotting import plot_calibration  # noqa: E402
+from xroute.plotting.calibration import _shown  # noqa: E402
 
 FACTOR = 1.6  # of the truth's k to the network's
 
@@ -388,6 +390,17 @@ def test_without_places_the_loss_is_drawn(result: Any) -> None:
     flat = replace(result, network=xroute.Network(result.network.dataset.drop_vars(["lon", "lat"])))
     ax = next(a for a in plot_calibration(flat).axes if a.get_xlabel() == "Epoch")
     np.testing.assert_array_equal(ax.lines[0].get_ydata(), result.history["loss"].values)
+
+
+def test_of_a_long_series_the_highest_flow_is_shown_whoever_is_silent() -> None:
+    flow = np.ones((2, 900))
+    flow[0, 700], flow[1] = 5.0, np.nan
+    time = np.arange(900).astype("timedelta64[h]")
+    discharge = xr.Dataset({"observed": (("gauge", "time"), flow)}, {"gauge": ["a", "silent"], "time": time})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        shown = _shown(discharge, "gauge", None)["time"].values
+    assert shown[0] <= time[700] <= shown[-1] and shown.size < 900
 
 
 def test_gauges_that_are_chosen(result: Any) -> None:

@@ -91,6 +91,14 @@ def test_unrouted_runoff_is_a_benchmark(tmp_path: Path) -> None:
     with xr.open_dataset(tmp_path / "scores.nc") as found:
         xr.testing.assert_allclose(found, expected)
         assert (found["nse"].sel(run="unrouted") < found["nse"].sel(run="simulated")).all()
+    beyond = xr.concat([observed, observed.isel(reach=[0]).assign_coords(reach=[10**9])], "reach")
+    write(beyond.to_dataset(name="discharge"), tmp_path / "beyond.nc")
+    beside = "--unrouted", tmp_path / "runoff.zarr", tmp_path / "network.zarr"
+    command = "compare", tmp_path / "q.zarr", tmp_path / "beyond.nc", *beside
+    assert "--extra drop" in run(*command, code=1).output
+    run(*command, "--extra", "drop", "--output", tmp_path / "dropped.nc")
+    with xr.open_dataset(tmp_path / "dropped.nc") as found:
+        xr.testing.assert_allclose(found, expected)
 
 
 def test_errors_name_options(files: Path) -> None:

@@ -344,6 +344,9 @@ def test_footprint_draws_sums_by_reach_and_by_time(network):
     assert heights.max() == pytest.approx(water.sum("reach").max().item())
     shade = when.patches[0].get_extents().transformed(when.transData.inverted())
     assert shade.x1 - shade.x0 == pytest.approx(11 / 24)  # eleven hours, in days
+    last = plot_footprint(network, xroute.footprint(network, outlet, runoff, window=runoff.time.values[-1])).axes[2]
+    shade = last.patches[0].get_extents().transformed(last.transData.inverted())
+    assert shade.x1 - shade.x0 == pytest.approx(1 / 24)  # the last step has its width, too
     age, share = ages.lines[0].get_data()
     values = water.sum("reach").values[:31]
     assert share[0] == 0.0 and share[-1] == pytest.approx(1.0) and age[-1] == 31

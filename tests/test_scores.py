@@ -32,6 +32,7 @@ from xroute.scores import (
 )
 
 M3 = {"units": "m3 s-1"}
+DAY = np.timedelta64(1, "D")
 IDS = np.array([2**60 + 1, 7, 2**60, 12])
 SINGLE: dict[str, Callable[..., xr.DataArray]] = {
     "nse": nse, "kge": kge, "pbias": pbias, "rmse": rmse, "mae": mae, "correlation": correlation, "log_nse": log_nse,
@@ -206,7 +207,7 @@ def test_several_events_are_the_highest_ones_apart() -> None:
         observed[day], simulated[day + lag] = height, height * 1.1
     a, b = (xr.DataArray(v, {"time": time}) for v in (simulated, observed))
     assert peak_timing(a, b).item() == 2 * 24
-    assert peak_timing(a, b, events=2).item() == 24 * (2 - 3) / 2
+    assert peak_timing(a, b, events=np.int64(2)).item() == 24 * (2 - 3) / 2
     assert peak_timing(a, b, events=3).item() == 24 * (2 - 3 + 4) / 3
     assert peak_timing(a, b, events=9).item() == pytest.approx(24 * (2 - 3 + 4 + 8) / 4)  # there are no more
     assert peak_error(a, b, events=9).item() == pytest.approx(10.0)
@@ -332,6 +333,33 @@ def test_gauges_that_nobody_simulates_raise_or_are_dropped() -> None:
         assert nse(simulated.isel(reach=slice(0, 3)), gauges, extra="drop")["gauge"].values.tolist() == ["a"]
     with pytest.raises(AlignmentError, match="in common|No gauge"):
         xroute.scores(simulated, observed.assign_coords(reach=[1, 2, 3, 4]))
+
+
+@pytest.mark.parametrize("name", ["reach", "COMID", "HYRIV_ID", "segid", "nhdplusid", "gage_id", "basin"])
+def test_a_table_of_a_value_a_row_calls_reaches_whatever_people_do(tmp_path: Any, name: str) -> None:
+    simulated, observed = pair(0.0)
+    table = observed.isel(reach=[3, 0]).to_series().rename("flow").reset_index().rename(columns={"reach": name})
+    table.to_csv(tmp_path / "long.csv", index=False)
+    expected = nse(simulated, observed.isel(reach=[3, 0]))
+    for given in (table, tmp_path / "long.csv"):
+        found = nse(simulated.assign_attrs(M3), given)
+        np.testing.assert_allclose(found.sel(reach=expected.reach), expected, rtol=1e-12)
+
+
+def test_a_file_as_models_write_it_is_one_simulation() -> None:
+    """Places, bounds of times and a mapping of the grid beside discharge are no other runs; several series are."""
+    simulated, observed = pair()
+    dataset = simulated.to_dataset(name="Qout").assign(
+        lat=("reach", np.zeros(4)), crs=0, time_bnds=(("time", "nv"), np.stack([simulated.time, simulated.time + DAY], axis=1)),
+    )  # fmt: skip
+    dataset["time"].attrs["bounds"] = "time_bnds"
+    expected = nse(simulated, observed)
+    xr.testing.assert_allclose(xroute.scores(dataset, observed)["nse"].drop_attrs(), expected.drop_attrs())
+    two = xroute.scores(dataset.assign(doubled=2 * dataset["Qout"]), observed, metrics=["nse"])
+    assert two["run"].values.tolist() == ["Qout", "doubled"]
+    np.testing.assert_allclose(two["nse"].sel(run="doubled"), nse(2 * simulated, observed), rtol=1e-12)
+    with pytest.raises(ParameterError, match="no simulation"):
+        xroute.scores({}, observed)
 
 
 def test_members_stay_and_units_are_converted() -> None:

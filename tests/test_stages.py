@@ -256,6 +256,36 @@ def test_a_checkpoint_of_stages_ends_with_the_same_bits(tmp_path, monkeypatch):
         xroute.calibrate(runoff, network, observed, checkpoint=path, **{**options, "seed": 3})
 
 
+def test_priors_and_groups_of_stages_are_those_of_their_own_reaches():
+    network = Network(xroute.datasets.scheidegger(5, 4, 2)).assign_attrs(scheme="muskingum_exact")
+    runoff = bursts(network, 240)
+    gauges = network.ids[[13, 18, 19]]
+    observed = runoff.route(network).sel(reach=gauges)
+    wrong = network.assign(k=1.5 * network["k"])
+    options = {"stages": "gauge", "epochs": 4, "spinup": "12h", "progress": False}
+    held = xroute.calibrate(
+        runoff, wrong, observed, parameters="k", priors={"k": network["k"]}, penalty=1e6, optimizer="adam", **options
+    )
+    free = xroute.calibrate(runoff, wrong, observed, parameters={"k": "scale"}, groups="gauge", **options)
+    mine = held.network["calibrated"].values
+    nearer = np.abs(np.log(held.network["k"] / network["k"]))[mine] < np.log(1.5)
+    assert nearer.all()
+    told = free.curvature.sel(parameter="k")
+    seen = told["value"].notnull()
+    assert (seen.sum("stage").sel(group=gauges) == 1).all()  # each sub-basin in its own stage, and told of in no other
+    assert (told["n_reaches"].where(~seen, 0).sel(group=gauges) == 0).all()
+
+
+def test_stages_that_are_done_take_no_more_epochs(tmp_path):
+    network = chain(4)
+    runoff = bursts(network, 120)
+    observed = runoff.route(network).sel(reach=[2, 4])
+    options = {"stages": "gauge", "groups": "all", "spinup": "12h", "progress": False, "checkpoint": tmp_path / "run.npz"}
+    xroute.calibrate(runoff, network.assign(k=5000.0), observed, parameters="k", epochs=2, **options)
+    with pytest.raises(StateError, match="epochs of each stage"):
+        xroute.calibrate(runoff, network.assign(k=5000.0), observed, parameters="k", epochs=3, **options)
+
+
 def test_a_model_that_was_trained_in_stages_comes_back_from_its_file(tmp_path):
     truth, wrong = attributed(5, 3, 0)
     runoff = bursts(truth, 240)

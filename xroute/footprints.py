@@ -225,7 +225,7 @@ class _Source:
         """Volume of a unit of discharge over a step [m3]."""
         run = self.run
         assert run.settings.step is not None
-        return run.settings.step * (1.0 if run.units is None else flux_in_si(run.units, "discharge"))
+        return run.settings.step * flux_in_si(run.units, "discharge")
 
     def footprint(self, window: NDArray[np.bool_], start: StateTable | None) -> xr.DataArray:
         """Volumes, labelled but for the gauges."""

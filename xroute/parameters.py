@@ -227,14 +227,15 @@ class NetworkParameters:
         Their schemes, as they were when parameters were read.
     values
         Parameters by scheme, in SI units.
-    harmless
-        Routing steps [s] at which no reach oscillates or dips, as was found before.
+    told
+        Routing steps [s] of which nothing is to be told (again): no reach oscillates or dips, as was found before, or the caller
+        knows of those that do.
     """
 
     ids: NDArray[Any]
     schemes: tuple[Scheme, ...]
     values: SchemeParameters
-    harmless: set[float] = field(default_factory=set)
+    told: set[float] = field(default_factory=set)
 
     def filter(self, routing_step: float, lateral: Lateral) -> Filter:
         """Filter of all reaches for a routing step [s] and a lateral mode; the last two are kept."""
@@ -248,10 +249,10 @@ class NetworkParameters:
     def warn_of_step(self, settings: RoutingSettings) -> None:
         """Warn of reaches that oscillate or dip below zero at the routing step, if it is known."""
         step, routing_step = settings.step, settings.routing_step
-        if step is None or routing_step is None or routing_step in self.harmless:
+        if step is None or routing_step is None or routing_step in self.told:
             return
         if check_steps(self.values, step, settings.substeps):
-            self.harmless.add(routing_step)
+            self.told.add(routing_step)
 
 
 def parameters_of(network: Network, scheme: str | None = None) -> NetworkParameters:

@@ -289,7 +289,7 @@ class LabelBridges(RouterParameters):
         stages = {CHANNEL: state}
         if slopes is not None:
             stages, n_lags = {HILLSLOPE: slopes, **stages}, {HILLSLOPE: slopes.n_lags, **n_lags}
-        factor = 1.0 if units in (None, DISCHARGE_UNITS) else 1 / flux_in_si(str(units), "the state")
+        factor = 1 / flux_in_si(units, "the state")
         arrays = {stage: [t.detach().cpu().numpy() * factor for t in (its.history, its.outflow)] for stage, its in stages.items()}
         block = BlockState({stage: Stage(*its) for stage, its in arrays.items()})
         key = self._key(layout, n_lags, units)
@@ -329,7 +329,7 @@ class LabelBridges(RouterParameters):
 
     def _in_si(self, stage: Stage, units: Any) -> tuple[Tensor, Tensor]:
         """History and outflow of a stage, in some units, in m3 s-1, as tensors."""
-        factor = 1.0 if units in (None, DISCHARGE_UNITS) else flux_in_si(str(units), "the state")
+        factor = flux_in_si(units, "the state")
         history, outflow = (torch.from_numpy(np.ascontiguousarray(a * factor)).to(self._device) for a in stage)
         return history, outflow
 

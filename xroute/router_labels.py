@@ -25,6 +25,7 @@ from xroute.grids.reaches import bring_to_reaches
 from xroute.grids.remapping import remap_table
 from xroute.grids.tensors import GridInput
 from xroute.guards import reading, require_memory
+from xroute.ids import positions_of
 from xroute.known_match import match_known
 from xroute.labels import Layout
 from xroute.network import Network
@@ -34,7 +35,7 @@ from xroute.settings import GridNaN, RoutingSettings
 from xroute.stamps import is_dated, time_coordinate
 from xroute.time_dims import find_time_dim
 from xroute.times import Clock, read_clock
-from xroute.units import ACCEPTED, DISCHARGE_UNITS, flux_in_si, require_array, runoff_units, with_pint_of
+from xroute.units import ACCEPTED, flux_in_si, require_array, runoff_units, with_pint_of
 from xroute.watch import watch
 from xroute.wording import argument
 
@@ -82,7 +83,7 @@ class LabelledRunoff:
     @property
     def in_si(self) -> float:
         """One of the units of discharge in m3 s-1; 1 where there are none."""
-        return 1.0 if self.units in (None, DISCHARGE_UNITS) else flux_in_si(str(self.units), "runoff")
+        return flux_in_si(self.units, "runoff")
 
     @cached_property
     def _watch(self) -> Any:
@@ -280,15 +281,15 @@ def known_values(known: xr.DataArray, labels: LabelledRunoff, ids: NDArray[Any])
     if found is None:
         return np.full((1, ids.size, n_steps), np.nan)
     at = network.ids[found.reach]
-    alien = at[~np.isin(at, ids)]
+    row = positions_of(at, ids)
+    alien = at[row < 0]
     if alien.size:
         raise AlignmentError(
             f"{alien.size} ids of the known discharge are none that this Router was told of, {argument('known')}: {some(alien)}"
         )
     block = found.block(0, n_steps).values
     values = np.full((block.shape[0], ids.size, n_steps), np.nan)
-    position = {i: k for k, i in enumerate(ids.tolist())}
-    values[:, [position[i] for i in at.tolist()]] = block * labels.in_si
+    values[:, row] = block * labels.in_si
     return values
 
 

@@ -20,23 +20,20 @@ from numpy.typing import NDArray
 from xroute.census import FILLS
 from xroute.exceptions import AlignmentError, TimeAxisError, XRouteError, some
 from xroute.files.opening import PathLike, existing, open_dataset
-from xroute.gauges import REACH_NAMES
+from xroute.gauges import GAUGE_DIMS, REACH_NAMES
 from xroute.guards import reading
 from xroute.ids import exact_ids
 from xroute.times import with_bounds
 from xroute.units import without_pint
 from xroute.wording import argument
 
-__all__ = ["SeriesLike", "as_series", "is_series_table", "open_series"]
+__all__ = ["SeriesLike", "as_series", "candidates", "is_series_table", "open_series"]
 
 SeriesLike = xr.DataArray | xr.Dataset | pd.DataFrame | pd.Series | str | os.PathLike[str]
 """A DataArray, a Dataset with one discharge, a table (of one column a reach, or of one row a value), or the path of one."""
 _TABLES = (".csv", ".txt", ".tsv")
 _TIME = ("time", "date", "datetime", "timestamp")
-_REACH = (
-    "reach", "id", "river_id", "rivid", "comid", "feature_id", "linkno", "reach_id", "gauge", "gauge_id", "station", "station_id",
-    "site", "site_no",
-)  # fmt: skip
+_REACH = (*REACH_NAMES, *GAUGE_DIMS)
 _VALUE = ("discharge", "observed", "known", "flow", "streamflow", "q", "qout", "value", "release")
 
 
@@ -186,10 +183,15 @@ def _floats(frame: pd.DataFrame, column: Any, source: _Source) -> NDArray[np.flo
         return _numbers(frame[column].astype(str), source, str(column))
 
 
-def _only(dataset: xr.Dataset, source: _Source) -> Hashable:
+def candidates(dataset: xr.Dataset) -> list[Hashable]:
+    """Variables that may be series of discharge: numbers along something that are no bounds, nor ids of reaches."""
     bounds = {v.attrs.get("bounds") for v in dataset.variables.values()}
     found = [n for n, v in dataset.data_vars.items() if v.ndim and v.dtype.kind in "fiu" and n not in bounds]
-    found = [n for n in found if n not in _bearers(dataset)] or found
+    return [n for n in found if n not in _bearers(dataset)] or found
+
+
+def _only(dataset: xr.Dataset, source: _Source) -> Hashable:
+    found = candidates(dataset)
     if "discharge" in found:
         return "discharge"
     series = [n for n in found if dataset[n].ndim > 1] or found

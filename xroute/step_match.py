@@ -26,7 +26,7 @@ from xroute.stamps import show, stamps
 from xroute.times import Clock, seconds, stamp_label
 from xroute.wording import argument
 
-__all__ = ["StepMatch", "is_point", "match_steps", "said_of"]
+__all__ = ["StepMatch", "is_point", "match_steps", "said_of", "stamps_of"]
 
 Index = NDArray[np.int64]
 DAY = 86400.0
@@ -94,7 +94,7 @@ def match_steps(
     they are apart.
     """
     n = series.sizes[clock.dim]
-    mine, its = stamps(series, clock.dim, counted=True), _its_stamps(observed, time_dim, what)
+    mine, its = stamps(series, clock.dim, counted=True), stamps_of(observed, time_dim, what)
     if (mine is None) != (its is None):
         has, lacks = (what, "runoff") if mine is None else ("runoff", what)
         raise TimeAxisError(f"the {has} has times, and the {lacks} has none, so that nobody knows which belong together")
@@ -145,12 +145,13 @@ def said_of(what: str) -> Iterator[None]:
         raise type(error)(text) from error.__cause__
 
 
-# ── how observed steps lie among those of the series ──────────────────────────────────────────────────────────────────────
-
-
-def _its_stamps(observed: xr.DataArray, time_dim: Hashable, what: str) -> NDArray[Any] | None:
+def stamps_of(array: xr.DataArray, dim: Hashable, what: str) -> NDArray[Any] | None:
+    """Stamps of a series, or None where it has no times; errors name the series."""
     with said_of(what):
-        return stamps(observed, time_dim, counted=True)
+        return stamps(array, dim, counted=True)
+
+
+# ── how observed steps lie among those of the series ──────────────────────────────────────────────────────────────────────
 
 
 def _refuse_twice(at: NDArray[np.float64], its: NDArray[Any], what: str) -> None:

@@ -189,8 +189,10 @@ def to_si(values: xr.DataArray, units: str, what: str) -> Float:
     return data if factor == 1.0 else data * factor
 
 
-def flux_in_si(units: str, what: str) -> float:
-    """One of a unit of volume flux, in m3 s-1."""
+def flux_in_si(units: str | None, what: str) -> float:
+    """One of a unit of volume flux, in m3 s-1; 1 where there are no units."""
+    if units in (None, DISCHARGE_UNITS):
+        return 1.0
     return float(to_si(xr.DataArray(1.0, attrs={"units": units}), DISCHARGE_UNITS, what))
 
 

@@ -60,7 +60,7 @@ def storage(network: NetworkLike, state: xr.Dataset, hillslope: Any = None) -> x
         slopes = hillslope_of(network, hillslope if hillslope is not None else state.attrs["hillslope"], float(state.attrs["dt"]))
         assert slopes is not None
         water = water + slopes.filter.storage(float(state.attrs["dt"]), *_stage(state, HILLSLOPE, slopes.filter))
-    water = water * (1.0 if units is None else flux_in_si(units, "the state"))
+    water = water * flux_in_si(units, "the state")
     stored = outflow.copy(data=water.reshape(outflow.shape)).rename("storage")
     stored.attrs = {"long_name": "water stored in the reach", "units": "m3"}
     return stored
@@ -77,7 +77,7 @@ def _stage(state: xr.Dataset, name: str, filter: Filter) -> Stage:
 def stored_water(run: Run, state: BlockState) -> Any:
     """Water that the state of a run holds in each reach [batch, reach], in all its stages together [m3]."""
     assert run.settings.routing_step is not None
-    factor = 1.0 if run.units is None else flux_in_si(run.units, "the state")
+    factor = flux_in_si(run.units, "the state")
     water = run.filter.storage(run.settings.routing_step, *state.channel)
     if run.hillslope is not None:
         assert run.settings.step is not None

@@ -48,7 +48,7 @@ class Ledger:
         self.accounts = accounts_of(run, whole=not each)
         settings = run.settings
         assert settings.step is not None
-        self._to_m3 = settings.step * (1.0 if run.units is None else flux_in_si(run.units, "discharge"))
+        self._to_m3 = settings.step * flux_in_si(run.units, "discharge")
         n, size = run.layout.n_batch if each else 1, self.accounts
         sizes = {
             "inflow": size.n_basins, "into_known": size.known.size, "volume": size.counted.size,

@@ -80,7 +80,7 @@ def prepare(runoff: xr.DataArray, discharge: xr.DataArray, network: NetworkLike,
     before = run.start(request.initial_state, runoff)
     after = None if request.final_state is None else _final(request.final_state, run, runoff)
     assert run.settings.step is not None  # or there is no run that has a state
-    to_m3 = run.settings.step * (1.0 if run.units is None else flux_in_si(run.units, "discharge"))
+    to_m3 = run.settings.step * flux_in_si(run.units, "discharge")
     return Task(run, accounts, runoff, discharge, places, before, after, to_m3, request)
 
 

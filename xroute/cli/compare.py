@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from xroute.cli.common import READABLE, check_outputs, protect, save
-from xroute.settings import CLIMATOLOGY, EXTRA
+from xroute.settings import CLIMATOLOGY, EXTRA, Extra
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -60,7 +60,7 @@ def compare(simulated: Path, observed: Path, metrics: str | None, rows: int, **o
     if options["climatology"]:
         runs["climatology"] = _climatology(measured, options["climatology"], periods, options["time_dim"])
     if options["unrouted"]:
-        runs["unrouted"] = _unrouted(options["unrouted"], measured)
+        runs["unrouted"] = _unrouted(options["unrouted"], measured, options["extra"])
     found = scores(
         open_series(simulated, options["variable"], option="variable"), measured, benchmarks=runs, periods=periods,
         metrics=names, dim=options["time_dim"], extra=options["extra"],
@@ -107,9 +107,9 @@ def _climatology(observed: xr.DataArray, by: Any, periods: Mapping[str, slice] |
     return climatology(observed, by, period=(periods or {}).get("train"), dim=dim)
 
 
-def _unrouted(paths: tuple[Path, Path], observed: xr.DataArray) -> xr.DataArray:
+def _unrouted(paths: tuple[Path, Path], observed: xr.DataArray, extra: Extra) -> xr.DataArray:
     """Summed runoff at the gauges, of the files of runoff and network."""
     from xroute.io.common import open_runoff
     from xroute.scores.benchmarks import unrouted
 
-    return unrouted(open_runoff([paths[0]]), paths[1], at=observed)
+    return unrouted(open_runoff([paths[0]]), paths[1], at=observed, extra=extra)

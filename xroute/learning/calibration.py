@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from xroute.exceptions import some, warn
 from xroute.identity import digest
 from xroute.learning.curvature import curvature_of
-from xroute.learning.judging import discharge_of, scores_of, with_periods
+from xroute.learning.judging import discharge_of, scores_of, tell_volumes, with_periods
 from xroute.learning.learnable import (
     before_of,
     learnable_of,
@@ -105,7 +105,8 @@ def calibrate(
         Whether to show the loss as it goes.
     checkpoint, resume
         Path of a file in which the progress is kept: killed at any moment, the same call goes on from there, and ends with the
-        same bits; when all is done, it gives the result (with more ``epochs``, it goes on). ``resume=False`` begins anew.
+        same bits; when all is done, it gives the result (with more ``epochs``, it goes on, but not in stages). ``resume=False``
+        begins anew.
     stages
         ``"gauge"``: down the river in stages. First the sub-basins of the uppermost gauges, then those between them and the next
         gauges below, and so on; what flows in from above is held fixed, as it was observed, and in gaps as simulated with what
@@ -131,7 +132,8 @@ def calibrate(
     Warns
     -----
     UserWarning
-        For fewer observations than values to be found; where nothing better was found; and of gauges that say nothing.
+        For fewer observations than values to be found; where nothing better was found; and of gauges that say nothing, that are
+        on reaches whose discharge is known, and that have a several times larger or smaller volume than runoff has.
 
     Examples
     --------
@@ -287,6 +289,7 @@ def finish(
     """
     marked = _marked(problem, fit, network, calibrated, what)
     discharge = discharge_of(problem, network)
+    tell_volumes(problem, discharge)
     return Calibration(
         marked, fit.history, scores_of(problem, discharge), xr.Dataset() if curvature is None else curvature,
         with_periods(problem, discharge), before, fit.epochs, fit.reason, identity, fit.progress,
@@ -339,6 +342,8 @@ def identity_of(problem: Problem, request: CalibrationRequest, learnable: Any, b
         "penalty": f"{request.penalty:g}",
         "priors": digest([(n, getattr(v, "values", v)) for n, v in sorted((request.priors or {}).items())]),
         "stages": str(request.stages),
+        # stages that were left behind cannot take more epochs
+        "epochs of each stage": str(request.epochs) if request.stages else "any",
         "optimizer": str(request.optimizer),
         "learning_rate": str(request.learning_rate),
         "patience": str(request.patience),

@@ -7,11 +7,12 @@ import torch
 import xarray as xr
 
 from xroute import losses
+from xroute.exceptions import some, warn
 from xroute.learning.problem import Problem
 from xroute.network import Network
 from xroute.scores import scores
 
-__all__ = ["MANY_GAUGES", "RUNS", "discharge_of", "scores_of", "with_periods"]
+__all__ = ["MANY_GAUGES", "RUNS", "discharge_of", "scores_of", "tell_volumes", "with_periods"]
 
 MANY_GAUGES = 5000
 """Of more gauges than these there are the scores `nse` and `kge` alone, which take a hundredth of the time that all of them
@@ -20,6 +21,9 @@ RUNS = ("calibrated", "before", "unrouted")
 """What is judged."""
 AT_A_TIME = 2e7
 """Values that are scored at a time, where there are many gauges."""
+STRANGE = 5.0
+"""How many times the volume of runoff observed discharge must have, or the other way round, for that to be told: no loss of
+water on the way, nor errors of runoff, are usually so large, but wrong units are, and gauges on the wrong reach."""
 
 
 def discharge_of(problem: Problem, network: Network) -> xr.Dataset:
@@ -32,7 +36,7 @@ def discharge_of(problem: Problem, network: Network) -> xr.Dataset:
     whole = problem.network is problem.whole
     found = {"observed": part.labelled()}
     for name, river in (("calibrated", network), ("before", problem.whole)):
-        router = problem.router(None, river if whole else river.basin(ids))
+        router = problem.router(None, river if whole else river.basin(ids), tells=name == "calibrated")
         (values,) = problem.simulate(router, (span,))
         found[name] = part.labelled(values.cpu().numpy(), name, long_name=f"river discharge, {name}")
     (values,) = problem.simulate(problem.unrouted(), (span,))
@@ -48,6 +52,25 @@ def with_periods(problem: Problem, discharge: xr.Dataset) -> xr.Dataset:
         for part in steps:
             names[part.start - first : part.stop - first] = name
     return discharge.assign_coords(period=(problem.observations.time_dim, names))
+
+
+def tell_volumes(problem: Problem, discharge: xr.Dataset) -> None:
+    """Warn of gauges whose volume is not at all that of the runoff upstream: no parameter of a river changes volumes."""
+    time_dim = problem.observations.time_dim
+    observed, runoff = (discharge[name].transpose(..., time_dim).values for name in ("observed", "unrouted"))
+    there = np.isfinite(observed) & np.isfinite(runoff)
+    its, mine = (np.where(there, values, 0.0).sum(axis=-1) for values in (observed, runoff))
+    wet = (its > 0) & (mine > 0)
+    ratio = its[wet] / mine[wet]
+    strange = (ratio > STRANGE) | (ratio < 1 / STRANGE)
+    if not strange.any():
+        return
+    warn(
+        f"observed discharge is {np.median(ratio[strange]):.3g} times the runoff upstream (median) at {int(strange.sum())} "
+        f"gauges: {some(problem.observations.gauge[wet][strange])}. No parameter changes volumes: are its units right "
+        "(1 m3 s-1 is 35.3 ft3 s-1), and those of runoff? Is it a mean of each step, not a sum? Are these gauges on "
+        "the right reaches?"
+    )
 
 
 def scores_of(problem: Problem, discharge: xr.Dataset) -> xr.Dataset:

@@ -144,7 +144,7 @@ def penalty_of(
     if problem.request.priors is None:
         aims = {key: module.raw.detach().clone() for key, module in modules.items()}
     else:
-        part = prior if problem.network is problem.whole else prior._take(problem.reaches)
+        part = prior if problem.network is problem.whole else prior._take(problem.reaches)  # of a stage, not all upstream
         by_value = {name: how for name, how in learnable.items() if how.form == "value"}
         of_prior = problem.router(by_value, part).learned_parameters if by_value else {}
         aims = {
@@ -177,14 +177,8 @@ def network_of(
         values, seen = _on_whole(module, learnable[name], at, start, in_part, router, scheme)
         by_scheme[f"{scheme} {name}"] = at[seen], [(parameter, values[torch.from_numpy(seen)])]
         calibrated[at[seen]] = True
-    made = network_with(
-        base if any(h.form == "scale" for h in learnable.values()) else problem.whole,
-        by_scheme,
-        None,
-        problem.request.scheme,
-        slopes,
-    )
-    return made, calibrated
+    # not with base: reaches that nothing was learned of keep what they had, not the prior
+    return network_with(problem.whole, by_scheme, None, problem.request.scheme, slopes), calibrated
 
 
 def _whole(

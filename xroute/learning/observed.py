@@ -151,11 +151,14 @@ class Observations:
         try:
             found = index.sel({self.time_dim: labels}).values
         except (KeyError, TypeError, ValueError) as error:
-            raise TimeAxisError(f"{argument(name)} is {labels!r}, which selects no times ({error})") from error
+            raise TimeAxisError(
+                f"{argument(name)} goes {_span_of(labels)}, which cannot be found among times such as {show(self.times[0])} and "
+                f"{show(self.times[-1])} ({error})"
+            ) from error
         if not found.size:
             raise TimeAxisError(
-                f"{argument(name)} is {labels!r}, in which there are no observations: they go from {show(self.times[0])} to "
-                f"{show(self.times[-1])} where the runoff has the same times"
+                f"{argument(name)} goes {_span_of(labels)}, in which there are no observations: they go from "
+                f"{show(self.times[0])} to {show(self.times[-1])} where the runoff has the same times"
             )
         return slice(int(found[0]), int(found[-1]) + 1)
 
@@ -177,6 +180,12 @@ class Observations:
     def thin(self) -> NDArray[np.bool_]:
         """Which gauges have fewer than two values, or all the same, so that they have no score: bool [gauge]."""
         return without_variance(self.values)
+
+
+def _span_of(labels: slice) -> str:
+    """A slice of labels in words."""
+    begin, end = ("" if label is None else f" {word} {label}" for word, label in (("from", labels.start), ("to", labels.stop)))
+    return f"{begin}{end}".strip() or "all"
 
 
 def without_variance(values: NDArray[np.float64]) -> NDArray[np.bool_]:

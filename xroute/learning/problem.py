@@ -30,11 +30,13 @@ from xroute.learning.source import KnownSource, RunoffSource
 from xroute.network import Network
 from xroute.network_files import as_network
 from xroute.options import check_device, find_device
+from xroute.parameters import parameters_of
 from xroute.placeholders import DECLARED
 from xroute.request import NetworkLike
 from xroute.router import Router
 from xroute.run import Run, make_run
 from xroute.units import require_array
+from xroute.wording import argument
 
 __all__ = ["Problem", "Window", "make_problem"]
 
@@ -93,12 +95,18 @@ class Problem:
         """Runoff [1, reach, time] of some steps, a volume flux in m3 s-1 (or as the runoff has it without units)."""
         return self.source.block(begin, stop)
 
-    def router(self, learnable: Mapping[str, Learned] | None = None, network: Network | None = None) -> Router:
+    def router(
+        self, learnable: Mapping[str, Learned] | None = None, network: Network | None = None, tells: bool = False
+    ) -> Router:
         """Router of ``network``, by default of what is upstream of the gauges, stepped and sampled as the run.
 
-        ``learnable`` says of the whole network's reaches what is learned.
+        ``learnable`` says of the whole network's reaches what is learned. Unless it ``tells``, it warns of no reaches that
+        oscillate or dip, which the run has done already.
         """
         request, settings = self.request, self.run.settings
+        if not tells and settings.routing_step is not None:
+            river = self.network if network is None else network
+            parameters_of(river, request.scheme).told.add(settings.routing_step)
         how = {name: (one.form, one.groups) for name, one in self.of_part(learnable or {}).items()}
         known = self.network.ids[self.known.reach]
         router = Router(
@@ -225,6 +233,12 @@ def make_problem(
         found, train, spinup, steps_of_window(request, found, source, run.settings.step, train, spinup), request.carry
     )
     known = KnownSource(run.known, position, device)
+    given = np.isin(found.reach, known.reach)
+    if given.any():
+        warn(
+            f"{int(given.sum())} gauges are on reaches whose discharge is known ({argument('known')}), which is what is "
+            f"simulated there: nothing is learned from {some(found.gauge[given])}"
+        )
     gauged = Gauged(found.reach, part.n_reaches, device)
     return Problem(
         part, whole, reaches, run, request, found, weights, train, test, windows, spinup, source, known, gauged, device

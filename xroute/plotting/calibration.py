@@ -139,8 +139,9 @@ def _shown(discharge: xr.Dataset, dim: Hashable, time: slice | None) -> xr.Datas
     if n <= MOST_STEPS:
         return discharge
     observed = discharge["observed"].transpose(dim, time_dim).values
-    with np.errstate(invalid="ignore", divide="ignore"):
-        share = np.nan_to_num(observed / np.nanmax(np.abs(observed), axis=1, keepdims=True)).max(axis=0)
+    observed = np.nan_to_num(observed)  # gauges without any value count for nothing
+    highest = np.abs(observed).max(axis=1, keepdims=True)
+    share = (observed / np.where(highest > 0, highest, 1.0)).max(axis=0)
     if "period" in discharge.coords:
         periods = discharge["period"].values
         share = np.where(periods == ("test" if (periods == "test").any() else "train"), share, -1.0)

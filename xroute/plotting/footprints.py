@@ -103,15 +103,17 @@ def _window(by_time: xr.DataArray, attrs: Any) -> tuple[int, int]:
     return 0, int(passed[-1]) if passed.size else by_time.size - 1
 
 
-def _times(by_time: xr.DataArray) -> NDArray[Any]:
-    return np.asarray(drawn_times(by_time["time"])) if "time" in by_time.coords else np.arange(by_time.size)
+def _edges(by_time: xr.DataArray) -> NDArray[Any]:
+    """When each step begins, and when the last one ends; numbers of steps where there are no times."""
+    begin = np.asarray(drawn_times(by_time["time"])) if "time" in by_time.coords else np.arange(by_time.size)
+    return np.append(begin, begin[-1:] + (begin[-1:] - begin[-2:][:1]))
 
 
 def _draw_times(ax: Axes, by_time: xr.DataArray, first: int, last: int) -> None:
     """Volumes by time of runoff, and the window shaded."""
-    time = _times(by_time)
-    ax.axvspan(time[first], time[min(last + 1, time.size - 1)], color=GAUGE_COLOURS[0], alpha=0.15, linewidth=0)
-    ax.fill_between(time, by_time.to_numpy(), step="post", color=GAUGE_COLOURS[1], linewidth=0)
+    edge, values = _edges(by_time), by_time.to_numpy()
+    ax.axvspan(edge[first], edge[last + 1], color=GAUGE_COLOURS[0], alpha=0.15, linewidth=0)
+    ax.fill_between(edge, np.append(values, values[-1:]), step="post", color=GAUGE_COLOURS[1], linewidth=0)
     ax.margins(x=0)
     ax.spines[["top", "right"]].set_visible(False)
     if "time" in by_time.coords:

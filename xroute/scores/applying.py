@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Hashable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -12,6 +11,7 @@ import xarray as xr
 
 from xroute.exceptions import ParameterError, TimeAxisError, some, warn
 from xroute.gauges import GAUGE_DIMS, REACH_NAMES
+from xroute.options import n_threads
 from xroute.scores.matching import Matched
 from xroute.scores.measures import CHECKS, MEASURES, Options, measure
 from xroute.scores.steps import series_times, whole_along
@@ -23,7 +23,7 @@ __all__ = ["apply", "described", "single", "timed", "warn_of_useless"]
 def timed(options: Options, window: Any, array: xr.DataArray, dim: Hashable) -> tuple[Options, np.ndarray, bool]:
     """Options with their window in the units of time, when steps are, and whether they are dated."""
     times, dated = series_times(array, dim)
-    if isinstance(options.events, bool) or not isinstance(options.events, int) or options.events < 1:
+    if isinstance(options.events, bool) or not isinstance(options.events, int | np.integer) or options.events < 1:
         raise ParameterError(f"events is a positive whole number, not {options.events!r}")
     if options.events > 1 and window is None:
         raise ParameterError("several events lie apart: give a window")
@@ -49,7 +49,7 @@ def apply(matched: Matched, names: Sequence[str], options: Options, times: np.nd
     """Scores, and then `CHECKS` (..., metric) of what was matched, lazy if either side is."""
     dim = matched.dim
     lazy = matched.simulated.chunks is not None or matched.observed.chunks is not None
-    threads = 1 if lazy else len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    threads = 1 if lazy else n_threads()
     return xr.apply_ufunc(
         _kernel, whole_along(matched.simulated, dim), whole_along(matched.observed, dim),
         kwargs={"times": times, "names": tuple(names), "options": options, "threads": threads},
@@ -86,11 +86,11 @@ def single(matched: Matched, name: str, options: Options, window: Any = None) ->
 def warn_of_useless(found: xr.DataArray, names: Sequence[str]) -> None:
     """Warn of observations that have fewer than two pairs, or do not vary, by name, where that matters to a score.
 
-    ``found`` is what `apply` gave for these names; nothing on Dask is looked at.
+    ``found`` is what `apply` gave for these names, and maybe others; nothing on Dask is looked at.
     """
     if found.chunks is not None:
         return
-    n, varies = (found.isel(metric=len(names) + k) for k in range(len(CHECKS)))
+    n, varies = (found.isel(metric=k - len(CHECKS)) for k in range(len(CHECKS)))
     few, flat = n < 2, (n >= 2) & (varies == 0)
     wanting = [name for name in names if MEASURES[name].needs is not None]
     if bool(few.any()) and list(names) != ["n"]:

@@ -6,6 +6,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
@@ -20,8 +21,9 @@ from xroute.routing import route
 from xroute.scores.applying import apply, timed, warn_of_useless
 from xroute.scores.matching import Matched, match
 from xroute.scores.measures import MEASURES, Options
-from xroute.scores.places import match_places
+from xroute.scores.places import OBSERVED, match_places
 from xroute.scores.steps import series_dim, whole_along
+from xroute.series import as_series
 from xroute.settings import CLIMATOLOGY, Climatology, Extra
 from xroute.time_dims import find_time_dim
 from xroute.units import require_array
@@ -142,7 +144,7 @@ def climatology(
     Parameters
     ----------
     observed : (time, ...)
-        Observed discharge, with dates; lazy on Dask.
+        Observed discharge, with dates; lazy on Dask. A table of pandas or the path of a file will do as well.
     by
         ``"dayofyear"`` (1 to 366) or ``"month"``.
     period
@@ -177,8 +179,8 @@ def climatology(
     2.0
     """
     one_of("by", by, CLIMATOLOGY)
-    array = require_array(observed, "observed discharge")
-    along = series_dim(array, dim, "observed discharge")
+    array = as_series(observed)
+    along = series_dim(array, dim, OBSERVED)
     if along not in array.coords or not (array[along].dtype.kind == "M" or hasattr(array.indexes[along], "calendar")):
         raise TimeAxisError(f"{str(along)!r} holds no dates, and the days of a year are dates'")
     dates = array[along].dt
@@ -258,8 +260,8 @@ def unrouted(runoff: Any, network: NetworkLike, at: Any = None, **options: Any) 
     runoff, network
         As for `xroute.route`; the network needs no parameters.
     at
-        Ids of reaches, or observed discharge on reaches or on gauges with a coordinate ``reach``, whose reaches are meant; by
-        default all reaches.
+        Ids of reaches, or observed discharge on reaches or on gauges with a coordinate ``reach``, whose reaches are meant (of
+        those outside of the network ``extra`` says what becomes, too); by default all reaches.
     options
         Options of `xroute.route` about runoff: ``weights``, ``missing``, ``extra``, ``nan``, ``partitions``, ``device``,
         ``reach_dim``, ``time_dim``, ``dt``, ``label``.
@@ -313,9 +315,11 @@ def _at(found: xr.DataArray, at: Any, network: Network, options: Mapping[str, An
     time = find_time_dim(found, options.get("time_dim"))
     its_dim = None if options.get("weights") is not None else options.get("reach_dim")
     dim, name, ids = read_reach_ids(found, network.ids, its_dim, time, "runoff")
+    if isinstance(at, xr.Dataset | pd.DataFrame | pd.Series):
+        at = as_series(at)
     if not isinstance(at, xr.DataArray) or at.name == "reach":
         wanted = exact_ids(np.atleast_1d(np.asarray(at)), "ids of reaches")
         network.position(wanted)  # for its errors
         return found.isel({dim: positions_of(wanted, ids)})
     its_time = [d for d in at.dims if d == time or (d in at.coords and at[d].dtype.kind in "mMO" and d != "reach")]
-    return match_places(found, at.isel({d: 0 for d in its_time}, drop=True), time, "raise", "runoff")[0]
+    return match_places(found, at.isel({d: 0 for d in its_time}, drop=True), time, options.get("extra", "raise"), "runoff")[0]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from xroute.exceptions import ParameterError, some
 from xroute.scores.steps import series_dim, whole_along
-from xroute.units import require_array
+from xroute.series import SeriesLike, as_series
 
 __all__ = ["EXCEEDANCE", "flow_duration", "high_bias", "low_bias"]
 
@@ -24,14 +24,14 @@ EXCEEDANCE = (0.01, 0.02, 0.05, *(k / 10 for k in range(1, 10)), 0.95, 0.98, 0.9
 
 
 def flow_duration(
-    discharge: xr.DataArray, exceedance: Sequence[float] | float = EXCEEDANCE, *, dim: Hashable | None = None
+    discharge: SeriesLike, exceedance: Sequence[float] | float = EXCEEDANCE, *, dim: Hashable | None = None
 ) -> xr.DataArray:
     """Flow-duration curve: the discharge that is exceeded in a share of the time.
 
     Parameters
     ----------
     discharge : (time, ...)
-        Discharge, lazy on Dask; NaN does not count.
+        Discharge, lazy on Dask; NaN does not count. A table of pandas or the path of a file will do as well.
     exceedance
         Shares of time, from 0 (the highest value) to 1 (the lowest). 0.05 is Q5, a flow that is exceeded in 5% of the time.
     dim
@@ -62,7 +62,7 @@ def flow_duration(
     >>> flow_duration(q, [0.05, 0.5, 0.95]).round(6).values.tolist()
     [95.0, 50.0, 5.0]
     """
-    array = require_array(discharge, "discharge")
+    array = as_series(discharge, what="discharge")
     along = series_dim(array, dim, "discharge")
     shares = np.atleast_1d(np.asarray(exceedance, np.float64))
     wrong = shares[~((shares >= 0) & (shares <= 1))]

@@ -121,8 +121,9 @@ def _checked(array: xr.DataArray, what: str, fills: tuple[float, ...]) -> xr.Dat
 
 
 def _refuse(values: NDArray[Any], what: str, fills: tuple[float, ...]) -> NDArray[Any]:
-    refused = {"infinite": np.isinf(values)} | {f"{fill:g}, which is no discharge": values == fill for fill in fills}
-    for why, bad in refused.items():
+    for wrong in (np.inf, *fills):
+        bad = np.isinf(values) if wrong == np.inf else values == wrong
         if bad.any():
+            why = "infinite" if wrong == np.inf else f"{wrong:g}, which is no discharge"
             raise XRouteError(f"{int(bad.sum())} values of {what} are {why}: where it is not known, it is NaN")
     return values

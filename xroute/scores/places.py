@@ -22,7 +22,6 @@ SIMULATED, OBSERVED = "simulated discharge", "observed discharge"
 """What they are called in messages."""
 
 
-
 def match_places(
     simulated: xr.DataArray, observed: xr.DataArray, time: Hashable, extra: Extra, what: str
 ) -> tuple[xr.DataArray, xr.DataArray]:

@@ -15,6 +15,7 @@ from xroute.settings import KGE_METHOD, Extra, KGEMethod
 
 __all__ = ["correlation", "kge", "log_nse", "mae", "nse", "pbias", "rmse"]
 
+
 def nse(simulated: Any, observed: Any, dim: Hashable | None = None, *, extra: Extra = "raise") -> xr.DataArray:
     """Nash-Sutcliffe efficiency: one less the squared error over the variance of the observations (Nash and Sutcliffe 1970).
 

@@ -16,17 +16,16 @@ from xroute.scores.months import month_windows, months_of
 from xroute.scores.places import OBSERVED, SIMULATED, rows
 from xroute.spacing import ROUNDED
 from xroute.stamps import offsets, show, stamps
-from xroute.step_match import is_point, match_steps, said_of
+from xroute.step_match import is_point, match_steps, said_of, stamps_of
 from xroute.time_dims import find_time_dim
 from xroute.times import Clock, stamp_label, time_step
 from xroute.wording import argument
 
-__all__ = ["match_times", "series_dim", "series_times", "stamps_of", "whole_along"]
+__all__ = ["match_times", "series_dim", "series_times", "whole_along"]
 
 Index = NDArray[np.int64]
 MOST_GAPS = 50
 """How many steps a series with gaps may span, in times those that it has."""
-
 
 
 def series_dim(array: xr.DataArray, dim: Hashable | None, what: str) -> Hashable:
@@ -95,12 +94,6 @@ def match_times(
         raise TimeAxisError(text) from error.__cause__
     observed = observed.isel({dim: rows(kept)})
     return _with_labels_of(observed, _means(regular, dim, first, count), dim), observed
-
-
-def stamps_of(array: xr.DataArray, dim: Hashable, what: str) -> NDArray[Any] | None:
-    """Stamps of a series, or None; errors name the series."""
-    with said_of(what):
-        return stamps(array, dim, counted=True)
 
 
 def _means(simulated: xr.DataArray, dim: Hashable, first: Index, count: Index) -> xr.DataArray:

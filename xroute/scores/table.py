@@ -8,11 +8,14 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xroute.exceptions import ParameterError, some
+from xroute.exceptions import ParameterError, TimeAxisError, some
 from xroute.scores.applying import apply, described, timed, warn_of_useless
 from xroute.scores.benchmarks import in_common, in_period, skill_of
 from xroute.scores.matching import Matched, match
 from xroute.scores.measures import WINDOW, Options, named_measures
+from xroute.scores.places import SIMULATED
+from xroute.scores.steps import series_dim
+from xroute.series import as_series, candidates
 from xroute.settings import Extra
 
 __all__ = ["scores"]
@@ -107,7 +110,7 @@ def scores(
     ([10.0, 10.0], ['mouth', 'bridge'])
     """
     names = named_measures(metrics)
-    runs = _runs(simulated, benchmarks)
+    runs = _runs(simulated, benchmarks, dim)
     matched: list[Matched] = []
     for label, run in runs.items():  # in the units of the first
         units = matched[0].simulated.attrs.get("units") if matched else None
@@ -126,12 +129,15 @@ def scores(
     return found.assign_attrs(title="Scores of simulated against observed discharge")
 
 
-def _runs(simulated: Any, benchmarks: Mapping[str, Any] | None) -> dict[str, Any]:
+def _runs(simulated: Any, benchmarks: Mapping[str, Any] | None, dim: Hashable | None) -> dict[str, Any]:
     """Simulations by name, the first one first."""
-    several = isinstance(simulated, Mapping)
+    runs: dict[str, Any] = {"simulated": simulated}
     if isinstance(simulated, xr.Dataset):  # of a run, or of several by the names of their variables
-        several = "discharge" not in simulated.data_vars and len(simulated.data_vars) > 1
-    runs = {str(name): simulated[name] for name in simulated} if several else {"simulated": simulated}
+        series = [] if "discharge" in simulated else [n for n in candidates(simulated) if _in_time(simulated[n], dim)]
+        if len(series) > 1:
+            runs = {str(name): as_series(simulated, str(name)) for name in series}
+    elif isinstance(simulated, Mapping):
+        runs = {str(name): run for name, run in simulated.items()}
     if not runs:
         raise ParameterError("there is no simulation to score")
     if benchmarks is not None and not isinstance(benchmarks, Mapping):
@@ -143,8 +149,16 @@ def _runs(simulated: Any, benchmarks: Mapping[str, Any] | None) -> dict[str, Any
     return runs
 
 
+def _in_time(array: xr.DataArray, dim: Hashable | None) -> bool:
+    try:
+        series_dim(array, dim, SIMULATED)
+    except TimeAxisError:
+        return False
+    return True
+
+
 def _called(label: str, n_runs: int) -> str:
-    return "simulated discharge" if n_runs == 1 or label == "simulated" else f"discharge of {label!r}"
+    return SIMULATED if n_runs == 1 or label == "simulated" else f"discharge of {label!r}"
 
 
 def _part(matched: Matched, period: Any, name: str) -> Matched:

@@ -22,6 +22,8 @@ __all__ = [
 
 BLOCK = 512
 """Routing steps in a block of time: long enough to spread the cost of a reach, short enough for 8 rows in L1."""
+GATHERED = 2**16
+"""Taps up to which one thread gathers a filter sooner than others have started."""
 
 Float = NDArray[np.float64]
 Index = NDArray[np.int64]
@@ -47,7 +49,7 @@ def place_filter(order: Index, filter: FilterArrays) -> FilterArrays:
     else:
         pointer = np.concatenate([[0], np.cumsum(n_taps[order])])
     taps, pole, gain = (np.empty_like(array) for array in (filter.taps, filter.pole, filter.gain))
-    threads = n_threads()
+    threads = n_threads() if taps.size > GATHERED else 1
     edges = np.linspace(0, order.size, threads + 1).astype(np.int64)
 
     def part(k: int) -> None:
