@@ -78,9 +78,9 @@ def calibrate(
     gauge_weights
         What each gauge counts, by label or in order; alike by default.
     priors, penalty
-        What parameters are expected to be, by name: a number, values on ``reach``, or a variable of the network; by default
-        what the network has. ``penalty`` times the mean squared distance from them, in logarithms (between two bounds,
-        logits), is added to the loss.
+        What parameters are expected to be, by name: a number, values on ``reach``, or a variable of the network, without units
+        in those of the network's own values; by default what the network has. ``penalty`` times the mean squared distance
+        from them, in logarithms (between two bounds, logits), is added to the loss.
     train, test
         Times to train on, and to hold out, ``slice("1990", "1999")``, or several such slices; by default all, and none. With
         ``test`` alone, the rest is trained on.

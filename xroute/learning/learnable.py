@@ -19,6 +19,7 @@ from xroute.learning.problem import Problem
 from xroute.learning.request import CalibrationRequest
 from xroute.network import Network
 from xroute.parameters import parameters_of, read_scheme
+from xroute.reach_values import by_reach
 from xroute.router import Router
 from xroute.router_network import network_with
 from xroute.schemes import SCHEMES, Parameter, all_reaches
@@ -112,23 +113,24 @@ def prior_network(request: CalibrationRequest, network: Network, learnable: Mapp
     strange = sorted(set(priors) - set(learnable))
     if strange:
         raise ParameterError(f"priors= are of parameters that are not calibrated: {some(strange)}")
-    given = {}
-    for name, value in priors.items():
-        if isinstance(value, str):
-            if value not in network:
-                raise ParameterError(f"the prior of {name!r} is {value!r}, which is no variable of the network")
-            value = network[value]
-        units = network[name].attrs if name in network else {}
-        own = isinstance(value, xr.DataArray | pd.Series)
-        given[name] = (
-            value if own else ("reach", np.broadcast_to(np.asarray(value, np.float64), network.n_reaches), dict(units))
-        )
     try:
-        found = network.assign(given)
+        found = network.assign({name: _prior_of(name, value, network) for name, value in priors.items()})
         parameters_of(found, request.scheme)  # refuses what is out of range
     except XRouteError as error:
         raise type(error)(f"priors=: {error}") from error
     return found
+
+
+def _prior_of(name: str, value: Any, network: Network) -> xr.Variable:
+    """A prior on the network's reaches; what says no units is in those of the network's own values."""
+    if isinstance(value, str):
+        if value not in network:
+            raise ParameterError(f"that of {name!r} is {value!r}, which is no variable of the network")
+        value = network[value]
+    variable = by_reach(value, network.ids, name, gaps=False)
+    if name in network and "units" not in variable.attrs and variable.dtype.kind != "m":
+        variable.attrs |= network[name].attrs
+    return variable
 
 
 def penalty_of(
