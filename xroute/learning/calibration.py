@@ -28,6 +28,7 @@ from xroute.learning.learnable import (
     network_of,
     penalty_of,
     prior_network,
+    prior_of,
     upstream_of_gauges,
 )
 from xroute.learning.problem import Problem, make_problem
@@ -322,6 +323,7 @@ def identity_of(problem: Problem, request: CalibrationRequest, learnable: Any, b
         for n, h in learnable.items()
     ]
     parameters = [(n, base.dataset[n].values) for n in learnable if n in base]
+    priors = [(n, prior_of(n, v, problem.whole)) for n, v in sorted((request.priors or {}).items())]
     loss = (
         request.loss
         if isinstance(request.loss, str)
@@ -340,7 +342,7 @@ def identity_of(problem: Problem, request: CalibrationRequest, learnable: Any, b
         "periods": str([(p.start, p.stop) for p in (*problem.train, slice(-1, -1), *problem.test)]),
         "windows": digest([(w.begin, w.stop, w.carries) for w in problem.windows]),
         "penalty": f"{request.penalty:g}",
-        "priors": digest([(n, getattr(v, "values", v)) for n, v in sorted((request.priors or {}).items())]),
+        "priors": digest([(n, v.values, v.attrs.get("units")) for n, v in priors]),
         "stages": str(request.stages),
         # stages that were left behind cannot take more epochs
         "epochs of each stage": str(request.epochs) if request.stages else "any",

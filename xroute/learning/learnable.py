@@ -26,7 +26,8 @@ from xroute.schemes import SCHEMES, Parameter, all_reaches
 from xroute.wording import argument
 
 __all__ = [
-    "before_of", "learnable_of", "learned_upstream", "network_of", "penalty_of", "prior_network", "upstream_of_gauges",
+    "before_of", "learnable_of", "learned_upstream", "network_of", "penalty_of", "prior_network", "prior_of",
+    "upstream_of_gauges",
 ]  # fmt: skip
 
 Tensor = torch.Tensor
@@ -114,14 +115,14 @@ def prior_network(request: CalibrationRequest, network: Network, learnable: Mapp
     if strange:
         raise ParameterError(f"priors= are of parameters that are not calibrated: {some(strange)}")
     try:
-        found = network.assign({name: _prior_of(name, value, network) for name, value in priors.items()})
+        found = network.assign({name: prior_of(name, value, network) for name, value in priors.items()})
         parameters_of(found, request.scheme)  # refuses what is out of range
     except XRouteError as error:
         raise type(error)(f"priors=: {error}") from error
     return found
 
 
-def _prior_of(name: str, value: Any, network: Network) -> xr.Variable:
+def prior_of(name: str, value: Any, network: Network) -> xr.Variable:
     """A prior on the network's reaches; what says no units is in those of the network's own values."""
     if isinstance(value, str):
         if value not in network:
