@@ -346,6 +346,20 @@ def test_reaches_that_dip_are_told_once_before_and_once_after(observed: xr.DataA
     assert len([w for w in found if "at a routing step" in str(w.message)]) == 2
 
 
+def test_priors_of_every_form_are_in_the_units_of_the_network(
+    network: xroute.Network, runoff: xr.DataArray, observed: xr.DataArray
+) -> None:
+    wrong = network.assign(k=("reach", np.full(network.n_reaches, 2.5), {"units": "h"}), mine=("reach", np.full(24, 2.0)))
+    array = xr.DataArray(np.full(24, 2.0), {"reach": network.ids[::-1]}, ("reach",))
+    given = (2.0, array, array.to_series(), dict(zip(network.ids.tolist(), [2.0] * 24, strict=True)), "mine", np.full(24, 2.0),
+             (3600 * array).assign_attrs(units="s"), np.timedelta64(2, "h"))  # fmt: skip
+    for prior in given:
+        held = xroute.calibrate(
+            runoff, wrong, observed, parameters="k", groups="all", priors={"k": prior}, penalty=1e6, epochs=30, **QUIET
+        )
+        np.testing.assert_allclose(held.network["k"].values[held.network["calibrated"].values], 2.0, rtol=1e-3)
+
+
 def test_groups_by_gauge_and_unseen_groups(
     network: xroute.Network, runoff: xr.DataArray, observed: xr.DataArray
 ) -> None:
@@ -582,6 +596,9 @@ def test_several_periods_and_test_alone(network: xroute.Network, runoff: xr.Data
         ({"gauge_weights": [1.0, -2.0, 1.0, 1.0]}, "from 0 on"),
         ({"gauge_weights": [0.0] * 4}, "all zero"),
         ({"priors": {"tau": 3.0}}, "tau"),
+        ({"priors": {"k": -3.0}, "penalty": 1.0}, "priors=: .*'k' must be > 0"),
+        ({"loss": lambda simulated, observed: (simulated - observed).detach().square().nanmean()}, "without gradients"),
+        ({"groups": xr.DataArray([1, 1], {"reach": [1, 2]}, ("reach",))}, "22 of the network's 24 reaches.*Give it for each"),
         ({"seed": -1}, "seed="),
     ],
 )

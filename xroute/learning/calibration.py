@@ -28,6 +28,7 @@ from xroute.learning.learnable import (
     network_of,
     penalty_of,
     prior_network,
+    prior_of,
     upstream_of_gauges,
 )
 from xroute.learning.problem import Problem, make_problem
@@ -78,9 +79,9 @@ def calibrate(
     gauge_weights
         What each gauge counts, by label or in order; alike by default.
     priors, penalty
-        What parameters are expected to be, by name: a number, values on ``reach``, or a variable of the network; by default
-        what the network has. ``penalty`` times the mean squared distance from them, in logarithms (between two bounds,
-        logits), is added to the loss.
+        What parameters are expected to be, by name: a number, values on ``reach``, or a variable of the network, without units
+        in those of the network's own values; by default what the network has. ``penalty`` times the mean squared distance
+        from them, in logarithms (between two bounds, logits), is added to the loss.
     train, test
         Times to train on, and to hold out, ``slice("1990", "1999")``, or several such slices; by default all, and none. With
         ``test`` alone, the rest is trained on.
@@ -331,6 +332,7 @@ def identity_of(problem: Problem, request: CalibrationRequest, learnable: Any, b
         for n, h in learnable.items()
     ]
     parameters = [(n, base.dataset[n].values) for n in learnable if n in base]
+    priors = [(n, prior_of(n, v, problem.whole)) for n, v in sorted((request.priors or {}).items())]
     loss = (
         request.loss
         if isinstance(request.loss, str)
@@ -349,7 +351,7 @@ def identity_of(problem: Problem, request: CalibrationRequest, learnable: Any, b
         "periods": str([(p.start, p.stop) for p in (*problem.train, slice(-1, -1), *problem.test)]),
         "windows": digest([(w.begin, w.stop, w.carries) for w in problem.windows]),
         "penalty": f"{request.penalty:g}",
-        "priors": digest([(n, getattr(v, "values", v)) for n, v in sorted((request.priors or {}).items())]),
+        "priors": digest([(n, v.values, v.attrs.get("units")) for n, v in priors]),
         "stages": str(request.stages),
         # stages that were left behind cannot take more epochs
         "epochs of each stage": str(request.epochs) if request.stages else "any",

@@ -97,7 +97,7 @@ class Objective:
 
     def _chosen(self, loss: Any, whole: Tensor) -> Callable[[Tensor, Tensor], Tensor] | None:
         if callable(loss):
-            return lambda simulated, observed: self._checked(loss(simulated, observed))
+            return lambda simulated, observed: self._checked(loss(simulated, observed), simulated.requires_grad)
         if loss == "nse":
             return None  # what is told of each gauge anyway
         if loss == "log":
@@ -111,12 +111,17 @@ class Objective:
             return lambda simulated, observed: losses.rmse(simulated, observed) / unit
         return losses.LOSSES[loss]
 
-    def _checked(self, loss: Any) -> Tensor:
+    def _checked(self, loss: Any, learns: bool) -> Tensor:
         n = self.problem.observations.n_gauges
         if not isinstance(loss, Tensor) or loss.shape not in ((), (n,)):
             what = f"a tensor {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
             raise ParameterError(
                 f"{argument('loss')} gives {what}: of simulated and observed discharge, tensors [{n} gauges, step] with NaN in "
                 "gaps, it gives a tensor [gauge], or one number, lower being better"
+            )
+        if learns and not loss.requires_grad:
+            raise ParameterError(
+                f"{argument('loss')} gives a tensor without gradients: compute it from the simulated discharge by functions of "
+                "torch, without .detach(), .numpy() or .item()"
             )
         return loss
