@@ -685,9 +685,11 @@ def test_saved_and_loaded(result: Calibration, tmp_path: Any) -> None:
         Calibration.load(tmp_path / "other.npz")
 
 
-def test_import_is_light() -> None:
+def test_import_is_light_and_offers_all_there_is() -> None:
     code = (
-        "import sys, xroute; xroute.losses if False else None; print('torch' in sys.modules, 'scores' in sys.modules)"
+        "import sys, xroute, xroute.learning; print('torch' in sys.modules, 'scores' in sys.modules);"
+        "print(set(xroute.__all__) - set(dir(xroute)), set(xroute.learning.__all__) - set(dir(xroute.learning)));"
+        "print('torch' in sys.modules); print(*(getattr(xroute, name) is None for name in xroute.__all__))"
     )
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout.split() == ["False", "False"]
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.splitlines()
+    assert found[:3] == ["False False", "set() set()", "False"] and set(found[3].split()) == {"False"}

@@ -134,8 +134,8 @@ def calibrate(
     -----
     UserWarning
         For fewer observations than values to be found; where nothing better was found, or the network as it was is better in
-        train or test; and of gauges that say nothing, that are on
-        reaches whose discharge is known, and that have a several times larger or smaller volume than runoff has.
+        train or test; and of gauges that say nothing, that are on reaches whose discharge is known, and that have a several
+        times larger or smaller volume than runoff has.
 
     Examples
     --------
