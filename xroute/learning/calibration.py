@@ -153,6 +153,7 @@ def _calibrate(problem: Problem, request: CalibrationRequest) -> Calibration:
     found: _Found | None = _in_stages(problem, request) if request.stages else _learn(problem, request)
     if found is None:
         assert request.checkpoint is not None
+        remove_files(request.checkpoint, problem.observations.n_gauges)  # of a run that was killed before it did so
         return Calibration.load(request.checkpoint)
     result = finish(
         problem, found.fit, found.network, calibrated=found.calibrated, curvature=found.curvature, identity=found.identity,
