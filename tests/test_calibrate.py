@@ -360,6 +360,44 @@ def test_priors_of_every_form_are_in_the_units_of_the_network(
         np.testing.assert_allclose(held.network["k"].values[held.network["calibrated"].values], 2.0, rtol=1e-3)
 
 
+@pytest.mark.parametrize(
+    "options", [{}, {"optimizer": "adam", "window": "2D", "carry": True, "epochs": 30}], ids=["lbfgs", "carried windows"]
+)
+def test_a_loss_that_skips_gaps_by_nanmean_learns_though_its_gradient_is_nan_there(
+    network: xroute.Network, runoff: xr.DataArray, observed: xr.DataArray, options: dict[str, Any]
+) -> None:
+    def mean_square(simulated: torch.Tensor, observed: torch.Tensor) -> torch.Tensor:
+        return (simulated - observed).square().nanmean()
+
+    silent = observed.where((observed.time < observed.time[200]) | (observed.time > observed.time[300]))  # windows of gaps alone
+    found = xroute.calibrate(
+        runoff, network.assign(k=1.5 * K), silent, parameters="k", groups="all", loss=mean_square, **QUIET, **options
+    )
+    np.testing.assert_allclose(found.network["k"][0], K, rtol=0.02)
+
+
+def test_gauges_that_have_no_logarithm_are_told(
+    network: xroute.Network, runoff: xr.DataArray, observed: xr.DataArray
+) -> None:
+    reach = int(observed.reach[0])
+    tidal = observed.where(observed.reach != reach, -observed)
+    with pytest.warns(UserWarning, match=f'1 gauges have no positive mean.*loss="log": {reach}'):
+        found = xroute.calibrate(
+            runoff, network.assign(k=1.5 * K), tidal, parameters="k", groups="all", loss="log", **QUIET
+        )
+    np.testing.assert_allclose(found.network["k"][0], K, rtol=0.01)
+    with pytest.raises(xroute.ParameterError, match="another loss="), pytest.warns(UserWarning, match="no positive mean"):
+        xroute.calibrate(runoff, network, -observed.assign_attrs(observed.attrs), parameters="k", loss="log", **QUIET)
+
+
+def test_steps_that_are_too_long_are_said_to_be(
+    network: xroute.Network, runoff: xr.DataArray, observed: xr.DataArray
+) -> None:
+    model = xroute.ParameterModel(["length", "area"], ["k"], hidden=())
+    with pytest.warns(UserWarning, match="smaller learning_rate="):
+        model.fit(runoff, network, observed, optimizer="adam", learning_rate=1e4, epochs=5, **QUIET)
+
+
 def test_groups_by_gauge_and_unseen_groups(
     network: xroute.Network, runoff: xr.DataArray, observed: xr.DataArray
 ) -> None:
@@ -584,6 +622,9 @@ def test_several_periods_and_test_alone(network: xroute.Network, runoff: xr.Data
         ({"epochs": 0}, "epochs="),
         ({"learning_rate": -1.0}, "learning_rate="),
         ({"penalty": -1.0}, "penalty="),
+        ({"priors": 3600.0}, "priors="),
+        ({"gauge_weights": "many"}, "gauge_weights="),
+        ({"loss": lambda simulated, observed: simulated.detach().sum(dim=1)}, "without a gradient"),
         ({"patience": 3}, "test="),
         ({"carry": True}, "window="),
         ({"window": "10min"}, "window="),

@@ -81,6 +81,21 @@ def test_it_ends_with_the_same_bits_wherever_it_is_cut(
     assert os.listdir(tmp_path) == ["run.npz"]
 
 
+@pytest.mark.parametrize("stages", [None, "gauge"])
+def test_drafts_of_runs_that_were_killed_are_removed(stages: Any, tmp_path: Path) -> None:
+    """A kill in the middle of a writing leaves a draft beside the file; other files of like names are not touched."""
+    runoff, network, observed = setup()
+    options: dict[str, Any] = {"groups": "all", "epochs": 2, "stages": stages, "checkpoint": tmp_path / "run.npz", **OPTIONS}
+    drafts = [".run.0123abcd.npz"] + ([".run.stage-1.89abcdef.npz", "run.stage-2.npz"] if stages else [])
+    others = [".run.0123abcd.nc", ".run.notahexa.npz", "other.npz", ".run.0123abcd4.npz"]
+    for done in (False, True):
+        for name in (*drafts, *others):
+            if done or name.startswith(".") or name == "other.npz":
+                (tmp_path / name).write_bytes(b"draft")
+        xroute.calibrate(runoff, network, observed, **options)
+        assert sorted(os.listdir(tmp_path)) == sorted(["run.npz", *others])
+
+
 SCRIPT = """
 import sys, xroute
 sys.path.insert(0, {tests!r})

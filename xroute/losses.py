@@ -140,7 +140,7 @@ def log(
     """
     observed = _beside(simulated, observed)
     offset = log_offset(torch.where(torch.isnan(simulated), torch.nan, observed)) if offset is None else offset
-    positive = offset > 0
+    positive = offset > torch.finfo(_real(offset)).tiny  # of less there is no finite reciprocal
     safe = torch.where(positive, offset, torch.ones_like(offset))
     found = nse(log_transform(simulated, safe), log_transform(observed, safe), spread=spread, undefined=undefined)
     return torch.where(positive, found, found.new_full((), undefined))

@@ -155,6 +155,7 @@ def _calibrate(problem: Problem, request: CalibrationRequest) -> Calibration:
     found: _Found | None = _in_stages(problem, request) if request.stages else _learn(problem, request)
     if found is None:
         assert request.checkpoint is not None
+        remove_files(request.checkpoint, problem.observations.n_gauges)  # of a run that was killed before it did so
         return Calibration.load(request.checkpoint)
     result = finish(
         problem, found.fit, found.network, calibrated=found.calibrated, curvature=found.curvature, identity=found.identity,
@@ -195,10 +196,9 @@ def _learn(problem: Problem, request: CalibrationRequest) -> _Found:
     file = None if request.checkpoint is None else ProgressFile(request.checkpoint, identity, resume=request.resume)
     fit = train(problem, router, None, router, penalty_of(problem, router, learnable, prior), request, file)
     made, calibrated = network_of(problem, router, learnable, base)
-    curvature = curvature_of(problem, router, learnable)
-    before = before_of(problem, learnable)
+    curvature, what = curvature_of(problem, router, learnable), _in_words(request, learnable)
     shared = any(how.groups is not None and how.form == "value" for how in learnable.values())
-    return _Found(fit, made, calibrated, curvature, identity, _in_words(request, learnable), router, before, shared)
+    return _Found(fit, made, calibrated, curvature, identity, what, router, before_of(problem, learnable), shared)
 
 
 def _in_stages(problem: Problem, request: CalibrationRequest) -> _Found | None:
@@ -231,8 +231,7 @@ def _in_stages(problem: Problem, request: CalibrationRequest) -> _Found | None:
     fit = join_fits(fits, before, loss_of(problem, router))
     names = dict.fromkeys(name for one in found.values() for name in one.before)
     was = problem.whole.dataset[list(names)].drop_attrs(deep=False)
-    what = f"{_in_words(request, learnable)}, in stages"
-    curvature = _of_stages({number: one.curvature for number, one in found.items()})
+    curvature, what = _of_stages({n: one.curvature for n, one in found.items()}), f"{_in_words(request, learnable)}, in stages"
     shared = any(one.shared for one in found.values())
     return _Found(fit, network, calibrated, curvature, identity, what, router, was, shared)
 

@@ -108,6 +108,8 @@ def prior_network(request: CalibrationRequest, network: Network, learnable: Mapp
     priors = request.priors
     if priors is None:
         return network
+    if not isinstance(priors, Mapping):
+        raise ParameterError(f"priors= are by the name of the parameter, such as {{'k': 3600.0}}, not {priors!r}")
     idle = sorted(n for n, how in learnable.items() if n in priors and how.form == "value" and not request.penalty)
     if idle:
         warn(f"priors= of {some(idle)} do nothing without a {argument('penalty')} for leaving them")
