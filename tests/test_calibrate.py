@@ -376,6 +376,19 @@ def test_a_loss_that_skips_gaps_by_nanmean_learns_though_its_gradient_is_nan_the
     np.testing.assert_allclose(found.network["k"][0], K, rtol=0.02)
 
 
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_gradients_are_on_whatever_the_caller_is_in(
+    network: xroute.Network, runoff: xr.DataArray, observed: xr.DataArray, mode: Any
+) -> None:
+    with mode():
+        found = xroute.calibrate(runoff, river(k=1.5 * K), observed, parameters="k", groups="all", epochs=2, **QUIET)
+    assert found.history.loss[-1] < found.history.loss[0]
+    model = xroute.ParameterModel(["length"], ["k"], hidden=())
+    with mode():
+        fit = model.fit(runoff, river(k=1.5 * K), observed, epochs=2, **QUIET)
+    assert fit.history.loss[-1] < fit.history.loss[0]
+
+
 def test_gauges_that_have_no_logarithm_are_told(
     network: xroute.Network, runoff: xr.DataArray, observed: xr.DataArray
 ) -> None:

@@ -148,7 +148,8 @@ def calibrate(
     >>> print(f"{float(result.history.k[-1, 0]):.3f}")
     0.667
     """
-    return _calibrate(make_problem(runoff, network, observed, request), request)
+    with torch.inference_mode(False), torch.enable_grad():  # whatever the caller is in
+        return _calibrate(make_problem(runoff, network, observed, request), request)
 
 
 def _calibrate(problem: Problem, request: CalibrationRequest) -> Calibration:
