@@ -637,7 +637,7 @@ def test_several_periods_and_test_alone(network: xroute.Network, runoff: xr.Data
         ({"penalty": -1.0}, "penalty="),
         ({"priors": 3600.0}, "priors="),
         ({"gauge_weights": "many"}, "gauge_weights="),
-        ({"loss": lambda simulated, observed: simulated.detach().sum(dim=1)}, "without a gradient"),
+        ({"loss": lambda simulated, observed: simulated.detach().sum(dim=1)}, "without gradients"),
         ({"patience": 3}, "test="),
         ({"carry": True}, "window="),
         ({"window": "10min"}, "window="),
