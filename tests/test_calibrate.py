@@ -149,6 +149,15 @@ def test_whoever_routes_after_a_calibration_is_told_as_ever(
         runoff.route(short)
 
 
+def test_the_progress_of_a_search_that_converges_ends_whole(
+    network: xroute.Network, runoff: xr.DataArray, observed: xr.DataArray, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wrong, how = network.assign(k=1.2 * K), {"parameters": {"k": "scale"}, "groups": "all"}
+    found = xroute.calibrate(runoff, wrong, observed, progress=True, device="cpu", **how)
+    last = capsys.readouterr().err.strip().split("\r")[-1]
+    assert found.reason.startswith("converged") and f"{found.epochs}/{found.epochs}" in last and "100%" in last
+
+
 def test_a_network_that_was_better_before_is_told_of(
     network: xroute.Network, runoff: xr.DataArray, observed: xr.DataArray
 ) -> None:

@@ -159,6 +159,7 @@ class _Training:
                 bar.set_postfix(loss=f"{self.history.last_loss:.5g}", refresh=False)
                 if self.file is not None and self.file.due():
                     self.file.write(self._progress())
+            bar.total = bar.n  # it may end early, and then that is all
         fit = self._end()
         if self.file is not None:
             self.file.write(fit.progress)
