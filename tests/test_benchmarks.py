@@ -58,6 +58,11 @@ def test_a_climatology_knows_no_more_than_its_period() -> None:
     assert gauges["reach"].values.tolist() == IDS[[2, 0]].tolist()
     with pytest.raises(TimeAxisError, match="no times in common"):
         climatology(observed, period=slice("1990", "1999"))
+    for wrong in (("2001-01", "2001-02"), "soon", slice(3, 5)):
+        with pytest.raises(TimeAxisError, match=r"among times from 2001-01-01.*slice\(first, last\)"):
+            climatology(observed, period=wrong)
+        with pytest.raises(TimeAxisError, match=r"period 'test'.*among times from 2001-01-01.*slice\(first, last\)"):
+            xroute.scores(observed, observed, periods={"test": wrong})
     with pytest.raises(ParameterError, match="dayofyear.*month"):
         climatology(observed, "week")  # type: ignore[arg-type]
     with pytest.raises(TimeAxisError, match="no dates"):

@@ -126,6 +126,43 @@ def test_nothing_better_is_told(network: xroute.Network, runoff: xr.DataArray, o
     assert float(found.history.loss[-1]) <= float(found.history.loss[0])
 
 
+def test_the_test_period_is_looked_at_as_scores_are(
+    network: xroute.Network, runoff: xr.DataArray, observed: xr.DataArray
+) -> None:
+    # a spin-up of an hour fills no river: the test period does not begin with an empty one for that, what was before it is routed
+    found = xroute.calibrate(
+        runoff, network.assign(k=1.4 * K), observed, parameters={"k": "scale"}, groups="all", window="3D",
+        train=slice("2000-01-03", "2000-01-08"), test=[slice("2000-01-11", "2000-01-13"), slice("2000-01-17", None)],
+        spinup="1h", epochs=3, optimizer="adam", **QUIET,
+    )  # fmt: skip
+    of_history = found.history["test_nse"].isel(epoch=-1)
+    of_scores = found.scores["nse"].sel(period="test", run="calibrated")
+    np.testing.assert_allclose(of_history.values, of_scores.transpose(*of_history.dims).values, rtol=1e-9)
+
+
+def test_whoever_routes_after_a_calibration_is_told_as_ever(
+    network: xroute.Network, runoff: xr.DataArray, observed: xr.DataArray
+) -> None:
+    short = network.assign(k=1800.0, x=0.3)
+    xroute.calibrate(runoff, short, observed, parameters={"k": "scale"}, groups="all", epochs=2, **QUIET)
+    with pytest.warns(UserWarning, match="too short"):
+        runoff.route(short)
+
+
+def test_a_network_that_was_better_before_is_told_of(
+    network: xroute.Network, runoff: xr.DataArray, observed: xr.DataArray
+) -> None:
+    k = np.random.default_rng(4).uniform(0.4, 4.0, network.n_reaches) * K
+    true = network.assign(k=("reach", k, {"units": "s"}))  # each reach has its own, which one for all cannot be
+    seen = runoff.route(true, device="cpu").sel(reach=observed.reach)
+    with pytest.warns(UserWarning, match=r'was fits .* better .*in train 0\.9\d+, 1\.000 before.*"scale"'):
+        xroute.calibrate(runoff, true, seen, parameters={"k": "all"}, epochs=20, **QUIET)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*fits the gauges better")
+        warnings.filterwarnings("ignore", message=".*no parameters were found")
+        xroute.calibrate(runoff, true, seen, parameters={"k": "scale"}, groups="all", epochs=3, **QUIET)
+
+
 def test_only_what_is_upstream_is_routed_and_changed(
     network: xroute.Network, runoff: xr.DataArray, observed: xr.DataArray
 ) -> None:
@@ -307,6 +344,20 @@ def test_reaches_that_dip_are_told_once_before_and_once_after(observed: xr.DataA
         warnings.simplefilter("always")
         xroute.calibrate(runoff, network, observed, parameters={"k": "scale"}, groups="all", epochs=2, **QUIET)
     assert len([w for w in found if "at a routing step" in str(w.message)]) == 2
+
+
+def test_priors_of_every_form_are_in_the_units_of_the_network(
+    network: xroute.Network, runoff: xr.DataArray, observed: xr.DataArray
+) -> None:
+    wrong = network.assign(k=("reach", np.full(network.n_reaches, 2.5), {"units": "h"}), mine=("reach", np.full(24, 2.0)))
+    array = xr.DataArray(np.full(24, 2.0), {"reach": network.ids[::-1]}, ("reach",))
+    given = (2.0, array, array.to_series(), dict(zip(network.ids.tolist(), [2.0] * 24, strict=True)), "mine", np.full(24, 2.0),
+             (3600 * array).assign_attrs(units="s"), np.timedelta64(2, "h"))  # fmt: skip
+    for prior in given:
+        held = xroute.calibrate(
+            runoff, wrong, observed, parameters="k", groups="all", priors={"k": prior}, penalty=1e6, epochs=30, **QUIET
+        )
+        np.testing.assert_allclose(held.network["k"].values[held.network["calibrated"].values], 2.0, rtol=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -587,7 +638,7 @@ def test_several_periods_and_test_alone(network: xroute.Network, runoff: xr.Data
         ({"penalty": -1.0}, "penalty="),
         ({"priors": 3600.0}, "priors="),
         ({"gauge_weights": "many"}, "gauge_weights="),
-        ({"loss": lambda simulated, observed: simulated.detach().sum(dim=1)}, "without a gradient"),
+        ({"loss": lambda simulated, observed: simulated.detach().sum(dim=1)}, "without gradients"),
         ({"patience": 3}, "test="),
         ({"carry": True}, "window="),
         ({"window": "10min"}, "window="),
@@ -600,6 +651,9 @@ def test_several_periods_and_test_alone(network: xroute.Network, runoff: xr.Data
         ({"gauge_weights": [1.0, -2.0, 1.0, 1.0]}, "from 0 on"),
         ({"gauge_weights": [0.0] * 4}, "all zero"),
         ({"priors": {"tau": 3.0}}, "tau"),
+        ({"priors": {"k": -3.0}, "penalty": 1.0}, "priors=: .*'k' must be > 0"),
+        ({"loss": lambda simulated, observed: (simulated - observed).detach().square().nanmean()}, "without gradients"),
+        ({"groups": xr.DataArray([1, 1], {"reach": [1, 2]}, ("reach",))}, "22 of the network's 24 reaches.*Give it for each"),
         ({"seed": -1}, "seed="),
     ],
 )
@@ -686,9 +740,11 @@ def test_saved_and_loaded(result: Calibration, tmp_path: Any) -> None:
         Calibration.load(tmp_path / "other.npz")
 
 
-def test_import_is_light() -> None:
+def test_import_is_light_and_offers_all_there_is() -> None:
     code = (
-        "import sys, xroute; xroute.losses if False else None; print('torch' in sys.modules, 'scores' in sys.modules)"
+        "import sys, xroute, xroute.learning; print('torch' in sys.modules, 'scores' in sys.modules);"
+        "print(set(xroute.__all__) - set(dir(xroute)), set(xroute.learning.__all__) - set(dir(xroute.learning)));"
+        "print('torch' in sys.modules); print(*(getattr(xroute, name) is None for name in xroute.__all__))"
     )
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout.split() == ["False", "False"]
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.splitlines()
+    assert found[:3] == ["False False", "set() set()", "False"] and set(found[3].split()) == {"False"}

@@ -190,6 +190,17 @@ def test_another_calibration_is_refused(change: dict[str, Any], words: str, tmp_
     same(Calibration.load(path), anew)
 
 
+def test_priors_are_known_again_in_whatever_form(tmp_path: Path) -> None:
+    runoff, network, observed = setup()
+    options: dict[str, Any] = {"groups": "all", "epochs": 2, "penalty": 0.1, "checkpoint": tmp_path / "run.npz", **OPTIONS}
+    prior = dict.fromkeys(network.ids.tolist(), 6000.0)
+    first = xroute.calibrate(runoff, network, observed, priors={"k": prior}, **options)
+    same(first, xroute.calibrate(runoff, network, observed, priors={"k": dict(prior)}, **options))
+    same(first, xroute.calibrate(runoff, network, observed, priors={"k": pd.Series(prior)[::-1]}, **options))
+    with pytest.raises(xroute.StateError, match="differs in priors"):
+        xroute.calibrate(runoff, network, observed, priors={"k": pd.Series(prior) + 1.0}, **options)
+
+
 def test_other_files_are_not_replaced(tmp_path: Path) -> None:
     runoff, network, observed = setup()
     path = tmp_path / "notes.txt"

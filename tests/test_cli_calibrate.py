@@ -12,6 +12,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -385,8 +386,6 @@ def test_the_map_is_of_what_was_changed(result: Any) -> None:
 
 
 def test_without_places_the_loss_is_drawn(result: Any) -> None:
-    from dataclasses import replace
-
     flat = replace(result, network=xroute.Network(result.network.dataset.drop_vars(["lon", "lat"])))
     ax = next(a for a in plot_calibration(flat).axes if a.get_xlabel() == "Epoch")
     np.testing.assert_array_equal(ax.lines[0].get_ydata(), result.history["loss"].values)
@@ -403,6 +402,26 @@ def test_of_a_long_series_the_highest_flow_is_shown_whoever_is_silent() -> None:
     assert shown[0] <= time[700] <= shown[-1] and shown.size < 900
 
 
+def test_losses_far_apart_are_drawn_on_a_logarithmic_axis(result: Any) -> None:
+    history = result.history.assign(loss=("epoch", np.full(result.history.sizes["epoch"], 0.01)))
+    flat = replace(result, network=xroute.Network(result.network.dataset.drop_vars(["lon", "lat"])))
+    for tested, scale in ((0.02, "linear"), (3.0, "log")):
+        own = history.assign(test_loss=("epoch", np.full(history.sizes["epoch"], tested)))
+        ax = next(a for a in plot_calibration(replace(flat, history=own)).axes if a.get_xlabel() == "Epoch")
+        assert ax.get_yscale() == scale
+
+
+def test_a_gauge_without_a_score_keeps_its_place(result: Any) -> None:
+    scores = result.scores.copy(deep=True)
+    scores["nse"].loc[{"gauge": "lower", "period": "test"}] = np.nan
+    figure = plot_calibration(replace(result, scores=scores))
+    titles = [ax.get_title("left") for ax in figure.axes]
+    assert any(title.startswith("lower") and title.endswith("no NSE in test") for title in titles)
+    assert "the 1 of 2 gauges that have one" in figure.get_suptitle() and "nan" not in "".join([figure.get_suptitle(), *titles])
+    bars = next(a for a in figure.axes if a.get_ylabel() == "NSE in test")
+    assert bars.get_xlim()[0] < -0.5 and bars.get_xlim()[1] > 1.5
+
+
 def test_gauges_that_are_chosen(result: Any) -> None:
     figure = plot_calibration(result, {"lower": "At the mouth"}, title="Mine", score="kge")
     assert [a.get_title("left") for a in figure.axes if a.get_title("left")] == ["At the mouth"]
@@ -417,8 +436,6 @@ def test_gauges_that_are_chosen(result: Any) -> None:
 
 
 def test_the_test_period_is_shaded_and_a_long_series_is_seen_about_its_flood(result: Any) -> None:
-    from dataclasses import replace
-
     ax = next(a for a in result.plot().axes if a.get_title("left"))
     shade = next(p for p in ax.patches if p.get_label() == "test")
     tested = result.discharge["time"].values[result.discharge["period"].values == "test"]
@@ -456,7 +473,8 @@ def test_scores_of_many_gauges_are_a_distribution(result: Any) -> None:
 def test_from_a_rapid_folder_and_three_gauges(shared_data: Callable[[str], Path], tmp_path: Path) -> None:
     """A RAPID folder, three gauges in a csv, and nothing else: two commands to a calibrated network and a picture."""
     source = shared_data("nasa_lis_4168")
-    run("convert", "rapid", source, "--network", tmp_path / "network.zarr", "--runoff", tmp_path / "runoff.zarr")
+    made = run("convert", "rapid", source, "--network", tmp_path / "network.zarr", "--runoff", tmp_path / "runoff.zarr")
+    assert made.output.count("there is no such file") == 1  # although both, network and runoff, are read by the namelist
     with open_dataset(tmp_path / "network.zarr") as network, open_dataset(tmp_path / "runoff.zarr") as ds:
         river, runoff = xroute.Network(network.load()), ds["runoff"].load()
     with pytest.warns(UserWarning, match="routing step"):

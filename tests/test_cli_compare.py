@@ -62,7 +62,7 @@ def test_tables_are_read_and_runs_set_beside_one_another(files: Path) -> None:
         "compare", files / "q.nc", files / "observed.csv",
         "--benchmark", files / "old.zarr", "--benchmark", f"same={files / 'q.nc'}",
         "--climatology", "month", "--period", "train=2001-01/2001-06", "--period", "test=2001-07/", "--metrics", "nse,n",
-        "--output", files / "scores.csv",
+        "--output", files / "scores.csv", "--observed-units", "m3 s-1",
     ).output  # fmt: skip
     table = pd.read_csv(files / "scores.csv", index_col=["period", "run", "reach"])
     assert set(table.index.get_level_values("run")) == {"simulated", "old", "same", "climatology"}
@@ -99,6 +99,23 @@ def test_unrouted_runoff_is_a_benchmark(tmp_path: Path) -> None:
     run(*command, "--extra", "drop", "--output", tmp_path / "dropped.nc")
     with xr.open_dataset(tmp_path / "dropped.nc") as found:
         xr.testing.assert_allclose(found, expected)
+
+
+def test_units_and_ids_that_a_table_does_not_tell(files: Path) -> None:
+    simulated, observed = pair()
+    cubic_feet = observed.isel(reach=[3, 0]).to_pandas() / 0.3048**3
+    cubic_feet.to_csv(files / "cfs.csv")
+    write(simulated.assign_coords(reach=IDS.astype(str)).to_dataset(name="discharge"), files / "text.nc")
+    told = run("compare", files / "text.nc", files / "cfs.csv", "--metrics", "pbias").output
+    assert "taken in 'm3 s-1', as the simulated discharge is. --observed-units says" in told
+    done = run("compare", files / "text.nc", files / "cfs.csv", "--observed-units", "ft3/s", "--climatology", "month",
+               "--output", files / "scores.csv")  # fmt: skip
+    assert "no units" not in done.output
+    found = pd.read_csv(files / "scores.csv", index_col=["run", "reach"]).loc["simulated"]
+    expected = xroute.scores(simulated, observed.isel(reach=[3, 0]))
+    np.testing.assert_allclose(found["pbias"], expected["pbias"], rtol=1e-9)
+    again = run("compare", files / "q.nc", files / "observed.nc", "--observed-units", "L/s").output
+    assert "says that it is in 'm3 s-1'; it is read in 'L/s'" in again
 
 
 def test_errors_name_options(files: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -116,6 +117,10 @@ def test_free_values_are_told_by_order() -> None:
     assert found.curvature["n_reaches"].sel(parameter="k").values.tolist() == [
         int((network.strahler == o).sum()) for o in orders
     ]
+    assert all(name.partition(" of ")[2].startswith("strahler ") for name in found.undetermined())
+    unknown = replace(found, curvature=found.curvature.assign(determined=found.curvature["determined"] & False))
+    assert unknown.undetermined()[0] == f"k of strahler {orders[0]}"
+    assert not any("{" in v.attrs["long_name"] for v in found.curvature.data_vars.values())
 
 
 def test_a_factor_at_its_limit_is_looked_at_from_one_side() -> None:

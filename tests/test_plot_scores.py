@@ -45,6 +45,8 @@ def test_lines_are_shares_of_gauges():
             assert share == pytest.approx((known <= at).mean())
         assert f"{np.median(known):.3g}" in line.get_label()
     assert ax.get_xlim()[0] == -1.0 and ax.get_xlabel() == "Efficiency [1]" and ax.get_ylabel() == "Share of gauges"
+    on_reaches = scores.rename(gauge="reach")
+    assert plot_scores(on_reaches).get_ylabel() == "Share of reaches"
     assert plot_scores(scores, lowest=-5).get_xlim()[0] == -5
     assert len(plot_scores(scores.sel(period="test", run="new")).lines) == 1
     with pytest.raises(ParameterError, match="kge.*nse"):
@@ -65,6 +67,11 @@ def test_dots_are_where_the_gauges_are():
     assert dots.get_array().tolist() == [0.5, -0.2] and dots.get_clim() == (-1.0, 1.0)
     bias = values.nse.assign_attrs(best=0.0, units="%").to_dataset(name="pbias")
     assert plot_score_map(network, bias, "pbias").collections[-1].get_clim() == (-0.5, 0.5)
+    one = plot_score_map(network, values.isel(gauge=2)).collections[-1].get_offsets()
+    np.testing.assert_allclose(one, [[network[n].values[30] for n in ("lon", "lat")]])
+    for name in ("comid", "COMID"):  # whatever ids are called along gauges
+        drawn = plot_score_map(network, values.rename(reach=name)).collections[-1].get_offsets()
+        np.testing.assert_allclose(drawn[:, 0], network.lon.values[[17, 30]])
     with pytest.raises(AlignmentError, match="reach"):
         plot_score_map(network, values.drop_vars("reach"))
     with pytest.raises(NetworkError, match="99999"):

@@ -360,10 +360,22 @@ def test_footprint_is_drawn_by_id_lazily_and_of_members(network):
     np.testing.assert_allclose(plot_footprint(network, shuffled).axes[0].collections[1].get_array(), expected)
     members = xr.concat([0.5 * water, 1.5 * water], "member").chunk(time=7)
     np.testing.assert_allclose(plot_footprint(network, members).axes[0].collections[1].get_array(), expected)
+    for other in (water.rename(reach="comid"), water.rename(reach="river").rename(time="valid_time")):
+        np.testing.assert_allclose(plot_footprint(network, other).axes[0].collections[1].get_array(), expected)
     leads = water.assign_coords(time=water.time - water.time[0])
     assert "Lead time" in plot_footprint(network, leads).axes[2].get_xlabel()
     plot_footprint(network, water.drop_vars("time"))
     plot_footprint(network, 0 * water)
+
+
+def test_footprint_of_next_to_nothing_does_not_take_the_colours(network):
+    _, water = a_footprint(network)
+    water = water.where(water > 0, 1e-30)
+    water.loc[{"reach": water.reach.values[0]}] = 1e-30
+    scale = plot_footprint(network, water).axes[0].collections[1].norm
+    assert scale.vmax == pytest.approx(water.sum("time").max().item()) and scale.vmin == pytest.approx(scale.vmax / 1e4)
+    bare = plot_footprint(network, water.assign_attrs(units="")).axes[2].get_ylabel()
+    assert bare.endswith("of runoff")
 
 
 def test_footprint_names_mistakes(network):

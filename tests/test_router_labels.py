@@ -561,6 +561,10 @@ def test_states_that_do_not_fit():
     with pytest.warns(UserWarning, match="the state holds at 2001-02-03T20:00:00, and runoff starts at 2001-02-03T00:00:00"):
         router.state(end, like=runoff)
     _, state = router(router.tensor(runoff), return_state=True)
+    whole = xroute.Network(network)
+    part = whole.basin(whole.ids[int(whole.n_upstream.argmin())])
+    with pytest.raises(StateError, match=rf"network: {N - part.n_reaches} of its reaches are not here: \d"):
+        Router(part, dt="1h").state(end)
     with pytest.raises(StateError, match="of another network"):
         Router(other, dt="1h").state_dataset(state)
     with pytest.raises(StateError, match="1 members x 9 reaches, not of 2 x 9"):

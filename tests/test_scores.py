@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import dask
@@ -199,6 +200,16 @@ def test_peaks_come_late_and_high_by_as_much_as_they_are_moved(lag: int) -> None
     assert peak_timing(later.drop_vars("time"), bare).attrs["units"] == "1"
 
 
+@pytest.mark.parametrize("lag", [-40, 7, 51])
+def test_a_peak_is_late_by_whole_hours_exactly(lag: int) -> None:
+    at = np.arange(60, 12_000, 100)  # of each reach another
+    observed = flows(12_100, at, freq="h")
+    observed = observed.assign_coords(time=observed.time.astype("datetime64[ns]"))
+    observed = observed.copy(data=np.exp(-(((np.arange(12_100)[:, None] - at) / 9) ** 2)))
+    late = observed.copy(data=np.roll(observed.values, lag, axis=0))
+    assert (peak_timing(late, observed) == lag).all()  # and no -39.999999999999744
+
+
 def test_several_events_are_the_highest_ones_apart() -> None:
     time = pd.date_range("2001-01-01", periods=600, freq="D")
     observed, simulated = np.ones(600), np.ones(600)
@@ -252,6 +263,17 @@ def test_scores_that_have_no_meaning_are_nan_and_named() -> None:
     assert np.isnan(constant["kge"]) and np.isnan(constant["correlation"]) and constant["nse"] < 0 and constant["beta"] > 0
 
 
+@pytest.mark.filterwarnings("error")
+def test_nothing_is_told_of_good_observations_whatever_scores_are_asked_for() -> None:
+    values = np.random.default_rng(5).gamma(2.0, size=(30, 3))
+    observed = xr.DataArray(values, {"reach": [1, 2, 3]}, ("time", "reach"), attrs=M3).assign_coords(
+        time=np.datetime64("2000-01-01", "ns") + np.arange(30) * np.timedelta64(1, "D")
+    )
+    more, less = ((observed * factor).assign_attrs(M3) for factor in (1.1, 0.9))
+    found = xroute.scores(more, observed, metrics=["nse"], benchmarks={"less": less})
+    assert found["nse"].notnull().all() and found["skill"].notnull().all()
+
+
 @pytest.mark.filterwarnings("ignore:.*do not vary")
 @pytest.mark.parametrize("n", [7, 333, 1001])
 def test_what_does_not_vary_is_told_in_spite_of_rounding(n: int) -> None:
@@ -303,6 +325,57 @@ def test_gauges_are_found_by_id_whatever_the_order() -> None:
     np.testing.assert_allclose(xroute.scores(simulated, both)["nse"], whole["nse"].values[[1, 1]])
 
 
+@pytest.mark.filterwarnings("ignore:.*has no units")
+def test_ids_of_a_table_are_text_or_numbers_as_those_of_the_other_are() -> None:
+    simulated, observed = pair()
+    expected = xroute.scores(simulated, observed)
+    text = simulated.assign_coords(reach=simulated.reach.values.astype(str))
+    for table in (observed.to_pandas(), observed.to_series().rename("discharge").reset_index()):
+        for given in (table, table.rename(columns=str) if "reach" not in table else table.astype({"reach": str})):
+            for run in (simulated, text):
+                found = xroute.scores(run, given, benchmarks={"again": text, "clim": xroute.scores.climatology(given)})
+                assert found["reach"].dtype.kind == run["reach"].dtype.kind
+                its = found["nse"].sel(run="again").assign_coords(reach=found["reach"].astype(np.int64))
+                np.testing.assert_allclose(its.sel(reach=expected.reach), expected["nse"], rtol=1e-12)
+    swapped = xroute.scores(simulated.to_pandas(), observed.assign_coords(reach=IDS.astype(str)))  # or it is the simulation
+    np.testing.assert_allclose(swapped["nse"], expected["nse"], rtol=1e-12)
+    with pytest.raises(AlignmentError, match="text.*and integers"):  # arrays have the ids that they have
+        xroute.scores(text, observed)
+    with pytest.raises(AlignmentError, match="gauges are called 'b', 'a'.*whole numbers"):
+        xroute.scores(simulated, observed.to_pandas().iloc[:, :2].set_axis(["b", "a"], axis=1))
+
+
+def test_tables_serve_wherever_observations_do(tmp_path: Path) -> None:
+    simulated, observed = pair()
+    table = observed.to_pandas()
+    table.to_csv(tmp_path / "observed.csv")
+    frame = table.set_axis(table.columns.astype(str), axis=1)
+    curve = flow_duration(observed, [0.1, 0.5])
+    months = xroute.scores.climatology(observed, "month")
+    river = xroute.Network.from_links(IDS, [7, 2**60, 12, 0])
+    runoff = simulated.fillna(1.0)
+    expected = xroute.scores.unrouted(runoff, river, at=observed)
+    for given in (table, frame, observed.to_dataset(name="q"), tmp_path / "observed.csv"):
+        np.testing.assert_allclose(flow_duration(given, [0.1, 0.5]), curve, rtol=1e-12)
+        np.testing.assert_allclose(xroute.scores.climatology(given, "month"), months, rtol=1e-12)
+        xr.testing.assert_allclose(xroute.scores.unrouted(runoff, river, at=given), expected)
+    only = xroute.scores.unrouted(runoff, river, at=table[12])
+    np.testing.assert_array_equal(only.squeeze(), expected.sel(reach=12))
+    ids = xroute.scores.unrouted(runoff, river, at=pd.Series([12, 7]))  # ids in a Series are ids
+    assert ids["reach"].values.tolist() == [12, 7]
+    in_text = xroute.Network.from_links(IDS.astype(str), ["7", str(2**60), "12", ""])
+    its = runoff.assign_coords(reach=IDS.astype(str))
+    np.testing.assert_array_equal(xroute.scores.unrouted(its, in_text, at=table), expected)
+
+
+def test_observations_without_units_are_told_once() -> None:
+    simulated, observed = pair()
+    with pytest.warns(UserWarning, match="has no units.*'m3 s-1'.*attrs") as told:
+        found = xroute.scores(simulated, observed.drop_attrs(), benchmarks={"b": simulated})
+    assert len([w for w in told if "no units" in str(w.message)]) == 1
+    np.testing.assert_array_equal(found["nse"].sel(run="simulated"), xroute.scores(simulated, observed)["nse"])
+
+
 def test_one_series_is_of_the_reach_that_it_says() -> None:
     simulated, observed = pair()
     expected = xroute.scores(simulated, observed)["nse"].sel(reach=7).item()
@@ -326,6 +399,8 @@ def test_gauges_that_nobody_simulates_raise_or_are_dropped() -> None:
     with pytest.warns(UserWarning, match="12"):
         found = xroute.scores(simulated.isel(reach=slice(0, 3)), observed, extra="drop")
     xr.testing.assert_allclose(found, xroute.scores(simulated, observed).isel(reach=slice(0, 3)))
+    with pytest.warns(UserWarning, match="1 gauges of .* are not in the simulated discharge and left out: 12"):
+        xroute.scores(simulated.isel(reach=slice(0, 3)), on_gauges(observed, [0, 3], ["a", "b"]), extra="drop")
     gauges = on_gauges(observed, [0, 3], ["a", "b"])
     with pytest.raises(AlignmentError, match="12"):
         nse(simulated.isel(reach=slice(0, 3)), gauges)

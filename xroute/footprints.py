@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
@@ -25,6 +24,7 @@ from xroute.grids.reaches import bring_to_reaches
 from xroute.guards import reading
 from xroute.labels import Layout, align
 from xroute.memory import available_memory, show_bytes
+from xroute.moments import selected
 from xroute.network import Network
 from xroute.network_files import as_network
 from xroute.options import check_device
@@ -165,18 +165,9 @@ def _steps_of(array: xr.DataArray, dim: Hashable, window: Any) -> NDArray[np.boo
     if window is None:
         inside[:] = True
         return inside
-    number = xr.DataArray(np.arange(n), dims=[dim])
-    if dim in array.coords:
-        number = number.assign_coords({dim: array[dim].variable})
-    first, last = (step_labels(array, dim)[k] for k in (0, -1))
-    try:
-        inside[number.sel({dim: window}).values] = True
-    except (KeyError, TypeError, ValueError, IndexError, pd.errors.InvalidIndexError) as error:
-        raise TimeAxisError(
-            f"the window {window!r} cannot be found among times from {first} to {last}: it is a slice of labels, "
-            f"slice(first, last) ({type(error).__name__}: {error})"
-        ) from error
+    inside[selected(array, dim, window, "the window")] = True
     if not inside.any():
+        first, last = step_labels(array, dim)[[0, -1]]
         raise TimeAxisError(f"no step of the runoff, from {first} to {last}, is in the window {window!r}")
     return inside
 

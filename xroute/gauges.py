@@ -20,7 +20,7 @@ from xroute.reach_ids import other_kind, read_reach_ids
 from xroute.settings import EXTRA, Extra
 from xroute.wording import argument
 
-__all__ = ["GAUGE_DIMS", "REACH_NAMES", "GaugeRows", "find_gauges"]
+__all__ = ["GAUGE_DIMS", "REACH_NAMES", "GaugeRows", "find_gauges", "of_one_kind"]
 
 REACH_NAMES = (
     "reach", "reach_id", "river_id", "riverid", "rivid", "comid", "feature_id", "linkno", "link_id", "hyriv_id", "segid",
@@ -62,6 +62,7 @@ class GaugeRows:
 def find_gauges(
     array: xr.DataArray, reaches: NDArray[Any], time_dim: Hashable | None, *, reach_dim: Hashable | None = None,
     what: str = "observed discharge", extra: Extra = "raise", convert: bool = False,
+    where: str = "the network",
 ) -> GaugeRows:  # fmt: skip
     """Find the gauges of an array on reaches with these ids; its values are not read.
 
@@ -82,6 +83,8 @@ def find_gauges(
     convert
         Whether ids that are numbers in one and text in the other are made one kind, as is right where they were read from a
         table, in which all is text.
+    where
+        What bears the ids, in the warning.
 
     Raises
     ------
@@ -106,7 +109,7 @@ def find_gauges(
     if alien.any() and (extra == "raise" or alien.all()):
         raise AlignmentError(_outside(array, name, ids, reaches, alien, what, extra))
     if alien.any():
-        warn(f"{int(alien.sum())} gauges of the {what} are not in the network and left out: {some(ids[alien])}")
+        warn(f"{int(alien.sum())} gauges of the {what} are not in {where} and left out: {some(ids[alien])}")
         array = array.isel({dim: np.flatnonzero(~alien)})
     labels = _labels(array, dim, ids[~alien], what)
     return GaugeRows(array, dim, labels, ids[~alien], reach[~alien], ids[alien])
@@ -172,7 +175,7 @@ def _reach_ids(
             )
         ids = exact_ids(values, f"{what} {str(name)!r}", AlignmentError, fills=declared_fills(array[name]))
         if ids.dtype.kind != reaches.dtype.kind and ids.size and reaches.size:
-            ids = _converted(ids, reaches, what) if convert else _refuse_kind(array, name, ids, reaches, what)
+            ids = of_one_kind(ids, reaches, what) if convert else _refuse_kind(array, name, ids, reaches, what)
     if name == dim and repeated(ids).size:
         raise AlignmentError(
             f"{repeated(ids).size} ids of the {what} ({str(name)!r}) stand more than once: {some(repeated(ids))}. Several gauges "
@@ -181,8 +184,14 @@ def _reach_ids(
     return name, ids
 
 
-def _converted(ids: NDArray[Any], reaches: NDArray[Any], what: str) -> NDArray[Any]:
-    """Ids of a table as the network has them: text, or numbers."""
+def of_one_kind(ids: NDArray[Any], reaches: NDArray[Any], what: str) -> NDArray[Any]:
+    """Ids of a table as others are: text, or numbers.
+
+    Raises
+    ------
+    AlignmentError
+        If they are no numbers, and the others are.
+    """
     if convertible(ids, reaches) is not None:
         try:
             return ids.astype(str) if ids.dtype.kind == "i" else ids.astype(np.int64)

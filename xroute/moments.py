@@ -1,4 +1,4 @@
-"""Moments: where the stamps of one series lie among the regular ones of another, of whatever kind and calendar both are."""
+"""Moments: which steps of a series labels mean, and where the stamps of one series lie among the regular ones of another."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ from collections.abc import Hashable
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
+from xroute.census import step_labels
 from xroute.exceptions import TimeAxisError
 from xroute.stamps import show
 
-__all__ = ["places", "spacing", "valid_times"]
+__all__ = ["places", "selected", "spacing", "valid_times"]
 
 
 def places(its: NDArray[Any], mine: NDArray[Any], step: float | None, what: str) -> NDArray[np.float64]:
@@ -70,6 +72,37 @@ def valid_times(series: xr.DataArray, dim: Hashable, leads: NDArray[Any], what: 
         f"the {what} has dates, and the runoff leads ({dim!r}) without the one time that they begin at: give it as a "
         f"coordinate, or the {what} on leads too"
     )
+
+
+def selected(series: xr.DataArray, dim: Hashable, labels: Any, what: str) -> NDArray[np.int64]:
+    """Positions of the steps that labels mean, as `xarray.DataArray.sel` has it; maybe none.
+
+    Parameters
+    ----------
+    series, dim
+        A series, and its dimension of time; without coordinates steps are counted from 0.
+    labels
+        A slice of labels, both ends included, or what else ``sel`` takes.
+    what
+        What the labels are, for messages: ``"the window"``.
+
+    Raises
+    ------
+    TimeAxisError
+        For what are no labels of these times.
+    """
+    n = series.sizes[dim]
+    number = xr.DataArray(np.arange(n), dims=[dim])
+    if dim in series.coords:
+        number = number.assign_coords({dim: series[dim].variable})
+    try:
+        return np.atleast_1d(number.sel({dim: labels}).values)
+    except (KeyError, TypeError, ValueError, IndexError, pd.errors.InvalidIndexError) as error:
+        span = " from {} to {}".format(*step_labels(series, dim)[[0, -1]]) if n else ", of which there are none"
+        raise TimeAxisError(
+            f"{what} {labels!r} cannot be found among times{span}: it is a slice of labels, slice(first, last) "
+            f"({type(error).__name__}: {error})"
+        ) from error
 
 
 def spacing(numbers: NDArray[Any]) -> float:

@@ -6,7 +6,9 @@ user registers anew under the same name makes it stale.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from xroute.network import Network
 
 __all__ = [
-    "NetworkParameters", "SchemeParameters", "check_steps", "parameters_of", "read_parameters", "read_scheme",
+    "NetworkParameters", "SchemeParameters", "already_told", "check_steps", "parameters_of", "read_parameters", "read_scheme",
     "resolve_substeps", "schemes_of",
 ]  # fmt: skip
 
@@ -33,6 +35,8 @@ MOST_SUBSTEPS = 100_000
 """Most substeps: a day in steps of less than a second."""
 MOST_AUTOMATIC = 10_000
 """More than these are not chosen automatically: a reach so short wants another scheme, not a finer step."""
+
+_TOLD: ContextVar[bool] = ContextVar("whether the caller has told of the network", default=False)
 
 SchemeParameters = dict[str, tuple[NDArray[np.int64], dict[str, NDArray[np.float64]]]]
 """By scheme name: positions of its reaches, and parameters by name (float64 [its reaches], SI units)."""
@@ -227,15 +231,14 @@ class NetworkParameters:
         Their schemes, as they were when parameters were read.
     values
         Parameters by scheme, in SI units.
-    told
-        Routing steps [s] of which nothing is to be told (again): no reach oscillates or dips, as was found before, or the caller
-        knows of those that do.
+    harmless
+        Routing steps [s] at which no reach oscillates or dips, as was found before.
     """
 
     ids: NDArray[Any]
     schemes: tuple[Scheme, ...]
     values: SchemeParameters
-    told: set[float] = field(default_factory=set)
+    harmless: set[float] = field(default_factory=set)
 
     def filter(self, routing_step: float, lateral: Lateral) -> Filter:
         """Filter of all reaches for a routing step [s] and a lateral mode; the last two are kept."""
@@ -249,10 +252,23 @@ class NetworkParameters:
     def warn_of_step(self, settings: RoutingSettings) -> None:
         """Warn of reaches that oscillate or dip below zero at the routing step, if it is known."""
         step, routing_step = settings.step, settings.routing_step
-        if step is None or routing_step is None or routing_step in self.told:
+        if step is None or routing_step is None or routing_step in self.harmless or _TOLD.get():
             return
         if check_steps(self.values, step, settings.substeps):
-            self.told.add(routing_step)
+            self.harmless.add(routing_step)
+
+
+@contextmanager
+def already_told() -> Iterator[None]:
+    """In here nobody is told of placeholders, and of routing steps that do not fit.
+
+    For those who look at a river again and again, and have told of it once.
+    """
+    token = _TOLD.set(True)
+    try:
+        yield
+    finally:
+        _TOLD.reset(token)
 
 
 def parameters_of(network: Network, scheme: str | None = None) -> NetworkParameters:
@@ -268,7 +284,8 @@ def parameters_of(network: Network, scheme: str | None = None) -> NetworkParamet
 
     def read() -> NetworkParameters:
         values = read_parameters(network, scheme)
-        tell_placeholders(network.dataset, {name: at for name, (at, _) in values.items()})
+        if not _TOLD.get():
+            tell_placeholders(network.dataset, {name: at for name, (at, _) in values.items()})
         return NetworkParameters(network.ids, tuple(SCHEMES[name] for name in values), values)
 
     def is_current(found: NetworkParameters) -> bool:

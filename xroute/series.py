@@ -27,7 +27,7 @@ from xroute.times import with_bounds
 from xroute.units import without_pint
 from xroute.wording import argument
 
-__all__ = ["SeriesLike", "as_series", "candidates", "is_series_table", "open_series"]
+__all__ = ["SeriesLike", "as_series", "candidates", "is_from_table", "is_series_table", "open_series"]
 
 SeriesLike = xr.DataArray | xr.Dataset | pd.DataFrame | pd.Series | str | os.PathLike[str]
 """A DataArray, a Dataset with one discharge, a table (of one column a reach, or of one row a value), or the path of one."""
@@ -62,6 +62,15 @@ class _Source:
 def is_series_table(path: PathLike) -> bool:
     """Whether a path is that of a table of series, by its suffix."""
     return Path(path).suffix.lower() in _TABLES
+
+
+def is_from_table(given: SeriesLike) -> bool:
+    """Whether a series comes from a table, in memory or a file: there ids are text or numbers as it happens."""
+    if isinstance(given, xr.DataArray):
+        return is_series_table(str(given.encoding.get("source", "")))
+    if isinstance(given, str | os.PathLike):
+        return is_series_table(given)
+    return isinstance(given, pd.DataFrame | pd.Series)
 
 
 def open_series(path: PathLike, variable: str | None = None, *, option: str = "known_variable") -> xr.DataArray:

@@ -13,13 +13,12 @@ from typing import Literal, get_args
 from xroute.exceptions import ParameterError, one_of
 
 __all__ = [
-    "ANY_STEP", "CELL_METHOD", "CLIMATOLOGY", "CONVENTION", "EDGES", "ESTIMATE", "EXTRA", "GRID_NAN", "HILLSLOPE",
-    "KGE_METHOD", "LABEL", "LATERAL", "MISSING", "MISSING_DOWNSTREAM", "NAN", "NEGATIVE_AREA", "PER", "REMAP_TO",
-    "RESET", "SAMPLING", "UNCOVERED", "WEIGHT_METHOD", "Climatology", "Convention", "Edges", "Estimate", "Extra",
-    "GridNaN", "Hillslope", "KGEMethod", "Label", "Lateral", "Missing", "MissingDownstream", "NaN", "NegativeArea",
-    "Per", "RemapTo", "Reset", "RoutingSettings", "Sampling", "Uncovered", "WeightMethod",
-    "LOSS", "OPTIMIZER", "STAGES", "Stages", "Loss",
-    "Optimizer", "WeightsKind", "FORM", "GROUPING", "Form", "Grouping",
+    "ANY_STEP", "CELL_METHOD", "CLIMATOLOGY", "CONVENTION", "EDGES", "ESTIMATE", "EXTRA", "FORM", "GRID_NAN",
+    "GROUPING", "HILLSLOPE", "KGE_METHOD", "LABEL", "LATERAL", "LOSS", "MISSING", "MISSING_DOWNSTREAM", "NAN",
+    "NEGATIVE_AREA", "OPTIMIZER", "PER", "REMAP_TO", "RESET", "SAMPLING", "STAGES", "UNCOVERED", "WEIGHT_METHOD",
+    "Climatology", "Convention", "Edges", "Estimate", "Extra", "Form", "GridNaN", "Grouping", "Hillslope",
+    "KGEMethod", "Label", "Lateral", "Loss", "Missing", "MissingDownstream", "NaN", "NegativeArea", "Optimizer",
+    "Per", "RemapTo", "Reset", "RoutingSettings", "Sampling", "Stages", "Uncovered", "WeightMethod", "WeightsKind",
 ]  # fmt: skip
 
 Sampling = Literal["mean", "last", "start-mean"]

@@ -271,11 +271,9 @@ def aligned_state(state: Any, key: RunKey, time: str | None, *, lazily: bool = F
     at = positions_of(network.ids, ids)
     alien = positions_of(ids, network.ids) < 0
     if (at < 0).any() or alien.any():
-        raise StateError(
-            "the state is of another network: "
-            + (f"{int((at < 0).sum())} reaches are not in it: {some(network.ids[at < 0])}" if (at < 0).any() else "")
-            + (f"; {int(alien.sum())} of its reaches are not here: {some(ids[alien])}" if alien.any() else "")
-        )
+        told = {"{} reaches are not in it: {}": network.ids[at < 0], "{} of its reaches are not here: {}": ids[alien]}
+        why = "; ".join(text.format(which.size, some(which)) for text, which in told.items() if which.size)
+        raise StateError(f"the state is of another network: {why}")
     key.check(state)
     if time is not None and state.attrs.get("time", time) != time:
         warn(

@@ -17,6 +17,7 @@ from xroute.cli.common import (
     check_outputs,
     grouped,
     network_options,
+    open_observed,
     overlap,
     protect,
     runoff_options,
@@ -53,16 +54,7 @@ class ObservedOptions:
 
     def open(self, path: Path) -> xr.DataArray:
         """Observations, not read yet where they need not be."""
-        from xroute.exceptions import warn
-        from xroute.series import open_series
-
-        array = open_series(path, self.observed_variable, option="observed_variable")
-        if self.observed_units is not None:
-            stated = array.attrs.get("units")
-            if stated is not None and stated != self.observed_units:
-                warn(f"{path} says that it is in {stated!r}; it is read in {self.observed_units!r}, as --observed-units says")
-            array = array.assign_attrs(units=self.observed_units)
-        return array
+        return open_observed(path, self.observed_variable, self.observed_units)
 
 
 @dataclass(frozen=True)
@@ -364,7 +356,8 @@ def _tell_undetermined(result: Calibration) -> None:
     lost = result.undetermined()
     if not lost:
         return
-    groups = "" if all(one.endswith(" of all") for one in lost) else "larger groups (--groups), or "
+    alone = all(one.partition(" in stage ")[0].endswith(" of all") for one in lost)
+    groups = "" if alone else "fewer values (--groups), or "
     few = ", ".join(lost[:10]) + (f", ... ({len(lost)} in all)" if len(lost) > 10 else "")
     click.echo(
         f"not determined by these observations: {few}. Their values are one guess among many: {groups}"

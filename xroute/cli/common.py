@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "READABLE", "NetworkOptions", "RunoffOptions", "check_outputs", "column_units", "files_within", "grouped",
-    "network_options", "overlap", "protect", "runoff_options", "save", "seconds",
+    "network_options", "open_observed", "overlap", "protect", "runoff_options", "save", "seconds",
 ]  # fmt: skip
 
 READABLE = click.Path(path_type=Path)
@@ -148,6 +148,20 @@ runoff_options = grouped(
     click.option("--time-dim", metavar="NAME", help="Dimension of the time, when names and labels do not tell."),
     click.option("--dt", help="Runoff step (seconds, or e.g. 1h), when the time axis does not tell."),
 )  # fmt: skip
+
+
+def open_observed(path: Path, variable: str | None, units: str | None) -> xr.DataArray:
+    """Observations, not read yet where they need not be, in the units that --observed-units says."""
+    from xroute.exceptions import warn
+    from xroute.series import open_series
+
+    array = open_series(path, variable, option="observed_variable")
+    if units is None:
+        return array
+    stated = array.attrs.get("units")
+    if stated is not None and stated != units:
+        warn(f"{path} says that it is in {stated!r}; it is read in {units!r}, as --observed-units says")
+    return array.assign_attrs(units=units)
 
 
 # ── what is written ───────────────────────────────────────────────────────────────────────────────────────────────────

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from xroute.cli.common import READABLE, check_outputs, protect, save
+from xroute.cli.common import READABLE, check_outputs, open_observed, protect, save
 from xroute.settings import CLIMATOLOGY, EXTRA, Extra
 
 if TYPE_CHECKING:
@@ -23,7 +23,8 @@ __all__ = ["compare"]
 @click.option("--benchmark", "benchmarks", multiple=True, metavar="[NAME=]FILE",
               help="Discharge of another simulation, to set beside it; may be given more than once.")
 @click.option("--climatology", type=click.Choice(CLIMATOLOGY),
-              help="Set the mean of the observations of each day of the year, or month, beside it.")
+              help="Set the mean of the observations of each day of the year, or month, beside it; of a "
+                   "period called train, if there is one, of that.")
 @click.option("--unrouted", nargs=2, type=READABLE, metavar="RUNOFF NETWORK",
               help="Set runoff beside it that is summed over all reaches upstream, and not routed.")
 @click.option("--period", "periods", multiple=True, metavar="NAME=FROM/TO",
@@ -34,6 +35,7 @@ __all__ = ["compare"]
 @click.option("--overwrite", is_flag=True, help="Replace OUTPUT if it exists.")
 @click.option("--variable", metavar="NAME", help="Variable of SIMULATED, when there are several.")
 @click.option("--observed-variable", metavar="NAME", help="Variable of OBSERVED, when there are several.")
+@click.option("--observed-units", metavar="UNITS", help="Units of OBSERVED, where it does not say, such as ft3/s.")
 @click.option("--time-dim", metavar="NAME", help="Dimension of the time, when names and labels do not tell.")
 @click.option("--extra", type=click.Choice(EXTRA), default="raise", show_default=True,
               help="Gauges that SIMULATED does not have: an error, or dropped.")  # fmt: skip
@@ -54,7 +56,7 @@ def compare(simulated: Path, observed: Path, metrics: str | None, rows: int, **o
     inputs = [simulated, observed, *(path for _, path in files), *(options["unrouted"] or ())]
     _check_output(output, overwrite, inputs)
     names = None if metrics in (None, "all") else named_measures([n.strip() for n in str(metrics).split(",") if n.strip()])
-    measured = open_series(observed, options["observed_variable"], option="observed_variable")
+    measured = open_observed(observed, options["observed_variable"], options["observed_units"])
     runs: dict[str, Any] = {name: open_series(path, option="variable") for name, path in files}
     periods = dict(map(_period, options["periods"])) or None
     if options["climatology"]:

@@ -48,6 +48,7 @@ PHRASES = {
     "run again": "run again with --resume",
     "runoff": "with a network: xroute info NETWORK --runoff FILE",
     "spin-up": "carry on",
+    "factors of groups": "--parameters k=scale learns a factor on those",
     "units of a table": "a table has no units: values are taken in m3 s-1, unless --observed-units says otherwise",
     "weights left out": "xroute.grids.select_weights in Python leaves these catchments out of the weights, and --missing zero "
     "routes the network without their runoff",
@@ -108,6 +109,15 @@ def notes() -> Iterator[None]:
 
 
 class _Echo(logging.Handler):
+    """Shows records, each text once: a command that reads a file twice is told of the same thing twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._shown: set[str] = set()
+
     def emit(self, record: logging.LogRecord) -> None:
         kind = "warning" if record.levelno >= logging.WARNING else "note"
-        click.echo(f"{kind}: {record.getMessage()}", err=True)
+        text = f"{kind}: {record.getMessage()}"
+        if text not in self._shown:
+            self._shown.add(text)
+            click.echo(text, err=True)

@@ -59,7 +59,8 @@ class GridInput:
         """Sizes of the grid, along its rows and columns, or of its cells."""
         if not self.sizes:
             raise ParameterError("the weights do not say how large their grid is: xroute.grids.read_weights(..., grid=grid)")
-        table, read = table.for_reaches(network.ids), runoff_units(units or "m s-1")
+        units = units or "m s-1"
+        table, read = table.for_reaches(network.ids), runoff_units(units)
         weight = table.area if read.is_depth else table.share
         if weight is None:
             raise ParameterError(
@@ -67,7 +68,7 @@ class GridInput:
             )
         cell = table.row * np.int64(self.sizes[-1]) + table.column
         factor = read.in_si / (dt if read.per_step else 1.0)
-        self.weights, self.table, self.units = dataset, table, units or "m s-1"
+        self.weights, self.table, self.units = dataset, table, units
         """Weights, as a Dataset and by reach in the network's order, and the units of the grid's values."""
         self._sums = Sums(table.pointer, cell, weight * factor, int(np.prod(self.sizes)))
 

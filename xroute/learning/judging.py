@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+
 import numpy as np
 import torch
 import xarray as xr
@@ -11,14 +13,17 @@ from xroute.exceptions import some, warn
 from xroute.learning.problem import Problem
 from xroute.network import Network
 from xroute.scores import scores
+from xroute.wording import argument, phrase
 
-__all__ = ["MANY_GAUGES", "RUNS", "discharge_of", "scores_of", "tell_volumes", "with_periods"]
+__all__ = ["MANY_GAUGES", "RUNS", "discharge_of", "scores_of", "tell_volumes", "tell_worse", "with_periods"]
 
 MANY_GAUGES = 5000
 """Of more gauges than these there are the scores `nse` and `kge` alone, which take a hundredth of the time that all of them
 take."""
 RUNS = ("calibrated", "before", "unrouted")
 """What is judged."""
+ALIKE = 1e-4
+"""A median NSE that is less by no more than this is no worse."""
 AT_A_TIME = 2e7
 """Values that are scored at a time, where there are many gauges."""
 STRANGE = 5.0
@@ -89,6 +94,35 @@ def scores_of(problem: Problem, discharge: xr.Dataset) -> xr.Dataset:
             found[period] = whole.assign_coords(run=("run", np.array(RUNS)))
     named = xr.Variable("period", list(found))
     return xr.concat(list(found.values()), named, combine_attrs="override", coords="minimal", compat="override")
+
+
+def tell_worse(scores_by_run: xr.Dataset, dim: Hashable, shared: bool) -> None:
+    """Warn where the network as it was is nearer to the gauges than what was found, in a period that was trained on or held out.
+
+    Parameters
+    ----------
+    scores_by_run
+        Of `scores_of`.
+    dim
+        Dimension of the gauges.
+    shared
+        Whether values that reaches share took the place of values of their own.
+    """
+    worse = []
+    medians = scores_by_run["nse"].median([dim])
+    for period in medians["period"].values.tolist():
+        before, after = (float(medians.sel(period=period, run=run)) for run in ("before", "calibrated"))
+        if after < before - ALIKE:
+            worse.append(f"in {period} {after:.3f}, {before:.3f} before")
+    if not worse:
+        return
+    fewer = f"fewer values ({argument('groups')}), a {argument('penalty', 0.01)}, or more observations may help"
+    factor = phrase("factors of groups", '{"k": "scale"} in parameters= learns a factor on those')
+    keep = f"values that reaches share took the place of values of their own: {factor}" if shared else fewer
+    warn(
+        f"the network as it was fits the gauges better than what was found (median NSE {'; '.join(worse)}): "
+        + (keep if any(w.startswith("in train") for w in worse) else fewer)
+    )
 
 
 def _quickly(problem: Problem, discharge: xr.Dataset) -> xr.Dataset:

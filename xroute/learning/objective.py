@@ -119,8 +119,8 @@ class Objective:
         loss = self._checked(function(simulated, observed))
         if simulated.requires_grad and not loss.requires_grad:
             raise ParameterError(
-                f"{argument('loss')} gives a tensor without a gradient: it is computed with torch of the simulated discharge, "
-                "not of a copy (detach, numpy)"
+                f"{argument('loss')} gives a tensor without gradients: compute it from the simulated discharge by functions of "
+                "torch, without .detach(), .numpy() or .item()"
             )
         return loss
 

@@ -22,7 +22,7 @@ from xroute.guards import reading
 from xroute.ids import positions_of
 from xroute.network import Network
 from xroute.recipe import stated_seconds
-from xroute.series import SeriesLike, as_series, is_series_table
+from xroute.series import SeriesLike, as_series, is_from_table
 from xroute.settings import Extra
 from xroute.stamps import show
 from xroute.step_match import StepMatch, match_steps, said_of
@@ -251,7 +251,7 @@ def match_observed(
     >>> found.every, found.n_gauges
     (24, 2)
     """
-    convert = _is_table(observed)
+    convert = is_from_table(observed)
     array = as_series(observed, what=WHAT)
     if clock is None:
         clock = read_clock(runoff, time_dim, dt, label, stated_seconds(network.attrs, "runoff_step") if dt is None else None)
@@ -271,15 +271,6 @@ def match_observed(
 
 
 # ── labels ────────────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def _is_table(observed: Any) -> bool:
-    """Whether observations come from a table, in which ids are text."""
-    if isinstance(observed, xr.DataArray):
-        return is_series_table(str(observed.encoding.get("source", "")))
-    if isinstance(observed, xr.Dataset):
-        return False
-    return not isinstance(observed, str) and not hasattr(observed, "__fspath__") or is_series_table(observed)
 
 
 def _check_numbers(array: xr.DataArray) -> None:

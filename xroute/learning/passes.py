@@ -129,7 +129,8 @@ class Passes:
         return np.random.default_rng((self.request.seed, epoch)).permutation(n).tolist()
 
     def look(self, objective: Objective) -> Part:
-        """Loss of all of some periods as parameters are now, without gradients."""
+        """Loss of all of some periods as parameters are now, without gradients; of other periods than are trained on, warm."""
         with torch.no_grad():
             parameters = None if self.parameters is None else self.parameters()
-            return objective.of_all(self.problem.simulate(self.router, objective.periods, parameters))
+            warm = objective is not self.objective
+            return objective.of_all(self.problem.simulate(self.router, objective.periods, parameters, warm=warm))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,7 +31,7 @@ from xroute.learning.source import KnownSource, RunoffSource
 from xroute.network import Network
 from xroute.network_files import as_network
 from xroute.options import check_device, find_device
-from xroute.parameters import parameters_of
+from xroute.parameters import already_told
 from xroute.placeholders import DECLARED
 from xroute.request import NetworkLike
 from xroute.router import Router
@@ -100,20 +101,18 @@ class Problem:
     ) -> Router:
         """Router of ``network``, by default of what is upstream of the gauges, stepped and sampled as the run.
 
-        ``learnable`` says of the whole network's reaches what is learned. Unless it ``tells``, it warns of no reaches that
-        oscillate or dip, which the run has done already.
+        ``learnable`` says of the whole network's reaches what is learned. `make_run` has told of placeholders, and of reaches
+        that oscillate or dip: of others it is told only if it ``tells``.
         """
         request, settings = self.request, self.run.settings
-        if not tells and settings.routing_step is not None:
-            river = self.network if network is None else network
-            parameters_of(river, request.scheme).told.add(settings.routing_step)
         how = {name: (one.form, one.groups) for name, one in self.of_part(learnable or {}).items()}
         known = self.network.ids[self.known.reach]
-        router = Router(
-            self.network if network is None else network, dt=settings.step, scheme=request.scheme,
-            substeps=settings.substeps, sampling=settings.sampling, lateral=settings.lateral, hillslope=self._hillslope(),
-            learnable=how, known=known if known.size else None,
-        )  # fmt: skip
+        with nullcontext() if tells else already_told():
+            router = Router(
+                self.network if network is None else network, dt=settings.step, scheme=request.scheme,
+                substeps=settings.substeps, sampling=settings.sampling, lateral=settings.lateral, hillslope=self._hillslope(),
+                learnable=how, known=known if known.size else None,
+            )  # fmt: skip
         return router.to(self.device)
 
     def of_part(self, learnable: Mapping[str, Learned]) -> dict[str, Learned]:
@@ -161,25 +160,31 @@ class Problem:
         return Window(max(0, needed.start - self.spinup), needed.stop, steps)
 
     def simulate(
-        self, router: Router, steps: tuple[slice, ...], parameters: Mapping[str, Tensor] | None = None
+        self, router: Router, steps: tuple[slice, ...], parameters: Mapping[str, Tensor] | None = None, *, warm: bool = False
     ) -> list[Tensor]:
         """Discharge at the gauges in some periods of observation, without gradients: [gauge, step of the period] each.
 
-        Routed in stretches no longer than the longest window, state handed on, so that memory stays within the window's.
+        Each begins with a spin-up of its own, or, ``warm``, with all that was before it, from the first of all periods on: as
+        scores are. Routed in stretches no longer than the longest window, state handed on, so that memory stays within the
+        window's.
         """
         longest = max(w.stop - w.begin for w in self.windows)
         found, every = [], self.observations.every
+        earliest = min(self.window_of(p).begin for p in (*self.train, *self.test))
+        state, begin = None, earliest
         with torch.no_grad():
             for period in steps:
                 parts: list[Tensor] = []
-                whole, state, step = self.window_of(period), None, period.start
-                begin = whole.begin
+                step, first = period.start, self.observations.runoff_steps(period).start
+                if not warm or begin > first:
+                    state, begin = None, earliest if warm else self.window_of(period).begin
                 while step < period.stop:
                     ahead = self.observations.runoff_steps(slice(step, period.stop)).start - begin
-                    n = min(period.stop - step, max(1, (longest - ahead) // every))
-                    stop = begin + ahead + n * every
+                    n = min(period.stop - step, max(1, (longest - ahead) // every)) if ahead < longest else 0
+                    stop = begin + (ahead + n * every if n else longest)
                     discharge, state = self.route(router, begin, stop, parameters, state, return_state=True)
-                    parts.append(self.at_gauges(discharge, begin, slice(step, step + n)))
+                    if n:
+                        parts.append(self.at_gauges(discharge, begin, slice(step, step + n)))
                     begin, step = stop, step + n
                 found.append(torch.cat(parts, dim=1))
         return found

@@ -89,7 +89,7 @@ class Calibration:
         return "; ".join(parts)
 
     def undetermined(self) -> list[str]:
-        """Values that the observations do not determine, in words such as ``"x of 1"``.
+        """Values that the observations do not determine, in words such as ``"x of strahler 1"`` and ``"k of all"``.
 
         Returns
         -------
@@ -99,7 +99,10 @@ class Calibration:
             return []
         table = self.curvature[["determined", "n_reaches"]].to_dataframe().reset_index()
         lost = table[~table["determined"] & (table["n_reaches"] > 0)]
-        names = [f"{p} of {g}" for p, g in zip(lost["parameter"], lost["group"], strict=True)]
+        kind = str(self.curvature["group"].attrs.get("long_name", ""))
+        by_number = lost["group"].dtype.kind in "iuf" and kind and "," not in kind  # a number by itself says little
+        before = f"{kind} " if by_number else ""
+        names = [f"{p} of {before}{g}" for p, g in zip(lost["parameter"], lost["group"], strict=True)]
         return names if "stage" not in lost else [f"{name} in stage {s}" for name, s in zip(names, lost["stage"], strict=True)]
 
     def plot(self, *args: Any, **kwargs: Any) -> Any:

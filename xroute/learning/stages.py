@@ -280,7 +280,7 @@ def join_fits(fits: Mapping[int, Fit], before: float, after: float, progress: An
     ]
     history = xr.concat(histories, "epoch", data_vars="all", coords="minimal", compat="override", join="outer")
     history = plain_text(history.assign_coords(epoch=np.arange(history.sizes["epoch"])))
-    reason = f"{len(fits)} stages: " + "; ".join(dict.fromkeys(fit.reason for fit in fits.values()))
+    reason = f"{len(fits)} stage{'s' * (len(fits) > 1)}: " + "; ".join(dict.fromkeys(fit.reason for fit in fits.values()))
     return Fit(history, sum(fit.epochs for fit in fits.values()), reason, before, after, progress or {})
 
 

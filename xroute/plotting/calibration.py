@@ -157,7 +157,7 @@ def draw_gauge(ax: Axes, discharge: xr.Dataset, name: str, *, legend: bool = Tru
     observed = along_time(discharge["observed"])
     ax.plot(
         drawn_times(observed["time"]), observed.to_numpy(), ".", color=COLOURS["observed"], label="observed", zorder=1.5,
-        markersize=float(np.clip(900 / max(observed.size, 1), 1.5, 5)), alpha=0.6, markeredgewidth=0,
+        markersize=float(np.clip(900 / max(observed.size, 1), 2.5, 9)), alpha=0.6, markeredgewidth=0,
     )  # fmt: skip
     _shade_test(ax, discharge, observed["time"])
     ax.set_title(name, loc="left", color=INK, fontsize=10, weight="bold")
@@ -209,7 +209,10 @@ def _of_gauge(scores: xr.Dataset, dim: Hashable, label: Hashable, score: str) ->
     """A gauge's score before and after, in the last period there is."""
     period = scores["period"].values.tolist()[-1]
     own = scores[score].sel({dim: label, "period": period})
-    return f"{_plain(score)} {float(own.sel(run='before')):.3f} → {float(own.sel(run='calibrated')):.3f} ({period})"
+    before, after = (float(own.sel(run=run)) for run in ("before", "calibrated"))
+    if np.isnan(before) and np.isnan(after):
+        return f"no {_plain(score)} in {period}"
+    return f"{_plain(score)} {before:.3f} → {after:.3f} ({period})"
 
 
 def _spread(values: NDArray[np.float64], n: int) -> list[int]:
@@ -243,6 +246,7 @@ def draw_scores(ax: Axes, scores: xr.Dataset, dim: Hashable, score: str) -> None
             ax.bar(at + (k - (len(runs) - 1) / 2) * width, table[run], width, color=COLOURS[run], label=run)
         labels = [str(label) for label in scores[dim].values.tolist()]
         ax.set_xticks(at, labels, rotation=30 if sum(map(len, labels)) > 24 else 0)
+        ax.set_xlim(-0.6, at.size - 0.4)  # a gauge without bars has its place, too
         ax.set_ylabel(name)
         ax.axhline(0.0, color=PALE, linewidth=0.8)
         _from_minus_one(ax.set_ylim, shown)
@@ -313,7 +317,8 @@ def draw_loss(ax: Axes, history: xr.Dataset) -> None:
         known = history["test_loss"].dropna("epoch")
         ax.plot(known["epoch"], known, ".-", color=GAUGE_COLOURS[2], label="test", linewidth=1.2)
         ax.legend(frameon=False, fontsize=9)
-    if bool((history["loss"] > 0).all()) and float(history["loss"].max()) > 30 * float(history["loss"].min()):
+    shown = np.concatenate([line.get_ydata() for line in ax.lines])
+    if (shown > 0).all() and shown.max() > 30 * shown.min():
         ax.set_yscale("log")
     ax.set_xlabel("Epoch")
     ax.set_ylabel("Loss")
@@ -333,5 +338,7 @@ def _plain(score: str) -> str:
 def _told(result: Calibration, score: str) -> str:
     medians = [float(result.scores[score].sel(run=run).isel(period=-1).median()) for run in ("before", "calibrated")]
     period = result.scores["period"].values.tolist()[-1]
-    n = result.discharge["observed"].shape[0]
-    return f"Before and after: {_plain(score)} {medians[0]:.3f} → {medians[1]:.3f} in {period} (median of {n} gauges)"
+    known = result.scores[score].sel(run="calibrated").isel(period=-1).notnull()
+    n, n_known = known.size, int(known.sum())
+    of = f"{n} gauges" if n_known == n else f"the {n_known} of {n} gauges that have one"
+    return f"Before and after: {_plain(score)} {medians[0]:.3f} → {medians[1]:.3f} in {period} (median of {of})"

@@ -9,18 +9,23 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xroute.exceptions import AlignmentError, require, some
-from xroute.ids import exact_ids, positions_of
+from xroute.ids import positions_of
 from xroute.network import Network
 from xroute.network_files import as_network
 from xroute.plotting.hydrographs import along_time, drawn_times, dress_times
 from xroute.plotting.maps import places, plot_network
 from xroute.plotting.style import GAUGE_COLOURS, INK, PALE, units_label
+from xroute.reach_ids import read_reach_ids
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.colors import Normalize
     from matplotlib.figure import Figure
 
 __all__ = ["plot_footprint"]
+
+FAINT = 1e4
+"""Volumes smaller than the largest by more than this have the colour of the smallest shown."""
 
 
 def plot_footprint(network: xr.Dataset | Network, footprint: xr.DataArray, *, title: str | None = None) -> Figure:
@@ -65,8 +70,9 @@ def plot_footprint(network: xr.Dataset | Network, footprint: xr.DataArray, *, ti
     if "gauge" in footprint.dims:
         raise AlignmentError(f"the footprint is of {footprint.sizes['gauge']} gauges: choose one, footprint.isel(gauge=0)")
     series = along_time(footprint)
-    volume = series.mean([d for d in series.dims if d not in ("reach", "time")]).compute()
-    ids = exact_ids(volume["reach"].values, "footprint", AlignmentError)
+    dim, _, ids = read_reach_ids(series, network.ids, None, "time", "the footprint")
+    bare = series.drop_vars([n for n, c in series.coords.items() if dim in c.dims]).swap_dims({dim: "reach"})
+    volume = bare.mean([d for d in bare.dims if d not in ("reach", "time")]).compute().assign_coords(reach=ids)
     unknown = ids[positions_of(ids, network.ids) < 0]
     if unknown.size:
         raise AlignmentError(f"the footprint has reaches that the network does not have: {some(unknown)}")
@@ -77,7 +83,7 @@ def plot_footprint(network: xr.Dataset | Network, footprint: xr.DataArray, *, ti
     by_reach.attrs = {"long_name": "water that passed the gauge", "units": footprint.attrs.get("units", "")}
     map_ax = figure.add_subplot(grid[:, 0])
     plot_network(network, ax=map_ax, color=PALE, scale=0.6)
-    plot_network(basin, by_reach, map_ax, scale=1.25)
+    plot_network(basin, by_reach, map_ax, scale=1.25, norm=_norm(by_reach.to_numpy()))
     if "gauge" in footprint.coords:
         x, y = (values[basin.position(footprint["gauge"].values)] for values in places(basin))
         map_ax.plot(x, y, "o", color=GAUGE_COLOURS[0], markersize=10, markeredgecolor="white", markeredgewidth=1.6, zorder=4)
@@ -85,11 +91,20 @@ def plot_footprint(network: xr.Dataset | Network, footprint: xr.DataArray, *, ti
     first, last = _window(by_time, footprint.attrs)
     when = figure.add_subplot(grid[0, 1])
     _draw_times(when, by_time, first, last)
-    when.set_ylabel(f"Volume by time\nof runoff [{units_label(str(footprint.attrs.get('units', '')))}]")
+    units = units_label(str(footprint.attrs.get("units", "")))
+    when.set_ylabel("Volume by time\nof runoff" + (f" [{units}]" if units else ""))
     _draw_ages(figure.add_subplot(grid[1, 1]), by_time, last)
     if title:
         figure.suptitle(title, x=0.02, ha="left", fontsize=15, weight="bold", color=INK)
     return figure
+
+
+def _norm(volume: NDArray[Any]) -> Normalize | None:
+    """Scale of colours that ends at a ten-thousandth of the largest volume: far away next to nothing is all that was in time."""
+    from matplotlib.colors import LogNorm
+
+    least, most = volume.min(), volume.max()
+    return LogNorm(most / FAINT, most) if least > 0 and most > FAINT * least else None
 
 
 def _window(by_time: xr.DataArray, attrs: Any) -> tuple[int, int]:

@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from xroute.exceptions import AlignmentError, ParameterError, require, some
+from xroute.gauges import REACH_NAMES
 from xroute.network import Network
 from xroute.network_files import as_network
 from xroute.plotting.maps import places, plot_network
@@ -81,7 +82,7 @@ def plot_scores(scores: xr.Dataset, metric: str = "nse", ax: Axes | None = None,
         ax.set_xlim(lowest, max(float(all_of_them.max()), lowest) + 0.02 * (float(all_of_them.max()) - lowest))
     ax.set_ylim(0, 1)
     ax.set_xlabel(axis_label(values))
-    ax.set_ylabel(f"Share of {_places_of(values)}s")
+    ax.set_ylabel(f"Share of {_plural(str(_places_of(values)))}")
     ax.legend(frameon=False, loc="best")
     ax.spines[["top", "right"]].set_visible(False)
     return ax
@@ -125,14 +126,16 @@ def plot_score_map(
     require("matplotlib", feature="plotting", extra="plot")
 
     network, values = as_network(network), _score(scores, metric)
+    values = values if values.ndim else values.expand_dims("gauge")  # of a single gauge
     if values.ndim != 1:
         one = next((str(d) for d in values.dims if d in ("run", "period")), "member")
         raise ParameterError(
             f"a map shows one value a gauge, and the scores are on {some(values.dims)}: choose with .sel({one}=...)"
         )
-    if "reach" not in values.coords:
+    bearer = next((n for name in REACH_NAMES for n in values.coords if str(n).lower() == name), None)
+    if bearer is None:
         raise AlignmentError("the scores have no coordinate 'reach', so that nobody knows where the gauges are")
-    at = network.position(values["reach"].values)
+    at = network.position(np.atleast_1d(values[bearer].values))
     lon, lat = places(network)
     ax = plot_network(network, ax=ax, color=PALE, scale=0.6)
     known = np.isfinite(values.values)
@@ -172,6 +175,10 @@ def _series(values: xr.DataArray) -> Iterator[tuple[str, Any]]:
         chosen = dict(zip(lines, where, strict=True))
         label = ", ".join(str(values[d].values[k]) if d in values.coords else str(k) for d, k in chosen.items())
         yield label, values.isel(chosen).values.ravel()
+
+
+def _plural(word: str) -> str:
+    return word + ("es" if word.endswith(("ch", "s", "x")) else "s")
 
 
 def _places_of(values: xr.DataArray) -> Hashable:

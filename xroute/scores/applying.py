@@ -51,15 +51,11 @@ def apply(matched: Matched, names: Sequence[str], options: Options, times: np.nd
     lazy = matched.simulated.chunks is not None or matched.observed.chunks is not None
     threads = 1 if lazy else n_threads()
     return xr.apply_ufunc(
-        _kernel, whole_along(matched.simulated, dim), whole_along(matched.observed, dim),
+        measure, whole_along(matched.simulated, dim), whole_along(matched.observed, dim),
         kwargs={"times": times, "names": tuple(names), "options": options, "threads": threads},
         input_core_dims=[[dim], [dim]], output_core_dims=[["metric"]], join="exact", keep_attrs=False, dask="parallelized",
         output_dtypes=[np.float64], dask_gufunc_kwargs={"output_sizes": {"metric": len(names) + len(CHECKS)}},
     )  # fmt: skip
-
-
-def _kernel(simulated: Any, observed: Any, **others: Any) -> Any:
-    return measure(simulated, observed, **others)
 
 
 def described(values: xr.DataArray, name: str, units: Any, dated: bool) -> xr.DataArray:
@@ -86,11 +82,11 @@ def single(matched: Matched, name: str, options: Options, window: Any = None) ->
 def warn_of_useless(found: xr.DataArray, names: Sequence[str]) -> None:
     """Warn of observations that have fewer than two pairs, or do not vary, by name, where that matters to a score.
 
-    ``found`` is what `apply` gave for these names, and maybe others; nothing on Dask is looked at.
+    ``found`` is what `apply` gave for these names and perhaps others; nothing on Dask is looked at.
     """
     if found.chunks is not None:
         return
-    n, varies = (found.isel(metric=k - len(CHECKS)) for k in range(len(CHECKS)))
+    n, varies = (found.isel(metric=k - len(CHECKS)) for k in range(len(CHECKS)))  # the last of them
     few, flat = n < 2, (n >= 2) & (varies == 0)
     wanting = [name for name in names if MEASURES[name].needs is not None]
     if bool(few.any()) and list(names) != ["n"]:

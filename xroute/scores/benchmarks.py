@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
@@ -11,8 +12,11 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xroute.attrs import append_history
+from xroute.census import step_labels
 from xroute.exceptions import ParameterError, TimeAxisError, one_of, some
+from xroute.gauges import of_one_kind
 from xroute.ids import exact_ids, positions_of
+from xroute.moments import selected
 from xroute.network import Network
 from xroute.network_files import as_network
 from xroute.reach_ids import read_reach_ids
@@ -21,9 +25,9 @@ from xroute.routing import route
 from xroute.scores.applying import apply, timed, warn_of_useless
 from xroute.scores.matching import Matched, match
 from xroute.scores.measures import MEASURES, Options
-from xroute.scores.places import OBSERVED, match_places
+from xroute.scores.places import OBSERVED, match_places, rows
 from xroute.scores.steps import series_dim, whole_along
-from xroute.series import as_series
+from xroute.series import as_series, is_from_table
 from xroute.settings import CLIMATOLOGY, Climatology, Extra
 from xroute.time_dims import find_time_dim
 from xroute.units import require_array
@@ -109,6 +113,7 @@ def in_common(runs: Sequence[Matched]) -> list[Matched]:
     dim = runs[0].dim
     runs = [r if r.dim == dim else Matched(r.simulated.rename({r.dim: dim}), r.observed.rename({r.dim: dim}), dim) for r in runs]
     indexed = {d for d in runs[0].observed.dims if all(d in r.observed.indexes for r in runs)}
+    runs = [runs[0], *(_with_ids_of(r, runs[0], indexed) for r in runs[1:])]
     simulated, observed = [r.simulated for r in runs], [r.observed for r in runs]
     if any(not _same(r.observed, runs[0].observed, indexed) for r in runs[1:]):
         others = {d for a in (*simulated, *observed) for d in a.dims} - indexed
@@ -122,6 +127,17 @@ def in_common(runs: Sequence[Matched]) -> list[Matched]:
         known = known & s.notnull()
     base = observed[0].where(known)
     return [Matched(s, base, dim) for s in simulated]
+
+
+def _with_ids_of(run: Matched, first: Matched, dims: set[Hashable]) -> Matched:
+    """A run whose ids are text or numbers, as those of the first are: observations of a table are either."""
+    for d in dims - {run.dim}:
+        its, mine = run.observed[d].values, first.observed[d].values
+        if (its.dtype.kind in "iu") != (mine.dtype.kind in "iu"):
+            its, mine = exact_ids(its, OBSERVED), exact_ids(mine, OBSERVED)
+            alike = {d: (d, of_one_kind(its, mine, OBSERVED), first.observed[d].attrs)}
+            run = Matched(run.simulated.assign_coords(alike), run.observed.assign_coords(alike), run.dim)
+    return run
 
 
 def _same(a: xr.DataArray, b: xr.DataArray, dims: set[Hashable]) -> bool:
@@ -187,9 +203,8 @@ def climatology(
     group, year = np.asarray(getattr(dates, by).values, np.int64), np.asarray(dates.year.values, np.int64)
     taken = np.ones(array.sizes[along], bool)
     if period is not None:
-        position = xr.DataArray(np.arange(array.sizes[along]), {along: array[along]}, [along])
         taken[:] = False
-        taken[in_period(position, along, period, "period").values] = True
+        taken[_steps_in(array, along, period, "period")] = True
     found = xr.apply_ufunc(
         _means, whole_along(array, along).astype(np.float64), input_core_dims=[[along]], output_core_dims=[[along]],
         kwargs={"group": group, "year": year if leave_one_out else None, "taken": taken}, dask="parallelized",
@@ -211,18 +226,17 @@ def in_period(array: xr.DataArray, dim: Hashable, period: Any, name: str) -> xr.
     TimeAxisError
         If there is none, or the period does not fit the times.
     """
-    try:
-        found = array.sel({dim: period})
-    except (KeyError, TypeError, ValueError) as error:
-        raise TimeAxisError(f"{name}, {period!r}, does not select times of {str(dim)!r} ({error})") from error
-    if dim not in found.dims:
-        found = found.expand_dims(dim)
-    if not found.sizes[dim]:
+    return array.isel({dim: rows(_steps_in(array, dim, period, name))})
+
+
+def _steps_in(array: xr.DataArray, dim: Hashable, period: Any, name: str) -> NDArray[np.int64]:
+    steps = selected(array, dim, period, name)
+    if not steps.size:
         raise TimeAxisError(
             f"{name}, {period!r}, has no times in common with the series"
-            + (f": {array[dim].values[0]} to {array[dim].values[-1]}" if array.sizes[dim] else "")
+            + (": {} to {}".format(*step_labels(array, dim)[[0, -1]]) if array.sizes[dim] else "")
         )
-    return found
+    return steps
 
 
 def _means(
@@ -315,11 +329,13 @@ def _at(found: xr.DataArray, at: Any, network: Network, options: Mapping[str, An
     time = find_time_dim(found, options.get("time_dim"))
     its_dim = None if options.get("weights") is not None else options.get("reach_dim")
     dim, name, ids = read_reach_ids(found, network.ids, its_dim, time, "runoff")
-    if isinstance(at, xr.Dataset | pd.DataFrame | pd.Series):
+    is_table = is_from_table(at)
+    if isinstance(at, xr.Dataset | pd.DataFrame | os.PathLike) or isinstance(at, pd.Series) and at.index.dtype.kind == "M":
         at = as_series(at)
     if not isinstance(at, xr.DataArray) or at.name == "reach":
         wanted = exact_ids(np.atleast_1d(np.asarray(at)), "ids of reaches")
         network.position(wanted)  # for its errors
         return found.isel({dim: positions_of(wanted, ids)})
     its_time = [d for d in at.dims if d == time or (d in at.coords and at[d].dtype.kind in "mMO" and d != "reach")]
-    return match_places(found, at.isel({d: 0 for d in its_time}, drop=True), time, options.get("extra", "raise"), "runoff")[0]
+    bare = at.isel({d: 0 for d in its_time}, drop=True)
+    return match_places(found, bare, time, options.get("extra", "raise"), "runoff", (False, is_table))[0]

@@ -15,12 +15,13 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xroute.census import FILLS
-from xroute.exceptions import AlignmentError, XRouteError, one_of
+from xroute.exceptions import AlignmentError, XRouteError, one_of, warn
 from xroute.scores.places import OBSERVED, SIMULATED, match_places
 from xroute.scores.steps import match_times, series_dim
-from xroute.series import as_series
+from xroute.series import as_series, is_from_table
 from xroute.settings import EXTRA, Extra
 from xroute.units import unit_factor
+from xroute.wording import argument
 
 __all__ = ["Matched", "match"]
 
@@ -81,6 +82,7 @@ def match(
         computed.
     """
     one_of("extra", extra, EXTRA, AlignmentError)
+    tables = is_from_table(simulated), is_from_table(observed)
     simulated, observed = _numbers(simulated, what), _numbers(observed, OBSERVED)
     along = series_dim(simulated, dim, what)
     its = along if along in observed.dims else series_dim(observed, dim, OBSERVED)
@@ -88,9 +90,11 @@ def match(
         if along in observed.coords:
             raise AlignmentError(f"the {OBSERVED} has a coordinate {str(along)!r} that is not its dimension of time")
         observed = observed.rename({its: along})
-    units = simulated.attrs.get("units") if units is None else units
+    if units is None:
+        units = simulated.attrs.get("units")
+        _tell_of_no_units(observed, units, what)
     factors = [unit_factor(a.attrs.get("units"), units, w, what) for a, w in ((simulated, what), (observed, OBSERVED))]
-    simulated, observed = match_places(simulated, observed, along, extra, what)
+    simulated, observed = match_places(simulated, observed, along, extra, what, tables)
     simulated, observed = match_times(simulated, observed, along, what)
     simulated, observed = _checked(simulated, what, ()), _checked(observed, OBSERVED, FILLS)
     both = zip((simulated, observed), factors, strict=True)
@@ -98,6 +102,13 @@ def match(
     if units is not None:
         found = [a.assign_attrs(units=units) for a in found]
     return Matched(found[0], found[1], along)
+
+
+def _tell_of_no_units(observed: xr.DataArray, units: str | None, what: str) -> None:
+    if units is None or str(observed.attrs.get("units", "")).strip():
+        return
+    how = argument("observed_units", python='observed.attrs["units"]')
+    warn(f"the {OBSERVED} has no units: it is taken in {units!r}, as the {what} is. {how} says in which it is")
 
 
 def _numbers(given: Any, what: str) -> xr.DataArray:

@@ -11,7 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xroute.exceptions import AlignmentError, some, warn
-from xroute.gauges import GAUGE_DIMS, REACH_NAMES, find_gauges
+from xroute.gauges import GAUGE_DIMS, REACH_NAMES, find_gauges, of_one_kind
 from xroute.ids import ID_KINDS, exact_ids, positions_of, repeated
 from xroute.settings import Extra
 from xroute.wording import argument
@@ -23,17 +23,21 @@ SIMULATED, OBSERVED = "simulated discharge", "observed discharge"
 
 
 def match_places(
-    simulated: xr.DataArray, observed: xr.DataArray, time: Hashable, extra: Extra, what: str
-) -> tuple[xr.DataArray, xr.DataArray]:
-    """Both on the observed gauges, and with members in the order of the simulated ones."""
+    simulated: xr.DataArray, observed: xr.DataArray, time: Hashable, extra: Extra, what: str,
+    tables: tuple[bool, bool] = (False, False),
+) -> tuple[xr.DataArray, xr.DataArray]:  # fmt: skip
+    """Both on the observed gauges, and with members in the order of the simulated ones.
+
+    ``tables`` says which of them comes from a table, whose ids are made text or numbers as those of the other are.
+    """
     of_sim, of_obs = _gauge_dim(simulated, time), _gauge_dim(observed, time)
     if of_sim is None and of_obs is not None:
         of_sim = of_obs if of_obs in simulated.dims else _bearing(simulated, observed, of_obs, time)
     shared = [d for d in observed.dims if d in simulated.dims and d not in (time, of_sim)]
     if of_sim is not None and of_sim in observed.dims and _labelled(simulated, observed, of_sim):
-        simulated, observed = _same_gauges(simulated, observed, of_sim, extra, what)
+        simulated, observed = _same_gauges(simulated, observed, of_sim, extra, what, tables)
     elif of_sim is not None:
-        simulated, observed = _gauges_on_reaches(simulated, observed, of_sim, (time, *shared), extra, what)
+        simulated, observed = _gauges_on_reaches(simulated, observed, of_sim, (time, *shared), extra, what, tables[1])
     elif of_obs is not None:
         observed = _the_one(observed, simulated, of_obs, what)
     else:
@@ -77,11 +81,17 @@ def _labelled(simulated: xr.DataArray, observed: xr.DataArray, dim: Hashable) ->
 
 
 def _same_gauges(
-    simulated: xr.DataArray, observed: xr.DataArray, dim: Hashable, extra: Extra, what: str
+    simulated: xr.DataArray, observed: xr.DataArray, dim: Hashable, extra: Extra, what: str, tables: tuple[bool, bool]
 ) -> tuple[xr.DataArray, xr.DataArray]:
     """Both on gauges, or both on reaches: the same labels."""
     mine = exact_ids(simulated[dim].values, f"{what} {str(dim)!r}", AlignmentError)
     its = exact_ids(observed[dim].values, f"{OBSERVED} {str(dim)!r}", AlignmentError)
+    if its.size and mine.size and its.dtype.kind != mine.dtype.kind:
+        if tables[1]:
+            its = of_one_kind(its, mine, OBSERVED)
+            observed = observed.assign_coords({dim: (dim, its, observed[dim].attrs)})
+        elif tables[0]:
+            mine = of_one_kind(mine, its, what)
     for ids, of in ((mine, what), (its, OBSERVED)):
         if repeated(ids).size:
             raise AlignmentError(f"ids of the {of} ({str(dim)!r}) stand more than once: {some(repeated(ids))}")
@@ -110,7 +120,8 @@ def _same_gauges(
 
 
 def _gauges_on_reaches(
-    simulated: xr.DataArray, observed: xr.DataArray, of_sim: Hashable, others: tuple[Hashable, ...], extra: Extra, what: str
+    simulated: xr.DataArray, observed: xr.DataArray, of_sim: Hashable, others: tuple[Hashable, ...], extra: Extra, what: str,
+    convert: bool,
 ) -> tuple[xr.DataArray, xr.DataArray]:  # fmt: skip
     """Observed gauges, or the one series that there is, found among the simulated reaches by id."""
     time = others[0]
@@ -134,7 +145,9 @@ def _gauges_on_reaches(
     dim = _gauge_dim(bare, time)
     with _said_of_simulation(what):
         batch = [d for d in own if dim is not None and d != dim]  # of the observations alone, such as their sources
-        gauges = find_gauges(bare.isel({d: 0 for d in batch}), ids, time, what=OBSERVED, extra=extra)
+        gauges = find_gauges(
+            bare.isel({d: 0 for d in batch}), ids, time, what=OBSERVED, extra=extra, convert=convert, where=f"the {what}"
+        )
     if not own:
         return _with_gauges_of(observed, simulated.isel({of_sim: int(gauges.reach[0])}), of_sim), observed
     if gauges.dropped.size:
@@ -172,7 +185,7 @@ def _said_of_simulation(what: str) -> Iterator[None]:
 
 def _with_gauges_of(observed: xr.DataArray, simulated: xr.DataArray, dim: Hashable) -> xr.DataArray:
     """Simulated values with the coordinates along gauges of the observed ones, beside others of their own."""
-    theirs = {n: c for n, c in observed.coords.items() if dim in c.dims and c.dims == (dim,)}
+    theirs = {n: c for n, c in observed.coords.items() if c.dims == (dim,)}
     bare = simulated.drop_vars([n for n in simulated.coords if n in theirs])
     return bare.assign_coords(theirs) if dim in simulated.dims else bare
 

@@ -64,7 +64,7 @@ def series_times(array: xr.DataArray, dim: Hashable) -> tuple[NDArray[np.float64
     if values is None or values.dtype.kind not in "mMO" or not values.size:
         return np.arange(float(array.sizes[dim])), False
     ticks, tick = offsets(values)
-    return ticks * tick, True
+    return ticks / round(1 / tick), True  # hours that are whole come out whole
 
 
 def match_times(
