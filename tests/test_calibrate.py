@@ -435,6 +435,7 @@ def test_groups_by_gauge_and_unseen_groups(
     assert float(found.curvature["curvature"].sel(parameter="k", group="b")) == 0
     by_gauge = xroute.calibrate(runoff, wrong, gauge, parameters="k", groups="gauge", **QUIET)
     np.testing.assert_allclose(by_gauge.network["k"].values[seen], K, rtol=1e-2)
+    assert by_gauge.curvature["group"].values.tolist() == sorted(gauge.reach.values.tolist())  # none of what is below them
 
 
 def test_a_state_that_is_free_by_reach(network: xroute.Network) -> None:

@@ -280,6 +280,8 @@ def _unseen(
         if how is None or how.groups is None or module.groups is None:
             continue
         seen = set(module.groups.labels.tolist())
+        if how.groups.name == "gauge" and "gauge" not in problem.whole:  # reaches below all gauges are no gauge's sub-basin
+            seen |= set(how.groups.labels.tolist()) - set(problem.whole.ids.tolist())
         rows += [
             {"parameter": key, "group": label, "of": how.groups.name, "value": np.nan, "curvature": 0.0, "standard_error": np.inf,
              "determined": False, "n_reaches": int(size)}
