@@ -346,6 +346,71 @@ def test_reaches_that_dip_are_told_once_before_and_once_after(observed: xr.DataA
     assert len([w for w in found if "at a routing step" in str(w.message)]) == 2
 
 
+def test_priors_of_every_form_are_in_the_units_of_the_network(
+    network: xroute.Network, runoff: xr.DataArray, observed: xr.DataArray
+) -> None:
+    wrong = network.assign(k=("reach", np.full(network.n_reaches, 2.5), {"units": "h"}), mine=("reach", np.full(24, 2.0)))
+    array = xr.DataArray(np.full(24, 2.0), {"reach": network.ids[::-1]}, ("reach",))
+    given = (2.0, array, array.to_series(), dict(zip(network.ids.tolist(), [2.0] * 24, strict=True)), "mine", np.full(24, 2.0),
+             (3600 * array).assign_attrs(units="s"), np.timedelta64(2, "h"))  # fmt: skip
+    for prior in given:
+        held = xroute.calibrate(
+            runoff, wrong, observed, parameters="k", groups="all", priors={"k": prior}, penalty=1e6, epochs=30, **QUIET
+        )
+        np.testing.assert_allclose(held.network["k"].values[held.network["calibrated"].values], 2.0, rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"optimizer": "adam", "window": "2D", "carry": True, "epochs": 30}], ids=["lbfgs", "carried windows"]
+)
+def test_a_loss_that_skips_gaps_by_nanmean_learns_though_its_gradient_is_nan_there(
+    network: xroute.Network, runoff: xr.DataArray, observed: xr.DataArray, options: dict[str, Any]
+) -> None:
+    def mean_square(simulated: torch.Tensor, observed: torch.Tensor) -> torch.Tensor:
+        return (simulated - observed).square().nanmean()
+
+    silent = observed.where((observed.time < observed.time[200]) | (observed.time > observed.time[300]))  # windows of gaps alone
+    found = xroute.calibrate(
+        runoff, network.assign(k=1.5 * K), silent, parameters="k", groups="all", loss=mean_square, **QUIET, **options
+    )
+    np.testing.assert_allclose(found.network["k"][0], K, rtol=0.02)
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_gradients_are_on_whatever_the_caller_is_in(
+    network: xroute.Network, runoff: xr.DataArray, observed: xr.DataArray, mode: Any
+) -> None:
+    with mode():
+        found = xroute.calibrate(runoff, river(k=1.5 * K), observed, parameters="k", groups="all", epochs=2, **QUIET)
+    assert found.history.loss[-1] < found.history.loss[0]
+    model = xroute.ParameterModel(["length"], ["k"], hidden=())
+    with mode():
+        fit = model.fit(runoff, river(k=1.5 * K), observed, epochs=2, **QUIET)
+    assert fit.history.loss[-1] < fit.history.loss[0]
+
+
+def test_gauges_that_have_no_logarithm_are_told(
+    network: xroute.Network, runoff: xr.DataArray, observed: xr.DataArray
+) -> None:
+    reach = int(observed.reach[0])
+    tidal = observed.where(observed.reach != reach, -observed)
+    with pytest.warns(UserWarning, match=f'1 gauges have no positive mean.*loss="log": {reach}'):
+        found = xroute.calibrate(
+            runoff, network.assign(k=1.5 * K), tidal, parameters="k", groups="all", loss="log", **QUIET
+        )
+    np.testing.assert_allclose(found.network["k"][0], K, rtol=0.01)
+    with pytest.raises(xroute.ParameterError, match="another loss="), pytest.warns(UserWarning, match="no positive mean"):
+        xroute.calibrate(runoff, network, -observed.assign_attrs(observed.attrs), parameters="k", loss="log", **QUIET)
+
+
+def test_steps_that_are_too_long_are_said_to_be(
+    network: xroute.Network, runoff: xr.DataArray, observed: xr.DataArray
+) -> None:
+    model = xroute.ParameterModel(["length", "area"], ["k"], hidden=())
+    with pytest.warns(UserWarning, match="smaller learning_rate="):
+        model.fit(runoff, network, observed, optimizer="adam", learning_rate=1e4, epochs=5, **QUIET)
+
+
 def test_groups_by_gauge_and_unseen_groups(
     network: xroute.Network, runoff: xr.DataArray, observed: xr.DataArray
 ) -> None:
@@ -570,6 +635,9 @@ def test_several_periods_and_test_alone(network: xroute.Network, runoff: xr.Data
         ({"epochs": 0}, "epochs="),
         ({"learning_rate": -1.0}, "learning_rate="),
         ({"penalty": -1.0}, "penalty="),
+        ({"priors": 3600.0}, "priors="),
+        ({"gauge_weights": "many"}, "gauge_weights="),
+        ({"loss": lambda simulated, observed: simulated.detach().sum(dim=1)}, "without gradients"),
         ({"patience": 3}, "test="),
         ({"carry": True}, "window="),
         ({"window": "10min"}, "window="),
@@ -582,6 +650,9 @@ def test_several_periods_and_test_alone(network: xroute.Network, runoff: xr.Data
         ({"gauge_weights": [1.0, -2.0, 1.0, 1.0]}, "from 0 on"),
         ({"gauge_weights": [0.0] * 4}, "all zero"),
         ({"priors": {"tau": 3.0}}, "tau"),
+        ({"priors": {"k": -3.0}, "penalty": 1.0}, "priors=: .*'k' must be > 0"),
+        ({"loss": lambda simulated, observed: (simulated - observed).detach().square().nanmean()}, "without gradients"),
+        ({"groups": xr.DataArray([1, 1], {"reach": [1, 2]}, ("reach",))}, "22 of the network's 24 reaches.*Give it for each"),
         ({"seed": -1}, "seed="),
     ],
 )
@@ -668,9 +739,11 @@ def test_saved_and_loaded(result: Calibration, tmp_path: Any) -> None:
         Calibration.load(tmp_path / "other.npz")
 
 
-def test_import_is_light() -> None:
+def test_import_is_light_and_offers_all_there_is() -> None:
     code = (
-        "import sys, xroute; xroute.losses if False else None; print('torch' in sys.modules, 'scores' in sys.modules)"
+        "import sys, xroute, xroute.learning; print('torch' in sys.modules, 'scores' in sys.modules);"
+        "print(set(xroute.__all__) - set(dir(xroute)), set(xroute.learning.__all__) - set(dir(xroute.learning)));"
+        "print('torch' in sys.modules); print(*(getattr(xroute, name) is None for name in xroute.__all__))"
     )
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout.split() == ["False", "False"]
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.splitlines()
+    assert found[:3] == ["False False", "set() set()", "False"] and set(found[3].split()) == {"False"}

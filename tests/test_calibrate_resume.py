@@ -81,6 +81,21 @@ def test_it_ends_with_the_same_bits_wherever_it_is_cut(
     assert os.listdir(tmp_path) == ["run.npz"]
 
 
+@pytest.mark.parametrize("stages", [None, "gauge"])
+def test_drafts_of_runs_that_were_killed_are_removed(stages: Any, tmp_path: Path) -> None:
+    """A kill in the middle of a writing leaves a draft beside the file; other files of like names are not touched."""
+    runoff, network, observed = setup()
+    options: dict[str, Any] = {"groups": "all", "epochs": 2, "stages": stages, "checkpoint": tmp_path / "run.npz", **OPTIONS}
+    drafts = [".run.0123abcd.npz"] + ([".run.stage-1.89abcdef.npz", "run.stage-2.npz"] if stages else [])
+    others = [".run.0123abcd.nc", ".run.notahexa.npz", "other.npz", ".run.0123abcd4.npz"]
+    for done in (False, True):
+        for name in (*drafts, *others):
+            if done or name.startswith(".") or name == "other.npz":
+                (tmp_path / name).write_bytes(b"draft")
+        xroute.calibrate(runoff, network, observed, **options)
+        assert sorted(os.listdir(tmp_path)) == sorted(["run.npz", *others])
+
+
 SCRIPT = """
 import sys, xroute
 sys.path.insert(0, {tests!r})
@@ -173,6 +188,17 @@ def test_another_calibration_is_refused(change: dict[str, Any], words: str, tmp_
         xroute.calibrate(runoff, network.assign(k=8001.0), observed, **options)
     anew = xroute.calibrate(runoff, network, observed, resume=False, **{**options, **change})
     same(Calibration.load(path), anew)
+
+
+def test_priors_are_known_again_in_whatever_form(tmp_path: Path) -> None:
+    runoff, network, observed = setup()
+    options: dict[str, Any] = {"groups": "all", "epochs": 2, "penalty": 0.1, "checkpoint": tmp_path / "run.npz", **OPTIONS}
+    prior = dict.fromkeys(network.ids.tolist(), 6000.0)
+    first = xroute.calibrate(runoff, network, observed, priors={"k": prior}, **options)
+    same(first, xroute.calibrate(runoff, network, observed, priors={"k": dict(prior)}, **options))
+    same(first, xroute.calibrate(runoff, network, observed, priors={"k": pd.Series(prior)[::-1]}, **options))
+    with pytest.raises(xroute.StateError, match="differs in priors"):
+        xroute.calibrate(runoff, network, observed, priors={"k": pd.Series(prior) + 1.0}, **options)
 
 
 def test_other_files_are_not_replaced(tmp_path: Path) -> None:

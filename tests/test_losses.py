@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from xroute import losses
+from xroute import ParameterError, losses
 
 NAMES = sorted(losses.LOSSES)
 
@@ -161,3 +161,15 @@ def test_more_dimensions_in_front() -> None:
         assert torch.equal(deep.reshape(-1), flat)
         several = losses.LOSSES[name](simulated.reshape(2, 3, 30), observed[:3])  # observations of all members
         assert torch.equal(several[0], losses.LOSSES[name](simulated[:3], observed[:3]))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_does_not_fit_is_refused(name: str) -> None:
+    loss, simulated = losses.LOSSES[name], torch.rand(2, 3, 8, dtype=torch.float64)
+    for shape in ((3, 1), (3, 7), (2, 8), ()):  # one step for all would be taken by torch
+        with pytest.raises(ParameterError, match=r"shape \(2, 3, 8\), and observed"):
+            loss(simulated, torch.rand(shape))
+    with pytest.raises(ParameterError, match="observed is a tensor, not a ndarray"):
+        loss(simulated, np.ones((3, 8)))
+    alike = torch.rand(8, dtype=torch.float64)
+    torch.testing.assert_close(loss(simulated, alike), loss(simulated, alike.expand(2, 3, 8)))

@@ -567,3 +567,12 @@ def test_networks_of_links_do_not_ask_for_numpys_slow_hashes(monkeypatch):
     monkeypatch.setattr(np, "unique", sorting)
     ids = np.arange(1, 1000) * 1000
     assert Network.from_links(ids[:-1], ids[1:]).n_reaches == 999
+
+
+def test_a_variable_that_is_asked_for_as_an_attribute_is_pointed_at(basin):
+    network = Network(basin.assign(slope=("reach", np.full(basin.sizes["reach"], 0.01))))
+    with pytest.raises(AttributeError, match=r"no attribute 'slope': the variable is network\['slope'\]"):
+        _ = network.slope
+    with pytest.raises(AttributeError, match=r"no attribute 'slopes'$"):
+        _ = network.slopes
+    assert not hasattr(network, "slope") and pickle.loads(pickle.dumps(network)).ids.tolist() == network.ids.tolist()

@@ -56,24 +56,21 @@ __all__ = [
 ]  # fmt: skip
 
 
+# Only for those who ask: reading tables and files, pictures, and torch for those who train.
+_ROOMS = ("io", "learning", "losses", "plotting", "tables")
+_IN_ROOM = {
+    "ParameterModel": "learning.parameter_model", "Router": "router", "calibrate": "learning.calibration",
+    "grid_weights": "grids.weights",
+}  # fmt: skip
+
+
 def __getattr__(name: str) -> object:
-    # Only by those who ask: reading tables and files, pictures, and torch for those who train.
-    if name in ("io", "learning", "losses", "plotting", "tables"):
+    if name in _ROOMS:
         return importlib.import_module(f"xroute.{name}")
-    if name == "Router":
-        from xroute.router import Router
-
-        return Router
-    if name == "calibrate":
-        from xroute.learning.calibration import calibrate
-
-        return calibrate
-    if name == "ParameterModel":
-        from xroute.learning.parameter_model import ParameterModel
-
-        return ParameterModel
-    if name == "grid_weights":
-        from xroute.grids.weights import grid_weights
-
-        return grid_weights
+    if name in _IN_ROOM:
+        return getattr(importlib.import_module(f"xroute.{_IN_ROOM[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_ROOMS, *_IN_ROOM})  # so that completion offers what is not loaded yet

@@ -15,7 +15,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xroute.engine.plan import follow
-from xroute.exceptions import AlignmentError, ParameterError, one_of, some
+from xroute.exceptions import ParameterError, one_of, some
 from xroute.ids import exact_ids, is_missing
 from xroute.network import Network
 from xroute.network_files import as_network
@@ -212,11 +212,7 @@ def _given(network: Network, groups: Any) -> tuple[NDArray[Any], str]:
             where: Any = groups.copy(data=np.arange(labels.size)).drop_attrs(deep=False)
         else:
             where = pd.Series(np.arange(labels.size), index=groups.index)
-        try:
-            return labels[by_reach(where, network.ids, f"groups {name}").values], name
-        except AlignmentError as error:  # elsewhere NaN is a way out, and here it is none
-            text = str(error).partition(" Give NaN where")[0]
-            raise AlignmentError(text if text == str(error) else f"{text} Each reach is in a group: give them a label") from error
+        return labels[by_reach(where, network.ids, f"groups {name}", gaps=False).values], name
     try:
         values = np.asarray(groups)
     except (TypeError, ValueError) as error:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import torch
 
+from xroute.exceptions import ParameterError
 from xroute.settings import LOSS
 
 __all__ = [
@@ -67,7 +68,7 @@ class Spread(NamedTuple):
 
 def pairs_of(simulated: Tensor, observed: Tensor) -> Pairs:
     """Pairs of two tensors [..., gauge, time], of which neither is NaN."""
-    observed = observed.to(simulated.device)
+    observed = _beside(simulated, observed)
     there = ~(torch.isnan(simulated) | torch.isnan(observed))
     zero = simulated.new_zeros(())
     real = _real(simulated)
@@ -96,6 +97,11 @@ def nse(simulated: Tensor, observed: Tensor, *, spread: Spread | None = None, un
     -------
     tensor [..., gauge]
         0 is a perfect fit, 1 as good as the observations' mean.
+
+    Raises
+    ------
+    ParameterError
+        For what are no tensors, and shapes that do not fit; so do the other losses.
 
     Examples
     --------
@@ -132,9 +138,9 @@ def log(
     tensor [..., gauge]
         0 is a perfect fit.
     """
-    observed = observed.to(simulated.device)
+    observed = _beside(simulated, observed)
     offset = log_offset(torch.where(torch.isnan(simulated), torch.nan, observed)) if offset is None else offset
-    positive = offset > 0
+    positive = offset > torch.finfo(_real(offset)).tiny  # of less there is no finite reciprocal
     safe = torch.where(positive, offset, torch.ones_like(offset))
     found = nse(log_transform(simulated, safe), log_transform(observed, safe), spread=spread, undefined=undefined)
     return torch.where(positive, found, found.new_full((), undefined))
@@ -194,6 +200,20 @@ def kge(simulated: Tensor, observed: Tensor, *, undefined: float = 0.0) -> Tenso
 
 LOSSES: Mapping[str, Callable[..., Tensor]] = dict(zip(LOSS, (nse, kge, rmse, log), strict=True))
 """Losses by name."""
+
+
+def _beside(simulated: Tensor, observed: Tensor) -> Tensor:
+    """Observed discharge on the device of the simulated; refused where torch would repeat one step, or raise of itself."""
+    for name, given in (("simulated", simulated), ("observed", observed)):
+        if not isinstance(given, Tensor):
+            raise ParameterError(f"{name} is a tensor, not a {type(given).__name__}: torch.as_tensor makes one")
+    a, b = tuple(simulated.shape), tuple(observed.shape)
+    fits = bool(a and b) and a[-1] == b[-1] and all(m == n or 1 in (m, n) for m, n in zip(a[::-1], b[::-1], strict=False))
+    if not fits:
+        raise ParameterError(
+            f"simulated discharge has the shape {a}, and observed {b}: both are [..., gauge, time], of the same gauges and times"
+        )
+    return observed.to(simulated.device)
 
 
 def _real(tensor: Tensor) -> torch.dtype:

@@ -109,6 +109,13 @@ class Network(NetworkSources, NetworkAnswers):
     def __contains__(self, name: object) -> bool:
         return name in self._dataset
 
+    if not TYPE_CHECKING:  # or no checker would know a wrong name any more
+
+        def __getattr__(self, name: str) -> Any:
+            known = not name.startswith("_") and name in self._dataset
+            advice = f": the variable is network[{name!r}]" if known else ""
+            raise AttributeError(f"a Network has no attribute {name!r}{advice}", name=name, obj=self)
+
     __iter__ = None  # it holds variables and reaches, and which of them to go over would be a guess
 
     @property

@@ -27,7 +27,7 @@ ESTIMATED = "estimated"
 """Attribute of variables that were estimated, and of Datasets that hold some: how, and from what."""
 
 
-def by_reach(value: Any, ids: NDArray[Any], name: str) -> xr.Variable:
+def by_reach(value: Any, ids: NDArray[Any], name: str, *, gaps: bool = True) -> xr.Variable:
     """A variable of a network made of what a caller gives for it; a copy.
 
     Parameters
@@ -39,6 +39,8 @@ def by_reach(value: Any, ids: NDArray[Any], name: str) -> xr.Variable:
         Ids of the network.
     name
         What it is called, for messages.
+    gaps
+        Whether NaN may stand where there is none, for messages.
 
     Raises
     ------
@@ -58,7 +60,7 @@ def by_reach(value: Any, ids: NDArray[Any], name: str) -> xr.Variable:
         value = xr.DataArray(value.to_numpy(), dims="reach", coords={"reach": value.index.to_numpy()})
     if isinstance(value, xr.DataArray):
         array = _with_reach(without_pint(value, repr(name)), ids)
-        variable = array.variable if "reach" not in array.dims else _aligned(array, ids, name).variable
+        variable = array.variable if "reach" not in array.dims else _aligned(array, ids, name, gaps).variable
     elif isinstance(value, xr.Variable):
         variable = value
     else:
@@ -119,7 +121,7 @@ def _with_reach(array: xr.DataArray, ids: NDArray[Any]) -> xr.DataArray:
     return array
 
 
-def _aligned(array: xr.DataArray, ids: NDArray[Any], name: str) -> xr.DataArray:
+def _aligned(array: xr.DataArray, ids: NDArray[Any], name: str, gaps: bool) -> xr.DataArray:
     """A labelled array in the order of ids."""
     if "reach" not in array.coords:
         raise AlignmentError(
@@ -138,9 +140,9 @@ def _aligned(array: xr.DataArray, ids: NDArray[Any], name: str) -> xr.DataArray:
         raise AlignmentError(f"{twice.size} ids of {name!r} stand more than once: {some(twice)}")
     at = positions_of(ids, given)
     if (at < 0).any():
+        how = "Give NaN where there is none, array.reindex(reach=network.ids)" if gaps else "Give it for each of them"
         raise AlignmentError(
-            f"{name!r} lacks {int((at < 0).sum())} of the network's {ids.size} reaches: {some(ids[at < 0])}. Give NaN where "
-            "there is none, array.reindex(reach=network.ids)"
+            f"{name!r} lacks {int((at < 0).sum())} of the network's {ids.size} reaches: {some(ids[at < 0])}. {how}"
         )
     if given.size > ids.size:
         others = given[positions_of(given, ids) < 0]

@@ -356,7 +356,8 @@ def _tell_undetermined(result: Calibration) -> None:
     lost = result.undetermined()
     if not lost:
         return
-    groups = "" if all(one.endswith(" of all") for one in lost) else "fewer values (--groups), or "
+    alone = all(one.partition(" in stage ")[0].endswith(" of all") for one in lost)
+    groups = "" if alone else "fewer values (--groups), or "
     few = ", ".join(lost[:10]) + (f", ... ({len(lost)} in all)" if len(lost) > 10 else "")
     click.echo(
         f"not determined by these observations: {few}. Their values are one guess among many: {groups}"

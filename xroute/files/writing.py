@@ -6,6 +6,7 @@ So a crash leaves no half file, and what was there before stays until the new is
 from __future__ import annotations
 
 import gc
+import glob
 import importlib
 import os
 import shutil
@@ -25,8 +26,10 @@ from xroute.state_form import is_state, with_checksum
 from xroute.stores import consolidate
 from xroute.wording import argument
 
-__all__ = ["append_group", "netcdf_variable", "plain_dataset", "replacing", "write", "write_all"]
+__all__ = ["append_group", "netcdf_variable", "plain_dataset", "remove_drafts", "replacing", "write", "write_all"]
 
+DIGITS = 8
+"""Of the random number in a temporary name."""
 
 @contextmanager
 def replacing(path: PathLike, *, overwrite: bool = False) -> Iterator[Path]:
@@ -36,7 +39,7 @@ def replacing(path: PathLike, *, overwrite: bool = False) -> Iterator[Path]:
         raise FileNotFoundError(f"no folder {target.parent} to write {target.name} in")
     if target.exists() and not overwrite:
         raise FileExistsError(f"{target} exists; {argument('overwrite', True)} replaces it")
-    temporary = target.with_name(f".{target.stem}.{uuid.uuid4().hex[:8]}{target.suffix}")
+    temporary = target.with_name(f".{target.stem}.{uuid.uuid4().hex[:DIGITS]}{target.suffix}")
     try:
         yield temporary
         if target.is_dir():
@@ -54,6 +57,18 @@ def replacing(path: PathLike, *, overwrite: bool = False) -> Iterator[Path]:
             shutil.rmtree(temporary)
         else:
             temporary.unlink(missing_ok=True)
+
+
+def remove_drafts(path: PathLike) -> None:
+    """Remove files of the temporary names that `replacing` gives, which runs that were killed have left beside ``path``.
+
+    For files that one run alone writes at a time, such as those of its progress: those of another run would go, too.
+    """
+    target = Path(path)
+    stem, suffix = glob.escape(target.stem), glob.escape(target.suffix)
+    for draft in target.parent.glob(f".{stem}.{'[0-9a-f]' * DIGITS}{suffix}"):
+        if draft.is_file():
+            draft.unlink(missing_ok=True)
 
 
 def write(dataset: xr.Dataset, path: PathLike, *, overwrite: bool = False, compression: int = 0) -> None:

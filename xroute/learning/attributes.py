@@ -117,6 +117,7 @@ def _refuse(values: Float, data: NDArray[Any], name: str, ids: NDArray[Any]) -> 
             f"attribute {name!r} is infinite on {int(bad.sum())} reaches: {some(ids[bad])}. Correct it, or make it NaN, which is "
             "taken as missing"
         )
+    # -99 may be an attribute, such as a longitude
     fill = np.isin(data, FILLS[1:]) if data.dtype.kind in "iuf" else bad
     if fill.any():
         kept = f"network[{name!r}].where(network[{name!r}] > {data[fill].max():g})"

@@ -28,6 +28,7 @@ from xroute.learning.learnable import (
     network_of,
     penalty_of,
     prior_network,
+    prior_of,
     upstream_of_gauges,
 )
 from xroute.learning.problem import Problem, make_problem
@@ -78,9 +79,9 @@ def calibrate(
     gauge_weights
         What each gauge counts, by label or in order; alike by default.
     priors, penalty
-        What parameters are expected to be, by name: a number, values on ``reach``, or a variable of the network; by default
-        what the network has. ``penalty`` times the mean squared distance from them, in logarithms (between two bounds,
-        logits), is added to the loss.
+        What parameters are expected to be, by name: a number, values on ``reach``, or a variable of the network, without units
+        in those of the network's own values; by default what the network has. ``penalty`` times the mean squared distance
+        from them, in logarithms (between two bounds, logits), is added to the loss.
     train, test
         Times to train on, and to hold out, ``slice("1990", "1999")``, or several such slices; by default all, and none. With
         ``test`` alone, the rest is trained on.
@@ -133,8 +134,8 @@ def calibrate(
     -----
     UserWarning
         For fewer observations than values to be found; where nothing better was found, or the network as it was is better in
-        train or test; and of gauges that say nothing, that are on
-        reaches whose discharge is known, and that have a several times larger or smaller volume than runoff has.
+        train or test; and of gauges that say nothing, that are on reaches whose discharge is known, and that have a several
+        times larger or smaller volume than runoff has.
 
     Examples
     --------
@@ -147,13 +148,15 @@ def calibrate(
     >>> print(f"{float(result.history.k[-1, 0]):.3f}")
     0.667
     """
-    return _calibrate(make_problem(runoff, network, observed, request), request)
+    with torch.inference_mode(False), torch.enable_grad():  # whatever the caller is in
+        return _calibrate(make_problem(runoff, network, observed, request), request)
 
 
 def _calibrate(problem: Problem, request: CalibrationRequest) -> Calibration:
     found: _Found | None = _in_stages(problem, request) if request.stages else _learn(problem, request)
     if found is None:
         assert request.checkpoint is not None
+        remove_files(request.checkpoint, problem.observations.n_gauges)  # of a run that was killed before it did so
         return Calibration.load(request.checkpoint)
     result = finish(
         problem, found.fit, found.network, calibrated=found.calibrated, curvature=found.curvature, identity=found.identity,
@@ -194,10 +197,9 @@ def _learn(problem: Problem, request: CalibrationRequest) -> _Found:
     file = None if request.checkpoint is None else ProgressFile(request.checkpoint, identity, resume=request.resume)
     fit = train(problem, router, None, router, penalty_of(problem, router, learnable, prior), request, file)
     made, calibrated = network_of(problem, router, learnable, base)
-    curvature = curvature_of(problem, router, learnable)
-    before = before_of(problem, learnable)
+    curvature, what = curvature_of(problem, router, learnable), _in_words(request, learnable)
     shared = any(how.groups is not None and how.form == "value" for how in learnable.values())
-    return _Found(fit, made, calibrated, curvature, identity, _in_words(request, learnable), router, before, shared)
+    return _Found(fit, made, calibrated, curvature, identity, what, router, before_of(problem, learnable), shared)
 
 
 def _in_stages(problem: Problem, request: CalibrationRequest) -> _Found | None:
@@ -230,8 +232,7 @@ def _in_stages(problem: Problem, request: CalibrationRequest) -> _Found | None:
     fit = join_fits(fits, before, loss_of(problem, router))
     names = dict.fromkeys(name for one in found.values() for name in one.before)
     was = problem.whole.dataset[list(names)].drop_attrs(deep=False)
-    what = f"{_in_words(request, learnable)}, in stages"
-    curvature = _of_stages({number: one.curvature for number, one in found.items()})
+    curvature, what = _of_stages({n: one.curvature for n, one in found.items()}), f"{_in_words(request, learnable)}, in stages"
     shared = any(one.shared for one in found.values())
     return _Found(fit, network, calibrated, curvature, identity, what, router, was, shared)
 
@@ -331,6 +332,7 @@ def identity_of(problem: Problem, request: CalibrationRequest, learnable: Any, b
         for n, h in learnable.items()
     ]
     parameters = [(n, base.dataset[n].values) for n in learnable if n in base]
+    priors = [(n, prior_of(n, v, problem.whole)) for n, v in sorted((request.priors or {}).items())]
     loss = (
         request.loss
         if isinstance(request.loss, str)
@@ -349,7 +351,7 @@ def identity_of(problem: Problem, request: CalibrationRequest, learnable: Any, b
         "periods": str([(p.start, p.stop) for p in (*problem.train, slice(-1, -1), *problem.test)]),
         "windows": digest([(w.begin, w.stop, w.carries) for w in problem.windows]),
         "penalty": f"{request.penalty:g}",
-        "priors": digest([(n, getattr(v, "values", v)) for n, v in sorted((request.priors or {}).items())]),
+        "priors": digest([(n, v.values, v.attrs.get("units")) for n, v in priors]),
         "stages": str(request.stages),
         # stages that were left behind cannot take more epochs
         "epochs of each stage": str(request.epochs) if request.stages else "any",

@@ -297,6 +297,7 @@ def _dataset(rows: list[dict[str, Any]]) -> xr.Dataset:
         rows = [{**row, "group": str(row["group"])} for row in rows]
         labels = list(dict.fromkeys(str(v) for v in labels))
     labels = sorted(labels)
+    column = {label: k for k, label in enumerate(labels)}
     shape = len(parameters), len(labels)
     attrs = {
         "value": "value, in SI units; of a scale, the factor",
@@ -315,7 +316,7 @@ def _dataset(rows: list[dict[str, Any]]) -> xr.Dataset:
     }
     data = {name: np.full(shape, fill) for name, fill in fills.items()}
     for row in rows:
-        at = parameters.index(row["parameter"]), labels.index(row["group"])
+        at = parameters.index(row["parameter"]), column[row["group"]]
         for name in data:
             data[name][at] = row[name]
     groups = ", ".join(dict.fromkeys(row["of"] for row in rows))

@@ -12,20 +12,22 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xroute.bounded import BoundedParameter, in_range
-from xroute.exceptions import ParameterError, some, warn
+from xroute.exceptions import ParameterError, XRouteError, some, warn
 from xroute.groups import Learned, learned_of
 from xroute.hillslope import ORDINATES, hillslope_name, scheme_of
 from xroute.learning.problem import Problem
 from xroute.learning.request import CalibrationRequest
 from xroute.network import Network
 from xroute.parameters import parameters_of, read_scheme
+from xroute.reach_values import by_reach
 from xroute.router import Router
 from xroute.router_network import network_with
 from xroute.schemes import SCHEMES, Parameter, all_reaches
 from xroute.wording import argument
 
 __all__ = [
-    "before_of", "learnable_of", "learned_upstream", "network_of", "penalty_of", "prior_network", "upstream_of_gauges",
+    "before_of", "learnable_of", "learned_upstream", "network_of", "penalty_of", "prior_network", "prior_of",
+    "upstream_of_gauges",
 ]  # fmt: skip
 
 Tensor = torch.Tensor
@@ -100,32 +102,38 @@ def prior_network(request: CalibrationRequest, network: Network, learnable: Mapp
 
     Raises
     ------
-    ParameterError
-        For priors of what is not learned.
+    XRouteError
+        For priors of what is not learned, out of range, or of other reaches.
     """
     priors = request.priors
     if priors is None:
         return network
+    if not isinstance(priors, Mapping):
+        raise ParameterError(f"priors= are by the name of the parameter, such as {{'k': 3600.0}}, not {priors!r}")
     idle = sorted(n for n, how in learnable.items() if n in priors and how.form == "value" and not request.penalty)
     if idle:
         warn(f"priors= of {some(idle)} do nothing without a {argument('penalty')} for leaving them")
     strange = sorted(set(priors) - set(learnable))
     if strange:
         raise ParameterError(f"priors= are of parameters that are not calibrated: {some(strange)}")
-    given = {}
-    for name, value in priors.items():
-        if isinstance(value, str):
-            if value not in network:
-                raise ParameterError(f"the prior of {name!r} is {value!r}, which is no variable of the network")
-            value = network[value]
-        units = network[name].attrs if name in network else {}
-        own = isinstance(value, xr.DataArray | pd.Series)
-        given[name] = (
-            value if own else ("reach", np.broadcast_to(np.asarray(value, np.float64), network.n_reaches), dict(units))
-        )
-    found = network.assign(given)
-    parameters_of(found, request.scheme)  # refuses what is out of range
+    try:
+        found = network.assign({name: prior_of(name, value, network) for name, value in priors.items()})
+        parameters_of(found, request.scheme)  # refuses what is out of range
+    except XRouteError as error:
+        raise type(error)(f"priors=: {error}") from error
     return found
+
+
+def prior_of(name: str, value: Any, network: Network) -> xr.Variable:
+    """A prior on the network's reaches; what says no units is in those of the network's own values."""
+    if isinstance(value, str):
+        if value not in network:
+            raise ParameterError(f"that of {name!r} is {value!r}, which is no variable of the network")
+        value = network[value]
+    variable = by_reach(value, network.ids, name, gaps=False)
+    if name in network and "units" not in variable.attrs and variable.dtype.kind != "m":
+        variable.attrs |= network[name].attrs
+    return variable
 
 
 def penalty_of(

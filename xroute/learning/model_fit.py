@@ -56,8 +56,9 @@ def fit_model(
         model.to(problem.device)
         part = inputs.take(problem.reaches).to(problem.device)
         identity = _identity(model, problem, request)
-        if request.stages and _has_finished(model, request, identity):
-            return Calibration.load(request.checkpoint)  # type: ignore[arg-type]
+        if request.checkpoint is not None and request.stages and _has_finished(model, request, identity):
+            remove_files(request.checkpoint, problem.observations.n_gauges)  # of a run that was killed before it did so
+            return Calibration.load(request.checkpoint)
         fit = (_fit_in_stages if request.stages else _fit)(model, problem, part, request)
         made = _predicted(model, whole, inputs, told)
     finally:

@@ -74,7 +74,7 @@ class Objective:
         observed = self._of(self._observed, steps)
         share = (~observed.isnan()).sum(dim=1) / self.n_pairs.clamp(min=1)
         loss = self._loss(simulated, observed)
-        total = (self.weights * share).sum() * loss if loss.ndim == 0 else self._weighed(loss, share)
+        total = self._weighed(loss.expand_as(share), share)
         return Part(total, one_minus_nse.detach())
 
     def of_all(self, simulated: list[Tensor]) -> Part:
@@ -97,7 +97,7 @@ class Objective:
 
     def _chosen(self, loss: Any, whole: Tensor) -> Callable[[Tensor, Tensor], Tensor] | None:
         if callable(loss):
-            return lambda simulated, observed: self._checked(loss(simulated, observed))
+            return lambda simulated, observed: self._own(loss, simulated, observed)
         if loss == "nse":
             return None  # what is told of each gauge anyway
         if loss == "log":
@@ -110,6 +110,19 @@ class Objective:
             unit = torch.where(deviation > 0, deviation, 1.0)
             return lambda simulated, observed: losses.rmse(simulated, observed) / unit
         return losses.LOSSES[loss]
+
+    def _own(self, function: Callable[[Tensor, Tensor], Any], simulated: Tensor, observed: Tensor) -> Tensor:
+        """What a caller's function gives, checked; gaps have no gradient, though that of the function be NaN."""
+        if simulated.requires_grad:
+            gaps = observed.isnan()  # the gradient of a mean that skips NaN is NaN there, 0 times NaN
+            simulated.register_hook(lambda gradient: gradient.masked_fill(gaps, 0.0))
+        loss = self._checked(function(simulated, observed))
+        if simulated.requires_grad and not loss.requires_grad:
+            raise ParameterError(
+                f"{argument('loss')} gives a tensor without gradients: compute it from the simulated discharge by functions of "
+                "torch, without .detach(), .numpy() or .item()"
+            )
+        return loss
 
     def _checked(self, loss: Any) -> Tensor:
         n = self.problem.observations.n_gauges

@@ -313,7 +313,8 @@ class ParameterModel(torch.nn.Module):
         """
         from xroute.learning.model_fit import fit_model
 
-        return fit_model(self, runoff, network, observed, request)
+        with torch.inference_mode(False), torch.enable_grad():  # whatever the caller is in
+            return fit_model(self, runoff, network, observed, request)
 
     # ── files and states ──────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -165,7 +165,9 @@ def windows_of(found: Observations, train: tuple[slice, ...], spinup: int, n: in
 # ── gauges ────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def gauge_weights_of(found: Observations, train: tuple[slice, ...], given: Any) -> NDArray[np.float64]:
+def gauge_weights_of(
+    found: Observations, train: tuple[slice, ...], given: Any, loss: Any = None
+) -> NDArray[np.float64]:
     """What each gauge counts: as the caller says, by label, or alike; 0 where it says nothing in the training period."""
     weights = np.ones(found.n_gauges) if given is None else _given_weights(found, given)
     silent = without_variance(found.values[:, union(train)])
@@ -176,13 +178,29 @@ def gauge_weights_of(found: Observations, train: tuple[slice, ...], given: Any) 
             f"spin-up, {argument('spinup')}), and do not count there: {some(found.gauge[named])}"
         )
     weights = np.where(silent, 0.0, weights)
+    if loss == "log":
+        weights = _with_water(found, train, weights)
     if not (weights > 0).any():
         raise ParameterError(
             f"no gauge has observations that vary in the training period, after the spin-up, and a weight: give another "
             f"{argument('train')}, a shorter {argument('spinup')}"
+            + ("" if loss != "log" else f", another {argument('loss')}")
             + phrase("gauge weights", ", or gauge_weights= that are not all zero")
         )
     return weights
+
+
+def _with_water(
+    found: Observations, train: tuple[slice, ...], weights: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Weights, 0 where the mean discharge is not positive, so that its logarithms have no measure (`xroute.losses.log`)."""
+    dry = (weights > 0) & ~(np.nansum(found.values[:, union(train)], axis=1) > 0)
+    if dry.any():
+        warn(
+            f"{int(dry.sum())} gauges have no positive mean discharge in the training period, and do not count in "
+            f"{argument('loss', 'log')}: {some(found.gauge[dry])}"
+        )
+    return np.where(dry, 0.0, weights)
 
 
 def _given_weights(found: Observations, given: Any) -> NDArray[np.float64]:
@@ -198,7 +216,10 @@ def _given_weights(found: Observations, given: Any) -> NDArray[np.float64]:
         if (at < 0).any():
             raise ParameterError(f"{name} lacks gauges: {some(found.gauge[at < 0])}")
         given = given.to_numpy()[at]
-    values = np.asarray(given, np.float64)
+    try:
+        values = np.asarray(given, np.float64)
+    except (TypeError, ValueError):
+        raise ParameterError(f"{name} are numbers, one a gauge or by label, not {given!r}") from None
     if values.shape not in ((), (found.n_gauges,)):
         raise ParameterError(
             f"{name} has the shape {values.shape}, and there are {found.n_gauges} gauges: one a gauge, or by label"

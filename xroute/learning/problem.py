@@ -217,7 +217,7 @@ def make_problem(
     )  # fmt: skip
     spinup = spinup_steps(request.spinup, array.sizes[run.clock.dim], run.settings.step)
     train, test = periods_in(found, request, spinup)
-    weights = gauge_weights_of(found, train, request.gauge_weights)
+    weights = gauge_weights_of(found, train, request.gauge_weights, request.loss)
     keep = np.isfinite(found.values[:, union((*train, *test))]).any(axis=1)
     if not keep.all():
         warn(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from xroute.exceptions import StateError
+from xroute.files.writing import remove_drafts
 from xroute.learning.archive import read_archive, write_archive
 from xroute.wording import argument
 
@@ -52,6 +53,7 @@ class ProgressFile:
         XRouteError
             If it is no such file, which is not replaced.
         """
+        remove_drafts(self.path)  # a run that was killed as it wrote has left its draft
         if not self.path.exists():
             if not self.path.parent.is_dir():
                 raise FileNotFoundError(f"no folder {self.path.parent} to write {self.path.name} in")

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from xroute.engine.plan import make_plan, mark_upstream
 from xroute.exceptions import ParameterError, some, warn
+from xroute.files.writing import remove_drafts
 from xroute.learning.objective import Objective
 from xroute.learning.problem import Problem
 from xroute.learning.simulation import Gauged
@@ -279,7 +280,7 @@ def join_fits(fits: Mapping[int, Fit], before: float, after: float, progress: An
     ]
     history = xr.concat(histories, "epoch", data_vars="all", coords="minimal", compat="override", join="outer")
     history = plain_text(history.assign_coords(epoch=np.arange(history.sizes["epoch"])))
-    reason = f"{len(fits)} stages: " + "; ".join(dict.fromkeys(fit.reason for fit in fits.values()))
+    reason = f"{len(fits)} stage{'s' * (len(fits) > 1)}: " + "; ".join(dict.fromkeys(fit.reason for fit in fits.values()))
     return Fit(history, sum(fit.epochs for fit in fits.values()), reason, before, after, progress or {})
 
 
@@ -309,6 +310,7 @@ def remove_files(path: str | os.PathLike[str], n_stages: int) -> None:
         file = file_of_stage(path, number)
         assert file is not None
         file.unlink(missing_ok=True)
+        remove_drafts(file)
 
 
 def loss_of(problem: Problem, router: Router, parameters: Any = None) -> float:

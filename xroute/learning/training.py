@@ -293,6 +293,7 @@ class _Training:
     def _settle(self) -> Part:
         """Put into the module what is best of the parameters of now, the best and the safe ones, and those at the start."""
         last = [p.detach().clone() for p in self.learned]
+        self.moved = not all(map(torch.equal, last, self.start))
         found: list[tuple[float, Part, list[Tensor]]] = []
         for values in (last, self.best[1], self.safe, self.start):
             if not values or any(all(map(torch.equal, values, other)) for _, _, other in found):
@@ -319,12 +320,16 @@ class _Training:
 
     def _why(self) -> str:
         flat = all(p.grad is None or not bool(p.grad.any()) for p in self.learned)
+        if flat and self.moved:
+            return (
+                f"steps have led to where the loss does not depend on them; a smaller {argument('learning_rate')} may do"
+            )
         if flat:
             return (
                 "the loss does not depend on them, as on reaches with no water, or whose parameters are at their bounds"
             )
         if self.retries:
-            return "losses were not finite; a smaller learning rate may do"
+            return f"losses were not finite; a smaller {argument('learning_rate')} may do"
         if self.stepper.converged:
             return "they are at a minimum already"
         return f"a smaller {argument('learning_rate')} or more {argument('epochs')} may do"
