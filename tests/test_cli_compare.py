@@ -127,4 +127,7 @@ def test_errors_name_options(files: Path) -> None:
     assert run("compare", files / "two.nc", files / "observed.nc", "--variable", "a", "--extra", "drop").exit_code == 0
     assert "nsee" in run("compare", files / "q.nc", files / "observed.nc", "--metrics", "nsee", code=1).output
     assert "NAME=FROM/TO" in run("compare", files / "q.nc", files / "observed.nc", "--period", "2001", code=2).output
+    rows = flows(5).to_series().rename("discharge").reset_index()
+    pd.concat([rows, rows.tail(1)]).to_csv(files / "twice.csv", index=False)
+    assert "1 values twice, first reach 12 at" in run("compare", files / "q.nc", files / "twice.csv", code=1).output
     assert run("compare", files / "none.nc", files / "observed.nc", code=1).output.startswith("Error: ")

@@ -243,8 +243,8 @@ def _long(times: Any, reach: pd.Series, values: NDArray[np.float64], source: _So
     long = pd.DataFrame({"time": times, "reach": _ids(reach, source), "value": values})
     twice = long.duplicated(["time", "reach"])
     if twice.any():
-        row = long[twice].iloc[0]
-        raise XRouteError(f"{source.name} has {int(twice.sum())} values twice, first reach {row['reach']!r} at {row['time']}")
+        first, time = long.loc[twice, "reach"].values[:1], long.loc[twice, "time"].iloc[0]
+        raise XRouteError(f"{source.name} has {int(twice.sum())} values twice, first reach {some(first)} at {time}")
     wide = long.pivot(index="time", columns="reach", values="value")
     return _labelled(wide.to_numpy(), wide.index, wide.columns.to_numpy())
 
