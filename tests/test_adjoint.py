@@ -408,7 +408,7 @@ def test_handles():
 
 def test_a_plan_that_equals_another_one_serves_after_that_is_gone(monkeypatch):
     """The other is garbage that is still there when routing begins, and is collected while it goes on."""
-    _, plan, pointer, values = case()
+    _, plan, pointer, values = case(seed=77)  # which no other test has: theirs may live on
     expected = through(plan, pointer, **values)[0].detach()
     other = pickle.loads(pickle.dumps(plan))
     waste: list[object] = [other]

@@ -253,12 +253,9 @@ def _of_stages(curvature: Mapping[int, xr.Dataset]) -> xr.Dataset:
 
 def _merged(network: Network, made: Network, mine: NDArray[np.bool_], names: Iterable[str]) -> Network:
     """A network with another's parameters on some reaches."""
-    taken: dict[str, Any] = {}
-    for name in names:
-        if name in made and name in network:
-            taken[name] = made[name].copy(data=np.where(mine, made[name].values, network[name].values))
-        elif name in made:
-            taken[name] = made[name]
+    taken = {name: made[name] for name in names if name in made}
+    for name in taken.keys() & set(network.dataset.data_vars):
+        taken[name] = made[name].copy(data=np.where(mine, made[name].values, network[name].values))
     return network.assign(taken)
 
 
