@@ -121,7 +121,7 @@ def test_labels_that_are_given():
         ([1.0, np.nan, 1.0, 2.0, np.nan, 1.0, 1.0], ParameterError, "2 reaches have no label: 2, 5"),
         (np.array(["a", None] * 3 + ["b"], dtype=object), ParameterError, "3 reaches have no label: 2, 4, 6"),
         (np.array(["a", 1] * 3 + ["b"], dtype=object), ParameterError, "of several kinds"),
-        (xr.DataArray([1, 2], {"reach": [1, 2]}, dims="reach"), AlignmentError, "lacks 5 .*: 3, 4.*7. Each reach is in a group"),
+        (xr.DataArray([1, 2], {"reach": [1, 2]}, dims="reach"), AlignmentError, "lacks 5 .*: 3, 4.*7. Give it for each of them"),
         (xr.DataArray(np.ones(7), dims="reach"), AlignmentError, "without the ids"),
         (xr.DataArray(np.ones((7, 2)), dims=("reach", "time")), ParameterError, "have the dimensions 'reach', 'time'"),
         (Groups(np.zeros(3, int), np.array([1]), "other"), ParameterError, "'other' are of 3 reaches, and the network has 7"),

@@ -212,7 +212,7 @@ def _given(network: Network, groups: Any) -> tuple[NDArray[Any], str]:
             where: Any = groups.copy(data=np.arange(labels.size)).drop_attrs(deep=False)
         else:
             where = pd.Series(np.arange(labels.size), index=groups.index)
-        return labels[by_reach(where, network.ids, f"groups {name}", gaps=False).values], name
+        return labels[by_reach(where, network.ids, "groups" if name == "groups" else f"groups {name}", gaps=False).values], name
     try:
         values = np.asarray(groups)
     except (TypeError, ValueError) as error:

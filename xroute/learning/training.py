@@ -216,6 +216,8 @@ class _Training:
         if not math.isfinite(loss):
             self._step_back(f"the loss is {loss:g}")
             return
+        if not self.exact and not self.done:
+            row["loss"] = self.before  # of all windows as they were: they were seen one after another, each after a step
         self.history.add(row)
         self.done += 1
         if self.request.patience is not None and tested is not None:
