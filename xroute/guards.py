@@ -75,8 +75,8 @@ def writing(doing: str, outcome: str = "", target: Any = None) -> Iterator[None]
     ending = f". {outcome}" if outcome else ""
     try:
         yield
-    except (XRouteError, ImportError):
-        raise
+    except (XRouteError, ImportError, FileExistsError):
+        raise  # they say what is the matter themselves
     except OSError as error:
         text = f"could not {doing}: {error.strerror or error}{f': {error.filename}' if error.filename else ''}{ending}"
         raise (OSError(text) if error.errno is None else OSError(error.errno, text)) from error

@@ -25,8 +25,8 @@ INDEX = "index"
 """Name of the entry that says what the others are."""
 
 
-def write_archive(path: PathLike, kind: str, tree: Any) -> None:
-    """Write a tree of values to a file, which stays as it was until the new one is complete.
+def write_archive(path: PathLike, kind: str, tree: Any, *, overwrite: bool = True) -> None:
+    """Write a tree of values to a file; one that is there stays as it was until the new one is complete.
 
     Parameters
     ----------
@@ -36,10 +36,12 @@ def write_archive(path: PathLike, kind: str, tree: Any) -> None:
         What is in it, for whoever reads it.
     tree
         Dicts, lists and tuples of numbers, text, None, tensors, arrays (but of objects) and `tree_of` of a Dataset.
+    overwrite
+        Whether to replace a file that is there; else it is an error.
     """
     arrays: dict[str, NDArray[Any]] = {}
     index = json.dumps({"kind": kind, "form": 1, "tree": _packed(tree, arrays)})
-    with writing(f"write {path}", target=path), replacing(path, overwrite=True) as draft, open(draft, "wb") as file:
+    with writing(f"write {path}", target=path), replacing(path, overwrite=overwrite) as draft, open(draft, "wb") as file:
         np.savez(file, **{INDEX: np.frombuffer(index.encode(), np.uint8)}, **arrays)  # type: ignore[arg-type]
 
 

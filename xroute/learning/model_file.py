@@ -1,59 +1,42 @@
-"""Files of a `ParameterModel`: arrays, and text that says what they are, in a npz that is read without pickle."""
+"""Files of a `ParameterModel`: what it was made with, and its weights."""
 
 from __future__ import annotations
 
 import json
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from xroute.exceptions import ParameterError
+from xroute.exceptions import ParameterError, XRouteError
 from xroute.files.opening import PathLike
-from xroute.files.writing import replacing
+from xroute.learning.archive import read_archive, write_archive
 from xroute.learning.attributes import Attribute
 from xroute.learning.forms import Form
 
 __all__ = ["packed", "read_model", "unpacked", "write_model"]
 
-FORMAT, VERSION = "xroute.ParameterModel", 1
-ABOUT = "about"
-"""Entry of the file that is text: format, version, and what the model was made with."""
+KIND, WHAT = "xroute.ParameterModel", "file of a ParameterModel"
 
 
 def write_model(
-    config: Mapping[str, Any], weights: Mapping[str, NDArray[Any]], path: PathLike, *, overwrite: bool = False
+    config: Mapping[str, Any], weights: Mapping[str, torch.Tensor], path: PathLike, *, overwrite: bool = False
 ) -> None:
     """Write a model, what it was made with and its weights, whole or not at all."""
-    about = json.dumps({**config, "format": FORMAT, "version": VERSION})
-    with replacing(path, overwrite=overwrite) as draft, open(draft, "wb") as file:
-        np.savez(file, **{ABOUT: np.array(about)}, **weights)  # type: ignore[arg-type]
+    write_archive(path, KIND, {"config": config, "weights": weights}, overwrite=overwrite)
 
 
-def read_model(path: PathLike) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+def read_model(path: PathLike) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     """What a model was made with, and its weights; errors are those of `xroute.ParameterModel.load`."""
-    file = Path(path)
-    if not file.exists():
-        raise FileNotFoundError(f"no file {path}")
     try:
-        with np.load(file, allow_pickle=False) as stored:
-            weights = {name: stored[name] for name in stored.files}
-        about = json.loads(str(weights.pop(ABOUT)[()]))
-        kind, version = about.pop("format"), about.pop("version")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
-        raise ParameterError(f"{path} is no file of a ParameterModel, or it is damaged ({error})") from error
-    if kind != FORMAT:
-        raise ParameterError(f"{path} is of {kind!r}, not of {FORMAT!r}")
-    if version != VERSION:
-        raise ParameterError(
-            f"{path} is of version {version} of its format, and this xroute reads version {VERSION}: update it"
-        )
-    return about, weights
+        tree = read_archive(path, KIND, WHAT)
+        return tree["config"], tree["weights"]
+    except XRouteError as error:
+        raise ParameterError(str(error)) from error
+    except (KeyError, TypeError) as error:
+        raise ParameterError(f"{path} is no {WHAT}, or it is damaged ({error!r})") from error
 
 
 def packed(standard: Sequence[Attribute], forms: Sequence[Form]) -> torch.Tensor:

@@ -6,7 +6,6 @@ import uuid
 from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
-import numpy as np
 import torch
 import xarray as xr
 
@@ -333,8 +332,7 @@ class ParameterModel(torch.nn.Module):
         FileExistsError
             If there is something at the path, and ``overwrite`` is False.
         """
-        weights = {name: value.detach().cpu().numpy() for name, value in self.state_dict().items()}
-        write_model(self.config(), weights, path, overwrite=overwrite)
+        write_model(self.config(), self.state_dict(), path, overwrite=overwrite)
 
     @classmethod
     def load(cls, path: Any) -> ParameterModel:
@@ -350,7 +348,7 @@ class ParameterModel(torch.nn.Module):
         config, weights = read_model(path)
         try:
             model = cls(**config)
-            model.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in weights.items()})
+            model.load_state_dict(weights)
         except (RuntimeError, TypeError) as error:
             raise ParameterError(f"{path} is damaged: {error}") from error
         return model
