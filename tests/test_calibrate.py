@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -747,6 +748,17 @@ def test_saved_and_loaded(result: Calibration, tmp_path: Any) -> None:
     (tmp_path / "other.npz").write_bytes(b"no")
     with pytest.raises(xroute.XRouteError, match="is no file of a calibration"):
         Calibration.load(tmp_path / "other.npz")
+
+
+def test_names_that_gauges_lack_are_missing_in_files_too(result: Calibration, tmp_path: Any) -> None:
+    dim = str(result.scores["nse"].dims[-1])
+    names = np.array(["mouth", None, np.nan, "nan"][: result.scores.sizes[dim]], dtype=object)
+    names = np.concatenate([names, np.full(result.scores.sizes[dim] - names.size, "more", dtype=object)])
+    named = replace(result, scores=result.scores.assign_coords(station=(dim, names)))
+    named.save(tmp_path / "calibration.npz")
+    found = Calibration.load(tmp_path / "calibration.npz").scores["station"]
+    assert found.isnull().values.tolist() == [name is None or name != name for name in names]
+    assert [n for n in found.values.tolist() if isinstance(n, str)] == [n for n in names if isinstance(n, str)]
 
 
 def test_import_is_light_and_offers_all_there_is() -> None:

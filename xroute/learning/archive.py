@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 import xarray as xr
 from numpy.typing import NDArray
@@ -84,10 +85,12 @@ def tree_of(dataset: xr.Dataset) -> dict[str, Any]:
             if variable.dtype.kind in "mMO"
             else variable
         )
-        values = np.asarray(plain.values)
+        values, lacking = np.asarray(plain.values), None
         if values.dtype.kind in "OT":
+            lacking = np.flatnonzero(pd.isnull(values))
             values = np.array([str(v) for v in values.ravel().tolist()], dtype=str).reshape(values.shape)
         variables[str(name)] = {
+            "lacking": lacking,
             "dims": [str(d) for d in plain.dims], "values": values, "attrs": _plain(plain.attrs), "coord": name in dataset.coords,
         }  # fmt: skip
     return {"variables": variables, "attrs": _plain(dataset.attrs)}
@@ -95,13 +98,23 @@ def tree_of(dataset: xr.Dataset) -> dict[str, Any]:
 
 def dataset_of(tree: Mapping[str, Any]) -> xr.Dataset:
     """The Dataset of a tree."""
-    made = {name: xr.Variable(v["dims"], v["values"], v["attrs"]) for name, v in tree["variables"].items()}
+    made = {name: xr.Variable(v["dims"], _values_of(v), v["attrs"]) for name, v in tree["variables"].items()}
     for name, variable in made.items():
         if "units" in variable.attrs and variable.dtype.kind in "iuf" and _is_time(variable.attrs):
             decoded = xr.decode_cf(xr.Dataset({name: variable}), decode_timedelta=True)[name].variable
             made[name] = xr.Variable(decoded.dims, decoded.values, decoded.attrs)
     dataset = xr.Dataset(made, attrs=dict(tree["attrs"]))
     return dataset.set_coords([name for name, v in tree["variables"].items() if v["coord"]])
+
+
+def _values_of(variable: Mapping[str, Any]) -> NDArray[Any]:
+    """Values of a variable; text that is missing is NaN again."""
+    values, lacking = variable["values"], variable.get("lacking")
+    if lacking is None or not lacking.size:
+        return np.asarray(values)
+    whole = values.astype(object)
+    whole.ravel()[lacking] = np.nan
+    return np.asarray(whole)
 
 
 def _is_time(attrs: Mapping[str, Any]) -> bool:
