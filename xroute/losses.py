@@ -127,16 +127,36 @@ def log(
 ) -> Tensor:
     """1 - NSE of the logarithms of discharge, which weighs low flows as much as high ones.
 
-    Arguments are those of `nse`; a ``spread`` is that of the observations' logarithms (`log_transform`).
+    To discharge is added an offset before its logarithm is taken, so that zeros have one (Pushpalatha et al. 2012). Below zero,
+    where a scheme may dip, the logarithm goes on along its tangent, so that there is a gradient that leads back.
 
-    To discharge is added an ``offset`` [..., gauge] before its logarithm is taken, so that zeros have one: by default a hundredth
-    of the mean of the observations (Pushpalatha et al. 2012). Below zero, where a scheme may dip, the logarithm goes on along its
-    tangent, so that there is a gradient that leads back.
+    Parameters
+    ----------
+    simulated, observed : [..., gauge, time]
+        As for `nse`.
+    spread
+        As for `nse`, but of the observations' logarithms (`log_transform`).
+    offset : [..., gauge]
+        What is added, in the units of discharge; by default a hundredth of the mean of the observations (`log_offset`).
+    undefined
+        As for `nse`; also where the offset is not above zero.
 
     Returns
     -------
     tensor [..., gauge]
         0 is a perfect fit.
+
+    Raises
+    ------
+    ParameterError
+        As `nse`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from xroute.losses import log
+    >>> log(torch.tensor([[0.0, 2.0, 4.0]]), torch.tensor([[0.0, 2.0, 4.0]]))
+    tensor([0.])
     """
     observed = _beside(simulated, observed)
     offset = log_offset(torch.where(torch.isnan(simulated), torch.nan, observed)) if offset is None else offset
@@ -162,7 +182,29 @@ def log_transform(values: Tensor, offset: Tensor) -> Tensor:
 def rmse(simulated: Tensor, observed: Tensor, *, undefined: float = 0.0) -> Tensor:
     """Root of the mean squared error, in the units of discharge; where the fit is perfect its gradient is 0.
 
-    Arguments are those of `nse`; observations need not vary.
+    Parameters
+    ----------
+    simulated, observed : [..., gauge, time]
+        As for `nse`; observations need not vary.
+    undefined
+        Value of a gauge without pairs; it has no gradient.
+
+    Returns
+    -------
+    tensor [..., gauge]
+        In the units of discharge.
+
+    Raises
+    ------
+    ParameterError
+        As `nse`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from xroute.losses import rmse
+    >>> rmse(torch.tensor([[1.0, 2.0, 9.0]]), torch.tensor([[4.0, 6.0, torch.nan]]))
+    tensor([3.5355])
     """
     pairs = pairs_of(simulated, observed)
     root = _norm(pairs.simulated - pairs.observed) / pairs.n_pairs.clamp(min=1).sqrt()
@@ -172,12 +214,29 @@ def rmse(simulated: Tensor, observed: Tensor, *, undefined: float = 0.0) -> Tens
 def kge(simulated: Tensor, observed: Tensor, *, undefined: float = 0.0) -> Tensor:
     """1 - KGE: how far correlation, ratio of spreads and ratio of means are from 1 (Gupta et al. 2009).
 
-    Arguments are those of `nse`. Simulated discharge that does not vary counts as uncorrelated.
+    Parameters
+    ----------
+    simulated, observed : [..., gauge, time]
+        As for `nse`. Simulated discharge that does not vary counts as uncorrelated.
+    undefined
+        As for `nse`; also where the mean of the observations is zero.
 
     Returns
     -------
     tensor [..., gauge]
         0 is a perfect fit.
+
+    Raises
+    ------
+    ParameterError
+        As `nse`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from xroute.losses import kge
+    >>> kge(torch.tensor([[2.0, 4.0, 6.0]]), torch.tensor([[1.0, 2.0, 3.0]]))  # twice the mean, and twice the spread
+    tensor([1.4142])
     """
     pairs = pairs_of(simulated, observed)
     spread = _spread(pairs)
