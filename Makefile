@@ -1,4 +1,4 @@
-# make demo | test | lint | resolve | bench: each installs what it needs into .venv first, and again only when
+# make demo | test | lint | docs | resolve | bench: each installs what it needs into .venv first, and again only when
 # pyproject.toml or constraints.txt change. Another interpreter: make PYTHON=python3.12 test
 PYTHON ?= python3
 VENV ?= .venv
@@ -13,12 +13,13 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 STAMP := $(VENV)/.installed
 export MPLBACKEND ?= Agg
 
-.PHONY: help install demo test lint resolve bench clean
+.PHONY: help install demo test lint docs resolve bench clean
 
 help:
 	@echo "make demo     route a small river, print a table, draw demo/discharge.png"
 	@echo "make test     run the tests (data from XROUTE_TEST_DATA, now $(XROUTE_TEST_DATA))"
 	@echo "make lint     ruff and mypy"
+	@echo "make docs     the documentation, into docs/_build/html, with its notebooks run"
 	@echo "make resolve  that a fresh machine can install this: each Python, Linux, macOS and Windows"
 	@echo "make bench    reach-steps per second against a plain array copy"
 
@@ -33,7 +34,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing xroute and its dependencies into $(VENV) (some minutes the first time)"
 	@$(PIP) install --quiet --upgrade --constraint constraints.txt "pip>=25.1"
-	@$(PIP) install --quiet --constraint constraints.txt --editable ".[complete]" --group test --group lint
+	@$(PIP) install --quiet --constraint constraints.txt --editable ".[complete]" --group test --group lint --group docs --group package
 	@touch $@
 
 demo: $(STAMP)
@@ -46,6 +47,10 @@ lint: $(STAMP)
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 
+docs: $(STAMP)
+	@$(BIN)/sphinx-build -W --keep-going -q -j 2 -b html docs docs/_build/html
+	@echo "Open docs/_build/html/index.html"
+
 # Nothing is installed: would it be, on a machine that has the package index and neither wheels nor settings of its own?
 # pip answers for this Python and machine, as a user would ask it. It takes every marker from the Python that it runs on,
 # so uv answers for the others; from wheels alone (--no-build), for nobody is to need a compiler.
@@ -53,18 +58,18 @@ lint: $(STAMP)
 resolve: $(STAMP)
 	@echo "Resolving for this machine"
 	@PIP_CONFIG_FILE=/dev/null PIP_FIND_LINKS= PIP_EXTRA_INDEX_URL= $(PIP) install --dry-run --ignore-installed \
-	  --use-feature=fast-deps --constraint constraints.txt ".[complete]" --group test --group lint \
+	  --use-feature=fast-deps --constraint constraints.txt ".[complete]" --group test --group lint --group docs --group package \
 	  >$(VENV)/resolve.log 2>&1 || { tail -n 40 $(VENV)/resolve.log; exit 1; }
 	@set -e; for platform in linux macos windows; do for python in $(PYTHONS); do \
 	  echo "Resolving for $$platform, Python $$python"; \
 	  UV_FIND_LINKS= UV_EXTRA_INDEX_URL= UV_INDEX= UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$$PIP_INDEX_URL}" \
 	  MACOSX_DEPLOYMENT_TARGET=$(MACOS) $(BIN)/uv pip compile --quiet --no-config --no-python-downloads --no-build \
 	    --python $(BIN)/python --python-version $$python --python-platform $$platform \
-	    --constraint constraints.txt --extra complete --group test --group lint pyproject.toml >/dev/null; \
+	    --constraint constraints.txt --extra complete --group test --group lint --group docs --group package pyproject.toml >/dev/null; \
 	done; done
 
 bench: $(STAMP)
 	@$(BIN)/python benchmarks/cpu.py $(BENCH_ARGS)
 
 clean:
-	rm -rf $(VENV) demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) demo docs/_build docs/reference/generated .pytest_cache .mypy_cache .ruff_cache .hypothesis

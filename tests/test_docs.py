@@ -3,6 +3,8 @@
 A page is read from top to bottom, as a newcomer would type it, in an empty folder that is its own:
 
 - ```python is run, all blocks of a page in one namespace; one with ``>>>`` is compared with what it prints.
+- ```{code-cell} of a notebook (a page with a kernelspec) is run in the same way, and by `make docs`, which shows what comes out;
+  a line ``!xroute ...`` in it is a command.
 - ```console holds commands, ``$ xroute ...`` (a line that ends in a backslash goes on), and under each what it prints, if it is
   shown: ``...`` stands for any text. A command may fail only where the page shows its error.
 - ```bash is not run: long benchmarks, and commands of other programs. ```text and blocks without a name are not code.
@@ -31,8 +33,8 @@ from xroute.cli import main
 from xroute.options import set_options
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = sorted((ROOT / "docs").glob("*.md"))
-RUN, NOT_RUN = ("python", "console"), ("bash", "text", "")
+PAGES = sorted((ROOT / "docs").rglob("*.md"))
+RUN, NOT_RUN = ("python", "{code-cell}", "console"), ("bash", "text", "")
 SHOWN = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
@@ -49,7 +51,7 @@ def blocks(page: str) -> list[Block]:
     found, begins = [], None
     lines = page.splitlines()
     for number, line in enumerate(lines, 1):
-        fence = re.fullmatch(r"\s*```\s*(\S*)\s*", line)
+        fence = re.fullmatch(r"\s*```\s*(\S*)(?: .*)?", line)
         if fence and begins is None:
             begins = number, fence[1]
         elif fence and begins is not None:
@@ -100,7 +102,11 @@ def run_python(block: Block, names: dict[str, Any], name: str) -> None:
         names.update(test.globs)
         assert not failed, "".join(said)
         return
-    exec(compile("\n" * (block.line - 1) + block.text, name, "exec"), names)
+    # A cell's options (:tags:) are for the build; its commands are run as those of a console.
+    text = re.sub(r"^:[\w-]+:.*$", "", block.text, flags=re.M) if block.language == "{code-cell}" else block.text
+    text = re.sub(r"^!(xroute .*)$", lambda found: f"__command__({found[1]!r})", text, flags=re.M)
+    names["__command__"] = lambda command: run_commands(Block("console", f"$ {command}\n", block.line), name)
+    exec(compile("\n" * (block.line - 1) + text, name, "exec"), names)
 
 
 def run_commands(block: Block, name: str) -> None:
@@ -119,8 +125,10 @@ def run_page(text: str, name: str) -> int:
     names: dict[str, Any] = {"__name__": "__main__"}
     n = 0
     for block in blocks(text):
-        assert block.language in RUN + NOT_RUN, f"{name}, line {block.line}: is a block of {block.language!r} to be run?"
-        if block.language == "python":
+        directive = block.language.startswith("{") and block.language not in RUN
+        known = directive or block.language in RUN + NOT_RUN
+        assert known, f"{name}, line {block.line}: is a block of {block.language!r} to be run?"
+        if block.language in ("python", "{code-cell}"):
             run_python(block, names, name)
         elif block.language == "console":
             run_commands(block, name)
@@ -185,11 +193,6 @@ def test_links_lead_to_files_and_headings(page: Path) -> None:
             titles = re.findall(r"^#+ (.*)$", file.read_text("utf-8"), re.M)
             anchors = {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
             assert heading in anchors, f"{page.name}: {target}"
-
-
-def test_the_readme_names_every_page() -> None:
-    readme = (ROOT / "README.md").read_text("utf-8")
-    assert [page.name for page in PAGES if f"](docs/{page.name})" not in readme] == []
 
 
 # ── the README's road, and scripts ────────────────────────────────────────────────────────────────────────────────────
