@@ -9,6 +9,7 @@ import contextlib
 import os
 import re
 import runpy
+import subprocess
 import sys
 import warnings
 from collections.abc import Iterator
@@ -131,6 +132,41 @@ def test_commands_within_sentences_are_there(page: Path) -> None:
 
 
 # ── scripts and benchmarks ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+BENCHMARKS = sorted((ROOT / "benchmarks").glob("*.py"))
+SMALL = ["cpu --small", "weights --small", "remap --small", "scaling graph --small", "streams tiles --small", "gpu --list",
+         "learning twins --small --seeds 1 --device cpu"]  # fmt: skip
+
+
+@pytest.mark.parametrize("script", BENCHMARKS, ids=lambda script: script.stem)
+def test_a_benchmark_says_how_it_is_run(script: Path) -> None:
+    """The commands that a benchmark shows at its head are taken by it, and words that it does not know are not."""
+    if script.stem == "gpu":
+        pytest.importorskip("triton")
+    if script.stem in ("weights", "remap"):
+        pytest.importorskip("geopandas")
+    text = script.read_text("utf-8").split('"""')[1]
+    begins = r"(?:[A-Z_]+=\S+ )*(?:compute-sanitizer .*)?(?:\S*python benchmarks/|make bench)"
+    shown = re.findall(rf"^ *({begins}[^\[\n]*?)(?=  |\n| \[)", text, re.M)
+    assert shown, "no command at its head"
+    for command in shown:
+        Shell().prove(shell_lines.words(command))
+    with pytest.raises(NotProven, match="does not take"):
+        Shell().prove(["python", f"benchmarks/{script.name}", "--no-such-option"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", SMALL)
+def test_a_benchmark_runs_small(command: str, tmp_path: Path) -> None:
+    name, *words = command.split()
+    pytest.importorskip({"weights": "geopandas", "gpu": "triton", "streams": "zarr"}.get(name, "dask"))
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "benchmarks" / f"{name}.py"), *words], cwd=tmp_path, capture_output=True, text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-1000:] + done.stderr[-2000:]
+    assert re.search(r"\d", done.stdout)
 
 
 @pytest.mark.parametrize(("name", "files"), [("quickstart", []), ("first_river", ["discharge.nc", "discharge.png"])])
