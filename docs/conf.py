@@ -14,6 +14,9 @@ import sphinx_autosummary_accessors
 
 import xroute
 
+sys.path.insert(0, str(Path(__file__).parent / "_ext"))
+import public
+
 # ── notebooks ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 # A kernel of their own: this Python, whatever kernels the machine has under the same name, with the settings that IPython has
 # where nobody has changed them, pictures in the page even where MPLBACKEND says "Agg", and the `xroute` command that belongs
@@ -47,17 +50,17 @@ logging.getLogger("traitlets").setLevel(logging.WARNING)
 os.environ["JUPYTER_PATH"] = os.pathsep.join(filter(None, [str(KERNEL), os.environ.get("JUPYTER_PATH", "")]))
 
 
-def source_of(package: Path) -> str:
-    """What stands in the package now: pages are made anew when it changes, for they show what it does and says."""
+def source_of(*packages: Path) -> str:
+    """What stands in the code now: pages are made anew when it changes, for they show what it does and says."""
     digest = hashlib.sha256()
-    for path in sorted(package.rglob("*.py")):
+    for path in sorted(path for package in packages for path in package.rglob("*.py")):
         digest.update(path.read_bytes())
     return digest.hexdigest()
 
 
 def setup(app):
     """Sphinx asks for this."""
-    app.add_config_value("xroute_source", source_of(Path(xroute.__file__).parent), "env", str)
+    app.add_config_value("xroute_source", source_of(Path(xroute.__file__).parent, Path(__file__).parent), "env", str)
 
 
 # ── what is made ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -77,11 +80,15 @@ extensions = [
     "sphinx_autosummary_accessors",
     "sphinx_copybutton",
     "sphinx_design",
+    "from_code",
 ]
 templates_path = ["_templates", sphinx_autosummary_accessors.templates_path]
-exclude_patterns = ["_build", "_templates"]
+exclude_patterns = ["_build", "_ext", "_templates"]
+default_role = "py:obj"  # in docstrings `xroute.route` is a link
+suppress_warnings = ["config.cache"]
 
 autosummary_generate = True
+autosummary_context = {"public_members": public.classes()}  # of the template of a class's page
 autodoc_typehints = "none"  # numpydoc's sections say what is taken and given
 numpydoc_show_class_members = False
 numpydoc_xref_param_type = False
