@@ -54,7 +54,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         sys.modules["matplotlib.pyplot"].close("all")
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT / "docs").with_suffix("")))
 def test_a_page_runs(page: Path, folder: Path) -> None:
     for module in WANTED:
         pytest.importorskip(module)
@@ -118,7 +118,7 @@ def inline_commands(page: str) -> set[str]:
     return {span for span in spans if re.match(r"(make|python|pip|xroute|pytest) [a-z.\-]", span) and "..." not in span}
 
 
-@pytest.mark.parametrize("page", [*PAGES, ROOT / "README.md", ROOT / "CONTRIBUTING.md"], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "README.md", ROOT / "CONTRIBUTING.md"], ids=lambda page: str(page.relative_to(ROOT)))
 def test_commands_within_sentences_are_there(page: Path) -> None:
     for command in sorted(inline_commands(page.read_text("utf-8"))):
         words = shell_lines.words(command)
