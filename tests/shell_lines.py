@@ -77,6 +77,8 @@ def known_command(given: list[str]) -> None:
     given = list(given)
     while isinstance(command, click.Group) and given and not given[0].startswith("-"):
         name = given.pop(0)
+        if name.isupper():  # stands for any
+            return
         found = command.get_command(click.Context(command), name)
         need(found is not None, f"xroute has no command {name!r}")
         command = found
