@@ -245,7 +245,7 @@ def _draw_rivers(ax: Axes, network: Network, points: Points, paint: _Paint, widt
     dots = points.known & (order >= min_order) & ~(touched if paint.numbers is None else has_line)
     if dots.any():
         at = np.flatnonzero(dots)
-        diameter = np.where(touched[at], widths[at], np.maximum(1.6 * widths[at], 3.0 if at.size < 1000 else 1.0))
+        diameter = np.where(touched[at], widths[at], np.maximum(1.6 * widths[at], 6.0 if at.size < 100 else 2.0))
         marks = ax.scatter(points.x[at], points.y[at], s=diameter**2, linewidths=0, zorder=lines.get_zorder())
         _coloured(marks, paint, at)
     return lines
