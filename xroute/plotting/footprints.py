@@ -12,11 +12,11 @@ from xroute.exceptions import AlignmentError, require, some
 from xroute.ids import positions_of
 from xroute.network import Network
 from xroute.network_files import as_network
-from xroute.plotting.hydrographs import along_time, drawn_times, dress_times
 from xroute.plotting.layout import layout_points, warn_of_unplaced
 from xroute.plotting.maps import draw_network
 from xroute.plotting.requests import MapRequest
 from xroute.plotting.style import GAUGE_COLOURS, INK, PALE, units_label
+from xroute.plotting.time_axis import along_time, drawn_times, dress_times
 from xroute.reach_ids import read_reach_ids
 
 if TYPE_CHECKING:
