@@ -173,7 +173,8 @@ def test_the_sdist_has_all_that_its_tests_need(built: tuple[Path, Path]) -> None
         assert [name for name in sorted(files(folder)) if not (sdist / name).is_file()] == [], folder
     for name in (
         "README.md", "LICENSE", "CHANGELOG.md", "CONTRIBUTING.md", "CODE_OF_CONDUCT.md", "SECURITY.md", "CITATION.cff",
-        "Makefile", "pyproject.toml", "constraints.txt", "hatch_build.py", ".gitignore", ".pre-commit-config.yaml", ".readthedocs.yaml",
+        "Makefile", "pyproject.toml", "constraints.txt", "hatch_build.py", ".gitignore", ".pre-commit-config.yaml",
+        ".readthedocs.yaml",
     ):  # fmt: skip
         assert (sdist / name).is_file(), name
 
