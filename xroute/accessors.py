@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from xroute.caches import keep
 from xroute.network import Network
-from xroute.plotting import plot_hydrographs, plot_network
+from xroute.plotting import plot_hydrographs, plot_network, plot_profile
 from xroute.request import NetworkLike
 from xroute.routing import route
 from xroute.units import dataset_without_pint
@@ -148,6 +148,10 @@ class RiverAccessor:
         if isinstance(values, Hashable) and not isinstance(values, xr.DataArray) and values is not None:
             values = self._dataset[values]
         return plot_network(self.network, values, **options)
+
+    @_as_of(plot_profile)
+    def profile(self, discharge: xr.DataArray, reach: Hashable | None = None, *args: Any, **options: Any) -> Any:  # noqa: D102
+        return plot_profile(self.network, discharge, reach, *args, **options)
 
 
 def _digest(dataset: xr.Dataset) -> str:

@@ -127,25 +127,26 @@ def _usual(at: Float) -> float:
     return float(np.median(np.diff(at))) if at.size > 1 else 1.0
 
 
-def dress_times(ax: Axes, time: xr.DataArray) -> None:
+def dress_times(ax: Axes, time: xr.DataArray, which: str = "x") -> None:
     """Give an axis of times (see `drawn_times`) labels that fit them."""
     from matplotlib import dates
 
-    kind = time.dtype.kind
+    kind, axis = time.dtype.kind, ax.xaxis if which == "x" else ax.yaxis
     if kind == "M":
         locator = dates.AutoDateLocator(minticks=3, maxticks=8)
-        ax.xaxis.set_major_locator(locator)
-        ax.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator))
+        axis.set_major_locator(locator)
+        short = which == "x"  # the part that all dates share stands at the axis' end, where a vertical one has the top edge
+        axis.set_major_formatter(dates.ConciseDateFormatter(locator) if short else dates.AutoDateFormatter(locator))
     elif kind == "m":
         from xroute.plotting.calendar_axis import hour_locator
 
-        ax.xaxis.set_major_locator(hour_locator())
-        ax.set_xlabel("Lead time [h]")
+        axis.set_major_locator(hour_locator())
+        axis.set_label_text("Lead time [h]")
     elif kind == "O" and time.size:
         from xroute.plotting.calendar_axis import CalendarFormatter, CalendarLocator
 
         places_of_ticks = CalendarLocator(time.to_numpy().flat[0].calendar)
-        ax.xaxis.set_major_locator(places_of_ticks)
-        ax.xaxis.set_major_formatter(CalendarFormatter(places_of_ticks))
+        axis.set_major_locator(places_of_ticks)
+        axis.set_major_formatter(CalendarFormatter(places_of_ticks))
     else:
-        ax.set_xlabel(axis_label(time) if "units" in time.attrs or "long_name" in time.attrs else "Time step")
+        axis.set_label_text(axis_label(time) if "units" in time.attrs or "long_name" in time.attrs else "Time step")
