@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from xroute.caches import keep
 from xroute.network import Network
-from xroute.plotting import plot_hydrographs, plot_network, plot_profile
+from xroute.plotting import animate, plot_hydrographs, plot_network, plot_profile
 from xroute.request import NetworkLike
 from xroute.routing import route
 from xroute.units import dataset_without_pint
@@ -143,15 +143,16 @@ class RiverAccessor:
         return self.network.to_dataframe()
 
     @_as_of(plot_network)
-    def plot(self, values: xr.DataArray | Hashable | None = None, **options: Any) -> Any:
-        """Map of the network; see `xroute.plotting.plot_network`."""
-        if isinstance(values, Hashable) and not isinstance(values, xr.DataArray) and values is not None:
-            values = self._dataset[values]
-        return plot_network(self.network, values, **options)
+    def plot(self, values: Any = None, ax: Any = None, **options: Any) -> Any:  # noqa: D102 (documented in plot_network)
+        return plot_network(self.network, values, ax, **options)
 
     @_as_of(plot_profile)
-    def profile(self, discharge: xr.DataArray, reach: Hashable | None = None, *args: Any, **options: Any) -> Any:  # noqa: D102
+    def profile(self, discharge: Any, reach: Any = None, *args: Any, **options: Any) -> Any:  # noqa: D102
         return plot_profile(self.network, discharge, reach, *args, **options)
+
+    @_as_of(animate)
+    def animate(self, discharge: Any, path: Any = None, **options: Any) -> Any:  # noqa: D102 (documented in animate)
+        return animate(self.network, discharge, path, **options)
 
 
 def _digest(dataset: xr.Dataset) -> str:

@@ -16,10 +16,11 @@ from xroute.network import Network
 from xroute.network_files import as_network
 from xroute.plotting.reach_series import chosen_reaches, gauge_names
 from xroute.plotting.river_way import Way, find_way
+from xroute.plotting.scales import draw_colour_bar, number_scale
 from xroute.plotting.style import INK, PALE, axis_label
-from xroute.plotting.time_axis import dress_times, numbers_on_axis, step_begins, step_edges
+from xroute.plotting.time_axis import dress_times, numbers_on_axis, step_begins, step_edges, time_text
+from xroute.plotting.values import Values
 from xroute.settings import PROFILE, Profile
-from xroute.stamps import show
 from xroute.time_dims import dated_dims, find_time_dim
 from xroute.units import require_array
 from xroute.wording import argument
@@ -36,8 +37,8 @@ MOST_STEPS = 2000
 N_LINES, N_CONFLUENCES = 6, 15
 BACKWARDS = 0.2
 """Share of the reaches to which a flood may come sooner than to the one above, for it to be drawn as one flood."""
-FAINT = 1e4
-"""Discharge below this part of the largest has the palest colour."""
+NOTHING = "#e8eaec"
+"""Colour where there is no value."""
 
 
 def plot_profile(
@@ -78,7 +79,7 @@ def plot_profile(
     gauges
         Ids of reaches on the way that are marked, or a mapping from ids to names.
     relative
-        Whether discharge is drawn as share of the highest value of each reach, which shows a wave where a small river grows large.
+        Whether discharge is drawn as share of the highest value of each reach, which shows the wave where rivers grow.
     norm
         Colour scale; by default logarithmic if values are positive and span more than a factor of 30.
     colorbar
@@ -180,8 +181,6 @@ def _times(series: xr.DataArray, time: Any) -> xr.DataArray:
 
 def _draw_image(ax: Axes, way: Way, series: xr.DataArray, values: Float, norm: Any, label: str | None) -> None:
     """Colours over distance and time, and the way of the highest flow."""
-    from matplotlib import colormaps
-
     at = numbers_on_axis(series["time"])
     every = -(-at.size // MOST_STEPS)
     shown, begin = values, step_begins(series, at)
@@ -190,29 +189,17 @@ def _draw_image(ax: Axes, way: Way, series: xr.DataArray, values: Float, norm: A
         with np.errstate(invalid="ignore"):
             shown = values[:, :cut].reshape(values.shape[0], -1, every).mean(axis=2)
         begin = begin[:cut:every]
-    colours = colormaps["viridis_r"].with_extremes(bad="#e8eaec")
+    known = Values(values.ravel(), label or "")
+    scale = number_scale(known, norm=norm)
     image = ax.pcolormesh(
-        way.edges, step_edges(begin), np.ma.masked_invalid(shown.T), cmap=colours, norm=_norm(values) if norm is None else norm,
+        way.edges, step_edges(begin), np.ma.masked_invalid(shown.T), cmap=scale.cmap.with_extremes(bad=NOTHING), norm=scale.norm,
         rasterized=True,
     )  # fmt: skip
     dress_times(ax, series["time"], "y")
     ax.set_ylim(*step_edges(begin)[[0, -1]].tolist())
     if label is not None:
-        bar = ax.figure.colorbar(image, ax=ax, shrink=0.8, aspect=28, pad=0.02)
-        bar.set_label(label)
-        bar.outline.set_visible(False)
+        draw_colour_bar(ax, image, scale, known, None)
     _draw_crest(ax, way, series, values, at)
-
-
-def _norm(values: Float) -> Normalize:
-    from matplotlib.colors import LogNorm, Normalize
-
-    known = values[np.isfinite(values)]
-    most = float(known.max(initial=0.0))
-    positive = known[known > 0]
-    if positive.size and known.min() >= 0 and most > 30 * positive.min():
-        return LogNorm(max(float(positive.min()), most / FAINT), most, clip=True)  # zero is as pale as what is next to it
-    return Normalize(float(known.min(initial=0.0)), most or 1.0)
 
 
 def _draw_crest(ax: Axes, way: Way, series: xr.DataArray, values: Float, at: Float) -> None:
@@ -239,7 +226,7 @@ def _draw_lines(ax: Axes, way: Way, series: xr.DataArray, values: Float, label: 
         chosen = np.unique(np.linspace(0, chosen.size - 1, N_LINES).round().astype(int))
     for k, j in enumerate(chosen):
         colour = colormaps["viridis"](0.85 * k / max(chosen.size - 1, 1))
-        when = _when(series, int(j))
+        when = time_text(series, int(j)) if "time" in series.coords else None
         ax.stairs(values[:, j], way.edges, baseline=None, color=colour, linewidth=1.6, label=when)
     known = values[:, chosen][np.isfinite(values[:, chosen])]
     high, low = float(known.max(initial=0.0)), float(known.min(initial=0.0))
@@ -247,15 +234,6 @@ def _draw_lines(ax: Axes, way: Way, series: xr.DataArray, values: Float, label: 
     ax.set_ylabel(label)
     ax.grid(axis="y", color=PALE, alpha=0.3, linewidth=0.6)
     ax.spines[["top", "right"]].set_visible(False)
-
-
-def _when(series: xr.DataArray, j: int) -> str | None:
-    if "time" not in series.coords:
-        return None
-    value = series["time"].values[j]
-    if series["time"].dtype.kind == "M":
-        return str(np.datetime_as_string(value, unit="m")).replace("T", " ")
-    return f"{value / np.timedelta64(1, 'h'):g} h" if series["time"].dtype.kind == "m" else show(value)
 
 
 def _dress(ax: Axes, way: Way, network: Network, gauges: Any) -> None:

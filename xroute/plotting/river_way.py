@@ -6,11 +6,13 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 
 import numpy as np
+import xarray as xr
 from numpy.typing import NDArray
 
 from xroute.earth import distances
-from xroute.exceptions import NetworkError
+from xroute.exceptions import NetworkError, ParameterError
 from xroute.network import Network
+from xroute.places import find_places, has_places
 from xroute.topology import drains_to
 from xroute.units import to_si
 from xroute.wording import argument
@@ -95,11 +97,18 @@ def _lengths(network: Network, onward: Index) -> tuple[Float, str]:
         length = to_si(network["length"], "m", "length") / 1e3
         if (np.isfinite(length) & (length >= 0)).all() and (length > 0).any():
             return length, "km"
-    if "lon" in network and "lat" in network:
-        lon, lat = (network[name].to_numpy().astype(float) for name in ("lon", "lat"))
-        if (np.isfinite(lon) & np.isfinite(lat) & (np.abs(lat) <= 90)).all():
+    if has_places(network.dataset):
+        try:
+            places = find_places(network.dataset)
+        except ParameterError:  # none of them is one
+            return np.ones(network.n_reaches), ""
+        if places.known.all():
             below = np.where(onward < 0, np.arange(onward.size), onward)
-            length = np.where(onward < 0, 0.0, distances(lon, lat, lon[below], lat[below]) / 1e3)
+            if places.degrees:
+                length = distances(places.x, places.y, places.x[below], places.y[below]) / 1e3
+            else:
+                size = to_si(xr.DataArray(1.0, attrs={"units": places.units}), "m", "coordinates")
+                length = np.hypot(places.x - places.x[below], places.y - places.y[below]) * float(size) / 1e3
             above = np.bincount(below[onward >= 0], length[onward >= 0], onward.size)
             count = np.bincount(below[onward >= 0], minlength=onward.size)
             last = onward < 0  # an outlet is as long as those above it are in the mean

@@ -23,7 +23,10 @@ from xroute.time_dims import find_time_dim
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["along_time", "dress_times", "drawn_times", "numbers_on_axis", "others_on_axis", "step_begins", "step_edges"]
+__all__ = [
+    "along_time", "dress_times", "drawn_times", "numbers_on_axis", "others_on_axis", "step_begins", "step_edges",
+    "time_text",
+]  # fmt: skip
 
 Float = NDArray[np.float64]
 #: What a unit of the axis is in seconds, by the kind of the times: days of dates, hours of leads.
@@ -110,6 +113,18 @@ def others_on_axis(other: xr.DataArray, time: xr.DataArray, series: xr.DataArray
         return zero + places(its, dates, 1.0, what) / _UNIT[mine.dtype.kind]
     except TimeAxisError as error:
         raise TimeAxisError(str(error).replace("the runoff", "the discharge")) from error
+
+
+def time_text(series: xr.DataArray, j: int) -> str:
+    """A time of a series as a title has it: a date to the minute, a lead in hours, or the number of the step."""
+    if "time" not in series.coords:
+        return f"step {j}"
+    value, kind = series["time"].values[j], series["time"].dtype.kind
+    if kind == "M":
+        return str(np.datetime_as_string(value, unit="m")).replace("T", " ")
+    if kind == "m":
+        return f"{value / np.timedelta64(1, 'h'):g} h"
+    return str(value.strftime("%Y-%m-%d %H:%M")) if kind == "O" else f"{value:g}"
 
 
 def step_begins(series: xr.DataArray, at: Float) -> Float:
