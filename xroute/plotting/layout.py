@@ -190,7 +190,7 @@ def dress(ax: Axes, points: Points) -> None:
 
 
 def _degrees(value: float, plus: str, minus: str) -> str:
-    return f"{abs(value):g}°{minus if value < 0 else plus}"
+    return f"{abs(value):g}°" + ("" if abs(value) == 180.0 else minus if value < 0 else plus)
 
 
 def _limit(ax: Axes, x: Float, y: Float) -> None:

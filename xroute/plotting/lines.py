@@ -92,7 +92,8 @@ def river_lines(paths: Float, widths: Float, **style: Any) -> Any:
 @cache
 def _bundled() -> Any:
     """The class of collections of very many lines; made at the first use, since it is matplotlib's."""
-    from matplotlib.collections import LineCollection
+    from matplotlib.artist import allow_rasterization
+    from matplotlib.collections import LineCollection, PathCollection
     from matplotlib.path import Path
     from matplotlib.transforms import Bbox
 
@@ -120,6 +121,7 @@ def _bundled() -> Any:
             corners = np.stack([self._lines.min((0, 1)), self._lines.max((0, 1))])
             return Bbox((self.get_transform() - transData).transform(corners))
 
+        @allow_rasterization
         def draw(self, renderer: Any) -> None:
             if not self.get_visible():
                 return
@@ -130,11 +132,10 @@ def _bundled() -> Any:
             if not bundles:
                 return
             paths, of_each, width = zip(*bundles, strict=True)
-            drawn: Any = LineCollection(
-                [], colors=of_each, linewidths=width, capstyle=self.get_capstyle(), joinstyle=self.get_joinstyle(),
-                transform=self.get_transform(), rasterized=self.get_rasterized(), zorder=self.get_zorder(),
+            drawn: Any = PathCollection(
+                paths, facecolors="none", edgecolors=of_each, linewidths=width, capstyle=self.get_capstyle(),
+                joinstyle=self.get_joinstyle(), transform=self.get_transform(),
             )  # fmt: skip
-            drawn.set_paths(list(paths))
             drawn.set_figure(self.get_figure())
             drawn.axes = self.axes
             drawn.set_clip_path(self.get_clip_path())

@@ -18,7 +18,7 @@ from xroute.plotting.layout import Points, dress, layout_points, places, warn_of
 from xroute.plotting.legends import Group, draw_legends, line_handles, width_group
 from xroute.plotting.lines import link_paths, river_lines
 from xroute.plotting.requests import MapRequest
-from xroute.plotting.scales import category_scale, draw_colour_bar, number_scale, widths_of
+from xroute.plotting.scales import category_scale, crowding, draw_colour_bar, number_scale, widths_of
 from xroute.plotting.style import INK, PALE
 from xroute.plotting.values import Values, read_values
 from xroute.request import keywords_of
@@ -135,10 +135,11 @@ def draw_network(network: Network, points: Points, values: Any, ax: Axes | None,
     paint = _paint(network, amount, basins, request)
     if ax is None:
         ax = pyplot.subplots(figsize=request.figsize or (7, 7), layout="constrained")[1]
-    groups = _legend_groups(paint, shown_by_width, request)
+    factor = request.scale * (crowding(network.n_reaches) if not isinstance(request.width, (int, float)) else 1.0)
+    groups = _legend_groups(paint, shown_by_width, factor)
     if basins is not None and amount is not None:
         groups.append(draw_hulls(ax, points, basins))
-    lines = _draw_rivers(ax, network, points, paint, request.scale * widths, request.min_order)
+    lines = _draw_rivers(ax, network, points, paint, factor * widths, request.min_order)
     if amount is not None and paint.entries is None and request.colorbar:
         draw_colour_bar(ax, lines, paint.scale, amount, request.label)
     dress(ax, points)
@@ -151,14 +152,14 @@ def draw_network(network: Network, points: Points, values: Any, ax: Axes | None,
     return ax
 
 
-def _legend_groups(paint: _Paint, shown_by_width: Values | None, request: MapRequest) -> list[Group]:
+def _legend_groups(paint: _Paint, shown_by_width: Values | None, factor: float) -> list[Group]:
     """What the legends explain: categories, reaches without a value, widths."""
     groups = [Group(paint.title, line_handles(paint.entries))] if paint.entries is not None else []
     if paint.n_missing:
         nothing = line_handles([(f"no value ({paint.n_missing:,})", PALE)])
         groups = [Group(g.title, [*g.handles, *nothing]) for g in groups] or [Group("", nothing)]
     if shown_by_width is not None:
-        groups.append(width_group(shown_by_width, request.scale))
+        groups.append(width_group(shown_by_width, factor))
     return groups
 
 
@@ -245,7 +246,7 @@ def _draw_rivers(ax: Axes, network: Network, points: Points, paint: _Paint, widt
     dots = points.known & (order >= min_order) & ~(touched if paint.numbers is None else has_line)
     if dots.any():
         at = np.flatnonzero(dots)
-        diameter = np.where(touched[at], widths[at], np.maximum(1.6 * widths[at], 3.0 if at.size < 1000 else 1.0))
+        diameter = np.where(touched[at], widths[at], np.maximum(1.6 * widths[at], 6.0 if at.size < 100 else 2.0))
         marks = ax.scatter(points.x[at], points.y[at], s=diameter**2, linewidths=0, zorder=lines.get_zorder())
         _coloured(marks, paint, at)
     return lines

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.colors import Colormap, Normalize
 
-__all__ = ["Scale", "category_scale", "draw_colour_bar", "number_scale", "water", "widths_of"]
+__all__ = ["Scale", "category_scale", "crowding", "draw_colour_bar", "number_scale", "red_to_blue", "water", "widths_of"]
 
 Float = NDArray[np.float64]
 
@@ -30,6 +30,8 @@ BESIDE_ZERO = 1e-3
 """Values lie on both sides of zero if the smaller side reaches this part of the larger: rounding errors do not."""
 THIN, THICK = 0.35, 3.4
 """Width of the smallest river, and what the largest has more [points]."""
+CROWDED = 20_000
+"""Reaches; a picture of more has thinner lines."""
 
 
 @dataclass(frozen=True)
@@ -199,7 +201,7 @@ def _colours(cmap: Any, diverging: bool) -> Colormap:
     from matplotlib import colormaps
 
     if cmap is None:
-        found = colormaps["RdBu"] if diverging else water()
+        found = red_to_blue() if diverging else water()
     elif isinstance(cmap, str):
         if cmap not in colormaps:
             raise ParameterError(
@@ -221,6 +223,17 @@ def water() -> Colormap:
     from matplotlib.colors import ListedColormap
 
     return ListedColormap(colormaps["viridis_r"](np.linspace(0.12, 1.0, 256)), name="water")
+
+
+def red_to_blue() -> Colormap:
+    """RdBu, whose middle is grey instead of white, so that rivers near zero are seen on white paper."""
+    from matplotlib import colormaps
+    from matplotlib.colors import ListedColormap
+
+    colours = colormaps["RdBu"](np.linspace(0.0, 1.0, 256))
+    luminance = colours[:, :3] @ (0.2126, 0.7152, 0.0722)
+    colours[:, :3] *= np.minimum(1.0, 0.78 / luminance)[:, None]
+    return ListedColormap(colours, name="RdBu")
 
 
 def draw_colour_bar(ax: Axes, mappable: Any, scale: Scale, values: Values, label: str | None) -> Any:
@@ -277,6 +290,11 @@ OTHERS = "#5b646c"
 """Colour of the categories that have none of their own."""
 
 # ── widths ────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def crowding(n_reaches: int) -> float:
+    """Factor on line widths, below 1 where there are so many reaches that their lines would hide each other."""
+    return float(min(1.0, (CROWDED / max(n_reaches, 1)) ** 0.25))
 
 
 def widths_of(numbers: Float, *, by_order: bool = False) -> Float:
