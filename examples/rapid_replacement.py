@@ -1,6 +1,6 @@
 """Route a RAPID folder, and compare with RAPID's own discharge if it is there: `python examples/rapid_replacement.py [FOLDER]`.
 
-The folder is that of RAPID or RAPID2, as it is. Without one, an invented one is made, with the discharge that RAPID's equations give.
+The folder is that of RAPID or RAPID2, as it is. Without one, an invented one is made, with the discharge that RAPID gives.
 """
 
 import sys
@@ -29,7 +29,7 @@ if "discharge" in find_setup(folder):
     if not np.array_equal(theirs["time"], discharge["time"]):  # some files of RAPID have no dates
         theirs = theirs.assign_coords(time=discharge["time"])
     off, largest = float(abs(discharge - theirs).max()), float(theirs.max())
-    print(f"RAPID's discharge differs by {off:.1e} m3 s-1 at most, and is {largest:,.1f} m3 s-1 at most: a part of {off / largest:.0e}")
+    print(f"RAPID's discharge is {largest:,.1f} m3 s-1 at most, and differs by {off:.1e} at most: a part of {off / largest:.0e}")
 else:
     print("There is no Qout to compare with.")
 
