@@ -622,6 +622,14 @@ def test_a_footprint_lies_where_its_network_does():
         assert np.ptp(ax.get_xlim()) < 1.5
 
 
+def test_an_overview_marks_its_gauges_on_the_tree_where_there_is_no_map(network):
+    runoff = xroute.datasets.storm_runoff(network, 24, dtype=float)
+    bare = network.drop_vars(["lon", "lat"])
+    ax = xroute.plotting.overview(bare, runoff, {20: "Weir"}).axes[0]
+    points = layout_points(Network(bare), "tree")
+    assert ax.lines[0].get_xydata()[0].tolist() == [points.x[19], points.y[19]]
+
+
 # ── very many ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
