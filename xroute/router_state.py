@@ -53,10 +53,10 @@ class RouterState:
 
     Attributes
     ----------
-    history : float64 [batch, sum of lags]
-        Each reach's last inflows, newest first, one reach after another.
+    history : float64 [batch, sum of (K - 1)]
+        Each reach's last inflows, newest first, one reach after another, in the units of runoff.
     outflow : float64 [batch, reach]
-        Last filtered outflow.
+        Last filtered outflow, in the units of runoff.
     n_lags : int64 [reach], numpy
         Number of inflows of each reach in ``history``.
     network : str
@@ -69,6 +69,14 @@ class RouterState:
         State of the hillslopes, whose inflow is runoff, a step of runoff apart; None where there are none.
     labels : StateLabels or None
         Of the Dataset that it was made of, if it was (`Router.state`).
+
+    Examples
+    --------
+    >>> import torch, xroute
+    >>> router = xroute.Router(xroute.datasets.scheidegger(3, 4), dt="1h", learnable=("k",))
+    >>> _, state = router(torch.rand(12, 24), return_state=True)
+    >>> tuple(state.outflow.shape), state.step
+    ((1, 12), 3600.0)
     """
 
     history: Tensor
@@ -81,12 +89,45 @@ class RouterState:
     labels: StateLabels | None = None
 
     def detach(self) -> RouterState:
-        """State through which no gradient flows: for training on one stretch of a series after another."""
+        """State through which no gradient flows: for training on one stretch of a series after another.
+
+        Returns
+        -------
+        RouterState
+            The same values.
+
+        Examples
+        --------
+        >>> import torch, xroute
+        >>> router = xroute.Router(xroute.datasets.scheidegger(3, 4), dt="1h", learnable=("k",))
+        >>> _, state = router(torch.rand(12, 24), return_state=True)
+        >>> state.outflow.requires_grad, state.detach().outflow.requires_grad
+        (True, False)
+        """
         slopes = None if self.hillslope is None else self.hillslope.detach()
         return replace(self, history=self.history.detach(), outflow=self.outflow.detach(), hillslope=slopes)
 
     def to(self, device: torch.device | str) -> RouterState:
-        """State on another device."""
+        """State on another device.
+
+        Parameters
+        ----------
+        device
+            As PyTorch takes it: ``"cpu"``, ``"cuda:1"``, ...
+
+        Returns
+        -------
+        RouterState
+            The same values there.
+
+        Examples
+        --------
+        >>> import torch, xroute
+        >>> router = xroute.Router(xroute.datasets.scheidegger(3, 4), dt="1h", learnable=("k",))
+        >>> _, state = router(torch.rand(12, 24), return_state=True)
+        >>> state.to("cpu").outflow.device.type
+        'cpu'
+        """
         slopes = None if self.hillslope is None else self.hillslope.to(device)
         return replace(self, history=self.history.to(device), outflow=self.outflow.to(device), hillslope=slopes)
 

@@ -40,12 +40,19 @@ Period = slice | Sequence[slice] | None
 
 @dataclass(frozen=True, kw_only=True)
 class CalibrationRequest:
-    """Options of a calibration, as the caller gave them: `xroute.calibrate` says what each of them means.
+    """Options of a calibration, as the caller gave them: `xroute.calibrate` says what each of them means, and takes them as
+    keywords.
 
     Raises
     ------
     ParameterError
         For options of impossible values.
+
+    Examples
+    --------
+    >>> from xroute.learning import CalibrationRequest
+    >>> CalibrationRequest(groups="strahler", epochs=20).loss
+    'nse'
     """
 
     parameters: Parameters = ("k", "x")

@@ -29,11 +29,19 @@ class Filter:
     Attributes
     ----------
     taps : float64 tensor [sum of K]
-        Taps of all reaches, one reach after another.
+        Taps of all reaches, one reach after another [1].
     pointer : int64 [reach + 1]
-        Taps of reach ``i`` are ``taps[pointer[i]:pointer[i + 1]]``; there is at least one.
+        Positions in ``taps``: those of reach ``i`` are ``taps[pointer[i]:pointer[i + 1]]``; there is at least one.
     pole, gain : float64 tensor [reach]
-        Feedback of the last outflow, and the weight of lateral inflow that joins over the whole interval.
+        Feedback of the last outflow [1], and the weight of lateral inflow that joins over the whole interval.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from xroute.schemes import make_filter
+    >>> filter = make_filter({"linear_storage": (np.arange(2), {"tau": np.array([3600.0, 7200.0])})}, 3600.0, 2)
+    >>> filter.pole.numpy().round(3)
+    array([0.5  , 0.667])
     """
 
     taps: torch.Tensor
@@ -47,12 +55,45 @@ class Filter:
         return np.diff(self.pointer)
 
     def arrays(self) -> FilterArrays:
-        """``taps, pointer, pole, gain`` as numpy arrays."""
+        """``taps, pointer, pole, gain`` as numpy arrays.
+
+        Returns
+        -------
+        FilterArrays
+            A named tuple of them.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from xroute.schemes import make_filter
+        >>> filter = make_filter({"linear_storage": (np.arange(2), {"tau": np.array([3600.0, 7200.0])})}, 3600.0, 2)
+        >>> filter.arrays().pointer
+        array([0, 1, 2])
+        """
         taps, pole, gain = (t.detach().cpu().numpy() for t in (self.taps, self.pole, self.gain))
         return FilterArrays(taps, self.pointer, pole, gain)
 
     def take(self, reaches: NDArray[np.int64]) -> Filter:
-        """Filter of some reaches, by their positions."""
+        """Filter of some reaches.
+
+        Parameters
+        ----------
+        reaches : int64 [reach]
+            Positions of these.
+
+        Returns
+        -------
+        Filter
+            Theirs, in that order.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from xroute.schemes import make_filter
+        >>> filter = make_filter({"linear_storage": (np.arange(2), {"tau": np.array([3600.0, 7200.0])})}, 3600.0, 2)
+        >>> filter.take(np.array([1])).pole.numpy().round(3)
+        array([0.667])
+        """
         import torch
 
         n_taps = self.n_taps[reaches]
@@ -111,13 +152,20 @@ class Parameter:
     name, units
         What a network's variable is called, and the SI units that its values are turned into.
     low, high, low_open
-        Range of its values, bounds included, but for the lower one where it is open.
+        Range of its values, in its units, bounds included, but for the lower one where it is open.
     default
-        Value where a network does not have it; without one, a network must.
+        Value, in its units, where a network does not have it; without one, a network must.
     long_name
         What it is, in words.
     usual
         Lowest and highest value of usual reaches, which tests draw from; for steps of an hour.
+
+    Examples
+    --------
+    >>> import xroute
+    >>> weight = xroute.Parameter("x", low=0.0, high=0.5)
+    >>> weight.range
+    '0 <= x <= 0.5'
     """
 
     name: str
@@ -130,7 +178,30 @@ class Parameter:
     usual: tuple[float, float] | None = None
 
     def check(self, values: Float, ids: NDArray[Any], scheme: str) -> None:
-        """Raise `ParameterError` for values that are NaN, infinite or out of range, naming the reaches."""
+        """Refuse values that are NaN, infinite or out of range.
+
+        Parameters
+        ----------
+        values : float64 [reach]
+            Values in the parameter's SI units.
+        ids : [reach]
+            Ids of the reaches, for the message.
+        scheme
+            Name of the scheme, for the message.
+
+        Raises
+        ------
+        ParameterError
+            Naming the reaches and the range.
+
+        Examples
+        --------
+        >>> import numpy as np, xroute
+        >>> xroute.Parameter("x", low=0.0, high=0.5).check(np.array([0.2, 0.7]), np.array([10, 20]), "muskingum")
+        Traceback (most recent call last):
+            ...
+        xroute.exceptions.ParameterError: muskingum: 'x' must be 0 <= x <= 0.5; 1 reaches are outside it: 20 (values 0.7, in 1)
+        """
         bad = ~np.isfinite(values)
         if bad.any():
             raise ParameterError(
@@ -144,7 +215,24 @@ class Parameter:
             )
 
     def allows(self, values: Any) -> Any:
-        """Whether each of an array's or tensor's values is finite and in range."""
+        """Whether values are finite and in range.
+
+        Parameters
+        ----------
+        values : array or tensor, of any shape
+            In the parameter's SI units.
+
+        Returns
+        -------
+        bool, of the same shape
+            True for each value that is.
+
+        Examples
+        --------
+        >>> import numpy as np, xroute
+        >>> xroute.Parameter("k", "s", low=0.0, low_open=True).allows(np.array([0.0, 3600.0]))
+        array([False,  True])
+        """
         return (
             (abs(values) < np.inf)
             & (values <= self.high)
@@ -176,6 +264,16 @@ class Window:
     length
         ``length(dt, **parameters)``: number of taps [reach], in numpy, where that is known without looking for it; infinite
         for too many.
+
+    Examples
+    --------
+    A response whose number of taps is known: as many as cover the delay, and one more.
+
+    >>> import numpy as np
+    >>> from xroute.schemes import Window
+    >>> window = Window(length=lambda dt, delay: np.ceil(delay / dt) + 1)
+    >>> window.length(3600.0, delay=np.array([5400.0]))
+    array([3.])
     """
 
     mass_within: Callable[..., Float] | None = None
@@ -214,6 +312,13 @@ class Scheme:
         ``celerity * length * (1/2 - x)`` (Cunge 1969). Synthetic rivers are made with it.
     from_user
         Whether what the functions return must be looked at, which on a GPU means to wait for it.
+
+    Examples
+    --------
+    >>> from xroute.schemes import find_scheme
+    >>> muskingum = find_scheme("muskingum")
+    >>> [parameter.name for parameter in muskingum.parameters], muskingum.travel_time, muskingum.step_rule
+    (['k', 'x'], 'k', '2kx <= dt <= 2k(1-x)')
     """
 
     name: str
@@ -239,24 +344,78 @@ class Scheme:
         return self.window is not None and (self.window.mass_within is not None or self.window.length is not None)
 
     def fits(self, names: Container[Any]) -> bool:
-        """Whether variables of these names are its parameters: all that have no default, and at least one."""
+        """Whether variables of these names are its parameters: all that have no default, and at least one.
+
+        Parameters
+        ----------
+        names
+            Names of variables, or a Dataset that has them.
+
+        Returns
+        -------
+        bool
+            Whether they are.
+
+        Examples
+        --------
+        >>> from xroute.schemes import find_scheme
+        >>> muskingum = find_scheme("muskingum")
+        >>> muskingum.fits({"k", "x", "length"}), muskingum.fits({"tau"})
+        (True, False)
+        """
         found = [p.name in names for p in self.parameters]
         return any(found) and all(there or p.default is not None for there, p in zip(found, self.parameters, strict=True))
 
     def interval_gain(self, taps: torch.Tensor) -> torch.Tensor:
-        """Weight of lateral inflow that joins over the interval [reach], of taps [reach, K].
+        """Weight of lateral inflow that joins over the interval.
 
         It is constant over the step, and so counts at both of its ends (David et al. 2011).
+
+        Parameters
+        ----------
+        taps : tensor [reach, K]
+            Taps of the scheme's filter, numbers without units.
+
+        Returns
+        -------
+        tensor [reach]
+            Their sum.
+
+        Examples
+        --------
+        >>> import torch
+        >>> from xroute.schemes import find_scheme
+        >>> find_scheme("muskingum").interval_gain(torch.tensor([[0.25, 0.5]]))
+        tensor([0.7500])
         """
         return taps.sum(dim=1)
 
     def limits(self, values: Mapping[str, Float], n: int) -> tuple[Float, Float]:
-        """Lowest and highest routing step [s] of each of n reaches; 0 and infinity where there is none.
+        """Lowest and highest routing step [s] at which a reach neither dips below zero nor oscillates.
+
+        Parameters
+        ----------
+        values : dict of float64 [reach]
+            Parameters in SI units, by name.
+        n
+            Number of reaches.
+
+        Returns
+        -------
+        lowest, highest : float64 [reach]
+            In seconds; 0 and infinity where there is no limit.
 
         Raises
         ------
         ParameterError
             If a function of the user's does not give two numbers a reach.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from xroute.schemes import find_scheme
+        >>> find_scheme("muskingum").limits({"k": np.array([3600.0]), "x": np.array([0.25])}, 1)
+        (array([1800.]), array([5400.]))
         """
         if self.step_range is None:
             return np.zeros(n), np.full(n, np.inf)
