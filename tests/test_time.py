@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 
 import cftime
 import numpy as np
@@ -273,6 +274,19 @@ def test_calendar_steps(freq):
     time = time + pd.Timedelta("14D") if "*" in freq else time
     with pytest.raises(TimeAxisError, match="(months|years).*not constant"):
         time_step(xr.DataArray(np.zeros(7), {"time": time}, ("time",)), "time")
+
+
+@pytest.mark.parametrize("calendar", [None, "noleap"])
+def test_the_way_out_of_months_works_as_it_is_written(calendar):
+    kind = {"calendar": calendar, "use_cftime": True} if calendar else {}
+    time = xr.date_range("2001-01-01", periods=4, freq="MS", **kind)
+    runoff = xr.DataArray(np.arange(4.0), {"time": time}, ("time",))
+    with pytest.raises(TimeAxisError) as error:
+        time_step(runoff, "time")
+    advice = re.search(r"e\.g\. (runoff\.reindex\(.*?'ffill'\))", str(error.value))[1]
+    names = {"runoff": runoff, "pd": pd, "xr": xr, "first_day": "2001-01-01", "last_day": "2001-04-30"}
+    daily = eval(advice, names)
+    assert time_step(daily, "time") == 86400 and daily.size == 120 and daily.values.tolist().count(1.0) == 28
 
 
 def test_weeks_and_months_of_30_days_are_steps():

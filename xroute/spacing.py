@@ -127,10 +127,14 @@ def calendar_steps(values: NDArray[Any]) -> str | None:
 def _not_constant(values: NDArray[Any], steps: NDArray[np.float64], dim: Any, what: str) -> str:
     days = steps / 86400
     length = f"{days.min():g} to {days.max():g} days" if np.ptp(days) else f"{days[0]:g} days here, and others elsewhere"
+    made = "pd.date_range(first_day, last_day)"
+    if values.dtype.kind == "O":  # pandas has one calendar
+        calendar = xr.DataArray(values[:1], dims="t").dt.calendar
+        made = f"xr.date_range(first_day, last_day, calendar={calendar!r}, use_cftime=True)"
     return (
         f"{dim!r} follows the calendar by {what} ({show(values[0])}, {show(values[1])}, ...), whose length is not constant "
         f"({length}). Make steps of days: each day takes the rate of its {what[:-1]} (an amount is divided by its number of "
-        f"days first), e.g. runoff.reindex({dim}=pd.date_range(first_day, last_day), method='ffill') where stamps are the "
+        f"days first), e.g. runoff.reindex({dim}={made}, method='ffill') where stamps are the "
         f"{what}' starts, up to the last day of the last one"
     )
 
