@@ -30,8 +30,7 @@ from typing import Any, Literal
 import pytest
 
 import xroute
-from xroute.exceptions import XRouteError
-from xroute.schemes import HILLSLOPES, SCHEMES
+from xroute.exceptions import ParameterError, XRouteError
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "docs" / "_ext"))
@@ -181,6 +180,7 @@ def entries(section: str) -> dict[str, str]:
         if line.strip() and not line.startswith(" "):
             names = [name.strip().lstrip("*") for name in line.partition(" : ")[0].split(",")]
             found |= dict.fromkeys(names, "")
+            line = line.partition(" : ")[2]  # a name says nothing of its units
         for name in names:
             found[name] += line + "\n"
     return found
@@ -188,23 +188,30 @@ def entries(section: str) -> dict[str, str]:
 
 # ── the docstrings: the rules ─────────────────────────────────────────────────────────────────────────────────────────
 
-ELSEWHERE = re.compile(r"\bAs (?:of|for|in|by|xarray's|those of) `|\bSee `")
+ELSEWHERE = re.compile(r"\b[Aa]s (?:of |for |in |by |those of )?`[\w.]+`|\bSee `")
 """A parameter that another function explains: dimensions and units stand there."""
 ARRAY = re.compile(r"DataArray|NDArray|ndarray|\bTensor\b|\bFloat\b")
 ARRAYS = ("runoff", "discharge", "simulated", "observed", "known", "flows")
 """Parameters that are arrays, whatever their annotation says."""
-DIMENSION = (
-    r"(?:\.\.\.|\*?[a-z_]*reach|known reach|[a-z_]*time|gauge|members?|link|lag|batch|row|cell|step|ordinate|lat|lon|y|x|[ij]|bin|"
-    r"quantile|parameter|epoch|month|group|source|target|tap|sum of \(?K(?: - 1\))?|\*?grid|the grid|score|probability|threshold|n)"
+DIMENSIONS = (
+    r"\.\.\.", r"\*?[a-z_]*reach", "known reach", "reach of the scheme", "[a-z_]*time", "gauges?", "members?", "link",
+    "pair", "lag", "batch", "row", "rows", "columns?", "cell", "step", "ordinate", "lat", "lon", "latitude",
+    "longitude", "y", "x", "bin", "quantile", "parameter", "epoch", "month", "group", "source", "target", "K",
+    r"sum of \(?K(?: - 1\))?", r"\*?grid", "probability", "threshold", "month or day", "period", "run", "exceedance",
+)  # fmt: skip
+DIMENSION = f"(?:{'|'.join(DIMENSIONS)})"
+SHAPE = re.compile(
+    rf"[(\[]{DIMENSION}(?: [+-] 1)?(?:, {DIMENSION}(?: [+-] 1)?)*[)\]]|without the time|same dimensions|same shape|of any shape"
 )
-SHAPE = re.compile(rf"[(\[]{DIMENSION}(?: [+-] 1)?(?:, {DIMENSION}(?: [+-] 1)?)*[)\]]")
+"""Dimensions of labelled arrays, "(reach, time)", shapes of others, "[batch, reach]", or what they are like."""
 UNITS = re.compile(
-    r"\bunits?\b|\bSI\b|volume flux|\bseconds\b|\bhours?\b|\bdays?\b|timedelta|m3 s-1|\bmm\b|\bm s-1\b|\bdegrees\b|\[(?:1|s|m|m2|km2|"
-    r"timedelta64)\]|\bpoints\b|\binches\b|\bpixels\b|``\"\d*h\"``"
+    r"\bunits?\b|\bSI\b|volume flux|\bseconds\b|\bhours?\b|\bdays?\b|timedelta|m3 s-1|\bmm\b|\bm s-1\b|\bdegrees\b|\bpoints\b|"
+    r"\binches\b|\bpixels\b|``\"\d*h\"``|\[(?:1|%|s|m|m2|km2|timedelta64)\]"
 )
 PURE = re.compile(
-    r"\b(?:ids?|positions?|numbers?|shares?|parts?|fractions?|probabilit\w+|scores?|orders?|ind(?:ex|ices)|masks?|whether|how many|"
-    r"weights?|exponent|loss|factors?|percent|rate|times|coefficients?|true|false|whole|1 is best|width|group|partition)\b",
+    r"\b(?:ids?|positions?|numbers?|shares?|parts?|fractions?|probabilit\w+|scores?|orders?|ind(?:ex|ices)|masks?|whether|"
+    r"how many|weights?|exponent|loss|factors?|percent|rate|times|coefficients?|true|false|whole|1 is best|width|group|"
+    r"partition)\b",
     re.IGNORECASE,
 )
 """Words for what has no units."""
@@ -213,34 +220,41 @@ QUANTITIES = ("dt", "celerity", "diffusivity", "length", "slope", "area", "width
 """Parameters that are physical quantities, whatever their annotation says."""
 SOURCE = re.compile(r"[A-Z]\w+(?: et al\.| and [A-Z]\w+)?,? \(?(?:1[89]|20)\d\d\b|^\w.*\((?:1[89]|20)\d\d\)\.", re.MULTILINE)
 """An author and a year: "McCarthy (1938)", "Nash and Sutcliffe 1970", or an entry of References."""
-NO_EXAMPLE = re.compile(r"^xroute\.engine\.backends\.Backend\b")
-"""Those that have no example of their own. Backend: a protocol with a whole backend for an example, in CONTRIBUTING.md."""
+PROTOCOL = "xroute.engine.backends.Backend"
+"""A protocol, whose methods say in prose what goes in and what comes out. CONTRIBUTING.md has a whole one for an example."""
 FORMULAS = (
     "xroute.estimate_parameters", "xroute.lakes", "xroute.unit_hydrograph", "xroute.Network.strahler", "Dataset.river.strahler",
     "xroute.scores", *(f"xroute.scores.{name}" for name in ("nse", "kge", "log_nse", "fhv", "flv", "flow_duration", "skill")),
-    *(f"xroute.losses.{name}" for name in ("nse", "kge", "log", "log_offset")), "xroute.ParameterModel", "xroute.footprint",
+    *(f"xroute.losses.{name}" for name in ("nse", "kge", "log", "log_offset")), "xroute.ParameterModel",
     "xroute.datasets.scheidegger", "xroute.Network.travel_time", "Dataset.river.travel_time",
 )  # fmt: skip
 """What computes by a published formula."""
 
 
+def is_error(of: Named) -> bool:
+    return of.kind == "class" and issubclass(of.function, Exception)
+
+
 def undocumented(of: Named) -> list[str]:
     """Parameters that nothing is said of, and what is said of none."""
-    if of.kind == "property" or of.kind == "class" and issubclass(of.function, Exception):
+    if of.kind == "property" or is_error(of) or of.name.startswith(PROTOCOL):
         return []
     said = sections(of.doc)
     own = entries(said.get("Parameters", "") + said.get("Attributes", "") * (of.kind == "class"))
     taken = of.parameters
     beside = of.kind == "class" or any(p.kind is p.VAR_KEYWORD for p in taken.values())
+    named = [name for name, p in taken.items() if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
     return [
-        *(f"{of.name}: parameter {name!r} is not documented" for name in taken if name not in own and taken[name].kind is not inspect.Parameter.VAR_KEYWORD),
+        *(f"{of.name}: parameter {name!r} is not documented" for name in named if name not in own),
         *(f"{of.name}: {name!r} is documented, and no parameter" for name in own if name not in taken and not beside),
     ]
 
 
 def unreturned(of: Named) -> list[str]:
     """What returns something, and has no section of it."""
-    if of.kind in ("class", "property") or not of.returns or {"Returns", "Yields"} & {*sections(of.doc)}:
+    if of.kind in ("class", "property") or of.name.startswith(PROTOCOL) or not of.returns:
+        return []
+    if {"Returns", "Yields"} & {*sections(of.doc)}:
         return []
     return [f"{of.name}: returns {of.returns}, and has no Returns"]
 
@@ -248,7 +262,7 @@ def unreturned(of: Named) -> list[str]:
 def parts(of: Named) -> Iterator[tuple[str, str, bool, bool]]:
     """Each parameter and what is returned: its name, what is said of it, whether it is an array, and whether a quantity."""
     said = sections(of.doc)
-    if of.kind == "class" and issubclass(of.function, Exception):
+    if is_error(of):
         return
     if of.kind == "property":
         yield "it", of.doc, bool(ARRAY.search(of.returns)), bool(ARRAY.search(of.returns) or NUMBER.search(of.returns))
@@ -267,7 +281,8 @@ def parts(of: Named) -> Iterator[tuple[str, str, bool, bool]]:
 
 def shapeless(of: Named) -> list[str]:
     """Arrays without dimensions or shape."""
-    return [f"{of.name}: {name} has no dimensions or shape" for name, text, array, _ in parts(of) if array and not SHAPE.search(text)]
+    found = [name for name, text, array, _ in parts(of) if array and not SHAPE.search(text)]
+    return [f"{of.name}: {name} has no dimensions or shape" for name in found]
 
 
 def unitless(of: Named) -> list[str]:
@@ -280,7 +295,7 @@ def unitless(of: Named) -> list[str]:
 
 def without_example(of: Named) -> list[str]:
     """Functions, classes and methods without an example, or with one that doctest does not run."""
-    if of.kind == "property" or NO_EXAMPLE.match(of.name) or (of.kind == "class" and issubclass(of.function, Exception)):
+    if of.kind == "property" or of.name.startswith(PROTOCOL) or is_error(of):
         return []
     examples = doctest.DocTestParser().get_examples(sections(of.doc).get("Examples", ""))
     if not examples or all(doctest.SKIP in example.options for example in examples):
@@ -330,20 +345,20 @@ def called_by(function: Any, owner: type | None = None) -> list[Any]:
             found.append(names.get(node.func.id))
         elif isinstance(node.func, ast.Attribute) and ast.unparse(node.func.value) in ("self", "cls") and owner is not None:
             found.append(inspect.getattr_static(owner, node.func.attr, None))
-    return [each for each in found if getattr(each, "__module__", "").startswith("xroute") and isinstance(each, types.FunctionType)]
+    found = [each for each in found if isinstance(each, types.FunctionType)]
+    return [each for each in found if each.__module__.startswith("xroute")]
 
 
 def unraised(of: Named) -> list[str]:
     """What raises XRouteErrors, and does not say so: those of its own by name, those of what it calls at all."""
-    function = of.function
+    code = [inspect.unwrap(of.function)]
     if of.kind == "class":
-        inits = [vars(p)[n] for p in function.__mro__ for n in ("__init__", "__post_init__") if p.__module__.startswith("xroute") and n in vars(p)]
-        inits = [each for each in inits if isinstance(each, types.FunctionType) and tree_of(each) is not None]
-    else:
-        inits = [inspect.unwrap(function)]
+        parents = [vars(parent) for parent in of.function.__mro__ if parent.__module__.startswith("xroute")]
+        code = [parent[name] for parent in parents for name in ("__init__", "__post_init__") if name in parent]
+        code = [each for each in code if isinstance(each, types.FunctionType)]
     said = sections(of.doc).get("Raises", "") + (of.doc if of.kind == "property" else "")
-    own = set().union(*(raised_by(each) for each in inits))
-    below = set().union(*(raised_by(called) for each in inits for called in called_by(each, of.owner)))
+    own = set().union(*(raised_by(each) for each in code))
+    below = set().union(*(raised_by(called) for each in code for called in called_by(each, of.owner)))
     if "XRouteError" in said or not own | below:
         return []
     if not said.strip():
@@ -360,3 +375,142 @@ RULES: tuple[Callable[[Named], list[str]], ...] = (
 def test_docstrings_keep_the_rule(rule: Callable[[Named], list[str]]) -> None:
     faults = [fault for of in every_name() for fault in rule(of)]
     assert not faults, f"{len(faults)} faults:\n" + "\n".join(faults)
+
+
+# ── that a fault is seen ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def good(runoff: Any, dt: float, share: float = 0.5) -> Any:
+    """Route runoff as Zoch (1934) did.
+
+    Parameters
+    ----------
+    runoff : (reach, time, ...)
+        Runoff, in the units of a volume flux.
+    dt
+        Step [s].
+    share
+        Share of the water that goes this way.
+
+    Returns
+    -------
+    xarray.DataArray
+        Discharge (reach, time, ...) in the units of runoff.
+
+    Raises
+    ------
+    ParameterError
+        For a step that is none.
+
+    Examples
+    --------
+    >>> 1 + 1
+    2
+    """
+    if dt <= 0:
+        raise ParameterError("no step")
+    return runoff
+
+
+
+def fault_of(old: str, new: str, rule: Callable[[Named], list[str]], name: str = "good") -> list[str]:
+    """What a rule says of `good` with a part of its docstring taken for another."""
+    doc = inspect.cleandoc(good.__doc__ or "")
+    assert old in doc
+    made = types.FunctionType(good.__code__, good.__globals__, "good", good.__defaults__)
+    made.__doc__, made.__annotations__ = doc.replace(old, new), good.__annotations__
+    return rule(Named(name, made, "function"))
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_a_good_docstring_passes(rule: Callable[[Named], list[str]]) -> None:
+    assert not fault_of("", "", rule)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "rule", "message"),
+    [
+        ("share\n    Share of the water that goes this way.", "", undocumented, "parameter 'share' is not documented"),
+        ("share\n    Share", "part\n    Share", undocumented, "'part' is documented, and no parameter"),
+        ("Returns\n-------", "Gives\n-----", unreturned, "has no Returns"),
+        ("runoff : (reach, time, ...)", "runoff", shapeless, "runoff has no dimensions"),
+        ("Discharge (reach, time, ...) in", "Discharge (see above) in", shapeless, "what it returns has no dimensions"),
+        ("Runoff, in the units of a volume flux.", "Runoff.", unitless, "runoff has no units"),
+        ("Step [s].", "Step.", unitless, "dt has no units"),
+        ("Share of the water that goes this way.", "Water that goes this way.", unitless, "share has no units"),
+        (">>> 1 + 1\n2", "1 + 1 is 2", without_example, "has no example"),
+        (">>> 1 + 1\n2", ">>> 1 + 1  # doctest: +SKIP\n2", without_example, "has no example that runs"),
+        (" as Zoch (1934) did", " as others did", sourceless, "names no source"),
+    ],
+)
+def test_a_fault_of_a_docstring_is_seen(
+    old: str, new: str, rule: Callable[[Named], list[str]], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "FORMULAS", ("good",))
+    faults = fault_of(old, new, rule)
+    assert any(message in fault for fault in faults), faults
+
+
+def test_errors_that_are_not_told_are_seen() -> None:
+    def silent(dt: float) -> None:
+        """Refuse a step."""
+        raise ParameterError("no")
+
+    def wrong(dt: float) -> None:
+        """Refuse a step.
+
+        Raises
+        ------
+        StateError
+            Never.
+        """
+        raise ParameterError("no")
+
+    def silent_of_others(dt: float) -> None:
+        """Refuse a step."""
+        from xroute.options import check_device
+
+        check_device("mars")
+
+    def told(dt: float) -> None:
+        """Refuse a step.
+
+        Raises
+        ------
+        XRouteError
+            For any.
+        """
+        raise ParameterError("no")
+
+    assert unraised(Named("silent", silent, "function")) == ["silent: raises ParameterError, and has no Raises"]
+    assert unraised(Named("wrong", wrong, "function")) == ["wrong: raises ParameterError, and its Raises does not say so"]
+    assert unraised(Named("others", silent_of_others, "function")) == ["others: raises ParameterError, and has no Raises"]
+    assert not unraised(Named("told", told, "function"))
+
+
+def test_what_is_looked_at() -> None:
+    """Functions, classes, their members (those of mixins too), lazy names and accessors."""
+    names = {of.name: of.kind for of in every_name()}
+    assert {
+        "xroute.route": "function", "xroute.calibrate": "function", "xroute.Router": "class", "xroute.Router.array": "method",
+        "xroute.Network.strahler": "property", "xroute.Network.from_links": "method", "Dataset.river.upstream": "method",
+        "DataArray.route": "method", "xroute.io.rapid.read_network": "function", "xroute.scores.nse": "function",
+    }.items() <= names.items()  # fmt: skip
+    assert "xroute.Router.extra_repr" not in names and "xroute.Router.cuda" not in names
+
+
+FORM = ("GL05", "GL06", "GL07", "GL08", "SS01", "PR10")
+"""What of numpydoc's own checks the rules above do not say: sections and their order, and the form of parameters."""
+
+
+def test_the_form_is_numpydocs() -> None:
+    """Sections that numpydoc knows, in its order, and parameters in the form that it reads."""
+    validate = pytest.importorskip("numpydoc.validate")
+    faults = []
+    for of in every_name():
+        if of.kind == "property" or of.owner is not None and not of.name.startswith("xroute."):
+            continue
+        path = f"{of.function.__module__}.{of.function.__qualname__}"
+        found = validate.validate(path)["errors"]
+        faults += [f"{of.name}: {code} {text}" for code, text in found if code in FORM]
+    assert not faults, "\n".join(faults)

@@ -130,7 +130,7 @@ def nse(simulated: Tensor, observed: Tensor, *, spread: Spread | None = None, un
     spread
         What to measure by, in place of the spread of these observations: that of a whole series, of which these are a part.
     undefined
-        Value of a gauge without pairs, or whose observations do not vary; it has no gradient.
+        Loss of a gauge without pairs, or whose observations do not vary; it has no gradient.
 
     Returns
     -------
@@ -255,7 +255,7 @@ def rmse(simulated: Tensor, observed: Tensor, *, undefined: float = 0.0) -> Tens
     simulated, observed : [..., gauge, time]
         As for `nse`; observations need not vary.
     undefined
-        Value of a gauge without pairs; it has no gradient.
+        Loss of a gauge without pairs; it has no gradient.
 
     Returns
     -------

@@ -129,7 +129,7 @@ class NetworkForms:
         Returns
         -------
         DataArray or Dataset
-            On (..., rows, columns), with the grid's own names and coordinates.
+            On (..., rows, columns), in the units of the values, with the grid's own names and coordinates.
 
         Raises
         ------

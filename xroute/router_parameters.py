@@ -81,7 +81,7 @@ class RouterParameters(torch.nn.Module):
 
     @property
     def ids(self) -> NDArray[Any]:
-        """Ids of the reaches, in the order of runoff, discharge and parameters."""
+        """Ids of the reaches [reach], in the order of runoff, discharge and parameters."""
         return self.network.ids
 
     @property

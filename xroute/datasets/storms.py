@@ -40,13 +40,13 @@ class Storm:
     Attributes
     ----------
     start, duration
-        When it begins and how long it lives [h].
+        When it begins and how long it lives, in hours.
     x, y
-        Its centre at mid-life [km].
+        Its centre at mid-life, in units of km.
     speed_x, speed_y
-        Speed of the centre [km h-1].
+        Speed of the centre, in units of km h-1.
     radius
-        Where rain ends [km].
+        Where rain ends, in units of km from the centre.
     peak
         Rain at the centre at mid-life [mm h-1].
 
@@ -74,7 +74,7 @@ class Storm:
         Parameters
         ----------
         hour
-            Time inside the storm's life [h].
+            Time inside the storm's life, in hours.
 
         Returns
         -------
@@ -134,7 +134,7 @@ def storm_runoff(
     Returns
     -------
     xarray.DataArray
-        Runoff [units] on ``time`` and ``reach`` (and ``member``). Making it takes a few MB beside the result.
+        Runoff (time, reach), or (member, time, reach), in ``units``. Making it takes a few MB beside the result.
 
     Raises
     ------

@@ -329,9 +329,13 @@ class ParameterModel(ModelFiles):
             `xroute.calibrate`. What one stage has taught the next may unlearn, which is told if it did.
         parameters, groups, priors
             Not of use here: the model has its own.
-        loss, gauge_weights, train, test, spinup, window, carry, patience, seed, device, progress, checkpoint, resume, scheme
-            As of `xroute.calibrate`, and so are the other options. A ``checkpoint`` is of this model as it is now: a killed run
+        loss, gauge_weights, train, test, spinup, window, carry, patience, seed, device, progress, checkpoint, resume
+            As of `xroute.calibrate`. A ``checkpoint`` is of this model as it is now: a killed run
             goes on by the same call of a model that was made in the same way.
+        scheme, substeps, sampling, lateral, hillslope, weights, known, missing, extra, nan, dt, label, reach_dim, time_dim
+            As of `xroute.calibrate`.
+        observed_label, observed_step
+            As of `xroute.calibrate`.
 
         Returns
         -------

@@ -40,19 +40,12 @@ Period = slice | Sequence[slice] | None
 
 @dataclass(frozen=True, kw_only=True)
 class CalibrationRequest:
-    """Options of a calibration, as the caller gave them: `xroute.calibrate` says what each of them means, and takes them as
-    keywords.
+    """Options of a calibration, as the caller gave them, of which `xroute.calibrate` says what each of them means.
 
     Raises
     ------
     ParameterError
         For options of impossible values.
-
-    Examples
-    --------
-    >>> from xroute.learning import CalibrationRequest
-    >>> CalibrationRequest(groups="strahler", epochs=20).loss
-    'nse'
     """
 
     parameters: Parameters = ("k", "x")

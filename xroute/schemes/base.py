@@ -120,7 +120,7 @@ class Filter:
         Returns
         -------
         float64 [batch, reach]
-            Storage [m3].
+            Storage, in units of m3.
 
         Examples
         --------

@@ -87,7 +87,7 @@ def register_scheme(
         calibrated.
     filter
         ``filter(dt, **parameters) -> (taps [reach, K], pole [reach])``: instead of ``taps``, for an infinite response to
-        values at the ends of steps. It may be routed with ``lateral="interval"``.
+        values at the ends of steps, with parameters in SI units. It may be routed with ``lateral="interval"``.
     step_range
         ``step_range(**parameters) -> (lowest, highest)``, arrays [reach] in numpy: routing steps [s] between which the
         scheme neither dips below zero nor oscillates. ``substeps="auto"`` and warnings follow it.
