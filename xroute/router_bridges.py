@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Hashable, Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 import xarray as xr
 from numpy.typing import NDArray
 
 from xroute.block_state import CHANNEL, HILLSLOPE, BlockState, Lags, Stage, lags_of
 from xroute.engine.slopes import slope_settings
-from xroute.exceptions import ParameterError, StateError, TimeAxisError
+from xroute.exceptions import ParameterError, StateError
 from xroute.grids.tensors import GridInput
 from xroute.labels import Layout
 from xroute.request import RouteRequest, WeightsLike
 from xroute.router_labels import LabelledRunoff, grid_values, known_values, label_discharge, read_runoff
 from xroute.router_parameters import RouterParameters
-from xroute.router_state import RouterState, StateLabels, slopes_of, start_of
+from xroute.router_state import RouterState, StateLabels, moment_text, slopes_of, start_of
 from xroute.schemes import Filter
 from xroute.settings import Extra, GridNaN, Label, Missing
 from xroute.state import RunKey, aligned_state, load_state, run_key, state_dataset, tables_of
@@ -333,7 +331,7 @@ class LabelBridges(RouterParameters):
         arrays = {stage: [t.detach().cpu().numpy() * factor for t in (its.history, its.outflow)] for stage, its in stages.items()}
         block = BlockState({stage: Stage(*its) for stage, its in arrays.items()})
         key = self._key(layout, n_lags, units)
-        return state_dataset(block.table(n_lags, layout.batch_shape), key, holds if time is None else _moment(time))
+        return state_dataset(block.table(n_lags, layout.batch_shape), key, holds if time is None else moment_text(time))
 
     # ── what these have in common ───────────────────────────────────────────────────────────────────────────────────────
 
@@ -383,20 +381,3 @@ def _layout(members: Mapping[Hashable, int], n_reaches: int, coords: Mapping[Has
     """Layout of members by reach, without a time."""
     dims = (*members, "reach")
     return Layout(dims, "reach", None, tuple(members), None, None, coords, {**members, "reach": n_reaches})
-
-
-def _moment(time: Any) -> str:
-    """A moment as a state bears it.
-
-    Raises
-    ------
-    TimeAxisError
-        For what is none.
-    """
-    if isinstance(time, datetime.datetime) or hasattr(time, "calendar"):
-        return str(time.isoformat())
-    try:
-        kind: Any = pd.Timedelta if isinstance(time, np.timedelta64 | datetime.timedelta) else pd.Timestamp
-        return str(kind(time).isoformat())
-    except (TypeError, ValueError) as error:
-        raise TimeAxisError(f"time is when a state holds, a date, not {time!r}") from error

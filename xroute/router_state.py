@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import math
 from collections.abc import Hashable, Mapping
@@ -15,12 +16,12 @@ from numpy.typing import NDArray
 
 from xroute.census import FILLS
 from xroute.engine.arrays import Known, State
-from xroute.exceptions import ParameterError, StateError, some
+from xroute.exceptions import ParameterError, StateError, TimeAxisError, some
 from xroute.network import Network
 from xroute.settings import RoutingSettings
 
 __all__ = [
-    "RouterState", "StateLabels", "check_ids", "given_known", "ids_as_tensor", "network_hash", "slopes_of", "start_of",
+    "RouterState", "StateLabels", "check_ids", "given_known", "ids_as_tensor", "moment_text", "network_hash", "slopes_of", "start_of",
 ]  # fmt: skip
 
 Tensor = torch.Tensor
@@ -273,3 +274,20 @@ def given_known(
     if torch.isin(values.detach(), values.new_tensor((torch.inf, -torch.inf, *FILLS))).any():
         raise ParameterError("known discharge is infinite, -999 or alike: where it is not known, it is NaN")
     return Known(reach, values)
+
+
+def moment_text(time: Any) -> str:
+    """A moment as a state bears it.
+
+    Raises
+    ------
+    TimeAxisError
+        For what is none.
+    """
+    if isinstance(time, datetime.datetime) or hasattr(time, "calendar"):
+        return str(time.isoformat())
+    try:
+        kind: Any = pd.Timedelta if isinstance(time, np.timedelta64 | datetime.timedelta) else pd.Timestamp
+        return str(kind(time).isoformat())
+    except (TypeError, ValueError) as error:
+        raise TimeAxisError(f"time is when a state holds, a date, not {time!r}") from error
