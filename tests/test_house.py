@@ -34,7 +34,7 @@ FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
                 "grid_axes", "places")),
     ("files", ("state_form", "stores", "files", "fence", "intact", "identity", "checkpoint", "scratch")),
     ("network", ("topology", "graphs", "tables", "network_sources", "reach_ids", "reach_values", "directions",
-                 "placeholders", "parameters", "recipe", "hillslope", "filters", "responses", "travel_times",
+                 "placeholders", "parameters", "recipe", "display", "hillslope", "filters", "responses", "travel_times",
                  "network_answers", "network_forms", "network", "network_files", "hydrography", "lakes")),
     ("runoff and states", ("labels", "accumulations", "unit_hydrographs", "watch", "volumes", "summary", "request", "state",
                            "grids", "known", "known_match", "cells", "moments", "step_match", "gauges", "series")),

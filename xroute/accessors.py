@@ -13,6 +13,8 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xroute.caches import keep
+from xroute.display.others import panel_of_accessor
+from xroute.display.panel import Panel
 from xroute.network import Network
 from xroute.plotting import plot_hydrographs, plot_network
 from xroute.request import NetworkLike
@@ -54,6 +56,15 @@ class RouteAccessor:
     def __init__(self, runoff: xr.DataArray) -> None:
         self._runoff = runoff
 
+    def __repr__(self) -> str:
+        return self._panel().text()
+
+    def _repr_html_(self) -> str:
+        return self._panel().html()
+
+    def _panel(self) -> Panel:
+        return panel_of_accessor(type(self), "DataArray.route", "runoff down a river network, and what is made of discharge")
+
     @_as_of(route)
     def __call__(self, network: NetworkLike, **options: Any) -> Any:  # noqa: D102 (documented in route)
         return route(self._runoff, network, **options)
@@ -69,6 +80,15 @@ class RiverAccessor:
 
     def __init__(self, dataset: xr.Dataset) -> None:
         self._dataset = dataset
+
+    def __repr__(self) -> str:
+        return self._panel().text()
+
+    def _repr_html_(self) -> str:
+        return self._panel().html()
+
+    def _panel(self) -> Panel:
+        return panel_of_accessor(type(self), "Dataset.river", "questions to a river network")
 
     @property
     def network(self) -> Network:

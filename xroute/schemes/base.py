@@ -207,6 +207,10 @@ class Scheme:
     of_reach: Callable[..., Mapping[str, Float]] | None = None
     from_user: bool = False
 
+    def __repr__(self) -> str:
+        named = ", ".join(f"{p.name} [{p.units}] {p.range}" for p in self.parameters)
+        return f"<xroute.schemes.Scheme {self.name!r}: {named}{f'; {self.summary}' if self.summary else ''}>"
+
     @property
     def windowed(self) -> bool:
         """Whether its response is of finite length: then ``lateral="interval"`` means nothing for it."""

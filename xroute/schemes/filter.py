@@ -47,6 +47,12 @@ class Filter:
     pole: torch.Tensor
     gain: torch.Tensor
 
+    def __repr__(self) -> str:
+        n = self.n_taps
+        taps = f"{n.min()} to {n.max()}" if n.size else "no"
+        poles = int((self.pole.detach() != 0).sum())
+        return f"<xroute.schemes.Filter: {n.size} reaches of {taps} taps, {poles} with a pole, on {self.taps.device}>"
+
     @property
     def n_taps(self) -> NDArray[np.int64]:
         """Number of taps of each reach [reach]."""
