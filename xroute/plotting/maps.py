@@ -46,7 +46,7 @@ def plot_network(network: xr.Dataset | Network, values: Any = None, ax: Any = No
         Axes to draw on; by default a new figure's.
     width
         What makes lines wide: ``"strahler"``, the Strahler order; ``"values"``, the square root of the size of ``values`` (as a
-        river's own width goes with discharge); or the same of another variable, by its name or as a DataArray on ``reach``,
+        river's own width goes with discharge); or the same of another variable, by its name or as a DataArray (reach),
         which a legend then explains. A number is a width for all [points].
     norm
         Colour scale: ``"log"``, ``"linear"`` or a matplotlib ``Normalize``. By default diverging about zero where values lie on
@@ -55,7 +55,7 @@ def plot_network(network: xr.Dataset | Network, values: Any = None, ax: Any = No
     cmap
         Colour map, by name or matplotlib's own; by default ``viridis`` from pale to dark, or ``RdBu`` about a centre.
     vmin, vmax
-        Limits of the scale; values beyond them have the colour of its ends.
+        Limits of the scale, in the units of the values; those beyond them have the colour of its ends.
     robust
         Whether to leave the outermost 2 % of values on each side out of the limits.
     center
@@ -75,8 +75,8 @@ def plot_network(network: xr.Dataset | Network, values: Any = None, ax: Any = No
         True: without values, reaches have the colour of their basin; with values, the convex hull of each basin is drawn
         beneath. Ids of reaches: the same for the parts of the network that drain through them.
     gauges
-        Gauges to mark with a dot and a name: ids, a mapping from ids to names, or a DataArray or Dataset with a coordinate
-        ``reach``. Names keep clear of each other; those for which there is no room are counted in the corner.
+        Gauges to mark with a dot and a name: ids, a mapping from ids to names, or a DataArray or Dataset (gauge)
+        with a coordinate ``reach``. Names keep clear of each other; those for which there is no room are counted in the corner.
     layout
         ``"map"``, ``"tree"`` (outlets at the bottom, drawn by links, not by distance), or ``"auto"``: a map, if there are
         coordinates.

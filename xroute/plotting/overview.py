@@ -39,12 +39,13 @@ def overview(
     ----------
     network
         Network with ``lon`` and ``lat`` [degrees].
-    discharge
-        Discharge on ``reach`` and its time, whatever that is called, and perhaps members; the map shows the largest of all.
+    discharge : (reach, time, ...)
+        Discharge, in any units, on ``reach`` and its time, whatever that is called, and perhaps members; the map shows the
+        largest of all.
     gauges
         Ids, or a mapping from ids to names; by default those of `choose_gauges`.
-    runoff
-        Runoff, whose mean over the reaches is then drawn above the hydrographs, hanging from the top.
+    runoff : (reach, time, ...), optional
+        Runoff, in any units, whose mean over the reaches is then drawn above the hydrographs, hanging from the top.
     title
         Title of the figure.
 
@@ -52,6 +53,13 @@ def overview(
     -------
     matplotlib.figure.Figure
         The figure, made with pyplot.
+
+    Raises
+    ------
+    ParameterError
+        If the network has no ``lon`` or ``lat``, and as `plot_hydrographs`.
+    AlignmentError
+        For gauges that the discharge does not have, and reaches that the network does not have.
 
     Examples
     --------

@@ -123,6 +123,17 @@ def plot_score_map(
         If there is no such score, or there are several runs or periods.
     AlignmentError
         For gauges without a reach, or on one that the network does not have.
+
+    Examples
+    --------
+    >>> import xroute
+    >>> from xroute.plotting import plot_score_map
+    >>> network, ds = xroute.datasets.tutorial()
+    >>> discharge = ds.runoff.route(network)
+    >>> gauges = 0.9 * discharge.sel(reach=[1, 200, 500])
+    >>> ax = plot_score_map(network, xroute.scores(discharge, gauges), "pbias")
+    >>> ax.collections[-1].get_offsets().shape[0]
+    3
     """
     require("matplotlib", feature="plotting", extra="plot")
 
