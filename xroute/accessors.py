@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,8 +12,10 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xroute.caches import keep
+from xroute.display.others import panel_of_accessor
+from xroute.display.panel import Panel
 from xroute.network import Network
-from xroute.plotting import plot_hydrographs, plot_network
+from xroute.plotting import animate, plot_hydrographs, plot_network, plot_profile
 from xroute.request import NetworkLike
 from xroute.routing import route
 from xroute.units import dataset_without_pint
@@ -51,6 +53,15 @@ class RouteAccessor:
     def __init__(self, runoff: xr.DataArray) -> None:
         self._runoff = runoff
 
+    def __repr__(self) -> str:
+        return self._panel().text()
+
+    def _repr_html_(self) -> str:
+        return self._panel().html()
+
+    def _panel(self) -> Panel:
+        return panel_of_accessor(type(self), "DataArray.route", "runoff down a river network, and what is made of discharge")
+
     @_as_of(route)
     def __call__(self, network: NetworkLike, **options: Any) -> Any:  # noqa: D102 (documented in route)
         return route(self._runoff, network, **options)
@@ -66,6 +77,15 @@ class RiverAccessor:
 
     def __init__(self, dataset: xr.Dataset) -> None:
         self._dataset = dataset
+
+    def __repr__(self) -> str:
+        return self._panel().text()
+
+    def _repr_html_(self) -> str:
+        return self._panel().html()
+
+    def _panel(self) -> Panel:
+        return panel_of_accessor(type(self), "Dataset.river", "questions to a river network")
 
     @property
     def network(self) -> Network:
@@ -143,11 +163,16 @@ class RiverAccessor:
         return self.network.to_dataframe()
 
     @_as_of(plot_network)
-    def plot(self, values: xr.DataArray | Hashable | None = None, **options: Any) -> Any:
-        """Map of the network; see `xroute.plotting.plot_network`."""
-        if isinstance(values, Hashable) and not isinstance(values, xr.DataArray) and values is not None:
-            values = self._dataset[values]
-        return plot_network(self.network, values, **options)
+    def plot(self, values: Any = None, ax: Any = None, **options: Any) -> Any:  # noqa: D102 (documented in plot_network)
+        return plot_network(self.network, values, ax, **options)
+
+    @_as_of(plot_profile)
+    def profile(self, discharge: Any, reach: Any = None, *args: Any, **options: Any) -> Any:  # noqa: D102
+        return plot_profile(self.network, discharge, reach, *args, **options)
+
+    @_as_of(animate)
+    def animate(self, discharge: Any, path: Any = None, **options: Any) -> Any:  # noqa: D102 (documented in animate)
+        return animate(self.network, discharge, path, **options)
 
 
 def _digest(dataset: xr.Dataset) -> str:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from xroute.caches import KEPT
 from xroute.directions.onto import field_of_reaches, reaches_of_field
+from xroute.display.network import panel_of
 from xroute.engine import plan as _plan
 from xroute.exceptions import NetworkError, ParameterError, some
 from xroute.graphs import as_list, graph_of
@@ -58,6 +59,11 @@ class Network(NetworkSources, NetworkAnswers):
     >>> ds = xr.Dataset({"downstream": ("reach", [30, 30, 0])}, {"reach": [10, 20, 30]})
     >>> xroute.Network(ds)
     <xroute.Network: 3 reaches, 1 outlet, longest path 2 reaches>
+    Reaches:          3 (2 headwaters), int64 ids
+    Links:            2
+    Outlets:          30
+    Strahler orders:  1: 2, 2: 1
+    Scheme:           none yet (it has no parameters of one)
     """
 
     def __init__(self, dataset: xr.Dataset | Network, *, missing_downstream: MissingDownstream = "raise") -> None:
@@ -89,11 +95,10 @@ class Network(NetworkSources, NetworkAnswers):
         return _rebuild, (self._dataset, self._missing_downstream)
 
     def __repr__(self) -> str:
-        n = self._n_outlets
-        return (
-            f"<xroute.Network: {self.n_reaches} reach{'es' * (self.n_reaches != 1)}, {n} outlet{'s' * (n != 1)}, "
-            f"longest path {self.depth} reach{'es' * (self.depth != 1)}>"
-        )
+        return panel_of(self).text()
+
+    def _repr_html_(self) -> str:
+        return panel_of(self, picture=True).html()
 
     # ── what it is ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -152,10 +157,6 @@ class Network(NetworkSources, NetworkAnswers):
     def outlets(self) -> NDArray[Any]:
         """Ids of the reaches that drain to no other."""
         return self.ids[np.bincount(self.links.upstream, minlength=self.n_reaches) == 0]
-
-    @cached_property
-    def _n_outlets(self) -> int:
-        return int(self.outlets.size)
 
     @property
     def headwaters(self) -> NDArray[Any]:

@@ -14,6 +14,7 @@ import torch
 import xarray as xr
 from numpy.typing import NDArray
 
+from xroute.display.others import panel_of_router, router_lines
 from xroute.engine.autograd import route_autograd
 from xroute.exceptions import ParameterError
 from xroute.grids.tensors import GridInput
@@ -224,9 +225,10 @@ class Router(LabelBridges):
 
     def extra_repr(self) -> str:
         """What `print` shows of the module."""
-        modes = f"substeps={self.substeps}, sampling={self.sampling!r}, lateral={self.lateral!r}"
-        modes += "" if self.hillslope is None else f", hillslope={self.hillslope.name!r}"
-        return f"{self.network!r}, dt={self.dt:g} s, {modes}"
+        return "\n".join(router_lines(self))
+
+    def _repr_html_(self) -> str:
+        return panel_of_router(self).html()
 
     @property
     def _routing_step(self) -> float:

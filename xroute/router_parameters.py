@@ -100,6 +100,14 @@ class RouterParameters(torch.nn.Module):
         return self._at[scheme] if scheme in self._at else np.arange(self.n_reaches)
 
     @property
+    def modules_by_scheme(self) -> dict[str, list[BoundedParameter]]:
+        """Parameters of each scheme, and of the hillslope under its name, learned or not."""
+        found = {name: list(self._modules_of(name).values()) for name in self._at}
+        if self.hillslope is not None:
+            found[self.hillslope.name] = list(self.hillslope.modules_by_name.values())
+        return found
+
+    @property
     def parameters_si(self) -> dict[str, Tensor]:
         """Parameters in SI units by name, float64 [reach]; NaN on reaches whose scheme does not have them."""
         found: dict[str, Tensor] = {}

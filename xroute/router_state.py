@@ -80,6 +80,14 @@ class RouterState:
     hillslope: RouterState | None = None
     labels: StateLabels | None = None
 
+    def __repr__(self) -> str:
+        parts = [f"[{self.outflow.shape[0]} x {self.n_lags.size:,} reaches]", f"routing step {self.step:g} s"]
+        parts.append(f"lateral {self.lateral!r}")
+        parts += [] if self.hillslope is None else ["with hillslopes"]
+        parts += [f"at {self.labels.time}"] if self.labels is not None and self.labels.time is not None else []
+        parts += [f"on {self.outflow.device}", "with gradients" if self.outflow.requires_grad else "without gradients"]
+        return f"<xroute.RouterState: {', '.join(parts)}>"
+
     def detach(self) -> RouterState:
         """State through which no gradient flows: for training on one stretch of a series after another."""
         slopes = None if self.hillslope is None else self.hillslope.detach()

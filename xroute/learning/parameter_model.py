@@ -10,6 +10,7 @@ import torch
 import xarray as xr
 
 from xroute.caches import keep
+from xroute.display.others import panel_of_model
 from xroute.exceptions import ParameterError, some
 from xroute.hillslope import hillslope_name
 from xroute.learning.attributes import Attribute, standardise
@@ -389,3 +390,6 @@ class ParameterModel(torch.nn.Module):
     def extra_repr(self) -> str:
         """What `print` shows of the module."""
         return f"{', '.join(self.attributes)} -> {', '.join(self.parameter_names)}"
+
+    def _repr_html_(self) -> str:
+        return panel_of_model(self).html()

@@ -8,6 +8,7 @@ from typing import Any
 
 import xarray as xr
 
+from xroute.display.others import panel_of_calibration
 from xroute.exceptions import XRouteError
 from xroute.learning.archive import dataset_of, read_archive, tree_of, write_archive
 from xroute.learning.progress_file import KIND, WHAT
@@ -61,7 +62,10 @@ class Calibration:
     progress: Any = field(default=None, repr=False)
 
     def __repr__(self) -> str:
-        return f"<xroute.learning.Calibration: {self.summary()}>"
+        return panel_of_calibration(self).text()
+
+    def _repr_html_(self) -> str:
+        return panel_of_calibration(self, picture=True).html()
 
     def summary(self) -> str:
         """It in a line: loss, median NSE, and what is not determined.

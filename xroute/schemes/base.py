@@ -41,6 +41,12 @@ class Filter:
     pole: torch.Tensor
     gain: torch.Tensor
 
+    def __repr__(self) -> str:
+        n = self.n_taps
+        taps = f"{n.min()} to {n.max()}" if n.size else "no"
+        poles = int((self.pole.detach() != 0).sum())
+        return f"<xroute.schemes.Filter: {n.size} reaches of {taps} taps, {poles} with a pole, on {self.taps.device}>"
+
     @property
     def n_taps(self) -> NDArray[np.int64]:
         """Number of taps of each reach [reach]."""
@@ -227,6 +233,10 @@ class Scheme:
     instead: str | None = None
     of_reach: Callable[..., Mapping[str, Float]] | None = None
     from_user: bool = False
+
+    def __repr__(self) -> str:
+        named = ", ".join(f"{p.name} [{p.units}] {p.range}" for p in self.parameters)
+        return f"<xroute.schemes.Scheme {self.name!r}: {named}{f'; {self.summary}' if self.summary else ''}>"
 
     @property
     def windowed(self) -> bool:
