@@ -35,7 +35,7 @@ FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("files", ("state_form", "stores", "files", "fence", "intact", "identity", "checkpoint", "scratch")),
     ("network", ("topology", "graphs", "tables", "network_sources", "reach_ids", "reach_values", "directions",
                  "placeholders", "parameters", "recipe", "display", "hillslope", "filters", "responses", "travel_times",
-                 "network_answers", "network", "network_files", "hydrography", "lakes")),
+                 "network_answers", "network_forms", "network", "network_files", "hydrography", "lakes")),
     ("runoff and states", ("labels", "accumulations", "unit_hydrographs", "watch", "volumes", "summary", "request", "state",
                            "grids", "known", "known_match", "cells", "moments", "step_match", "gauges", "series")),
     ("routing", ("run", "eager", "tasks", "chunking", "cluster", "chunked", "routing", "spinup", "groups", "bounded",

@@ -33,6 +33,11 @@ def tutorial(seed: int = 3) -> tuple[xr.Dataset, xr.Dataset]:
     runoff : xarray.Dataset
         ``runoff(time, reach)`` [mm h-1].
 
+    Raises
+    ------
+    ParameterError
+        If the seed is none.
+
     Notes
     -----
     The river is a stream-power landscape at rest (Whipple and Tucker, 1999; Rinaldo et al., 1992): water takes the

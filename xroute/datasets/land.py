@@ -44,11 +44,19 @@ class LandSurface(NamedTuple):
     Attributes
     ----------
     runoff
-        ``ro(valid_time, latitude, longitude)`` [m], accumulated over the day.
+        Variable ``ro`` (valid_time, latitude, longitude) [m], accumulated over the day.
     rivers
         A line a reach, with the columns of HydroRIVERS; the reach downstream is in ``NEXT_DOWN``.
     catchments
         A polygon a reach, of the same ``HYRIV_ID``, in another order.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from xroute.datasets import land_surface
+    >>> land = land_surface(tempfile.mkdtemp(), days=2)
+    >>> land.runoff["ro"].attrs["units"], len(land.rivers) == len(land.catchments)
+    ('m', True)
     """
 
     runoff: xr.Dataset
