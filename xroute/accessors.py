@@ -16,7 +16,7 @@ from xroute.caches import keep
 from xroute.display.others import panel_of_accessor
 from xroute.display.panel import Panel
 from xroute.network import Network
-from xroute.plotting import animate, plot_hydrographs, plot_network, plot_profile
+from xroute.plotting import animate, explore, plot_hydrographs, plot_network, plot_profile
 from xroute.request import NetworkLike
 from xroute.routing import route
 from xroute.units import dataset_without_pint
@@ -220,6 +220,10 @@ class RiverAccessor:
     @_as_of(plot_network)
     def plot(self, values: Any = None, ax: Any = None, **options: Any) -> Any:  # noqa: D102 (documented in plot_network)
         return plot_network(self.network, values, ax, **options)
+
+    @_as_of(explore)
+    def explore(self, values: Any = None, **options: Any) -> Any:  # noqa: D102 (documented in explore)
+        return explore(self.network, values, **options)
 
     @_as_of(plot_profile)
     def profile(self, discharge: Any, reach: Any = None, *args: Any, **options: Any) -> Any:  # noqa: D102

@@ -12,7 +12,8 @@ from xroute.exceptions import require
 from xroute.network import Network
 from xroute.network_files import as_network
 from xroute.plotting.hydrographs import plot_hydrographs
-from xroute.plotting.maps import places, plot_network
+from xroute.plotting.layout import layout_points
+from xroute.plotting.maps import plot_network
 from xroute.plotting.reach_series import Gauges, gauge_names
 from xroute.plotting.style import GAUGE_COLOURS, INK, PALE, axis_label, units_label
 from xroute.plotting.time_axis import along_time, drawn_times
@@ -85,14 +86,14 @@ def overview(
     map_ax = figure.add_subplot(grid[:, 0])
     plot_network(network, peak, map_ax, width="values", scale=1.25)
     place = dict(zip(names, network.position(list(names)), strict=True))
-    x, y = places(network)
+    points = layout_points(network)
     first: Axes | None = None
     if runoff is not None:
         first = figure.add_subplot(grid[0, 1])
         _hang_runoff(first, runoff)
     for i, (gauge, name) in enumerate(names.items()):
         colour = GAUGE_COLOURS[i % len(GAUGE_COLOURS)]
-        at = x[place[gauge]], y[place[gauge]]
+        at = points.x[place[gauge]], points.y[place[gauge]]
         map_ax.plot(*at, "o", color=colour, markersize=10, markeredgecolor="white", markeredgewidth=1.6, zorder=4)
         ax = figure.add_subplot(grid[n_rows - len(names) + i, 1], sharex=first)
         first = first or ax
