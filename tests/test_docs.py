@@ -169,7 +169,7 @@ def test_a_benchmark_runs_small(command: str, tmp_path: Path) -> None:
     assert re.search(r"\d", done.stdout)
 
 
-@pytest.mark.parametrize(("name", "files"), [("quickstart", []), ("first_river", ["discharge.nc", "discharge.png"])])
+@pytest.mark.parametrize(("name", "files"), [("first_river", ["discharge.nc", "discharge.png"])])
 def test_a_script_runs(
     name: str, files: list[str], folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

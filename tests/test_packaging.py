@@ -102,6 +102,107 @@ def test_classifiers_and_addresses() -> None:
     assert all(url.startswith("https://") for url in PROJECT["urls"].values())
 
 
+# ── the README ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def readme(title: str) -> str:
+    found = re.findall(rf"^##+ {title}\n(.*?)(?=^## |\Z)", (ROOT / "README.md").read_text("utf-8"), re.M | re.S)
+    assert len(found) == 1, title
+    return found[0]
+
+
+def figures(text: str) -> set[str]:
+    """Numbers with a decimal point or of three digits and more, which are measured or counted."""
+    return set(re.findall(r"(?<![\w.])\d+(?:,\d{3})+(?![\w])|(?<![\w.,])\d+\.\d+(?![\w.])|(?<![\w.,])\d{3,}(?![\w.,]\d)", text))
+
+
+def unknown_figures(text: str) -> set[str]:
+    return figures(text) - figures((ROOT / "docs" / "performance.md").read_text("utf-8"))
+
+
+def test_figures_of_the_readme_are_those_that_were_measured() -> None:
+    text = readme("Performance")
+    assert len(figures(text)) > 8 and unknown_figures(text) == set()
+    assert unknown_figures("it takes 0.123 s for 7,654,321 reaches") == {"0.123", "7,654,321"}  # one that was not
+    assert "docs/performance.md" in text and "NVIDIA" in text and "Xeon" in text  # where, and on what
+
+
+def test_the_readme_compares_with_peers_says_when_not_and_whom_to_cite() -> None:
+    head, line, *rows = [row for row in readme("How it compares").splitlines() if row.startswith("|")]
+    for peer in ("river-route", "RAPID2", "mizuRoute", "DiffRoute", "earthkit-hydro", "DDR"):
+        assert peer in head
+    assert len({row.count("|") for row in (head, line, *rows)}) == 1 and len(rows) >= 8
+    better = [row.split("|")[3:-1] for row in rows]
+    assert all(any("**" in row[column] for row in better) for column in (0, 1, 2, 4, 5))  # where they are ahead of us
+    assert re.search(r"nonlinear", readme("When not to use it"), re.I) and "ydraulics" in readme("When not to use it")
+    cite = readme("Cite")
+    assert "CITATION.cff" in cite
+    for name, year in (("McCarthy", 1938), ("Cunge", 1969), ("Nash", 1957), ("Hayami", 1951), ("David", 2011)):
+        assert re.search(rf"^- {name}, .*\({year}\)\.", readme("References"), re.M), name
+    for shown, target in re.findall(r"\[doi:([^\]]+)\]\(https://doi\.org/([^)]+)\)", readme("References")):
+        assert shown == target and re.fullmatch(r"10\.\d{4,}/\S+", shown)
+
+
+def test_the_picture_of_the_readme_is_there_and_small() -> None:
+    (path,) = re.findall(r"^!\[[^\]]{20,}\]\(([^)]+)\)$", (ROOT / "README.md").read_text("utf-8"), re.M)
+    picture = (ROOT / path).read_bytes()
+    assert picture[:8] == b"\x89PNG\r\n\x1a\n" and len(picture) <= 150_000
+
+
+def test_the_first_screen_has_the_two_commands() -> None:
+    lines = (ROOT / "README.md").read_text("utf-8").splitlines()
+    first = "\n".join(lines[:12])
+    assert re.search(r"^make demo\b", first, re.M) and re.search(r"^make test\b", first, re.M)
+
+
+# ── the paper, in the form of the Journal of Open Source Software ───────────────────────────────────────────────────────
+
+SECTIONS = (
+    "Summary", "Statement of need", "State of the field", "Software design", "Research impact statement", "AI usage disclosure",
+    "Acknowledgements", "References",
+)  # fmt: skip
+
+
+def paper() -> tuple[dict[str, Any], str]:
+    """Front matter and text."""
+    yaml = pytest.importorskip("yaml")
+    _, front, text = (ROOT / "paper" / "paper.md").read_text("utf-8").split("---\n", 2)
+    return yaml.safe_load(front), text
+
+
+def test_the_paper_has_the_form_that_the_journal_asks_for() -> None:
+    front, text = paper()
+    assert front["title"] and "`" not in front["title"] and len(front["tags"]) >= 3
+    assert re.fullmatch(r"\d{1,2} [A-Z][a-z]+ \d{4}", front["date"])
+    indices = {str(place["index"]) for place in front["affiliations"]}
+    assert all(author["name"] and set(str(author["affiliation"]).split(", ")) <= indices for author in front["authors"])
+    assert (ROOT / "paper" / front["bibliography"]).is_file()
+    assert tuple(re.findall(r"^# (.*)$", text, re.M)) == SECTIONS
+    assert 750 <= len(text.split()) <= 1750
+    parts = re.split(r"^# .*$", text, flags=re.M)[1:]
+    assert all(part.strip() for part in parts[:-1]) and not parts[-1].strip()
+
+
+def test_what_the_paper_cites_is_in_its_bibliography() -> None:
+    text, bib = paper()[1], (ROOT / "paper" / "paper.bib").read_text("utf-8")
+    known = re.findall(r"^@\w+\{(\w+),$", bib, re.M)
+    assert len(set(known)) == len(known)
+    assert set(re.findall(r"@(\w+)", text)) == set(known)  # and nothing is in it that is not cited
+    for entry in re.findall(r"^@\w+\{.*?^\}$", bib, re.M | re.S):
+        fields = dict(re.findall(r"^  (\w+) = \{(.*)\},$", entry, re.M))
+        assert {"author", "title", "year"} <= set(fields), entry
+        assert re.fullmatch(r"10\.\d{4,}/\S+", fields.get("doi", "10.1234/none")) and re.fullmatch(r"\d{4}", fields["year"])
+    assert len(known) == bib.count("\n@") + bib.startswith("@")
+
+
+def test_the_paper_claims_only_what_was_measured() -> None:
+    impact = paper()[1].partition("# Research impact statement")[2].partition("# AI usage")[0]
+    assert len(figures(impact)) > 8 and unknown_figures(impact) == set()
+    measured = (ROOT / "docs" / "performance.md").read_text("utf-8")
+    for small in re.findall(r"\b\de-\d\d\b", impact):
+        assert small in measured
+
+
 # ── sdist and wheel ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -185,13 +286,12 @@ def test_the_sdist_tests_itself(built: tuple[Path, Path]) -> None:
     sdist = built[0]
     share_kernels(sdist)
     some = [
-        "tests/test_house.py", "tests/test_traps_ids_and_tables.py", "tests/test_packaging.py", "tests/test_docs.py",
+        "tests/test_house.py", "tests/test_traps_ids_and_tables.py", "tests/test_packaging.py", "tests/test_links.py",
         "tests/test_contributing.py::test_every_room_is_on_the_tour_once", "xroute/caches.py", "xroute/lanes.py",
     ]  # fmt: skip
     path = os.pathsep.join([str(sdist), *filter(None, sys.path)])
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--durations=5", *some, "-m", "not slow",
-         "-k", "not page_runs and not script_runs and not readme"],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--durations=5", *some, "-m", "not slow"],
         cwd=sdist, env=os.environ | {"PYTHONPATH": path, "XROUTE_TEST_DATA": "none"}, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
