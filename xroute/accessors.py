@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from xroute.caches import keep
 from xroute.network import Network
-from xroute.plotting import plot_network
+from xroute.plotting import plot_hydrographs, plot_network
 from xroute.request import NetworkLike
 from xroute.routing import route
 from xroute.units import dataset_without_pint
@@ -25,13 +25,20 @@ if TYPE_CHECKING:
 __all__ = ["RiverAccessor", "RouteAccessor"]
 
 
-def _as_of(function: Callable[..., Any]) -> Callable[[Any], Any]:
-    """A method bears the parameters and the documentation of the function that it calls with its own object first."""
+def _as_of(function: Callable[..., Any], **renamed: str) -> Callable[[Any], Any]:
+    """A method bears the parameters and the documentation of the function that it calls with its own object first.
+
+    Parameters that the method calls otherwise are given by name.
+    """
 
     def bear(method: Any) -> Any:
         itself, *others = inspect.signature(function).parameters.values()
+        others = [p.replace(name=renamed.get(p.name, p.name)) for p in others]
         method.__signature__ = inspect.signature(function).replace(parameters=[itself.replace(name="self"), *others])
-        method.__doc__ = method.__doc__ or function.__doc__
+        documentation = function.__doc__ or ""
+        for old, new in renamed.items():
+            documentation = documentation.replace(f"\n    {old}\n", f"\n    {new}\n")
+        method.__doc__ = method.__doc__ or documentation
         return method
 
     return bear
@@ -47,6 +54,10 @@ class RouteAccessor:
     @_as_of(route)
     def __call__(self, network: NetworkLike, **options: Any) -> Any:  # noqa: D102 (documented in route)
         return route(self._runoff, network, **options)
+
+    @_as_of(plot_hydrographs, gauges="reaches")
+    def hydrograph(self, reaches: Any = None, ax: Any = None, **options: Any) -> Any:  # noqa: D102 (documented there)
+        return plot_hydrographs(self._runoff, reaches, ax, **options)
 
 
 @xr.register_dataset_accessor("river")

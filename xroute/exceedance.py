@@ -13,7 +13,7 @@ from xroute.exceptions import AlignmentError, ParameterError, some
 from xroute.ids import ID_KINDS, exact_ids, repeated
 from xroute.units import require_array, unit_factor, without_pint
 
-__all__ = ["exceedance"]
+__all__ = ["aligned_thresholds", "exceedance"]
 
 
 def exceedance(
@@ -74,7 +74,7 @@ def exceedance(
         raise AlignmentError(
             f"discharge has no dimension {some(lacking)}: dim is one or several of {some(values.dims)}, along which to count"
         )
-    limits = _aligned(thresholds, values)
+    limits = aligned_thresholds(thresholds, values)
     above = values > limits if strict else values >= limits
     known, given = values.notnull(), limits.notnull()
     of_each = bool(set(given.dims) & set(dims))  # a threshold for each of what is counted: those without one do not count
@@ -91,7 +91,7 @@ def exceedance(
     return share
 
 
-def _aligned(thresholds: Any, values: xr.DataArray) -> xr.DataArray:
+def aligned_thresholds(thresholds: Any, values: xr.DataArray) -> xr.DataArray:
     """Thresholds in the units of discharge, with its labels along the dimensions that both have."""
     if isinstance(thresholds, Mapping):
         if not thresholds:

@@ -62,7 +62,7 @@ class GaugeRows:
 def find_gauges(
     array: xr.DataArray, reaches: NDArray[Any], time_dim: Hashable | None, *, reach_dim: Hashable | None = None,
     what: str = "observed discharge", extra: Extra = "raise", convert: bool = False,
-    where: str = "the network",
+    where: str = "the network", select: bool = False,
 ) -> GaugeRows:  # fmt: skip
     """Find the gauges of an array on reaches with these ids; its values are not read.
 
@@ -85,6 +85,8 @@ def find_gauges(
         table, in which all is text.
     where
         What bears the ids, in the warning.
+    select
+        Whether the ids are a choice out of more, so that gauges on others are left out without a word, maybe all of them.
 
     Raises
     ------
@@ -106,10 +108,11 @@ def find_gauges(
         raise AlignmentError(f"the {what} has no gauges: {str(dim)!r} is empty")
     reach = positions_of(ids, reaches)
     alien = reach < 0
-    if alien.any() and (extra == "raise" or alien.all()):
+    if alien.any() and not select and (extra == "raise" or alien.all()):
         raise AlignmentError(_outside(array, name, ids, reaches, alien, what, extra))
-    if alien.any():
+    if alien.any() and not select:
         warn(f"{int(alien.sum())} gauges of the {what} are not in {where} and left out: {some(ids[alien])}")
+    if alien.any():
         array = array.isel({dim: np.flatnonzero(~alien)})
     labels = _labels(array, dim, ids[~alien], what)
     return GaugeRows(array, dim, labels, ids[~alien], reach[~alien], ids[alien])

@@ -99,7 +99,7 @@ class FootprintRequest(RouteRequest):
 # ── public functions, made of functions that take a request ─────────────────────────────────────────────────────────────
 
 Options = ParamSpec("Options")
-Request = TypeVar("Request", bound=RouteRequest, covariant=True)
+Request = TypeVar("Request", covariant=True)
 
 
 class Routes(Protocol[Options]):
@@ -157,6 +157,8 @@ class KeywordsOf(Protocol[Options, Request]):
     def __call__(
         self, function: Callable[[NetworkLike, Any, xr.DataArray, Request], xr.DataArray], /
     ) -> Traces[Options]: ...
+    @overload
+    def __call__(self, function: Callable[..., Any], /) -> Callable[..., Any]: ...
 
 
 def keywords_of(request: Callable[Options, Request]) -> KeywordsOf[Options, Request]:

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from xroute.exceptions import AlignmentError, ParameterError, TimeAxisError, require, some
 from xroute.network import Network
-from xroute.plotting.hydrographs import along_time, drawn_times, plot_hydrographs
+from xroute.plotting.hydrographs import plot_hydrographs
 from xroute.plotting.maps import places, plot_network
 from xroute.plotting.style import GAUGE_COLOURS, INK, PALE, axis_label
+from xroute.plotting.time_axis import along_time, drawn_times
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

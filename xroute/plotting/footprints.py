@@ -12,9 +12,9 @@ from xroute.exceptions import AlignmentError, require, some
 from xroute.ids import positions_of
 from xroute.network import Network
 from xroute.network_files import as_network
-from xroute.plotting.hydrographs import along_time, drawn_times, dress_times
 from xroute.plotting.maps import places, plot_network
 from xroute.plotting.style import GAUGE_COLOURS, INK, PALE, units_label
+from xroute.plotting.time_axis import along_time, drawn_times, dress_times
 from xroute.reach_ids import read_reach_ids
 
 if TYPE_CHECKING:

@@ -1,64 +1,121 @@
-"""Hydrographs: discharge against time at gauges, with a band where there are members."""
+"""Hydrographs: discharge against time at gauges, with what was observed, the runoff that made it, members and thresholds."""
 
-from __future__ import annotations
+# No `from __future__ import annotations` here: help() shows the annotations of these options, and they are meant to be read.
 
 from collections.abc import Hashable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
-from xroute.exceptions import AlignmentError, require, some
-from xroute.plotting.style import GAUGE_COLOURS, PALE, axis_label
-from xroute.time_dims import find_time_dim
+from xroute.exceptions import ParameterError, require
+from xroute.plotting.curves import Scene, draw_on
+from xroute.plotting.reach_series import MOST_PANELS, Gauges, chosen_reaches
+from xroute.plotting.style import GAUGE_COLOURS, INK, axis_label
+from xroute.request import NetworkLike, keywords_of
+from xroute.series import SeriesLike
+from xroute.units import unit_factor
+from xroute.wording import argument
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+__all__ = ["HydrographRequest", "plot_hydrographs"]
 
-__all__ = ["Gauges", "along_time", "dress_times", "drawn_times", "gauge_names", "plot_hydrographs"]
-
-Gauges = Sequence[Hashable] | Mapping[Hashable, str]
-"""Ids of reaches, or a mapping from ids to names."""
+MOST_ON_ONE = 6
+"""Reaches on one pair of axes, unless these are given; more have panels of their own."""
 
 
-def plot_hydrographs(
-    discharge: xr.DataArray,
-    gauges: Gauges,
-    ax: Axes | None = None,
-    *,
-    colors: Sequence[str] = GAUGE_COLOURS,
-    mark_peak: bool = False,
-    legend: bool | None = None,
-) -> Axes:
+@dataclass(frozen=True, kw_only=True)
+class HydrographRequest:
+    """Options of hydrographs: `plot_hydrographs` says what each of them means.
+
+    Raises
+    ------
+    ParameterError
+        For quantiles that are not between 0 and 1, or stand twice.
+    """
+
+    observed: SeriesLike | None = None
+    runoff: SeriesLike | None = None
+    members: bool | Hashable | Sequence[Hashable] | xr.DataArray | None = None
+    quantiles: Sequence[float] = (0.05, 0.5, 0.95)
+    thresholds: Any = None
+    network: NetworkLike | None = None
+    log: bool = False
+    colors: Sequence[str] = field(default=GAUGE_COLOURS)
+    mark_peak: bool = False
+    legend: bool | None = None
+    col_wrap: int | None = None
+    time_dim: Hashable | None = None
+
+    def __post_init__(self) -> None:
+        values = np.atleast_1d(np.asarray(self.quantiles, dtype=float))
+        if values.ndim != 1 or not ((values >= 0) & (values <= 1)).all() or np.unique(values).size < values.size:
+            raise ParameterError(f"quantiles are different numbers from 0 to 1, not {self.quantiles!r}")
+        object.__setattr__(self, "quantiles", tuple(np.sort(values).tolist()))
+        if self.col_wrap is not None and (not isinstance(self.col_wrap, int | np.integer) or self.col_wrap < 1):
+            raise ParameterError(f"{argument('col_wrap')} is a positive whole number, not {self.col_wrap!r}")
+
+
+@keywords_of(HydrographRequest)
+def plot_hydrographs(discharge: xr.DataArray, gauges: Gauges | None = None, ax: Any = None, *, request: HydrographRequest) -> Any:
     """Draw discharge against time at gauges.
 
     Parameters
     ----------
-    discharge
-        Discharge on ``reach`` and its time, whatever that is called, or a forecast's leads, which are drawn in hours. Over
-        any further dims (members, say) the median is drawn, on a band from the 5th to the 95th percentile.
+    discharge : (reach, time, ...)
+        Discharge on the ids of reaches and its time, whatever these are called, or a forecast's leads, which are drawn in hours;
+        any further dims are members. Only the reaches that are drawn are read, or computed where it lies on Dask.
     gauges
-        Ids of reaches, or a mapping from ids to names.
+        The id of a reach, several, or a mapping from ids to names; by default all reaches of the discharge.
     ax
         Axes to draw on; by default a new figure's.
+    observed
+        What was observed, as `xroute.scores` takes it: a DataArray, a Dataset, a table or the path of one, on the ids of reaches
+        or on gauges with a coordinate ``reach``, in any units of discharge. Drawn as dots with gaps where there are none, and of
+        longer steps than the discharge's (the days of hours) as steps. Gauges on other reaches are not drawn.
+    runoff
+        Runoff (reach, time, ...), or one series (time), which hangs from the top as bars, on an axis of its own in its units:
+        that of the reach, of several reaches their mean, or with ``network`` that of all reaches upstream.
+    members
+        True draws each member as a thin line, beside the bands; so does the name of the dimension of members, or several. A
+        DataArray is an ensemble, on the same reaches, that is drawn about the discharge.
+    quantiles
+        Quantiles over the members: outer ones are the edges of bands, the one in the middle of an odd number a line. ``(0.5,)``
+        draws no band, ``(0.05, 0.25, 0.5, 0.75, 0.95)`` one within the other.
+    thresholds
+        Flows to set beside: a number, ``{"alert": 120.0}``, or a DataArray, maybe on (``reach``, ``return_period``), as
+        `xroute.exceedance` takes them; dashed lines whose names stand to their right.
+    network
+        Network, or the path of one: runoff is then that of all reaches upstream, a depth as the mean by area, a flux as the sum.
+    log
+        Whether discharge has a logarithmic axis, on which values that are not above zero are not drawn.
     colors
         Line colours, used in turn.
     mark_peak
         Mark each gauge's highest value with its size.
     legend
-        Whether to draw a legend; by default if there are several gauges.
+        Whether to draw a legend; by default if there is more than one plain line.
+    col_wrap
+        Panels in a row, one a reach. By default up to six reaches share their axes, and more have panels, three in a row.
+    time_dim
+        Dimension of the time, where it cannot be told.
 
     Returns
     -------
     matplotlib.axes.Axes
-        What was drawn on.
+        What was drawn on; of panels an array of Axes.
 
     Raises
     ------
     AlignmentError
-        If a gauge is not among the reaches of the discharge.
+        If a gauge is not among the reaches of the discharge, no observation is on one, or runoff or thresholds lack one.
     TimeAxisError
-        If it cannot be told which dimension is the time.
+        If it cannot be told which dimension is the time, or observations have no time in common with the discharge.
+    UnitsError
+        If units of observations or thresholds cannot be converted to those of the discharge.
+    ParameterError
+        For quantiles that are not between 0 and 1, and members that are no dimension.
 
     Examples
     --------
@@ -66,92 +123,84 @@ def plot_hydrographs(
     >>> ax = plot_hydrographs(storm_runoff(scheidegger(5, 5), 24), [3, 7])
     >>> ax.get_ylabel()
     'Runoff into the reach [m³ s⁻¹]'
+    >>> forecast = storm_runoff(scheidegger(5, 5), 24, members=9)
+    >>> ax = plot_hydrographs(forecast, {7: "Bridge"}, thresholds={"alert": 2.0})
+    >>> [text.get_text() for text in ax.get_legend().get_texts()]
+    ['Bridge, median', '5–95 %']
     """
     require("matplotlib", feature="plotting", extra="plot")
     from matplotlib import pyplot
 
+    shown, names = chosen_reaches(discharge, gauges, request.time_dim)
+    ensemble = None
+    if isinstance(request.members, xr.DataArray):
+        what = "ensemble of members"
+        ensemble, _ = chosen_reaches(request.members, names, request.time_dim, what)
+        ensemble = ensemble * unit_factor(ensemble.attrs.get("units"), shown.attrs.get("units"), what, "discharge")
+    scene = Scene(shown, ensemble, request)
+    if request.col_wrap is not None or (ax is None and len(names) > MOST_ON_ONE):
+        if ax is not None:
+            raise ParameterError(f"panels are made in a figure of their own: give ax=, or {argument('col_wrap')}, not both")
+        return _draw_panels(scene, names)
+    own = ax is None
     if ax is None:
-        ax = pyplot.subplots(figsize=(7, 3.5), layout="constrained")[1]
-    discharge = along_time(discharge)
-    names = gauge_names(gauges)
-    unknown = [g for g in names if g not in discharge.indexes["reach"]]
-    if unknown:
-        raise AlignmentError(f"no such reach in the discharge: {some(unknown)}")
-    for i, (gauge, name) in enumerate(names.items()):
-        colour = colors[i % len(colors)]
-        series = discharge.sel(reach=gauge)
-        others = [d for d in series.dims if d != "time"]
-        if others:
-            low, high = (series.quantile(q, others) for q in (0.05, 0.95))
-            ax.fill_between(drawn_times(series["time"]), low, high, color=colour, alpha=0.2, linewidth=0)
-            series = series.median(others)
-        ax.plot(drawn_times(series["time"]), series.to_numpy(), color=colour, linewidth=1.8, label=name)
-        if mark_peak and series.size and bool(series.notnull().any()):
-            peak = series.isel(time=int(series.argmax("time")))
-            at, size = drawn_times(peak["time"]), float(peak)
-            ax.plot(at, size, "o", color=colour, markersize=4.5, markeredgecolor="white", clip_on=False, zorder=3)
-            text = f"{size:,.0f}" if abs(size) >= 100 else f"{size:.3g}"
-            ax.annotate(text, (at, size), (7, 1), textcoords="offset points", color=colour, fontsize=9)
-    ax.margins(x=0, y=0.08)
-    if ax.dataLim.y0 >= 0:
-        ax.set_ylim(bottom=0.0)
-    ax.set_ylabel(axis_label(discharge))
-    dress_times(ax, discharge["time"])
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.grid(axis="y", color=PALE, alpha=0.3, linewidth=0.6)
-    if len(names) > 1 if legend is None else legend:
-        ax.legend(frameon=False)
+        ax = pyplot.subplots(figsize=(7.5, 4.0), layout="constrained")[1]
+    draw_on(ax, scene, range(len(names)), names)
+    plain = len(names) == 1 and len(ax.get_legend_handles_labels()[1]) == 1 and scene.runoff is None
+    if (own or not plain) if request.legend is None else request.legend:
+        _legend(ax)
     return ax
 
 
-def dress_times(ax: Axes, time: xr.DataArray) -> None:
-    """Give an axis of times (see `drawn_times`) labels that fit them."""
-    from matplotlib import dates
-
-    kind = time.dtype.kind
-    if kind == "M":
-        locator = dates.AutoDateLocator(minticks=3, maxticks=8)
-        ax.xaxis.set_major_locator(locator)
-        ax.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator))
-    elif kind == "m":
-        ax.set_xlabel("Lead time [h]")
-    elif kind == "O" and time.size:
-        ax.xaxis.set_major_formatter(_calendar_dates(time))
+def _legend(ax: Any, **options: Any) -> None:
+    """Everything that is drawn, above the axes, where it covers no curve."""
+    handles, labels = ax.get_legend_handles_labels()
+    for other in ax.figure.axes:
+        if other is not ax and other.bbox.bounds == ax.bbox.bounds:  # the runoff's
+            more = other.get_legend_handles_labels()
+            handles, labels = handles + more[0], labels + more[1]
+    if labels:
+        place = {"loc": "lower left", "bbox_to_anchor": (0.0, 1.0), "ncols": min(len(labels), 4), "borderaxespad": 0.3}
+        ax.legend(handles, labels, frameon=False, fontsize=9, handlelength=1.6, columnspacing=1.2, **{**place, **options})
 
 
-def gauge_names(gauges: Gauges) -> dict[Hashable, str]:
-    """Names of gauges by id."""
-    return dict(gauges) if isinstance(gauges, Mapping) else {g: f"reach {g}" for g in gauges}
+def _draw_panels(scene: Scene, names: Mapping[Hashable, str]) -> NDArray[Any]:
+    """A panel for each reach, with one legend for all."""
+    from matplotlib import pyplot
+
+    n, wrap = len(names), min(scene.request.col_wrap or 3, len(names))
+    if n > MOST_PANELS:
+        raise ParameterError(f"{n} panels cannot be read: choose up to {MOST_PANELS} reaches")
+    rows = -(-n // wrap)
+    figure, axes = pyplot.subplots(
+        rows, wrap, figsize=(3.6 * wrap + 1.0, 2.1 * rows + 0.8), sharex=True, squeeze=False, layout="constrained"
+    )
+    for k, (ax, name) in enumerate(zip(axes.ravel(), names.values(), strict=False)):
+        draw_on(ax, scene, [k], {**names})
+        ax.set_title(name, loc="left", fontsize=10, color=INK, weight="bold")
+        ax.set_ylabel("")
+    for ax in axes.ravel()[n:]:
+        ax.set_visible(False)
+    for k in range(n):
+        below = k + wrap >= n
+        axes.ravel()[k].tick_params(labelbottom=below)
+        axes.ravel()[k].xaxis.get_offset_text().set_visible(below)
+        if not below:
+            axes.ravel()[k].set_xlabel("")
+    figure.supylabel(axis_label(scene.discharge), fontsize=10)
+    if scene.request.legend is not False:
+        _panel_legend(figure, axes.ravel()[:n])
+    return np.asarray(axes.ravel()[:n])
 
 
-def along_time(series: xr.DataArray) -> xr.DataArray:
-    """The series with its time, or a forecast's leads, on a dimension ``time``."""
-    dim = find_time_dim(series)
-    return series if dim == "time" else series.drop_vars("time", errors="ignore").rename({dim: "time"})
-
-
-def drawn_times(time: xr.DataArray) -> Any:
-    """Times as matplotlib takes them: durations in hours, dates of other calendars (cftime) as days since 1970 of their own."""
-    values = time.to_numpy()
-    if values.dtype.kind == "m":
-        return values / np.timedelta64(1, "h")
-    if values.dtype.kind != "O" or not values.size:
-        return values
-    import cftime
-
-    return cftime.date2num(values, "days since 1970-01-01", calendar=values.flat[0].calendar)
-
-
-def _calendar_dates(time: xr.DataArray) -> Any:
-    """Labels of an axis in days since 1970: dates of the times' own calendar, with hours where they span few days."""
-    import cftime
-    from matplotlib.ticker import FuncFormatter
-
-    calendar = time.to_numpy().flat[0].calendar
-    days = np.ptp(drawn_times(time))
-
-    def label(day: float, _: int | None = None) -> str:
-        date = cftime.num2date(round(day * 1440) / 1440, "days since 1970-01-01", calendar=calendar)
-        return str(date.strftime("%Y-%m-%d" if days > 8 else "%m-%d %H:%M"))
-
-    return FuncFormatter(label)
+def _panel_legend(figure: Any, axes: Any) -> None:
+    """What the panels have in common, once, and without the names of the reaches, which are their titles."""
+    found: dict[str, Any] = {}
+    for ax in figure.axes:
+        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
+            title = next((a.get_title(loc="left") for a in axes if a is ax), "")
+            rest = label.removeprefix(title).removeprefix(", ") if title and label.startswith(title) else label
+            found.setdefault(rest or "discharge", handle)
+    figure.legend(
+        list(found.values()), list(found), loc="outside upper left", frameon=False, ncols=min(len(found), 5), fontsize=9
+    )

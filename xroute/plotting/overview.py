@@ -11,9 +11,11 @@ import xarray as xr
 from xroute.exceptions import require
 from xroute.network import Network
 from xroute.network_files import as_network
-from xroute.plotting.hydrographs import Gauges, along_time, drawn_times, gauge_names, plot_hydrographs
+from xroute.plotting.hydrographs import plot_hydrographs
 from xroute.plotting.maps import places, plot_network
+from xroute.plotting.reach_series import Gauges, gauge_names
 from xroute.plotting.style import GAUGE_COLOURS, INK, PALE, axis_label, units_label
+from xroute.plotting.time_axis import along_time, drawn_times
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -86,7 +88,7 @@ def overview(
         map_ax.plot(*at, "o", color=colour, markersize=10, markeredgecolor="white", markeredgewidth=1.6, zorder=4)
         ax = figure.add_subplot(grid[n_rows - len(names) + i, 1], sharex=first)
         first = first or ax
-        plot_hydrographs(discharge, {gauge: name}, ax, colors=[colour], mark_peak=True)
+        plot_hydrographs(discharge, {gauge: name}, ax, colors=[colour], mark_peak=True, legend=False)
         text = ax.text(0.995, 0.95, name, color=colour, weight="bold", ha="right", va="top", transform=ax.transAxes)
         text.set_path_effects([withStroke(linewidth=3, foreground="white")])
         ax.set_ylabel(axis_label(discharge) if i == len(names) // 2 else "")

@@ -23,7 +23,7 @@ from xroute.settings import EXTRA, Extra
 from xroute.units import unit_factor
 from xroute.wording import argument
 
-__all__ = ["Matched", "match"]
+__all__ = ["Matched", "checked", "match", "tell_of_no_units"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,11 +92,11 @@ def match(
         observed = observed.rename({its: along})
     if units is None:
         units = simulated.attrs.get("units")
-        _tell_of_no_units(observed, units, what)
+        tell_of_no_units(observed, units, what)
     factors = [unit_factor(a.attrs.get("units"), units, w, what) for a, w in ((simulated, what), (observed, OBSERVED))]
     simulated, observed = match_places(simulated, observed, along, extra, what, tables)
     simulated, observed = match_times(simulated, observed, along, what)
-    simulated, observed = _checked(simulated, what, ()), _checked(observed, OBSERVED, FILLS)
+    simulated, observed = checked(simulated, what, ()), checked(observed, OBSERVED, FILLS)
     both = zip((simulated, observed), factors, strict=True)
     found = [a if f == 1.0 else (a.astype(np.float64) * f).assign_attrs(a.attrs) for a, f in both]
     if units is not None:
@@ -104,7 +104,8 @@ def match(
     return Matched(found[0], found[1], along)
 
 
-def _tell_of_no_units(observed: xr.DataArray, units: str | None, what: str) -> None:
+def tell_of_no_units(observed: xr.DataArray, units: str | None, what: str) -> None:
+    """Warn of observations without units beside a series that has them."""
     if units is None or str(observed.attrs.get("units", "")).strip():
         return
     how = argument("observed_units", python='observed.attrs["units"]')
@@ -120,7 +121,7 @@ def _numbers(given: Any, what: str) -> xr.DataArray:
     return array.assign_coords({n: c.compute(scheduler="synchronous").variable for n, c in lazy.items()})
 
 
-def _checked(array: xr.DataArray, what: str, fills: tuple[float, ...]) -> xr.DataArray:
+def checked(array: xr.DataArray, what: str, fills: tuple[float, ...]) -> xr.DataArray:
     """The array, without values that are infinite or stand for what is missing; on Dask that is seen when it is computed."""
     if array.dtype.kind != "f" and not fills:
         return array
