@@ -8,6 +8,9 @@ import sphinx_autosummary_accessors
 
 import xroute
 
+sys.path.insert(0, str(Path(__file__).parent / "_ext"))
+import public
+
 os.environ.setdefault("MPLBACKEND", "Agg")
 # Cells call the `xroute` command; the kernel finds the one that belongs to this Python.
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
@@ -27,13 +30,16 @@ extensions = [
     "sphinx_autosummary_accessors",
     "sphinx_copybutton",
     "sphinx_design",
+    "from_code",
 ]
 templates_path = ["_templates", sphinx_autosummary_accessors.templates_path]
-exclude_patterns = ["_build", "_templates"]
+exclude_patterns = ["_build", "_ext", "_templates"]
+default_role = "py:obj"  # in docstrings `xroute.route` is a link
 nitpicky = False
 suppress_warnings = ["config.cache"]
 
 autosummary_generate = True
+autosummary_context = {"public_members": public.classes()}  # of the template of a class's page
 autodoc_typehints = "none"  # numpydoc's sections say what is taken and given
 numpydoc_show_class_members = False
 numpydoc_xref_param_type = False

@@ -163,8 +163,8 @@ class Router(LabelBridges):
         Parameters
         ----------
         runoff : [batch, reach, time] or [reach, time]
-            Volume flux into each reach, in the network's order. With weights [batch, *grid, time] or [*grid, time], in the
-            Router's ``units``, where the grid has its own dimensions, or all of its cells in a row.
+            Volume flux into each reach, in the network's order. With weights ``[batch, *grid, time]`` or ``[*grid, time]``, in
+            the Router's ``units``, where the grid has its own dimensions, or all of its cells in a row.
         parameters : dict of tensor [reach], optional
             Values in SI units to use in place of the module's own, with gradients if they require them: what a neural
             network says of the reaches, for instance. Values on reaches whose scheme does not have the parameter are

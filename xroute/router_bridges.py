@@ -69,7 +69,7 @@ class LabelBridges(RouterParameters):
         -------
         tensor [batch, reach, time]
             A copy, in the network's order: all dimensions but reach and time are one, batch, in their order (1, where there are
-            none). For a Router with weights [batch, *grid, time], in its units. float32 for float32 (to which values
+            none). For a Router with weights ``[batch, *grid, time]``, in its units. float32 for float32 (to which values
             are rounded again where units are converted), else float64. Runoff without units is taken as it is, with a warning.
 
         Raises
