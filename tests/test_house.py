@@ -31,7 +31,7 @@ FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("ground", ("exceptions", "version", "startup", "settings", "wording", "caches", "guards", "memory")),
     ("numbers", ("schemes", "engine", "options", "block_state", "block", "partition", "census", "earth")),
     ("labels", ("lanes", "ids", "unit_text", "units", "stamps", "spacing", "bounds", "time_dims", "times", "attrs",
-                "grid_axes")),
+                "grid_axes", "places")),
     ("files", ("state_form", "stores", "files", "fence", "intact", "identity", "checkpoint", "scratch")),
     ("network", ("topology", "graphs", "tables", "network_sources", "reach_ids", "reach_values", "directions",
                  "placeholders", "parameters", "recipe", "hillslope", "filters", "responses", "travel_times",

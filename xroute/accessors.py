@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -143,11 +143,8 @@ class RiverAccessor:
         return self.network.to_dataframe()
 
     @_as_of(plot_network)
-    def plot(self, values: xr.DataArray | Hashable | None = None, **options: Any) -> Any:
-        """Map of the network; see `xroute.plotting.plot_network`."""
-        if isinstance(values, Hashable) and not isinstance(values, xr.DataArray) and values is not None:
-            values = self._dataset[values]
-        return plot_network(self.network, values, **options)
+    def plot(self, values: Any = None, ax: Any = None, **options: Any) -> Any:  # noqa: D102 (documented in plot_network)
+        return plot_network(self.network, values, ax, **options)
 
 
 def _digest(dataset: xr.Dataset) -> str:

@@ -12,7 +12,9 @@ from xroute.exceptions import AlignmentError, require, some
 from xroute.ids import positions_of
 from xroute.network import Network
 from xroute.network_files import as_network
-from xroute.plotting.maps import places, plot_network
+from xroute.plotting.layout import layout_points, warn_of_unplaced
+from xroute.plotting.maps import draw_network
+from xroute.plotting.requests import MapRequest
 from xroute.plotting.style import GAUGE_COLOURS, INK, PALE, units_label
 from xroute.plotting.time_axis import along_time, drawn_times, dress_times
 from xroute.reach_ids import read_reach_ids
@@ -67,6 +69,7 @@ def plot_footprint(network: xr.Dataset | Network, footprint: xr.DataArray, *, ti
     from matplotlib import pyplot
 
     network = as_network(network)
+    points = layout_points(network)
     if "gauge" in footprint.dims:
         raise AlignmentError(f"the footprint is of {footprint.sizes['gauge']} gauges: choose one, footprint.isel(gauge=0)")
     series = along_time(footprint)
@@ -82,11 +85,16 @@ def plot_footprint(network: xr.Dataset | Network, footprint: xr.DataArray, *, ti
     by_reach = volume.sum("time").reindex(reach=basin.ids, fill_value=0.0)
     by_reach.attrs = {"long_name": "water that passed the gauge", "units": footprint.attrs.get("units", "")}
     map_ax = figure.add_subplot(grid[:, 0])
-    plot_network(network, ax=map_ax, color=PALE, scale=0.6)
-    plot_network(basin, by_reach, map_ax, scale=1.25, norm=_norm(by_reach.to_numpy()))
+    warn_of_unplaced(network, points)
+    draw_network(network, points, None, map_ax, MapRequest(color=PALE, scale=0.6))
+    shades = MapRequest(scale=1.25, norm=_norm(by_reach.to_numpy()))
+    draw_network(basin, points.of(network.position(basin.ids)), by_reach, map_ax, shades)
     if "gauge" in footprint.coords:
-        x, y = (values[basin.position(footprint["gauge"].values)] for values in places(basin))
-        map_ax.plot(x, y, "o", color=GAUGE_COLOURS[0], markersize=10, markeredgecolor="white", markeredgewidth=1.6, zorder=4)
+        gauge = network.position(footprint["gauge"].values)
+        map_ax.plot(
+            points.x[gauge], points.y[gauge], "o", color=GAUGE_COLOURS[0], markersize=10, markeredgecolor="white",
+            markeredgewidth=1.6, zorder=4,
+        )  # fmt: skip
     by_time = volume.sum("reach")
     first, last = _window(by_time, footprint.attrs)
     when = figure.add_subplot(grid[0, 1])

@@ -2,66 +2,93 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, cast
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from xroute.exceptions import AlignmentError, ParameterError, require, some
-from xroute.ids import exact_ids, positions_of
+from xroute.exceptions import ParameterError, require
 from xroute.network import Network
 from xroute.network_files import as_network
-from xroute.plotting.style import INK, PALE, axis_label
-from xroute.topology import drains_to
+from xroute.plotting.basins import colour_basins, draw_hulls
+from xroute.plotting.gauge_marks import mark_gauges
+from xroute.plotting.layout import Points, dress, layout_points, places, warn_of_unplaced
+from xroute.plotting.legends import Group, draw_legends, line_handles, width_group
+from xroute.plotting.lines import link_paths, river_lines
+from xroute.plotting.requests import MapRequest
+from xroute.plotting.scales import category_scale, crowding, draw_colour_bar, number_scale, widths_of
+from xroute.plotting.style import INK, PALE
+from xroute.plotting.values import Values, read_values
+from xroute.request import keywords_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.colors import Colormap, Normalize
 
-__all__ = ["places", "plot_network"]
-
-SMOOTH_LIMIT = 50_000  # reaches; a map of more is drawn with straight lines, which no eye can tell
+__all__ = ["draw_network", "places", "plot_network"]
 
 Float = NDArray[np.float64]
+BY_ORDER = ("strahler", "order")
+BY_VALUES = ("values", "discharge")
 
 
-def plot_network(
-    network: xr.Dataset | Network,
-    values: xr.DataArray | None = None,
-    ax: Axes | None = None,
-    *,
-    width: Literal["strahler", "values"] = "strahler",
-    norm: Normalize | None = None,
-    cmap: str | Colormap | None = None,
-    color: str = "#2b6f9e",
-    colorbar: bool = True,
-    label: str | None = None,
-    scale: float = 1.0,
-    min_order: int = 1,
-) -> Axes:
-    """Draw a river network as a map, from the ``lon`` and ``lat`` of its reaches.
+@cast("Any", keywords_of)(MapRequest)
+def plot_network(network: xr.Dataset | Network, values: Any = None, ax: Any = None, *, request: MapRequest) -> Any:
+    """Draw a river network: a map from the coordinates of its reaches, or a tidy tree where it has none.
 
     Parameters
     ----------
     network
-        Network with ``lon`` and ``lat`` [degrees].
+        Network. A map is drawn from ``lon`` and ``lat`` (reach) [degrees], whichever way round the Earth longitudes are
+        counted, or from coordinates of a projection that say so (``standard_name``, or ``x`` and ``y`` in units of length).
     values
-        What the reaches are coloured by, on ``reach``, matched by id: a discharge, say. Without it, one colour.
+        What the reaches are coloured by: the name of a variable of the network on ``reach``, or ``"strahler"``,
+        ``"n_upstream"`` or ``"basins"``; or a DataArray on ``reach``, matched by id: a discharge, say. A Series or a mapping by
+        id, or an array in the network's order, will do. Text and booleans are categories with a legend. Without values,
+        one colour. A link has the colour of the reach at its upper end, an outlet is a dot; reaches without a value are grey.
     ax
         Axes to draw on; by default a new figure's.
     width
-        Line width by Strahler order, or by the square root of ``values`` (as a river's own width goes).
-    norm, cmap
-        Colour scale; by default logarithmic if values are positive and span more than a factor of 30.
+        What makes lines wide: ``"strahler"``, the Strahler order; ``"values"``, the square root of the size of ``values`` (as a
+        river's own width goes with discharge); or the same of another variable, by its name or as a DataArray on ``reach``,
+        which a legend then explains. A number is a width for all [points].
+    norm
+        Colour scale: ``"log"``, ``"linear"`` or a matplotlib ``Normalize``. By default diverging about zero where values lie on
+        both sides of it; logarithmic where they are positive and span more than a factor of 30 (zeros have the palest
+        colour, and the label says so); else linear.
+    cmap
+        Colour map, by name or matplotlib's own; by default ``viridis`` from pale to dark, or ``RdBu`` about a centre.
+    vmin, vmax
+        Limits of the scale; values beyond them have the colour of its ends.
+    robust
+        Whether to leave the outermost 2 % of values on each side out of the limits.
+    center
+        Value in the middle of a diverging scale; False for a scale that is not diverging.
+    levels
+        Number of levels, or these: a scale in steps.
     color
         Colour of a map without values.
-    colorbar, label
-        Whether to draw a colour bar, and its label; by default long name and units of the values.
+    colorbar, legend, label
+        Whether to draw a colour bar, and legends of categories, widths and basins; and the label of the colour bar, by default
+        long name and units of the values.
     scale
         Factor on all line widths.
     min_order
         Smallest Strahler order to draw; 1 draws every reach.
+    basins
+        True: without values, reaches have the colour of their basin; with values, the convex hull of each basin is drawn
+        beneath. Ids of reaches: the same for the parts of the network that drain through them.
+    gauges
+        Gauges to mark with a dot and a name: ids, a mapping from ids to names, or a DataArray or Dataset with a coordinate
+        ``reach``. Names keep clear of each other; those for which there is no room are counted in the corner.
+    layout
+        ``"map"``, ``"tree"`` (outlets at the bottom, drawn by links, not by distance), or ``"auto"``: a map, if there are
+        coordinates.
+    figsize
+        Width and height of a new figure [inches].
+    title
+        Title of the axes.
 
     Returns
     -------
@@ -71,128 +98,165 @@ def plot_network(
     Raises
     ------
     ParameterError
-        If the network has no ``lon`` or ``lat``, or width by values lacks values.
+        If a map lacks coordinates, or no reach has a valid one; for names that the network does not have; if no value is
+        a number; and for options that contradict each other.
     AlignmentError
-        If values lack reaches of the network, or have other dimensions than ``reach``.
+        If values lack reaches of the network, or have other dimensions than the reach.
+    NetworkError
+        For gauges or basins that the network does not have.
+
+    Warns
+    -----
+    UserWarning
+        Naming reaches that have no place (NaN, fill values, degrees out of range), which are not drawn.
 
     Examples
     --------
     >>> from xroute.datasets import tutorial
     >>> network, runoff = tutorial()
-    >>> ax = plot_network(network, network.area, min_order=2)
-    >>> len(ax.collections)
-    1
+    >>> ax = plot_network(network, "area", min_order=2)
+    >>> [a.get_ylabel() for a in ax.figure.axes if a is not ax]
+    ["Area of the reach's own catchment [km²]"]
     """
+    network = as_network(network)
+    points = layout_points(network, request.layout)
+    warn_of_unplaced(network, points)
+    return draw_network(network, points, values, ax, request)
+
+
+def draw_network(network: Network, points: Points, values: Any, ax: Axes | None, request: MapRequest) -> Axes:
+    """`plot_network` of reaches at given points, of which those without a place have been told of."""
     require("matplotlib", feature="plotting", extra="plot")
     from matplotlib import pyplot
-    from matplotlib.collections import LineCollection
 
-    network = as_network(network)
-    if values is None and width == "values":
-        raise ParameterError("width='values' needs values; give them, or choose width='strahler'")
+    amount = None if values is None else read_values(network, values)
+    widths, shown_by_width = _widths(network, amount, values, request)
+    basins = None if request.basins is False or request.basins is None else colour_basins(network, request.basins)
+    paint = _paint(network, amount, basins, request)
     if ax is None:
-        ax = pyplot.subplots(figsize=(7, 7), layout="constrained")[1]
-    amount = None if values is None else _on_reaches(values, network)
-    order = network.strahler.to_numpy()
-    if amount is not None and width == "values":
-        largest = np.nanmax(amount, initial=0.0)
-        weight = np.sqrt(np.clip(amount, 0.0, None) / largest) if largest > 0 else np.zeros(amount.size)
-    else:
-        weight = (order - 1) / max(order.max(initial=1) - 1, 1)
-    reach, paths = _paths(network)
-    shown = np.flatnonzero(order[reach] >= min_order)
-    shown = shown[np.argsort(weight[reach[shown]], kind="stable")]  # large rivers lie over small ones
-    reach = reach[shown]
-
-    lines = LineCollection(
-        cast("Any", paths[shown]),
-        linewidths=scale * (0.35 + 3.4 * weight[reach] ** (1.0 if width == "values" else 1.5)),
-        capstyle="round",
-        joinstyle="round",
-        rasterized=reach.size > SMOOTH_LIMIT,
-    )
-    if amount is None:
-        lines.set_color(color)
-    else:
-        lines.set_cmap(_water() if cmap is None else cmap)
-        lines.set_norm(_scale_of(amount) if norm is None else norm)
-        lines.set_array(amount[reach])
-        if colorbar:
-            bar = ax.figure.colorbar(lines, ax=ax, shrink=0.6, aspect=32, pad=0.02)
-            bar.set_label(axis_label(cast("xr.DataArray", values)) if label is None else label)
-            bar.outline.set_visible(False)
-    ax.add_collection(lines)
-    ax.autoscale_view()
-    _dress_map(ax, network)
+        ax = pyplot.subplots(figsize=request.figsize or (7, 7), layout="constrained")[1]
+    factor = request.scale * (crowding(network.n_reaches) if not isinstance(request.width, (int, float)) else 1.0)
+    groups = _legend_groups(paint, shown_by_width, factor)
+    if basins is not None and amount is not None:
+        groups.append(draw_hulls(ax, points, basins))
+    lines = _draw_rivers(ax, network, points, paint, factor * widths, request.min_order)
+    if amount is not None and paint.entries is None and request.colorbar:
+        draw_colour_bar(ax, lines, paint.scale, amount, request.label)
+    dress(ax, points)
+    if request.gauges is not None:
+        mark_gauges(ax, network, points, request.gauges)
+    if request.title is not None:
+        ax.set_title(request.title, loc="left", color=INK, weight="bold")
+    if request.legend:
+        draw_legends(ax, groups)
     return ax
 
 
-def places(network: Network) -> tuple[Float, Float]:
-    """Longitude and latitude of each reach [degrees]."""
-    missing = [name for name in ("lon", "lat") if name not in network.dataset]
-    if missing:
-        raise ParameterError(f"a map needs the reaches' lon and lat; the network has no {' and no '.join(missing)}")
-    return network.dataset["lon"].to_numpy().astype(float), network.dataset["lat"].to_numpy().astype(float)
+def _legend_groups(paint: _Paint, shown_by_width: Values | None, factor: float) -> list[Group]:
+    """What the legends explain: categories, reaches without a value, widths."""
+    groups = [Group(paint.title, line_handles(paint.entries))] if paint.entries is not None else []
+    if paint.n_missing:
+        nothing = line_handles([(f"no value ({paint.n_missing:,})", PALE)])
+        groups = [Group(g.title, [*g.handles, *nothing]) for g in groups] or [Group("", nothing)]
+    if shown_by_width is not None:
+        groups.append(width_group(shown_by_width, factor))
+    return groups
 
 
-def _on_reaches(values: xr.DataArray, network: Network) -> Float:
-    if values.dims != ("reach",):
-        raise AlignmentError(f"a map shows values on ('reach',), not on {values.dims}: select or reduce the others")
-    position = positions_of(network.ids, exact_ids(values["reach"].to_numpy(), "values", AlignmentError))
-    if (position < 0).any():
-        raise AlignmentError(f"the values lack reaches of the network: {some(network.ids[position < 0])}")
-    return values.to_numpy()[position].astype(float)
+@dataclass(frozen=True)
+class _Paint:
+    """Colours of the reaches: numbers on a scale, or one colour.
 
-
-def _paths(network: Network) -> tuple[NDArray[np.int64], Float]:
-    """A line for each link, from the reach upstream to the one downstream.
-
-    Returns
-    -------
-    reach : int [line]
-        Position of the reach upstream, by which the line is coloured.
-    path : float [line, point, 2]
-        Longitude and latitude along it.
+    Attributes
+    ----------
+    numbers, scale
+        What matplotlib makes colours of.
+    entries, title
+        Legend of categories: names and colours.
+    n_missing
+        Reaches without a value.
+    color
+        The one colour, where there are no numbers.
     """
-    point = np.column_stack(places(network))
-    upstream, downstream, _ = network.links
-    if upstream.size > SMOOTH_LIMIT:
-        return upstream, np.stack([point[upstream], point[downstream]], axis=1)
-    onward = drains_to(network.links, network.n_reaches)
-    onward = np.where(onward < 0, np.arange(network.n_reaches), onward)
-    # From the middle of one link to the middle of the next, bent round the reach between: confluences become tangents.
-    begin = 0.5 * (point[upstream] + point[downstream])
-    end = 0.5 * (point[downstream] + point[onward[downstream]])
-    t = np.linspace(0.0, 1.0, 7)[:, None]
-    bend = (1 - t) ** 2 * begin[:, None] + 2 * t * (1 - t) * point[downstream][:, None] + t**2 * end[:, None]
-    is_headwater = ~np.isin(upstream, downstream)
-    source = np.where(is_headwater[:, None], point[upstream], begin)
-    return upstream, np.concatenate([source[:, None], bend], axis=1)
+
+    numbers: Float | None
+    scale: Any
+    entries: list[tuple[str, Any]] | None = None
+    title: str = ""
+    n_missing: int = 0
+    color: str = ""
 
 
-def _scale_of(amount: Float) -> Normalize:
-    from matplotlib.colors import LogNorm, Normalize
+def _paint(network: Network, amount: Values | None, basins: Values | None, request: MapRequest) -> _Paint:
+    if amount is None and basins is None:
+        return _Paint(None, None, color=request.color)
+    if amount is None:
+        assert basins is not None
+        scale, entries = category_scale(basins, request.cmap)
+        return _Paint(basins.numbers, scale, entries, basins.label)
+    missing = int(np.isnan(amount.numbers).sum())
+    if amount.names:
+        scale, entries = category_scale(amount, request.cmap)
+        return _Paint(amount.numbers, scale, entries, request.label or amount.label, missing)
+    scale = number_scale(
+        amount, norm=request.norm, cmap=request.cmap, vmin=request.vmin, vmax=request.vmax, robust=request.robust,
+        center=request.center, levels=request.levels,
+    )  # fmt: skip
+    return _Paint(amount.numbers, scale, n_missing=missing)
 
-    finite = amount[np.isfinite(amount)]
-    if finite.size and finite.min() > 0 and finite.max() > 30 * finite.min():
-        return LogNorm(finite.min(), finite.max())
-    return Normalize(finite.min(initial=0.0), finite.max(initial=0.0))
+
+def _widths(network: Network, amount: Values | None, values: Any, request: MapRequest) -> tuple[Float, Values | None]:
+    """Width of each reach [points], and what a legend has to explain of it."""
+    width = request.width
+    if isinstance(width, str) and width not in network.dataset.variables:
+        by_name = BY_VALUES if not isinstance(values, xr.DataArray) else (*BY_VALUES, values.name)
+        if width in by_name:
+            if amount is None:
+                raise ParameterError(f"width={width!r} needs values; give them, or choose width='strahler'")
+            if amount.names:
+                raise ParameterError(f"width={width!r} needs numbers, and {amount.label or 'the values'} are categories")
+            return widths_of(amount.numbers), None
+        if width in BY_ORDER:
+            return widths_of(network.strahler.to_numpy().astype(float), by_order=True), None
+    if isinstance(width, (int, float, np.integer, np.floating)) and not isinstance(width, bool):
+        if not width > 0:
+            raise ParameterError(f"width={width!r}: a width for all is above 0 [points]")
+        return np.full(network.n_reaches, float(width)), None
+    of = read_values(network, width, "width")
+    if of.names or of.dates:
+        kind = "dates" if of.dates else "categories"
+        raise ParameterError(f"width is made of numbers, and {of.label or 'these values'} are {kind}")
+    if not of.finite.size:
+        raise ParameterError(f"width: none of the {of.numbers.size} values of {of.label or 'it'} is a number")
+    return widths_of(of.numbers), of
 
 
-def _water() -> Colormap:
-    """Viridis from dark to light reversed, without its palest end, which white paper would swallow."""
-    from matplotlib import colormaps
-    from matplotlib.colors import ListedColormap
+def _draw_rivers(ax: Axes, network: Network, points: Points, paint: _Paint, widths: Float, min_order: int) -> Any:
+    """Lines for the links, and dots for reaches that no line shows: outlets, if reaches differ, and those without links."""
+    order = network.strahler.to_numpy()
+    reach, below, paths = link_paths(network, points)
+    shown = np.flatnonzero(order[reach] >= min_order)
+    shown = shown[np.argsort(widths[reach[shown]], kind="stable")]  # large rivers lie over small ones
+    lines = _coloured(river_lines(paths[shown], widths[reach[shown]]), paint, reach[shown])
+    ax.add_collection(lines)
+    has_line = np.zeros(network.n_reaches, bool)
+    has_line[reach[shown]] = True
+    touched = has_line.copy()
+    touched[below[shown]] = True
+    dots = points.known & (order >= min_order) & ~(touched if paint.numbers is None else has_line)
+    if dots.any():
+        at = np.flatnonzero(dots)
+        diameter = np.where(touched[at], widths[at], np.maximum(1.6 * widths[at], 6.0 if at.size < 100 else 2.0))
+        marks = ax.scatter(points.x[at], points.y[at], s=diameter**2, linewidths=0, zorder=lines.get_zorder())
+        _coloured(marks, paint, at)
+    return lines
 
-    return ListedColormap(colormaps["viridis_r"](np.linspace(0.12, 1.0, 256)), name="water")
 
-
-def _dress_map(ax: Axes, network: Network) -> None:
-    _, lat = places(network)
-    middle = 0.5 * (lat.min() + lat.max()) if lat.size else 0.0
-    ax.set_aspect(1.0 / max(np.cos(np.radians(middle)), 0.05))
-    ax.xaxis.set_major_formatter(lambda value, _: f"{abs(value):g}°{'W' if value < 0 else 'E'}")
-    ax.yaxis.set_major_formatter(lambda value, _: f"{abs(value):g}°{'S' if value < 0 else 'N'}")
-    ax.locator_params(nbins=5)
-    ax.spines[:].set_visible(False)
-    ax.tick_params(color=PALE, labelcolor=INK)
+def _coloured(artist: Any, paint: _Paint, reach: NDArray[np.int64]) -> Any:
+    if paint.numbers is None:
+        artist.set_color(paint.color)
+        return artist
+    artist.set_cmap(paint.scale.cmap)
+    artist.set_norm(paint.scale.norm)
+    artist.set_array(paint.numbers[reach])
+    return artist
