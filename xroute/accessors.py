@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from xroute.caches import keep
 from xroute.network import Network
-from xroute.plotting import plot_hydrographs, plot_network
+from xroute.plotting import animate, plot_hydrographs, plot_network, plot_profile
 from xroute.request import NetworkLike
 from xroute.routing import route
 from xroute.units import dataset_without_pint
@@ -145,6 +145,14 @@ class RiverAccessor:
     @_as_of(plot_network)
     def plot(self, values: Any = None, ax: Any = None, **options: Any) -> Any:  # noqa: D102 (documented in plot_network)
         return plot_network(self.network, values, ax, **options)
+
+    @_as_of(plot_profile)
+    def profile(self, discharge: Any, reach: Any = None, *args: Any, **options: Any) -> Any:  # noqa: D102
+        return plot_profile(self.network, discharge, reach, *args, **options)
+
+    @_as_of(animate)
+    def animate(self, discharge: Any, path: Any = None, **options: Any) -> Any:  # noqa: D102 (documented in animate)
+        return animate(self.network, discharge, path, **options)
 
 
 def _digest(dataset: xr.Dataset) -> str:

@@ -49,6 +49,7 @@ Optimizer = Literal["adam", "lbfgs"]
 Stages = Literal["gauge"]
 Grouping = Literal["all", "strahler", "basin", "gauge"]
 Form = Literal["value", "scale"]
+Profile = Literal["image", "lines"]
 
 SAMPLING: tuple[Sampling, ...] = get_args(Sampling)
 """How the substeps of a step of runoff make its discharge."""
@@ -102,6 +103,9 @@ GROUPING: tuple[Grouping, ...] = get_args(Grouping)
 """What reaches may be grouped by, beside variables: not at all, stream order, outlet, or next gauge downstream."""
 FORM: tuple[Form, ...] = get_args(Form)
 """What is learned of a parameter: its value, or a factor on the network's values."""
+
+PROFILE: tuple[Profile, ...] = get_args(Profile)
+"""How discharge along a river is drawn: all times as an image of distance and time, or some as lines."""
 
 ANY_STEP = 1e9
 """Step [s] of filters where there is none to route: a long one, of which windows are short."""

@@ -23,7 +23,10 @@ from xroute.time_dims import find_time_dim
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["along_time", "dress_times", "drawn_times", "numbers_on_axis", "others_on_axis", "step_begins", "step_edges"]
+__all__ = [
+    "along_time", "dress_times", "drawn_times", "numbers_on_axis", "others_on_axis", "step_begins", "step_edges",
+    "time_text",
+]  # fmt: skip
 
 Float = NDArray[np.float64]
 #: What a unit of the axis is in seconds, by the kind of the times: days of dates, hours of leads.
@@ -112,6 +115,18 @@ def others_on_axis(other: xr.DataArray, time: xr.DataArray, series: xr.DataArray
         raise TimeAxisError(str(error).replace("the runoff", "the discharge")) from error
 
 
+def time_text(series: xr.DataArray, j: int) -> str:
+    """A time of a series as a title has it: a date to the minute, a lead in hours, or the number of the step."""
+    if "time" not in series.coords:
+        return f"step {j}"
+    value, kind = series["time"].values[j], series["time"].dtype.kind
+    if kind == "M":
+        return str(np.datetime_as_string(value, unit="m")).replace("T", " ")
+    if kind == "m":
+        return f"{value / np.timedelta64(1, 'h'):g} h"
+    return str(value.strftime("%Y-%m-%d %H:%M")) if kind == "O" else f"{value:g}"
+
+
 def step_begins(series: xr.DataArray, at: Float) -> Float:
     """Where steps begin whose stamps are drawn at some places, as ``attrs["time_label"]`` says; else stamps are starts."""
     return at - LABELS.get(series.attrs.get("time_label", "start"), 0.0) * _usual(at)
@@ -127,25 +142,26 @@ def _usual(at: Float) -> float:
     return float(np.median(np.diff(at))) if at.size > 1 else 1.0
 
 
-def dress_times(ax: Axes, time: xr.DataArray) -> None:
+def dress_times(ax: Axes, time: xr.DataArray, which: str = "x") -> None:
     """Give an axis of times (see `drawn_times`) labels that fit them."""
     from matplotlib import dates
 
-    kind = time.dtype.kind
+    kind, axis = time.dtype.kind, ax.xaxis if which == "x" else ax.yaxis
     if kind == "M":
         locator = dates.AutoDateLocator(minticks=3, maxticks=8)
-        ax.xaxis.set_major_locator(locator)
-        ax.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator))
+        axis.set_major_locator(locator)
+        short = which == "x"  # the part that all dates share stands at the axis' end, where a vertical one has the top edge
+        axis.set_major_formatter(dates.ConciseDateFormatter(locator) if short else dates.AutoDateFormatter(locator))
     elif kind == "m":
         from xroute.plotting.calendar_axis import hour_locator
 
-        ax.xaxis.set_major_locator(hour_locator())
-        ax.set_xlabel("Lead time [h]")
+        axis.set_major_locator(hour_locator())
+        axis.set_label_text("Lead time [h]")
     elif kind == "O" and time.size:
         from xroute.plotting.calendar_axis import CalendarFormatter, CalendarLocator
 
         places_of_ticks = CalendarLocator(time.to_numpy().flat[0].calendar)
-        ax.xaxis.set_major_locator(places_of_ticks)
-        ax.xaxis.set_major_formatter(CalendarFormatter(places_of_ticks))
+        axis.set_major_locator(places_of_ticks)
+        axis.set_major_formatter(CalendarFormatter(places_of_ticks))
     else:
-        ax.set_xlabel(axis_label(time) if "units" in time.attrs or "long_name" in time.attrs else "Time step")
+        axis.set_label_text(axis_label(time) if "units" in time.attrs or "long_name" in time.attrs else "Time step")
