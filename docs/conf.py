@@ -88,6 +88,9 @@ default_role = "py:obj"  # in docstrings `xroute.route` is a link
 suppress_warnings = ["config.cache"]
 
 autosummary_generate = True
+for page in (Path(__file__).parent / "reference" / "generated").glob("*.rst"):
+    if page.stem not in {*public.names(), *(f"xarray.{name}" for name in public.accessors())}:
+        page.unlink()  # of an earlier build, and of a name that is no more
 autosummary_context = {"public_members": public.classes()}  # of the template of a class's page
 autodoc_typehints = "none"  # numpydoc's sections say what is taken and given
 numpydoc_show_class_members = False

@@ -12,7 +12,8 @@ from xroute.exceptions import require
 from xroute.network import Network
 from xroute.network_files import as_network
 from xroute.plotting.hydrographs import plot_hydrographs
-from xroute.plotting.maps import places, plot_network
+from xroute.plotting.layout import layout_points
+from xroute.plotting.maps import plot_network
 from xroute.plotting.reach_series import Gauges, gauge_names
 from xroute.plotting.style import GAUGE_COLOURS, INK, PALE, axis_label, units_label
 from xroute.plotting.time_axis import along_time, drawn_times
@@ -38,12 +39,13 @@ def overview(
     ----------
     network
         Network with ``lon`` and ``lat`` [degrees].
-    discharge
-        Discharge on ``reach`` and its time, whatever that is called, and perhaps members; the map shows the largest of all.
+    discharge : (reach, time, ...)
+        Discharge, in any units, on ``reach`` and its time, whatever that is called, and perhaps members; the map shows the
+        largest of all.
     gauges
         Ids, or a mapping from ids to names; by default those of `choose_gauges`.
-    runoff
-        Runoff, whose mean over the reaches is then drawn above the hydrographs, hanging from the top.
+    runoff : (reach, time, ...), optional
+        Runoff, in any units, whose mean over the reaches is then drawn above the hydrographs, hanging from the top.
     title
         Title of the figure.
 
@@ -51,6 +53,13 @@ def overview(
     -------
     matplotlib.figure.Figure
         The figure, made with pyplot.
+
+    Raises
+    ------
+    ParameterError
+        If the network has no ``lon`` or ``lat``, and as `plot_hydrographs`.
+    AlignmentError
+        For gauges that the discharge does not have, and reaches that the network does not have.
 
     Examples
     --------
@@ -77,14 +86,14 @@ def overview(
     map_ax = figure.add_subplot(grid[:, 0])
     plot_network(network, peak, map_ax, width="values", scale=1.25)
     place = dict(zip(names, network.position(list(names)), strict=True))
-    x, y = places(network)
+    points = layout_points(network)
     first: Axes | None = None
     if runoff is not None:
         first = figure.add_subplot(grid[0, 1])
         _hang_runoff(first, runoff)
     for i, (gauge, name) in enumerate(names.items()):
         colour = GAUGE_COLOURS[i % len(GAUGE_COLOURS)]
-        at = x[place[gauge]], y[place[gauge]]
+        at = points.x[place[gauge]], points.y[place[gauge]]
         map_ax.plot(*at, "o", color=colour, markersize=10, markeredgecolor="white", markeredgewidth=1.6, zorder=4)
         ax = figure.add_subplot(grid[n_rows - len(names) + i, 1], sharex=first)
         first = first or ax
