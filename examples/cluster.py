@@ -1,7 +1,7 @@
 """Route an ensemble on the workers of a Dask cluster, from Zarr to Zarr: `python examples/cluster.py [FOLDER]`.
 
-The cluster is two processes of this machine. Put `Client("tcp://SCHEDULER:8786")` in place of it, and folders that all workers see; the
-network and its storms are invented. Whatever ends the run, the same call goes on after its last checkpoint.
+The cluster is two processes of this machine. Put `Client("tcp://SCHEDULER:8786")` in its place, and folders that all workers
+see. The network and its storms are invented. Whatever ends the run, the same call goes on after its last checkpoint.
 """
 
 import sys
@@ -40,7 +40,8 @@ def main(folder: Path) -> None:
     mouth = xroute.Network(network).outlets[0]
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(13, 5.5), layout="constrained", width_ratios=(1.5, 1))
     discharge.sel(reach=[mouth]).load().route.hydrograph({mouth: "mouth"}, left, members=True)
-    spread = (highest.max("member") / highest.median("member")).assign_attrs(long_name="highest peak over the median one", units="1")
+    spread = highest.max("member") / highest.median("member")
+    spread = spread.assign_attrs(long_name="highest peak over the median one", units="1")
     network.river.plot(spread, ax=right)
     figure.suptitle("20 members, routed by two workers")
     figure.savefig(folder / "cluster.png", dpi=120)

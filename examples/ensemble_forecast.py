@@ -1,4 +1,4 @@
-"""Route a forecast of 50 members from the state of the rivers, with its chance of a flood: `python examples/ensemble_forecast.py [PICTURE]`.
+"""Route a forecast of 50 members from the state of the rivers: `python examples/ensemble_forecast.py [PICTURE]`.
 
 The river and its storms are invented. Put your own network, analysis, forecast and flood flows in their place.
 """
@@ -38,7 +38,8 @@ chance = xroute.exceedance(discharge, floods, dim="number").max("step")  # the h
 mouth = rivers.outlets[0]
 for name in floods:
     print(f"at the mouth, more than the flow of {name}: {float(chance.sel(reach=mouth, threshold=name)):.0%} of members")
-print(f"{int((chance.sel(threshold='20 years') > 0.5).sum())} of {rivers.n_reaches} reaches: more likely than not above that of 20 years")
+n_likely = int((chance.sel(threshold="20 years") > 0.5).sum())
+print(f"{n_likely} of {rivers.n_reaches} reaches: more likely than not above that of 20 years")
 
 figure, (left, right) = pyplot.subplots(1, 2, figsize=(13, 5.5), layout="constrained", width_ratios=(1.5, 1))
 here = {name: float(flow.sel(reach=mouth)) for name, flow in floods.items()}

@@ -32,7 +32,8 @@ for ax, (name, value), start in zip(axes, router.parameters_si.items(), (5000.0,
     print(f"{name}: mean error {error.mean():.3%}, largest {error.max():.3%}")
     unit = 3600 if name == "k" else 1  # hours
     ax.axhline(start / unit, color="#E69F00", label="before: one value for all")
-    ax.plot(true / unit, found / unit, ".", color="#0072B2", ms=3, rasterized=True, label=f"learned: wrong by {error.max():.2%} at most")
+    label = f"learned: wrong by {error.max():.2%} at most"
+    ax.plot(true / unit, found / unit, ".", color="#0072B2", ms=3, rasterized=True, label=label)
     ax.axline((true.mean() / unit,) * 2, slope=1, color="k", lw=0.8, label="truth")
     label = "travel time k [h]" if name == "k" else "weighting x [1]"
     ax.set(xlabel=f"True {label}", ylabel=f"Learned {label}")
