@@ -1,7 +1,8 @@
-# make demo | test | lint | docs | resolve | bench: each installs what it needs into .venv first, and again only when
+# make demo | test | lint | docs | dist | resolve | bench: each installs what it needs into .venv first, and again only when
 # pyproject.toml or constraints.txt change. Another interpreter: make PYTHON=python3.12 test
 PYTHON ?= python3
 VENV ?= .venv
+# Where real data sets are; "none" says that there are none, and that this is known, also on CI.
 XROUTE_TEST_DATA ?= ../shared/data
 PYTEST_ARGS ?=
 # What `make resolve` asks about; PyTorch has wheels for macOS from 14 on.
@@ -13,13 +14,14 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 STAMP := $(VENV)/.installed
 export MPLBACKEND ?= Agg
 
-.PHONY: help install demo test lint docs resolve bench clean
+.PHONY: help install demo test lint docs dist resolve bench clean
 
 help:
 	@echo "make demo     route a small river, print a table, draw demo/discharge.png"
 	@echo "make test     run the tests (data from XROUTE_TEST_DATA, now $(XROUTE_TEST_DATA))"
 	@echo "make lint     ruff and mypy"
 	@echo "make docs     the documentation, into docs/_build/html, with its notebooks run"
+	@echo "make dist     sdist and wheel, checked, into dist/"
 	@echo "make resolve  that a fresh machine can install this: each Python, Linux, macOS and Windows"
 	@echo "make bench    reach-steps per second against a plain array copy"
 
@@ -41,7 +43,7 @@ demo: $(STAMP)
 	@$(BIN)/xroute demo
 
 test: $(STAMP)
-	@XROUTE_TEST_DATA="$(abspath $(XROUTE_TEST_DATA))" $(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)
+	@XROUTE_TEST_DATA="$(if $(filter none,$(XROUTE_TEST_DATA)),none,$(abspath $(XROUTE_TEST_DATA)))" $(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)
 
 lint: $(STAMP)
 	@$(BIN)/ruff check .
@@ -50,6 +52,11 @@ lint: $(STAMP)
 docs: $(STAMP)
 	@$(BIN)/sphinx-build -W --keep-going -q -j 2 -b html docs docs/_build/html
 	@echo "Open docs/_build/html/index.html"
+
+dist: $(STAMP)
+	@rm -rf dist
+	@$(BIN)/python -m build --no-isolation --outdir dist .
+	@$(BIN)/twine check --strict dist/*
 
 # Nothing is installed: would it be, on a machine that has the package index and neither wheels nor settings of its own?
 # pip answers for this Python and machine, as a user would ask it. It takes every marker from the Python that it runs on,
@@ -72,4 +79,4 @@ bench: $(STAMP)
 	@$(BIN)/python benchmarks/cpu.py $(BENCH_ARGS)
 
 clean:
-	rm -rf $(VENV) demo docs/_build docs/reference/generated .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) demo dist docs/_build docs/reference/generated .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -15,7 +15,7 @@ import json
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -155,11 +155,16 @@ def digest(thing: Any) -> str:
     return words.hexdigest()
 
 
-def main() -> None:
+def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """Options of the command line; other words than it knows end the program."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("write", "check"))
     parser.add_argument("file", type=Path)
-    options = parser.parse_args()
+    return parser.parse_args(words)
+
+
+def main() -> None:
+    options = parse()
     warnings.simplefilter("ignore")
     with xroute.set_options(device="cpu"):
         found = {name: [digest(part) for part in run()] for name, run in runs()}

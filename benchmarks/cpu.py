@@ -11,9 +11,10 @@ from __future__ import annotations
 import argparse
 import os
 import statistics
+import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
@@ -78,11 +79,19 @@ def check(members: int) -> float:
     return float(np.abs(discharge - expected).max() / np.abs(expected).max())
 
 
-def main() -> None:
+def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """Options of the command line; other words than it knows end the program."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, default in (("rows", 1000), ("columns", 1000), ("steps", 365), ("members", 1), ("repeats", 5)):
-        parser.add_argument(f"--{name}", type=int, default=default)
-    options = parser.parse_args()
+    small = "--small" in (sys.argv[1:] if words is None else words)
+    sizes = {"rows": (1000, 30), "columns": (1000, 30), "steps": (365, 48), "members": (1, 1), "repeats": (5, 1)}
+    for name, (full, tried) in sizes.items():
+        parser.add_argument(f"--{name}", type=int, default=tried if small else full)
+    parser.add_argument("--small", action="store_true", help="small sizes where none are given, to try it")
+    return parser.parse_args(words)
+
+
+def main() -> None:
+    options = parse()
     warnings.simplefilter("ignore", UserWarning)  # Muskingum's range: drawn parameters need not be ideal
 
     error = check(options.members)

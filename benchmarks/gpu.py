@@ -22,7 +22,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
@@ -662,7 +662,8 @@ def soak(launches: int, seed: int) -> None:
     raise SystemExit(wrong > 0)
 
 
-def main() -> None:
+def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """Options of the command line; other words than it knows end the program."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help=f"only {', '.join(QUICK)}")
     parser.add_argument("--only", nargs="+", choices=list(CASES), metavar="NAME", help="only these cases")
@@ -670,7 +671,11 @@ def main() -> None:
     parser.add_argument("--soak", type=int, metavar="N", help="launch N times on random networks instead")
     parser.add_argument("--seed", type=int, default=0, help="seed of the soak")
     parser.add_argument("--sanitize", action="store_true", help="a few small launches for compute-sanitizer instead")
-    options = parser.parse_args()
+    return parser.parse_args(words)
+
+
+def main() -> None:
+    options = parse()
     if options.list:
         print(*CASES, sep="\n")
         return

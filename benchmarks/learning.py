@@ -22,7 +22,7 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -315,14 +315,19 @@ PARTS: dict[str, Callable[[argparse.Namespace], None]] = {
 }  # fmt: skip
 
 
-def main() -> None:
+def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """Options of the command line; other words than it knows end the program."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="+", choices=list(PARTS), metavar="PART", help=", ".join(PARTS))
     parser.add_argument("--small", action="store_true", help="shrink every part, to try it")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--seeds", type=int, default=10, help="twins")
     parser.add_argument("--epochs", type=int, help="geoglows, transfer: by default calibrate's own")
-    options = parser.parse_args()
+    return parser.parse_args(words)
+
+
+def main() -> None:
+    options = parse()
     warnings.simplefilter("ignore", UserWarning)  # Muskingum's range: drawn parameters need not be ideal
     where = torch.cuda.get_device_name() if options.device.startswith("cuda") else "CPU"
     print(f"{where}, torch {torch.__version__}, numpy {np.__version__}, pandas {pd.__version__}, xarray {xr.__version__}")

@@ -1,6 +1,6 @@
 """Remap a global grid to a million reaches, lazily: time, memory, and the water that arrives.
 
-python benchmarks/remap.py [steps] [reaches]
+python benchmarks/remap.py [steps] [reaches]         --small: few of them, to try it
     365 steps of a grid of 0.1 degrees (6.5 million cells, float64, made on the fly), opened lazily and on Dask, to 1,000,000
     catchments of six cells each. Prints the processor time of a step (all threads) beside that of a plain copy of its cells, the
     peak of memory, and how far the volume is from that of the cells, summed by itself.
@@ -8,9 +8,10 @@ python benchmarks/remap.py [steps] [reaches]
 
 from __future__ import annotations
 
+import argparse
 import resource
-import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -72,8 +73,21 @@ def problem(n_steps: int, n_reaches: int) -> tuple[xr.DataArray, Made, xr.Datase
     return grid, made, weights
 
 
+def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """Options of the command line; other words than it knows end the program."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("steps", nargs="?", type=int, default=365)
+    parser.add_argument("reaches", nargs="?", type=int, default=1_000_000)
+    parser.add_argument("--small", action="store_true", help="16 steps to 1,000 reaches, to try it")
+    options = parser.parse_args(words)
+    if options.small:
+        options.steps, options.reaches = 2 * BLOCK, 1000
+    return options
+
+
 def main() -> None:
-    n_steps, n_reaches = (int(v) for v in [*sys.argv[1:], *("365", "1000000")[len(sys.argv) - 1 :]])
+    options = parse()
+    n_steps, n_reaches = options.steps, options.reaches
     grid, made, weights = problem(n_steps, n_reaches)
     begin = time.process_time()
     runoff = xroute.remap(grid, weights)

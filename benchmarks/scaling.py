@@ -475,7 +475,8 @@ PARTS: dict[str, Callable[[argparse.Namespace], None]] = {
 }  # fmt: skip
 
 
-def main() -> None:
+def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """Options of the command line; other words than it knows end the program."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="+", choices=list(PARTS), metavar="PART", help=", ".join(PARTS))
     parser.add_argument("--small", action="store_true", help="shrink every part, to try it")
@@ -483,7 +484,11 @@ def main() -> None:
     parser.add_argument("--lattice", nargs=2, type=int, metavar=("ROWS", "COLUMNS"), help="workers, gpus")
     parser.add_argument("--steps", type=int, help="workers, gpus: steps of runoff")
     parser.add_argument("--chunk", type=int, help="workers, gpus: steps of a time chunk")
-    options = parser.parse_args()
+    return parser.parse_args(words)
+
+
+def main() -> None:
+    options = parse()
     warnings.simplefilter("ignore", UserWarning)  # Muskingum's range: drawn parameters need not be ideal
     for part in options.parts:
         PARTS[part](options)

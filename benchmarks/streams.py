@@ -23,7 +23,7 @@ import threading
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -250,7 +250,8 @@ def tiles(options: argparse.Namespace) -> None:
 PARTS: dict[str, Callable[[argparse.Namespace], None]] = {"memory": memory, "tiles": tiles, "ensemble": ensemble}
 
 
-def main() -> None:
+def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """Options of the command line; other words than it knows end the program."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="+", choices=list(PARTS), metavar="PART", help=", ".join(PARTS))
     parser.add_argument("--small", action="store_true", help="shrink every part, to try it")
@@ -260,7 +261,11 @@ def main() -> None:
     parser.add_argument("--temporary", help="where discharge is written, and deleted")
     parser.add_argument("--members", type=int, default=52, help="ensemble: members of the forecast")
     parser.add_argument("--memory", default="8GB", help="ensemble: of the whole process, the network included")
-    options = parser.parse_args()
+    return parser.parse_args(words)
+
+
+def main() -> None:
+    options = parse()
     warnings.simplefilter("ignore", UserWarning)  # Muskingum's range: drawn parameters need not be ideal
     for part in options.parts:
         PARTS[part](options)

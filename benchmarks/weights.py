@@ -1,6 +1,6 @@
 """Weights of many polygons on a global grid: areas against pyproj's first, then time and memory.
 
-python benchmarks/weights.py [polygons] [resolution]
+python benchmarks/weights.py [polygons] [resolution]         --small: few of them, to try it
     Outlines of rasters, of zigzags, and of round shapes, from the equator to 80 degrees, against the geodesic areas of
     `pyproj.Geod`: with edges that are straight on longitude and latitude, and with geodesics, as pyproj takes them. Stops if the
     latter are off by more than 1e-6.
@@ -11,9 +11,11 @@ python benchmarks/weights.py [polygons] [resolution]
 
 from __future__ import annotations
 
+import argparse
 import resource
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import geopandas
@@ -112,8 +114,21 @@ def peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
+def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """Options of the command line; other words than it knows end the program."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("polygons", nargs="?", type=int, default=100_000)
+    parser.add_argument("resolution", nargs="?", type=float, default=0.1, help="of the grid, in degrees")
+    parser.add_argument("--small", action="store_true", help="2,000 polygons on a grid of 1 degree, to try it")
+    options = parser.parse_args(words)
+    if options.small:
+        options.polygons, options.resolution = 2000, 1.0
+    return options
+
+
 def main() -> None:
-    n, resolution = int([*sys.argv[1:], 100_000][0]), float([*sys.argv[2:], 0.1][0])
+    options = parse()
+    n, resolution = options.polygons, options.resolution
     check_areas()
     areas = np.exp(np.random.default_rng(1).uniform(np.log(20), np.log(2000), n))  # km2
     catchments = table(blobs(n, (-55, 75), np.sqrt(areas / np.pi) * 1e3 / METRES))

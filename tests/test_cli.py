@@ -652,3 +652,6 @@ def test_absent_data_fail_on_ci(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("CI", "true")
     with pytest.raises(pytest.fail.Exception, match="LowerColorado_TX"):
         find_data("LowerColorado_TX")
+    monkeypatch.setenv("XROUTE_TEST_DATA", "none")  # a machine that has none, and says so
+    with pytest.raises(pytest.skip.Exception, match="XROUTE_TEST_DATA=none"):
+        find_data("nasa_lis_4168")

@@ -73,7 +73,7 @@ def deaccumulate(
     Returns
     -------
     xarray.DataArray
-        Amounts per step in the same units, lazy where ``runoff`` is; ready for `route`.
+        Amounts per step, on the same dimensions and in the same units, lazy where ``runoff`` is; ready for `route`.
 
     Raises
     ------

@@ -58,14 +58,14 @@ def to_reaches(field: xr.DataArray, network: NetworkLike) -> xr.DataArray:
     Parameters
     ----------
     field : (..., rows, columns)
-        On the network's grid, or on a larger one with the same cells.
+        Values in any units on the network's grid, or on a larger one with the same cells.
     network
         That `Network.from_d8`, `Network.from_nextxy` or `Network.from_edges` made, or a part of it.
 
     Returns
     -------
     DataArray
-        On ``reach``; what is lazy stays lazy.
+        On (..., reach), in the units of the field; what is lazy stays lazy.
 
     Raises
     ------

@@ -23,8 +23,8 @@ def exceedance(
 
     Parameters
     ----------
-    discharge
-        Discharge, or anything else, on any dimensions; lazy on Dask.
+    discharge : (member, ...)
+        Discharge, or anything else, on any dimensions and in any units; lazy on Dask.
     thresholds
         A number, in the units of ``discharge``; a DataArray, such as flood flows on ``reach`` or on (``reach``,
         ``return_period``); several numbers; or several of these by name, as a dict or a Dataset. Dimensions that both have are
@@ -38,9 +38,9 @@ def exceedance(
     Returns
     -------
     xarray.DataArray
-        Share [1], from 0 to 1, without the dimension ``dim``, and with those of the thresholds behind the others; several numbers
-        or names are on ``threshold``, which bears them. Values of discharge that are NaN do not count; where all of them, or the
-        threshold, are NaN, so is the share.
+        Share (...) [1], from 0 to 1, without the dimension ``dim``, and with those of the thresholds behind the others;
+        several numbers or names are on ``threshold``, which bears them. Values of discharge that are NaN do not count;
+        where all of them, or the threshold, are NaN, so is the share.
 
     Raises
     ------

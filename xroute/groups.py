@@ -71,6 +71,14 @@ class Groups:
         object.__setattr__(self, "of_reach", of_reach.astype(np.int64, copy=False))
         object.__setattr__(self, "labels", labels)
 
+    def __repr__(self) -> str:
+        sizes = np.bincount(self.of_reach, minlength=8)
+        each = [f"{label}: {size:,}" for label, size in zip(self.labels[:8], sizes, strict=False)]
+        more = ", ..." if self.labels.size > 8 else ""
+        reaches = f"{self.of_reach.size:,} reaches"
+        groups = f"{self.labels.size:,} group{'s' * (self.labels.size != 1)}"
+        return f"<xroute.Groups by {self.name!r}: {groups} of {reaches} ({', '.join(each)}{more})>"
+
     def __len__(self) -> int:
         """Number of groups."""
         return int(self.labels.size)

@@ -74,7 +74,12 @@ def lakes(
 
     Notes
     -----
-    Water is kept: the mean residence time is ``tau`` at any step. Rain on a lake and evaporation from it are its runoff.
+    A lake is a linear reservoir (Zoch 1934), around its discharge where the outlet is given by its law. Water is kept: the mean
+    residence time is ``tau`` at any step. Rain on a lake and evaporation from it are its runoff.
+
+    References
+    ----------
+    Zoch, R. T. (1934). On the relation between rainfall and stream flow. Monthly Weather Review, 62, 315-322.
 
     Examples
     --------

@@ -18,14 +18,11 @@ from xroute.settings import LOSS
 
 __all__ = [
     "LOSSES",
-    "Pairs",
     "Spread",
     "kge",
     "log",
     "log_offset",
-    "log_transform",
     "nse",
-    "pairs_of",
     "rmse",
     "spread_of",
 ]
@@ -50,10 +47,28 @@ class Pairs(NamedTuple):
 
 
 class Spread(NamedTuple):
-    """What NSE divides by: mean and mean squared deviation of observations [..., gauge], and how many they are.
+    """What NSE divides by: the spread of observations.
 
     A window of a series may be measured by the spread of the whole: then the losses of windows, weighed by their pairs, make up
     that of the whole.
+
+    Attributes
+    ----------
+    mean : tensor [..., gauge]
+        Mean, in the units of discharge.
+    variance : tensor [..., gauge]
+        Mean squared deviation from it, in these units squared.
+    n_pairs : tensor [..., gauge]
+        Number of observations.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from xroute.losses import nse, spread_of
+    >>> observed = torch.tensor([[1.0, 3.0, 5.0, torch.nan]])
+    >>> whole = spread_of(observed)
+    >>> nse(observed[:, 1:] + 1, observed[:, 1:], spread=whole)  # 1 over the variance of the whole
+    tensor([0.3750])
     """
 
     mean: Tensor
@@ -77,7 +92,31 @@ def pairs_of(simulated: Tensor, observed: Tensor) -> Pairs:
 
 
 def spread_of(observed: Tensor) -> Spread:
-    """Spread of observations [..., gauge, time], gaps left out."""
+    """Spread of observations, gaps left out.
+
+    Parameters
+    ----------
+    observed : [..., gauge, time]
+        Discharge, in any units; NaN where there is none.
+
+    Returns
+    -------
+    Spread
+        Of each gauge.
+
+    Raises
+    ------
+    ParameterError
+        For what is no tensor.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from xroute.losses import spread_of
+    >>> observed = torch.tensor([[1.0, 3.0, 5.0, torch.nan]])
+    >>> spread_of(observed).mean
+    tensor([3.])
+    """
     return _spread(pairs_of(observed, observed))
 
 
@@ -91,7 +130,7 @@ def nse(simulated: Tensor, observed: Tensor, *, spread: Spread | None = None, un
     spread
         What to measure by, in place of the spread of these observations: that of a whole series, of which these are a part.
     undefined
-        Value of a gauge without pairs, or whose observations do not vary; it has no gradient.
+        Loss of a gauge without pairs, or whose observations do not vary; it has no gradient.
 
     Returns
     -------
@@ -167,7 +206,36 @@ def log(
 
 
 def log_offset(observed: Tensor) -> Tensor:
-    """What `log` adds to the discharge of each gauge [..., gauge]: a hundredth of the mean of its observations."""
+    """What `log` adds to the discharge of each gauge: a hundredth of the mean of its observations (Pushpalatha et al. 2012).
+
+    Parameters
+    ----------
+    observed : [..., gauge, time]
+        Discharge, in any units; NaN where there is none.
+
+    Returns
+    -------
+    tensor [..., gauge]
+        In the units of discharge.
+
+    Raises
+    ------
+    ParameterError
+        For what is no tensor.
+
+    References
+    ----------
+    Pushpalatha, R. et al. (2012). A review of efficiency criteria suitable for evaluating low-flow simulations. Journal of
+    Hydrology, 420-421, 171-182.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from xroute.losses import log_offset
+    >>> observed = torch.tensor([[1.0, 3.0, 5.0, torch.nan]])
+    >>> log_offset(observed)
+    tensor([0.0300])
+    """
     pairs = pairs_of(observed, observed)
     return LOG_OFFSET * pairs.mean(pairs.observed)
 
@@ -187,7 +255,7 @@ def rmse(simulated: Tensor, observed: Tensor, *, undefined: float = 0.0) -> Tens
     simulated, observed : [..., gauge, time]
         As for `nse`; observations need not vary.
     undefined
-        Value of a gauge without pairs; it has no gradient.
+        Loss of a gauge without pairs; it has no gradient.
 
     Returns
     -------

@@ -7,7 +7,7 @@ Dataset afterwards can make its answers stale.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -17,26 +17,23 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xroute.caches import KEPT
-from xroute.directions.onto import field_of_reaches, reaches_of_field
+from xroute.display.network import panel_of
 from xroute.engine import plan as _plan
 from xroute.exceptions import NetworkError, ParameterError, some
-from xroute.graphs import as_list, graph_of
+from xroute.graphs import as_list
 from xroute.guards import reading, require_memory
 from xroute.ids import ID_KINDS, exact_ids, positions_of
 from xroute.network_answers import NetworkAnswers
+from xroute.network_forms import NetworkForms
 from xroute.network_sources import NetworkSources
-from xroute.reach_values import assigned
 from xroute.settings import MissingDownstream
-from xroute.topology import Links, drains_to, link_ends, outlet_marker, reach_variables, read_ids, read_links
+from xroute.topology import Links, drains_to, link_ends, outlet_marker, read_ids, read_links
 from xroute.units import dataset_without_pint
-
-if TYPE_CHECKING:
-    import networkx
 
 __all__ = ["Network"]
 
 
-class Network(NetworkSources, NetworkAnswers):
+class Network(NetworkSources, NetworkForms, NetworkAnswers):
     """A river network: reaches, the links between them, and the parameters of their routing scheme.
 
     Parameters
@@ -58,6 +55,11 @@ class Network(NetworkSources, NetworkAnswers):
     >>> ds = xr.Dataset({"downstream": ("reach", [30, 30, 0])}, {"reach": [10, 20, 30]})
     >>> xroute.Network(ds)
     <xroute.Network: 3 reaches, 1 outlet, longest path 2 reaches>
+    Reaches:          3 (2 headwaters), int64 ids
+    Links:            2
+    Outlets:          30
+    Strahler orders:  1: 2, 2: 1
+    Scheme:           none yet (it has no parameters of one)
     """
 
     def __init__(self, dataset: xr.Dataset | Network, *, missing_downstream: MissingDownstream = "raise") -> None:
@@ -89,11 +91,10 @@ class Network(NetworkSources, NetworkAnswers):
         return _rebuild, (self._dataset, self._missing_downstream)
 
     def __repr__(self) -> str:
-        n = self._n_outlets
-        return (
-            f"<xroute.Network: {self.n_reaches} reach{'es' * (self.n_reaches != 1)}, {n} outlet{'s' * (n != 1)}, "
-            f"longest path {self.depth} reach{'es' * (self.depth != 1)}>"
-        )
+        return panel_of(self).text()
+
+    def _repr_html_(self) -> str:
+        return panel_of(self, picture=True).html()
 
     # ── what it is ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -150,16 +151,12 @@ class Network(NetworkSources, NetworkAnswers):
 
     @property
     def outlets(self) -> NDArray[Any]:
-        """Ids of the reaches that drain to no other."""
+        """Ids of the reaches that drain to no other [reach]."""
         return self.ids[np.bincount(self.links.upstream, minlength=self.n_reaches) == 0]
-
-    @cached_property
-    def _n_outlets(self) -> int:
-        return int(self.outlets.size)
 
     @property
     def headwaters(self) -> NDArray[Any]:
-        """Ids of the reaches that no other drains to."""
+        """Ids of the reaches that no other drains to [reach]."""
         return self.ids[np.bincount(self.links.downstream, minlength=self.n_reaches) == 0]
 
     @cached_property
@@ -192,10 +189,27 @@ class Network(NetworkSources, NetworkAnswers):
     def position(self, ids: Any) -> NDArray[np.int64]:
         """Positions of reaches by id.
 
+        Parameters
+        ----------
+        ids
+            One id, or several.
+
+        Returns
+        -------
+        int64 [reach]
+            Where each of them stands in the network's order, from 0.
+
         Raises
         ------
         NetworkError
             Naming the ids that are not in the network.
+
+        Examples
+        --------
+        >>> import xarray as xr, xroute
+        >>> network = xroute.Network(xr.Dataset({"downstream": ("reach", [30, 30, 0])}, {"reach": [10, 20, 30]}))
+        >>> network.position([30, 10])
+        array([2, 0])
         """
         wanted = exact_ids(as_list(ids, "ids"), "ids")
         if wanted.size and self.n_reaches and wanted.dtype.kind != self.ids.dtype.kind:
@@ -209,27 +223,85 @@ class Network(NetworkSources, NetworkAnswers):
         return found
 
     def upstream(self, ids: Any) -> NDArray[Any]:
-        """Ids of all reaches upstream of ``ids`` (one or several), themselves included, in the network's order."""
+        """Ids of all reaches upstream of ``ids``, themselves included.
+
+        Parameters
+        ----------
+        ids
+            One id, or several.
+
+        Returns
+        -------
+        ids [reach]
+            Each once, in the network's order.
+
+        Raises
+        ------
+        NetworkError
+            For ids that are not in the network.
+
+        Examples
+        --------
+        >>> import xarray as xr, xroute
+        >>> network = xroute.Network(xr.Dataset({"downstream": ("reach", [30, 30, 0])}, {"reach": [10, 20, 30]}))
+        >>> network.upstream(30)
+        array([10, 20, 30])
+        """
         return self.ids[self._upstream_mask(ids)]
 
     def basin(self, ids: Any) -> Network:
-        """Network of all reaches upstream of ``ids``, themselves included; links that leave it are cut."""
+        """Network of all reaches upstream of ``ids``, themselves included; links that leave it are cut.
+
+        Parameters
+        ----------
+        ids
+            One id, or several.
+
+        Returns
+        -------
+        Network
+            Those reaches with all of their variables, in the network's order.
+
+        Raises
+        ------
+        NetworkError
+            For ids that are not in the network.
+
+        Examples
+        --------
+        >>> import xarray as xr, xroute
+        >>> network = xroute.Network(xr.Dataset({"downstream": ("reach", [30, 30, 0])}, {"reach": [10, 20, 30]}))
+        >>> network.basin([10, 20]).ids
+        array([10, 20])
+        """
         return self._take(np.flatnonzero(self._upstream_mask(ids)))
 
     subset = basin
 
     def partition(self, n: int) -> xr.DataArray:
-        """Partition of each reach, for routing in parts: 0 to ``n - 1`` for tributaries, ``n`` for their trunk (reach).
+        """Partition of each reach, for routing in parts: 0 to ``n - 1`` for tributaries, ``n`` for their trunk.
 
         Parameters
         ----------
         n
             How many partitions of tributaries; 1 leaves the network whole.
 
+        Returns
+        -------
+        xarray.DataArray
+            Number of the partition (reach).
+
         Raises
         ------
         ParameterError
             If ``n`` is not a positive whole number.
+
+        Examples
+        --------
+        >>> import xarray as xr, xroute
+        >>> network = xroute.Network(xr.Dataset({"downstream": ("reach", [30, 30, 0])}, {"reach": [10, 20, 30]}))
+        >>> network.partition(2).values
+        array([0, 1, 2])
         """
         from xroute.partition import partition
 
@@ -240,77 +312,33 @@ class Network(NetworkSources, NetworkAnswers):
     def sort(self, partitions: int = 1) -> Network:
         """Same network with its reaches upstream before downstream, whole subtrees together.
 
-        Runoff stored in this order is routed fastest, because neighbours in the river are neighbours in memory. With
-        ``partitions`` (see `partition`) each partition is a slice, the trunk last.
-        """
-        ordered = self._take(self.plan.order)
-        label = ordered.partition(partitions).values
-        return ordered if partitions == 1 else ordered._take(np.argsort(label, kind="stable"))
-
-    # ── other values, and other things ────────────────────────────────────────────────────────────────────────────────────
-
-    def assign(
-        self, variables: Mapping[str, Any] | pd.DataFrame | xr.Dataset | None = None, /, **more: Any
-    ) -> Network:
-        """The same network with other variables: parameters, areas, whatever stands on its reaches.
+        Runoff stored in this order is routed fastest, because neighbours in the river are neighbours in memory.
 
         Parameters
         ----------
-        variables, **more
-            By name: a number or a text for all reaches; values [reach] in the network's order, or as xarray takes them,
-            ``("reach", values, {"units": "h"})``; a DataArray on ``reach`` or a Series whose index are the ids, in any order,
-            matched by id; or a function of the Dataset that gives one of these. Units stay those of the attributes; what has
-            none is SI. Also a table whose index are the ids, or a Dataset on ``reach``: all their columns or variables.
+        partitions
+            How many partitions of tributaries (see `partition`) stand together, each as a slice, the trunk last.
 
         Returns
         -------
         Network
-            A new one; this one stays as it is. Its plan is not made again.
+            All reaches with all of their variables, in another order.
 
         Raises
         ------
-        NetworkError
-            For ``reach``, ``downstream`` and the variables of links: other links make another network.
-        AlignmentError
-            For labels that are not the network's ids, each once.
         ParameterError
-            For another number of values than there are reaches.
+            If ``partitions`` is not a positive whole number.
 
         Examples
         --------
         >>> import xarray as xr, xroute
-        >>> network = xroute.Network(xr.Dataset({"downstream": ("reach", [30, 30, 0])}, {"reach": [10, 20, 30]}))
-        >>> k = xr.DataArray([3.0, 2.0, 1.0], {"reach": [30, 20, 10]}, attrs={"units": "h"})
-        >>> network.assign(k=k, x=0.2).dataset.k.values
-        array([1., 2., 3.])
+        >>> network = xroute.Network(xr.Dataset({"downstream": ("reach", [0, 30, 30])}, {"reach": [30, 20, 10]}))
+        >>> network.sort().ids[-1].item()
+        30
         """
-        named = {} if variables is None else {str(n): v for n, v in variables.items()}  # a table has no truth value
-        return self._with(assigned(self._dataset, self.ids, {**named, **more}))
-
-    def assign_attrs(self, **attrs: Any) -> Network:
-        """The same network with other attributes, such as its ``scheme``."""
-        return self._with(self._dataset.assign_attrs(attrs))
-
-    def with_outlets(self) -> Network:
-        """The same network, whose reaches that drain to ids it does not have (``missing_downstream``) bear the outlet marker."""
-        return self._take(np.arange(self.n_reaches))
-
-    def to_grid(self, values: Any, fill: Any = None) -> Any:
-        """Values on the reaches put on the grid whose cells they are; see `xroute.to_grid`."""
-        return field_of_reaches(values, self._dataset, self.ids, fill)
-
-    def to_reaches(self, field: xr.DataArray) -> xr.DataArray:
-        """A field on the grid whose cells the reaches are, on the reaches; see `xroute.to_reaches`."""
-        return reaches_of_field(field, self._dataset)
-
-    def to_networkx(self) -> networkx.DiGraph:
-        """Directed graph with the reach variables on its nodes and ``fraction`` on its edges."""
-        return graph_of(self._dataset, self.ids, self.links)
-
-    def to_dataframe(self) -> pd.DataFrame:
-        """Table of the variables on ``reach``, indexed by id."""
-        columns = {name: self._dataset[name].values for name in reach_variables(self._dataset)}
-        return pd.DataFrame(columns, index=pd.Index(self.ids, name="reach"))
+        ordered = self._take(self.plan.order)
+        label = ordered.partition(partitions).values
+        return ordered if partitions == 1 else ordered._take(np.argsort(label, kind="stable"))
 
     # ── internals ───────────────────────────────────────────────────────────────────────────────────────────────────
 

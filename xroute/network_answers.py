@@ -127,7 +127,12 @@ class NetworkAnswers:
         They are the mean and the standard deviation of `response`, exactly, and no response is computed: along a way, means and
         variances of the filters of its reaches add up; where rivers part, they are mixed by the shares of the water. One
         pass from the outlets up is enough. With substeps the standard deviation depends on where in its step water arrives,
-        which the filters' transfer functions tell, at one more pass for each two substeps.
+        which the filters' transfer functions tell, at one more pass for each two substeps. That moments of linear systems in a
+        row add up is Nash's (1957) theorem.
+
+        References
+        ----------
+        Nash, J. E. (1957). The form of the instantaneous unit hydrograph. IASH Publication, 45, 114-121.
 
         Examples
         --------

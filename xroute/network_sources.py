@@ -51,6 +51,25 @@ class NetworkSources:
             Units by column.
         missing_downstream
             As for `Network`.
+
+        Returns
+        -------
+        Network
+            In the order of the rows.
+
+        Raises
+        ------
+        NetworkError
+            For columns that are not there, ids that are none, and as `Network`.
+        ParameterError
+            For a preset that does not exist, and units that are no text.
+
+        Examples
+        --------
+        >>> import pandas as pd, xroute
+        >>> table = pd.DataFrame({"HYRIV_ID": [10, 20, 30], "NEXT_DOWN": [30, 30, 0], "LENGTH_KM": [4.0, 2.5, 6.0]})
+        >>> xroute.Network.from_dataframe(table)["length"].attrs["units"]
+        'km'
         """
         from xroute.tables import dataset_from_dataframe
 
@@ -86,6 +105,23 @@ class NetworkSources:
             Attributes of the Dataset, such as ``scheme``.
         missing_downstream
             As for `Network`.
+
+        Returns
+        -------
+        Network
+            With the variables ``upstream_reach`` and ``downstream_reach`` (link), and ``fraction`` (link) where it is given.
+
+        Raises
+        ------
+        NetworkError
+            For lists of different lengths, links that stand twice, and as `Network`.
+
+        Examples
+        --------
+        >>> import xroute
+        >>> network = xroute.Network.from_links([1, 1, 2, 3], [2, 3, 4, 4], [0.7, 0.3, 1.0, 1.0])
+        >>> network.has_bifurcations, network.outlets
+        (True, array([4]))
         """
         dataset = dataset_from_links(upstream, downstream, fraction, reach=reach, parameters=parameters, attrs=attrs)
         return cls(dataset, missing_downstream=missing_downstream)
@@ -94,12 +130,29 @@ class NetworkSources:
     def from_networkx(cls, graph: networkx.DiGraph, *, attrs: Mapping[str, Any] | None = None) -> Self:
         """Network from a directed graph: nodes are reaches, edges point downstream.
 
-        Numeric node attributes become variables on ``reach``; the edge attribute ``fraction`` splits the flow.
+        Parameters
+        ----------
+        graph
+            Numeric attributes of its nodes become variables on ``reach``; the attribute ``fraction`` of its edges splits
+            the flow.
+        attrs
+            Attributes of the Dataset, such as ``scheme``.
+
+        Returns
+        -------
+        Network
+            In the order of the nodes.
 
         Raises
         ------
         NetworkError
             If the graph is undirected, or a node lacks an attribute that others have.
+
+        Examples
+        --------
+        >>> import networkx, xroute
+        >>> xroute.Network.from_networkx(networkx.DiGraph([(10, 30), (20, 30)])).outlets
+        array([30])
         """
         return cls(dataset_from_graph(graph, attrs))
 
@@ -137,6 +190,11 @@ class NetworkSources:
             Units by column.
         attrs
             Attributes of the Dataset, such as ``scheme``.
+
+        Returns
+        -------
+        Network
+            In the order of the rows.
 
         Raises
         ------
@@ -242,7 +300,8 @@ class NetworkSources:
             -9 is a mouth, -10 an inland end, -9999 or NaN no land. Where latitudes rise, rows may count from the north
             or along the array: links to neighbours tell.
         nx, ny, bounds
-            Columns, rows and (west, south, east, north) [degree] of a binary map; by default those of ``params.txt`` beside it.
+            Numbers of columns and rows, and (west, south, east, north) [degrees] of a binary map; by default those of
+            ``params.txt`` beside it.
         ids : (rows, columns), optional
             Ids of the cells; by default their numbers from 0, row by row as they stand in the array.
         attrs
@@ -261,6 +320,14 @@ class NetworkSources:
         ------
         NetworkError
             Files of another size than they should have, next cells that are none, and cycles (their ids).
+
+        Examples
+        --------
+        >>> import xarray as xr, xroute
+        >>> cells = {"lat": [50.5, 49.5], "lon": [7.5, 8.5]}
+        >>> maps = xr.Dataset({"nextx": (("lat", "lon"), [[2, 2], [2, -9]]), "nexty": (("lat", "lon"), [[1, 2], [2, -9]])}, cells)
+        >>> xroute.Network.from_nextxy(maps)["downstream"].values
+        array([ 1,  3,  3, -1])
         """
         from xroute.directions.nextxy import dataset_from_nextxy
 
@@ -291,7 +358,7 @@ class NetworkSources:
         fraction : [pair], optional
             Share of the upstream cell's discharge; needed where a cell has several pairs.
         grid : (rows, columns), optional
-            A field on the grid, for its coordinates.
+            A field on the grid, for its coordinates; its values and their units do not matter.
         ids : (rows, columns), optional
             Ids of its cells.
         crs

@@ -82,6 +82,11 @@ class set_options:  # noqa: N801 (reads as a function, as in xarray)
                 _DEFAULT.update(_SESSION.pop(0)[1])
             _SESSION.append((weakref.ref(self), {n: v for n, v in options.items() if n not in around}))
 
+    def __repr__(self) -> str:
+        says = {"threads": f"one for each of {n_threads()} processors", "device": "the GPU where there is one, else the CPU"}
+        now = {name: get_option(name) for name in sorted(_DEFAULT)}
+        return f"<xroute.set_options: {', '.join(f'{n}={v!r}' + (f' ({says[n]})' if v is None else '') for n, v in now.items())}>"
+
     def __enter__(self) -> set_options:
         with _LOCK:
             _SESSION[:] = [call for call in _SESSION if call[0]() is not self]

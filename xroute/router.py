@@ -14,6 +14,7 @@ import torch
 import xarray as xr
 from numpy.typing import NDArray
 
+from xroute.display.others import panel_of_router, router_lines
 from xroute.engine.autograd import route_autograd
 from xroute.exceptions import ParameterError
 from xroute.grids.tensors import GridInput
@@ -60,7 +61,7 @@ class Router(LabelBridges):
         learned, by its name: True, each reach by itself; groups, as `reach_groups` takes them, one value for each (``"all"``,
         ``"strahler"``, a variable of the network, ...), which starts at the mean of its reaches; ``("scale", groups)``, one
         factor for each on the network's own values, within the range; False or None, not at all.
-    known
+    known : ids [known reach]
         Ids of reaches whose discharge is known, if not always: gauges, releases of dams, where a basin that is trained by
         itself takes up what flows in from others. Its values are given in each call.
     weights, units
@@ -189,6 +190,14 @@ class Router(LabelBridges):
         ------
         ParameterError, StateError
             For shapes that do not fit, and parameters that are out of range.
+
+        Examples
+        --------
+        >>> import torch, xroute
+        >>> router = xroute.Router(xroute.datasets.scheidegger(3, 4), dt="1h", learnable=("k",))
+        >>> first, state = router(torch.rand(12, 24), return_state=True)
+        >>> router(torch.rand(12, 24), state=state).shape
+        torch.Size([12, 24])
         """
         if not isinstance(runoff, Tensor):
             raise ParameterError(
@@ -224,9 +233,10 @@ class Router(LabelBridges):
 
     def extra_repr(self) -> str:
         """What `print` shows of the module."""
-        modes = f"substeps={self.substeps}, sampling={self.sampling!r}, lateral={self.lateral!r}"
-        modes += "" if self.hillslope is None else f", hillslope={self.hillslope.name!r}"
-        return f"{self.network!r}, dt={self.dt:g} s, {modes}"
+        return "\n".join(router_lines(self))
+
+    def _repr_html_(self) -> str:
+        return panel_of_router(self).html()
 
     @property
     def _routing_step(self) -> float:

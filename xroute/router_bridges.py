@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Hashable, Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 import xarray as xr
 from numpy.typing import NDArray
 
 from xroute.block_state import CHANNEL, HILLSLOPE, BlockState, Lags, Stage, lags_of
 from xroute.engine.slopes import slope_settings
-from xroute.exceptions import ParameterError, StateError, TimeAxisError
+from xroute.exceptions import ParameterError, StateError
 from xroute.grids.tensors import GridInput
 from xroute.labels import Layout
 from xroute.request import RouteRequest, WeightsLike
 from xroute.router_labels import LabelledRunoff, grid_values, known_values, label_discharge, read_runoff
 from xroute.router_parameters import RouterParameters
-from xroute.router_state import RouterState, StateLabels, slopes_of, start_of
+from xroute.router_state import RouterState, StateLabels, moment_text, slopes_of, start_of
 from xroute.schemes import Filter
 from xroute.settings import Extra, GridNaN, Label, Missing
 from xroute.state import RunKey, aligned_state, load_state, run_key, state_dataset, tables_of
@@ -116,8 +114,8 @@ class LabelBridges(RouterParameters):
         ----------
         discharge : tensor [batch, reach, time] or [reach, time]
             What the Router gave, in m3 s-1; without its gradients.
-        like
-            The runoff that it is of, of which only labels are looked at.
+        like : (reach, time, ...)
+            The runoff that it is of, of which only labels and units are looked at.
         weights, missing, extra, nan, label, reach_dim, time_dim
             As in `xroute.route`: as the runoff was taken. Reaches without runoff are added, and runoff of other reaches is
             left out, as it must have been.
@@ -125,7 +123,8 @@ class LabelBridges(RouterParameters):
         Returns
         -------
         xarray.DataArray
-            In memory: dimensions in the runoff's order, its coordinates, units of its flux or m3 s-1.
+            Discharge (reach, time, ...) in memory: dimensions in the runoff's order, its coordinates, units of its flux or
+            m3 s-1.
 
         Raises
         ------
@@ -133,6 +132,14 @@ class LabelBridges(RouterParameters):
             For discharge of another shape than the runoff's.
         AlignmentError, TimeAxisError, UnitsError
             As `xroute.route`.
+
+        Examples
+        --------
+        >>> import torch, xroute
+        >>> network, ds = xroute.datasets.tutorial()
+        >>> router, runoff = xroute.Router(network, dt="1h"), ds.runoff.astype("float64")
+        >>> router.array(router(router.tensor(runoff)), like=runoff).attrs["units"]
+        'm3 s-1'
         """
         request = RouteRequest(
             weights=weights, missing=missing, extra=extra, nan=nan, label=label, reach_dim=reach_dim, time_dim=time_dim
@@ -150,9 +157,9 @@ class LabelBridges(RouterParameters):
         Parameters
         ----------
         known : (reach, time, ...)
-            As `xroute.route` takes it, on reaches that the Router was told of (``Router(known=ids)``).
-        like
-            The runoff whose times and members it is matched with.
+            As `xroute.route` takes it, in a volume flux, on reaches that the Router was told of (``Router(known=ids)``).
+        like : (reach, time, ...)
+            The runoff, in its units, whose times and members it is matched with.
         reach_dim, time_dim
             As in `xroute.route`, of the runoff.
 
@@ -167,6 +174,15 @@ class LabelBridges(RouterParameters):
             If the Router was told of none.
         AlignmentError, TimeAxisError, UnitsError, XRouteError
             As `xroute.route`; and for reaches that the Router was not told of.
+
+        Examples
+        --------
+        >>> import xroute
+        >>> network, ds = xroute.datasets.tutorial()
+        >>> gauge = ds.runoff.route(network).sel(reach=[7])
+        >>> router = xroute.Router(network, dt="1h", known=[7])
+        >>> tuple(router.known_tensor(2 * gauge, like=ds.runoff).shape)
+        (1, 1, 240)
         """
         if self.known_ids is None:
             raise ParameterError(
@@ -191,11 +207,11 @@ class LabelBridges(RouterParameters):
         ----------
         dataset : xarray.Dataset or path
             The state, its reaches in any order.
-        like
-            The runoff that it is to start, in whose order members are brought; by default they stay in the state's. If the state
-            holds at another time than it starts, that is a warning.
-        parameters
-            As `forward` takes them, if their windows are meant.
+        like : (reach, time, ...)
+            The runoff, in its units, that it is to start, in whose order members are brought; by default they stay in the
+            state's. If the state holds at another time than it starts, that is a warning.
+        parameters : dict of tensor [reach], optional
+            Values in SI units, as `forward` takes them, if their windows are meant.
         label, reach_dim, time_dim
             As in `xroute.route`, of ``like``.
 
@@ -208,6 +224,17 @@ class LabelBridges(RouterParameters):
         ------
         StateError
             If it belongs to another network, scheme, option or routing step, has other members, or is no whole state.
+
+        Examples
+        --------
+        >>> import torch, xroute
+        >>> network, ds = xroute.datasets.tutorial()
+        >>> router, runoff = xroute.Router(network, dt="1h"), ds.runoff.astype("float64")
+        >>> _, state = runoff.isel(time=slice(0, 24)).route(network, return_state=True)
+        >>> rest = runoff.isel(time=slice(24, None))
+        >>> discharge = router(router.tensor(rest), state=router.state(state, like=rest))
+        >>> bool((router.array(discharge, like=rest) == rest.route(network, initial_state=state)).all())
+        True
         """
         opened, n_lags = open_state(dataset), self._lags(parameters)
         if like is None:
@@ -251,7 +278,7 @@ class LabelBridges(RouterParameters):
         ----------
         state
             As ``return_state=True`` gave it.
-        like
+        like : (reach, time, ...)
             The runoff, or the discharge, that the state is at the end of: it tells members, the time at which the state holds,
             and units. By default these are what they were in the Dataset that the state was made of, if it was; else there is no
             time, and members are a dimension ``batch``, unless there is but one.
@@ -265,11 +292,22 @@ class LabelBridges(RouterParameters):
         Returns
         -------
         xarray.Dataset
+            ``outflow`` (..., reach), ``inflow`` (..., reach, lag) and ``n_lags`` (reach), as `xroute.route` gives them, in
+            ``units``.
 
         Raises
         ------
         StateError
             For the state of another Router, or of other members than the runoff's.
+
+        Examples
+        --------
+        >>> import torch, xroute
+        >>> network, ds = xroute.datasets.tutorial()
+        >>> router, runoff = xroute.Router(network, dt="1h"), ds.runoff.astype("float64")
+        >>> _, state = router(router.tensor(runoff), return_state=True)
+        >>> sorted(router.state_dataset(state, like=runoff).data_vars)
+        ['inflow', 'n_lags', 'outflow']
         """
         if not isinstance(state, RouterState):
             raise StateError(f"a state is a RouterState, as return_state=True gives it, not {type(state).__name__}")
@@ -293,7 +331,7 @@ class LabelBridges(RouterParameters):
         arrays = {stage: [t.detach().cpu().numpy() * factor for t in (its.history, its.outflow)] for stage, its in stages.items()}
         block = BlockState({stage: Stage(*its) for stage, its in arrays.items()})
         key = self._key(layout, n_lags, units)
-        return state_dataset(block.table(n_lags, layout.batch_shape), key, holds if time is None else _moment(time))
+        return state_dataset(block.table(n_lags, layout.batch_shape), key, holds if time is None else moment_text(time))
 
     # ── what these have in common ───────────────────────────────────────────────────────────────────────────────────────
 
@@ -343,20 +381,3 @@ def _layout(members: Mapping[Hashable, int], n_reaches: int, coords: Mapping[Has
     """Layout of members by reach, without a time."""
     dims = (*members, "reach")
     return Layout(dims, "reach", None, tuple(members), None, None, coords, {**members, "reach": n_reaches})
-
-
-def _moment(time: Any) -> str:
-    """A moment as a state bears it.
-
-    Raises
-    ------
-    TimeAxisError
-        For what is none.
-    """
-    if isinstance(time, datetime.datetime) or hasattr(time, "calendar"):
-        return str(time.isoformat())
-    try:
-        kind: Any = pd.Timedelta if isinstance(time, np.timedelta64 | datetime.timedelta) else pd.Timestamp
-        return str(kind(time).isoformat())
-    except (TypeError, ValueError) as error:
-        raise TimeAxisError(f"time is when a state holds, a date, not {time!r}") from error

@@ -81,7 +81,7 @@ class RouterParameters(torch.nn.Module):
 
     @property
     def ids(self) -> NDArray[Any]:
-        """Ids of the reaches, in the order of runoff, discharge and parameters."""
+        """Ids of the reaches [reach], in the order of runoff, discharge and parameters."""
         return self.network.ids
 
     @property
@@ -96,8 +96,33 @@ class RouterParameters(torch.nn.Module):
         return self.settings.step
 
     def reaches_of(self, scheme: str) -> NDArray[np.int64]:
-        """Positions of the reaches of a scheme; of all reaches, for the hillslope's name."""
+        """Positions of the reaches of a scheme; of all reaches, for the hillslope's name.
+
+        Parameters
+        ----------
+        scheme
+            Name of a scheme of the network, or of its hillslope.
+
+        Returns
+        -------
+        int64 [reach of the scheme]
+            In the network's order.
+
+        Examples
+        --------
+        >>> import xroute
+        >>> xroute.Router(xroute.datasets.scheidegger(2, 2), dt="1h").reaches_of("muskingum")
+        array([0, 1, 2, 3])
+        """
         return self._at[scheme] if scheme in self._at else np.arange(self.n_reaches)
+
+    @property
+    def modules_by_scheme(self) -> dict[str, list[BoundedParameter]]:
+        """Parameters of each scheme, and of the hillslope under its name, learned or not."""
+        found = {name: list(self._modules_of(name).values()) for name in self._at}
+        if self.hillslope is not None:
+            found[self.hillslope.name] = list(self.hillslope.modules_by_name.values())
+        return found
 
     @property
     def parameters_si(self) -> dict[str, Tensor]:
@@ -141,6 +166,15 @@ class RouterParameters(torch.nn.Module):
         ------
         ParameterError
             For given parameters of no scheme, of another shape, or out of range.
+
+        Examples
+        --------
+        >>> import torch, xroute
+        >>> network = xroute.Network(xroute.datasets.scheidegger(2, 2))
+        >>> router = xroute.Router(network, dt="1h", learnable={"k": "all"})
+        >>> learned = router.to_network({"k": torch.full((4,), 7200.0, dtype=torch.float64)})
+        >>> learned["k"].values
+        array([7200., 7200., 7200., 7200.])
         """
         given = self._given(parameters)
         by_scheme = {

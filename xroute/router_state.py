@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import math
 from collections.abc import Hashable, Mapping
@@ -15,12 +16,13 @@ from numpy.typing import NDArray
 
 from xroute.census import FILLS
 from xroute.engine.arrays import Known, State
-from xroute.exceptions import ParameterError, StateError, some
+from xroute.exceptions import ParameterError, StateError, TimeAxisError, some
 from xroute.network import Network
 from xroute.settings import RoutingSettings
 
 __all__ = [
-    "RouterState", "StateLabels", "check_ids", "given_known", "ids_as_tensor", "network_hash", "slopes_of", "start_of",
+    "RouterState", "StateLabels", "check_ids", "given_known", "ids_as_tensor", "moment_text", "network_hash", "slopes_of",
+    "start_of",
 ]  # fmt: skip
 
 Tensor = torch.Tensor
@@ -53,10 +55,10 @@ class RouterState:
 
     Attributes
     ----------
-    history : float64 [batch, sum of lags]
-        Each reach's last inflows, newest first, one reach after another.
+    history : float64 [batch, sum of (K - 1)]
+        Each reach's last inflows, newest first, one reach after another, in the units of runoff.
     outflow : float64 [batch, reach]
-        Last filtered outflow.
+        Last filtered outflow, in the units of runoff.
     n_lags : int64 [reach], numpy
         Number of inflows of each reach in ``history``.
     network : str
@@ -69,6 +71,14 @@ class RouterState:
         State of the hillslopes, whose inflow is runoff, a step of runoff apart; None where there are none.
     labels : StateLabels or None
         Of the Dataset that it was made of, if it was (`Router.state`).
+
+    Examples
+    --------
+    >>> import torch, xroute
+    >>> router = xroute.Router(xroute.datasets.scheidegger(3, 4), dt="1h", learnable=("k",))
+    >>> _, state = router(torch.rand(12, 24), return_state=True)
+    >>> tuple(state.outflow.shape), state.step
+    ((1, 12), 3600.0)
     """
 
     history: Tensor
@@ -80,13 +90,54 @@ class RouterState:
     hillslope: RouterState | None = None
     labels: StateLabels | None = None
 
+    def __repr__(self) -> str:
+        parts = [f"[{self.outflow.shape[0]} x {self.n_lags.size:,} reaches]", f"routing step {self.step:g} s"]
+        parts.append(f"lateral {self.lateral!r}")
+        parts += [] if self.hillslope is None else ["with hillslopes"]
+        parts += [f"at {self.labels.time}"] if self.labels is not None and self.labels.time is not None else []
+        parts += [f"on {self.outflow.device}", "with gradients" if self.outflow.requires_grad else "without gradients"]
+        return f"<xroute.RouterState: {', '.join(parts)}>"
+
     def detach(self) -> RouterState:
-        """State through which no gradient flows: for training on one stretch of a series after another."""
+        """State through which no gradient flows: for training on one stretch of a series after another.
+
+        Returns
+        -------
+        RouterState
+            The same values.
+
+        Examples
+        --------
+        >>> import torch, xroute
+        >>> router = xroute.Router(xroute.datasets.scheidegger(3, 4), dt="1h", learnable=("k",))
+        >>> _, state = router(torch.rand(12, 24), return_state=True)
+        >>> state.outflow.requires_grad, state.detach().outflow.requires_grad
+        (True, False)
+        """
         slopes = None if self.hillslope is None else self.hillslope.detach()
         return replace(self, history=self.history.detach(), outflow=self.outflow.detach(), hillslope=slopes)
 
     def to(self, device: torch.device | str) -> RouterState:
-        """State on another device."""
+        """State on another device.
+
+        Parameters
+        ----------
+        device
+            As PyTorch takes it: ``"cpu"``, ``"cuda:1"``, ...
+
+        Returns
+        -------
+        RouterState
+            The same values there.
+
+        Examples
+        --------
+        >>> import torch, xroute
+        >>> router = xroute.Router(xroute.datasets.scheidegger(3, 4), dt="1h", learnable=("k",))
+        >>> _, state = router(torch.rand(12, 24), return_state=True)
+        >>> state.to("cpu").outflow.device.type
+        'cpu'
+        """
         slopes = None if self.hillslope is None else self.hillslope.to(device)
         return replace(self, history=self.history.to(device), outflow=self.outflow.to(device), hillslope=slopes)
 
@@ -232,3 +283,20 @@ def given_known(
     if torch.isin(values.detach(), values.new_tensor((torch.inf, -torch.inf, *FILLS))).any():
         raise ParameterError("known discharge is infinite, -999 or alike: where it is not known, it is NaN")
     return Known(reach, values)
+
+
+def moment_text(time: Any) -> str:
+    """A moment as a state bears it.
+
+    Raises
+    ------
+    TimeAxisError
+        For what is none.
+    """
+    if isinstance(time, datetime.datetime) or hasattr(time, "calendar"):
+        return str(time.isoformat())
+    try:
+        kind: Any = pd.Timedelta if isinstance(time, np.timedelta64 | datetime.timedelta) else pd.Timestamp
+        return str(kind(time).isoformat())
+    except (TypeError, ValueError) as error:
+        raise TimeAxisError(f"time is when a state holds, a date, not {time!r}") from error

@@ -15,6 +15,7 @@ import xarray as xr
 
 from xroute.attrs import append_history, discharge_attrs
 from xroute.block_state import BlockState, Lags, StateTable, lags_of
+from xroute.display.network import headline
 from xroute.engine.arrays import Rows, compute_type
 from xroute.exceptions import TimeAxisError
 from xroute.hillslope import Hillslope, hillslope_of
@@ -209,8 +210,8 @@ def summary_of(
 ) -> str:
     """A run in a line: schemes, how it is stepped, hillslopes, and on how many reaches discharge is known."""
     return (
-        f"xroute: routed {network!r}, scheme={', '.join(sorted(schemes))!r}, substeps={settings.substeps}, "
-        f"sampling={settings.sampling!r}, lateral={settings.lateral!r}"
+        f"xroute: routed <xroute.Network: {headline(network)}>, scheme={', '.join(sorted(schemes))!r}, "
+        f"substeps={settings.substeps}, sampling={settings.sampling!r}, lateral={settings.lateral!r}"
         + (f", parameters estimated: {network.attrs[ESTIMATED]}" if ESTIMATED in network.attrs else "")
         + ("" if hillslope is None else f", hillslope={hillslope!r}")
         + ("" if n_known is None else f", discharge known on {n_known} reaches")

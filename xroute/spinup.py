@@ -74,6 +74,16 @@ def initial_state(
     ------
     AlignmentError, ParameterError, StateError, UnitsError
         For ids that do not match, impossible options, values that are not finite, and units of something else.
+
+    Examples
+    --------
+    >>> import xroute
+    >>> network, ds = xroute.datasets.tutorial()
+    >>> discharge = ds.runoff.route(network)
+    >>> state = xroute.initial_state(network, discharge.isel(time=-1), dt="1h")
+    >>> later = ds.runoff.isel(time=slice(0, 6)).route(network, initial_state=state)
+    >>> bool(later.isel(time=0).max() > 100)
+    True
     """
     network = as_network(network)
     dt = resolve_step(network, dt)
@@ -141,6 +151,14 @@ def steady_state(
     ------
     AlignmentError, ParameterError, StateError, UnitsError
         For ids that do not match, impossible options, values that are not finite, and units that cannot be converted.
+
+    Examples
+    --------
+    >>> import xroute
+    >>> network, ds = xroute.datasets.tutorial()
+    >>> state = xroute.steady_state(network, ds.runoff.mean("time", keep_attrs=True), dt="1h")
+    >>> state["outflow"].attrs["units"]
+    'm3 s-1'
     """
     network = as_network(network)
     dt = resolve_step(network, dt)

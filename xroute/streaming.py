@@ -99,7 +99,7 @@ def route_to_zarr(runoff: xr.DataArray, network: NetworkLike, store: Any, reques
     Returns
     -------
     discharge : xarray.DataArray
-        As the store holds it, not loaded.
+        As the store holds it (reach, time, ...), in the units that `route` gives, not loaded.
     state : xarray.Dataset
         With ``return_state=True``, that at the end or at ``state_time``; on Dask where members were routed after one another.
 

@@ -38,6 +38,9 @@ class Summary:
     rounding: float = 1e-9
     budget: xr.Dataset | None = None
 
+    def __repr__(self) -> str:
+        return f"<xroute.Summary: {self}>"
+
     def __str__(self) -> str:
         """One line."""
         rate = self.n_reaches * self.n_steps * self.n_series / max(self.seconds, 1e-9)

@@ -335,8 +335,8 @@ def with_bounds(dataset: xr.Dataset, name: Hashable, time_dim: Hashable | None =
     Returns
     -------
     xarray.DataArray
-        The variable, not read. Without bounds in the Dataset, or with times that cannot be read, as it is: routing says
-        what is wrong with them.
+        The variable, on the same dimensions and in the same units, not read. Without bounds in the Dataset, or with times
+        that cannot be read, as it is: routing says what is wrong with them.
 
     Raises
     ------

@@ -44,6 +44,18 @@ def unit_hydrograph(
     ParameterError, AlignmentError, TimeAxisError
         As `route`; and if there is no hillslope.
 
+    Notes
+    -----
+    ``"gamma"`` is the distribution of the time that water takes through reservoirs in a row (Nash 1957). ``"scs"`` and
+    ``"triangular"`` are the dimensionless and the triangular unit hydrograph of the Soil Conservation Service (NRCS 2007).
+    Ordinates are means over steps of runoff of one step.
+
+    References
+    ----------
+    Nash, J. E. (1957). The form of the instantaneous unit hydrograph. IASH Publication, 45, 114-121.
+
+    NRCS (2007). Hydrographs. National Engineering Handbook, part 630, chapter 16. US Department of Agriculture.
+
     Examples
     --------
     >>> import xroute

@@ -38,10 +38,11 @@ def budget(runoff: xr.DataArray, discharge: xr.DataArray, network: NetworkLike, 
         ``"run"``, the sums of the whole run, or ``"step"``: of each step, whose storage is found by routing again, step by step.
         Steps are not cumulated; ``storage_start`` and ``storage_end`` are those of the step.
     scheme, substeps, sampling, lateral, hillslope
-        How discharge was routed. By default what its attribute ``history`` says, then the states, then the network. Ordinates of
-        hillslopes are to be given.
-    known
-        Discharge that the run took as known; a warning says so where it had some and none is given.
+        How discharge was routed. By default what its attribute ``history`` says, then the states, then the network.
+        Ordinates (reach, ordinate) [1] of hillslopes are to be given.
+    known : (reach, time, ...), optional
+        Discharge, in the units of a volume flux, that the run took as known; a warning says so where it had some and none
+        is given.
     weights, missing, extra, nan, partitions, device, reach_dim, time_dim, dt, label
         As for `route`.
     return_state

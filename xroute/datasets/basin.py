@@ -5,8 +5,6 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from scipy.sparse import coo_array, csgraph
-from scipy.spatial import Delaunay
 
 from xroute.datasets.rivers import KM_PER_DEGREE, make_river, number_generator
 from xroute.datasets.storms import Storm, storm_runoff
@@ -34,6 +32,11 @@ def tutorial(seed: int = 3) -> tuple[xr.Dataset, xr.Dataset]:
         the outlet.
     runoff : xarray.Dataset
         ``runoff(time, reach)`` [mm h-1].
+
+    Raises
+    ------
+    ParameterError
+        If the seed is none.
 
     Notes
     -----
@@ -91,6 +94,10 @@ def grow_river(
     rng: np.random.Generator, x: Float, y: Float, spacing: float
 ) -> tuple[Float, Float, NDArray[np.int64], Float]:
     """The points from the outlet upwards, each one's downstream position (-1 at the outlet) and points upstream."""
+    # Imported here, for `import xroute` is to be quick, and few programs invent rivers.
+    from scipy.sparse import coo_array, csgraph
+    from scipy.spatial import Delaunay
+
     corner = Delaunay(np.column_stack([x, y])).simplices
     link = np.unique(np.sort(np.concatenate([corner[:, [0, 1]], corner[:, [1, 2]], corner[:, [2, 0]]]), axis=1), axis=0)
     distance = np.hypot(x[link[:, 0]] - x[link[:, 1]], y[link[:, 0]] - y[link[:, 1]])

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from scipy.spatial import Voronoi
 
 from xroute.datasets.basin import grow_river, scatter
 from xroute.datasets.land_runoff import LAST_DAY, analysis, ensemble, grid_about
@@ -45,11 +44,19 @@ class LandSurface(NamedTuple):
     Attributes
     ----------
     runoff
-        ``ro(valid_time, latitude, longitude)`` [m], accumulated over the day.
+        Variable ``ro`` (valid_time, latitude, longitude) [m], accumulated over the day.
     rivers
         A line a reach, with the columns of HydroRIVERS; the reach downstream is in ``NEXT_DOWN``.
     catchments
         A polygon a reach, of the same ``HYRIV_ID``, in another order.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from xroute.datasets import land_surface
+    >>> land = land_surface(tempfile.mkdtemp(), days=2)
+    >>> land.runoff["ro"].attrs["units"], len(land.rivers) == len(land.catchments)
+    ('m', True)
     """
 
     runoff: xr.Dataset
@@ -200,6 +207,7 @@ def land_forecast(
 def _rivers(rng: np.random.Generator) -> tuple[Float, Float, Int, Float, NDArray[Any]]:
     """Heads of the reaches [km], the mouth the first; who is downstream; a point on each; and their catchments [degrees]."""
     import shapely
+    from scipy.spatial import Voronoi
 
     x, y, inside = scatter(rng, SPACING)
     outside = np.column_stack([x, y])[~inside]

@@ -35,7 +35,29 @@ REACH_BLOCK, TIME_BLOCK = 8192, 128
 
 @dataclass(frozen=True)
 class Storm:
-    """A round storm that crosses the country at constant speed, and grows and dies as a squared cosine."""
+    """A round storm that crosses the country at constant speed, and grows and dies as a squared cosine.
+
+    Attributes
+    ----------
+    start, duration
+        When it begins and how long it lives, in hours.
+    x, y
+        Its centre at mid-life, in units of km.
+    speed_x, speed_y
+        Speed of the centre, in units of km h-1.
+    radius
+        Where rain ends, in units of km from the centre.
+    peak
+        Rain at the centre at mid-life [mm h-1].
+
+    Examples
+    --------
+    >>> from xroute.datasets import Storm, scheidegger, storm_runoff
+    >>> storm = Storm(start=2, duration=6, x=10, y=10, speed_x=30, speed_y=0, radius=40, peak=12)
+    >>> runoff = storm_runoff(scheidegger(8, 8), steps=24, storms=[storm])
+    >>> bool(runoff.max() > 10 * runoff[0].max())
+    True
+    """
 
     start: float  # h
     duration: float  # h
@@ -47,7 +69,24 @@ class Storm:
     peak: float  # mm h-1, at the centre at mid-life
 
     def at(self, hour: float) -> tuple[float, float, float]:
-        """Centre [km] and rain there [mm h-1] at a time inside the storm's life."""
+        """Where the storm is, and how hard it rains there.
+
+        Parameters
+        ----------
+        hour
+            Time inside the storm's life, in hours.
+
+        Returns
+        -------
+        x, y, rain : float
+            Centre [km], and rain there [mm h-1].
+
+        Examples
+        --------
+        >>> from xroute.datasets import Storm
+        >>> Storm(start=2, duration=6, x=10, y=10, speed_x=30, speed_y=0, radius=40, peak=12).at(5)
+        (10.0, 10.0, 12.0)
+        """
         since = hour - self.start - 0.5 * self.duration
         rain = self.peak * float(np.cos(np.pi * since / self.duration)) ** 2
         return self.x + self.speed_x * since, self.y + self.speed_y * since, rain
@@ -95,7 +134,7 @@ def storm_runoff(
     Returns
     -------
     xarray.DataArray
-        Runoff [units] on ``time`` and ``reach`` (and ``member``). Making it takes a few MB beside the result.
+        Runoff (time, reach), or (member, time, reach), in ``units``. Making it takes a few MB beside the result.
 
     Raises
     ------

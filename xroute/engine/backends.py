@@ -155,10 +155,22 @@ _BACKENDS: dict[str, Backend | str] = {"cpu": "xroute.engine.cpu.backend", "cuda
 def register_backend(backend: Backend) -> None:
     """Let a backend route on its devices; one of the same name is replaced.
 
+    Parameters
+    ----------
+    backend
+        An object with what `Backend` has; its ``name`` is the type of its devices.
+
     Raises
     ------
     ParameterError
         For a name that is no word.
+
+    Examples
+    --------
+    The CPU's once more; CONTRIBUTING.md has a whole backend.
+
+    >>> from xroute.engine.backends import backend_of, register_backend
+    >>> register_backend(backend_of("cpu"))
     """
     if not backend.name.isidentifier():
         raise ParameterError(f"the name of a backend is a word, as in torch.device, not {backend.name!r}")

@@ -49,6 +49,7 @@ def open_dataset(path: PathLike) -> xr.Dataset:
     Returns
     -------
     xarray.Dataset
+        What is in the file, under its own names, dimensions and units.
 
     Raises
     ------
@@ -61,7 +62,12 @@ def open_dataset(path: PathLike) -> xr.Dataset:
 
     Examples
     --------
-    >>> network = open_dataset("network.zarr")  # doctest: +SKIP
+    >>> import tempfile, xroute
+    >>> network, ds = xroute.datasets.tutorial()
+    >>> path = tempfile.mkdtemp() + "/network.nc"
+    >>> xroute.io.write(network, path)
+    >>> xroute.io.open_dataset(path)["reach"].dtype
+    dtype('int64')
     """
     target = existing(path)
     if not target.is_dir():

@@ -93,6 +93,15 @@ def write(dataset: xr.Dataset, path: PathLike, *, overwrite: bool = False, compr
         Another suffix.
     ImportError
         The library for the format is not installed.
+
+    Examples
+    --------
+    >>> import tempfile, xroute
+    >>> network, ds = xroute.datasets.tutorial()
+    >>> path = tempfile.mkdtemp() + "/network.zarr"
+    >>> xroute.io.write(network, path)
+    >>> xroute.io.open_dataset(path).sizes["reach"]
+    2312
     """
     write_all([(dataset, path)], overwrite=overwrite, compression=compression)
 

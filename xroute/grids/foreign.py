@@ -63,8 +63,8 @@ def read_weights(
         - ``"scrip"``: netCDF of SCRIP or ESMF (``col``, ``row``, ``S``, or ``src_address``, ``dst_address``, ``remap_matrix``;
           from 1, longitudes counted first), conservative, with the areas of its cells; or xESMF's, which has only the former,
           and needs ``grid`` and ``areas``. Needs ``ids``.
-    grid
-        Runoff on the grid that the table is of. Then the weights know it again, and are refused for another.
+    grid : (..., row, column), optional
+        Runoff, in any units, on the grid that the table is of. Then the weights know it again, and are refused for another.
     areas
         Areas of the catchments, where the table holds but parts of them: a network with ``area``, or the path of one; a DataArray
         with units or a Series by id; mizuRoute's topology; or a dict.

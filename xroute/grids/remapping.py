@@ -54,11 +54,12 @@ def remap(
     Returns
     -------
     xarray.DataArray
-        With a dimension ``reach`` in place of the grid's, where the first of these stood; in the order of the weights'
-        catchments. All other dimensions and coordinates, the name and the attributes are kept, but for units. float32 for
-        float32 (sums are made in float64), else float64. As lazy as ``grid``: on Dask in its chunks of the other
-        dimensions; of what was opened lazily only those steps are read that are asked for, and only the chunks in which
-        catchments have cells. Catchments in which no cell lies have no volume, and NaN for a mean, and a warning names them.
+        Runoff (..., reach, ...), with ``reach`` in place of the grid's, where the first of these stood; in the order of the
+        weights' catchments. All other dimensions and coordinates, the name and the attributes are kept, but for units.
+        float32 for float32 (sums are made in float64), else float64. As lazy as ``grid``: on Dask in its chunks of the
+        other dimensions; of what was opened lazily only those steps are read that are asked for, and only the chunks in
+        which catchments have cells. Catchments in which no cell lies have no volume, and NaN for a mean, and a warning
+        names them.
 
     Raises
     ------

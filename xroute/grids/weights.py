@@ -60,11 +60,12 @@ def grid_weights(
     Parameters
     ----------
     grid : DataArray, Dataset or path
-        A variable on the grid, or a Dataset with such, which may hold the bounds of cells as well. No values are read but those
-        of coordinates. Grids may be rectilinear (``lat``, ``lon``), curvilinear (``lat`` and ``lon`` on both dimensions),
-        projected (``x``, ``y`` and a grid mapping, or ``crs``), or unstructured (``lat`` and ``lon`` on one dimension and
-        bounds with the cells' corners, or a mesh by UGRID). Bounds are made from centres where there are none: in the middle
-        between two of them, and as far out as in at the ends. Cells end at the poles, whatever their bounds say.
+        A variable on the grid, such as (lat, lon) or (..., y, x), whatever its units, or a Dataset with such, which may
+        hold the bounds of cells as well. No values are read but those of coordinates. Grids may be rectilinear (``lat``,
+        ``lon``), curvilinear (``lat`` and ``lon`` on both dimensions), projected (``x``, ``y`` and a grid mapping, or
+        ``crs``), or unstructured (``lat`` and ``lon`` on one dimension and bounds with the cells' corners, or a mesh by
+        UGRID). Bounds are made from centres where there are none: in the middle between two of them, and as far out as in
+        at the ends. Cells end at the poles, whatever their bounds say.
     catchments : GeoDataFrame, GeoSeries, Dataset, Network or path
         Polygons in any coordinate system, or points: of a GeoDataFrame, of a GeoSeries whose index bears the ids, or ``lon`` and
         ``lat`` of a network. Paths may lead to any file of polygons or points (``.gpkg``, ``.parquet``, ``.shp``,

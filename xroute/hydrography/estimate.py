@@ -61,10 +61,11 @@ def estimate_parameters(
     x : optional
         Muskingum weight, 0 to 0.5; 0.2 by default, or with ``method="manning"`` Cunge's.
     diffusivity : optional
-        Of the flood wave [m2 s-1], in place of ``x``: ``x = 1/2 - D / (c L)``.
-    discharge : optional
-        Mean discharge [m3 s-1]; by default the variable ``mean_discharge``. Manning's method takes it as the flow at which waves
-        travel: k is too long for floods if it is a mean flow, too short for low flow if it is bankfull.
+        Of the flood wave, in units of m2 s-1, in place of ``x``: ``x = 1/2 - D / (c L)``.
+    discharge : (reach), optional
+        Mean discharge [m3 s-1], given as celerity is; by default the variable ``mean_discharge``. Manning's method takes it
+        as the flow at which waves travel: k is too long for floods if it is a mean flow, too short for low flow if it is
+        bankfull.
     slope : optional
         Of the bed [1]; by default the variable ``slope``.
     width : optional

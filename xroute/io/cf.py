@@ -36,8 +36,8 @@ def cf_dataset(
 
     Parameters
     ----------
-    discharge
-        On ``time`` and ``reach``, and any batch dimensions (member, ...).
+    discharge : (time, reach, ...)
+        In any order of dimensions; others are batch (member, ...). Its ``units`` are kept.
     network
         Network or its Dataset: ``lon`` and ``lat`` of the reaches are added when it has them.
     dt
@@ -48,6 +48,7 @@ def cf_dataset(
     Returns
     -------
     xarray.Dataset
+        ``discharge`` (..., time, reach) in its units, and ``time_bnds`` (time, bounds).
 
     Raises
     ------
@@ -55,6 +56,14 @@ def cf_dataset(
         No ``reach`` coordinate, or reaches that the network does not have.
     TimeAxisError
         A single time without ``dt``; times that are not regular.
+
+    Examples
+    --------
+    >>> import tempfile, xroute
+    >>> network, ds = xroute.datasets.tutorial()
+    >>> discharge = ds.runoff.isel(time=slice(0, 24)).route(network)
+    >>> xroute.io.cf.cf_dataset(discharge, network).attrs["featureType"]
+    'timeSeries'
     """
     if "reach" not in discharge.coords:
         raise AlignmentError(
@@ -145,14 +154,14 @@ def write_discharge(
 
     Parameters
     ----------
-    discharge
-        On ``time`` and ``reach``, and any batch dimensions.
+    discharge : (time, reach, ...)
+        In any order of dimensions; others are batch (member, ...). Its ``units`` are kept.
     path
         ``*.nc``, or ``*.zarr`` for the same in Zarr.
     network
         Network or its Dataset, for ``lon`` and ``lat``.
     dt, label
-        Step, for a single time, and what a stamp is (see `cf_dataset`).
+        Step (seconds, a timedelta, or text like ``"3h"``), for a single time, and what a stamp is (see `cf_dataset`).
     dtype
         Store as this type, for example ``"float32"``; by default that of the discharge.
     compression
@@ -164,6 +173,16 @@ def write_discharge(
     ------
     AlignmentError, TimeAxisError, FileExistsError, XRouteError, ImportError
         As `cf_dataset` and `write`.
+
+    Examples
+    --------
+    >>> import tempfile, xroute
+    >>> network, ds = xroute.datasets.tutorial()
+    >>> discharge = ds.runoff.isel(time=slice(0, 24)).route(network)
+    >>> path = tempfile.mkdtemp() + "/discharge.nc"
+    >>> xroute.io.write_discharge(discharge, path, network=network)
+    >>> xroute.io.open_dataset(path)["discharge"].sizes["time"]
+    24
     """
     array = discharge if dtype is None else discharge.astype(dtype, keep_attrs=True)
     write(cf_dataset(array, network, dt=dt, label=label), path, overwrite=overwrite, compression=compression)

@@ -89,9 +89,9 @@ def open_runoff(
     Returns
     -------
     xarray.DataArray
-        As stored, with ids exact and what was never written missing (NaN). Of one file no Dask is needed; several are
-        Dask arrays where it is installed, and are loaded where it is not. ``attrs["source_variables"]`` names variables
-        that were added up.
+        Runoff (time, reach, ...) as stored, in its own units and order of dimensions, with ids exact and what was never
+        written missing (NaN). Of one file no Dask is needed; several are Dask arrays where it is installed, and are loaded
+        where it is not. ``attrs["source_variables"]`` names variables that were added up.
 
     Raises
     ------
@@ -106,7 +106,13 @@ def open_runoff(
 
     Examples
     --------
-    >>> runoff = open_runoff("forcing/*.nc", ["surface_runoff", "subsurface_runoff"])  # doctest: +SKIP
+    >>> import tempfile, xroute
+    >>> network, ds = xroute.datasets.tutorial()
+    >>> folder = tempfile.mkdtemp()
+    >>> for day in range(2):
+    ...     ds.isel(time=slice(24 * day, 24 * (day + 1))).to_netcdf(f"{folder}/day_{day}.nc")
+    >>> xroute.io.open_runoff(f"{folder}/day_*.nc").sizes["time"]
+    48
     """
     files = expand_paths(paths)
     names = [variables] if isinstance(variables, str) else list(variables or ())

@@ -55,10 +55,29 @@ NETWORK_PATTERNS = ("RouteLink.nc", "RouteLink*.nc", "Route_Link*.nc")
 def find_files(folder: PathLike) -> dict[str, Any]:
     """Find the RouteLink file and the forcing files of a folder, or of its ``domain`` and ``channel_forcing`` folders.
 
+    Parameters
+    ----------
+    folder
+        The folder to look in.
+
     Returns
     -------
     dict
         ``network`` (a path) and ``forcing`` (a list of paths), as far as they were found.
+
+    Raises
+    ------
+    XRouteError
+        When several files could be the network.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from xroute.datasets import nwm_folder
+    >>> from xroute.io import nwm
+    >>> folder = nwm_folder(tempfile.mkdtemp(), hours=2)
+    >>> sorted(nwm.find_files(folder))
+    ['forcing', 'network']
     """
     found: dict[str, Any] = {}
     for place in (Path(folder), Path(folder) / "domain"):
@@ -94,6 +113,15 @@ def read_network(path: PathLike) -> xr.Dataset:
     ------
     NetworkError
         Not a RouteLink file, duplicate links, or links with a fill value.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from xroute.datasets import nwm_folder
+    >>> from xroute.io import nwm
+    >>> folder = nwm_folder(tempfile.mkdtemp(), hours=2)
+    >>> nwm.read_network(folder)["length"].attrs["units"]
+    'm'
     """
     file = Path(path)
     if file.is_dir():
@@ -196,6 +224,16 @@ def read_forcing(
         The same time twice, files that lie within one another, or a file without time.
     XRouteError
         The variables are not there, or are not in m3 s-1.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from xroute.datasets import nwm_folder
+    >>> from xroute.io import nwm
+    >>> folder = nwm_folder(tempfile.mkdtemp(), hours=2)
+    >>> forcing = nwm.read_forcing(folder, nwm.read_network(folder))
+    >>> forcing.dims, forcing.attrs["units"], forcing.attrs["time_label"]
+    (('time', 'reach'), 'm3 s-1', 'end')
     """
     paths = _forcing_files(files)
     rivers = dataset_of(network)

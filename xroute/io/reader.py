@@ -32,7 +32,15 @@ class Setup:
     Attributes
     ----------
     network, runoff, state : xarray.Dataset
-        None for what was not asked for.
+        As `xroute.route` takes them: runoff (reach, time) with its units. None for what was not asked for.
+
+    Examples
+    --------
+    >>> import xroute
+    >>> from xroute.io.reader import Setup
+    >>> network, ds = xroute.datasets.tutorial()
+    >>> Setup(network, ds).state is None
+    True
     """
 
     network: xr.Dataset
@@ -60,6 +68,12 @@ class ReaderOption:
         All that a text may be; none for any.
     default
         What it is where it is not given.
+
+    Examples
+    --------
+    >>> from xroute.io.reader import ReaderOption
+    >>> ReaderOption("inflow", "File of inflow, when not in SOURCE.", "file").several
+    False
     """
 
     name: str
@@ -91,6 +105,14 @@ class Reader:
         Its options.
     reads_beside
         Whether, with these options, files that lie beside a source are read too.
+
+    Examples
+    --------
+    CONTRIBUTING.md has a whole reader.
+
+    >>> from xroute.io import READERS
+    >>> READERS["rapid"].products
+    ('network', 'runoff', 'state')
     """
 
     summary: str

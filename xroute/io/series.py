@@ -25,7 +25,7 @@ def open_known(path: PathLike, variable: str | None = None) -> xr.DataArray:
     Returns
     -------
     xarray.DataArray
-        On time and reach (and what else a file has); of a netCDF file or Zarr store not read yet.
+        Discharge (time, reach, ...) in the units that the file names, if it does; of a netCDF file or Zarr store not read yet.
 
     Raises
     ------

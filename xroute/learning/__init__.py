@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from xroute.learning.calibration import calibrate
-    from xroute.learning.request import CalibrationRequest
+    from xroute.learning.request import CalibrationRequest as CalibrationRequest
     from xroute.learning.result import Calibration, open_calibration
 
-__all__ = ["Calibration", "CalibrationRequest", "calibrate", "open_calibration"]
+__all__ = ["Calibration", "calibrate", "open_calibration"]
 
 _ROOMS = {"Calibration": "result", "CalibrationRequest": "request", "calibrate": "calibration", "open_calibration": "result"}
 

@@ -59,7 +59,7 @@ def calibrate(
         Runoff into each reach, as `xroute.route` takes it; of one series.
     network
         The network, whose parameters are where the search begins.
-    observed : (gauge or reach, time)
+    observed : (gauge, time) or (reach, time)
         Discharge at gauges: on ids of reaches, or on gauges with a coordinate ``reach``; NaN in gaps. Its steps are the
         runoff's or multiples of them (daily gauges, hourly runoff: means are compared). In any units of discharge. A
         DataArray, a Dataset with one discharge, a table of pandas, or the path of a file. Only what is upstream of a gauge is
@@ -94,8 +94,8 @@ def calibrate(
     carry
         Begin each window with the state that the one before it ended with, in place of a spin-up.
     epochs, optimizer, learning_rate
-        ``"lbfgs"``, by default for up to a hundred values, goes on until it has converged (at most 200 epochs); ``"adam"`` takes
-        200 epochs, at rates that begin at 0.1 and end at none.
+        Number of epochs, what searches, and its rate [1]. ``"lbfgs"``, by default for up to a hundred values, goes on until
+        it has converged (at most 200 epochs); ``"adam"`` takes 200 epochs, at rates that begin at 0.1 and end at none.
     patience
         Stop when the loss in the test period has not got better for so many epochs, and keep what was best there.
     seed

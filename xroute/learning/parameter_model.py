@@ -10,13 +10,14 @@ import torch
 import xarray as xr
 
 from xroute.caches import keep
+from xroute.display.others import panel_of_model
 from xroute.exceptions import ParameterError, some
 from xroute.hillslope import hillslope_name
 from xroute.learning.attributes import Attribute, standardise
-from xroute.learning.forms import CELERITY, Form, check_celerity, scheme_named
+from xroute.learning.forms import CELERITY, Form, check_celerity
 from xroute.learning.layers import Layers, names_of, widths_of
 from xroute.learning.learned_network import with_learned
-from xroute.learning.model_file import packed, read_model, unpacked, write_model
+from xroute.learning.model_files import ModelFiles
 from xroute.learning.model_inputs import ModelInputs, forms_of, inputs_of, learned_names, schemes_with
 from xroute.learning.request import CalibrationRequest, ObservedLike
 from xroute.learning.result import Calibration
@@ -30,7 +31,7 @@ Tensor = torch.Tensor
 _options = cast(Any, keywords_of)  # whose type knows functions, and not methods
 
 
-class ParameterModel(torch.nn.Module):
+class ParameterModel(ModelFiles):
     """A network of neurons from attributes of reaches to the parameters of their routing schemes, always within their ranges.
 
     Trained on the gauges of one region it says what the parameters of another are. Travel times are ``length / celerity``, and
@@ -149,10 +150,23 @@ class ParameterModel(torch.nn.Module):
         hillslope
             Hillslopes, in place of the network's own, whose parameters are learned if they are named.
 
+        Returns
+        -------
+        ParameterModel
+            Itself.
+
         Raises
         ------
         ParameterError
             For attributes that the network lacks, that are infinite or have no value, and lengths and parameters that are none.
+
+        Examples
+        --------
+        >>> import xroute
+        >>> network = xroute.Network(xroute.datasets.scheidegger(3, 4))
+        >>> model = xroute.ParameterModel(["length", "area"], parameters=["k", "x"], hidden=(8,))
+        >>> model.prepare(network).is_prepared
+        True
         """
         network = as_network(network)
         places = schemes_with(network, self.parameter_names, scheme, hillslope_name(network, hillslope))
@@ -170,10 +184,24 @@ class ParameterModel(torch.nn.Module):
         network, scheme, hillslope
             As of `prepare`; the first network is what the model is prepared with.
 
+        Returns
+        -------
+        ModelInputs
+            The network's standardised attributes, and where its schemes are.
+
         Raises
         ------
         ParameterError, UnitsError
             Naming attributes that are lacking or in other units, lengths that are none, and schemes that were not learned.
+
+        Examples
+        --------
+        >>> import xroute
+        >>> network = xroute.Network(xroute.datasets.scheidegger(3, 4))
+        >>> model = xroute.ParameterModel(["length", "area"], parameters=["k", "x"], hidden=(8,))
+        >>> inputs = model.inputs(network)
+        >>> sorted(model(inputs))
+        ['k', 'x']
         """
         network = as_network(network)
         if not self.is_prepared:
@@ -207,6 +235,15 @@ class ParameterModel(torch.nn.Module):
         ------
         ParameterError, UnitsError
             As `inputs`.
+
+        Examples
+        --------
+        >>> import xroute
+        >>> network = xroute.Network(xroute.datasets.scheidegger(3, 4))
+        >>> model = xroute.ParameterModel(["length", "area"], parameters=["k", "x"], hidden=(8,))
+        >>> parameters = model(network)
+        >>> tuple(parameters["k"].shape), parameters["k"].requires_grad
+        ((12,), True)
         """
         inputs = network if isinstance(network, ModelInputs) else self.inputs(network)
         device = self.layers.device
@@ -253,6 +290,15 @@ class ParameterModel(torch.nn.Module):
         ------
         ParameterError, UnitsError
             If the model has seen no network yet, and as `inputs`.
+
+        Examples
+        --------
+        >>> import xroute
+        >>> network = xroute.Network(xroute.datasets.scheidegger(3, 4))
+        >>> model = xroute.ParameterModel(["length", "area"], parameters=["k", "x"], hidden=(8,))
+        >>> elsewhere = xroute.datasets.scheidegger(5, 5, seed=1).drop_vars(["k", "x"])
+        >>> sorted({"k", "x"} & {*model.prepare(network).predict(elsewhere).dataset.data_vars})
+        ['k', 'x']
         """
         if not self.is_prepared:
             raise ParameterError("the model has seen no network yet: fit it, or load one that was trained")
@@ -284,9 +330,13 @@ class ParameterModel(torch.nn.Module):
             `xroute.calibrate`. What one stage has taught the next may unlearn, which is told if it did.
         parameters, groups, priors
             Not of use here: the model has its own.
-        loss, gauge_weights, train, test, spinup, window, carry, patience, seed, device, progress, checkpoint, resume, scheme
-            As of `xroute.calibrate`, and so are the other options. A ``checkpoint`` is of this model as it is now: a killed run
+        loss, gauge_weights, train, test, spinup, window, carry, patience, seed, device, progress, checkpoint, resume
+            As of `xroute.calibrate`. A ``checkpoint`` is of this model as it is now: a killed run
             goes on by the same call of a model that was made in the same way.
+        scheme, substeps, sampling, lateral, hillslope, weights, known, missing, extra, nan, dt, label, reach_dim, time_dim
+            As of `xroute.calibrate`.
+        observed_label, observed_step
+            As of `xroute.calibrate`.
 
         Returns
         -------
@@ -315,77 +365,9 @@ class ParameterModel(torch.nn.Module):
         with torch.inference_mode(False), torch.enable_grad():  # whatever the caller is in
             return fit_model(self, runoff, network, observed, request)
 
-    # ── files and states ──────────────────────────────────────────────────────────────────────────────────────────────
-
-    def save(self, path: Any, *, overwrite: bool = False) -> None:
-        """Write the model to a file: a npz of its weights, and of text, that is read without pickle.
-
-        Parameters
-        ----------
-        path
-            File, usually ``*.npz``.
-        overwrite
-            Replace what is at the path.
-
-        Raises
-        ------
-        FileExistsError
-            If there is something at the path, and ``overwrite`` is False.
-        """
-        write_model(self.config(), self.state_dict(), path, overwrite=overwrite)
-
-    @classmethod
-    def load(cls, path: Any) -> ParameterModel:
-        """Model of a file that `save` has written.
-
-        Raises
-        ------
-        ParameterError
-            If it is no such file, of a newer version, damaged, or of a scheme that is not registered.
-        FileNotFoundError
-            If there is none.
-        """
-        config, weights = read_model(path)
-        try:
-            model = cls(**config)
-            model.load_state_dict(weights)
-        except (RuntimeError, TypeError) as error:
-            raise ParameterError(f"{path} is damaged: {error}") from error
-        return model
-
-    def config(self) -> dict[str, Any]:
-        """The arguments that it was made with, but for the seed."""
-        log = None if self.log is None else list(self.log)
-        return {
-            "attributes": list(self.attributes), "parameters": list(self.parameter_names), "hidden": list(self.hidden),
-            "physics": self.physics, "celerity": list(self.celerity), "log": log,
-        }  # fmt: skip
-
-    def get_extra_state(self) -> Tensor:
-        """How attributes are standardised and where parameters start, as text: uint8 [letter]."""
-        return packed(self.standard, self.forms)
-
-    def set_extra_state(self, state: Tensor) -> None:
-        """Take what `get_extra_state` gave.
-
-        Raises
-        ------
-        ParameterError
-            If it is of other attributes or parameters, or of a scheme that is not registered.
-        """
-        standard, forms = unpacked(state)
-        if standard and tuple(a.name for a in standard) != self.attributes:
-            raise ParameterError(
-                f"the weights are of a model of the attributes {some([a.name for a in standard])}, not {some(self.attributes)}"
-            )
-        for form in forms:
-            scheme_named(form.scheme, form.name)
-            if form.name not in self.parameter_names:
-                raise ParameterError(
-                    f"the weights are of {form.scheme}'s {form.name!r}, which this model does not learn"
-                )
-        self.standard, self.forms, self._state = standard, forms, uuid.uuid4().hex
-
     def extra_repr(self) -> str:
         """What `print` shows of the module."""
         return f"{', '.join(self.attributes)} -> {', '.join(self.parameter_names)}"
+
+    def _repr_html_(self) -> str:
+        return panel_of_model(self).html()

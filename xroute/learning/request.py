@@ -40,7 +40,7 @@ Period = slice | Sequence[slice] | None
 
 @dataclass(frozen=True, kw_only=True)
 class CalibrationRequest:
-    """Options of a calibration, as the caller gave them: `xroute.calibrate` says what each of them means.
+    """Options of a calibration, as the caller gave them, of which `xroute.calibrate` says what each of them means.
 
     Raises
     ------

@@ -8,6 +8,7 @@ from typing import Any
 
 import xarray as xr
 
+from xroute.display.others import panel_of_calibration
 from xroute.exceptions import XRouteError
 from xroute.learning.archive import dataset_of, read_archive, tree_of, write_archive
 from xroute.learning.progress_file import KIND, WHAT
@@ -39,14 +40,27 @@ class Calibration:
         How well the observations determine each value: ``standard_error``, and whether it is ``determined``; see
         `xroute.learning.curvature.curvature_of`.
     discharge : xarray.Dataset
-        At the gauges [m3 s-1], in the steps of the observations: ``observed``, ``calibrated``, ``before``, ``unrouted``;
-        coordinate ``period`` says which steps are of ``train`` and ``test``.
+        At the gauges [m3 s-1] (gauge, time), in the steps of the observations: ``observed``, ``calibrated``, ``before``,
+        ``unrouted``; coordinate ``period`` says which steps are of ``train`` and ``test``.
     before : xarray.Dataset
         The parameters that were calibrated, as they were, on ``reach``.
     epochs
         How many there were.
     reason
         Why it ended, in words.
+    identity, progress
+        What its file says of the run, so that `xroute.calibrate` can go on from it.
+
+    Examples
+    --------
+    >>> import xroute
+    >>> truth = xroute.datasets.scheidegger(4, 3)
+    >>> runoff = xroute.datasets.storm_runoff(truth, 120, dtype=float)
+    >>> gauges = runoff.route(truth).isel(reach=[9, 10, 11])
+    >>> start = truth.assign(k=1.5 * truth.k)
+    >>> result = xroute.calibrate(runoff, start, gauges, parameters={"k": "scale"}, groups="all", progress=False)
+    >>> bool(abs(result.network["k"] / truth.k - 1).max() < 0.01)
+    True
     """
 
     network: Network
@@ -61,7 +75,10 @@ class Calibration:
     progress: Any = field(default=None, repr=False)
 
     def __repr__(self) -> str:
-        return f"<xroute.learning.Calibration: {self.summary()}>"
+        return panel_of_calibration(self).text()
+
+    def _repr_html_(self) -> str:
+        return panel_of_calibration(self, picture=True).html()
 
     def summary(self) -> str:
         """It in a line: loss, median NSE, and what is not determined.
@@ -69,6 +86,18 @@ class Calibration:
         Returns
         -------
         str
+            The line.
+
+        Examples
+        --------
+        >>> import xroute
+        >>> truth = xroute.datasets.scheidegger(4, 3)
+        >>> runoff = xroute.datasets.storm_runoff(truth, 120, dtype=float)
+        >>> gauges = runoff.route(truth).isel(reach=[9, 10, 11])
+        >>> start = truth.assign(k=1.5 * truth.k)
+        >>> result = xroute.calibrate(runoff, start, gauges, parameters={"k": "scale"}, groups="all", progress=False)
+        >>> result.summary()
+        'loss ... epochs ... median NSE in train ...'
         """
         first, last = (float(self.history["loss"][k]) for k in (0, -1))
         loss = "" if "stage" in self.history.coords else f"loss {first:.4g} to {last:.4g} in "  # of stages, these are others
@@ -94,6 +123,18 @@ class Calibration:
         Returns
         -------
         list of str
+            Empty if all are determined.
+
+        Examples
+        --------
+        >>> import xroute
+        >>> truth = xroute.datasets.scheidegger(4, 3)
+        >>> runoff = xroute.datasets.storm_runoff(truth, 120, dtype=float)
+        >>> gauges = runoff.route(truth).isel(reach=[9, 10, 11])
+        >>> start = truth.assign(k=1.5 * truth.k)
+        >>> result = xroute.calibrate(runoff, start, gauges, parameters={"k": "scale"}, groups="all", progress=False)
+        >>> result.undetermined()
+        []
         """
         if "determined" not in self.curvature:
             return []
@@ -106,7 +147,34 @@ class Calibration:
         return names if "stage" not in lost else [f"{name} in stage {s}" for name, s in zip(names, lost["stage"], strict=True)]
 
     def plot(self, *args: Any, **kwargs: Any) -> Any:
-        """Draw it before and after; see `xroute.plotting.plot_calibration`."""
+        """Draw it before and after; see `xroute.plotting.plot_calibration`.
+
+        Parameters
+        ----------
+        *args, **kwargs
+            As of `xroute.plotting.plot_calibration`, after the calibration.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            What was drawn.
+
+        Raises
+        ------
+        ParameterError
+            As `xroute.plotting.plot_calibration`.
+
+        Examples
+        --------
+        >>> import xroute
+        >>> truth = xroute.datasets.scheidegger(4, 3)
+        >>> runoff = xroute.datasets.storm_runoff(truth, 120, dtype=float)
+        >>> gauges = runoff.route(truth).isel(reach=[9, 10, 11])
+        >>> start = truth.assign(k=1.5 * truth.k)
+        >>> result = xroute.calibrate(runoff, start, gauges, parameters={"k": "scale"}, groups="all", progress=False)
+        >>> len(result.plot().axes) > 1
+        True
+        """
         from xroute.plotting import plot_calibration
 
         return plot_calibration(self, *args, **kwargs)
@@ -118,6 +186,25 @@ class Calibration:
         ----------
         path
             Of the file, such as ``"calibration.npz"``; what is there is replaced.
+
+        Raises
+        ------
+        XRouteError
+            If it cannot be written there.
+
+        Examples
+        --------
+        >>> import xroute
+        >>> truth = xroute.datasets.scheidegger(4, 3)
+        >>> runoff = xroute.datasets.storm_runoff(truth, 120, dtype=float)
+        >>> gauges = runoff.route(truth).isel(reach=[9, 10, 11])
+        >>> start = truth.assign(k=1.5 * truth.k)
+        >>> result = xroute.calibrate(runoff, start, gauges, parameters={"k": "scale"}, groups="all", progress=False)
+        >>> import tempfile
+        >>> path = tempfile.mkdtemp() + "/calibration.npz"
+        >>> result.save(path)
+        >>> xroute.learning.open_calibration(path).epochs == result.epochs
+        True
         """
         write_archive(path, KIND, {"identity": self.identity, "progress": self.progress, "results": self._tree()})
 
@@ -125,10 +212,34 @@ class Calibration:
     def load(cls, path: PathLike) -> Calibration:
         """Read what `save`, or a ``checkpoint`` of `xroute.calibrate`, has written.
 
+        Parameters
+        ----------
+        path
+            Of the file.
+
+        Returns
+        -------
+        Calibration
+            As it was.
+
         Raises
         ------
         XRouteError
             If it is no such file, or of a run that has not ended.
+
+        Examples
+        --------
+        >>> import xroute
+        >>> truth = xroute.datasets.scheidegger(4, 3)
+        >>> runoff = xroute.datasets.storm_runoff(truth, 120, dtype=float)
+        >>> gauges = runoff.route(truth).isel(reach=[9, 10, 11])
+        >>> start = truth.assign(k=1.5 * truth.k)
+        >>> result = xroute.calibrate(runoff, start, gauges, parameters={"k": "scale"}, groups="all", progress=False)
+        >>> import tempfile
+        >>> path = tempfile.mkdtemp() + "/calibration.npz"
+        >>> result.save(path)
+        >>> xroute.learning.Calibration.load(path).network["k"].equals(result.network["k"])
+        True
         """
         tree = read_archive(path, KIND, WHAT)
         results = tree["results"]
@@ -153,5 +264,35 @@ class Calibration:
 
 
 def open_calibration(path: PathLike) -> Calibration:
-    """Read a calibration: `Calibration.load`."""
+    """Read a calibration: what `Calibration.save`, or a ``checkpoint`` of `xroute.calibrate`, has written.
+
+    Parameters
+    ----------
+    path
+        Of the file.
+
+    Returns
+    -------
+    Calibration
+        As it was.
+
+    Raises
+    ------
+    XRouteError
+        If it is no such file, or of a run that has not ended.
+
+    Examples
+    --------
+    >>> import xroute
+    >>> truth = xroute.datasets.scheidegger(4, 3)
+    >>> runoff = xroute.datasets.storm_runoff(truth, 120, dtype=float)
+    >>> gauges = runoff.route(truth).isel(reach=[9, 10, 11])
+    >>> start = truth.assign(k=1.5 * truth.k)
+    >>> result = xroute.calibrate(runoff, start, gauges, parameters={"k": "scale"}, groups="all", progress=False)
+    >>> import tempfile
+    >>> path = tempfile.mkdtemp() + "/calibration.npz"
+    >>> result.save(path)
+    >>> xroute.learning.open_calibration(path).reason == result.reason
+    True
+    """
     return Calibration.load(path)

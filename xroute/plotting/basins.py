@@ -17,7 +17,9 @@ from xroute.plotting.values import Values, categories
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["colour_basins", "draw_hulls"]
+__all__ = ["colour_basins", "draw_hulls", "hulls_of"]
+
+Float = NDArray[np.float64]
 
 
 def colour_basins(network: Network, basins: Any) -> Values:
@@ -45,28 +47,38 @@ def colour_basins(network: Network, basins: Any) -> Values:
     return categories(name, name == "", "Drains through reach")
 
 
+def hulls_of(points: Points, basins: Values) -> tuple[list[tuple[str, Any, Float]], list[tuple[str, Any]]]:
+    """Name, colour and convex hull [corner, 2] of each basin that has places; and names and colours for a legend."""
+    scale, entries = category_scale(basins)
+    found = []
+    colours = scale.cmap(scale.norm(np.arange(len(basins.names), dtype=float)))
+    order = np.argsort(basins.numbers, kind="stable")  # NaN, in no basin, comes last
+    edges = np.searchsorted(basins.numbers[order], np.arange(len(basins.names) + 1))
+    for basin, name in enumerate(basins.names):
+        inside = order[edges[basin] : edges[basin + 1]]
+        inside = inside[points.known[inside]]
+        if inside.size:
+            found.append((name, colours[basin][:3], _hull(np.column_stack([points.x[inside], points.y[inside]]))))
+    return found, entries
+
+
 def draw_hulls(ax: Axes, points: Points, basins: Values) -> Group:
     """Convex hulls of the basins beneath their rivers; what a legend says of them."""
     from matplotlib.collections import PolyCollection
     from matplotlib.colors import to_rgba
     from matplotlib.patches import Patch
 
-    scale, entries = category_scale(basins)
-    hulls, of = [], []
-    for basin in range(len(basins.names)):
-        inside = (basins.numbers == basin) & points.known
-        if inside.any():
-            hulls.append(_hull(np.column_stack([points.x[inside], points.y[inside]])))
-            of.append(basin)
-    colours = scale.cmap(scale.norm(np.asarray(of, float)))
+    hulls, entries = hulls_of(points, basins)
+    faces, edges = ([to_rgba(colour, alpha) for _, colour, _ in hulls] for alpha in (0.12, 0.7))
     ax.add_collection(
-        PolyCollection(hulls, facecolors=[(*c[:3], 0.12) for c in colours], edgecolors=[(*c[:3], 0.7) for c in colours],
-                       linewidths=1.2, joinstyle="round", zorder=0.5)
-    )  # fmt: skip
+        PolyCollection(
+            [corners for *_, corners in hulls], facecolors=faces, edgecolors=edges, linewidths=1.2, joinstyle="round", zorder=0.5
+        )
+    )
     return Group(basins.label, [Patch(facecolor=to_rgba(c, 0.2), edgecolor=c, label=name) for name, c in entries])
 
 
-def _hull(place: NDArray[np.float64]) -> NDArray[np.float64]:
+def _hull(place: Float) -> Float:
     """Corners of the convex hull of points [point, 2]; of points in a line its two ends."""
     from scipy.spatial import ConvexHull, QhullError
 

@@ -10,9 +10,10 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xroute.exceptions import AlignmentError, ParameterError, TimeAxisError, require, some
-from xroute.network import Network
 from xroute.plotting.hydrographs import plot_hydrographs
-from xroute.plotting.maps import places, plot_network
+from xroute.plotting.layout import layout_points
+from xroute.plotting.maps import plot_network
+from xroute.plotting.scales import red_to_blue
 from xroute.plotting.style import GAUGE_COLOURS, INK, PALE, axis_label
 from xroute.plotting.time_axis import along_time, drawn_times
 
@@ -107,7 +108,7 @@ def plot_calibration(
     left = grid[:, 0].subgridspec(2, 1, height_ratios=[1, 1.4])
     draw_scores(figure.add_subplot(left[0]), result.scores, dim, score)
     below = figure.add_subplot(left[1])
-    if changed is None or not _has_places(result.network):
+    if changed is None or not _can_be_mapped(result, changed):
         draw_loss(below, result.history)
     else:
         _draw_change(below, result, changed, dim, names)
@@ -281,8 +282,13 @@ def _change(result: Calibration, parameter: str | None) -> str | None:
     return parameter or ("k" if "k" in known else next(iter(known), None))
 
 
-def _has_places(network: Network) -> bool:
-    return "lon" in network.dataset and "lat" in network.dataset
+def _can_be_mapped(result: Calibration, name: str) -> bool:
+    """Whether reaches have places, and values to divide by."""
+    try:
+        layout_points(result.network, "map")
+    except ParameterError:
+        return False
+    return bool((result.before[name] > 0).any())
 
 
 def _draw_change(ax: Axes, result: Calibration, name: str, dim: Hashable, gauges: Mapping[Hashable, str]) -> None:
@@ -295,20 +301,22 @@ def _draw_change(ax: Axes, result: Calibration, name: str, dim: Hashable, gauges
     finite = ratio.values[np.isfinite(ratio.values) & (ratio.values > 0)]
     most = float(np.exp(np.quantile(np.abs(np.log(finite)), 0.98))) if finite.size else 1.0
     most = max(most, 1.05)
-    plot_network(network, ratio, ax, norm=LogNorm(1 / most, most), cmap="RdBu_r", colorbar=False)
-    bar = ax.figure.colorbar(ax.collections[0], ax=ax, shrink=0.6, aspect=32, pad=0.02)
+    plot_network(network, ratio, ax, norm=LogNorm(1 / most, most), cmap=red_to_blue().reversed(), colorbar=False)
+    bar = ax.figure.colorbar(ax.collections[0], ax=ax, shrink=0.6, aspect=32, pad=0.02, extend="both")
     inside = [f for f in FACTORS if 1 / most <= f <= most]
     bar.set_ticks(inside if len(inside) > 2 else [1 / most, 1.0, most])
     bar.ax.yaxis.set_major_formatter(lambda value, _: f"{value:.3g}")
     bar.ax.minorticks_off()
     bar.set_label(f"{name}, calibrated / before")
     bar.outline.set_visible(False)
-    x, y = places(network)
+    points = layout_points(network)
     ids = (result.discharge["reach"] if "reach" in result.discharge.coords else result.discharge[dim]).values
     at = network.position(ids)
-    ax.plot(x[at], y[at], "o", color=INK, markersize=4.5, markeredgecolor="white", zorder=4)
+    ax.plot(points.x[at], points.y[at], "o", color=INK, markersize=4.5, markeredgecolor="white", zorder=4)
     shown = [i for i, label in enumerate(result.discharge[dim].values.tolist()) if label in gauges]
-    ax.plot(x[at[shown]], y[at[shown]], "o", color=GAUGE_COLOURS[4], markersize=7, markeredgecolor=INK, zorder=4)
+    ax.plot(
+        points.x[at[shown]], points.y[at[shown]], "o", color=GAUGE_COLOURS[4], markersize=7, markeredgecolor=INK, zorder=4
+    )
 
 
 def draw_loss(ax: Axes, history: xr.Dataset) -> None:

@@ -37,8 +37,8 @@ def plot_footprint(network: xr.Dataset | Network, footprint: xr.DataArray, *, ti
     ----------
     network
         Network with ``lon`` and ``lat`` [degrees].
-    footprint
-        What `xroute.footprint` gave, of one gauge. Over any further dims (members, say) means are drawn.
+    footprint : (reach, time, ...)
+        What `xroute.footprint` gave, in its units, of one gauge. Over any further dims (members, say) means are drawn.
     title
         Title of the figure.
 

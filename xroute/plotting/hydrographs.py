@@ -79,7 +79,7 @@ def plot_hydrographs(discharge: xr.DataArray, gauges: Gauges | None = None, ax: 
         that of the reach, of several reaches their mean, or with ``network`` that of all reaches upstream.
     members
         True draws each member as a thin line, beside the bands; so does the name of the dimension of members, or several. A
-        DataArray is an ensemble, on the same reaches, that is drawn about the discharge.
+        DataArray (member, reach, time) is an ensemble, on the same reaches, that is drawn about the discharge.
     quantiles
         Quantiles over the members: outer ones are the edges of bands, the one in the middle of an odd number a line. ``(0.5,)``
         draws no band, ``(0.05, 0.25, 0.5, 0.75, 0.95)`` one within the other.

@@ -28,10 +28,17 @@ Float = NDArray[np.float64]
 Index = NDArray[np.int64]
 
 
-def link_paths(network: Network, points: Points) -> tuple[Index, Index, Float]:
+def link_paths(network: Network, points: Points, *, smooth: int = SMOOTH_LIMIT) -> tuple[Index, Index, Float]:
     """A line for each link whose ends have places, from the reach upstream to the one downstream.
 
     Where reaches without a place lie between, the line goes on to the next reach downstream that has one.
+
+    Parameters
+    ----------
+    network, points
+        The network, and where its reaches are.
+    smooth
+        Most lines that are bent; of more, all are straight.
 
     Returns
     -------
@@ -62,7 +69,7 @@ def link_paths(network: Network, points: Points) -> tuple[Index, Index, Float]:
 
     here = place[upstream]
     there = here + step(upstream, downstream)
-    if upstream.size > SMOOTH_LIMIT:
+    if upstream.size > smooth:
         return upstream, downstream, np.stack([here, there], axis=1)
     further = np.where(onward[downstream] < 0, downstream, onward[downstream])
     # From the middle of one link to the middle of the next, bent round the reach between: confluences become tangents.

@@ -2,35 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from xroute.exceptions import ParameterError, require
+from xroute.exceptions import require
 from xroute.network import Network
 from xroute.network_files import as_network
-from xroute.plotting.basins import colour_basins, draw_hulls
+from xroute.plotting.basins import draw_hulls
 from xroute.plotting.gauge_marks import mark_gauges
 from xroute.plotting.layout import Points, dress, layout_points, places, warn_of_unplaced
 from xroute.plotting.legends import Group, draw_legends, line_handles, width_group
 from xroute.plotting.lines import link_paths, river_lines
+from xroute.plotting.painting import Paint, paint_reaches
 from xroute.plotting.requests import MapRequest
-from xroute.plotting.scales import category_scale, crowding, draw_colour_bar, number_scale, widths_of
+from xroute.plotting.scales import draw_colour_bar
 from xroute.plotting.style import INK, PALE
-from xroute.plotting.values import Values, read_values
 from xroute.request import keywords_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 __all__ = ["draw_network", "places", "plot_network"]
-
-Float = NDArray[np.float64]
-BY_ORDER = ("strahler", "order")
-BY_VALUES = ("values", "discharge")
 
 
 @cast("Any", keywords_of)(MapRequest)
@@ -51,7 +46,7 @@ def plot_network(network: xr.Dataset | Network, values: Any = None, ax: Any = No
         Axes to draw on; by default a new figure's.
     width
         What makes lines wide: ``"strahler"``, the Strahler order; ``"values"``, the square root of the size of ``values`` (as a
-        river's own width goes with discharge); or the same of another variable, by its name or as a DataArray on ``reach``,
+        river's own width goes with discharge); or the same of another variable, by its name or as a DataArray (reach),
         which a legend then explains. A number is a width for all [points].
     norm
         Colour scale: ``"log"``, ``"linear"`` or a matplotlib ``Normalize``. By default diverging about zero where values lie on
@@ -60,7 +55,7 @@ def plot_network(network: xr.Dataset | Network, values: Any = None, ax: Any = No
     cmap
         Colour map, by name or matplotlib's own; by default ``viridis`` from pale to dark, or ``RdBu`` about a centre.
     vmin, vmax
-        Limits of the scale; values beyond them have the colour of its ends.
+        Limits of the scale, in the units of the values; those beyond them have the colour of its ends.
     robust
         Whether to leave the outermost 2 % of values on each side out of the limits.
     center
@@ -80,8 +75,8 @@ def plot_network(network: xr.Dataset | Network, values: Any = None, ax: Any = No
         True: without values, reaches have the colour of their basin; with values, the convex hull of each basin is drawn
         beneath. Ids of reaches: the same for the parts of the network that drain through them.
     gauges
-        Gauges to mark with a dot and a name: ids, a mapping from ids to names, or a DataArray or Dataset with a coordinate
-        ``reach``. Names keep clear of each other; those for which there is no room are counted in the corner.
+        Gauges to mark with a dot and a name: ids, a mapping from ids to names, or a DataArray or Dataset (gauge)
+        with a coordinate ``reach``. Names keep clear of each other; those for which there is no room are counted in the corner.
     layout
         ``"map"``, ``"tree"`` (outlets at the bottom, drawn by links, not by distance), or ``"auto"``: a map, if there are
         coordinates.
@@ -129,19 +124,15 @@ def draw_network(network: Network, points: Points, values: Any, ax: Axes | None,
     require("matplotlib", feature="plotting", extra="plot")
     from matplotlib import pyplot
 
-    amount = None if values is None else read_values(network, values)
-    widths, shown_by_width = _widths(network, amount, values, request)
-    basins = None if request.basins is False or request.basins is None else colour_basins(network, request.basins)
-    paint = _paint(network, amount, basins, request)
+    paint = paint_reaches(network, values, request)
     if ax is None:
         ax = pyplot.subplots(figsize=request.figsize or (7, 7), layout="constrained")[1]
-    factor = request.scale * (crowding(network.n_reaches) if not isinstance(request.width, (int, float)) else 1.0)
-    groups = _legend_groups(paint, shown_by_width, factor)
-    if basins is not None and amount is not None:
-        groups.append(draw_hulls(ax, points, basins))
-    lines = _draw_rivers(ax, network, points, paint, factor * widths, request.min_order)
-    if amount is not None and paint.entries is None and request.colorbar:
-        draw_colour_bar(ax, lines, paint.scale, amount, request.label)
+    groups = _legend_groups(paint)
+    if paint.basins is not None and paint.values is not None:
+        groups.append(draw_hulls(ax, points, paint.basins))
+    lines = _draw_rivers(ax, network, points, paint, request)
+    if paint.values is not None and paint.scale is not None and paint.entries is None and request.colorbar:
+        draw_colour_bar(ax, lines, paint.scale, paint.values, request.label)
     dress(ax, points)
     if request.gauges is not None:
         mark_gauges(ax, network, points, request.gauges)
@@ -152,111 +143,43 @@ def draw_network(network: Network, points: Points, values: Any, ax: Axes | None,
     return ax
 
 
-def _legend_groups(paint: _Paint, shown_by_width: Values | None, factor: float) -> list[Group]:
+def _legend_groups(paint: Paint) -> list[Group]:
     """What the legends explain: categories, reaches without a value, widths."""
     groups = [Group(paint.title, line_handles(paint.entries))] if paint.entries is not None else []
     if paint.n_missing:
         nothing = line_handles([(f"no value ({paint.n_missing:,})", PALE)])
         groups = [Group(g.title, [*g.handles, *nothing]) for g in groups] or [Group("", nothing)]
-    if shown_by_width is not None:
-        groups.append(width_group(shown_by_width, factor))
+    if paint.by_width is not None:
+        groups.append(width_group(paint.by_width, paint.factor))
     return groups
 
 
-@dataclass(frozen=True)
-class _Paint:
-    """Colours of the reaches: numbers on a scale, or one colour.
-
-    Attributes
-    ----------
-    numbers, scale
-        What matplotlib makes colours of.
-    entries, title
-        Legend of categories: names and colours.
-    n_missing
-        Reaches without a value.
-    color
-        The one colour, where there are no numbers.
-    """
-
-    numbers: Float | None
-    scale: Any
-    entries: list[tuple[str, Any]] | None = None
-    title: str = ""
-    n_missing: int = 0
-    color: str = ""
-
-
-def _paint(network: Network, amount: Values | None, basins: Values | None, request: MapRequest) -> _Paint:
-    if amount is None and basins is None:
-        return _Paint(None, None, color=request.color)
-    if amount is None:
-        assert basins is not None
-        scale, entries = category_scale(basins, request.cmap)
-        return _Paint(basins.numbers, scale, entries, basins.label)
-    missing = int(np.isnan(amount.numbers).sum())
-    if amount.names:
-        scale, entries = category_scale(amount, request.cmap)
-        return _Paint(amount.numbers, scale, entries, request.label or amount.label, missing)
-    scale = number_scale(
-        amount, norm=request.norm, cmap=request.cmap, vmin=request.vmin, vmax=request.vmax, robust=request.robust,
-        center=request.center, levels=request.levels,
-    )  # fmt: skip
-    return _Paint(amount.numbers, scale, n_missing=missing)
-
-
-def _widths(network: Network, amount: Values | None, values: Any, request: MapRequest) -> tuple[Float, Values | None]:
-    """Width of each reach [points], and what a legend has to explain of it."""
-    width = request.width
-    if isinstance(width, str) and width not in network.dataset.variables:
-        by_name = BY_VALUES if not isinstance(values, xr.DataArray) else (*BY_VALUES, values.name)
-        if width in by_name:
-            if amount is None:
-                raise ParameterError(f"width={width!r} needs values; give them, or choose width='strahler'")
-            if amount.names:
-                raise ParameterError(f"width={width!r} needs numbers, and {amount.label or 'the values'} are categories")
-            return widths_of(amount.numbers), None
-        if width in BY_ORDER:
-            return widths_of(network.strahler.to_numpy().astype(float), by_order=True), None
-    if isinstance(width, (int, float, np.integer, np.floating)) and not isinstance(width, bool):
-        if not width > 0:
-            raise ParameterError(f"width={width!r}: a width for all is above 0 [points]")
-        return np.full(network.n_reaches, float(width)), None
-    of = read_values(network, width, "width")
-    if of.names or of.dates:
-        kind = "dates" if of.dates else "categories"
-        raise ParameterError(f"width is made of numbers, and {of.label or 'these values'} are {kind}")
-    if not of.finite.size:
-        raise ParameterError(f"width: none of the {of.numbers.size} values of {of.label or 'it'} is a number")
-    return widths_of(of.numbers), of
-
-
-def _draw_rivers(ax: Axes, network: Network, points: Points, paint: _Paint, widths: Float, min_order: int) -> Any:
+def _draw_rivers(ax: Axes, network: Network, points: Points, paint: Paint, request: MapRequest) -> Any:
     """Lines for the links, and dots for reaches that no line shows: outlets, if reaches differ, and those without links."""
-    order = network.strahler.to_numpy()
+    order, widths = network.strahler.to_numpy(), paint.widths
     reach, below, paths = link_paths(network, points)
-    shown = np.flatnonzero(order[reach] >= min_order)
+    shown = np.flatnonzero(order[reach] >= request.min_order)
     shown = shown[np.argsort(widths[reach[shown]], kind="stable")]  # large rivers lie over small ones
-    lines = _coloured(river_lines(paths[shown], widths[reach[shown]]), paint, reach[shown])
+    lines = river_lines(paths[shown], widths[reach[shown]])
+    _colour(lines, paint, reach[shown], request.color)
     ax.add_collection(lines)
     has_line = np.zeros(network.n_reaches, bool)
     has_line[reach[shown]] = True
     touched = has_line.copy()
     touched[below[shown]] = True
-    dots = points.known & (order >= min_order) & ~(touched if paint.numbers is None else has_line)
+    dots = points.known & (order >= request.min_order) & ~(touched if paint.numbers is None else has_line)
     if dots.any():
         at = np.flatnonzero(dots)
         diameter = np.where(touched[at], widths[at], np.maximum(1.6 * widths[at], 6.0 if at.size < 100 else 2.0))
         marks = ax.scatter(points.x[at], points.y[at], s=diameter**2, linewidths=0, zorder=lines.get_zorder())
-        _coloured(marks, paint, at)
+        _colour(marks, paint, at, request.color)
     return lines
 
 
-def _coloured(artist: Any, paint: _Paint, reach: NDArray[np.int64]) -> Any:
-    if paint.numbers is None:
-        artist.set_color(paint.color)
-        return artist
+def _colour(artist: Any, paint: Paint, reach: NDArray[np.int64], color: str) -> None:
+    if paint.numbers is None or paint.scale is None:
+        artist.set_color(color)
+        return
     artist.set_cmap(paint.scale.cmap)
     artist.set_norm(paint.scale.norm)
     artist.set_array(paint.numbers[reach])
-    return artist

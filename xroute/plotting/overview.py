@@ -60,8 +60,8 @@ def overview(
     gauges
         Ids, or a mapping from ids to names; by default those of `choose_gauges`, or where there are observations the four largest
         rivers of these.
-    runoff
-        Runoff, whose mean over the reaches is then drawn above the hydrographs, hanging from the top.
+    runoff : (reach, time, ...), optional
+        Runoff, in any units, whose mean over the reaches is then drawn above the hydrographs, hanging from the top.
     observed, members, quantiles, thresholds, time_dim
         As `plot_hydrographs` takes them.
     title

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from xroute.exceptions import AlignmentError, ParameterError, require, some
+from xroute.exceptions import AlignmentError, ParameterError, require, some, warn
 from xroute.gauges import REACH_NAMES
 from xroute.network import Network
 from xroute.network_files import as_network
-from xroute.plotting.maps import places, plot_network
+from xroute.plotting.layout import layout_points
+from xroute.plotting.maps import plot_network
 from xroute.plotting.style import GAUGE_COLOURS, INK, PALE, axis_label
 
 if TYPE_CHECKING:
@@ -122,6 +123,17 @@ def plot_score_map(
         If there is no such score, or there are several runs or periods.
     AlignmentError
         For gauges without a reach, or on one that the network does not have.
+
+    Examples
+    --------
+    >>> import xroute
+    >>> from xroute.plotting import plot_score_map
+    >>> network, ds = xroute.datasets.tutorial()
+    >>> discharge = ds.runoff.route(network)
+    >>> gauges = 0.9 * discharge.sel(reach=[1, 200, 500])
+    >>> ax = plot_score_map(network, xroute.scores(discharge, gauges), "pbias")
+    >>> ax.collections[-1].get_offsets().shape[0]
+    3
     """
     require("matplotlib", feature="plotting", extra="plot")
 
@@ -136,13 +148,17 @@ def plot_score_map(
     if bearer is None:
         raise AlignmentError("the scores have no coordinate 'reach', so that nobody knows where the gauges are")
     at = network.position(np.atleast_1d(values[bearer].values))
-    lon, lat = places(network)
+    points = layout_points(network)
     ax = plot_network(network, ax=ax, color=PALE, scale=0.6)
     known = np.isfinite(values.values)
-    ax.scatter(lon[at][~known], lat[at][~known], s=18, facecolors="none", edgecolors=INK, linewidths=0.8, zorder=3)
+    x, y, placed = points.x[at], points.y[at], points.known[at]
+    if not placed.all():
+        lost = network.ids[at[~placed]]
+        warn(f"{lost.size} of {at.size} gauges are on reaches without a place, and are not drawn: {some(lost)}")
+    ax.scatter(x[~known], y[~known], s=18, facecolors="none", edgecolors=INK, linewidths=0.8, zorder=3)
     biased = values.attrs.get("best") == 0.0 and values.attrs.get("units") in ("%", "h")
     dots = ax.scatter(
-        lon[at][known], lat[at][known], c=values.values[known], s=34, edgecolors=INK, linewidths=0.6, zorder=4,
+        x[known], y[known], c=values.values[known], s=34, edgecolors=INK, linewidths=0.6, zorder=4,
         cmap="RdBu" if biased else "viridis", norm=_norm(values, known, biased) if norm is None else norm,
     )  # fmt: skip
     bar = ax.figure.colorbar(dots, ax=ax, shrink=0.6, aspect=32, pad=0.02)

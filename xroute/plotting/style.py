@@ -9,7 +9,7 @@ __all__ = ["CATEGORY_COLOURS", "GAUGE_COLOURS", "INK", "PALE", "axis_label", "un
 INK, PALE = "#30383f", "#9aa5ad"
 GAUGE_COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 """Safe for colour-blind readers: Okabe and Ito (2008)."""
-CATEGORY_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8C6D1F", "#332288")
+CATEGORY_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#7A0403", "#3B0F70")
 """Of categories side by side: theirs without the yellow, which white paper would swallow, and two darker ones."""
 
 

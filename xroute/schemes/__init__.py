@@ -8,8 +8,11 @@ pole are exact in time.
 from xroute.schemes.base import Filter, Parameter, Scheme, Window
 from xroute.schemes.builtin import DEFAULT_SCHEME
 from xroute.schemes.hillslopes import HILLSLOPES
-from xroute.schemes.making import all_reaches, is_all_reaches, make_filter
-from xroute.schemes.registry import SCHEMES, find_scheme, name_default_scheme, register_scheme
+from xroute.schemes.making import all_reaches as all_reaches
+from xroute.schemes.making import is_all_reaches as is_all_reaches
+from xroute.schemes.making import make_filter
+from xroute.schemes.registry import SCHEMES, find_scheme, register_scheme
+from xroute.schemes.registry import name_default_scheme as name_default_scheme
 from xroute.schemes.window import MAX_TAPS, TAIL
 
 __all__ = [
@@ -22,10 +25,7 @@ __all__ = [
     "Parameter",
     "Scheme",
     "Window",
-    "all_reaches",
     "find_scheme",
-    "is_all_reaches",
     "make_filter",
-    "name_default_scheme",
     "register_scheme",
 ]

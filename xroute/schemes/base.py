@@ -1,4 +1,4 @@
-"""What a routing scheme is: its parameters, its filter, and all that other rooms ask about it."""
+"""What a routing scheme is: its parameters, its window, and all that other rooms ask about it."""
 
 from __future__ import annotations
 
@@ -9,98 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xroute.engine.arrays import FilterArrays
 from xroute.exceptions import ParameterError, some
+from xroute.schemes.filter import Filter, Float
 
 if TYPE_CHECKING:
     import torch
 
 __all__ = ["Filter", "Float", "Parameter", "Scheme", "Window"]
-
-Float = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Filter:
-    """Filter of every reach: ``y[t] = sum_k taps[k] I[t-k] + gain r[t] + pole y[t-1]``.
-
-    ``I`` is what flows into the reach, ``r`` its lateral inflow, ``y`` what flows out of it.
-
-    Attributes
-    ----------
-    taps : float64 tensor [sum of K]
-        Taps of all reaches, one reach after another.
-    pointer : int64 [reach + 1]
-        Taps of reach ``i`` are ``taps[pointer[i]:pointer[i + 1]]``; there is at least one.
-    pole, gain : float64 tensor [reach]
-        Feedback of the last outflow, and the weight of lateral inflow that joins over the whole interval.
-    """
-
-    taps: torch.Tensor
-    pointer: NDArray[np.int64]
-    pole: torch.Tensor
-    gain: torch.Tensor
-
-    @property
-    def n_taps(self) -> NDArray[np.int64]:
-        """Number of taps of each reach [reach]."""
-        return np.diff(self.pointer)
-
-    def arrays(self) -> FilterArrays:
-        """``taps, pointer, pole, gain`` as numpy arrays."""
-        taps, pole, gain = (t.detach().cpu().numpy() for t in (self.taps, self.pole, self.gain))
-        return FilterArrays(taps, self.pointer, pole, gain)
-
-    def take(self, reaches: NDArray[np.int64]) -> Filter:
-        """Filter of some reaches, by their positions."""
-        import torch
-
-        n_taps = self.n_taps[reaches]
-        pointer = np.concatenate([[0], np.cumsum(n_taps)])
-        entry = np.repeat(self.pointer[reaches] - pointer[:-1], n_taps) + np.arange(pointer[-1])
-        at = torch.from_numpy(np.asarray(reaches))
-        return Filter(self.taps[torch.from_numpy(entry)], pointer, self.pole[at], self.gain[at])
-
-    def storage(self, step: float, history: Float, outflow: Float) -> Float:
-        """Water that each reach holds at the end of a step.
-
-        Of what flowed in j steps ago, ``sum_{k>j} taps[k]`` has still to flow out, and of what flows out now, ``pole`` comes
-        again in the next step, and so on: with ``rest[j]`` that sum, ``step (sum_j rest[j] I[t-j] + pole y[t]) / (1 - pole)``.
-
-        Parameters
-        ----------
-        step : float
-            Routing step [s].
-        history : float64 [batch, sum of (K - 1)]
-            Each reach's last inflows, newest first, one reach after another [m3 s-1].
-        outflow : float64 [batch, reach]
-            Its last outflow [m3 s-1].
-
-        Returns
-        -------
-        float64 [batch, reach]
-            Storage [m3].
-
-        Examples
-        --------
-        What flowed in with 5, 3, 2 and 1 m3/s in the last four hours is all there still, where the delay is as long:
-
-        >>> import numpy as np
-        >>> from xroute.schemes import make_filter
-        >>> lag = make_filter({"pure_lag": (np.arange(1), {"delay": np.array([4 * 3600.0])})}, 3600.0, 1)
-        >>> lag.storage(3600.0, np.array([[1.0, 2.0, 3.0, 5.0, 7.0]]), np.zeros((1, 1))) / 3600.0
-        array([[11.]])
-        """
-        taps, pointer, pole, _ = self.arrays()
-        first_lag = pointer[:-1] - np.arange(pole.size)
-        rest = np.zeros(pole.size)
-        water = pole * outflow
-        for k in range(int(self.n_taps.max(initial=1)) - 1, 0, -1):
-            at = np.flatnonzero(self.n_taps > k)
-            rest[at] += taps[pointer[at] + k]
-            water[:, at] += rest[at] * history[:, first_lag[at] + k - 1]
-        return np.asarray(step * water / (1 - pole))
-
 
 @dataclass(frozen=True)
 class Parameter:
@@ -111,13 +26,20 @@ class Parameter:
     name, units
         What a network's variable is called, and the SI units that its values are turned into.
     low, high, low_open
-        Range of its values, bounds included, but for the lower one where it is open.
+        Range of its values, in its units, bounds included, but for the lower one where it is open.
     default
-        Value where a network does not have it; without one, a network must.
+        Value, in its units, where a network does not have it; without one, a network must.
     long_name
         What it is, in words.
     usual
         Lowest and highest value of usual reaches, which tests draw from; for steps of an hour.
+
+    Examples
+    --------
+    >>> import xroute
+    >>> weight = xroute.Parameter("x", low=0.0, high=0.5)
+    >>> weight.range
+    '0 <= x <= 0.5'
     """
 
     name: str
@@ -130,7 +52,30 @@ class Parameter:
     usual: tuple[float, float] | None = None
 
     def check(self, values: Float, ids: NDArray[Any], scheme: str) -> None:
-        """Raise `ParameterError` for values that are NaN, infinite or out of range, naming the reaches."""
+        """Refuse values that are NaN, infinite or out of range.
+
+        Parameters
+        ----------
+        values : float64 [reach]
+            Values in the parameter's SI units.
+        ids : [reach]
+            Ids of the reaches, for the message.
+        scheme
+            Name of the scheme, for the message.
+
+        Raises
+        ------
+        ParameterError
+            Naming the reaches and the range.
+
+        Examples
+        --------
+        >>> import numpy as np, xroute
+        >>> xroute.Parameter("x", low=0.0, high=0.5).check(np.array([0.2, 0.7]), np.array([10, 20]), "muskingum")
+        Traceback (most recent call last):
+            ...
+        xroute.exceptions.ParameterError: muskingum: 'x' must be 0 <= x <= 0.5; 1 reaches are outside it: 20 (values 0.7, in 1)
+        """
         bad = ~np.isfinite(values)
         if bad.any():
             raise ParameterError(
@@ -144,7 +89,24 @@ class Parameter:
             )
 
     def allows(self, values: Any) -> Any:
-        """Whether each of an array's or tensor's values is finite and in range."""
+        """Whether values are finite and in range.
+
+        Parameters
+        ----------
+        values : array or tensor, of any shape
+            In the parameter's SI units.
+
+        Returns
+        -------
+        bool, of the same shape
+            True for each value that is.
+
+        Examples
+        --------
+        >>> import numpy as np, xroute
+        >>> xroute.Parameter("k", "s", low=0.0, low_open=True).allows(np.array([0.0, 3600.0]))
+        array([False,  True])
+        """
         return (
             (abs(values) < np.inf)
             & (values <= self.high)
@@ -176,6 +138,16 @@ class Window:
     length
         ``length(dt, **parameters)``: number of taps [reach], in numpy, where that is known without looking for it; infinite
         for too many.
+
+    Examples
+    --------
+    A response whose number of taps is known: as many as cover the delay, and one more.
+
+    >>> import numpy as np
+    >>> from xroute.schemes import Window
+    >>> window = Window(length=lambda dt, delay: np.ceil(delay / dt) + 1)
+    >>> window.length(3600.0, delay=np.array([5400.0]))
+    array([3.])
     """
 
     mass_within: Callable[..., Float] | None = None
@@ -214,6 +186,13 @@ class Scheme:
         ``celerity * length * (1/2 - x)`` (Cunge 1969). Synthetic rivers are made with it.
     from_user
         Whether what the functions return must be looked at, which on a GPU means to wait for it.
+
+    Examples
+    --------
+    >>> from xroute.schemes import find_scheme
+    >>> muskingum = find_scheme("muskingum")
+    >>> [parameter.name for parameter in muskingum.parameters], muskingum.travel_time, muskingum.step_rule
+    (['k', 'x'], 'k', '2kx <= dt <= 2k(1-x)')
     """
 
     name: str
@@ -228,6 +207,10 @@ class Scheme:
     of_reach: Callable[..., Mapping[str, Float]] | None = None
     from_user: bool = False
 
+    def __repr__(self) -> str:
+        named = ", ".join(f"{p.name} [{p.units}] {p.range}" for p in self.parameters)
+        return f"<xroute.schemes.Scheme {self.name!r}: {named}{f'; {self.summary}' if self.summary else ''}>"
+
     @property
     def windowed(self) -> bool:
         """Whether its response is of finite length: then ``lateral="interval"`` means nothing for it."""
@@ -239,24 +222,78 @@ class Scheme:
         return self.window is not None and (self.window.mass_within is not None or self.window.length is not None)
 
     def fits(self, names: Container[Any]) -> bool:
-        """Whether variables of these names are its parameters: all that have no default, and at least one."""
+        """Whether variables of these names are its parameters: all that have no default, and at least one.
+
+        Parameters
+        ----------
+        names
+            Names of variables, or a Dataset that has them.
+
+        Returns
+        -------
+        bool
+            Whether they are.
+
+        Examples
+        --------
+        >>> from xroute.schemes import find_scheme
+        >>> muskingum = find_scheme("muskingum")
+        >>> muskingum.fits({"k", "x", "length"}), muskingum.fits({"tau"})
+        (True, False)
+        """
         found = [p.name in names for p in self.parameters]
         return any(found) and all(there or p.default is not None for there, p in zip(found, self.parameters, strict=True))
 
     def interval_gain(self, taps: torch.Tensor) -> torch.Tensor:
-        """Weight of lateral inflow that joins over the interval [reach], of taps [reach, K].
+        """Weight of lateral inflow that joins over the interval.
 
         It is constant over the step, and so counts at both of its ends (David et al. 2011).
+
+        Parameters
+        ----------
+        taps : tensor [reach, K]
+            Taps of the scheme's filter, numbers without units.
+
+        Returns
+        -------
+        tensor [reach]
+            Their sum.
+
+        Examples
+        --------
+        >>> import torch
+        >>> from xroute.schemes import find_scheme
+        >>> find_scheme("muskingum").interval_gain(torch.tensor([[0.25, 0.5]]))
+        tensor([0.7500])
         """
         return taps.sum(dim=1)
 
     def limits(self, values: Mapping[str, Float], n: int) -> tuple[Float, Float]:
-        """Lowest and highest routing step [s] of each of n reaches; 0 and infinity where there is none.
+        """Lowest and highest routing step [s] at which a reach neither dips below zero nor oscillates.
+
+        Parameters
+        ----------
+        values : dict of float64 [reach]
+            Parameters in SI units, by name.
+        n
+            Number of reaches.
+
+        Returns
+        -------
+        lowest, highest : float64 [reach]
+            In seconds; 0 and infinity where there is no limit.
 
         Raises
         ------
         ParameterError
             If a function of the user's does not give two numbers a reach.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from xroute.schemes import find_scheme
+        >>> find_scheme("muskingum").limits({"k": np.array([3600.0]), "x": np.array([0.25])}, 1)
+        (array([1800.]), array([5400.]))
         """
         if self.step_range is None:
             return np.zeros(n), np.full(n, np.inf)

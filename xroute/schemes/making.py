@@ -42,15 +42,15 @@ def make_filter(
     Parameters
     ----------
     parameters
-        By scheme name: the positions of its reaches, and its parameters by name (float64 arrays or tensors, SI units).
-        Together the positions are all reaches, once. The filter is made on the device of the tensors.
+        By scheme name: the positions [reach] of its reaches, and its parameters by name (float64 arrays or tensors [reach],
+        SI units). Together the positions are all reaches, once. The filter is made on the device of the tensors.
     dt : float
         Routing step [s].
     n_reaches
         Number of reaches.
     lateral
         With ``"interval"`` the filter has a gain for lateral inflow, the sum of the taps; windows have none.
-    ids
+    ids : [reach], optional
         Ids for messages.
     max_taps
         Longest window allowed.
@@ -63,12 +63,21 @@ def make_filter(
     Returns
     -------
     Filter
+        Taps, pole and gain of each reach.
 
     Raises
     ------
     ParameterError
         If a window would be longer than ``max_taps``, ``lateral="interval"`` meets a scheme with a window, or a filter
         that is looked at is not finite or does not decay.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from xroute.schemes import make_filter
+    >>> filter = make_filter({"linear_storage": (np.arange(2), {"tau": np.array([3600.0, 7200.0])})}, 3600.0, 2)
+    >>> filter.n_taps
+    array([1, 1])
     """
     import torch
 

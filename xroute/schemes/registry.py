@@ -21,7 +21,31 @@ SCHEMES: dict[str, Scheme] = {s.name: s for s in BUILT_IN}
 
 
 def find_scheme(name: str, of: str = "") -> Scheme:
-    """Scheme of a name, or an error that says which there are; ``of`` says in it whose name that is."""
+    """Scheme of a name.
+
+    Parameters
+    ----------
+    name
+        Such as ``"muskingum"``; `SCHEMES` has them all.
+    of
+        Whose name that is, for the message, such as ``" of the network"``.
+
+    Returns
+    -------
+    Scheme
+        What is known of it.
+
+    Raises
+    ------
+    ParameterError
+        Naming the schemes there are.
+
+    Examples
+    --------
+    >>> from xroute.schemes import find_scheme
+    >>> find_scheme("hayami").summary
+    'diffusive wave'
+    """
     if name not in SCHEMES:
         raise ParameterError(
             f"no scheme {name!r}{of}; there are {', '.join(sorted(SCHEMES))}. Add yours with register_scheme"
@@ -63,7 +87,7 @@ def register_scheme(
         calibrated.
     filter
         ``filter(dt, **parameters) -> (taps [reach, K], pole [reach])``: instead of ``taps``, for an infinite response to
-        values at the ends of steps. It may be routed with ``lateral="interval"``.
+        values at the ends of steps, with parameters in SI units. It may be routed with ``lateral="interval"``.
     step_range
         ``step_range(**parameters) -> (lowest, highest)``, arrays [reach] in numpy: routing steps [s] between which the
         scheme neither dips below zero nor oscillates. ``substeps="auto"`` and warnings follow it.
@@ -75,6 +99,11 @@ def register_scheme(
         are made with (`xroute.datasets.scheidegger`).
     replace
         Whether a scheme of that name may be replaced.
+
+    Returns
+    -------
+    Scheme
+        What was registered, under its name in `xroute.schemes.SCHEMES`.
 
     Raises
     ------

@@ -160,7 +160,7 @@ def climatology(
     Parameters
     ----------
     observed : (time, ...)
-        Observed discharge, with dates; lazy on Dask. A table of pandas or the path of a file will do as well.
+        Observed discharge, in any units, with dates; lazy on Dask. A table of pandas or the path of a file will do as well.
     by
         ``"dayofyear"`` (1 to 366) or ``"month"``.
     period
@@ -174,7 +174,7 @@ def climatology(
     Returns
     -------
     xarray.DataArray
-        As ``observed``, of all its times; NaN where no such day is known in the period.
+        As ``observed`` (time, ...), in its units, of all its times; NaN where no such day is known in the period.
 
     Raises
     ------
@@ -283,8 +283,8 @@ def unrouted(runoff: Any, network: NetworkLike, at: Any = None, **options: Any) 
     Returns
     -------
     xarray.DataArray
-        Like what `xroute.route` gives, in m3 s-1 or the runoff's own units of a volume flux, with fractions where rivers part;
-        lazy on Dask. With ``at``, on ``reach``, in the order of those ids.
+        Discharge (reach, time, ...) like what `xroute.route` gives, in m3 s-1 or the runoff's own units of a volume flux,
+        with fractions where rivers part; lazy on Dask. With ``at``, on ``reach``, in the order of those ids.
 
     Raises
     ------

@@ -31,7 +31,7 @@ def flow_duration(
     Parameters
     ----------
     discharge : (time, ...)
-        Discharge, lazy on Dask; NaN does not count. A table of pandas or the path of a file will do as well.
+        Discharge, in any units, lazy on Dask; NaN does not count. A table of pandas or the path of a file will do as well.
     exceedance
         Shares of time, from 0 (the highest value) to 1 (the lowest). 0.05 is Q5, a flow that is exceeded in 5% of the time.
     dim
@@ -40,7 +40,8 @@ def flow_duration(
     Returns
     -------
     xarray.DataArray
-        Discharge on ``exceedance`` [1] and the other dimensions, in the units of ``discharge``; NaN where no value is known.
+        Discharge (exceedance, ...), with ``exceedance`` [1] in place of the time, in the units of ``discharge``; NaN where
+        no value is known.
 
     Raises
     ------

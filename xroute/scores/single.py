@@ -155,7 +155,7 @@ def rmse(simulated: Any, observed: Any, dim: Hashable | None = None, *, extra: E
     Returns
     -------
     xarray.DataArray
-        Without the time; 0 is best. NaN of fewer than two pairs.
+        In the units of discharge, without the time; 0 is best. NaN of fewer than two pairs.
 
     Raises
     ------
@@ -184,7 +184,7 @@ def mae(simulated: Any, observed: Any, dim: Hashable | None = None, *, extra: Ex
     Returns
     -------
     xarray.DataArray
-        Without the time; 0 is best. NaN of fewer than two pairs.
+        In the units of discharge, without the time; 0 is best. NaN of fewer than two pairs.
 
     Raises
     ------

@@ -38,7 +38,7 @@ def read_table(
     units: Mapping[str, str] | None = None,
     **options: Any,
 ) -> xr.Dataset:
-    """Read a network from a csv, parquet, feather or GeoPackage file.
+    r"""Read a network from a csv, parquet, feather or GeoPackage file.
 
     Parameters
     ----------
@@ -54,6 +54,7 @@ def read_table(
     Returns
     -------
     xarray.Dataset
+        A network Dataset, as `dataset_from_dataframe` gives it.
 
     Raises
     ------
@@ -63,6 +64,14 @@ def read_table(
         Another suffix, a file that is not what its suffix says, or as `dataset_from_dataframe`.
     ImportError
         The library for the format is not installed.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile, xroute
+    >>> path = pathlib.Path(tempfile.mkdtemp(), "rivers.csv")
+    >>> _ = path.write_text("HYRIV_ID,NEXT_DOWN,LENGTH_KM\n10,30,4.5\n20,30,3\n30,0,6\n")
+    >>> xroute.tables.read_table(path)["downstream"].values
+    array([30, 30,  0])
     """
     table = _read_frame(path, reach, downstream, preset, options)
     return dataset_from_dataframe(table, reach, downstream, preset, units)

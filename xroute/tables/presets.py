@@ -30,6 +30,12 @@ class Preset:
         Column of the numbers that the downstream column names, where these are not the reaches' ids.
     first
         Columns that go before others that mean the same; the others keep their own names.
+
+    Examples
+    --------
+    >>> from xroute.tables import PRESETS
+    >>> PRESETS["hydrorivers"].downstream
+    'NEXT_DOWN'
     """
 
     reach: str
@@ -40,15 +46,61 @@ class Preset:
     first: tuple[str, ...] = ()
 
     def columns_of_ids(self) -> tuple[str, ...]:
-        """Columns that a table must have."""
+        """Columns that a table must have.
+
+        Returns
+        -------
+        tuple of str
+            Those of ids.
+
+        Examples
+        --------
+        >>> from xroute.tables import PRESETS
+        >>> PRESETS["hydrorivers"].columns_of_ids()
+        ('HYRIV_ID', 'NEXT_DOWN')
+        """
         return (self.reach, self.downstream) if self.key is None else (self.reach, self.downstream, self.key)
 
     def goes_first(self, column: Any) -> bool:
-        """Whether a column goes before others that mean the same."""
+        """Whether a column goes before others that mean the same.
+
+        Parameters
+        ----------
+        column
+            Name of the column.
+
+        Returns
+        -------
+        bool
+            Whether it stands in ``first``.
+
+        Examples
+        --------
+        >>> from xroute.tables import PRESETS
+        >>> PRESETS["tdx-hydro"].goes_first("LengthGeodesicMeters")
+        True
+        """
         return plain_name(column) in map(plain_name, self.first)
 
     def means(self, column: Any) -> tuple[str, str] | None:
-        """Our name and units of a column, whatever its capitals; None if the hydrography says nothing of it."""
+        """Our name and units of a column, whatever its capitals.
+
+        Parameters
+        ----------
+        column
+            Name of the column.
+
+        Returns
+        -------
+        tuple of str or None
+            Name and units; None if the hydrography says nothing of it.
+
+        Examples
+        --------
+        >>> from xroute.tables import PRESETS
+        >>> PRESETS["hydrorivers"].means("length_km")
+        ('length', 'km')
+        """
         exact = self.columns.get(str(column))
         small = {name.lower(): meaning for name, meaning in self.columns.items()}
         return exact or small.get(plain_name(column))

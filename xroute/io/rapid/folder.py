@@ -51,6 +51,15 @@ def find_files(folder: PathLike, namelist: PathLike | None = None) -> dict[str, 
     ------
     XRouteError
         When several files could play the same role.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from xroute.datasets import rapid_folder
+    >>> from xroute.io import rapid
+    >>> folder = rapid_folder(tempfile.mkdtemp(), days=1)
+    >>> rapid.find_files(folder)["k"].name
+    'k.csv'
     """
     chosen = find_namelist(folder) if namelist is None else Path(namelist)
     stated = {} if chosen is None else read_namelist(chosen)
@@ -147,6 +156,15 @@ def read_namelist(path: PathLike) -> dict[str, Any]:
     ------
     NetworkError
         If a quote is opened and not closed; the line is named.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from xroute.datasets import rapid_folder
+    >>> from xroute.io import rapid
+    >>> folder = rapid_folder(tempfile.mkdtemp(), days=1)
+    >>> rapid.read_namelist(folder / "rapid_namelist")["ZS_dtR"]
+    900
     """
     text = Path(path).read_text(encoding=text_encoding(path), errors="replace")
     tokens: list[tuple[str, str]] = []

@@ -79,6 +79,16 @@ def read_network(
     -----
     UserWarning
         When reaches that are routed lie downstream of reaches that are not, so that water is missing from them.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from xroute.datasets import rapid_folder
+    >>> from xroute.io import rapid
+    >>> folder = rapid_folder(tempfile.mkdtemp(), days=1)
+    >>> network = rapid.read_network(folder)
+    >>> network["k"].attrs["units"], network.attrs["routing_step"]
+    ('s', 900.0)
     """
     given = {"k": k, "x": x, "basin_ids": basin_ids, "namelist": namelist, "coordinates": coordinates}
     chosen = {role: Path(path) for role, path in given.items() if path is not None}

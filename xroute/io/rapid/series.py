@@ -65,6 +65,18 @@ def read_runoff(
         Reaches of the network that the file lacks, or a file without ids that does not fit rapid_connect.csv.
     TimeAxisError
         No usable time axis and no ``dt``, or a ``dt`` that contradicts the file; files that do not follow each other.
+    XRouteError
+        No such file, or one without the variable.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from xroute.datasets import rapid_folder
+    >>> from xroute.io import rapid
+    >>> folder = rapid_folder(tempfile.mkdtemp(), days=1)
+    >>> runoff = rapid.read_runoff(folder, rapid.read_network(folder))
+    >>> runoff.dims, runoff.attrs["units"]
+    (('time', 'reach'), 'm3')
     """
     network = dataset_of(network)
     paths = [path] if isinstance(path, str | os.PathLike) else list(path)
@@ -107,6 +119,26 @@ def read_discharge(
     -------
     xarray.DataArray
         ``discharge`` (time, reach) [m3 s-1], the mean over each step.
+
+    Raises
+    ------
+    AlignmentError
+        Reaches of the network that the file lacks.
+    TimeAxisError
+        As `read_runoff`.
+    XRouteError
+        No such file, or one without the variable.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from xroute.datasets import rapid_folder
+    >>> from xroute.io import rapid
+    >>> folder = rapid_folder(tempfile.mkdtemp(), days=1)
+    >>> network = rapid.read_network(folder)
+    >>> reference = rapid.read_discharge(folder, network)
+    >>> bool(abs(rapid.read_runoff(folder, network).route(network) - reference).max() < 1e-4 * reference.max())
+    True
     """
     file, network = _resolve(path, "discharge"), dataset_of(network)
     array = with_ids(_read_series(file, variable, dt, start), network, file, 0, 1)
@@ -144,6 +176,15 @@ def read_state(path: PathLike, network: Any = None, *, variable: str | None = No
         Reaches of the network that the file lacks, or a file without ids that does not fit rapid_connect.csv.
     XRouteError
         A file without such a variable, or one that cannot be read.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from xroute.datasets import rapid_folder
+    >>> from xroute.io import rapid
+    >>> folder = rapid_folder(tempfile.mkdtemp(), days=1)
+    >>> rapid.read_state(next(folder.glob("Qout*.nc"))).dims
+    ('reach',)
     """
     file, network = Path(path), dataset_of(network)
     if file.suffix.lower() == ".csv":

@@ -33,6 +33,30 @@ def is_rapid2(path: PathLike) -> bool:
 
     Of a folder with the files of both, as RAPID2's converter leaves it, the namelist tells; with RAPID's own namelist, or
     none, it is RAPID's.
+
+    Parameters
+    ----------
+    path
+        The folder or the file.
+
+    Returns
+    -------
+    bool
+        Whether it is.
+
+    Raises
+    ------
+    XRouteError
+        When several files could play the same role.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from xroute.datasets import rapid_folder
+    >>> from xroute.io import rapid2
+    >>> folder = rapid_folder(tempfile.mkdtemp(), version=2, days=1)
+    >>> rapid2.is_rapid2(folder)
+    True
     """
     path = Path(path)
     if path.is_dir():
@@ -69,6 +93,15 @@ def find_files(folder_or_namelist: PathLike) -> dict[str, Path]:
     ------
     XRouteError
         When several files could play the same role.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from xroute.datasets import rapid_folder
+    >>> from xroute.io import rapid2
+    >>> folder = rapid_folder(tempfile.mkdtemp(), version=2, days=1)
+    >>> rapid2.find_files(folder)["runoff"].name
+    'Qext_tutorial.nc4'
     """
     path = Path(folder_or_namelist)
     if not path.exists():
@@ -97,6 +130,11 @@ def find_files(folder_or_namelist: PathLike) -> dict[str, Path]:
 def read_namelist(path: PathLike) -> dict[str, Any]:
     """Read RAPID2's namelist.
 
+    Parameters
+    ----------
+    path
+        The YAML file.
+
     Returns
     -------
     dict
@@ -106,6 +144,15 @@ def read_namelist(path: PathLike) -> dict[str, Any]:
     ------
     XRouteError
         If it is no YAML, or no mapping that names a connectivity file.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from xroute.datasets import rapid_folder
+    >>> from xroute.io import rapid2
+    >>> folder = rapid_folder(tempfile.mkdtemp(), version=2, days=1)
+    >>> rapid2.read_namelist(folder / "nml_tutorial.yml")["IS_dtR"]
+    900
     """
     yaml = require("yaml", feature="reading RAPID2's namelist", extra="io")
     try:
@@ -121,10 +168,33 @@ def read_namelist(path: PathLike) -> dict[str, Any]:
 def resolve(path: PathLike, role: str) -> Path:
     """The file itself, or the one of a role in a folder or of a namelist.
 
+    Parameters
+    ----------
+    path
+        The file, the folder, or the namelist.
+    role
+        As `find_files` names it.
+
+    Returns
+    -------
+    pathlib.Path
+        The file.
+
     Raises
     ------
     FileNotFoundError
         If there is none.
+    XRouteError
+        When several files could play the role.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from xroute.datasets import rapid_folder
+    >>> from xroute.io import rapid2
+    >>> folder = rapid_folder(tempfile.mkdtemp(), version=2, days=1)
+    >>> rapid2.resolve(folder, "runoff").name
+    'Qext_tutorial.nc4'
     """
     path = Path(path)
     if not path.is_dir() and path.suffix.lower() not in (".yml", ".yaml"):

@@ -62,6 +62,15 @@ def read_network(
     -----
     UserWarning
         When reaches that are routed lie downstream of reaches that are not, so that water is missing from them.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from xroute.datasets import rapid_folder
+    >>> from xroute.io import rapid2
+    >>> folder = rapid_folder(tempfile.mkdtemp(), version=2, days=1)
+    >>> rapid2.read_network(folder)["k"].attrs["units"]
+    's'
     """
     path = Path(folder_or_connect)
     files = {"connect": path} if path.suffix.lower() in TABLES and path.is_file() else find_files(path)

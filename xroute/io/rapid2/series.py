@@ -42,6 +42,15 @@ def read_runoff(
     ------
     AlignmentError, TimeAxisError
         As `xroute.io.rapid.read_runoff`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from xroute.datasets import rapid_folder
+    >>> from xroute.io import rapid2
+    >>> folder = rapid_folder(tempfile.mkdtemp(), version=2, days=1)
+    >>> rapid2.read_runoff(folder, rapid2.read_network(folder)).attrs["units"]
+    'm3 s-1'
     """
     return series.read_runoff(resolve(path, "runoff"), network, dt=dt, start=start, variable=variable)
 
@@ -65,6 +74,17 @@ def read_discharge(path: PathLike, network: Any = None, *, variable: str = "Qout
     ------
     FileNotFoundError, AlignmentError, TimeAxisError
         As `read_runoff`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from xroute.datasets import rapid_folder
+    >>> from xroute.io import rapid2
+    >>> folder = rapid_folder(tempfile.mkdtemp(), version=2, days=1)
+    >>> network = rapid2.read_network(folder)
+    >>> reference = rapid2.read_discharge(folder, network)
+    >>> bool(abs(rapid2.read_runoff(folder, network).route(network) - reference).max() < 1e-4 * reference.max())
+    True
     """
     return series.read_discharge(resolve(path, "discharge"), network, variable=variable)
 
@@ -90,6 +110,15 @@ def read_state(path: PathLike, network: Any = None, *, variable: str = "Qout") -
     ------
     XRouteError
         If the file holds several times: a state has one.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from xroute.datasets import rapid_folder
+    >>> from xroute.io import rapid2
+    >>> folder = rapid_folder(tempfile.mkdtemp(), version=2, days=1)
+    >>> rapid2.read_state(folder).dims
+    ('reach',)
     """
     file = resolve(path, "state")
     with open_netcdf(file, raw=True) as raw:
