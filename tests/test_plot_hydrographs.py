@@ -57,7 +57,7 @@ def test_the_accessor_is_the_function_and_says_so():
     parameters = inspect.signature(q.route.hydrograph).parameters
     assert list(parameters)[:2] == ["reaches", "ax"]
     assert {"observed", "runoff", "members", "quantiles", "thresholds"} <= set(parameters)
-    assert "    reaches\n" in q.route.hydrograph.__doc__
+    assert "\nreaches\n" in q.route.hydrograph.__doc__
     with pytest.raises(TypeError, match="observd"):
         q.route.hydrograph(10, observd=q)
 

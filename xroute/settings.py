@@ -50,6 +50,7 @@ Stages = Literal["gauge"]
 Grouping = Literal["all", "strahler", "basin", "gauge"]
 Form = Literal["value", "scale"]
 Profile = Literal["image", "lines"]
+Picture = Literal["overview", "map", "hydrograph", "profile", "animation"]
 
 SAMPLING: tuple[Sampling, ...] = get_args(Sampling)
 """How the substeps of a step of runoff make its discharge."""
@@ -104,6 +105,8 @@ GROUPING: tuple[Grouping, ...] = get_args(Grouping)
 FORM: tuple[Form, ...] = get_args(Form)
 """What is learned of a parameter: its value, or a factor on the network's values."""
 
+PICTURE: tuple[Picture, ...] = get_args(Picture)
+"""What a picture of discharge shows."""
 PROFILE: tuple[Profile, ...] = get_args(Profile)
 """How discharge along a river is drawn: all times as an image of distance and time, or some as lines."""
 

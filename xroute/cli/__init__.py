@@ -1,4 +1,4 @@
-"""The ``xroute`` command: describe a network, convert files of other systems, route, score, and show a demonstration.
+"""The ``xroute`` command: describe a network, convert files of other systems, route, score, draw, and demonstrate.
 
 Only what the command line adds stands here: options, messages, progress, signals. A file of this package is a command;
 `messages` says what an argument's option is called, `common` is what several commands share. Problems with data exit with 1
@@ -14,8 +14,8 @@ from typing import Any
 
 import click
 
-from xroute.cli import calibrate, compare, convert, demo, info, route, weights
-from xroute.cli.messages import notes
+from xroute.cli import calibrate, compare, convert, demo, info, plot, route, weights
+from xroute.cli.messages import error_line, notes
 from xroute.cli.signals import LEFT, Interrupted, hush, interruptible
 from xroute.cli.told import Group, told
 from xroute.version import __version__
@@ -66,6 +66,7 @@ From runoff on a grid, rivers as lines and catchments as polygons:
 From another model's set-up:
   xroute convert rapid RAPID_FOLDER --network network.zarr --runoff runoff.zarr
   xroute route runoff.zarr network.zarr discharge.zarr
+  xroute plot discharge.zarr network.zarr -o flood.png
 
 \b
 From a network, its runoff and gauges to a better network:
@@ -83,6 +84,7 @@ def main(debug: bool) -> None:
 
 
 for command in (
-    convert.convert, info.info, weights.weights, route.route, calibrate.calibrate, compare.compare, demo.demo,
+    convert.convert, info.info, weights.weights, route.route, calibrate.calibrate, compare.compare, plot.plot,
+    demo.demo,
 ):  # fmt: skip
     main.add_command(command)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from xroute.cli.common import (
+    PICTURES,
     READABLE,
     NetworkOptions,
     RunoffOptions,
@@ -39,7 +40,6 @@ __all__ = ["calibrate"]
 ROWS = 20
 """Gauges whose scores are printed; of more, those that gained most and least, and the median."""
 TABLES = (".csv", ".nc", ".zarr")
-PICTURES = (".png", ".pdf", ".svg", ".jpg", ".jpeg")
 ORDER = "RUNOFF, NETWORK, OBSERVED, OUTPUT"
 
 

@@ -17,11 +17,13 @@ if TYPE_CHECKING:
     import xarray as xr
 
 __all__ = [
-    "READABLE", "NetworkOptions", "RunoffOptions", "check_outputs", "column_units", "files_within", "grouped",
+    "PICTURES", "READABLE", "NetworkOptions", "RunoffOptions", "check_outputs", "column_units", "files_within", "grouped",
     "network_options", "open_observed", "overlap", "protect", "runoff_options", "save", "seconds",
 ]  # fmt: skip
 
 READABLE = click.Path(path_type=Path)
+PICTURES = (".png", ".pdf", ".svg", ".jpg", ".jpeg")
+"""Suffixes of pictures."""
 
 
 # ── options ───────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -21,7 +21,7 @@ NAMES = {
     "routing_step": "dt-routing", "state": "state-file", "variables": "variable",
 }  # fmt: skip
 #: Options that take no value.
-FLAGS = {"carry", "overwrite", "resume"}
+FLAGS = {"carry", "members", "overwrite", "resume"}
 #: Advice that is not an option alone.
 PHRASES = {
     "area anew": "--estimate-anew makes it anew",

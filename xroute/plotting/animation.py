@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Hashable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from xroute.engine.backends import on_host
 from xroute.exceptions import AlignmentError, ParameterError, TimeAxisError, require, some
+from xroute.files.writing import replacing
 from xroute.ids import positions_of
 from xroute.moments import selected
 from xroute.network import Network
@@ -120,7 +120,7 @@ def animate(
     film = _draw_first(network, frames, request)
     if path is None:
         return _in_notebook(film, fps)
-    with _whole(Path(path)) as target:
+    with replacing(path, overwrite=True) as target:
         _write(film, target, Path(path).suffix.lower(), fps, dpi, progress)
     from matplotlib import pyplot
 
@@ -317,14 +317,3 @@ def _images(film: _Film, steps: Any, dpi: float) -> Iterator[Any]:
         film.show(j)
         canvas.draw()
         yield Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB").quantize(256)
-
-
-@contextmanager
-def _whole(path: Path) -> Iterator[Path]:
-    """A file beside, which takes the place of one when it is whole."""
-    beside = path.with_name(f".{path.stem}.part{path.suffix}")
-    try:
-        yield beside
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)

@@ -18,7 +18,7 @@ from xroute.engine.backends import on_host
 from xroute.exceedance import aligned_thresholds
 from xroute.exceptions import AlignmentError, TimeAxisError, some, warn
 from xroute.gauges import find_gauges
-from xroute.ids import positions_of
+from xroute.ids import distinct, positions_of
 from xroute.network_files import as_network
 from xroute.plotting.style import INK, PALE, units_label
 from xroute.plotting.time_axis import along_time, numbers_on_axis, others_on_axis, step_begins, step_edges
@@ -30,7 +30,10 @@ from xroute.units import runoff_units, to_si, unit_factor
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["Hyetograph", "Observed", "draw_observed", "find_observed", "find_runoff", "find_thresholds", "hang", "label_levels"]
+__all__ = [
+    "Hyetograph", "Observed", "draw_observed", "find_observed", "find_runoff", "find_thresholds", "gauged_reaches", "hang",
+    "label_levels",
+]  # fmt: skip
 
 OBSERVED = "observed discharge"
 ROOM = 0.3
@@ -110,6 +113,13 @@ def find_observed(observed: SeriesLike, discharge: xr.DataArray, ids: NDArray[An
     values = checked(rows.array.isel(time=shown), OBSERVED, FILLS).transpose(rows.dim, "time").compute()
     data = np.asarray(on_host(values.data), np.float64) * factor
     return [_one_gauge(k, rows.labels, rows.reach, at[shown], data[k], rows.array, step) for k in range(rows.ids.size)]
+
+
+def gauged_reaches(observed: SeriesLike, ids: NDArray[Any]) -> NDArray[Any]:
+    """Which of some reaches are observed: their ids, each once."""
+    array = along_time(as_series(observed, what=OBSERVED), what=OBSERVED)
+    rows = find_gauges(array, ids, "time", what=OBSERVED, convert=is_from_table(observed), select=True)
+    return distinct(rows.ids)
 
 
 def _one_gauge(

@@ -15,7 +15,6 @@ from xroute.plotting.reach_series import gauge_names
 from xroute.plotting.style import GAUGE_COLOURS, INK, PALE, units_label
 from xroute.plotting.time_axis import along_time, drawn_times, dress_times, numbers_on_axis, step_begins, step_edges
 from xroute.time_dims import find_time_dim
-from xroute.wording import argument
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -116,7 +115,7 @@ def plot_budget(budget: xr.Dataset, ax: Axes | None = None, *, basins: Any = Non
     except TimeAxisError:
         return _draw_run(terms, ax, chosen, most)
     if ax is not None:
-        raise ParameterError(f"a budget per step has three panels in a figure of its own: leave {argument('ax')} out")
+        raise ParameterError("a budget per step has three panels in a figure of its own: it takes no axes (ax)")
     return _draw_steps(terms, time)
 
 

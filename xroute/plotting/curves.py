@@ -106,7 +106,7 @@ def _draw_reach(
         cloud = scene.of(k, ensemble=True)
         centre_of_cloud = _draw_members(ax, cloud, scene, (name, colour, line), neutral, first=first, ruled=own.ndim == 1)
         centre = centre if own.ndim == 1 else centre_of_cloud
-    if request.mark_peak and np.isfinite(centre).any():
+    if request.mark_peak and np.isfinite(centre).any() and np.nanmax(centre) != 0:
         at, size = time[int(np.nanargmax(centre))], float(np.nanmax(centre))
         ax.plot(at, size, "o", color=colour, markersize=4.5, markeredgecolor="white", clip_on=False, zorder=3)
         text = f"{size:,.0f}" if abs(size) >= 100 else f"{size:.3g}"

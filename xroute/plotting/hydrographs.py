@@ -140,7 +140,7 @@ def plot_hydrographs(discharge: xr.DataArray, gauges: Gauges | None = None, ax: 
     scene = Scene(shown, ensemble, request)
     if request.col_wrap is not None or (ax is None and len(names) > MOST_ON_ONE):
         if ax is not None:
-            raise ParameterError(f"panels are made in a figure of their own: give ax=, or {argument('col_wrap')}, not both")
+            raise ParameterError(f"{argument('col_wrap')} makes panels in a figure of their own, not on axes that are given")
         return _draw_panels(scene, names)
     own = ax is None
     if ax is None:
@@ -152,16 +152,21 @@ def plot_hydrographs(discharge: xr.DataArray, gauges: Gauges | None = None, ax: 
     return ax
 
 
-def _legend(ax: Any, **options: Any) -> None:
-    """Everything that is drawn, above the axes, where it covers no curve."""
+def _legend(ax: Any) -> None:
+    """Everything that is drawn, below the axes, where it covers no curve and leaves room for a title."""
+    from matplotlib.transforms import ScaledTranslation
+
     handles, labels = ax.get_legend_handles_labels()
     for other in ax.figure.axes:
         if other is not ax and other.bbox.bounds == ax.bbox.bounds:  # the runoff's
             more = other.get_legend_handles_labels()
             handles, labels = handles + more[0], labels + more[1]
     if labels:
-        place = {"loc": "lower left", "bbox_to_anchor": (0.0, 1.0), "ncols": min(len(labels), 4), "borderaxespad": 0.3}
-        ax.legend(handles, labels, frameon=False, fontsize=9, handlelength=1.6, columnspacing=1.2, **{**place, **options})
+        below = ax.transAxes + ScaledTranslation(0, -(38 if ax.get_xlabel() else 26) / 72, ax.figure.dpi_scale_trans)
+        ax.legend(
+            handles, labels, loc="upper left", bbox_to_anchor=(0.0, 0.0), bbox_transform=below, ncols=min(len(labels), 4),
+            borderaxespad=0.0, frameon=False, fontsize=9, handlelength=1.6, columnspacing=1.2,
+        )  # fmt: skip
 
 
 def _draw_panels(scene: Scene, names: Mapping[Hashable, str]) -> NDArray[Any]:
@@ -189,18 +194,18 @@ def _draw_panels(scene: Scene, names: Mapping[Hashable, str]) -> NDArray[Any]:
             axes.ravel()[k].set_xlabel("")
     figure.supylabel(axis_label(scene.discharge), fontsize=10)
     if scene.request.legend is not False:
-        _panel_legend(figure, axes.ravel()[:n])
+        legend_of_all(figure, list(axes.ravel()[:n]), list(names.values()), "outside upper left")
     return np.asarray(axes.ravel()[:n])
 
 
-def _panel_legend(figure: Any, axes: Any) -> None:
-    """What the panels have in common, once, and without the names of the reaches, which are their titles."""
+def legend_of_all(figure: Any, axes: Sequence[Any], names: Sequence[str], loc: str) -> None:
+    """What several panels have in common, once, and without the names of their reaches, which are their titles."""
+    title = {id(ax): name for ax, name in zip(axes, names, strict=True)}
     found: dict[str, Any] = {}
-    for ax in figure.axes:
+    for ax in [a for a in figure.axes if id(a) in title or a.get_ylabel().startswith("Runoff")]:
+        name = title.get(id(ax), "")
         for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
-            title = next((a.get_title(loc="left") for a in axes if a is ax), "")
-            rest = label.removeprefix(title).removeprefix(", ") if title and label.startswith(title) else label
-            found.setdefault(rest or "discharge", handle)
-    figure.legend(
-        list(found.values()), list(found), loc="outside upper left", frameon=False, ncols=min(len(found), 5), fontsize=9
-    )
+            rest = label.removeprefix(name).removeprefix(", ").removeprefix(" ") if name else label
+            if rest != "(no values)":
+                found.setdefault(rest or "discharge", handle)
+    figure.legend(list(found.values()), list(found), loc=loc, frameon=False, ncols=min(len(found), 5), fontsize=9)

@@ -22,7 +22,6 @@ from xroute.plotting.style import GAUGE_COLOURS, INK, PALE
 from xroute.plotting.values import Values
 from xroute.request import keywords_of
 from xroute.topology import drains_to
-from xroute.wording import argument
 
 __all__ = ["explore"]
 
@@ -117,10 +116,10 @@ def _shown(network: Network, points: Points, request: ExploreRequest) -> NDArray
     n = int(shown.sum())
     if n > request.limit:
         few_enough = [k for k in range(1, int(order.max()) + 1) if (shown & (order >= k)).sum() <= request.limit]
-        larger = f"draw the larger rivers, {argument('min_order', few_enough[0])}; " if few_enough else ""
+        larger = f"draw the larger rivers, min_order={few_enough[0]}; " if few_enough else ""
         raise ParameterError(
             f"{n:,} reaches are more than the {request.limit:,} that a browser shows at ease: {larger}draw a part, "
-            f"network.river.basin(...); or say {argument('limit', n)}. river.plot draws a million"
+            f"network.river.basin(...); or say limit={n}. river.plot draws a million"
         )
     if not n:
         raise ParameterError(f"no reach has the Strahler order {request.min_order}; the largest is {int(order.max(initial=0))}")

@@ -20,7 +20,6 @@ from xroute.network import Network
 from xroute.places import find_places, has_places
 from xroute.plotting.style import INK, PALE, units_label
 from xroute.topology import drains_to
-from xroute.wording import argument
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -109,7 +108,7 @@ def warn_of_unplaced(network: Network, points: Points) -> None:
 
 
 def _map(network: Network) -> Points:
-    found = find_places(network.dataset, f"or draw a tree, {argument('layout', 'tree')}")
+    found = find_places(network.dataset, "or draw a tree, layout='tree'")
     return Points(found.x, found.y, "degrees" if found.degrees else "projected", found.units)
 
 

@@ -237,7 +237,9 @@ def _draw_lines(ax: Axes, way: Way, series: xr.DataArray, values: Float, label: 
 
 
 def _dress(ax: Axes, way: Way, network: Network, gauges: Any) -> None:
-    """Axis of distance, confluences, gauges, and a legend above."""
+    """Axis of distance, confluences, gauges, and a legend below."""
+    from matplotlib.transforms import ScaledTranslation
+
     along = " along the larger arm" if way.parts else ""
     ax.set_xlabel(f"Distance downstream{along} [km]" if way.units else f"Reaches downstream{along}")
     ax.set_xlim(0.0, way.edges[-1] if way.edges[-1] > 0 else 1.0)
@@ -252,10 +254,11 @@ def _dress(ax: Axes, way: Way, network: Network, gauges: Any) -> None:
         _draw_gauges(ax, way, network, gauge_names(gauges))
     handles, labels = ax.get_legend_handles_labels()
     if labels:
-        above = 1.15 if gauges is not None else 1.03
+        below = ax.transAxes + ScaledTranslation(0, -38 / 72, ax.figure.dpi_scale_trans)
         ax.legend(
-            handles, labels, frameon=False, fontsize=9, loc="lower left", bbox_to_anchor=(0.0, above), ncols=4, borderaxespad=0.2
-        )
+            handles, labels, loc="upper left", bbox_to_anchor=(0.0, 0.0), bbox_transform=below, ncols=4, borderaxespad=0.0,
+            frameon=False, fontsize=9,
+        )  # fmt: skip
 
 
 def _draw_gauges(ax: Axes, way: Way, network: Network, names: Mapping[Hashable, str]) -> None:

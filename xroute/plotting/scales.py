@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from xroute.exceptions import ParameterError, some
 from xroute.plotting.style import CATEGORY_COLOURS, PALE
 from xroute.plotting.values import Values
-from xroute.wording import argument
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -122,7 +121,7 @@ def _check_limits(vmin: float | None, vmax: float | None, norm: Any) -> None:
     from matplotlib.colors import Normalize
 
     if isinstance(norm, Normalize) and not (vmin is None and vmax is None):
-        raise ParameterError(f"{argument('norm')} has limits of its own: give it, or {argument('vmin')} and {argument('vmax')}")
+        raise ParameterError("norm has limits of its own: give it, or vmin and vmax")
     for name, value in (("vmin", vmin), ("vmax", vmax)):
         if value is not None and not np.isfinite(value):
             raise ParameterError(f"{name} is a number, not {value!r}")
