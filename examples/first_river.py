@@ -15,7 +15,7 @@ from xroute.plotting import choose_gauges, overview
 folder = Path(sys.argv[1] if len(sys.argv) > 1 else "first-river")
 xroute.datasets.land_surface(folder, overwrite=True)  # era5-land.nc, rivers.gpkg, catchments.gpkg
 
-ds = xr.open_dataset(folder / "era5-land.nc")
+ds = xr.open_dataset(folder / "era5-land.nc").isel(valid_time=slice(1, None))  # the first value is of the day before
 network = xroute.estimate_parameters(folder / "rivers.gpkg", celerity=1.0)  # floods travel at 1 m s-1
 weights = xroute.grid_weights(ds.ro, folder / "catchments.gpkg")  # how much of each cell lies in each catchment
 hourly = xroute.deaccumulate(ds.ro, "day")  # ERA5-Land's values climb through the day

@@ -206,7 +206,7 @@ SHAPE = re.compile(
 """Dimensions of labelled arrays, "(reach, time)", shapes of others, "[batch, reach]", or what they are like."""
 UNITS = re.compile(
     r"\bunits?\b|\bSI\b|volume flux|\bseconds\b|\bhours?\b|\bdays?\b|timedelta|m3 s-1|\bmm\b|\bm s-1\b|\bdegrees\b|\bpoints\b|"
-    r"\binches\b|\bpixels\b|``\"\d*h\"``|\[(?:1|%|s|m|m2|km2|timedelta64)\]"
+    r"\binch(?:es)?\b|\bpixels\b|\bsecond\b|``\"\d*h\"``|\[(?:1|%|s|m|m2|km2|timedelta64)\]"
 )
 PURE = re.compile(
     r"\b(?:ids?|positions?|numbers?|shares?|parts?|fractions?|probabilit\w+|scores?|orders?|ind(?:ex|ices)|masks?|whether|"

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from xroute.datasets import rapid_folder
+
 ROOT = Path(__file__).resolve().parent.parent
 LINES, SECONDS = 90, 90
 
@@ -49,6 +51,45 @@ def test_an_example_is_short_and_says_how_it_is_run(path: Path) -> None:
     text = path.read_text("utf-8")
     assert len(text.splitlines()) <= LINES
     assert f"`python examples/{path.name}" in text.partition("\n")[0]
+
+
+def test_the_quickstart_ends_in_a_picture(tmp_path: Path) -> None:
+    said = run("quickstart", tmp_path)
+    ((day, peak),) = re.findall(r"on (\d\d) May, .*\n([\d,]+) m3 s-1$", said, re.M)
+    assert 2 < int(day) < 8 and 1000 < float(peak.replace(",", "")) < 10_000  # the storms cross on the 1st to the 5th
+    picture(said, tmp_path)
+
+
+@pytest.mark.parametrize("version", [None, 1, 2])
+def test_a_rapid_folder_is_replaced_and_compared(version: int | None, tmp_path: Path) -> None:
+    if version == 2:
+        pytest.importorskip("pyarrow")
+    words = [] if version is None else [str(rapid_folder(tmp_path / "mine", version=version, days=3))]
+    said = run("rapid_replacement", tmp_path, *words)
+    (part,) = re.findall(r"a part of (\S+)$", said, re.M)
+    assert float(part) < 1e-6  # of float32
+    picture(said, tmp_path)
+    assert (tmp_path / "discharge.nc").stat().st_size > 100_000
+
+
+def test_a_rapid_folder_that_differs_or_has_no_discharge(tmp_path: Path) -> None:
+    folder = rapid_folder(tmp_path / "mine", days=2)
+    k = (folder / "k.csv").read_text().split()
+    (folder / "k.csv").write_text("\n".join(str(0.9 * float(value)) for value in k))
+    said = run("rapid_replacement", tmp_path, str(folder))
+    assert float(re.findall(r"a part of (\S+)$", said, re.M)[0]) > 0.01  # travel times that are not those of its Qout
+    next(folder.glob("Qout*")).unlink()
+    said = run("rapid_replacement", tmp_path, str(folder))
+    assert "no Qout" in said and "dots" not in said
+    picture(said, tmp_path)
+
+
+def test_a_first_river_runs_from_grid_to_sea(tmp_path: Path) -> None:
+    pytest.importorskip("geopandas")
+    said = run("first_river", tmp_path)
+    ((fell, left),) = re.findall(r"([\d,]+) million m3 of runoff, of which (\d+)% have reached the sea", said)
+    assert 500 < float(fell.replace(",", "")) < 2000 and 80 < int(left) < 100
+    picture(said, tmp_path)
 
 
 @pytest.mark.slow
@@ -110,5 +151,29 @@ def test_a_footprint_of_a_flood_adds_up(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_ten_thousand_reaches_are_learned_to_a_percent(tmp_path: Path) -> None:
-    largest = re.findall(r"^([kx]): mean error [\d.]+%, largest ([\d.]+)%$", run("train", tmp_path), re.M)
+    said = run("train", tmp_path)
+    largest = re.findall(r"^([kx]): mean error [\d.]+%, largest ([\d.]+)%$", said, re.M)
     assert [name for name, _ in largest] == ["k", "x"] and all(float(value) < 1 for _, value in largest)
+    picture(said, tmp_path)
+
+
+def test_an_ensemble_forecast_starts_from_the_rivers_and_tells_a_chance(tmp_path: Path) -> None:
+    import xarray as xr
+
+    said = run("ensemble_forecast", tmp_path)
+    chance = {name: int(share) for name, share in re.findall(r"flow of (\d+ years): (\d+)% of members", said)}
+    assert 0 < chance["20 years"] < chance["2 years"] < 100
+    (n, of) = re.findall(r"^(\d+) of (\d+) reaches", said, re.M)[0]
+    assert 0 < int(n) < int(of) == 2312
+    with xr.open_dataset(tmp_path / "state-tomorrow.nc") as state:
+        assert state.sizes["number"] == 50 and state.attrs["time"].startswith("2024-05-05")
+    picture(said, tmp_path)
+
+
+def test_a_cluster_gives_the_bits_of_one_process(tmp_path: Path) -> None:
+    for module in ("distributed", "zarr"):
+        pytest.importorskip(module)
+    said = run("cluster", tmp_path)
+    assert "2 workers routed {'member': 20, 'time': 480, 'reach': 2312}" in said
+    assert "the same bits as without a cluster: True" in said
+    picture(said, tmp_path)

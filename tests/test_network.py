@@ -576,3 +576,17 @@ def test_a_variable_that_is_asked_for_as_an_attribute_is_pointed_at(basin):
     with pytest.raises(AttributeError, match=r"no attribute 'slopes'$"):
         _ = network.slopes
     assert not hasattr(network, "slope") and pickle.loads(pickle.dumps(network)).ids.tolist() == network.ids.tolist()
+
+
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [
+        ("plot", "network.dataset.river.plot"), ("river", "network.dataset.river"), ("to_netcdf", "network.dataset.to_netcdf"),
+        ("downstream", "network['downstream']"),
+    ],
+)  # fmt: skip
+def test_what_a_dataset_has_and_a_network_has_not_is_pointed_at(name, place):
+    network = Network(xr.Dataset({"downstream": ("reach", [2, 0])}, {"reach": [1, 2]}))
+    with pytest.raises(AttributeError, match=rf"a Network has no attribute '{name}': .*{re.escape(place)}$"):
+        getattr(network, name)
+    assert not hasattr(network, "nothing_of_that_name") and not hasattr(network, "__array__")

@@ -113,9 +113,14 @@ class Network(NetworkSources, NetworkForms, NetworkAnswers):
     if not TYPE_CHECKING:  # or no checker would know a wrong name any more
 
         def __getattr__(self, name: str) -> Any:
-            known = not name.startswith("_") and name in self._dataset
-            advice = f": the variable is network[{name!r}]" if known else ""
-            raise AttributeError(f"a Network has no attribute {name!r}{advice}", name=name, obj=self)
+            where = "" if name.startswith("_") else self._advice(name)
+            raise AttributeError(f"a Network has no attribute {name!r}{where}", name=name, obj=self)
+
+    def _advice(self, name: str) -> str:  # where it is that was looked for here
+        if name in self._dataset:
+            return f": the variable is network[{name!r}]"
+        river = "river." * hasattr(getattr(xr.Dataset, "river", None), name)
+        return f": it is network.dataset.{river}{name}" if river or hasattr(xr.Dataset, name) else ""
 
     __iter__ = None  # it holds variables and reaches, and which of them to go over would be a guess
 
