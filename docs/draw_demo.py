@@ -10,7 +10,7 @@ from PIL import Image
 
 from xroute.demo import run
 
-WIDTH, COLOURS = 1200, 128  # pixels, and enough for lines and text
+WIDTH, COLOURS = 1200, 255  # pixels, and enough for lines and text
 
 with tempfile.TemporaryDirectory() as folder:
     run(folder)
