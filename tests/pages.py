@@ -105,7 +105,10 @@ def run_python(block: Block, names: dict[str, Any], name: str) -> None:
         assert not failed, "".join(said)
         return
     # A cell's options (:tags:) are for the build; its commands are run as those of a console.
-    text = re.sub(r"^:[\w-]+:.*$", "", block.text, flags=re.M) if block.language == "{code-cell}" else block.text
+    text = block.text
+    if block.language == "{code-cell}":
+        text = re.sub(r"\A---\n.*?^---$", lambda found: "\n" * found[0].count("\n"), text, flags=re.M | re.S)
+        text = re.sub(r"^:[\w-]+:.*$", "", text, flags=re.M)
     raises = block.language == "{code-cell}" and re.search(r"^:tags:.*\braises-exception\b", block.text, re.M)
     text = re.sub(r"^!(.*)$", lambda found: f"__command__({found[1]!r})", text, flags=re.M)
     names["__command__"] = lambda command: run_commands(Block("console", f"$ {command}\n", block.line), name, bool(raises))

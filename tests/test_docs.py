@@ -23,6 +23,7 @@ from readme_files import write_readme_files
 from shell_lines import NotProven, Shell
 
 from xroute.options import set_options
+from xroute.schemes.registry import SCHEMES
 
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
 WANTED = ("netCDF4", "zarr", "geopandas", "matplotlib", "distributed")
@@ -42,12 +43,18 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
         pyplot.switch_backend("Agg")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)  # as a notebook's kernel has it: a page may write a module and import it
     monkeypatch.setenv("COLUMNS", "120")
-    argv = list(sys.argv)
+    argv, schemes = list(sys.argv), dict(SCHEMES)
     with set_options(), warnings.catch_warnings():
         warnings.simplefilter("default")
         yield tmp_path
     sys.argv[:] = argv
+    SCHEMES.clear()
+    SCHEMES.update(schemes)
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", None) or "").startswith(str(tmp_path)):
+            del sys.modules[name]
     for client in list(getattr(sys.modules.get("distributed"), "Client", _NoClient)._instances):
         client.close()
     if "matplotlib.pyplot" in sys.modules:

@@ -151,5 +151,29 @@ def test_a_footprint_of_a_flood_adds_up(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_ten_thousand_reaches_are_learned_to_a_percent(tmp_path: Path) -> None:
-    largest = re.findall(r"^([kx]): mean error [\d.]+%, largest ([\d.]+)%$", run("train", tmp_path), re.M)
+    said = run("train", tmp_path)
+    largest = re.findall(r"^([kx]): mean error [\d.]+%, largest ([\d.]+)%$", said, re.M)
     assert [name for name, _ in largest] == ["k", "x"] and all(float(value) < 1 for _, value in largest)
+    picture(said, tmp_path)
+
+
+def test_an_ensemble_forecast_starts_from_the_rivers_and_tells_a_chance(tmp_path: Path) -> None:
+    import xarray as xr
+
+    said = run("ensemble_forecast", tmp_path)
+    chance = {name: int(share) for name, share in re.findall(r"flow of (\d+ years): (\d+)% of members", said)}
+    assert 0 < chance["20 years"] < chance["2 years"] < 100
+    (n, of) = re.findall(r"^(\d+) of (\d+) reaches", said, re.M)[0]
+    assert 0 < int(n) < int(of) == 2312
+    with xr.open_dataset(tmp_path / "state-tomorrow.nc") as state:
+        assert state.sizes["number"] == 50 and state.attrs["time"].startswith("2024-05-05")
+    picture(said, tmp_path)
+
+
+def test_a_cluster_gives_the_bits_of_one_process(tmp_path: Path) -> None:
+    for module in ("distributed", "zarr"):
+        pytest.importorskip(module)
+    said = run("cluster", tmp_path)
+    assert "2 workers routed {'member': 20, 'time': 480, 'reach': 2312}" in said
+    assert "the same bits as without a cluster: True" in said
+    picture(said, tmp_path)

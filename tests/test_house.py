@@ -28,7 +28,7 @@ TORCH_SCHEMAS = ("custom_op", "register_fake")
 """Decorators of functions whose arguments torch reads as the schema of an op, in which there are no tuples."""
 
 FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("ground", ("exceptions", "version", "startup", "settings", "wording", "caches", "guards", "memory")),
+    ("ground", ("exceptions", "version", "startup", "settings", "wording", "caches", "guards", "memory", "bars")),
     ("numbers", ("schemes", "engine", "options", "block_state", "block", "partition", "census", "earth")),
     ("labels", ("lanes", "ids", "unit_text", "units", "stamps", "spacing", "bounds", "time_dims", "times", "attrs",
                 "grid_axes", "places")),

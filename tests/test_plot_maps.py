@@ -417,6 +417,17 @@ def test_degrees_beyond_the_date_line_are_named_as_people_do():
     assert all(float(t.rstrip("°EW")) <= 180 for t in texts)
 
 
+@pytest.mark.parametrize("wide", [2.2, 3.0, 6.0])
+def test_labels_of_longitudes_keep_apart(wide):
+    ax = small(lon=[24.31, 24.52, 24.41, 24.4], lat=[49.0, 46.0, 47.0, 48.0]).river.plot(figsize=(wide, 6.0))
+    ax.set_aspect("auto")
+    ax.figure.canvas.draw()
+    low, high = ax.get_xlim()
+    shown = [t for t, at in zip(ax.get_xticklabels(), ax.get_xticks(), strict=True) if low <= at <= high]
+    boxes = [t.get_window_extent() for t in shown]
+    assert all(a.x1 < b.x0 for a, b in itertools.pairwise(boxes)) and (len(boxes) >= 2)
+
+
 def test_reaches_without_a_place_are_counted_and_rivers_cross_the_gap():
     gap = small(lon=[0.0, 2.0, np.nan, 1.0])
     with pytest.warns(UserWarning, match="1 of 4 reaches has no place.*: 30") as caught:

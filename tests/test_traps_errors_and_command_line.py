@@ -100,7 +100,7 @@ def test_a_table_in_utf_16(folder: Path) -> None:
 def test_tables_that_are_none(folder: Path, content: bytes, suffix: str) -> None:
     Path(f"network.{suffix}").write_bytes(content)
     output = command("info", f"network.{suffix}", code=1)
-    assert output.startswith("Error: ") and len(output.splitlines()) == 1
+    assert output.startswith("Error: ") and len(output.splitlines()) == 2
 
 
 def test_a_header_that_promises_more_than_memory(folder: Path) -> None:
@@ -220,10 +220,10 @@ def test_negative_discharge_is_counted(folder: Path) -> None:
 # ── the command line ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_mistake_is_one_line(folder: Path) -> None:
+def test_a_mistake_is_two_lines(folder: Path) -> None:
     Path("not\nnetcdf.nc").write_bytes(b"x")
     output = command("route", "not\nnetcdf.nc", "network.zarr", "q.nc", code=1)
-    assert output == "Error: not netcdf.nc is not a netCDF file\n"
+    assert output == "Error: not netcdf.nc is not a netCDF file\n`xroute route --help` says what it takes\n"
 
 
 def test_a_bug_says_that_it_is_one(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -232,7 +232,7 @@ def test_a_bug_says_that_it_is_one(folder: Path, monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr("xroute.streaming.Stream.prepare", broken)
     result = CliRunner().invoke(main, ["route", "runoff.nc", "network.zarr", "q.nc"])
-    assert result.exit_code == 1 and result.stderr.count("\n") == 1
+    assert result.exit_code == 1 and result.stderr.count("\n") == 2
     assert "this is a bug in xroute" in result.stderr and "--debug" in result.stderr
 
 

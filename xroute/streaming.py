@@ -8,7 +8,6 @@ affair of a sink (`xroute.sinks`). Runoff on Dask with workers to route it goes 
 from __future__ import annotations
 
 import contextlib
-import sys
 import time as clock
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from xroute.bars import progress_bar
 from xroute.block_state import BlockState
 from xroute.budget.form import kept_coords
 from xroute.budget.ledger import Ledger
@@ -265,13 +265,11 @@ class Stream:
 
     def _fill(self, sink: Sink, progress: bool, beside: Path | None) -> tuple[Ends, Summary]:
         """Read, route and write what the sink does not hold yet, block by block, each followed by the state at its end."""
-        from tqdm import tqdm
-
         here = changed(self, block=sink.block, lanes=sink.lanes)
         done = [lane.steps for lane in sink.progress]
         total, first, seconds = self.n_steps * len(done), sum(done), 0.0
         if first < total:
-            bar = tqdm(total=total, initial=first, unit="step", disable=not progress, file=sys.stderr)
+            bar = progress_bar(shown=progress, total=total, initial=first, unit="step")
             with bar, contextlib.closing(here._blocks(sink, done, beside)) as blocks:
                 seconds = here._route_all(sink, blocks, bar.update)
         summary = here._close(-(-(total - first) // len(done)), seconds, sink)

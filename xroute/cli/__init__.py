@@ -2,7 +2,8 @@
 
 Only what the command line adds stands here: options, messages, progress, signals. A file of this package is a command;
 `messages` says what an argument's option is called, `common` is what several commands share. Problems with data exit with 1
-and one line that says what to do (``--debug`` adds the traceback), wrong usage with 2, an interrupted run with 130 or 143.
+and two lines (`told`): what is wrong, and what to do (``--debug`` shows the traceback). Wrong usage exits with 2, and an
+interrupted run with 130 or 143.
 Heavy modules are imported by the command that needs them.
 """
 
@@ -14,19 +15,23 @@ from typing import Any
 import click
 
 from xroute.cli import calibrate, compare, convert, demo, info, route, weights
-from xroute.cli.messages import error_line, notes
+from xroute.cli.messages import notes
 from xroute.cli.signals import LEFT, Interrupted, hush, interruptible
+from xroute.cli.told import Group, told
 from xroute.version import __version__
 
 __all__ = ["main"]
 
 
-class Commands(click.Group):
-    """Commands whose errors are one line, without a traceback, and that are listed in the order in which they are needed."""
+class Commands(Group):
+    """Commands whose errors are two lines, without a traceback, and that are listed in the order in which they are needed."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Names in the order in which the commands were added."""
-        return list(self.commands)
+    def make_context(self, *arguments: Any, **extra: Any) -> click.Context:
+        """Read the arguments before the command's name."""
+        try:
+            return super().make_context(*arguments, **extra)
+        except click.UsageError as error:
+            raise told(error, error.ctx or click.Context(self, info_name="xroute")) from None
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; the user's mistakes become messages with exit code 1, a signal the code that shells give it."""
@@ -34,8 +39,10 @@ class Commands(click.Group):
         with notes(), interruptible():
             try:
                 return super().invoke(ctx)
-            except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+            except (click.exceptions.Exit, click.Abort, BrokenPipeError):
                 raise
+            except click.ClickException as error:
+                raise told(error, ctx) from None
             except (Interrupted, KeyboardInterrupt) as signal:
                 if debug:
                     traceback.print_exc()
@@ -46,7 +53,7 @@ class Commands(click.Group):
             except Exception as error:  # whatever it is, it is said in a line; what is not ours to say is called a bug
                 if debug:
                     raise
-                raise click.ClickException(error_line(error)) from error
+                raise told(error, ctx) from error
 
 
 SESSION = """\b
@@ -68,7 +75,7 @@ From a network, its runoff and gauges to a better network:
 """
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]}, epilog=SESSION)
+@click.group("xroute", cls=Commands, context_settings={"help_option_names": ["-h", "--help"]}, epilog=SESSION)
 @click.version_option(__version__, prog_name="xroute")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def main(debug: bool) -> None:

@@ -14,6 +14,7 @@ import click
 import xarray as xr
 
 from xroute.cli.common import READABLE, check_outputs, column_units, files_within, protect, save, seconds
+from xroute.cli.told import Group
 from xroute.exceptions import NetworkError, ParameterError
 from xroute.io import READERS
 from xroute.io.reader import NothingToRead, Reader, ReaderOption
@@ -26,7 +27,7 @@ __all__ = ["convert", "convert_command"]
 logger = logging.getLogger("xroute")
 
 
-@click.group()
+@click.group(cls=Group)
 def convert() -> None:
     """Convert files of other systems to Zarr or netCDF."""
 

@@ -41,6 +41,7 @@ PHRASES = {
     "make weights": "`xroute weights`",
     "nextxy": "`xroute convert nextxy FILE --network network.zarr` makes a network of it",
     "weights table": " of xroute.grids.read_weights in Python, and save what it makes with to_netcdf:",
+    "own scheme": "",
     "other system": "`xroute convert` reads folders of other systems",
     "part": "take a part of the network",
     "RouteLink": "`xroute convert nwm FILE --network network.zarr` makes a network of it",

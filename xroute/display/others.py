@@ -162,9 +162,6 @@ def _facts_of_calibration(result: Calibration) -> Iterator[tuple[str, str]]:
     gauges = result.discharge["observed"]
     dim = next(d for d in gauges.dims if d != "time")
     yield "Gauges", f"{counted(gauges.sizes[dim], 'gauge')}: {some(gauges[dim].values, 5) if dim in gauges.coords else dim}"
-    lost = result.undetermined()
-    if lost:
-        yield "Not determined", some(lost, 8)
     yield "Draw it", ".plot()"
 
 

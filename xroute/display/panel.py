@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from html import escape
+from pathlib import Path
 
 __all__ = ["Panel", "Table", "cut", "guarded"]
 
@@ -160,28 +161,5 @@ def _folding(table: Table) -> list[str]:
     ]
 
 
-STYLE = " ".join(
-    """
-.xroute-text { display: none }
-.xroute-panel { display: block !important; max-width: 900px; line-height: 1.5;
-  color: var(--jp-content-font-color0, inherit); --xroute-faint: color-mix(in srgb, currentColor 22%, transparent);
-  --xroute-soft: color-mix(in srgb, currentColor 65%, transparent) }
-.xroute-panel .xroute-head { padding: 6px 0; border-bottom: 1px solid var(--xroute-faint) }
-.xroute-panel .xroute-kind { color: var(--xroute-soft); margin-right: .6em }
-.xroute-panel .xroute-body { display: flex; flex-wrap: wrap; gap: 4px 24px; align-items: flex-start; padding: 6px 0 }
-.xroute-panel .xroute-body > table { flex: 1 1 320px }
-.xroute-panel .xroute-map { flex: none }
-.xroute-panel table { border-collapse: collapse; border: 0; margin: 0; width: auto; font-size: inherit; color: inherit;
-  background: none; table-layout: auto; display: table }
-.xroute-panel tr, .xroute-panel tr:nth-child(even), .xroute-panel tr:hover { background: none !important; border: 0 }
-.xroute-panel th, .xroute-panel td { text-align: left !important; vertical-align: top; padding: 1px 12px 1px 0; border: 0;
-  background: none; color: inherit; font-weight: normal; max-width: 60ch; overflow-wrap: anywhere; white-space: normal }
-.xroute-panel th { color: var(--xroute-soft); overflow-wrap: normal }
-.xroute-panel details > table th[scope="row"] { color: inherit; font-weight: 600; padding-left: 20px }
-.xroute-panel details > table thead th { font-size: 90%; padding-left: 0 }
-.xroute-panel details > table thead th:first-child { padding-left: 20px }
-.xroute-panel summary { cursor: pointer; padding: 2px 0; font-weight: 500 }
-.xroute-panel .xroute-count { color: var(--xroute-soft); font-weight: normal }
-""".split()
-)
+STYLE = " ".join((Path(__file__).parent / "panel.css").read_text(encoding="utf-8").split())
 """Its own names, so that nothing else on a page changes; what a page's own style says of tables is set right."""

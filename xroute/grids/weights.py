@@ -12,6 +12,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xroute.attrs import append_history
+from xroute.bars import progress_bar
 from xroute.exceptions import AlignmentError, ParameterError, one_of, require, some, warn
 from xroute.files.opening import open_dataset
 from xroute.grids.catchments import Outlines, Points, read_catchments
@@ -314,10 +315,5 @@ def _check_cover(ids: NDArray[Any], covered: Float, policy: Uncovered, method: W
 
 @contextmanager
 def _ticking(n: int, progress: bool) -> Iterator[Callable[[int], object]]:
-    if not progress:
-        yield lambda _: None
-        return
-    from tqdm import tqdm
-
-    with tqdm(total=n, unit=" polygons", unit_scale=True) as bar:
+    with progress_bar(shown=progress, total=n, unit=" polygons", unit_scale=True) as bar:
         yield bar.update

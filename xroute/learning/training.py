@@ -7,7 +7,6 @@ parameters and a network from attributes to parameters go through the same loop.
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import torch
 import xarray as xr
 
+from xroute.bars import progress_bar
 from xroute.exceptions import ParameterError, warn
 from xroute.learning.history import History
 from xroute.learning.objective import Objective, Part
@@ -338,16 +338,8 @@ class _Training:
         return f"a smaller {argument('learning_rate')} or more {argument('epochs')} may do"
 
     def _bar(self) -> Any:
-        from tqdm import tqdm
-
-        return tqdm(
-            total=self.epochs,
-            initial=self.done,
-            unit="epoch",
-            disable=not self.request.progress,
-            file=sys.stderr,
-            mininterval=0.3,
-        )
+        shown = bool(self.request.progress)
+        return progress_bar(shown=shown, total=self.epochs, initial=self.done, unit="epoch", mininterval=0.3)
 
 
 def _on_host(tensors: list[Tensor]) -> list[Tensor]:

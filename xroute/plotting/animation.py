@@ -287,9 +287,11 @@ def _in_notebook(film: _Film, fps: float) -> Any:
 
 
 def _write(film: _Film, target: Path, suffix: str, fps: float, dpi: float, progress: bool) -> None:
-    from tqdm.auto import tqdm
+    steps: Any = range(len(film.frames))
+    if progress:  # tqdm.auto warns in notebooks that have no widgets
+        from tqdm.auto import tqdm
 
-    steps = tqdm(range(len(film.frames)), desc="frames", disable=not progress)
+        steps = tqdm(steps, desc="frames")
     if suffix in IMAGES:
         images = _images(film, steps, dpi)
         options = {"save_all": True, "duration": max(round(1000 / fps), 20), "loop": 0}

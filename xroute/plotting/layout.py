@@ -7,7 +7,8 @@ side within it, and nothing crosses; where rivers part, the smaller arms are dra
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, get_args
+from functools import cache
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,8 @@ __all__ = ["Layout", "Points", "dress", "layout_points", "places", "warn_of_unpl
 Float = NDArray[np.float64]
 Index = NDArray[np.int64]
 Layout = Literal["auto", "map", "tree"]
+LABEL = 62.0
+"""Points that the label of a degree takes, with room beside it."""
 
 
 @dataclass(frozen=True)
@@ -175,7 +178,8 @@ def dress(ax: Axes, points: Points) -> None:
         ax.yaxis.set_major_locator(MaxNLocator(5, integer=True))
         ax.set_ylabel("Links to the outlet", color=INK)
         return
-    ax.locator_params(nbins=5)
+    ax.xaxis.set_major_locator(_few_ticks()())
+    ax.locator_params(axis="y", nbins=5)
     if points.kind == "projected":
         ax.set_aspect("equal")
         units = units_label(points.units)
@@ -187,6 +191,23 @@ def dress(ax: Axes, points: Points) -> None:
     ax.set_aspect(1.0 / max(np.cos(np.radians(middle)), 0.05))
     ax.xaxis.set_major_formatter(lambda value, _: _degrees((value + 180.0) % 360.0 - 180.0, "E", "W"))
     ax.yaxis.set_major_formatter(lambda value, _: _degrees(value, "N", "S"))
+
+
+@cache
+def _few_ticks() -> Any:
+    """The class of locators of as many ticks, five at most, as an axis has room for labels such as ``179.5°W``."""
+    from matplotlib.ticker import MaxNLocator
+
+    base: Any = MaxNLocator
+
+    class FewTicks(base):
+        def __call__(self) -> Any:
+            axes = self.axis.axes
+            points = axes.bbox.width * 72 / axes.get_figure(root=True).dpi
+            self.set_params(nbins=int(np.clip(points // LABEL, 1, 5)))
+            return super().__call__()
+
+    return FewTicks
 
 
 def _degrees(value: float, plus: str, minus: str) -> str:

@@ -170,7 +170,7 @@ def _draw_rivers(ax: Axes, network: Network, points: Points, paint: Paint, reque
     dots = points.known & (order >= request.min_order) & ~(touched if paint.numbers is None else has_line)
     if dots.any():
         at = np.flatnonzero(dots)
-        diameter = np.where(touched[at], widths[at], np.maximum(1.6 * widths[at], 6.0 if at.size < 100 else 2.0))
+        diameter = np.where(touched[at], widths[at], np.maximum(1.6 * widths[at], 3.0 if shown.size else 6.0))
         marks = ax.scatter(points.x[at], points.y[at], s=diameter**2, linewidths=0, zorder=lines.get_zorder())
         _colour(marks, paint, at, request.color)
     return lines

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from xroute.exceptions import ParameterError, some
 from xroute.schemes.base import Float, Parameter, Scheme, Window
 from xroute.schemes.builtin import BUILT_IN, DEFAULT_SCHEME
+from xroute.wording import phrase
 
 if TYPE_CHECKING:
     import torch
@@ -48,7 +49,8 @@ def find_scheme(name: str, of: str = "") -> Scheme:
     """
     if name not in SCHEMES:
         raise ParameterError(
-            f"no scheme {name!r}{of}; there are {', '.join(sorted(SCHEMES))}. Add yours with register_scheme"
+            f"no scheme {name!r}{of}; there are {', '.join(sorted(SCHEMES))}"
+            + phrase("own scheme", ". Add yours with register_scheme")
         )
     return SCHEMES[name]
 
