@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from xroute.cli import calibrate, compare, convert, demo, info, plot, route, weights
-from xroute.cli.messages import error_line, notes
+from xroute.cli.messages import notes
 from xroute.cli.signals import LEFT, Interrupted, hush, interruptible
 from xroute.cli.told import Group, told
 from xroute.version import __version__
