@@ -79,6 +79,13 @@ def test_hydrographs_without_a_network(run, files):
     np.testing.assert_allclose(observed.get_ydata(), 2 * files[1].sel(reach=7), rtol=1e-6)
 
 
+def test_a_map_of_an_ensemble_says_that_it_is_the_largest(run):
+    code, _, figure = run("ensemble.nc network.nc -o out.png --kind map")
+    assert code == 0 and figure.axes[1].get_ylabel().startswith("Peak discharge, largest of 3 members [")
+    _, _, figure = run("q.nc network.nc -o out2.png --kind map")
+    assert figure.axes[1].get_ylabel().startswith("Peak discharge [")
+
+
 def test_an_ensemble_with_members_and_quantiles_and_runoff_upstream(run):
     code, lines, figure = run(
         "ensemble.nc network.nc -o out.svg --kind hydrograph --reach 7 --members --quantiles 0.1,0.5,0.9 --runoff runoff.nc --log"
@@ -128,7 +135,7 @@ def test_only_what_is_drawn_is_read(run, files, monkeypatch):
 def test_a_picture_that_exists_is_kept_unless_said(run):
     (run.folder / "out.png").write_text("older")
     code, lines, _ = run("q.nc -o out.png --reach 7")
-    assert code == 1 and "--overwrite" in lines[-1] and (run.folder / "out.png").read_text() == "older"
+    assert code == 1 and "--overwrite" in lines[-2] and (run.folder / "out.png").read_text() == "older"
     assert run("q.nc -o out.png --reach 7 --overwrite")[0] == 0
 
 
@@ -152,7 +159,7 @@ def test_a_picture_that_exists_is_kept_unless_said(run):
 )  # fmt: skip
 def test_mistakes_are_answered_in_two_lines(run, words, code, said):
     found, lines, _ = run(words)
-    assert found == code and said in lines[-1], lines
+    assert found == code and lines[-2].startswith("Error: ") and said in " ".join(lines[-2:]), lines
     assert not any("Traceback" in line for line in lines) and not list(run.folder.iterdir())
 
 

@@ -117,6 +117,7 @@ def test_calendars_members_gaps_and_trees(network, discharge, tmp_path):
     film._func(2)
     assert film._fig.axes[0].get_title(loc="left") == "2001-02-28 16:00"
     assert np.ma.count_masked(film._fig.axes[0].collections[0].get_array()) == 1
+    assert "median of 3 members" in film._fig.axes[1].get_ylabel()
     path = tree.river.animate(q.isel(time=[0]), tmp_path / "one.gif", dpi=40, progress=False)
     assert len(frames_of(path)[0]) == 1
     network.river.animate(discharge * 0)
@@ -132,6 +133,8 @@ def test_what_cannot_be_drawn_is_named_before_anything_is_read(network, discharg
         animate(tmp_path / "nowhere" / "flood.gif")
     with pytest.raises(ParameterError, match="fps"):
         animate(fps=0)
+    with pytest.raises(ParameterError, match="robust.*vmin and vmax"):
+        animate(robust=True)
     with pytest.raises(ParameterError, match="every"):
         animate(every=0)
     with pytest.raises(TypeError, match="animate.*colour"):

@@ -236,6 +236,15 @@ def test_runoff_hangs_from_the_top_in_its_units_and_covers_no_curve():
     assert texts(ax) == ["reach 10", "runoff"]
 
 
+def test_areas_that_are_missing_are_named():
+    network = xr.Dataset(
+        {"downstream": ("reach", [20, 20, 0]), "area": ("reach", [3.0, np.nan, 4.0], {"units": "km2"})}, {"reach": [30, 10, 20]}
+    )
+    depth = flow().assign_attrs(units="mm h-1")
+    with pytest.raises(ParameterError, match="1 of 3 reaches upstream have none: 10"):
+        plot_hydrographs(flow(), 20, runoff=depth, network=network)
+
+
 def test_runoff_upstream_is_weighted_by_area_or_summed():
     network = xr.Dataset(
         {"downstream": ("reach", [20, 20, 0]), "area": ("reach", [3.0, 1.0, 4.0], {"units": "km2"})}, {"reach": [30, 10, 20]}

@@ -110,6 +110,22 @@ def test_distances_between_places_or_counted():
     assert counted.get_xlabel() == "Reaches downstream"
 
 
+def test_lengths_that_are_none_are_told_of():
+    lacking = river()
+    lacking["length"][4] = np.nan
+    with pytest.warns(UserWarning, match=r"lengths of 1 of 6 reaches are missing.*50"):
+        ax = plot_profile(lacking, wave(), 50)
+    assert ax.get_xlabel() == "Reaches downstream"
+    with pytest.warns(UserWarning, match="all reaches are 0"):
+        plot_profile(river().assign(length=river()["length"] * 0), wave(), 50)
+
+
+def test_of_members_the_label_says_what_is_drawn():
+    members = xr.concat([wave() * k for k in (1.0, 2.0, 9.0)], "member").assign_attrs(long_name="discharge", units="m3 s-1")
+    for q, label in ((members, "Discharge, median of 3 members [m³ s⁻¹]"), (members[0], "Discharge [m³ s⁻¹]")):
+        assert [a.get_ylabel() for a in plot_profile(river(), q).figure.axes][1] == label
+
+
 def test_lines_at_times_and_of_a_snapshot():
     ax = plot_profile(river(), wave(), time=["2001-03-01 05:00", "2001-03-01 14:00"])
     steps = [p for p in ax.patches if p.__class__.__name__ == "StepPatch"]

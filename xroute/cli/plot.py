@@ -301,6 +301,7 @@ class _Drawing:
     def map(self) -> Any:
         """Discharge at a time, or its peaks."""
         from xroute.plotting import plot_network
+        from xroute.plotting.style import of_members
         from xroute.plotting.time_axis import time_text
         from xroute.reach_ids import read_reach_ids
 
@@ -308,7 +309,8 @@ class _Drawing:
         dim = read_reach_ids(self.array, self.rivers.ids, None, "time", "discharge")[0]
         values = self.array.max([d for d in self.array.dims if d != dim]).compute()
         alone = self.array.sizes["time"] == 1
-        values.attrs = {**self.array.attrs, "long_name": "discharge" if alone else "peak discharge"}
+        named = self.array.assign_attrs(long_name="discharge" if alone else "peak discharge")
+        values.attrs = of_members(named, [d for d in self.array.dims if d not in (dim, "time")], "largest")
         title = self.picture.title or (time_text(self.array, 0) if alone else None)
         return plot_network(self.rivers, values, width="values", gauges=self.gauges, title=title).figure
 

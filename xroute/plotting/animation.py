@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from xroute.bars import progress_bar
 from xroute.engine.backends import on_host
 from xroute.exceptions import AlignmentError, ParameterError, TimeAxisError, require, some
 from xroute.files.writing import replacing
@@ -23,7 +24,7 @@ from xroute.plotting.layout import layout_points, warn_of_unplaced
 from xroute.plotting.maps import draw_network
 from xroute.plotting.requests import MapRequest
 from xroute.plotting.scales import Scale, draw_colour_bar, number_scale, widths_of
-from xroute.plotting.style import INK, axis_label
+from xroute.plotting.style import INK, axis_label, of_members
 from xroute.plotting.time_axis import along_time, time_text
 from xroute.plotting.values import Values
 from xroute.reach_ids import read_reach_ids
@@ -116,6 +117,8 @@ def animate(
     _check(path, fps, every)
     network = as_network(network)
     request = MapRequest(**{"width": "values", **options})
+    if request.robust:
+        raise ParameterError("robust=True is for a map: all frames share a scale, whose limits vmin and vmax say")
     frames = _find_frames(network, discharge, time, every, time_dim)
     film = _draw_first(network, frames, request)
     if path is None:
@@ -171,6 +174,12 @@ class _Frames:
             part = part.median([d for d in part.dims if d not in (self._dim, "time")]).transpose("time", self._dim)
             self._kept = block, np.asarray(on_host(part.compute().data), np.float64)
         return self._kept[1][j % self._block]
+
+    @property
+    def label(self) -> str:
+        """What is drawn, and its units."""
+        members = [d for d in self.series.dims if d not in (self._dim, "time")]
+        return axis_label(self.series.assign_attrs(of_members(self.series, members, "median")))
 
     def extremes(self) -> Float:
         """Smallest value, smallest one above zero, and largest one of all frames; none where there is no value."""
@@ -232,7 +241,7 @@ def _draw_first(network: Network, frames: _Frames, request: MapRequest) -> _Film
     """The map, with the scale of all frames."""
     points = layout_points(network, request.layout)
     warn_of_unplaced(network, points)
-    extremes, label = frames.extremes(), request.label or axis_label(frames.series)
+    extremes, label = frames.extremes(), request.label or frames.label
     known = Values(extremes, label)
     scale = number_scale(
         known, norm=request.norm, cmap=request.cmap, vmin=request.vmin, vmax=request.vmax, center=request.center,
@@ -287,33 +296,31 @@ def _in_notebook(film: _Film, fps: float) -> Any:
 
 
 def _write(film: _Film, target: Path, suffix: str, fps: float, dpi: float, progress: bool) -> None:
-    steps: Any = range(len(film.frames))
-    if progress:  # tqdm.auto warns in notebooks that have no widgets
-        from tqdm.auto import tqdm
+    with progress_bar(shown=progress, total=len(film.frames), desc="frames") as bar:
+        if suffix in IMAGES:
+            images = _images(film, bar, dpi)
+            options = {"save_all": True, "duration": max(round(1000 / fps), 20), "loop": 0}
+            next(images).save(target, format=suffix[1:], append_images=images, **options)
+            return
+        from matplotlib.animation import FFMpegWriter
 
-        steps = tqdm(steps, desc="frames")
-    if suffix in IMAGES:
-        images = _images(film, steps, dpi)
-        options = {"save_all": True, "duration": max(round(1000 / fps), 20), "loop": 0}
-        next(images).save(target, format=suffix[1:], append_images=images, **options)
-        return
-    from matplotlib.animation import FFMpegWriter
-
-    rate: Any = fps
-    with FFMpegWriter(fps=rate).saving(film.figure, str(target), dpi) as writer:
-        for j in steps:
-            film.show(j)
-            writer.grab_frame()
+        rate: Any = fps
+        with FFMpegWriter(fps=rate).saving(film.figure, str(target), dpi) as writer:
+            for j in range(len(film.frames)):
+                film.show(j)
+                writer.grab_frame()
+                bar.update()
 
 
-def _images(film: _Film, steps: Any, dpi: float) -> Iterator[Any]:
+def _images(film: _Film, bar: Any, dpi: float) -> Iterator[Any]:
     """Pictures of the frames, one after another, of 256 colours each."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image
 
     film.figure.set_dpi(dpi)
     canvas = FigureCanvasAgg(film.figure)
-    for j in steps:
+    for j in range(len(film.frames)):
         film.show(j)
         canvas.draw()
+        bar.update()
         yield Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB").quantize(256)

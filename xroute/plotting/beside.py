@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from xroute.census import FILLS
 from xroute.engine.backends import on_host
 from xroute.exceedance import aligned_thresholds
-from xroute.exceptions import AlignmentError, TimeAxisError, some, warn
+from xroute.exceptions import AlignmentError, ParameterError, TimeAxisError, some, warn
 from xroute.gauges import find_gauges
 from xroute.ids import distinct, positions_of
 from xroute.network_files import as_network
@@ -225,9 +225,16 @@ def _upstream(array: xr.DataArray, ids: NDArray[Any], network: Any) -> tuple[NDA
     if "area" not in network:
         return wanted, np.full(wanted.size, 1 / wanted.size), "runoff upstream, mean of reaches"
     area = to_si(network["area"], "m2", "area")[network.position(wanted)]
+    bad = ~(np.isfinite(area) & (area >= 0))
+    if bad.any():
+        raise ParameterError(
+            f"the runoff upstream is a depth, whose mean is by area, and {int(bad.sum())} of {wanted.size} reaches upstream have "
+            f"none: {some(wanted[bad])}. Give them an area, or leave out network to draw the runoff of the reach itself"
+        )
     whole = float(area.sum())
-    weights = area / whole if whole > 0 else np.full(wanted.size, 1 / wanted.size)
-    return wanted, weights, "runoff upstream, mean by area"
+    if whole == 0:
+        return wanted, np.full(wanted.size, 1 / wanted.size), "runoff upstream, mean of reaches"
+    return wanted, area / whole, "runoff upstream, mean by area"
 
 
 def hang(ax: Axes, runoff: Hyetograph) -> Axes:

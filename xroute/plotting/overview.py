@@ -20,7 +20,7 @@ from xroute.plotting.layout import layout_points, warn_of_unplaced
 from xroute.plotting.maps import draw_network
 from xroute.plotting.reach_series import Gauges, chosen_reaches, gauge_names
 from xroute.plotting.requests import MapRequest
-from xroute.plotting.style import GAUGE_COLOURS, INK, PALE, axis_label, units_label
+from xroute.plotting.style import GAUGE_COLOURS, INK, PALE, axis_label, of_members, units_label
 from xroute.plotting.time_axis import along_time, drawn_times, others_on_axis, step_begins, step_edges
 from xroute.reach_ids import read_reach_ids
 from xroute.series import SeriesLike, as_series
@@ -147,6 +147,8 @@ def _draw_map(ax: Axes, network: Network, discharge: xr.DataArray, names: Mappin
     dim, _, _ = read_reach_ids(discharge, network.ids, None, "time", "discharge")
     peak = discharge.max([d for d in discharge.dims if d != dim]).compute()
     peak.attrs = {"long_name": "peak discharge", "units": discharge.attrs.get("units", "")}
+    members = [d for d in discharge.dims if d not in (dim, "time")]
+    peak.attrs = of_members(discharge.assign_attrs(peak.attrs), members, "largest")
     points = layout_points(network)
     warn_of_unplaced(network, points)
     draw_network(network, points, peak, ax, MapRequest(width="values", scale=1.25))

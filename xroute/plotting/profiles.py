@@ -17,7 +17,7 @@ from xroute.network_files import as_network
 from xroute.plotting.reach_series import chosen_reaches, gauge_names
 from xroute.plotting.river_way import Way, find_way
 from xroute.plotting.scales import draw_colour_bar, number_scale
-from xroute.plotting.style import INK, PALE, axis_label
+from xroute.plotting.style import INK, PALE, axis_label, of_members
 from xroute.plotting.time_axis import dress_times, numbers_on_axis, step_begins, step_edges, time_text
 from xroute.plotting.values import Values
 from xroute.settings import PROFILE, Profile
@@ -151,9 +151,8 @@ def _series(discharge: xr.DataArray, ids: NDArray[Any], time_dim: Hashable | Non
     except AlignmentError as error:
         lacking = str(error).replace("no such reach in the discharge", "the discharge lacks reaches on the way")
         raise AlignmentError(lacking) from None
-    attrs = series.attrs
-    series = series.median([d for d in series.dims if d not in ("reach", "time")])
-    return series.assign_attrs(attrs)
+    members = [d for d in series.dims if d not in ("reach", "time")]
+    return series.median(members).assign_attrs(of_members(series, members, "median"))
 
 
 def _leads(discharge: xr.DataArray) -> bool:

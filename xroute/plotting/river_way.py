@@ -10,7 +10,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xroute.earth import distances
-from xroute.exceptions import NetworkError, ParameterError
+from xroute.exceptions import NetworkError, ParameterError, some, warn
 from xroute.network import Network
 from xroute.places import find_places, has_places
 from xroute.topology import drains_to
@@ -95,8 +95,13 @@ def _lengths(network: Network, onward: Index) -> tuple[Float, str]:
     """Length of each reach [km]: as given, or from its place to that of the reach below; 1 where there is neither."""
     if "length" in network:
         length = to_si(network["length"], "m", "length") / 1e3
-        if (np.isfinite(length) & (length >= 0)).all() and (length > 0).any():
+        bad = ~(np.isfinite(length) & (length >= 0))
+        if not bad.any() and (length > 0).any():
             return length, "km"
+        n = "all reaches are 0"
+        if bad.any():
+            n = f"{int(bad.sum())} of {bad.size} reaches are missing or below 0: {some(network.ids[bad])}"
+        warn(f"lengths of {n}. Distances are taken between places instead, or counted in reaches")
     if has_places(network.dataset):
         try:
             places = find_places(network.dataset)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Iterable
+from typing import Any
+
+import numpy as np
 import xarray as xr
 
-__all__ = ["CATEGORY_COLOURS", "GAUGE_COLOURS", "INK", "PALE", "axis_label", "units_label"]
+__all__ = ["CATEGORY_COLOURS", "GAUGE_COLOURS", "INK", "PALE", "axis_label", "of_members", "units_label"]
 
 INK, PALE = "#30383f", "#9aa5ad"
 GAUGE_COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -18,6 +22,13 @@ def axis_label(values: xr.DataArray) -> str:
     name = str(values.attrs.get("long_name", values.name or ""))
     units = units_label(str(values.attrs.get("units", "")))
     return (name[:1].upper() + name[1:] + (f" [{units}]" if units else "")).strip()
+
+
+def of_members(values: xr.DataArray, dims: Iterable[Hashable], how: str) -> dict[Hashable, Any]:
+    """Attributes of what a picture shows of several members: a long name that says that it is their median, or their largest."""
+    n = int(np.prod([values.sizes[d] for d in dims], dtype=np.int64))
+    name = str(values.attrs.get("long_name", values.name or "discharge"))
+    return {**values.attrs, "long_name": f"{name}, {how} of {n} members"} if n > 1 else dict(values.attrs)
 
 
 def units_label(units: str) -> str:
