@@ -24,7 +24,7 @@ from xroute.moments import places, spacing, valid_times
 from xroute.spacing import ROUNDED, SHORTEST_MONTH, calendar_steps
 from xroute.stamps import show, stamps
 from xroute.times import Clock, seconds, stamp_label
-from xroute.wording import argument
+from xroute.wording import argument, phrase
 
 __all__ = ["StepMatch", "is_point", "match_steps", "said_of", "stamps_of"]
 
@@ -148,7 +148,14 @@ def said_of(what: str) -> Iterator[None]:
 def stamps_of(array: xr.DataArray, dim: Hashable, what: str) -> NDArray[Any] | None:
     """Stamps of a series, or None where it has no times; errors name the series."""
     with said_of(what):
-        return stamps(array, dim, counted=True)
+        found = stamps(array, dim, counted=True)
+    if found is not None and found.size > 1 and (found == found[0]).all():  # fill values, as in files of RAPID
+        rapid = phrase("undated", "xroute.io.rapid.read_discharge(file, network, start=...) gives those of RAPID their dates")
+        raise TimeAxisError(
+            f"the times of the {what} were never set: all {found.size} are {show(found[0])}. Give them dates, "
+            f"{str(dim)}=...; {rapid}"
+        )
+    return found
 
 
 # ── how observed steps lie among those of the series ──────────────────────────────────────────────────────────────────────

@@ -175,7 +175,7 @@ def check_outputs(*paths: Path | None, overwrite: bool, needed: bool = False) ->
     from xroute.stores import CHECKPOINT
 
     if needed and all(path is None for path in paths):
-        raise click.UsageError("nothing to write: give --network and/or --runoff")
+        raise click.UsageError("nothing to write: name an output, such as --network network.zarr")
     for path in paths:
         if path is None:
             continue

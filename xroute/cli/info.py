@@ -36,15 +36,26 @@ def info(
     Exit code 1 when a network or runoff has problems.
 
     NETWORK is a Zarr store, a netCDF file or a table (.csv, .parquet, .gpkg, .shp, ...). Of a file that holds something
-    else (runoff, fields on a grid, catchments, weights, discharge, a state) it is said what it holds, and what it is for.
+    else (runoff, fields on a grid, catchments, weights, discharge, a state, a folder of RAPID or the National Water Model) it
+    is said what it holds, and what it is for.
     """
     from xroute.exceptions import XRouteError
-    from xroute.inspection import inspect_catchments, inspect_network, inspect_other, inspect_series, kind
+    from xroute.inspection import (
+        inspect_catchments,
+        inspect_folder,
+        inspect_network,
+        inspect_other,
+        inspect_series,
+        kind,
+    )
     from xroute.io.common import expand_paths
 
     try:
         dataset = table.open(network)
     except XRouteError:
+        if network.is_dir() and not runoff and (report := inspect_folder(network)) is not None:
+            click.echo(f"{network}\n{report.text()}")
+            return
         report = None if runoff or table.columns else inspect_series(network) or inspect_catchments(network)
         if report is None:
             raise

@@ -28,6 +28,8 @@ PHRASES = {
     "begun": "--resume goes on with it, --overwrite replaces it",
     "calibrate": "`xroute calibrate RUNOFF NETWORK GAUGES OUTPUT` fits a network to it",
     "catchments": "`xroute weights GRID CATCHMENTS weights.nc` makes weights of a grid's cells in them",
+    "convert nwm": "`xroute convert nwm FOLDER --network network.zarr --runoff runoff.zarr` reads it",
+    "convert rapid": "`xroute convert rapid FOLDER --network network.zarr --runoff runoff.zarr` reads it",
     "estimate": "`xroute convert table NETWORK --network OUTPUT --celerity 1.0` makes them of the lengths of reaches, "
     "--method manning of slopes and flows",
     "estimate anew": "--estimate-anew makes them anew",
@@ -44,6 +46,7 @@ PHRASES = {
     "own scheme": "",
     "other system": "`xroute convert` reads folders of other systems",
     "part": "take a part of the network",
+    "undated": "`xroute convert rapid FOLDER --discharge observed.nc --start DATE` gives those of RAPID their dates",
     "RouteLink": "`xroute convert nwm FILE --network network.zarr` makes a network of it",
     "d8": "`xroute convert d8 FILE --network network.zarr` makes a network of it",
     "run again": "run again with --resume",

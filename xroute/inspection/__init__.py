@@ -6,8 +6,9 @@ Unlike `xroute.Network`, which refuses at the first problem, an inspection goes 
 from __future__ import annotations
 
 from xroute.inspection.catchments import inspect_catchments
+from xroute.inspection.folder import inspect_folder
 from xroute.inspection.network import inspect_network
 from xroute.inspection.report import Report, inspect_other, kind
 from xroute.inspection.series import inspect_series
 
-__all__ = ["Report", "inspect_catchments", "inspect_network", "inspect_other", "inspect_series", "kind"]
+__all__ = ["Report", "inspect_catchments", "inspect_folder", "inspect_network", "inspect_other", "inspect_series", "kind"]

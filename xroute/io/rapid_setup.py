@@ -1,8 +1,9 @@
-"""A whole set-up of RAPID or RAPID2, read before any of it is written: network, runoff and initial state."""
+"""A whole set-up of RAPID or RAPID2, read before any of it is written: network, runoff, initial state and discharge."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -150,11 +151,34 @@ def _read(
     *,
     runoff_file: Sequence[Path],
     state_file: Path | None,
+    discharge_file: Path | None,
     dt_routing: str | None,
     **options: Any,
 ) -> Setup:
     runoff, state = "runoff" in wanted and (runoff_file or True), "state" in wanted and (state_file or True)
-    return read_setup(sources, runoff=runoff, state=state, routing_step=dt_routing, **options)
+    setup = read_setup(sources, runoff=runoff, state=state, routing_step=dt_routing, **options)
+    if "discharge" not in wanted:
+        return setup
+    found = _discharge(sources, setup.network, options["namelist"], discharge_file, dt=options["dt"], start=options["start"])
+    return replace(setup, discharge=found)
+
+
+def _discharge(
+    places: Sequence[Path], network: xr.Dataset, namelist: Path | None, file: Path | None, **times: Any
+) -> xr.Dataset:
+    """What RAPID or RAPID2 computed (Qout), to compare with."""
+    of_python = rapid2.is_rapid2(places[0])
+    if file is None and len(places) > 1:
+        raise XRouteError(
+            f"several regions have a discharge each: name one file that holds all of them ({argument('discharge_file')})"
+        )
+    if file is None:
+        file = find_setup(places[0], namelist).get("discharge") if places[0].is_dir() or of_python else None
+    if file is None:
+        raise XRouteError(f"no discharge of RAPID's own (Qout) in {places[0]}: name its file ({argument('discharge_file')})")
+    if of_python:
+        return rapid2.read_discharge(file, network).to_dataset()
+    return rapid.read_discharge(file, network, **times).to_dataset()
 
 
 READER = Reader(
@@ -162,13 +186,14 @@ READER = Reader(
     read=_read,
     find=lambda folder, options: find_setup(folder, options["namelist"]),
     patterns=(*(pattern for patterns in PATTERNS.values() for pattern in patterns), "*.parquet", "Q*.nc*", "coords*.csv"),
-    products=("network", "runoff", "state"),
+    products=("network", "runoff", "state", "discharge"),
     options=(
         ReaderOption("k", "k.csv, when SOURCE is a connectivity file.", "file"),
         ReaderOption("x", "x.csv, when SOURCE is a connectivity file.", "file"),
         ReaderOption("basin_ids", "riv_bas_id.csv, when SOURCE is a connectivity file.", "file"),
         ReaderOption("runoff_file", "Runoff file, one a region, under an unusual name.", "file", several=True),
         ReaderOption("state_file", "Initial flow (Qinit, Q00), when the namelist does not name it.", "file"),
+        ReaderOption("discharge_file", "RAPID's own discharge (Qout), when it is not in SOURCE.", "file"),
         ReaderOption("namelist", "RAPID's namelist, when SOURCE has several or none.", "file"),
         ReaderOption("coordinates", "Table of id, lon, lat, when it has an unusual name.", "file"),
         ReaderOption("variable", "Runoff variable.  [default: m3_riv; RAPID2: Qext]"),

@@ -17,7 +17,7 @@ from xroute.exceptions import XRouteError
 
 __all__ = ["NothingToRead", "Product", "Reader", "ReaderOption", "Setup"]
 
-Product = Literal["network", "runoff", "state"]
+Product = Literal["network", "runoff", "state", "discharge"]
 """What a set-up may hold."""
 
 
@@ -33,6 +33,8 @@ class Setup:
     ----------
     network, runoff, state : xarray.Dataset
         As `xroute.route` takes them: runoff (reach, time) with its units. None for what was not asked for.
+    discharge : xarray.Dataset
+        What the other system computed: ``discharge`` (time, reach) [m3 s-1], to compare with. None if it was not asked for.
 
     Examples
     --------
@@ -46,6 +48,7 @@ class Setup:
     network: xr.Dataset
     runoff: xr.Dataset | None = None
     state: xr.Dataset | None = None
+    discharge: xr.Dataset | None = None
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,7 @@ class Reader:
 
     >>> from xroute.io import READERS
     >>> READERS["rapid"].products
-    ('network', 'runoff', 'state')
+    ('network', 'runoff', 'state', 'discharge')
     """
 
     summary: str

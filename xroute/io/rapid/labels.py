@@ -121,9 +121,9 @@ def series_times(
             if n > 1 and dt is not None:
                 ticks, tick = offsets(dates[:2])
                 if not np.isclose(ticks[1] * tick, dt, rtol=1e-9):
-                    raise TimeAxisError(f"dt={dt} s was given, but the times of {file} are {ticks[1] * tick:.10g} s apart")
+                    raise TimeAxisError(f"dt={dt:.10g} s was given, but the times of {file} are {ticks[1] * tick:.10g} s apart")
             return xr.Variable("time", dates, {k: v for k, v in times.attrs.items() if k == "standard_name"})
-    step = dt if dt is not None else network_step
+    step = network_step if dt is None else dt
     if step is None:
         namelist = find_namelist(file.parent)
         step = namelist_seconds(read_namelist(namelist), "ZS_TauR", namelist) if namelist else None
@@ -136,10 +136,24 @@ def series_times(
     if start is None:
         attrs["comment"] = "the file has no dates: elapsed time, written as dates from 1970-01-01"
         logger.warning(
-            "%s has no dates: time is counted from 1970-01-01 in steps of %s s; %s sets it", file, step, argument("start")
+            "%s has no dates: time is counted from 1970-01-01 in steps of %.10g s; %s sets it", file, step, argument("start")
         )
+    begin = _moment("1970-01-01" if start is None else start)
     offset = np.rint(np.arange(n) * float(step) * 1e9).astype("timedelta64[ns]")
-    return xr.Variable("time", np.datetime64("1970-01-01" if start is None else start, "ns") + offset, attrs)
+    return xr.Variable("time", begin + offset, attrs)
+
+
+def _moment(start: Any) -> np.datetime64:
+    """A start as a date; text is ISO 8601 alone, since 03/04/2002 is two dates."""
+    try:
+        moment = np.datetime64(start, "ns")
+        if np.isnat(moment):
+            raise ValueError("not a time")
+        return moment
+    except (ValueError, TypeError) as error:
+        raise TimeAxisError(
+            f"the start is a date such as 2002-08-30 or 2002-08-30T06:00, not {start!r} ({argument('start')})"
+        ) from error
 
 
 def label_of_bounds(raw: xr.Dataset, times: xr.DataArray, file: Path) -> str | None:

@@ -18,7 +18,7 @@ from xroute.io.rapid.folder import PATTERNS, find_file
 from xroute.io.rapid.labels import label_of_bounds, label_reaches, select_reaches, series_times, with_ids
 from xroute.io.rapid.tables import read_floats
 from xroute.recipe import stated_seconds
-from xroute.times import time_step
+from xroute.times import seconds, time_step
 
 __all__ = ["read_discharge", "read_runoff", "read_state"]
 
@@ -29,7 +29,7 @@ def read_runoff(
     path: PathLike | Sequence[PathLike],
     network: Any = None,
     *,
-    dt: float | None = None,
+    dt: Any = None,
     start: Any = None,
     variable: str = "m3_riv",
 ) -> xr.DataArray:
@@ -44,8 +44,8 @@ def read_runoff(
         Network Dataset (of `read_network`) or Network. The runoff takes its reaches and order. Needed when the file
         names no ids, as old files do: their order is that of rapid_connect.csv.
     dt
-        Step [s], for files without a usable time axis. By default the network's attribute ``runoff_step``, or ``ZS_TauR`` of
-        a namelist in the same folder.
+        Step, as seconds, a timedelta or text such as ``"3h"``, for files without a usable time axis. By default the
+        network's attribute ``runoff_step``, or ``ZS_TauR`` of a namelist in the same folder.
     start
         Start of the first step (anything that `numpy.datetime64` takes), for files without a usable time axis.
     variable
@@ -78,7 +78,7 @@ def read_runoff(
     >>> runoff.dims, runoff.attrs["units"]
     (('time', 'reach'), 'm3')
     """
-    network = dataset_of(network)
+    network, dt = dataset_of(network), None if dt is None else seconds(dt)
     paths = [path] if isinstance(path, str | os.PathLike) else list(path)
     files = [_resolve(p, "runoff") for p in paths]
     if not files:
@@ -100,7 +100,7 @@ def read_runoff(
 
 
 def read_discharge(
-    path: PathLike, network: Any = None, *, dt: float | None = None, start: Any = None, variable: str = "Qout"
+    path: PathLike, network: Any = None, *, dt: Any = None, start: Any = None, variable: str = "Qout"
 ) -> xr.DataArray:
     """Read RAPID's discharge (Qout).
 
@@ -111,7 +111,7 @@ def read_discharge(
     network
         Network whose reaches and order the result takes, by id; by default those of the file.
     dt, start
-        As in `read_runoff`: step [s] and start for files whose time was never set.
+        As in `read_runoff`: step and start for files whose time was never set.
     variable
         Name of the variable.
 
@@ -141,7 +141,9 @@ def read_discharge(
     True
     """
     file, network = _resolve(path, "discharge"), dataset_of(network)
-    array = with_ids(_read_series(file, variable, dt, start), network, file, 0, 1)
+    stated = None if network is None else stated_seconds(network.attrs, "runoff_step")
+    step = None if dt is None else seconds(dt)
+    array = with_ids(_read_series(file, variable, step, start, stated), network, file, 0, 1)
     array = select_reaches(array, network, [file])
     label = {"time_label": array.attrs["time_label"]} if "time_label" in array.attrs else {}
     array.attrs = {

@@ -1,0 +1,52 @@
+"""What a folder holds: the set-up of another system, and the command that converts it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from xroute.exceptions import XRouteError
+from xroute.inspection.report import Report
+from xroute.io import READERS
+from xroute.io.reader import Reader
+from xroute.wording import phrase
+
+__all__ = ["inspect_folder"]
+
+
+def inspect_folder(path: Path) -> Report | None:
+    """Report of a folder with files of another system.
+
+    Parameters
+    ----------
+    path
+        The folder.
+
+    Returns
+    -------
+    Report or None
+        None for a folder in which no reader of whole set-ups finds a network.
+    """
+    for name, reader in READERS.items():
+        found = _found(reader, path) if "runoff" in reader.products else {}  # the others read single files
+        if found.keys() & {"connect", "network"}:
+            report = Report(judged=False)
+            how = {
+                "nwm": phrase("convert nwm", "xroute.io.nwm reads it"),
+                "rapid": phrase("convert rapid", "xroute.io.rapid, or rapid2, reads it"),
+            }
+            read = how.get(name) or phrase("other system", "xroute.io has readers of folders of other systems")
+            report.facts += [("holds", f"a set-up of another model: {read}"), *found.items()]
+            return report
+    return None
+
+
+def _found(reader: Reader, path: Path) -> dict[str, str]:
+    """Names of the files of a set-up by their role; none where they cannot be told."""
+    try:
+        found = reader.find(path, {option.name: () if option.several else option.default for option in reader.options})
+    except (XRouteError, ImportError):
+        return {}
+    return {
+        role: files.name if isinstance(files, Path) else f"{len(files):,} files, {files[0].name} and so on"
+        for role, files in found.items()
+    }
