@@ -137,3 +137,45 @@ def test_grids_of_flow_directions_are_told_from_runoff(tmp_path: Path, name: str
 def test_a_wind_direction_is_no_grid_of_flow_directions() -> None:
     wind = xr.DataArray(np.ones((2, 2)), {"lat": [1.0, 2.0], "lon": [3.0, 4.0]}, ("lat", "lon"), "wind_direction")
     assert kind(wind.to_dataset()) == "grid"
+
+
+SCORES = pd.DataFrame(
+    {"reach": [10, 20, 30] * 2, "run": ["a"] * 3 + ["b"] * 3, "nse": [0.1, 0.9, 0.4, 0.5, None, 0.7], "n": [9, 9, 9, 9, 0, 9]}
+)
+
+
+@pytest.mark.parametrize("name", ["scores.csv", "scores.nc"])
+def test_scores_are_told_as_scores(tmp_path: Path, name: str) -> None:
+    if name.endswith("csv"):
+        SCORES.to_csv(tmp_path / name, index=False)
+    else:
+        SCORES.set_index(["reach", "run"]).to_xarray().to_netcdf(tmp_path / name)
+    told = CliRunner().invoke(main, ["info", str(tmp_path / name)])
+    assert told.exit_code == 0, told.output
+    lines = " ".join(told.output.split())
+    assert "holds scores of simulated against observed discharge" in lines and "gauges 3, by 'reach': 10, 20, 30" in lines
+    assert "median a nse 0.4 median b nse 0.6" in lines  # by hand: the middle of 0.1, 0.4, 0.9, and of 0.5, 0.7
+    assert "1 of 6 rows have no score" in lines and "network can be made" not in lines
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("Date,10,20\n13/01/2000,1,2\n14/01/2000,2,3\n", "dayfirst=True"),
+        ("Datum;10;20\n2000-01-01;1,5;2\n2000-01-02;2,5;3\n", "2 cells are none, first '1,5' in row 1"),
+        ("time,10,20\n2000-01-01,1,2\n2000-01-02,Ice,3\n", "1 cells are none, first 'Ice' in row 2"),
+        ("time,10,20\n2000-01-01,1,2\n2000-01-02,-999,3\n", "-999 in 1 rows"),
+        ("time,10,20\n2000-01-01,1,2\n2000-01-01,2,3\n", "1 times stand more than once, first 2000-01-01"),
+    ],
+)
+def test_a_messy_table_of_gauges_is_told_its_problem_not_the_columns_of_networks(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "gauges.csv").write_text(text)
+    told = CliRunner().invoke(main, ["info", str(tmp_path / "gauges.csv")])
+    assert told.exit_code == 1 and said in told.output and "problem: " in told.output
+    assert "preset" not in told.output
+
+
+def test_a_table_that_is_neither_network_nor_series_is_still_refused(tmp_path: Path) -> None:
+    (tmp_path / "table.csv").write_text("a,b\n1,2\n")
+    told = CliRunner().invoke(main, ["info", str(tmp_path / "table.csv")])
+    assert told.exit_code != 0 and "no network can be made of this table" in told.output

@@ -27,11 +27,13 @@ from xroute.times import with_bounds
 from xroute.units import without_pint
 from xroute.wording import argument
 
-__all__ = ["SeriesLike", "as_series", "candidates", "is_from_table", "is_series_table", "open_series"]
+__all__ = ["SeriesLike", "as_series", "bears_times", "candidates", "is_from_table", "is_series_table", "open_series"]
 
 SeriesLike = xr.DataArray | xr.Dataset | pd.DataFrame | pd.Series | str | os.PathLike[str]
 """A DataArray, a Dataset with one discharge, a table (of one column a reach, or of one row a value), or the path of one."""
 _TABLES = (".csv", ".txt", ".tsv")
+_DATE = r"\s*\d{1,4}([-/.])\d{1,2}\1\d{1,4}\b"
+"""How dates look, whatever stands first in them."""
 _TIME = ("time", "date", "datetime", "timestamp")
 _REACH = (*REACH_NAMES, *GAUGE_DIMS)
 _VALUE = ("discharge", "observed", "known", "flow", "streamflow", "q", "qout", "value", "release")
@@ -62,6 +64,14 @@ class _Source:
 def is_series_table(path: PathLike) -> bool:
     """Whether a path is that of a table of series, by its suffix."""
     return Path(path).suffix.lower() in _TABLES
+
+
+def bears_times(path: PathLike) -> bool:
+    """Whether a table has times, by a column's name or how its first cells look: it is meant as a series, readable or not."""
+    with reading(existing(path), "as a table"):
+        head = pd.read_csv(path, sep=None, engine="python", dtype=str, keep_default_na=False, nrows=5)
+    named = any(str(c).strip().lower() in _TIME for c in head.columns)
+    return named or (head.size > 0 and bool(head.iloc[:, 0].str.match(_DATE).any()))
 
 
 def is_from_table(given: SeriesLike) -> bool:
@@ -265,7 +275,9 @@ def _times(texts: pd.Series, source: _Source, name: str) -> pd.DatetimeIndex:
         times = pd.DatetimeIndex(pd.to_datetime(texts, format="ISO8601"))
     except (ValueError, TypeError) as error:
         why = " ".join(str(error).split("You might")[0].split())
-        raise TimeAxisError(f"{name!r} of {source.name} are no times such as 2001-01-01 or 2001-01-01 06:00 ({why})") from error
+        said = f"{name!r} of {source.name} are no times such as 2001-01-01 or 2001-01-01 06:00 ({why})"
+        how = ". Write them so, for 01/02 is two days: pandas.to_datetime(table[NAME], dayfirst=True) reads days first"
+        raise TimeAxisError(said + (how if texts.astype(str).str.match(_DATE).any() else "")) from error
     if times.tz is not None:
         times = times.tz_convert("UTC").tz_localize(None)
     if times.isna().any():
@@ -279,7 +291,13 @@ def _numbers(texts: pd.Series, source: _Source, name: str) -> NDArray[np.float64
     try:
         values = pd.to_numeric(plain.mask(unknown)).to_numpy(np.float64)
     except (ValueError, TypeError) as error:
-        raise XRouteError(f"{name!r} of {source.name} is not all numbers ({error})") from error
+        wrong = (pd.to_numeric(plain, errors="coerce").isna() & ~unknown).to_numpy()
+        first = int(wrong.argmax())
+        comma = ", and a decimal point is needed, not a comma" if plain.iloc[first].count(",") == 1 else ""
+        raise XRouteError(
+            f"{name!r} of {source.name} is not all numbers: {int(wrong.sum())} cells are none, first {plain.iloc[first]!r} in "
+            f"row {first + 1}. Empty the cells where it is not known{comma}"
+        ) from error
     fills = np.isin(values, FILLS)
     if fills.any():
         raise XRouteError(

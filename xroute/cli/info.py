@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from xroute.cli.common import READABLE, NetworkOptions, RunoffOptions, network_options, runoff_options, seconds
+
+if TYPE_CHECKING:
+    from xroute.inspection import Report
 
 __all__ = ["info"]
 
@@ -36,18 +39,11 @@ def info(
     Exit code 1 when a network or runoff has problems.
 
     NETWORK is a Zarr store, a netCDF file or a table (.csv, .parquet, .gpkg, .shp, ...). Of a file that holds something
-    else (runoff, fields on a grid, catchments, weights, discharge, a state, a folder of RAPID or the National Water Model) it
-    is said what it holds, and what it is for.
+    else (runoff, fields on a grid, catchments, weights, discharge, scores, a state, a folder of RAPID or the National Water
+    Model) it is said what it holds, and what it is for.
     """
     from xroute.exceptions import XRouteError
-    from xroute.inspection import (
-        inspect_catchments,
-        inspect_folder,
-        inspect_network,
-        inspect_other,
-        inspect_series,
-        kind,
-    )
+    from xroute.inspection import inspect_folder, inspect_network, inspect_other, inspect_scores, kind
     from xroute.io.common import expand_paths
 
     try:
@@ -56,15 +52,15 @@ def info(
         if network.is_dir() and not runoff and (report := inspect_folder(network)) is not None:
             click.echo(f"{network}\n{report.text()}")
             return
-        report = None if runoff or table.columns else inspect_series(network) or inspect_catchments(network)
+        report = None if runoff or table.columns else _of_table(network)
         if report is None:
             raise
-        click.echo(f"{network}\n{report.text()}")
+        _tell(network, report)
         return
     step = seconds(source.dt)
     what = kind(dataset)
     if what != "network" and not runoff:
-        click.echo(f"{network}\n{inspect_other(dataset, what).text()}")
+        click.echo(f"{network}\n{(inspect_scores(dataset) if what == 'scores' else inspect_other(dataset, what)).text()}")
         return
     array = wrong = None
     if runoff:
@@ -76,6 +72,18 @@ def info(
     )
     if wrong is not None:
         report.problems.append(wrong)
-    click.echo(f"{network}\n{report.text()}")
+    _tell(network, report)
+
+
+def _of_table(path: Path) -> Report | None:
+    """Report of a table of which no network can be made; None where it is nothing else that is known."""
+    from xroute.inspection import inspect_catchments, inspect_scores_table, inspect_series
+
+    return inspect_scores_table(path) or inspect_series(path) or inspect_catchments(path)
+
+
+def _tell(path: Path, report: Report) -> None:
+    """Print a report; problems make the exit code 1."""
+    click.echo(f"{path}\n{report.text()}")
     if report.problems:
         sys.exit(1)

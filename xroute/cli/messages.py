@@ -53,6 +53,7 @@ PHRASES = {
     "runoff": "with a network: xroute info NETWORK --runoff FILE",
     "spin-up": "carry on",
     "factors of groups": "--parameters k=scale learns a factor on those",
+    "scores": "`xroute compare SIMULATED OBSERVED --output FILE` makes them",
     "units of a table": "a table has no units: values are taken in m3 s-1, unless --observed-units says otherwise",
     "weights left out": "xroute.grids.select_weights in Python leaves these catchments out of the weights, and --missing zero "
     "routes the network without their runoff",

@@ -9,6 +9,10 @@ from xroute.inspection.catchments import inspect_catchments
 from xroute.inspection.folder import inspect_folder
 from xroute.inspection.network import inspect_network
 from xroute.inspection.report import Report, inspect_other, kind
+from xroute.inspection.scores import inspect_scores, inspect_scores_table
 from xroute.inspection.series import inspect_series
 
-__all__ = ["Report", "inspect_catchments", "inspect_folder", "inspect_network", "inspect_other", "inspect_series", "kind"]
+__all__ = [
+    "Report", "inspect_catchments", "inspect_folder", "inspect_network", "inspect_other", "inspect_scores", "inspect_scores_table",
+    "inspect_series", "kind",
+]  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Collection, Hashable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,16 +13,21 @@ from xroute.attrs import STANDARD_NAME
 from xroute.exceptions import some
 from xroute.grid_axes import grid_dims
 from xroute.grids.form import identity_of, is_weights
+from xroute.scores.measures import MEASURES
 from xroute.state_form import is_state
 from xroute.stores import UNFINISHED
 from xroute.topology import how_to_convert
 from xroute.watch import says_accumulated
 from xroute.wording import argument, phrase
 
-__all__ = ["Report", "inspect_other", "kind"]
+__all__ = ["Report", "inspect_other", "is_scores", "kind"]
 
 DIRECTIONS = {"d8", "dir", "fdir", "flowdir", "flwdir", "flow_dir", "ldd"}
 """Names of flow directions in files that are about."""
+
+
+AMBIGUOUS = {"alpha", "beta", "gamma", "n", "correlation"}
+"""Scores whose names others bear, too: ``n`` is a parameter of cascades."""
 
 
 @dataclass
@@ -54,6 +59,8 @@ def kind(dataset: xr.Dataset) -> str:
         return "weights"
     if "downstream" in names or names & {"upstream_reach", "downstream_reach"}:
         return "network"
+    if is_scores(names):
+        return "scores"
     if any(v.attrs.get("standard_name") == STANDARD_NAME or n == "discharge" for n, v in dataset.data_vars.items()):
         return "discharge"
     if {"nextx", "nexty"} <= {str(n).lower() for n in names}:
@@ -67,6 +74,11 @@ def kind(dataset: xr.Dataset) -> str:
     if {"link", "to"} <= names:
         return "RouteLink"
     return "network" if "reach" in dataset.dims else "other"
+
+
+def is_scores(names: Collection[Hashable]) -> bool:
+    """Whether variables or columns with these names are scores: one that can be nothing else is among them."""
+    return any(str(n) in MEASURES and str(n) not in AMBIGUOUS for n in names)
 
 
 def _is_directions(variable: xr.DataArray) -> bool:

@@ -7,7 +7,7 @@ import numpy as np
 from xroute.exceptions import XRouteError
 from xroute.files.opening import PathLike
 from xroute.inspection.report import Report
-from xroute.series import is_series_table, open_series
+from xroute.series import bears_times, is_series_table, open_series
 from xroute.stamps import show
 from xroute.wording import argument, phrase
 
@@ -25,14 +25,17 @@ def inspect_series(path: PathLike) -> Report | None:
     Returns
     -------
     Report or None
-        None for what is no such table.
+        None for what is no such table. Of one that has times and cannot be read, the problem is said.
     """
     if not is_series_table(path):
         return None
     try:
         series = open_series(path).transpose("time", "reach")
-    except XRouteError:
-        return None
+    except XRouteError as error:
+        # A table with dates is no network, and a list of networks' columns would help nobody.
+        if not bears_times(path):
+            return None
+        return Report([("holds", "a table with times, as of discharge at gauges, that cannot be read yet")], [str(error)])
     if not series.size:
         return None
     report = Report(judged=False)
@@ -42,6 +45,9 @@ def inspect_series(path: PathLike) -> Report | None:
     report.facts.append(("gauges", f"{series.sizes['reach']:,}, on reaches such as {first}"))
     time = np.sort(series["time"].values)
     report.facts.append(("time", f"{show(time[0])} to {show(time[-1])}, {time.size:,} steps"))
+    twice = time[1:][time[1:] == time[:-1]]
+    if twice.size:
+        report.problems.append(f"{twice.size:,} times stand more than once, first {show(twice[0])}: keep one row of each")
     known = np.isfinite(series.values)
     report.facts.append(("known", f"{int(known.sum()):,} of {known.size:,} values ({100 * known.mean():.3g} %)"))
     units = phrase("units of a table", "a table has no units: values are taken in m3 s-1")
