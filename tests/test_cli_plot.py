@@ -52,7 +52,7 @@ def run(files, tmp_path, monkeypatch):
         result = CliRunner().invoke(main, ["plot", *given])
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception
-        lines = [line for line in (result.output + (result.stderr or "")).splitlines() if line.strip()]
+        lines = [line for line in result.output.splitlines() if line.strip()]
         return result.exit_code, lines, made[-1] if made else None
 
     call.folder = tmp_path
@@ -128,7 +128,7 @@ def test_only_what_is_drawn_is_read(run, files, monkeypatch):
 def test_a_picture_that_exists_is_kept_unless_said(run):
     (run.folder / "out.png").write_text("older")
     code, lines, _ = run("q.nc -o out.png --reach 7")
-    assert code == 1 and "--overwrite" in lines[-1] and (run.folder / "out.png").read_text() == "older"
+    assert code == 1 and "--overwrite" in lines[0] and (run.folder / "out.png").read_text() == "older"
     assert run("q.nc -o out.png --reach 7 --overwrite")[0] == 0
 
 
@@ -152,7 +152,7 @@ def test_a_picture_that_exists_is_kept_unless_said(run):
 )  # fmt: skip
 def test_mistakes_are_answered_in_two_lines(run, words, code, said):
     found, lines, _ = run(words)
-    assert found == code and said in lines[-1], lines
+    assert found == code and len(lines) == 2 and lines[0].startswith("Error: ") and said in " ".join(lines), lines
     assert not any("Traceback" in line for line in lines) and not list(run.folder.iterdir())
 
 
@@ -164,3 +164,16 @@ def test_leads_are_times_of_a_forecast(run, files, tmp_path):
     assert code == 0, lines
     np.testing.assert_allclose(figure.axes[0].lines[0].get_xdata(), [3, 4, 5, 6])
     assert isinstance(q, xr.DataArray)
+
+
+def test_an_overview_beside_observations(run, files):
+    words = "ensemble.nc network.nc -o out.png --observed gauges.csv --observed-units m3/s --members --thresholds alert=2"
+    code, lines, figure = run(words)
+    assert code == 0, lines
+    rows = [ax for ax in figure.axes if ax.get_title(loc="left").startswith("reach") or ax.get_title(loc="left").isdigit()]
+    assert len(rows) == 2
+    for ax in rows:
+        observed = 2 * files[1].sel(reach=int(ax.get_title(loc="left").split()[-1]))
+        curves = [np.asarray(line.get_ydata(), float) for line in ax.lines if len(line.get_ydata()) == 24]
+        assert any(np.allclose(curve, observed, rtol=1e-5) for curve in curves)
+        assert "alert" in [text.get_text() for text in ax.texts]
