@@ -185,6 +185,20 @@ def test_the_map_is_of_the_rivers() -> None:
     assert {at[10], at[20], at[30]} == {(round(x), round(y)) for x, y in flat}
 
 
+def test_the_map_finds_places_as_pictures_do() -> None:
+    """By other names, with fill values, and in a projection, whose units are as long east as north."""
+    expected = sorted(line.tolist() for line in lines_of(xroute.Network(river())))
+    named = river().rename(lon="longitude", lat="latitude")
+    named["longitude"] = named["longitude"] % 360
+    assert sorted(line.tolist() for line in lines_of(xroute.Network(named))) == expected
+    plane = river().drop_vars(["lon", "lat", "x", "k"]).assign(
+        easting=("reach", [0.0, 1e5, 1e5, -9999.0], {"units": "m"}), northing=("reach", [1e5, 1e5, 0.0, -9999.0], {"units": "m"})
+    )  # fmt: skip
+    network = xroute.Network(plane.assign(tau=("reach", [1.0] * 4)))
+    points = {tuple(point) for line in lines_of(network) for point in line.tolist()}
+    assert points == {(5.0, 5.0), (175.0, 5.0), (175.0, 175.0)}  # a square, 180 pixels high with its margins
+
+
 def test_the_map_of_many_reaches_is_small_and_quick() -> None:
     big = xroute.Network(xroute.datasets.scheidegger(300, 100))
     repr(big), big._repr_html_()  # kernels are compiled, the order of reaches is made

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xroute.caches import keep
+from xroute.exceptions import ParameterError
+from xroute.places import Places, find_places
 from xroute.topology import drains_to
 
 if TYPE_CHECKING:
@@ -32,7 +34,7 @@ def sketch(network: Network) -> str:
     Parameters
     ----------
     network
-        With ``lon`` and ``lat`` [degrees] (reach); a reach where these are missing, or are no places on Earth, is not drawn.
+        With coordinates (reach), as :func:`xroute.places.find_places` finds them; a reach that has none is not drawn.
 
     Returns
     -------
@@ -50,14 +52,14 @@ def sketch(network: Network) -> str:
 
 
 def _drawn(network: Network) -> str:
-    found = _places(network)
-    if found is None:
+    try:
+        places = find_places(network.dataset)
+    except ParameterError:  # no coordinates, or none that are any: there is no map then, and the text says the rest
         return ""
-    lon, lat = found
-    known = np.isfinite(lon) & np.isfinite(lat)
+    known = places.known
     if known.sum() < 2:
         return ""
-    x, y, size = _pixels(lon, lat, known)
+    x, y, size = _pixels(places)
     if max(size) <= 2 * MARGIN:
         return ""
     lines = _rivers(network, x, y, known)
@@ -75,34 +77,16 @@ def _drawn(network: Network) -> str:
     )
 
 
-def _places(network: Network) -> tuple[Float, Float] | None:
-    """Longitude and latitude of each reach, NaN where it has none; longitudes side by side, also across the date line."""
-    dataset = network.dataset
-    if any(name not in dataset.variables or dataset[name].dims != ("reach",) for name in ("lon", "lat")):
-        return None
-    try:
-        lon, lat = (np.array(dataset[name].values, np.float64) for name in ("lon", "lat"))
-    except (TypeError, ValueError):  # texts
-        return None
-    with np.errstate(invalid="ignore"):
-        nowhere = ~((np.abs(lon) <= 360) & (np.abs(lat) <= 90))
-    lon[nowhere] = lat[nowhere] = np.nan
-    angle = np.radians(lon[~nowhere])
-    if angle.size:
-        middle = np.degrees(np.arctan2(np.sin(angle).mean(), np.cos(angle).mean()))
-        lon = middle + (lon - middle + 180.0) % 360.0 - 180.0
-    return lon, lat
-
-
-def _pixels(lon: Float, lat: Float, known: NDArray[np.bool_]) -> tuple[Float, Float, tuple[float, float]]:
+def _pixels(places: Places) -> tuple[Float, Float, tuple[float, float]]:
     """Places in the picture, and its size; a degree of longitude is as long as it is in the middle."""
-    west, east, south, north = lon[known].min(), lon[known].max(), lat[known].min(), lat[known].max()
-    shrink = max(float(np.cos(np.radians((south + north) / 2))), 0.05)
+    x, y = places.x[places.known], places.y[places.known]
+    west, east, south, north = x.min(), x.max(), y.min(), y.max()
+    shrink = max(float(np.cos(np.radians((south + north) / 2))), 0.05) if places.degrees else 1.0
     spans = (east - west) * shrink, north - south
     scale = min(
         ((full - 2 * MARGIN) / span for full, span in zip((WIDE, HIGH), spans, strict=True) if span > 0), default=0.0
     )
-    x, y = MARGIN + (lon - west) * shrink * scale, MARGIN + (north - lat) * scale
+    x, y = MARGIN + (places.x - west) * shrink * scale, MARGIN + (north - places.y) * scale
     return x, y, (spans[0] * scale + 2 * MARGIN, spans[1] * scale + 2 * MARGIN)
 
 
