@@ -52,7 +52,7 @@ def run(files, tmp_path, monkeypatch):
         result = CliRunner().invoke(main, ["plot", *given])
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception
-        lines = [line for line in (result.output + (result.stderr or "")).splitlines() if line.strip()]
+        lines = [line for line in result.output.splitlines() if line.strip()]
         return result.exit_code, lines, made[-1] if made else None
 
     call.folder = tmp_path
@@ -171,3 +171,16 @@ def test_leads_are_times_of_a_forecast(run, files, tmp_path):
     assert code == 0, lines
     np.testing.assert_allclose(figure.axes[0].lines[0].get_xdata(), [3, 4, 5, 6])
     assert isinstance(q, xr.DataArray)
+
+
+def test_an_overview_beside_observations(run, files):
+    words = "ensemble.nc network.nc -o out.png --observed gauges.csv --observed-units m3/s --members --thresholds alert=2"
+    code, lines, figure = run(words)
+    assert code == 0, lines
+    rows = [ax for ax in figure.axes if ax.get_title(loc="left").startswith("reach") or ax.get_title(loc="left").isdigit()]
+    assert len(rows) == 2
+    for ax in rows:
+        observed = 2 * files[1].sel(reach=int(ax.get_title(loc="left").split()[-1]))
+        curves = [np.asarray(line.get_ydata(), float) for line in ax.lines if len(line.get_ydata()) == 24]
+        assert any(np.allclose(curve, observed, rtol=1e-5) for curve in curves)
+        assert "alert" in [text.get_text() for text in ax.texts]

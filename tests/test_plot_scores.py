@@ -86,3 +86,61 @@ def test_scores_of_a_run_are_drawn():
     scores = xroute.scores(q, (1.2 * q.isel(reach=slice(0, 40))).assign_attrs(q.attrs), benchmarks={"late": q.shift(time=3)})
     assert len(plot_scores(scores, "kge").lines) == 2
     assert len(plot_score_map(network, scores.sel(run="late"), "peak_timing").collections[-1].get_offsets()) > 20
+
+
+def line_at(line, x: float) -> float:
+    """Share that a line of steps shows at a score."""
+    return line.get_ydata()[line.get_xdata() <= x].max(initial=0.0)
+
+
+@pytest.mark.parametrize("values", [[-5.0], [-5.0, -7.0], [-1.0]])
+def test_scores_that_are_all_bad_are_within_an_axis_that_grows_rightwards(values):
+    ax = plot_scores(xr.Dataset({"nse": ("gauge", values, BEST)}))
+    low, high = ax.get_xlim()
+    assert low < min(values) and high > max(values)
+
+
+def test_an_axis_that_would_begin_beyond_all_scores_is_refused():
+    with pytest.raises(ParameterError, match=r"lowest.*0\.5"):
+        plot_scores(xr.Dataset({"nse": ("gauge", [0.3, 0.5], BEST)}), lowest=0.9)
+
+
+def test_infinite_scores_are_counted_and_lost_ones_are_told():
+    values = [[-np.inf, 0.2, 0.4, np.inf], [np.nan, np.nan, 0.1, 0.3], [np.nan] * 4]
+    ax = plot_scores(xr.Dataset({"nse": (("run", "gauge"), values, BEST)}, {"run": ["a", "b", "c"]}))
+    infinite, partly, none = ax.lines
+    assert [line_at(infinite, x) for x in (0.1, 0.2, 0.4)] == [0.0, 0.5, 0.75]
+    assert infinite.get_ydata()[0] == 0.25
+    assert infinite.get_label() == "a (median 0.3)"
+    assert partly.get_label() == "b (median 0.2, 2 of 4 without a score)"
+    assert none.get_label() == "c (no score)" and none.get_xdata().size == 0
+
+
+def test_many_runs_are_told_apart_and_named_beside_the_axes():
+    runs = [f"run {k}" for k in range(20)]
+    values = np.random.default_rng(1).uniform(0, 1, (20, 30))
+    ax = plot_scores(xr.Dataset({"nse": (("run", "gauge"), values, BEST)}, {"run": runs}))
+    assert len({(line.get_color(), line.get_linestyle()) for line in ax.lines}) == 20
+    ax.figure.canvas.draw()
+    axes, legend = ax.get_window_extent(), ax.get_legend().get_window_extent()
+    assert legend.x0 >= axes.x1 and legend.x1 <= ax.figure.bbox.x1 and legend.y0 >= ax.figure.bbox.y0
+    assert axes.width > 300
+
+
+def test_a_map_of_one_run_names_rings_and_scores_beyond_its_colours():
+    network = scheidegger(8, 6)
+    ids = network.reach.values[[17, 3, 30]]
+    values = xr.Dataset({"nse": (("run", "gauge"), [[0.5, np.nan, -9.0]], BEST)}, {"reach": ("gauge", ids), "run": ["a"]})
+    ax = plot_score_map(network, values)
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["no score (1 of 3)"]
+    assert ax.collections[-1].colorbar.extend == "min"
+    whole = plot_score_map(network, values.isel(gauge=[0]))
+    assert whole.get_legend() is None and whole.collections[-1].colorbar.extend == "neither"
+
+
+def test_ratios_are_coloured_about_one():
+    network = scheidegger(8, 6)
+    ids = network.reach.values[[17, 3]]
+    values = xr.Dataset({"beta": ("gauge", [1.3, 0.9], {"best": 1.0, "units": "1"})}, {"reach": ("gauge", ids)})
+    dots = plot_score_map(network, values, "beta").collections[-1]
+    assert dots.get_clim() == pytest.approx((0.7, 1.3)) and dots.cmap.name == "RdBu"

@@ -386,3 +386,22 @@ def test_footprint_names_mistakes(network):
         plot_footprint(network, water.assign_coords(reach=[*water.reach.values[:-1], 999]))
     with pytest.raises(ParameterError, match="lon"):
         plot_footprint(network.drop_vars("lon"), water)
+
+
+def test_overview_of_an_ensemble_with_observations_and_thresholds():
+    network = scheidegger(5, 4)
+    runs = storm_runoff(network, 24, dtype=float, members=3).route(network)
+    observed = (2 * runs.isel(member=0, drop=True)).sel(reach=[20, 7]).assign_attrs(runs.attrs)
+    figure = overview(network, runs, observed=observed, members=True, quantiles=(0.25, 0.5, 0.75), thresholds={"alert": 2.0})
+    rows = figure.axes[2:]
+    assert len(rows) == 2  # hydrographs at the gauges that are observed, and nowhere else
+    for ax in rows:
+        name = int(ax.get_title(loc="left").split()[-1])
+        curves = [line.get_ydata() for line in ax.lines]
+        at = runs.sel(reach=name)
+        for wanted in (2 * at.isel(member=0), at.median("member"), *(at.isel(member=k) for k in range(3))):
+            assert any(len(c) == 24 and np.allclose(np.asarray(c, float), wanted.values, rtol=1e-5) for c in curves)
+        assert "alert" in [text.get_text() for text in ax.texts]
+    pyplot.close(figure)
+    with pytest.raises(ParameterError, match="empty"):
+        overview(network, runs.isel(time=slice(0, 0)))

@@ -13,6 +13,6 @@ from xroute.inspection.scores import inspect_scores, inspect_scores_table
 from xroute.inspection.series import inspect_series
 
 __all__ = [
-    "Report", "inspect_catchments", "inspect_folder", "inspect_network", "inspect_other", "inspect_scores", "inspect_scores_table",
-    "inspect_series", "kind",
+    "Report", "inspect_catchments", "inspect_folder", "inspect_network", "inspect_other", "inspect_scores",
+    "inspect_scores_table", "inspect_series", "kind",
 ]  # fmt: skip

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from xroute.engine.backends import on_host
-from xroute.exceptions import require
+from xroute.exceptions import ParameterError, require
 from xroute.network import Network
 from xroute.network_files import as_network
 from xroute.plotting.beside import gauged_reaches
@@ -145,6 +145,8 @@ def _names(network: Network, gauges: Any, observed: Any) -> dict[Hashable, str]:
 def _draw_map(ax: Axes, network: Network, discharge: xr.DataArray, names: Mapping[Hashable, str]) -> None:
     """The network by its peaks, and the gauges in the colours of their hydrographs."""
     dim, _, _ = read_reach_ids(discharge, network.ids, None, "time", "discharge")
+    if not discharge.size:
+        raise ParameterError(f"the discharge is empty, with sizes {dict(discharge.sizes)}: there is nothing to draw")
     peak = discharge.max([d for d in discharge.dims if d != dim]).compute()
     peak.attrs = {"long_name": "peak discharge", "units": discharge.attrs.get("units", "")}
     members = [d for d in discharge.dims if d not in (dim, "time")]
