@@ -8,14 +8,14 @@ from typing import Any
 
 import click
 
-from xroute.cli.common import READABLE, NetworkOptions, RunoffOptions, network_options, runoff_options, seconds
+from xroute.cli.common import FILES, READABLE, NetworkOptions, RunoffOptions, network_options, runoff_options, seconds
 
 __all__ = ["info"]
 
 
 @click.command()
 @click.argument("network", type=READABLE)
-@click.option("--runoff", type=str, multiple=True,
+@click.option("--runoff", type=FILES, multiple=True,
               help="Check that this runoff fits the network: a file or a pattern; may be given more than once.")  # fmt: skip
 @runoff_options
 @network_options
