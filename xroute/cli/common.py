@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     import xarray as xr
 
 __all__ = [
-    "FILES", "PICTURES", "READABLE", "NetworkOptions", "RunoffOptions", "check_outputs", "column_units", "files_within", "grouped",
-    "network_options", "open_observed", "overlap", "protect", "runoff_options", "save", "seconds",
+    "FILES", "PICTURES", "READABLE", "NetworkOptions", "RunoffOptions", "check_outputs", "column_units", "files_within",
+    "grouped", "network_options", "open_observed", "overlap", "protect", "runoff_options", "save", "seconds",
 ]  # fmt: skip
 
 READABLE = click.Path(path_type=Path)
