@@ -73,4 +73,5 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_ROOMS, *_IN_ROOM})  # so that completion offers what is not loaded yet
+    """Public names only, so that completion offers them whether loaded yet or not, and no rooms of the house."""
+    return sorted({*__all__, *_ROOMS})

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from xroute.cli.common import (
+    FILES,
     PICTURES,
     READABLE,
     NetworkOptions,
@@ -130,7 +131,7 @@ def _no_groups(_: click.Context, __: click.Parameter, text: str | None) -> str |
 
 
 @click.command()
-@click.argument("runoff", type=str, nargs=-1, required=True)
+@click.argument("runoff", type=FILES, nargs=-1, required=True)
 @click.argument("network", type=READABLE)
 @click.argument("observed", type=READABLE)
 @click.argument("output", type=READABLE)

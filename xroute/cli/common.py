@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from xroute.settings import MISSING_DOWNSTREAM
 
@@ -17,11 +18,22 @@ if TYPE_CHECKING:
     import xarray as xr
 
 __all__ = [
-    "PICTURES", "READABLE", "NetworkOptions", "RunoffOptions", "check_outputs", "column_units", "files_within", "grouped",
-    "network_options", "open_observed", "overlap", "protect", "runoff_options", "save", "seconds",
+    "FILES", "PICTURES", "READABLE", "NetworkOptions", "RunoffOptions", "check_outputs", "column_units", "files_within",
+    "grouped", "network_options", "open_observed", "overlap", "protect", "runoff_options", "save", "seconds",
 ]  # fmt: skip
 
 READABLE = click.Path(path_type=Path)
+
+
+class _Files(click.types.StringParamType):
+    """A file, or files by a pattern (`runoff_*.nc`): text, whose completion in a shell offers files."""
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Leave it to the shell, which knows what files there are."""
+        return [CompletionItem(incomplete, type="file")]
+
+
+FILES = _Files()
 PICTURES = (".png", ".pdf", ".svg", ".jpg", ".jpeg")
 """Suffixes of pictures."""
 

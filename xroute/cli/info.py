@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from xroute.cli.common import READABLE, NetworkOptions, RunoffOptions, network_options, runoff_options, seconds
+from xroute.cli.common import FILES, READABLE, NetworkOptions, RunoffOptions, network_options, runoff_options, seconds
 
 if TYPE_CHECKING:
     from xroute.inspection import Report
@@ -18,7 +18,7 @@ __all__ = ["info"]
 
 @click.command()
 @click.argument("network", type=READABLE)
-@click.option("--runoff", type=str, multiple=True,
+@click.option("--runoff", type=FILES, multiple=True,
               help="Check that this runoff fits the network: a file or a pattern; may be given more than once.")  # fmt: skip
 @runoff_options
 @network_options

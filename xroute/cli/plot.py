@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from xroute.cli.common import (
+    FILES,
     PICTURES,
     READABLE,
     NetworkOptions,
@@ -76,7 +77,7 @@ Examples:
 
 
 @click.command(epilog=EXAMPLES)
-@click.argument("discharge", type=str)
+@click.argument("discharge", type=FILES)
 @click.argument("network", type=READABLE, required=False)
 @click.option("-o", "--output", type=READABLE, required=True, metavar="FILE",
               help="Picture to write (.png, .pdf, .svg, .jpg; of an animation .gif, .webp, or with ffmpeg .mp4).")
@@ -92,7 +93,7 @@ Examples:
                  help="Observed discharge beside hydrographs: a .csv, netCDF or Zarr, as for `xroute compare`."),
     click.option("--observed-variable", metavar="NAME", help="Variable of the observations, when there are several."),
     click.option("--observed-units", metavar="UNITS", help="Units of the observations, where they do not say, such as ft3/s."),
-    click.option("--runoff", multiple=True, metavar="FILE",
+    click.option("--runoff", type=FILES, multiple=True, metavar="FILE",
                  help="Runoff, hanging from the top: of hydrographs that of the reaches upstream, if there is a NETWORK."),
     click.option("--members", is_flag=True, help="Draw each member of an ensemble as a thin line."),
     click.option("--quantiles", metavar="Q,...", help="Quantiles of an ensemble, such as 0.05,0.25,0.5,0.75,0.95."),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from xroute.cli.common import (
+    FILES,
     READABLE,
     NetworkOptions,
     RunoffOptions,
@@ -102,7 +103,7 @@ class OutputOptions:
 
 
 @click.command()
-@click.argument("runoff", type=str, nargs=-1, required=True)
+@click.argument("runoff", type=FILES, nargs=-1, required=True)
 @click.argument("network", type=READABLE)
 @click.argument("output", type=READABLE)
 @runoff_options

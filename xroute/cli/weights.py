@@ -8,14 +8,14 @@ from typing import Any
 
 import click
 
-from xroute.cli.common import READABLE, check_outputs, protect, save
+from xroute.cli.common import FILES, READABLE, check_outputs, protect, save
 from xroute.settings import EDGES, UNCOVERED, WEIGHT_METHOD
 
 __all__ = ["weights"]
 
 
 @click.command()
-@click.argument("grid", type=str)
+@click.argument("grid", type=FILES)
 @click.argument("catchments", type=READABLE)
 @click.argument("output", type=READABLE)
 @click.option("--method", type=click.Choice(WEIGHT_METHOD), default="area", show_default=True,

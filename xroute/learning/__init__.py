@@ -24,4 +24,5 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_ROOMS})  # so that completion offers what is not loaded yet
+    """Public names only, so that completion offers them whether loaded yet or not."""
+    return sorted(__all__)
