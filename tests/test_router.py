@@ -533,3 +533,16 @@ def test_a_network_keeps_its_filter(monkeypatch):
         assert not np.array_equal(runoff.route(network, scheme=slower), once)
     finally:
         del xroute.schemes.SCHEMES[slower]
+
+
+def test_checkpoint_with_a_state_is_safe_to_load(tmp_path):
+    router = Router(xroute.datasets.scheidegger(3, 4), dt="1h", learnable=("k",), substeps="auto")
+    runoff = torch.rand(2, router.n_reaches, 8, dtype=torch.float64)
+    whole = router(runoff).detach()
+    _, state = router(runoff[..., :5], return_state=True)
+    torch.save({"state": state.detach(), "epoch": 3}, tmp_path / "checkpoint.pt")
+    loaded = torch.load(tmp_path / "checkpoint.pt")["state"]  # weights_only, as is PyTorch's default
+    assert repr(loaded) == repr(state.detach())
+    assert torch.equal(router(runoff[..., 5:], state=loaded).detach(), whole[..., 5:])
+    twin = copy.deepcopy(state.detach())
+    assert torch.equal(twin.history, state.history) and (twin.n_lags == state.n_lags).all()

@@ -658,3 +658,13 @@ def test_copies_have_the_bridges():
     router = Router(network, dt="1h", weights=weights, units="mm h-1")
     twin = copy.deepcopy(router)
     assert_same(twin.array(twin(twin.tensor(grid)), like=grid), router.array(router(router.tensor(grid)), like=grid))
+
+
+def test_rows_of_gauges_alone_are_told_to_be_chosen_after_labelling():
+    network, ds = xroute.datasets.tutorial()
+    router = xroute.Router(network, dt="1h")
+    discharge = torch.zeros(router.n_reaches, ds.sizes["time"])
+    with pytest.raises(ParameterError, match=r"label all reaches first, then choose: .*\.sel\(reach=ids\)"):
+        router.array(discharge[:2], like=ds.runoff)
+    with pytest.raises(ParameterError, match="give like= the runoff that it is of"):
+        router.array(discharge[:, 1:], like=ds.runoff)

@@ -243,9 +243,11 @@ def label_discharge(
     values = values if values.ndim != 2 else values[None]
     if values.shape != (layout.n_batch, n, labels.n_steps):
         members = f"batch {layout.n_batch}, " if layout.batch_dims else ""
+        some_rows = values.ndim == 3 and values.shape[1] < n and values.shape[::2] == (layout.n_batch, labels.n_steps)
+        advice = "label all reaches first, then choose: router.array(discharge, like=runoff).sel(reach=ids)"
         raise ParameterError(
             f"discharge has the shape {tuple(values.shape)}, and that of the labelled runoff would be ({members}{n} reaches, "
-            f"{labels.n_steps} steps): give like= the runoff that it is of"
+            f"{labels.n_steps} steps): {advice if some_rows else 'give like= the runoff that it is of'}"
         )
     if labels.in_si != 1.0:
         values = (values / labels.in_si).astype(values.dtype, copy=False)

@@ -98,6 +98,14 @@ class RouterState:
         parts += [f"on {self.outflow.device}", "with gradients" if self.outflow.requires_grad else "without gradients"]
         return f"<xroute.RouterState: {', '.join(parts)}>"
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Tensors and plain values, so that a checkpoint with a state in it is one that `torch.load` takes as safe."""
+        lags = torch.from_numpy(np.array(self.n_lags))  # a copy: those of the engine may be read-only
+        labels = None if self.labels is None else (dict(self.labels.members), dict(self.labels.coords), *self.labels[2:])
+        return _state_of, (
+            self.history, self.outflow, lags, self.network, self.step, self.lateral, self.hillslope, labels
+        )  # fmt: skip
+
     def detach(self) -> RouterState:
         """State through which no gradient flows: for training on one stretch of a series after another.
 
@@ -140,6 +148,15 @@ class RouterState:
         """
         slopes = None if self.hillslope is None else self.hillslope.to(device)
         return replace(self, history=self.history.to(device), outflow=self.outflow.to(device), hillslope=slopes)
+
+
+def _state_of(history: Tensor, outflow: Tensor, lags: Tensor, *others: Any) -> RouterState:
+    """State of what `RouterState.__reduce__` gives."""
+    *plain, labels = others
+    return RouterState(history, outflow, lags.numpy(), *plain, None if labels is None else StateLabels(*labels))
+
+
+torch.serialization.add_safe_globals([_state_of])  # it makes tensors and text into a RouterState, and can do nothing else
 
 
 def slopes_of(state: RouterState | None, name: str | None) -> RouterState | None:
