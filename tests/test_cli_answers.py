@@ -46,8 +46,9 @@ def answer(*arguments: Any, code: int | None = 2) -> list[str]:
 
 
 def arguments(command: click.Command) -> list[str]:
-    """Names of files that are not there, one for each argument."""
-    return [f"nothing{i}.nc" for i, p in enumerate(command.params) if isinstance(p, click.Argument)]
+    """Names of files that are not there, one for each argument, and what must be given besides."""
+    needed = [word for option in options(command) if option.required for word in (option.opts[0], "made.png")]
+    return [*needed, *(f"nothing{i}.nc" for i, p in enumerate(command.params) if isinstance(p, click.Argument))]
 
 
 def options(command: click.Command) -> list[click.Option]:

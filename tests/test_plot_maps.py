@@ -714,3 +714,13 @@ def test_colours_are_told_apart_by_everybody(matrix):
     assert (np.diff(lightness) < 0).all() and lightness[0] < 88.0  # paler to darker, and never as white as paper
     ends = seen([tuple(red_to_blue()(x)[:3]) for x in (0.1, 0.5, 0.9)], matrix)
     assert np.linalg.norm(ends[0] - ends[2]) > 30.0 and ends[1][0] < 86.0
+
+
+def test_an_invented_world_closes_round_its_own_cylinder() -> None:
+    """Links over the seam of the lattice go the short way; of a network that says nothing, the way across the map."""
+    network = xroute.datasets.scheidegger(40, 12, seed=1)
+    apart = [float(np.ptp(path[:, 0])) for path in network.river.plot().collections[0].get_segments()]
+    assert max(apart) < 0.11  # two cells of a twentieth of a degree
+    del network["lon"].attrs["period"]
+    apart = [float(np.ptp(path[:, 0])) for path in network.river.plot().collections[0].get_segments()]
+    assert max(apart) > 0.4

@@ -150,10 +150,13 @@ class RouterState:
         return replace(self, history=self.history.to(device), outflow=self.outflow.to(device), hillslope=slopes)
 
 
-def _state_of(history: Tensor, outflow: Tensor, lags: Tensor, *others: Any) -> RouterState:
+def _state_of(
+    history: Tensor, outflow: Tensor, lags: Tensor, network: str, step: float, lateral: str,
+    hillslope: RouterState | None, labels: tuple[Any, ...] | None,
+) -> RouterState:  # fmt: skip
     """State of what `RouterState.__reduce__` gives."""
-    *plain, labels = others
-    return RouterState(history, outflow, lags.numpy(), *plain, None if labels is None else StateLabels(*labels))
+    called = None if labels is None else StateLabels(*labels)
+    return RouterState(history, outflow, lags.numpy(), network, step, lateral, hillslope, called)
 
 
 torch.serialization.add_safe_globals([_state_of])  # it makes tensors and text into a RouterState, and can do nothing else

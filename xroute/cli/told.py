@@ -124,7 +124,10 @@ def _usage(error: click.UsageError, within: click.Context) -> tuple[str, str]:
 
 
 def _usage_of(within: click.Context) -> str:
-    return " ".join([within.command_path, *within.command.collect_usage_pieces(within)])
+    options, *others = within.command.collect_usage_pieces(within)
+    required = [p for p in within.command.params if p.param_type_name == "option" and p.required]
+    needed = [f"{p.opts[0]} {p.make_metavar(within)}" for p in required]
+    return " ".join([within.command_path, options, *needed, *others])
 
 
 def _advice(error: Exception, wrong: str, within: click.Context) -> str:

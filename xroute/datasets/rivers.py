@@ -47,7 +47,7 @@ def scheidegger(
     -------
     xarray.Dataset
         Network Dataset on ``reach``: ``downstream``, the scheme's parameters, ``length`` [m], ``area`` [km2], ``lon``
-        and ``lat`` [degrees].
+        and ``lat`` [degrees]; the attribute ``period`` of ``lon`` is how many degrees the cylinder is round.
 
     Raises
     ------
@@ -88,7 +88,7 @@ def scheidegger(
         "lon": (((column - 0.5 * row) % columns) - 0.5 * columns) * spacing,  # a cell leans half a column a row
         "lat": (0.5 * rows - row) * spacing,
     }
-    return make_river(
+    network = make_river(
         ids=_make_ids(n, ids),
         downstream_position=np.where(is_outlet, -1, position),
         length=length,
@@ -99,6 +99,8 @@ def scheidegger(
         title=f"Scheidegger network, {rows} rows x {columns} columns, seed {seed}",
         **coordinates,
     )
+    network["lon"].attrs["period"] = columns * spacing  # degrees round the cylinder: the map closes it as it does the Earth
+    return network
 
 
 def _make_ids(n: int, kind: str) -> NDArray[Any]:

@@ -59,12 +59,15 @@ def link_paths(network: Network, points: Points, *, smooth: int = SMOOTH_LIMIT) 
         drawn = known[upstream] & known[downstream]
         upstream, downstream = upstream[drawn], downstream[drawn]
     place = np.column_stack([points.x, points.y])
+    turn = 360.0
+    if points.kind == "degrees" and "lon" in network.dataset:  # an invented world may be smaller round than the Earth
+        turn = float(network.dataset["lon"].attrs.get("period", turn))
 
     def step(of: Index, to: Index) -> Float:
-        """From one reach to another, the short way round the Earth."""
+        """From one reach to another, the short way round."""
         along = place[to] - place[of]
         if points.kind == "degrees":
-            along[:, 0] -= 360.0 * np.round(along[:, 0] / 360.0)
+            along[:, 0] -= turn * np.round(along[:, 0] / turn)
         return along
 
     here = place[upstream]
