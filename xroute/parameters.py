@@ -185,6 +185,7 @@ def check_steps(parameters: SchemeParameters, dt: float, substeps: int) -> bool:
     """
     step, slack = dt / substeps, 1e-9
     outside: list[str] = []
+    any_long = False
     instead: set[tuple[str, str]] = set()
     fewest, most = 1.0, float(MOST_SUBSTEPS)  # substeps with which no reach oscillates, and none dips
     for name, (at, values) in parameters.items():
@@ -204,6 +205,7 @@ def check_steps(parameters: SchemeParameters, dt: float, substeps: int) -> bool:
             kinds.append(f"{int(short.sum())} too short (they may oscillate)")
             instead |= {(name, scheme.instead)} if scheme.instead else set()
         if long.any():
+            any_long = True
             kinds.append(f"{int(long.sum())} too long (outflow may dip below zero where inflow rises)")
         if kinds:
             n = int((short | long).sum())
@@ -215,6 +217,7 @@ def check_steps(parameters: SchemeParameters, dt: float, substeps: int) -> bool:
         advice.append(f"{argument('substeps', int(fewest))} would put all of them inside")
     else:
         advice.append("no number of substeps puts all reaches inside")
+        advice += ["reaches that are too long can be split into shorter ones"] if any_long else []
     warn(f"at a routing step of {step:g} s, {'; '.join(outside)}: {'; '.join(advice)}")
     return False
 
