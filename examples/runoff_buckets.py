@@ -74,7 +74,6 @@ for way, carry in ways.items():
     lost = (rain - runoff - evaporated)[:, 1:].sum(1) - (stored[:, -1] - stored[:, 0])
     numbers = ", ".join(f"{name} {model.logs[name].exp().item():.3g} ({true:g})" for name, true in TRUE.items())
     print(f"{way}: {numbers}; of {rain.sum(1).mean():,.0f} mm of rain {lost.abs().max():.3f} mm are lost")
-
 scores = xroute.scores(found, observed, periods={"third year": slice("2002", None)}, metrics=["nse", "kge", "pbias"])
 print(scores.mean("reach").squeeze("period", drop=True).to_dataframe().drop(columns="skill").round(3))
 
