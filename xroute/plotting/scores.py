@@ -16,7 +16,6 @@ from xroute.plotting.layout import layout_points
 from xroute.plotting.legends import Group, draw_legends
 from xroute.plotting.maps import plot_network
 from xroute.plotting.style import GAUGE_COLOURS, INK, PALE, axis_label
-from xroute.wording import argument
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -75,7 +74,7 @@ def plot_scores(scores: xr.Dataset, metric: str = "nse", ax: Axes | None = None,
         raise ParameterError(f"{metric!r} is NaN or infinite at every gauge: there is nothing to draw")
     largest = float(shown.max())
     if lowest is not None and not lowest < largest:
-        raise ParameterError(f"{argument('lowest', lowest)} is not below the largest score, {largest:.3g}: nothing would be seen")
+        raise ParameterError(f"lowest={lowest} is not below the largest score, {largest:.3g}: nothing would be seen")
     if lowest is None and values.attrs.get("best") == 1.0 and shown.min() < WORST < largest:
         lowest = WORST
     series = list(_series(values))
