@@ -427,6 +427,9 @@ def test_what_tables_get_wrong(tmp_path):
     wide.set_axis(wide.index.strftime("%m/%d/%Y %H:%M")).to_csv(tmp_path / "us.csv", index_label="time")
     with pytest.raises(TimeAxisError, match="no times such as 2001-01-01"):
         match_observed(tmp_path / "us.csv", runoff(), river())
+    (tmp_path / "empty.csv").touch()
+    with pytest.raises(XRouteError, match=r"empty\.csv is empty\. Write it again: a column of times"):
+        match_observed(tmp_path / "empty.csv", runoff(), river())
     zoned = wide.tz_localize("UTC").tz_convert("Europe/Madrid")
     zoned.to_csv(tmp_path / "zoned.csv", index_label="time")
     with pytest.warns(UserWarning, match="no units"):

@@ -47,7 +47,7 @@ def test_a_frame_for_each_step_and_a_picture_that_changes(network, discharge, tm
     frames, info = frames_of(path)
     assert path == tmp_path / "flood.gif" and len(frames) == 6 and info["duration"] == 200 and info["loop"] == 0
     assert frames[0].shape == (350, 350, 3)
-    low = [frame[30:].copy() for frame in frames]  # without the title, in which the time stands
+    low = [frame[40:].copy() for frame in frames]  # without the title, in which the time stands
     assert all(np.abs(a - b).sum() > 0 for a, b in zip(low, low[1:], strict=False))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["flood.gif"]
 
@@ -55,7 +55,7 @@ def test_a_frame_for_each_step_and_a_picture_that_changes(network, discharge, tm
 def test_still_water_gives_the_same_picture_but_for_its_time(network, discharge, tmp_path):
     still = discharge.isel(time=slice(0, 2)) * 0 + 3
     frames, _ = frames_of(network.river.animate(still, tmp_path / "still.gif", dpi=50, progress=False))
-    assert len(frames) == 2 and np.abs(frames[0][30:] - frames[1][30:]).max() < 25
+    assert len(frames) == 2 and np.abs(frames[0][40:] - frames[1][40:]).max() < 25
 
 
 def test_colours_and_widths_follow_by_id_on_one_scale(network, discharge):
@@ -148,6 +148,12 @@ def test_what_cannot_be_drawn_is_named_before_anything_is_read(network, discharg
     monkeypatch.setattr(theirs.writers, "is_available", lambda name: False)
     with pytest.raises(ParameterError, match="ffmpeg"):
         animate(tmp_path / "flood.mp4")
+
+
+def test_discharge_without_a_value_is_told_by_its_frames(network, discharge, tmp_path):
+    with pytest.raises(ParameterError, match=f"no value of the {discharge.sizes['time']} frames is a number"):
+        animation.animate(network, discharge * np.nan, tmp_path / "a.gif", progress=False)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_broken_run_leaves_no_file(network, discharge, tmp_path, monkeypatch):

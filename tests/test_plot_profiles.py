@@ -66,6 +66,16 @@ def test_the_longest_way_is_drawn_over_distance_and_time():
     assert [a.get_ylabel() for a in ax.figure.axes if a is not ax] == ["River discharge [m³ s⁻¹]"]
 
 
+def test_of_long_series_blocks_are_drawn_to_the_last_step(monkeypatch):
+    monkeypatch.setattr("xroute.plotting.profiles.MOST_STEPS", 8)  # of 30 steps: seven blocks of four and one of two
+    mesh = image(river().river.profile(wave()))
+    along = wave().sel(reach=WAY).values
+    blocks = [along[:, at : at + 4].mean(axis=1) for at in range(0, 30, 4)]
+    np.testing.assert_allclose(mesh.get_array(), np.array(blocks))
+    edges = pd.DatetimeIndex([*HOURS[::4], HOURS[-1] + pd.Timedelta("1h")])
+    np.testing.assert_allclose(mesh.get_coordinates()[:, 0, 1], date2num(edges))
+
+
 def test_the_highest_flow_is_followed_and_its_celerity_told():
     ax = plot_profile(river(), wave())
     (line,) = ax.lines

@@ -68,8 +68,7 @@ def is_series_table(path: PathLike) -> bool:
 
 def bears_times(path: PathLike) -> bool:
     """Whether a table has times, by a column's name or how its first cells look: it is meant as a series, readable or not."""
-    with reading(existing(path), "as a table"):
-        head = pd.read_csv(path, sep=None, engine="python", dtype=str, keep_default_na=False, nrows=5)
+    head = _read(existing(path), nrows=5)
     named = any(str(c).strip().lower() in _TIME for c in head.columns)
     return named or (head.size > 0 and bool(head.iloc[:, 0].str.match(_DATE).any()))
 
@@ -96,12 +95,24 @@ def open_series(path: PathLike, variable: str | None = None, *, option: str = "k
     target = existing(path)
     source = _Source(str(target), option)
     if is_series_table(target):
-        with reading(target, "as a table"):
-            table = pd.read_csv(target, sep=None, engine="python", dtype=str, keep_default_na=False)
-        found = _of_texts(table, variable, source)
+        found = _of_texts(_read(target), variable, source)
         found.encoding["source"] = str(target)
         return found
     return _of_dataset(open_dataset(target), variable, source)
+
+
+def _read(path: Path, **options: Any) -> pd.DataFrame:
+    """A table as text.
+
+    Raises
+    ------
+    XRouteError
+        If it is none, or empty.
+    """
+    if not path.stat().st_size:
+        raise XRouteError(f"{path} is empty. Write it again: a column of times and one a gauge")
+    with reading(path, "as a table"):
+        return pd.read_csv(path, sep=None, engine="python", dtype=str, keep_default_na=False, **options)
 
 
 def as_series(given: SeriesLike, variable: str | None = None, *, what: str = "observed discharge") -> xr.DataArray:

@@ -94,7 +94,8 @@ def animate(
     AlignmentError
         If discharge lacks reaches of the network.
     ParameterError
-        For other suffixes, films without ffmpeg, and a number of frames a second or steps that is not positive.
+        For other suffixes, films without ffmpeg, a number of frames a second or steps that is not positive, and discharge
+        without a value.
     TimeAxisError
         If it cannot be told which dimension is the time, or there are no such times.
 
@@ -242,6 +243,8 @@ def _draw_first(network: Network, frames: _Frames, request: MapRequest) -> _Film
     points = layout_points(network, request.layout)
     warn_of_unplaced(network, points)
     extremes, label = frames.extremes(), request.label or frames.label
+    if not extremes.size:
+        raise ParameterError(f"{label}: no value of the {len(frames)} frames is a number; nothing to draw")
     known = Values(extremes, label)
     scale = number_scale(
         known, norm=request.norm, cmap=request.cmap, vmin=request.vmin, vmax=request.vmax, center=request.center,

@@ -181,21 +181,20 @@ def _times(series: xr.DataArray, time: Any) -> xr.DataArray:
 def _draw_image(ax: Axes, way: Way, series: xr.DataArray, values: Float, norm: Any, label: str | None) -> None:
     """Colours over distance and time, and the way of the highest flow."""
     at = numbers_on_axis(series["time"])
-    every = -(-at.size // MOST_STEPS)
-    shown, begin = values, step_begins(series, at)
-    if every > 1:
-        cut = at.size - at.size % every
-        with np.errstate(invalid="ignore"):
-            shown = values[:, :cut].reshape(values.shape[0], -1, every).mean(axis=2)
-        begin = begin[:cut:every]
+    every = max(-(-at.size // MOST_STEPS), 1)
+    edges = step_edges(step_begins(series, at))
+    first = np.arange(0, at.size, every)  # of each block of steps that is drawn as its mean; the last may be shorter
+    with np.errstate(invalid="ignore"):
+        shown = values if every == 1 else np.add.reduceat(values, first, axis=1) / np.diff(first, append=at.size)
+    edges = np.append(edges[first], edges[-1])
     known = Values(values.ravel(), label or "")
     scale = number_scale(known, norm=norm)
     image = ax.pcolormesh(
-        way.edges, step_edges(begin), np.ma.masked_invalid(shown.T), cmap=scale.cmap.with_extremes(bad=NOTHING), norm=scale.norm,
+        way.edges, edges, np.ma.masked_invalid(shown.T), cmap=scale.cmap.with_extremes(bad=NOTHING), norm=scale.norm,
         rasterized=True,
     )  # fmt: skip
     dress_times(ax, series["time"], "y")
-    ax.set_ylim(*step_edges(begin)[[0, -1]].tolist())
+    ax.set_ylim(*edges[[0, -1]].tolist())
     if label is not None:
         draw_colour_bar(ax, image, scale, known, None)
     _draw_crest(ax, way, series, values, at)
