@@ -262,7 +262,8 @@ def main() -> None:
     warnings.simplefilter("ignore", UserWarning)  # reaches of the sample are too short for a quarter of an hour
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     print(f"float32, muskingum, runoff (time, reach), {cores} cores; milliseconds: least (median)")
-    print("| case | xroute | river-route | river-route / xroute, medians | difference | its version |", "|---" * 6 + "|", sep="\n", flush=True)
+    print("| case | xroute | river-route | river-route / xroute, medians | difference | its version |")
+    print("|---" * 6 + "|", flush=True)
     for substeps in options.substeps:
         measure(options, substeps)
 
