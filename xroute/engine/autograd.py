@@ -207,7 +207,8 @@ def _backward(
     runoff, pole, gain, history, outflow = (needs[k] for k in (0, 3, 4, 5, 6))
     needs_filter = needs[1] or pole or gain
     # with gradients of gradients it is the operator, which says that it has none
-    back = torch.ops.xroute.route_backward if ctx.by_operator or torch.is_grad_enabled() else _route_backward_now
+    by_operator = ctx.by_operator or torch.is_grad_enabled()
+    back: Any = torch.ops.xroute.route_backward if by_operator else _route_backward_now
     grads = back(*grads_of, *saved, *ctx.options, runoff, needs_filter, known, known_reach)
     wanted = zip(grads, (runoff, needs[1], pole, gain, history, outflow, known is not None and needs[13]), strict=True)
     g_runoff, g_taps, g_pole, g_gain, g_history, g_outflow, g_known = (g if wants else None for g, wants in wanted)

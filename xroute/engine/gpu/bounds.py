@@ -91,7 +91,10 @@ def between(
     at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     there = at < n
     given = tl.load(raw + at, mask=there, other=0.0)
-    near = tl.where(given > FARTHEST, FARTHEST, tl.where(given < -FARTHEST, -FARTHEST, given))
+    # a number alone would be one of float32
+    least, most = tl.full((BLOCK,), LEAST, tl.float64), tl.full((BLOCK,), MOST, tl.float64)
+    far = tl.full((BLOCK,), FARTHEST, tl.float64)
+    near = tl.where(given > far, far, tl.where(given < -far, -far, given))
     if HIGH == float("inf"):
         slope = tl.exp(near)
         value = LOW + slope
@@ -103,7 +106,7 @@ def between(
         value = LOW + (HIGH - LOW) * part
         slope = (HIGH - LOW) * (part * (1 - part))
     if BACK:
-        free = (given >= -FARTHEST) & (given <= FARTHEST) & (value >= LEAST) & (value <= MOST)
+        free = (given >= -far) & (given <= far) & (value >= least) & (value <= most)
         tl.store(result + at, tl.where(free, tl.load(gradient + at, mask=there, other=0.0) * slope, 0.0), mask=there)
     else:
-        tl.store(result + at, tl.where(value > MOST, MOST, tl.where(value < LEAST, LEAST, value)), mask=there)
+        tl.store(result + at, tl.where(value > most, most, tl.where(value < least, least, value)), mask=there)
