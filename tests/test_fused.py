@@ -179,7 +179,7 @@ def test_values_within_bounds_are_those_of_torch(parameter):
 def test_rows_go_straight_to_parts_of_longer_ones(shape, dtype):
     """From a GPU into pinned memory of the host, and not a value beside them."""
     from xroute.engine.gpu.memory import as_rows
-    from xroute.engine.gpu.rows import move_rows
+    from xroute.engine.gpu.row_copies import move_rows
 
     n_batch, n_rows, n_steps = shape
     source = torch.rand((n_batch, n_rows, n_steps + 3), dtype=dtype, device=DEVICE)[..., :n_steps]

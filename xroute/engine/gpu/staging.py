@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from xroute.engine.gpu.memory import as_rows
-from xroute.engine.gpu.rows import move_rows
+from xroute.engine.gpu.row_copies import move_rows
 
 __all__ = ["CudaCopies", "Stage"]
 
