@@ -125,7 +125,19 @@ def _known(values: Tensor | None, reach: Tensor | None, grad: Tensor | None = No
     return {} if values is None else {"known": Known(reach, values.contiguous(), grad)}
 
 
-def _route_now(
+def _custom_op(name: str) -> Any:
+    """`torch.library.custom_op`, the function itself beside it: what torch does about operators takes as long as to route."""
+
+    def make(function: Any) -> Any:
+        operator: Any = torch.library.custom_op(name, function, mutates_args=())
+        operator.now = function
+        return operator
+
+    return make
+
+
+@_custom_op("xroute::route")
+def _route(
     runoff: Tensor, taps: Tensor, pointer: Tensor, pole: Tensor, gain: Tensor, history: Tensor, outflow: Tensor,
     plan: int, substeps: int, sampling: str, lateral: str, trace: int, keep_state: bool,
     known: Tensor | None = None, known_reach: Tensor | None = None,
@@ -137,9 +149,6 @@ def _route_now(
         keep_trace=trace > 0, keep_state=keep_state, **_known(known, known_reach),
     )  # fmt: skip
     return discharge, *tensors_of(end, runoff), kept
-
-
-_route = torch.library.custom_op("xroute::route", _route_now, mutates_args=())
 
 
 @_route.register_fake
@@ -154,7 +163,8 @@ def _(
     return backend_on(runoff.device).like_discharge(runoff), history, outflow, runoff.new_empty(trace)
 
 
-def _route_backward_now(
+@_custom_op("xroute::route_backward")
+def _route_backward(
     grad_discharge: Tensor, grad_history: Tensor, grad_outflow: Tensor, runoff: Tensor, taps: Tensor, pointer: Tensor,
     pole: Tensor, gain: Tensor, history: Tensor, outflow: Tensor, discharge: Tensor, trace: Tensor, plan: int,
     substeps: int, sampling: str, lateral: str, needs_runoff: bool, needs_filter: bool,
@@ -170,9 +180,6 @@ def _route_backward_now(
         Needs(needs_runoff, needs_filter), **_known(known, known_reach, of_known),
     )  # fmt: skip
     return *grads[:4], *tensors_of(grads.state, runoff), of_known
-
-
-_route_backward = torch.library.custom_op("xroute::route_backward", _route_backward_now, mutates_args=())
 
 
 @_route_backward.register_fake
@@ -208,7 +215,7 @@ def _backward(
     needs_filter = needs[1] or pole or gain
     # with gradients of gradients it is the operator, which says that it has none
     by_operator = ctx.by_operator or torch.is_grad_enabled()
-    back: Any = torch.ops.xroute.route_backward if by_operator else _route_backward_now
+    back: Any = torch.ops.xroute.route_backward if by_operator else _route_backward.now
     grads = back(*grads_of, *saved, *ctx.options, runoff, needs_filter, known, known_reach)
     wanted = zip(grads, (runoff, needs[1], pole, gain, history, outflow, known is not None and needs[13]), strict=True)
     g_runoff, g_taps, g_pole, g_gain, g_history, g_outflow, g_known = (g if wants else None for g, wants in wanted)
@@ -220,12 +227,12 @@ _route.register_autograd(_backward, setup_context=_setup)
 
 
 class _Routed(torch.autograd.Function):
-    """`_route` where nothing is compiled: what torch does about an operator of Python takes as long as to route."""
+    """`_route` where nothing is compiled."""
 
     @staticmethod
     def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, ...]:
         """What the operator gives."""
-        output = _route_now(*inputs)
+        output = _route.now(*inputs)
         _setup(ctx, inputs, output)
         ctx.by_operator = False
         ctx.mark_non_differentiable(output[3])

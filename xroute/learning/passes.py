@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -90,7 +91,7 @@ class Passes:
 
     def step_loss(self, number: int) -> None:
         """Gradients of a window's loss, as if it were all."""
-        loss, nse = self._replays.run(("step", number), lambda: self._step(number))
+        loss, nse = self._replays.run(("step", number), partial(self._step, number))
         self.seen = Part(loss, nse) if self.seen is None else Part(self.seen.loss + loss, self.seen.one_minus_nse + nse)
 
     def _step(self, number: int) -> tuple[Tensor, Tensor]:
@@ -107,7 +108,7 @@ class Passes:
         self._state, parts = None, []
         try:
             for number in range(len(self.problem.windows)):
-                parts.append(Part(*self._replays.run(("part", number), lambda number=number: self._part(number))))
+                parts.append(Part(*self._replays.run(("part", number), partial(self._part, number))))
             more = self.penalty_now()
             if more is not None:
                 more.backward()
