@@ -10,14 +10,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from xroute.engine.cpu.abreast import HEAD, INTERVAL, LAST, MEAN, OUTLET, START_MEAN, new_tiles, route_abreast
 from xroute.engine.cpu.intrinsics import fma, prefetch, prefetch_entry
 from xroute.engine.kernels import kernel
 from xroute.engine.schedule import ABREAST
-from xroute.settings import LATERAL, SAMPLING
-
-MEAN, LAST, START_MEAN = (SAMPLING.index(name) for name in ("mean", "last", "start-mean"))
-HEAD, INTERVAL, OUTLET = (LATERAL.index(name) for name in ("head", "interval", "outlet"))
-
 
 @kernel
 def gather_filter(  # type: ignore[no-untyped-def]
@@ -80,6 +76,7 @@ def route_task(  # type: ignore[no-untyped-def]
     y = np.zeros(ABREAST)
     sloped = slope_pointer.size > 0
     at_once = sloped and substeps == 1 and lateral == HEAD
+    room = new_tiles(n)
     simple = substeps == 1 and lateral == HEAD and not nan_is_zero and not sloped
     for g in range(first_group, last_group):
         begin, end = group_pointer[g], group_pointer[g + 1]
@@ -90,6 +87,31 @@ def route_task(  # type: ignore[no-untyped-def]
                     prefetch_slope(order[i], slope_taps, slope_pointer, slope_history, slope_outflow)
         for i in range(begin, end):
             prefetch_row(discharge, discharge_row[i], start, stop)
+        if may_go_abreast(begin, end, tap_pointer, given_row, known_row):
+            if not simple:
+                own_rows = room[2]
+                for i in range(begin, end):
+                    factor = scale[i] if scale.size > 1 else scale[0]
+                    if sloped:
+                        bad += down_the_slope(
+                            own_rows[i - begin], runoff, runoff_row[i], factor, start, n, nan_is_zero,
+                            order[i], slope_taps, slope_pointer, slope_history, slope_outflow, slope_buffer,
+                        )  # fmt: skip
+                    else:
+                        bad += read_runoff(own_rows[i - begin], runoff, runoff_row[i], factor, start, n, nan_is_zero)
+            whole_runoff, whole_discharge = route_abreast(
+                runoff, discharge, runoff_row, discharge_row, scale, start, n, begin, end, slot, store,
+                link_pointer, link_slot, link_weight, taps, tap_pointer, pole, gain, history, outflow,
+                substeps, sampling, lateral, simple, room,
+            )  # fmt: skip
+            for i in range(begin, end):
+                if not whole_runoff:
+                    bad += count_not_finite(runoff, runoff_row[i], start, stop)
+                if not whole_discharge:
+                    over += count_not_finite(discharge, discharge_row[i], start, stop)
+                if kept_row.size > 0 and kept_row[i] >= 0:
+                    kept[kept_row[i], start * substeps : stop * substeps] = store[slot[i], :fine]
+            continue
         any_pole = False
         for i in range(begin, end):
             first_tap = tap_pointer[i]
@@ -162,6 +184,29 @@ def route_task(  # type: ignore[no-untyped-def]
             if kept_row.size > 0 and kept_row[i] >= 0:
                 kept[kept_row[i], start * substeps : stop * substeps] = store[slot[i], :fine]
     return bad, over
+
+
+@kernel(forceinline=True)
+def may_go_abreast(begin, end, tap_pointer, given_row, known_row):  # type: ignore[no-untyped-def]
+    """Whether `route_abreast` takes a group: at most two taps, nothing given or known, and enough reaches to be worth it."""
+    if end - begin < 3:
+        return False
+    for i in range(begin, end):
+        if tap_pointer[i + 1] - tap_pointer[i] > 2:
+            return False
+        if given_row.size > 0 and given_row[i] >= 0 or known_row.size > 0 and known_row[i] >= 0:
+            return False
+    return True
+
+
+@kernel
+def count_not_finite(array, row, start, stop):  # type: ignore[no-untyped-def]
+    """How many values of a stretch of a row are not finite."""
+    count = 0
+    if row >= 0:
+        for t in range(start, stop):
+            count += not np.isfinite(array[row, t])
+    return count
 
 
 @kernel(forceinline=True)
