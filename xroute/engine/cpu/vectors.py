@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from llvmlite import ir
 from numba.core import cgutils, types
-from numba.core.datamodel.models import PrimitiveModel
-from numba.core.extending import intrinsic, register_model
+from numba.core.datamodel.models import PrimitiveModel, StructModel
+from numba.core.types import StarArgTuple, UniTuple  # type: ignore[attr-defined]
+from numba.extending import intrinsic, register_model
 
 __all__ = [
-    "LANES", "add8", "all_finite", "div8", "fma8", "is_finite8", "load8", "load_some8", "look8", "mul8", "splat8", "store8",
-    "store_some8", "sum8", "transpose8", "where8", "zero8",
+    "LANES", "add8", "all_finite", "ask", "bare", "div8", "entry", "fma8", "is_finite8", "load8", "load_some8", "look8", "mul8",
+    "splat8", "store8", "store_some8", "sum8", "transpose8", "where8", "zero8",
 ]  # fmt: skip
 
 LANES = 8
@@ -54,6 +55,69 @@ class _Seen(types.Type):
 class _SeenModel(PrimitiveModel):
     def __init__(self, manager, kind) -> None:
         super().__init__(manager, kind, ir.VectorType(_element(kind), LANES))
+
+
+class _Bare(types.Type):
+    """Numba's type of where an array lies: nobody counts who refers to it, which would cost more than the arithmetic."""
+
+    def __init__(self, dtype, ndim) -> None:
+        self.dtype, self.ndim = dtype, ndim
+        super().__init__(name=f"bare({dtype}, {ndim})")
+
+
+@register_model(_Bare)
+class _BareModel(StructModel):
+    def __init__(self, manager, kind) -> None:
+        super().__init__(manager, kind, [("data", types.voidptr), ("stride", types.intp)])
+
+
+@intrinsic
+def bare(typing_context, array):
+    """Where a C-contiguous array of one or two dimensions lies; it must outlive what is done with this."""
+    if not (isinstance(array, types.Array) and array.ndim <= 2 and array.layout == "C"):
+        return None
+    kind = _Bare(array.dtype, array.ndim)
+
+    def generate(context, builder, signature, arguments):
+        struct = context.make_array(signature.args[0])(context, builder, arguments[0])
+        made = cgutils.create_struct_proxy(kind)(context, builder)
+        made.data = builder.bitcast(struct.data, ir.IntType(8).as_pointer())
+        made.stride = cgutils.unpack_tuple(builder, struct.strides, array.ndim)[0]
+        return made._getvalue()
+
+    return kind(array), generate
+
+
+@intrinsic
+def entry(typing_context, array, *index):
+    """An entry of an array that is `bare`; no index is negative."""
+    if not (isinstance(array, _Bare) and len(index) == array.ndim):
+        return None
+
+    def generate(context, builder, signature, arguments):
+        indices = cgutils.unpack_tuple(builder, arguments[1], array.ndim)
+        if array.ndim == 1:
+            indices = [ir.Constant(indices[0].type, 0), *indices]
+        value = context.get_data_type(array.dtype)
+        return builder.load(_address(context, builder, array, arguments[0], indices), typ=value)
+
+    return array.dtype(array, StarArgTuple(index)), generate
+
+
+@intrinsic
+def ask(typing_context, array, row, column):
+    """Ask for the cache line of ``array[row, column]``, of one that is `bare`; no effect on any result."""
+    if not _has_rows(array):
+        return None
+
+    def generate(context, builder, signature, arguments):
+        address = _address(context, builder, array, arguments[0], arguments[1:])
+        kind = ir.FunctionType(ir.VoidType(), [address.type, _I32, _I32, _I32])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        builder.call(function, [address, _I32(0), _I32(2), _I32(1)])
+        return context.get_dummy_value()
+
+    return types.void(array, types.int64, types.int64), generate
 
 
 @intrinsic
@@ -257,12 +321,14 @@ def transpose8(typing_context, a, b, c, d, e, f, g, h):
                     rows[k + width] = _shuffle(builder, upper, lower, second)
         return context.make_tuple(builder, signature.return_type, rows)
 
-    return types.UniTuple(_EIGHT, LANES)(*(_EIGHT,) * LANES), generate
+    return UniTuple(_EIGHT, LANES)(*(_EIGHT,) * LANES), generate
 
 
 def _has_rows(array):
     return (
-        isinstance(array, types.Array)
+        isinstance(array, _Bare)
+        and array.ndim == 2
+        or isinstance(array, types.Array)
         and array.ndim == 2
         and array.layout == "C"
         and array.dtype in (types.float64, types.float32)
@@ -308,9 +374,13 @@ def _masked(builder, what, result, *arguments):
 
 def _address(context, builder, kind, array, indices):
     """Address of an entry, in bytes."""
-    struct = context.make_array(kind)(context, builder, array)
-    row_stride, _ = cgutils.unpack_tuple(builder, struct.strides, kind.ndim)
     row, column = indices
-    address = builder.bitcast(struct.data, ir.IntType(8).as_pointer())
+    if isinstance(kind, _Bare):
+        bare = cgutils.create_struct_proxy(kind)(context, builder, value=array)
+        address, row_stride = bare.data, bare.stride
+    else:
+        struct = context.make_array(kind)(context, builder, array)
+        row_stride, _ = cgutils.unpack_tuple(builder, struct.strides, kind.ndim)
+        address = builder.bitcast(struct.data, ir.IntType(8).as_pointer())
     address = builder.gep(address, [builder.mul(row, row_stride)])
-    return builder.gep(address, [builder.mul(column, column.type(_size(_element(kind))))])
+    return builder.gep(address, [builder.mul(column, column.type(kind.dtype.bitwidth // 8))])
