@@ -74,13 +74,14 @@ class DeviceLinks:
 class DevicePatches:
     """Patches on a device, in the types of the kernels."""
 
-    down_places: Tensor  # int32 [6, place]: reach, lag, two children, row of the mailbox, spare
+    down_places: Tensor  # int32 [7, place]: reach, lag, two children, row of the mailbox, spare, first row that joins
     up_places: (
         Tensor  # int32 [7, place]: reach, distance, parent, row of the mailbox, spare, lag, first row it is given
     )
-    child_share: Tensor  # [2, place]
+    child_share: Tensor  # [3, place]: of the two children, of the first row that joins
     parent_share: Tensor  # [2, place]: of the parent, of the first row it is given
     down: DeviceLinks
+    down_rest: DeviceLinks  # without the first of each place
     up: DeviceLinks  # without the first of each place
     reach: Tensor  # int64 [place]
     place: Tensor  # int64 [reach]
@@ -109,21 +110,29 @@ def _move_patches(p: Patches, plan: RoutingPlan, device: torch.device, dtype: to
         record = int32(of.number[source], target % LANES, lag[target], source).T.contiguous()
         return DeviceLinks(int32(start)[0], record, real(weight), of.n_sources)
 
-    first = np.zeros(p.up.target.size, bool)
-    first[np.unique(p.up.target, return_index=True)[1]] = True
-    given_by, given_share = np.full(p.reach.size, -1), np.zeros(p.reach.size)
-    given_by[p.up.target[first]] = p.up.number[p.up.source[first]]
-    given_share[p.up.target[first]] = p.up.weight[first]
+    joins, join_share, join_first = _first_links(p.down, p.reach.size)
+    given_by, given_share, first = _first_links(p.up, p.reach.size)
     place = p.place_of(plan.n_reaches)
     return DevicePatches(
-        int32(p.reach, p.lag, *p.child, p.down.number[: p.reach.size], p.spare),
+        int32(p.reach, p.lag, *p.child, p.down.number[: p.reach.size], p.spare, joins),
         int32(p.reach, p.distance, p.parent, p.up.number[: p.reach.size], p.spare, p.lag, given_by),
-        real(p.child_weight), real(np.stack([p.parent_weight, given_share])),
-        links(p.down, p.lag, np.ones(p.down.target.size, bool)), links(p.up, p.distance, ~first),
+        real(np.stack([*p.child_weight, join_share])), real(np.stack([p.parent_weight, given_share])),
+        links(p.down, p.lag, np.ones(p.down.target.size, bool)), links(p.down, p.lag, ~join_first),
+        links(p.up, p.distance, ~first),
         torch.from_numpy(p.reach).to(device), torch.from_numpy(place).to(device),
         torch.from_numpy(p.down.number[p.reach.size :]).to(device),
         torch.from_numpy(p.down.number[place[plan.kept]]).to(device), p.n_patches,
     )  # fmt: skip
+
+
+def _first_links(of: CrossLinks, n_places: int) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.bool_]]:
+    """Row of the mailbox (-1: none) and weight of the first link of each place, and which links those are."""
+    first = np.zeros(of.target.size, bool)
+    first[np.unique(of.target, return_index=True)[1]] = True
+    row, weight = np.full(n_places, -1), np.zeros(n_places)
+    row[of.target[first]] = of.number[of.source[first]]
+    weight[of.target[first]] = of.weight[first]
+    return row, weight, first
 
 
 # ── its filter ──────────────────────────────────────────────────────────────────────────────────────────────────────────
