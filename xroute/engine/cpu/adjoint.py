@@ -41,9 +41,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xroute.engine.arrays import FilterArrays, Gradients, Known, Needs, Rows, State
-from xroute.engine.cpu.adjoint_kernels import add_filter, adjoint_task, cut_tasks
+from xroute.engine.cpu.adjoint_kernels import add_filter, adjoint_task, cut_tasks, route_again
 from xroute.engine.cpu.forward import NO_HILLSLOPES
-from xroute.engine.cpu.kernels import place_state, restore_state, route_task
+from xroute.engine.cpu.kernels import place_state, restore_state
 from xroute.engine.cpu.vectors import LANES
 from xroute.engine.cpu.walk import BLOCK, modes, on_threads, place_filter, place_known, place_rows, read_only
 from xroute.engine.plan import RoutingPlan
@@ -53,12 +53,14 @@ from xroute.settings import RoutingSettings
 
 __all__ = ["adjoint_cpu"]
 
-CHUNK_BYTES = int(__import__("os").environ.get("CHUNK", 2**20))
+CHUNK_BYTES = 2**20
 """Room for the series of a chunk in a block of time."""
-WHOLE_BYTES = int(__import__("os").environ.get("WHOLE", 2**24))
+WHOLE_BYTES = 2**24
 """Series of all places, in all blocks of time, that take no more are kept."""
 KEPT_BYTES = 2**30
-"""Room for what is kept of all blocks of time, if it is more than a quarter of the runoff."""
+"""Room for the series that pass between chunks, in all blocks of time: if they need more, those of one block are kept."""
+KEPT_SHARE = 0.25
+"""As much room as this share of the runoff, if that is more."""
 SUMS_BYTES = 2**30
 """Room for the gradients of the filter, of all groups of members."""
 MEMBER_GROUPS = 8
@@ -177,13 +179,19 @@ class _Walk:
             *chunks, row, n_rows, n_kept = cut_tasks(
                 schedule.task_pointer, schedule.group_pointer, up_pointer, up_place, most, n_areas
             )
-        room = max(KEPT_BYTES, self.runoff.nbytes // 4)
+        room = max(KEPT_BYTES, KEPT_SHARE * self.runoff.nbytes)
         shift = n_kept if self.needs.filter and 8 * n_kept * n_blocks * self.width <= room else 0
         return _Layout(*chunks, row, row[up_place], row[down_place], n_rows, n_areas, shift, whole)
 
     def _store(self, layout: _Layout) -> Float:
         """Room for all blocks; the rows of each begin ``layout.shift`` after those of the one before."""
-        return np.empty(((len(self.starts) - 1) * layout.shift + layout.n_rows + ABREAST, self.width))
+        n_rows = (len(self.starts) - 1) * layout.shift + layout.n_rows + ABREAST
+        return np.empty((n_rows, self._stride))
+
+    @property
+    def _stride(self) -> int:
+        """Length of a row: whole vectors, and so whole cache lines."""
+        return -(-self.width // LANES) * LANES
 
     def _member(
         self, member: int, layout: _Layout, sums: tuple[Float, ...], store: Float, pool: ThreadPoolExecutor | None
@@ -229,22 +237,21 @@ class _Walk:
 
     def _forward(self, tasks: Iterable[int], member: int, layout: _Layout, block: _Block, state: State) -> None:
         """Series of a block of time into the store, and the state to the block's end; nobody asks for discharge."""
-        buffers, _, held = self._buffers()
+        lams, buffers, _, held = self._buffers()
         no_discharge, nowhere, no_series, no_row = self._nothing()
         for task in tasks:
-            route_task(
+            route_again(
                 self.runoff[member], no_discharge, self.rows[0], nowhere, self.rows[2], block.start, block.stop,
-                *self.schedule.task_pointer[task : task + 2], self.schedule.group_pointer, layout.row, block.store, buffers[0],
-                held, self.links[0], layout.up_row, self.links[2], *self.filter, *state, *modes(self.settings), False,
-                no_series, no_row, no_series, no_row, self.known[member], self.known_row, block.routed, *NO_HILLSLOPES,
+                *self.schedule.task_pointer[task : task + 2], self.schedule.group_pointer, layout.row, block.store, lams,
+                buffers, held, self.links[0], layout.up_row, self.links[2], *self.filter, *state, *modes(self.settings),
+                no_series, no_row, self.known[member], self.known_row, block.routed, *NO_HILLSLOPES,
             )  # fmt: skip
 
     def _back(
         self, tasks: Iterable[int], member: int, layout: _Layout, block: _Block, running: State, grads: tuple[Float, ...]
     ) -> None:
         """The adjoint of a block of time, chunk by chunk."""
-        lams = np.zeros((ABREAST, -(-self.width // LANES) * LANES + LANES))
-        buffers, mu, held = self._buffers()
+        lams, buffers, mu, held = self._buffers()
         up_pointer, _, up_weight, down_pointer, _, down_weight = self.links
         again = self.needs.filter and not layout.whole
         for task in tasks:
@@ -260,10 +267,11 @@ class _Walk:
         """What the forward run is given, since nobody asks for discharge, and no series are exchanged."""
         return np.empty((1, 1), self.runoff.dtype), self.nowhere, np.zeros((0, 0)), np.zeros(0, np.int64)
 
-    def _buffers(self) -> tuple[Float, Float, Float]:
-        """Room for the inflow of a reach and what came before it, for its mu, and for its runoff."""
+    def _buffers(self) -> tuple[Float, Float, Float, Float]:
+        """Room for a group's lam, for the inflow of a reach and what came before it, for its mu, and for its runoff."""
         longest = self.longest - 1 + self.width
-        return np.empty((1, longest)), np.empty(longest), np.empty(self.width)
+        lams = np.zeros((ABREAST, self._stride + LANES))  # whatever is behind the block stays zero
+        return lams, np.empty((1, longest)), np.empty(longest), np.empty(self.width)
 
 
 class _Layout(NamedTuple):

@@ -25,9 +25,11 @@ from xroute.engine.cpu.kernels import (
 from xroute.engine.cpu.vectors import (
     LANES,
     fma8,
+    last8,
     load8,
     load_some8,
     mul8,
+    shift8,
     splat8,
     store8,
     store_some8,
@@ -101,6 +103,153 @@ def cut_tasks(task_pointer, group_pointer, up_pointer, up_place, most, n_areas):
 
 
 @kernel
+def route_again(  # type: ignore[no-untyped-def]
+    runoff, no_discharge, runoff_row, nowhere, scale, start, stop, first_group, last_group, group_pointer, row, store,
+    lams, buffers, held, up_pointer, up_row, up_weight, taps, tap_pointer, pole, gain, history, outflow,
+    substeps, sampling, lateral, no_series, no_row, known, known_row, routed,
+    order, slope_taps, slope_pointer, slope_history, slope_outflow, slope_buffer, slope_held,
+):  # fmt: skip
+    """`route_task` for those who ask for no discharge, in fewer passes where reaches have one or two taps; with its bits."""
+    n = stop - start
+    fine = n * substeps
+    p, y = np.zeros((1, ABREAST)), np.zeros((1, ABREAST))
+    to = np.empty(ABREAST, np.int64)
+    at_once = substeps == 1 and lateral == HEAD
+    inflow = buffers[0, :fine]
+    for g in range(first_group, last_group):
+        begin, end = group_pointer[g], group_pointer[g + 1]
+        few = end - begin > 2
+        for i in range(begin, end):
+            few = few and tap_pointer[i + 1] - tap_pointer[i] <= 2 and (known_row.size == 0 or known_row[i] < 0)
+        if not few:
+            route_task(
+                runoff, no_discharge, runoff_row, nowhere, scale, start, stop, g, g + 1, group_pointer, row, store,
+                buffers[0], held, up_pointer, up_row, up_weight, taps, tap_pointer, pole, gain, history, outflow,
+                substeps, sampling, lateral, False, no_series, no_row, no_series, no_row, known, known_row, routed,
+                order, slope_taps, slope_pointer, slope_history, slope_outflow, slope_buffer, slope_held,
+            )  # fmt: skip
+            continue
+        if g + 1 < last_group:
+            for i in range(end, group_pointer[g + 2]):
+                prefetch_row(runoff, runoff_row[i], start, stop)
+        for i in range(begin, end):
+            at, first_tap = i - begin, tap_pointer[i]
+            two, lag = tap_pointer[i + 1] - first_tap == 2, first_tap - i
+            c0, c1, past = taps[first_tap], taps[first_tap + 1] if two else 0.0, history[lag] if two else 0.0
+            first_link, last_link = up_pointer[i], up_pointer[i + 1]
+            factor = scale[i] if scale.size > 1 else scale[0]
+            direct = at_once and runoff_row[i] >= 0 and last_link - first_link <= 2
+            if not direct:
+                joined = max(first_link, last_link - 2)
+                _read_inflow(
+                    inflow, runoff, runoff_row[i], factor, held, start, n, substeps, lateral, store, up_row, up_weight,
+                    first_link, joined,
+                )  # fmt: skip
+                first_link = joined
+            u = up_row[first_link] if first_link < last_link else -1
+            v = up_row[first_link + 1] if first_link + 1 < last_link else -1
+            to_u, to_v = up_weight[first_link] if u >= 0 else 0.0, up_weight[first_link + 1] if v >= 0 else 0.0
+            if direct:
+                last = _apply_few(
+                    lams, at, runoff, runoff_row[i], start, factor, store, u, to_u, v, to_v, fine, c0, c1, two, past
+                )
+            else:
+                last = _apply_few(lams, at, buffers, 0, 0, 1.0, store, u, to_u, v, to_v, fine, c0, c1, two, past)
+            if two:
+                history[lag] = last
+            if lateral == INTERVAL:
+                add_held(lams, at, held, n, substeps, gain[i])
+            p[0, at], y[0, at], to[at] = pole[i], outflow[i], row[i]
+        for spare in range(end - begin, ABREAST):
+            p[0, spare], y[0, spare], to[spare] = 0.0, 0.0, store.shape[0] - ABREAST + spare
+        _recur_rows(lams, store, to, p, y, fine)
+        for i in range(begin, end):
+            outflow[i] = store[row[i], fine - 1]
+            if lateral == OUTLET:
+                factor = scale[i] if scale.size > 1 else scale[0]
+                read_runoff(held, runoff, runoff_row[i], factor, start, n, False)
+                add_held(store, row[i], held, n, substeps, 1.0)
+
+
+@kernel(forceinline=True)
+def _read_inflow(  # type: ignore[no-untyped-def]
+    inflow, runoff, row, factor, held, start, n, substeps, lateral, store, up_row, up_weight, first_link, last_link
+):  # fmt: skip
+    """Inflow of some links, and of runoff where that joins at the head; ``held`` has runoff where it may be needed again."""
+    if substeps == 1 and lateral == HEAD:
+        read_runoff(inflow, runoff, row, factor, start, n, False)
+    else:
+        read_runoff(held, runoff, row, factor, start, n, False)
+        begin_inflow(inflow, held, n, substeps, lateral)
+    for j in range(first_link, last_link):
+        join(inflow, n * substeps, store[up_row[j]], up_weight[j])
+
+
+@kernel(forceinline=True)
+def _apply_few(  # type: ignore[no-untyped-def]
+    rows, at, base, base_row, base_start, scale, store, u, to_u, v, to_v, fine, c0, c1, two, past
+):  # fmt: skip
+    """One or two taps of an inflow, runoff and up to two tributaries, into a row; the last inflow."""
+    whole = fine // LANES * LANES
+    before = splat8(past)
+    for f in range(0, whole, LANES):
+        inflow = mul8(load8(base, base_row, base_start + f), splat8(scale))
+        if u >= 0:
+            inflow = fma8(splat8(to_u), load8(store, u, f), inflow)
+        if v >= 0:
+            inflow = fma8(splat8(to_v), load8(store, v, f), inflow)
+        y = fma8(splat8(c0), inflow, mul8(splat8(c1), shift8(before, inflow))) if two else mul8(splat8(c0), inflow)
+        store8(rows, at, f, y)
+        before = inflow
+    last = last8(before)
+    for f in range(whole, fine):
+        inflow = scale * np.float64(base[base_row, base_start + f])
+        if u >= 0:
+            inflow = fma(to_u, store[u, f], inflow)
+        if v >= 0:
+            inflow = fma(to_v, store[v, f], inflow)
+        rows[at, f] = fma(c0, inflow, c1 * last) if two else c0 * inflow
+        last = inflow
+    return last
+
+
+@kernel(forceinline=True)
+def _recur_rows(rows, store, to, p, first, fine):  # type: ignore[no-untyped-def]
+    """The poles of eight reaches, eight routing steps at a time, turned over so that a vector has a step of all."""
+    whole = fine // LANES * LANES
+    poles, y = load8(p, 0, 0), load8(first, 0, 0)
+    for f in range(0, whole, LANES):
+        x0, x1, x2, x3, x4, x5, x6, x7 = transpose8(
+            load8(rows, 0, f), load8(rows, 1, f), load8(rows, 2, f), load8(rows, 3, f),
+            load8(rows, 4, f), load8(rows, 5, f), load8(rows, 6, f), load8(rows, 7, f),
+        )  # fmt: skip
+        y0 = fma8(poles, y, x0)
+        y1 = fma8(poles, y0, x1)
+        y2 = fma8(poles, y1, x2)
+        y3 = fma8(poles, y2, x3)
+        y4 = fma8(poles, y3, x4)
+        y5 = fma8(poles, y4, x5)
+        y6 = fma8(poles, y5, x6)
+        y = fma8(poles, y6, x7)
+        r0, r1, r2, r3, r4, r5, r6, r7 = transpose8(y0, y1, y2, y3, y4, y5, y6, y)
+        store8(store, to[0], f, r0)
+        store8(store, to[1], f, r1)
+        store8(store, to[2], f, r2)
+        store8(store, to[3], f, r3)
+        store8(store, to[4], f, r4)
+        store8(store, to[5], f, r5)
+        store8(store, to[6], f, r6)
+        store8(store, to[7], f, r7)
+    if whole < fine:
+        store8(first, 0, 0, y)
+        for i in range(ABREAST):
+            value = first[0, i]
+            for f in range(whole, fine):
+                value = fma(p[0, i], value, rows[i, f])
+                store[to[i], f] = value
+
+
+@kernel
 def adjoint_task(  # type: ignore[no-untyped-def]
     chunk_pointer, first_chunk, last_chunk, again, running_history, running_outflow, no_discharge, nowhere, no_series, no_row,
     order, slope_taps, slope_pointer, slope_history, slope_outflow, slope_buffer, slope_held,
@@ -119,11 +268,10 @@ def adjoint_task(  # type: ignore[no-untyped-def]
                 running_history[k] = history[k]
             for i in range(begin, end):
                 running_outflow[i] = outflow[i]
-            route_task(
+            route_again(
                 runoff, no_discharge, runoff_row, nowhere, scale, start, stop, first, last, group_pointer, row, store,
-                buffers[0], held, up_pointer, up_row, up_weight, taps, tap_pointer, pole, gain,
-                running_history, running_outflow, substeps, sampling, lateral, False,
-                no_series, no_row, no_series, no_row, known, known_row, routed,
+                lams, buffers, held, up_pointer, up_row, up_weight, taps, tap_pointer, pole, gain,
+                running_history, running_outflow, substeps, sampling, lateral, no_series, no_row, known, known_row, routed,
                 order, slope_taps, slope_pointer, slope_history, slope_outflow, slope_buffer, slope_held,
             )  # fmt: skip
         _adjoint_groups(
@@ -146,7 +294,7 @@ def _adjoint_groups(  # type: ignore[no-untyped-def]
     """The adjoint of `route_task`, from the last group to the first; ``store`` has each reach's discharge, and then its mu.
 
     Where discharge is known, ``routed`` has what was filtered, and ``grad_known`` gets all that comes to the discharge. Rows of
-    ``lams`` have eight zeros behind those of the block.
+    ``lams`` are to have eight zeros behind those of the block.
     """
     n = stop - start
     fine = n * substeps
@@ -213,14 +361,10 @@ def _adjoint_groups(  # type: ignore[no-untyped-def]
             if needs_filter:
                 if not direct:
                     joined = last_link if n_taps > 2 else max(first_link, last_link - 2)
-                    inflow = buffer[n_taps - 1 : n_taps - 1 + fine]
-                    if at_once:
-                        read_runoff(inflow, runoff, runoff_row[i], factor, start, n, False)
-                    else:
-                        read_runoff(held, runoff, runoff_row[i], factor, start, n, False)
-                        begin_inflow(inflow, held, n, substeps, lateral)
-                    for j in range(first_link, joined):
-                        join(inflow, fine, store[up_row[j]], up_weight[j])
+                    _read_inflow(
+                        buffer[n_taps - 1 : n_taps - 1 + fine], runoff, runoff_row[i], factor, held, start, n, substeps, lateral,
+                        store, up_row, up_weight, first_link, joined,
+                    )  # fmt: skip
                     first_link = joined
                 if known_row.size > 0 and known_row[i] >= 0:
                     past, past_row = routed, known_row[i]

@@ -11,10 +11,12 @@ from __future__ import annotations
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.core.datamodel.models import PrimitiveModel
-from numba.core.extending import intrinsic, register_model
+from numba.core.types import UniTuple  # type: ignore[attr-defined]
+from numba.extending import intrinsic, register_model
 
 __all__ = [
-    "LANES", "add8", "fma8", "load8", "load_some8", "mul8", "splat8", "store8", "store_some8", "sum8", "transpose8", "zero8",
+    "LANES", "add8", "fma8", "last8", "load8", "load_some8", "mul8", "shift8", "splat8", "store8", "store_some8", "sum8",
+    "transpose8", "zero8",
 ]  # fmt: skip
 
 LANES = 8
@@ -183,6 +185,26 @@ def store_some8(typing_context, array, row, column, value, count):
 
 
 @intrinsic
+def shift8(typing_context, before, now):
+    """The last of the eight before, and seven of those now: each one's predecessor."""
+
+    def generate(context, builder, signature, arguments):
+        return _shuffle(builder, arguments[0], arguments[1], list(range(LANES - 1, 2 * LANES - 1)))
+
+    return _EIGHT(_EIGHT, _EIGHT), generate
+
+
+@intrinsic
+def last8(typing_context, a):
+    """The last of the eight."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.extract_element(arguments[0], _I32(LANES - 1))
+
+    return types.float64(_EIGHT), generate
+
+
+@intrinsic
 def transpose8(typing_context, a, b, c, d, e, f, g, h):
     """Rows of a square of eight by eight, made of its columns, or the other way round."""
 
@@ -198,7 +220,7 @@ def transpose8(typing_context, a, b, c, d, e, f, g, h):
                     rows[k + width] = _shuffle(builder, upper, lower, second)
         return context.make_tuple(builder, signature.return_type, rows)
 
-    return types.UniTuple(_EIGHT, LANES)(*(_EIGHT,) * LANES), generate
+    return UniTuple(_EIGHT, LANES)(*(_EIGHT,) * LANES), generate
 
 
 def _has_rows(array):
