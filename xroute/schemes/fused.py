@@ -81,7 +81,7 @@ class _Fused(torch.autograd.Function):
 
 def _launch(kernel: Any, n: int, *arguments: Any) -> None:
     if n:  # multiplications and additions apart, as torch has them
-        launch(kernel, triton.cdiv(n, BLOCK), *arguments, BLOCK, num_warps=4, enable_fp_fusion=False)
+        launch(kernel, -(-n // BLOCK), *arguments, BLOCK, num_warps=4, enable_fp_fusion=False)
 
 
 @lru_cache

@@ -78,7 +78,7 @@ def _launch(raw: Tensor, gradient: Tensor, result: Tensor, bounds: Bounds, back:
     n = raw.numel()
     if n:
         launch(
-            between, triton.cdiv(n, BLOCK), raw, gradient, result, n, *bounds, back, BLOCK, num_warps=4, enable_fp_fusion=False
+            between, -(-n // BLOCK), raw, gradient, result, n, *bounds, back, BLOCK, num_warps=4, enable_fp_fusion=False
         )
 
 
