@@ -108,7 +108,10 @@ def device_patches(plan: RoutingPlan, device: torch.device, dtype: torch.dtype) 
 
 def _move_patches(p: Patches, plan: RoutingPlan, device: torch.device, dtype: torch.dtype) -> DevicePatches:
     def int32(*arrays: NDArray[Any]) -> Tensor:
-        return torch.from_numpy(np.stack(arrays).astype(np.int32)).to(device)
+        made = np.empty((len(arrays), *arrays[0].shape), np.int32)
+        for row, array in zip(made, arrays, strict=True):
+            row[...] = array  # no copy as wide as the arrays between: networks have millions of reaches
+        return torch.from_numpy(made).to(device)
 
     def real(array: NDArray[Any]) -> Tensor:
         return torch.from_numpy(array).to(device, dtype)
