@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import triton
 
 from xroute.engine.arrays import Exchange, Gradients, Known, State
 from xroute.engine.gpu.adjoint import adjoint_steps
@@ -90,7 +89,7 @@ class _FilterSums:
         """Add sums for the first two taps, pole and gain [batch, 4, place], and for the taps beyond [batch, tap]."""
         windows, n = self.windows, self.pole.numel()
         launch(
-            gather_gradients, triton.cdiv(n, BLOCK), sums, self.place, windows.tap_of_reach, self.taps, self.pole, self.gain,
+            gather_gradients, -(-n // BLOCK), sums, self.place, windows.tap_of_reach, self.taps, self.pole, self.gain,
             n, self.n_places, sums.shape[0], min(windows.longest, 3), self.added, BLOCK, num_warps=4,
         )  # fmt: skip
         if windows.longest > 2:
@@ -181,7 +180,7 @@ class _Adjoint:
         group = group_length(settings, self.filter.n_taps, n_steps, n_batch)
         ring, far = (none.new_empty(n_batch, max(1, self.filter.n_ring)) for _ in range(2))
         near = none.new_empty(n_batch, 4, index.n_patches * LANES)
-        width = triton.cdiv(n_steps * settings.substeps, group) * group
+        width = -(-n_steps * settings.substeps // group) * group
         mailbox = empty_mailbox(n_batch, index.up.n_sources, width, acc, device)
         trace_start, _ = trace_layout(self.plan, grad, self.filter.n_taps, settings, acc, known is not None)
         mode = Mode(

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import triton
 
 from xroute.caches import keep_fitting
 from xroute.engine.arrays import Exchange, Known, State
@@ -135,7 +134,7 @@ class _Run:
         """One launch, a step of runoff being one routing step; the state at the end, if it is kept."""
         n_batch, _, n_steps = self.runoff.shape
         acc, group = self.filter.coefficients.dtype, group_length(self.settings, self.filter.n_taps, n_steps, n_batch)
-        width, every = triton.cdiv(n_steps, group) * group, slice(0, n_steps)
+        width, every = -(-n_steps // group) * group, slice(0, n_steps)
         mailbox = empty_mailbox(n_batch, self.index.down.n_sources, width, acc, self.runoff.device)
         put_given(mailbox, self.exchange.given, self.index, n_batch, every)
         end = self._new_state(keep_state)

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import triton
 import triton.language as tl
 from numpy.typing import NDArray
 
@@ -280,7 +279,7 @@ def prepare_filter(
     coefficients = torch.empty((4, n_places), dtype=dtype, device=device)
     if n_places:
         launch(
-            lay_out, triton.cdiv(n_places, BLOCK), taps, pole, gain, windows.first, windows.second, windows.single, index.reach,
+            lay_out, -(-n_places // BLOCK), taps, pole, gain, windows.first, windows.second, windows.single, index.reach,
             coefficients, n_places, windows.longest > 1, real_type(dtype), BLOCK, num_warps=4,
         )  # fmt: skip
     far = coefficients.new_zeros(windows.n_far)

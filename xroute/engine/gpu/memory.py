@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
 import torch
-import triton
 import triton.language as tl
 from numpy.typing import NDArray
 
@@ -55,9 +55,13 @@ def most_trace(runoff: Tensor) -> int:
 
 def in_rows(runoff: Tensor) -> bool:
     """Whether rows pass through shared memory, where a step is one routing step (`xroute.engine.gpu.forward_rows`)."""
-    return (
-        runoff.dtype == torch.float32 and runoff.is_cuda and torch.cuda.get_device_capability(runoff.device) >= (8, 0)
-    )
+    return runoff.dtype == torch.float32 and runoff.is_cuda and _copies_rows(runoff.get_device())
+
+
+@cache
+def _copies_rows(index: int) -> bool:
+    """Whether a GPU copies to shared memory beside its computation."""
+    return torch.cuda.get_device_capability(index) >= (8, 0)
 
 
 def tile_width(n_taps: int, runoff: Tensor) -> int:
@@ -87,7 +91,7 @@ def trace_layout(
 
 def padded(shape: torch.Size, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Series whose rows begin at multiples of 8 elements: the kernels then write whole sectors of memory."""
-    pitch = triton.cdiv(shape[2], 8) * 8
+    pitch = -(-shape[2] // 8) * 8
     return torch.empty((*shape[:2], pitch), dtype=dtype, device=device)[..., : shape[2]]
 
 
@@ -136,7 +140,7 @@ def padded_rows(tensor: Tensor) -> Tensor:
     rows = as_rows(tensor)
     if rows.stride(1) % 8 == 0:
         return rows
-    whole = rows.new_zeros((*rows.shape[:2], triton.cdiv(rows.shape[2], 8) * 8))
+    whole = rows.new_zeros((*rows.shape[:2], -(-rows.shape[2] // 8) * 8))
     whole[..., : rows.shape[2]] = rows
     return whole[..., : rows.shape[2]]
 
