@@ -82,6 +82,9 @@ class DevicePatches:
     parent_share: Tensor  # [2, place]: of the parent, of the first row it is given
     down: DeviceLinks
     up: DeviceLinks  # without the first of each place
+    past_places: Tensor  # int32 [3, place]: two children, reach of the first row that it is given; -1: none
+    past_share: Tensor  # [3, place]: of the children, of the first row it is given
+    past: DeviceLinks  # as `down`, without the first of each place; records begin with the reach, and have the distance for lag
     reach: Tensor  # int64 [place]
     place: Tensor  # int64 [reach]
     given: Tensor  # int64 [given reach]: row of the mailbox
@@ -100,28 +103,35 @@ def _move_patches(p: Patches, plan: RoutingPlan, device: torch.device, dtype: to
     def int32(*arrays: NDArray[Any]) -> Tensor:
         return torch.from_numpy(np.stack(arrays).astype(np.int32)).to(device)
 
-    def real(array: NDArray[Any]) -> Tensor:
-        return torch.from_numpy(array).to(device, dtype)
+    def real(*arrays: NDArray[Any]) -> Tensor:
+        return torch.from_numpy(np.stack(arrays)).to(device, dtype)
 
-    def links(of: CrossLinks, lag: NDArray[Any], chosen: NDArray[np.bool_]) -> DeviceLinks:
+    def links(of: CrossLinks, name: NDArray[Any], lag: NDArray[Any], chosen: NDArray[np.bool_]) -> DeviceLinks:
         source, target, weight = of.source[chosen], of.target[chosen], of.weight[chosen]
         start = np.searchsorted(target // LANES, np.arange(p.n_patches + 1))
-        record = int32(of.number[source], target % LANES, lag[target], source).T.contiguous()
-        return DeviceLinks(int32(start)[0], record, real(weight), of.n_sources)
+        record = int32(name[source], target % LANES, lag[target], source).T.contiguous()
+        return DeviceLinks(int32(start)[0], record, real(weight)[0], of.n_sources)
 
-    first = np.zeros(p.up.target.size, bool)
-    first[np.unique(p.up.target, return_index=True)[1]] = True
-    given_by, given_share = np.full(p.reach.size, -1), np.zeros(p.reach.size)
-    given_by[p.up.target[first]] = p.up.number[p.up.source[first]]
-    given_share[p.up.target[first]] = p.up.weight[first]
+    def first_links(of: CrossLinks, name: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.bool_]]:
+        """Of each place, what is the name of the first that it is linked from, and the weight; which links are no such."""
+        first = np.zeros(of.target.size, bool)
+        first[np.unique(of.target, return_index=True)[1]] = True
+        named, share = np.full(p.reach.size, -1), np.zeros(p.reach.size)
+        named[of.target[first]], share[of.target[first]] = name[of.source[first]], of.weight[first]
+        return named, share, ~first
+
+    given_by, given_share, up_rest = first_links(p.up, p.up.number)
+    reach_or_none = np.concatenate([p.reach, np.full(plan.n_given, -1)])
+    past_reach, past_share, past_rest = first_links(p.down, reach_or_none)
     place = p.place_of(plan.n_reaches)
     return DevicePatches(
         int32(p.reach, p.lag, *p.child, p.down.number[: p.reach.size], p.spare),
         int32(p.reach, p.distance, p.parent, p.up.number[: p.reach.size], p.spare, p.lag, given_by),
-        real(p.child_weight), real(np.stack([p.parent_weight, given_share])),
-        links(p.down, p.lag, np.ones(p.down.target.size, bool)), links(p.up, p.distance, ~first),
-        torch.from_numpy(p.reach).to(device), torch.from_numpy(place).to(device),
-        torch.from_numpy(p.down.number[p.reach.size :]).to(device),
+        real(*p.child_weight), real(p.parent_weight, given_share),
+        links(p.down, p.down.number, p.lag, np.ones(p.down.target.size, bool)),
+        links(p.up, p.up.number, p.distance, up_rest), int32(*p.child, past_reach), real(*p.child_weight, past_share),
+        links(p.down, reach_or_none, p.distance, past_rest), torch.from_numpy(p.reach).to(device),
+        torch.from_numpy(place).to(device), torch.from_numpy(p.down.number[p.reach.size :]).to(device),
         torch.from_numpy(p.down.number[place[plan.kept]]).to(device), p.n_patches,
     )  # fmt: skip
 

@@ -21,6 +21,7 @@ __all__ = [
     "empty_mailbox",
     "index_type",
     "most_trace",
+    "needs_trace",
     "padded",
     "padded_rows",
     "put_given",
@@ -33,15 +34,26 @@ __all__ = [
 Tensor = torch.Tensor
 TRACE_BYTES = 2**26, 2**33
 TRACE_SHARE = 4
-"""A run keeps a trace for its gradients if it takes no more than the first of these, or else than so many times the memory of
+"""A run that needs a trace for its gradients keeps it if it takes no more than the first of these, or else than so many times the memory of
 runoff and than the second; beyond, as with substeps, the adjoint routes again, block of time by block."""
+
+
+def needs_trace(n_taps: int, settings: RoutingSettings, dtype: torch.dtype, has_known: bool = False) -> bool:
+    """Whether the adjoint needs a trace of a run whose series are of ``dtype``.
+
+    It does not where inflow is made again as well from runoff and the tributaries' discharge, and discharge is y.
+    """
+    plain = by_step(settings) and settings.lateral != "outlet" and not has_known
+    return not plain or n_taps > 2 or dtype.itemsize < 4  # halves are not the numbers that were routed
 
 
 def trace_numel(
     plan: RoutingPlan, runoff: Tensor, pointer: NDArray[np.int64], settings: RoutingSettings, has_known: bool = False
 ) -> int:
-    """Elements of the trace that a run keeps for its gradients; 0 if it would be too large (`TRACE_BYTES`)."""
+    """Elements of the trace that a run keeps for its gradients, at least 1; 0 if it would be too large (`TRACE_BYTES`)."""
     n_taps = min(3, windows_of(plan, pointer, runoff.device, settings).longest)
+    if not needs_trace(n_taps, settings, runoff.dtype, has_known):
+        return 1
     size = runoff.shape[0] * trace_layout(plan, runoff, n_taps, settings, runoff.dtype, has_known)[1]
     return size if size * runoff.dtype.itemsize <= most_trace(runoff) else 0
 
