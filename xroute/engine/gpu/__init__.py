@@ -14,5 +14,5 @@ same bits each time.
 In the room: `backend` is how others reach it. `host` routes what lies in the host's memory, or is cupy's, by way of `staging`.
 `launch` and `gradients` launch the kernels, forward and adjoint, on what `layout` (the network and its filter) and `memory`
 (series, mailbox, traces) have put on the device, in the groups that `arguments` names. The kernels are `forward` and
-`adjoint`, of pieces in `lanes`.
+`adjoint`, and with several routing steps a step of runoff `substeps` and `adjoint_substeps`, of pieces in `lanes`.
 """

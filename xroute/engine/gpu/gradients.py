@@ -1,4 +1,4 @@
-"""The adjoint on a GPU: what launches the kernels of `xroute.engine.gpu.adjoint`, and gathers what they find."""
+"""The adjoint on a GPU: what launches the kernels of `adjoint` and `adjoint_substeps`, and gathers what they find."""
 
 from __future__ import annotations
 
@@ -9,11 +9,20 @@ import torch
 import triton
 
 from xroute.engine.arrays import Exchange, Gradients, Known, State
-from xroute.engine.gpu.adjoint import adjoint_steps, adjoint_substeps
+from xroute.engine.gpu.adjoint import adjoint_steps
+from xroute.engine.gpu.adjoint_substeps import adjoint_substeps
 from xroute.engine.gpu.arguments import AdjointSeries, KernelGradients, KernelNetwork, Mailbox, Mode, Trace
 from xroute.engine.gpu.launch import kernel_filter, known_on, launch, new_ticket, real_type, route_gpu, state_on
 from xroute.engine.gpu.layout import DeviceFilter, by_step, device_patches, group_length, trace_channels
-from xroute.engine.gpu.memory import as_rows, empty_mailbox, index_type, most_trace, needs_trace, padded_rows, trace_layout
+from xroute.engine.gpu.memory import (
+    as_rows,
+    empty_mailbox,
+    index_type,
+    most_trace,
+    needs_trace,
+    padded_rows,
+    trace_layout,
+)
 from xroute.engine.patches import LANES
 from xroute.engine.plan import RoutingPlan
 from xroute.settings import LATERAL, SAMPLING, RoutingSettings

@@ -1,4 +1,4 @@
-"""The forward run on a GPU: what launches the kernels of `xroute.engine.gpu.forward`."""
+"""The forward run on a GPU: what launches the kernels of `xroute.engine.gpu.forward` and `xroute.engine.gpu.substeps`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from xroute.engine.gpu.arguments import (
     Series,
     Trace,
 )
-from xroute.engine.gpu.forward import route_steps, route_substeps
+from xroute.engine.gpu.forward import route_steps
 from xroute.engine.gpu.layout import DeviceFilter, DevicePatches, by_step, device_patches, group_length
 from xroute.engine.gpu.memory import (
     as_rows,
@@ -35,6 +35,7 @@ from xroute.engine.gpu.memory import (
     tile_width,
     trace_layout,
 )
+from xroute.engine.gpu.substeps import route_substeps
 from xroute.engine.kernels import keep_triton_kernels
 from xroute.engine.plan import RoutingPlan
 from xroute.settings import LATERAL, SAMPLING, RoutingSettings

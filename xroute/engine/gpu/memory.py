@@ -34,8 +34,8 @@ __all__ = [
 Tensor = torch.Tensor
 TRACE_BYTES = 2**26, 2**33
 TRACE_SHARE = 4
-"""A run that needs a trace for its gradients keeps it if it takes no more than the first of these, or else than so many times the memory of
-runoff and than the second; beyond, as with substeps, the adjoint routes again, block of time by block."""
+"""A run that needs a trace for its gradients keeps it if it takes no more than the first of these, or else than so many times the
+memory of runoff and than the second; beyond, as with substeps, the adjoint routes again, block of time by block."""
 
 
 def needs_trace(n_taps: int, settings: RoutingSettings, dtype: torch.dtype, has_known: bool = False) -> bool:
