@@ -217,12 +217,12 @@ class _Adjoint:
         else:
             kernel = adjoint_substeps
             mode = mode._replace(substeps=settings.substeps, sampling=SAMPLING.index(settings.sampling))
-        up, past = index.up, index.past
+        up, past = index.up, index.past_rest
         launch(
             kernel, index.n_patches * n_batch, AdjointSeries(grad, grad_runoff, discharge, runoff, there.kernel),
             Mailbox(mailbox, new_ticket(device)),
             KernelNetwork(index.up_places, index.parent_share, up.start, up.record, up.weight),
-            KernelNetwork(index.past_places, index.past_share, past.start, past.record, past.weight),
+            KernelNetwork(index.past_places, index.child_share, past.start, past.record, past.weight),
             kernel_filter(self.filter, ring), start, KernelGradients(end, before, near, far), Trace(trace, trace_start),
             n, n_steps, grad.stride(1), grad_runoff.stride(1), discharge.stride(1), runoff.stride(1), index.n_patches,
             n_batch, up.n_sources, width, self.filter.n_ring, self.filter.windows.n_lags, n_trace, there.n, n_steps, mode,

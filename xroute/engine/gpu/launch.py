@@ -22,11 +22,13 @@ from xroute.engine.gpu.arguments import (
     Series,
     Trace,
 )
+from xroute.engine.gpu.bulk import route_bulk
 from xroute.engine.gpu.forward import route_steps
 from xroute.engine.gpu.layout import DeviceFilter, DevicePatches, by_step, device_patches, group_length
 from xroute.engine.gpu.memory import (
     as_rows,
     empty_mailbox,
+    in_bulk,
     index_type,
     needs_trace,
     padded,
@@ -144,10 +146,11 @@ class _Run:
         mailbox = empty_mailbox(n_batch, self.index.down.n_sources, width, acc, self.runoff.device)
         put_given(mailbox, self.exchange.given, self.index, n_batch, every)
         end = self._new_state(keep_state)
+        kernel, unit = (route_bulk, 4) if in_bulk(self.runoff) else (route_steps, 8)
         self._launch(
-            route_steps, mailbox, width, start, end, n_steps, state_out=keep_state, last=(n_steps - 1) % group,
-            log_columns=tile_width(self.filter.n_taps, acc.itemsize).bit_length() - 1,
-            aligned=self.runoff.stride(1) % 8 == 0 and group % 8 == 0,
+            kernel, mailbox, width, start, end, n_steps, state_out=keep_state, last=(n_steps - 1) % group,
+            log_columns=tile_width(self.filter.n_taps, self.runoff).bit_length() - 1,
+            aligned=self.runoff.stride(1) % unit == 0 and group % unit == 0,
         )  # fmt: skip
         take_kept(mailbox, self.exchange.kept, self.index, n_batch, every)
         return end
@@ -180,7 +183,8 @@ class _Run:
     def _launch(
         self, kernel: Any, mailbox: Tensor, width: int, start: State | None, end: State, *steps: int, **constants: Any
     ) -> None:
-        index, down, runoff = self.index, self.index.down, self.runoff
+        index, runoff = self.index, self.runoff
+        down = index.down_rest if kernel is route_bulk else index.down
         n_batch, n, n_steps = runoff.shape
         none = self.filter.coefficients
         mode = Mode(

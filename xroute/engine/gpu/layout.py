@@ -74,17 +74,17 @@ class DeviceLinks:
 class DevicePatches:
     """Patches on a device, in the types of the kernels."""
 
-    down_places: Tensor  # int32 [6, place]: reach, lag, two children, row of the mailbox, spare
+    down_places: Tensor  # int32 [7, place]: reach, lag, two children, row of the mailbox, spare, first row that joins
     up_places: (
         Tensor  # int32 [7, place]: reach, distance, parent, row of the mailbox, spare, lag, first row it is given
     )
-    child_share: Tensor  # [2, place]
+    child_share: Tensor  # [3, place]: of the two children, of the first row that joins
     parent_share: Tensor  # [2, place]: of the parent, of the first row it is given
     down: DeviceLinks
+    down_rest: DeviceLinks  # without the first of each place
     up: DeviceLinks  # without the first of each place
-    past_places: Tensor  # int32 [3, place]: two children, reach of the first row that it is given; -1: none
-    past_share: Tensor  # [3, place]: of the children, of the first row it is given
-    past: DeviceLinks  # as `down`, without the first of each place; records begin with the reach, and have the distance for lag
+    past_places: Tensor  # int32 [3, place]: two children, reach of the first row that joins, or -1; weights: `child_share`
+    past_rest: DeviceLinks  # as `down_rest`, but records begin with the reach, and have the distance for lag
     reach: Tensor  # int64 [place]
     place: Tensor  # int64 [reach]
     given: Tensor  # int64 [given reach]: row of the mailbox
@@ -112,28 +112,33 @@ def _move_patches(p: Patches, plan: RoutingPlan, device: torch.device, dtype: to
         record = int32(name[source], target % LANES, lag[target], source).T.contiguous()
         return DeviceLinks(int32(start)[0], record, real(weight)[0], of.n_sources)
 
-    def first_links(of: CrossLinks, name: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.bool_]]:
-        """Of each place, what is the name of the first that it is linked from, and the weight; which links are no such."""
-        first = np.zeros(of.target.size, bool)
-        first[np.unique(of.target, return_index=True)[1]] = True
-        named, share = np.full(p.reach.size, -1), np.zeros(p.reach.size)
-        named[of.target[first]], share[of.target[first]] = name[of.source[first]], of.weight[first]
-        return named, share, ~first
-
-    given_by, given_share, up_rest = first_links(p.up, p.up.number)
+    joins, join_share, join_first = _first_links(p.down, p.reach.size)
+    given_by, given_share, first = _first_links(p.up, p.reach.size)
     reach_or_none = np.concatenate([p.reach, np.full(plan.n_given, -1)])
-    past_reach, past_share, past_rest = first_links(p.down, reach_or_none)
+    past_reach = np.full(p.reach.size, -1)
+    past_reach[p.down.target[join_first]] = reach_or_none[p.down.source[join_first]]
     place = p.place_of(plan.n_reaches)
     return DevicePatches(
-        int32(p.reach, p.lag, *p.child, p.down.number[: p.reach.size], p.spare),
+        int32(p.reach, p.lag, *p.child, p.down.number[: p.reach.size], p.spare, joins),
         int32(p.reach, p.distance, p.parent, p.up.number[: p.reach.size], p.spare, p.lag, given_by),
-        real(*p.child_weight), real(p.parent_weight, given_share),
+        real(*p.child_weight, join_share), real(p.parent_weight, given_share),
         links(p.down, p.down.number, p.lag, np.ones(p.down.target.size, bool)),
-        links(p.up, p.up.number, p.distance, up_rest), int32(*p.child, past_reach), real(*p.child_weight, past_share),
-        links(p.down, reach_or_none, p.distance, past_rest), torch.from_numpy(p.reach).to(device),
-        torch.from_numpy(place).to(device), torch.from_numpy(p.down.number[p.reach.size :]).to(device),
+        links(p.down, p.down.number, p.lag, ~join_first), links(p.up, p.up.number, p.distance, ~first),
+        int32(*p.child, past_reach), links(p.down, reach_or_none, p.distance, ~join_first),
+        torch.from_numpy(p.reach).to(device), torch.from_numpy(place).to(device),
+        torch.from_numpy(p.down.number[p.reach.size :]).to(device),
         torch.from_numpy(p.down.number[place[plan.kept]]).to(device), p.n_patches,
     )  # fmt: skip
+
+
+def _first_links(of: CrossLinks, n_places: int) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.bool_]]:
+    """Row of the mailbox (-1: none) and weight of the first link of each place, and which links those are."""
+    first = np.zeros(of.target.size, bool)
+    first[np.unique(of.target, return_index=True)[1]] = True
+    row, weight = np.full(n_places, -1), np.zeros(n_places)
+    row[of.target[first]] = of.number[of.source[first]]
+    weight[of.target[first]] = of.weight[first]
+    return row, weight, first
 
 
 # ── its filter ──────────────────────────────────────────────────────────────────────────────────────────────────────────

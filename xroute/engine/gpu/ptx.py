@@ -1,0 +1,218 @@
+"""Pieces of PTX for what Triton has no words for: rows that bulk copies move through shared memory, and mail in vectors.
+
+All take vectors of one element a lane, in programs of one warp, so that each thread runs its piece once, for its own lane. A lane's
+row lies in shared memory with ``PAD`` columns more than a tile has, so that vectors of 16 bytes of neighbouring lanes lie in
+different banks; those columns also hold the end of a window that begins up to three elements before its tile.
+
+The copies pass outside of ordinary loads and stores (PTX ISA, "async proxy"): a barrier in shared memory counts the bytes that have
+arrived, and a fence stands between what a lane wrote and the copy that takes it. A lane's row is written, read and copied by that lane
+alone. Pieces with side effects are never moved or dropped, which keeps them in order.
+"""
+
+# mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator, assignment"
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+__all__ = [
+    "PAD", "await_four", "bulk_load", "bulk_store", "finish_bulk", "open_ring", "peek_four", "post_four", "read_four",
+    "read_some", "ring_bytes", "wait_for_tile", "write_four",
+]  # fmt: skip
+
+PAD = tl.constexpr(4)
+BARRIERS = tl.constexpr(64)
+"""Bytes at the beginning of the shared memory for its barriers, of 8 bytes each."""
+
+
+def ring_bytes(n_series: int, n_stages: int, columns: int, lanes: int = 32) -> int:
+    """Bytes of shared memory for so many series, tiles of each at a time, and columns."""
+    return int(BARRIERS.value) + n_series * n_stages * lanes * (columns + int(PAD.value)) * 4
+
+
+def _declare(size: int) -> tl.constexpr:
+    return tl.constexpr(f"""
+    .shared .align 128 .b8 xroute_ring[{size}];
+    {{
+        .reg .pred first; .reg .b32 id, bar;
+        mov.u32 $0, xroute_ring;
+        mov.u32 id, %laneid;
+        setp.lt.u32 first, id, {int(BARRIERS.value) // 8};
+        mad.lo.u32 bar, id, 8, $0;
+        @first mbarrier.init.shared.b64 [bar], 1;
+        fence.proxy.async.shared::cta;
+        bar.warp.sync 0xffffffff;
+    }}""")
+
+
+_SMALL, _MIDDLE, _LARGE = (_declare(size) for size in (17472, 33856, 48896))
+
+
+@triton.jit
+def open_ring(lane, BYTES: tl.constexpr):
+    """Address of the program's shared memory, its barriers ready; once in a kernel."""
+    tl.static_assert(BYTES <= 48896, "a program has 48 KB of shared memory")
+    if BYTES <= 17472:
+        return tl.inline_asm_elementwise(_SMALL, "=&r,r", [lane], tl.int32, False, 1)
+    elif BYTES <= 33856:
+        return tl.inline_asm_elementwise(_MIDDLE, "=&r,r", [lane], tl.int32, False, 1)
+    else:
+        return tl.inline_asm_elementwise(_LARGE, "=&r,r", [lane], tl.int32, False, 1)
+
+
+_LOAD = tl.constexpr("""{
+    .reg .pred first, some; .reg .b32 total, id;
+    redux.sync.add.s32 total, $3, 0xffffffff;
+    mov.u32 id, %laneid;
+    setp.eq.u32 first, id, 0;
+    setp.gt.s32 some, $3, 0;
+    cp.async.bulk.wait_group.read 0;
+    @first mbarrier.arrive.expect_tx.shared.b64 _, [$4], total;
+    @some cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [$1], [$2], $3, [$4];
+    mov.b32 $0, total;
+}""")
+_MORE = tl.constexpr("""{
+    .reg .pred first, some; .reg .b32 total, id;
+    redux.sync.add.s32 total, $3, 0xffffffff;
+    mov.u32 id, %laneid;
+    setp.eq.u32 first, id, 0;
+    setp.gt.s32 some, $3, 0;
+    @first mbarrier.expect_tx.relaxed.cta.shared.b64 [$4], total;
+    @some cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [$1], [$2], $3, [$4];
+    mov.b32 $0, total;
+}""")
+
+
+@triton.jit
+def bulk_load(to, rows, n_bytes, barrier, LAST: tl.constexpr):
+    """Begin to load each lane's piece of a row, a multiple of 16 bytes or none; the ``LAST`` of a tile lets its barrier go.
+
+    What the lane has begun to store from this memory is waited for.
+    """
+    if LAST:
+        tl.inline_asm_elementwise(_LOAD, "=&r,r,l,r,r", [to, rows.to(tl.int64), n_bytes, barrier], tl.int32, False, 1)
+    else:
+        tl.inline_asm_elementwise(_MORE, "=&r,r,l,r,r", [to, rows.to(tl.int64), n_bytes, barrier], tl.int32, False, 1)
+
+
+_WAIT = tl.constexpr("""{
+    .reg .pred here;
+    AGAIN:
+    mbarrier.try_wait.parity.shared.b64 here, [$1], $2;
+    @here bra DONE;
+    bra AGAIN;
+    DONE:
+    mov.b32 $0, 0;
+}""")
+
+
+@triton.jit
+def wait_for_tile(barrier, parity):
+    """Wait until the ``parity``-th (0 or 1 in turn) tile that a barrier counts has arrived."""
+    tl.inline_asm_elementwise(_WAIT, "=&r,r,r", [barrier, parity], tl.int32, False, 1)
+
+
+_STORE = tl.constexpr("""{
+    .reg .pred some;
+    setp.gt.s32 some, $3, 0;
+    fence.proxy.async.shared::cta;
+    @some cp.async.bulk.global.shared::cta.bulk_group [$1], [$2], $3;
+    cp.async.bulk.commit_group;
+    mov.b32 $0, 0;
+}""")
+
+
+@triton.jit
+def bulk_store(rows, source, n_bytes):
+    """Begin to store each lane's piece of a row, a multiple of 16 bytes or none."""
+    tl.inline_asm_elementwise(_STORE, "=&r,l,r,r", [rows.to(tl.int64), source, n_bytes], tl.int32, False, 1)
+
+
+@triton.jit
+def finish_bulk(lane):
+    """Wait until all has been stored: the shared memory goes with the program."""
+    tl.inline_asm_elementwise("cp.async.bulk.wait_group 0; mov.b32 $0, $1;", "=r,r", [lane], tl.int32, False, 1)
+
+
+_READ = tl.constexpr("""
+    ld.shared.b32 $0, [$4]; ld.shared.b32 $1, [$4+4]; ld.shared.b32 $2, [$4+8]; ld.shared.b32 $3, [$4+12];""")
+
+
+@triton.jit
+def read_some(address):
+    """Four columns from any column on."""
+    return tl.inline_asm_elementwise(_READ, "=&f,=&f,=&f,=&f,r", [address], (tl.float32,) * 4, False, 1)
+
+
+@triton.jit
+def read_four(address):
+    """Four columns from a multiple of 16 bytes on."""
+    return tl.inline_asm_elementwise(
+        "ld.shared.v4.b32 {$0, $1, $2, $3}, [$4];", "=f,=f,=f,=f,r", [address], (tl.float32,) * 4, False, 1
+    )
+
+
+@triton.jit
+def write_four(address, a, b, c, d):
+    """Write four columns, from a multiple of 16 bytes on."""
+    tl.inline_asm_elementwise(
+        "st.shared.v4.b32 [$1], {$2, $3, $4, $5}; mov.b32 $0, 0;",
+        "=r,r,f,f,f,f",
+        [address, a, b, c, d],
+        tl.int32,
+        False,
+        1,
+    )
+
+
+# ── mail ────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+_PEEK = tl.constexpr("""{
+    .reg .pred there;
+    setp.ne.b32 there, $5, 0;
+    mov.b32 $0, 0; mov.b32 $1, 0; mov.b32 $2, 0; mov.b32 $3, 0;
+    @there ld.volatile.global.v4.b32 {$0, $1, $2, $3}, [$4];
+}""")
+
+
+@triton.jit
+def peek_four(box, there):
+    """What may have been posted by now of four words, from a multiple of 16 bytes on; 0 where ``there`` is 0."""
+    return tl.inline_asm_elementwise(_PEEK, "=&r,=&r,=&r,=&r,l,r", [box.to(tl.int64), there], (tl.int32,) * 4, False, 1)
+
+
+_AWAIT = tl.constexpr("""{
+    .reg .pred there, empty;
+    mov.b32 $0, $4; mov.b32 $1, $5; mov.b32 $2, $6; mov.b32 $3, $7;
+    AGAIN:
+    setp.eq.b32 empty, $0, -1;
+    setp.eq.or.b32 empty, $1, -1, empty;
+    setp.eq.or.b32 empty, $2, -1, empty;
+    setp.eq.or.b32 empty, $3, -1, empty;
+    @!empty bra DONE;
+    ld.volatile.global.v4.b32 {$0, $1, $2, $3}, [$8];
+    bra AGAIN;
+    DONE:
+}""")
+
+
+@triton.jit
+def await_four(mail, box):
+    """Four words that were peeked at, read again until all of them are there."""
+    return tl.inline_asm_elementwise(
+        _AWAIT, "=&f,=&f,=&f,=&f,r,r,r,r,l", [mail[0], mail[1], mail[2], mail[3], box.to(tl.int64)], (tl.float32,) * 4, False, 1
+    )
+
+
+_POST = tl.constexpr("""{
+    .reg .pred there;
+    setp.ne.b32 there, $6, 0;
+    @there st.global.v4.b32 [$1], {$2, $3, $4, $5};
+    mov.b32 $0, 0;
+}""")
+
+
+@triton.jit
+def post_four(box, a, b, c, d, there):
+    """Write four words for other programs, from a multiple of 16 bytes on, where ``there`` is not 0."""
+    tl.inline_asm_elementwise(_POST, "=r,l,f,f,f,f,r", [box.to(tl.int64), a, b, c, d, there], tl.int32, False, 1)
