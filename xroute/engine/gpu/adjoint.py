@@ -247,7 +247,7 @@ def adjoint_group(
 
 
 @triton.jit
-def _without_rise(sums, where):
+def without_rise(sums, where):
     """Sums as if inflow had been 0 one step on, ``where`` that is so."""
     return Sums(sums.first, sums.second, sums.pole, sums.gain, tl.where(where, 0.0, sums.inflow_on))
 
@@ -359,7 +359,7 @@ class Tributaries(NamedTuple):
 
 
 @triton.jit
-def _tributaries_of(past, place, n_places, INDEX: tl.constexpr):
+def tributaries_of(past, place, n_places, INDEX: tl.constexpr):
     """The tributaries of the reaches of a patch."""
     first, second = tl.load(past.places + place), tl.load(past.places + n_places + place)
     share = tl.load(past.shares + place), tl.load(past.shares + n_places + place)
@@ -368,7 +368,7 @@ def _tributaries_of(past, place, n_places, INDEX: tl.constexpr):
 
 
 @triton.jit
-def _inflow_again(columns, ahead, tributaries, G: tl.constexpr):
+def inflow_again(columns, ahead, tributaries, G: tl.constexpr):
     """Inflow of a group, from what comes to it from outside of the patch, and discharge of the lanes one group ahead of it.
 
     Those are the tributaries, which lag by a group here: they come to the same steps a group later. A lane without any is
@@ -401,7 +401,7 @@ def _join_past(columns, discharge, n_pitch, links, begin, end, lane, N: tl.const
 
 
 @triton.jit
-def _only_between(columns, time, end, N: tl.constexpr):
+def only_between(columns, time, end, N: tl.constexpr):
     """Columns with zeros before the series and after it, where a tile may hold the ends of other rows."""
     kept = ()
     for c in tl.static_range(N):
@@ -570,7 +570,7 @@ def adjoint_steps(
         rows = trace.rows + (member * trace_size + tl.load(trace.start + patch) + lane + first_row)
         next_inflows = trace_rows(rows, begins, n_steps, lanes.active, 0, CHANNELS, G, C)
     else:
-        tributaries = _tributaries_of(past, lanes.place, n_places, mode.index_type)
+        tributaries = tributaries_of(past, lanes.place, n_places, mode.index_type)
         past_links = links_of(past, patch)
         past_given = tl.max(tributaries.source, 0) >= 0
         r_aligned, r_by = _align_down(row * runoff_pitch + first)
@@ -597,7 +597,7 @@ def adjoint_steps(
         near_start = begin - m * C <= 0
         joined, old = _slid_back(tile, old, by, mode.aligned, mode)
         if near_end | near_start:  # a tile may reach into the rows before and behind
-            joined = _only_between(joined, here, n_steps, C)
+            joined = only_between(joined, here, n_steps, C)
         to_y, to_inflow = _from_outside(ends, near_end, here, n_steps, mode)
         tile = load_tile(series.grad_discharge - (m + 1) * C + offset, time - (m + 1) * C, n_steps)
         if not Y_IN_TRACE:
@@ -615,8 +615,8 @@ def adjoint_steps(
         else:
             rs, old_r = _slid_back(r_tile, old_r, r_by, mode.aligned_runoff, mode)
             if near_end | near_start:
-                rs = _only_between(rs, here, n_steps, C)
-                ys = _only_between(ys, here - G, n_steps, C)
+                rs = only_between(rs, here, n_steps, C)
+                ys = only_between(ys, here - G, n_steps, C)
             r_tile = load_tile(series.runoff - (m + 1) * C + r_offset, r_time - (m + 1) * C, n_steps)
             inflows = zeros_of(C, ACC) if mode.lateral == INTERVAL else rs
             if past_given:
@@ -643,14 +643,14 @@ def adjoint_steps(
             own = inflows[lo : lo + G]
             own_ys = ys[lo : lo + G]
             if not mode.keep_trace:
-                own = _inflow_again(own, own_ys, tributaries, G)
+                own = inflow_again(own, own_ys, tributaries, G)
                 own_ys = ys_now
                 ys_now = ys[lo : lo + G]
             if mode.n_taps > 2 and mode.state_in:
                 if (j + 1) >= n_groups:
                     own = with_history(own, ends.history, ends.n_lags, t, True, G, ACC)
             if near_start:  # before the start there is no inflow to differ from
-                sums = _without_rise(sums, t == -G)
+                sums = without_rise(sums, t == -G)
             lams, mus, qs, later, sums, of_known = adjoint_group(
                 Given(joined[lo : lo + G], to_y[lo : lo + G], to_inflow[lo : lo + G]), Past(own, own_ys, rs[lo : lo + G]),
                 mu_below, later, sums, lanes, coefficients, t, _known_group(known, t, n_steps, mode), mode.state_out, False,

@@ -153,6 +153,8 @@ class Mode(NamedTuple):
         those of its result at ones of 4.
     log_columns
         With a routing step a step, the logarithm of the columns of a tile.
+    columns
+        Of a tile of the adjoint by bulk copies.
     last
         In which step of its group the last step of the series stands.
     substeps
@@ -172,6 +174,7 @@ class Mode(NamedTuple):
     sampling: int = 0
     substeps: int = 1
     log_columns: int = 0
+    columns: int = 0
     aligned: bool = False
     aligned_runoff: bool = False
     aligned_result: bool = False

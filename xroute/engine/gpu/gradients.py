@@ -10,6 +10,7 @@ import triton
 
 from xroute.engine.arrays import Exchange, Gradients, Known, State
 from xroute.engine.gpu.adjoint import adjoint_steps
+from xroute.engine.gpu.adjoint_bulk import adjoint_bulk
 from xroute.engine.gpu.adjoint_substeps import adjoint_substeps
 from xroute.engine.gpu.arguments import AdjointSeries, KernelGradients, KernelNetwork, Mailbox, Mode, Trace
 from xroute.engine.gpu.launch import kernel_filter, known_on, launch, new_ticket, real_type, route_gpu, state_on
@@ -17,6 +18,7 @@ from xroute.engine.gpu.layout import DeviceFilter, by_step, device_patches, grou
 from xroute.engine.gpu.memory import (
     as_rows,
     empty_mailbox,
+    in_bulk,
     index_type,
     most_trace,
     needs_trace,
@@ -30,6 +32,8 @@ from xroute.settings import LATERAL, SAMPLING, RoutingSettings
 __all__ = ["adjoint_gpu"]
 
 Tensor = torch.Tensor
+BULK_COLUMNS = 32
+"""Columns of a tile of the adjoint by bulk copies."""
 
 
 def adjoint_gpu(
@@ -209,9 +213,10 @@ class _Adjoint:
             state_out=states[1] is not None, keep_trace=traced, runoff_gradient=self.needs_runoff, known=there.n > 0,
         )  # fmt: skip
         if by_step(settings):
-            kernel: Any = adjoint_steps
+            in_pieces = not traced and in_bulk(grad)
+            kernel: Any = adjoint_bulk if in_pieces else adjoint_steps
             mode = mode._replace(
-                log_columns=3 if acc.itemsize > 4 else 4, aligned=grad.stride(1) % 8 == 0 and group % 8 == 0,
+                log_columns=3 if acc.itemsize > 4 else 4, columns=BULK_COLUMNS if in_pieces else 0, aligned=grad.stride(1) % 8 == 0 and group % 8 == 0,
                 aligned_runoff=runoff.stride(1) % 8 == 0 and group % 8 == 0, aligned_result=n_steps % 4 == 0,
             )  # fmt: skip
         else:

@@ -17,7 +17,7 @@ import triton.language as tl
 
 __all__ = [
     "PAD", "await_four", "bulk_load", "bulk_store", "finish_bulk", "open_ring", "peek_four", "post_four", "read_four",
-    "read_some", "ring_bytes", "wait_for_tile", "write_four",
+    "read_one", "read_some", "ring_bytes", "wait_for_tile", "write_four", "write_some",
 ]  # fmt: skip
 
 PAD = tl.constexpr(4)
@@ -153,6 +153,22 @@ def read_four(address):
 
 
 @triton.jit
+def read_one(address):
+    """A column."""
+    return tl.inline_asm_elementwise("ld.shared.b32 $0, [$1];", "=f,r", [address], tl.float32, False, 1)
+
+
+_WRITE = tl.constexpr("""
+    st.shared.b32 [$1], $2; st.shared.b32 [$1+4], $3; st.shared.b32 [$1+8], $4; st.shared.b32 [$1+12], $5; mov.b32 $0, 0;""")
+
+
+@triton.jit
+def write_some(address, a, b, c, d):
+    """Write four columns, from any column on."""
+    tl.inline_asm_elementwise(_WRITE, "=r,r,f,f,f,f", [address, a, b, c, d], tl.int32, False, 1)
+
+
+@triton.jit
 def write_four(address, a, b, c, d):
     """Write four columns, from a multiple of 16 bytes on."""
     tl.inline_asm_elementwise(
@@ -163,6 +179,89 @@ def write_four(address, a, b, c, d):
         False,
         1,
     )
+
+
+# ── rows that all lanes move together, in vectors ───────────────────────────────────────────────────────────────────────
+
+_ROWS = {size: tl.constexpr(f".shared .align 16 .b8 xroute_rows[{size}]; mov.u32 $0, xroute_rows;") for size in (29696, 44544)}
+_TWO, _THREE = _ROWS.values()
+
+
+@triton.jit
+def open_rows(lane, BYTES: tl.constexpr):
+    """Address of the program's shared memory; once in a kernel."""
+    tl.static_assert(BYTES <= 44544, "a program has 48 KB of shared memory")
+    if BYTES <= 29696:
+        return tl.inline_asm_elementwise(_TWO, "=r,r", [lane], tl.int32, False, 1)
+    else:
+        return tl.inline_asm_elementwise(_THREE, "=r,r", [lane], tl.int32, False, 1)
+
+
+@triton.jit
+def copy_four(to, source, n_bytes):
+    """Begin to copy vectors from global memory, or zeros where ``n_bytes`` is not 16 but 0."""
+    tl.inline_asm_elementwise(
+        "cp.async.cg.shared.global [$1], [$2], 16, $3; mov.b32 $0, 0;",
+        "=r,r,l,r",
+        [to, source.to(tl.int64), n_bytes],
+        tl.int32,
+        False,
+        1,
+    )
+
+
+@triton.jit
+def commit_copies(lane):
+    """End a group of copies."""
+    tl.inline_asm_elementwise("cp.async.commit_group; mov.b32 $0, $1;", "=r,r", [lane], tl.int32, False, 1)
+
+
+@triton.jit
+def wait_copies(lane, MORE: tl.constexpr):
+    """Wait until all groups of copies of all lanes but the last ``MORE`` are there."""
+    if MORE == 0:
+        tl.inline_asm_elementwise(
+            "cp.async.wait_group 0; bar.warp.sync 0xffffffff; mov.b32 $0, $1;", "=r,r", [lane], tl.int32, False, 1
+        )
+    else:
+        tl.static_assert(MORE == 1)
+        tl.inline_asm_elementwise(
+            "cp.async.wait_group 1; bar.warp.sync 0xffffffff; mov.b32 $0, $1;", "=r,r", [lane], tl.int32, False, 1
+        )
+
+
+@triton.jit
+def wait_lanes(lane):
+    """Wait until all lanes have come here, and see what they wrote."""
+    tl.inline_asm_elementwise("bar.warp.sync 0xffffffff; mov.b32 $0, $1;", "=r,r", [lane], tl.int32, False, 1)
+
+
+@triton.jit
+def move_four(to, source):
+    """Copy four columns within shared memory."""
+    tl.inline_asm_elementwise(
+        "{ .reg .b32 a, b, c, d; ld.shared.v4.b32 {a, b, c, d}, [$2]; st.shared.v4.b32 [$1], {a, b, c, d}; mov.b32 $0, 0; }",
+        "=r,r,r",
+        [to, source],
+        tl.int32,
+        False,
+        1,
+    )
+
+
+_STORE_FOUR = tl.constexpr("""{
+    .reg .pred there; .reg .b32 a, b, c, d;
+    setp.ne.b32 there, $3, 0;
+    ld.shared.v4.b32 {a, b, c, d}, [$2];
+    @there st.global.v4.b32 [$1], {a, b, c, d};
+    mov.b32 $0, 0;
+}""")
+
+
+@triton.jit
+def store_four(to, source, there):
+    """Copy vectors to global memory, where ``there`` is not 0."""
+    tl.inline_asm_elementwise(_STORE_FOUR, "=r,l,r,r", [to.to(tl.int64), source, there], tl.int32, False, 1)
 
 
 # ── mail ────────────────────────────────────────────────────────────────────────────────────────────────────────────────

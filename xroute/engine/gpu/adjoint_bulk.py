@@ -1,0 +1,345 @@
+"""The adjoint by bulk copies: what `xroute.engine.gpu.bulk` is to the forward run, `adjoint_bulk` is to the kernel of
+`xroute.engine.gpu.adjoint`, for filters of up to two taps, whose inflow is made again.
+
+Pieces of three series come through shared memory: of runoff, of discharge, and of the gradient of discharge, in whose place the gradient
+of runoff is written. All rows but those of discharge may begin anywhere, and what comes and what goes not at the same vector of 16
+bytes. So a lane's row is read from its own column on, and results are written a few columns further on, from where vectors of them go
+to vectors of memory; what is left over of a tile goes with the next one, and what is left over of a row by itself.
+"""
+
+# mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator, assignment"
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+from xroute.engine.gpu.adjoint import (
+    Given,
+    Past,
+    Sums,
+    add_weighted,
+    adjoint_group,
+    at_end,
+    ends_of,
+    finish,
+    inflow_again,
+    lanes_up,
+    only_between,
+    result_of,
+    tributaries_of,
+    without_rise,
+)
+from xroute.engine.gpu.bulk import (
+    AT_ONCE,
+    await_words,
+    peek_words,
+    read_columns,
+    within,
+    write_columns,
+)
+from xroute.engine.gpu.lanes import (
+    INTERVAL,
+    NEVER,
+    R,
+    coefficients_of,
+    kernel,
+    links_of,
+    take_ticket,
+    zeros_of,
+)
+from xroute.engine.gpu.ptx import (
+    PAD,
+    commit_copies,
+    copy_four,
+    move_four,
+    open_rows,
+    post_four,
+    read_one,
+    store_four,
+    wait_copies,
+    wait_lanes,
+    write_some,
+)
+
+__all__ = ["adjoint_bulk"]
+
+STAGES = tl.constexpr(2)
+"""Tiles of a program: one that is worked on, the others on their way."""
+AHEAD = tl.constexpr(8)
+"""Columns by which results stand further on than what they are made of, so that nothing is overwritten before it is read."""
+RESULT_PAD = tl.constexpr(12)
+"""Columns beyond a tile's in rows that results are written to."""
+
+
+@triton.jit
+def along4(first, C: tl.constexpr):
+    """Places in memory, or times, of the vectors of four of ``C`` columns, from each lane's first one on."""
+    return first[:, None] + (tl.arange(0, C // 4) * 4)[None, :]
+
+
+@triton.jit
+def _load_tile(to, rows, offset, time, end):
+    """Begin to load vectors [row, vector] of a tile; zeros where they hold no step of the series."""
+    n_bytes = tl.where((time > -4) & (time < end), 16, 0)
+    copy_four(to, rows + offset, n_bytes)
+
+
+@triton.jit
+def _store_tile(rows, offset, source, time, end, WHOLE: tl.constexpr):
+    """Store vectors [row, vector] of a tile that are steps of the series."""
+    if WHOLE:
+        there = (time >= 0) & (time < end)
+    else:
+        there = (time >= 0) & (time + 3 < end)
+    store_four(rows + offset, source, there.to(tl.int32))
+
+
+@triton.jit
+def _store_parts(rows, source, time, end, C: tl.constexpr):
+    """Store the steps of each lane's row at its ends that fill no vector."""
+    first = tl.minimum(tl.maximum(3 - time, 0) // 4, C // 4) * 4
+    last = tl.minimum(tl.maximum(end - time, 0) // 4, C // 4) * 4
+    for k in tl.static_range(3):
+        before = -time + k  # the column of step k
+        _store_one(rows, source, before, (before >= 0) & (before < first) & (k < end))
+        behind = last + k
+        _store_one(rows, source, behind, (behind < C) & (time + behind >= 0) & (time + behind < end))
+
+
+@triton.jit
+def _store_one(rows, source, column, there):
+    value = read_one(source + tl.where(there, column, 0) * 4)
+    tl.store(rows + column, value, mask=there)
+
+
+@triton.jit
+def _write_result(address, columns, N: tl.constexpr, ALIGNED: tl.constexpr):
+    if ALIGNED:
+        write_columns(address, columns, N)
+    else:
+        for k in tl.static_range(0, N, 4):
+            write_some(address + k * 4, columns[k], columns[k + 1], columns[k + 2], columns[k + 3])
+
+
+@triton.jit
+def _post_group(letter, columns, there, G: tl.constexpr):
+    """Write a group for other programs."""
+    for c in tl.static_range(0, G, 4):
+        post_four(letter + c, columns[c], columns[c + 1], columns[c + 2], columns[c + 3], there)
+
+
+@triton.jit
+def _of_discharge(mail, N: tl.constexpr):
+    """Columns that were read as words."""
+    values = ()
+    for k in tl.static_range(N // 4):
+        for c in tl.static_range(4):
+            values = values + (mail[k][c].to(tl.float32, bitcast=True),)
+    return values
+
+
+@triton.jit
+def _join_more(joined, rows, pitch, links, lane, times, end, WAIT: tl.constexpr, N: tl.constexpr, mode: tl.constexpr):
+    """Join the links beyond a lane's first, one by one: mail, or discharge; ``times`` are those of each lane's first column."""
+    for k in range(links.n):
+        record = links.record + (links.first + k) * 4
+        to = lane == tl.load(record + 1)
+        weight = tl.where(to, tl.load(links.weight + links.first + k), 0.0)
+        time = tl.where(to, times, NEVER)
+        box = rows + (tl.load(record).to(mode.index_type) * pitch + tl.where(to, times, 0))
+        mail = peek_words(box, within(time, end, N, mode.group), N, mode.group)
+        if WAIT:
+            values = await_words(mail, box, N)
+        else:
+            values = only_between(_of_discharge(mail, N), time, end, N)
+        joined = add_weighted(joined, values, weight, N)
+    return joined
+
+
+@kernel
+def adjoint_bulk(
+    series, mailbox, network, past, filter, start, grads, trace,
+    n_reaches, n_steps, grad_pitch, result_pitch, discharge_pitch, runoff_pitch, n_patches, n_batch, n_sources, width,
+    ring_size, n_lags, trace_size, n_known, known_pitch, mode: tl.constexpr,
+):  # fmt: skip
+    """`xroute.engine.gpu.adjoint.adjoint_steps` in float32 without a trace, by bulk copies."""
+    C: tl.constexpr = mode.columns
+    G: tl.constexpr = mode.group
+    N: tl.constexpr = AT_ONCE
+    ACC: tl.constexpr = tl.float32
+    UNITS: tl.constexpr = C // N
+    ROW: tl.constexpr = (C + PAD) * 4
+    RESULT_ROW: tl.constexpr = (C + RESULT_PAD) * 4
+    STAGE: tl.constexpr = R * (2 * ROW + RESULT_ROW)
+    turn, member = take_ticket(mailbox.ticket, n_batch)
+    patch = n_patches - 1 - turn
+    lanes = lanes_up(network, patch, n_patches, mode.index_type)
+    lane = lanes.lane
+    n_places = n_patches * R
+    ring = tl.max(open_rows(lane, STAGES * STAGE), 0)  # a number, which need not be made anew for each layout
+    own_y = ring + lane * ROW
+    own_r = own_y + R * ROW
+    own_g = ring + 2 * R * ROW + lane * RESULT_ROW
+    vector = tl.arange(0, C // 4) * 4
+    tile_y = own_y[:, None] + (vector * 4)[None, :]
+    tile_g = own_g[:, None] + (vector * 4)[None, :]
+    n_groups = (n_steps + G - 1) // G
+    depth = tl.max(lanes.distance, 0)
+    rest = 0 if mode.aligned_result else 1  # the first steps' result may want a tile of its own
+    n_chunks = (n_groups + depth + rest + C // G - 1) // (C // G)
+
+    # rows of lanes from their first tile on, and from the multiples of 4 elements `by` before; those of the result begin `up` later
+    row = (member * n_reaches).to(mode.index_type) + lanes.reach
+    begin = n_groups * G - C
+    first = begin + lanes.distance * G
+    begins = tl.where(lanes.active, first, NEVER)
+    at_g = row * grad_pitch + first
+    by_g = (at_g & 3).to(tl.int32)
+    offset_g = along4(at_g - by_g, C)
+    time_g = along4(begins - by_g, C)
+    at_r = row * runoff_pitch + first
+    by_r = (at_r & 3).to(tl.int32)
+    offset_r = along4(at_r - by_r, C)
+    time_r = along4(begins - by_r, C)
+    at_y = row * discharge_pitch + (first - G)
+    offset_y = along4(at_y, C)
+    time_y = along4(begins - G, C)
+    at_out = row * result_pitch + first
+    up = (-at_out & 3).to(tl.int32)
+    rows_out = series.grad_runoff + (at_out + up)
+    offset_out = along4(at_out + up, C)
+    time_out = along4(begins + up, C)
+    for s in tl.static_range(STAGES - 1):
+        to, back = s * STAGE, s * C
+        _load_tile(tile_y + to, series.discharge - back, offset_y, time_y - back, n_steps)
+        _load_tile(tile_y + (to + R * ROW), series.runoff - back, offset_r, time_r - back, n_steps)
+        _load_tile(tile_g + to, series.grad_discharge - back, offset_g, time_g - back, n_steps)
+        if s == 0:  # what stands behind a tile is what the one after it begins with, but here
+            behind = C - by_g
+            _load_tile(own_g + C * 4, series.grad_discharge, at_g + behind, begins + behind, n_steps)
+            behind = C - by_r
+            _load_tile(own_r + C * 4, series.runoff, at_r + behind, begins + behind, n_steps)
+        commit_copies(lane)
+
+    coefficients = coefficients_of(filter, lanes.place, n_places)
+    ends = ends_of(start, grads, filter, lanes, member, n_reaches, n_lags, n_places, mode)
+    links = links_of(network, patch)
+    words = mailbox.words + member * n_sources * width
+    last = begins + (C - N)  # the first time of the last columns
+    given = tl.max(lanes.source, 0) >= 0
+    box = words + (tl.maximum(lanes.source, 0).to(mode.index_type) * width + (first + (C - N)))
+    mail_time = tl.where(lanes.source >= 0, last, NEVER)
+    letter = words + (tl.maximum(lanes.row, 0).to(mode.index_type) * width + (first + (C - N)))
+    post_time = tl.where(lanes.row >= 0, last, NEVER)
+    tributaries = tributaries_of(past, lanes.place, n_places, mode.index_type)
+    more_past = links_of(past, patch)
+    past_given = tl.max(tributaries.source, 0) >= 0
+    of_member = series.discharge + (member * n_reaches).to(mode.index_type) * discharge_pitch
+    past_box = of_member + (tl.maximum(tributaries.source, 0) * discharge_pitch + (first + (C - N)))
+    past_time = tl.where(tributaries.source >= 0, last, NEVER)
+    mail = peek_words(box, within(mail_time, n_steps, N, G), N, G)
+    was = peek_words(past_box, within(past_time, n_steps, N, G), N, G)
+
+    zero = tl.zeros((R,), ACC)
+    ys_now = ()
+    for c in tl.static_range(G):  # y of the first group; the others' is what tributaries were looked at for a group before
+        there = begins + (C - G + c) < n_steps
+        ys_now = ys_now + (tl.load(series.discharge + (at_y + C + c), mask=there & lanes.active, other=0.0),)
+    later, first_lam, first_inflow = zero, zero, zero
+    sums = Sums(zero, zero, zero, zero, zero)
+    mu_below = zeros_of(G, ACC)
+    old_outs = zeros_of(4, ACC)
+    for b in range(n_chunks * UNITS):
+        m = b // UNITS
+        u = UNITS - 1 - (b - m * UNITS)
+        stage = (m % STAGES) * STAGE
+        by = b * N  # steps that have been gone back
+        if u == UNITS - 1:
+            wait_copies(lane, STAGES - 2)
+            if m > 0:
+                before = ((m + STAGES - 1) % STAGES) * STAGE
+                move_four(own_g + (stage + C * 4), own_g + before)
+                move_four(own_r + (stage + C * 4), own_r + before)
+        at = u * (N * 4) + stage
+        joined = read_columns(own_g + at + by_g * 4, N, False)
+        rs = read_columns(own_r + at + by_r * 4, N, False)
+        ahead = read_columns(own_y + at, N, True)
+        here = last - by
+        near_end = by <= depth * G + N
+        near_start = begin + (C - N - G) - by <= 0
+        if near_end | near_start:  # a tile may hold the ends of other rows, and of tiles before
+            joined = only_between(joined, here, n_steps, N)
+            rs = only_between(rs, here, n_steps, N)
+            ahead = only_between(ahead, here - G, n_steps, N)
+        if u == UNITS - 1:
+            if m + STAGES - 1 < n_chunks:
+                back = (m + STAGES - 1) * C
+                to = ((m + STAGES - 1) % STAGES) * STAGE
+                _load_tile(tile_y + to, series.discharge - back, offset_y, time_y - back, n_steps)
+                _load_tile(tile_y + (to + R * ROW), series.runoff - back, offset_r, time_r - back, n_steps)
+                _load_tile(tile_g + to, series.grad_discharge - back, offset_g, time_g - back, n_steps)
+            commit_copies(lane)
+        to_y, to_inflow = joined, joined
+        if mode.state_out:
+            to_y, to_inflow = zeros_of(N, ACC), zeros_of(N, ACC)
+            if near_end:
+                to_y = at_end(to_y, ends.grad_y, here, n_steps, N)
+                to_inflow = at_end(to_inflow, ends.grad_inflow, here, n_steps, N)
+        if given:
+            joined = add_weighted(joined, await_words(mail, box, N), lanes.source_share, N)
+            box -= N
+            mail = peek_words(box, within(mail_time - (by + N), n_steps, N, G), N, G)
+        if links.n > 0:
+            joined = _join_more(joined, words, width, links, lane, here, n_steps, True, N, mode)
+        inflows = zeros_of(N, ACC) if mode.lateral == INTERVAL else rs
+        if past_given:
+            values = _of_discharge(was, N)
+            if near_end:
+                values = only_between(values, past_time - by, n_steps, N)
+            inflows = add_weighted(inflows, values, tributaries.source_share, N)
+            past_box -= N
+            was = peek_words(past_box, within(past_time - (by + N), n_steps, N, G), N, G)
+        if more_past.n > 0:
+            inflows = _join_more(
+                inflows, of_member, discharge_pitch, more_past, lane, here, n_steps, False, N, mode
+            )
+        out_at = own_g + stage + (AHEAD * 4 - up * 4)
+        if mode.runoff_gradient and not mode.aligned_result:
+            if u == UNITS - 1:
+                write_some(out_at + C * 4, old_outs[0], old_outs[1], old_outs[2], old_outs[3])
+        sent = within(post_time - by, n_steps, N, G)
+        for lo in tl.static_range(N - G, -1, -G):
+            t = here + lo
+            now = ahead[lo : lo + G]
+            own = inflow_again(inflows[lo : lo + G], now, tributaries, G)
+            if near_start:  # before the start there is no inflow to differ from
+                sums = without_rise(sums, t == -G)
+            lams, mus, qs, later, sums, _ = adjoint_group(
+                Given(joined[lo : lo + G], to_y[lo : lo + G], to_inflow[lo : lo + G]), Past(own, ys_now, rs[lo : lo + G]),
+                mu_below, later, sums, lanes, coefficients, t, (), mode.state_out, False, mode,
+            )  # fmt: skip
+            ys_now = now
+            if near_start:
+                first_lam = tl.where(t == 0, later, first_lam)
+                first_inflow = tl.where(t == 0, own[0], first_inflow)
+            mu_below = mus
+            _post_group(letter + (lo - by), mus, sent[lo // G], G)
+            if mode.runoff_gradient:
+                old_outs = result_of(mus, qs, lams, coefficients.gain, mode.lateral, G)
+                _write_result(out_at + (u * N + lo) * 4, old_outs, G, mode.aligned_result)
+                old_outs = old_outs[:4]
+        if mode.runoff_gradient:
+            if u == 0:
+                back = m * C
+                source = tile_g + (stage + AHEAD * 4)
+                wait_lanes(lane)
+                _store_tile(
+                    series.grad_runoff - back, offset_out, source, time_out - back, n_steps, mode.aligned_result
+                )
+                if not mode.aligned_result:
+                    if (back >= begin - 4) | (back <= depth * G + C):
+                        _store_parts(rows_out - back, own_g + (stage + AHEAD * 4), begins + up - back, n_steps, C)
+    finish(
+        grads.filter + member * 4 * n_places + lanes.place, grads.first_state.outflow + member * n_reaches + lanes.reach,
+        sums, first_lam, first_inflow, zero, ends, coefficients, lanes, n_places, mode,
+    )  # fmt: skip
