@@ -378,8 +378,8 @@ def inflow_again(columns, ahead, tributaries, G: tl.constexpr):
     first, second = tributaries.lane
     share = tributaries.share
     for c in tl.static_range(G):
-        below = share[0] * tl.gather(ahead[c], first, 0) + share[1] * tl.gather(ahead[c], second, 0)
-        inflows = inflows + (columns[c] + below,)
+        inflow = columns[c] + share[0] * tl.gather(ahead[c], first, 0) + share[1] * tl.gather(ahead[c], second, 0)
+        inflows = inflows + (inflow,)
     return inflows
 
 

@@ -51,11 +51,13 @@ from xroute.engine.gpu.ptx import (
     PAD,
     commit_copies,
     copy_four,
+    copy_four_or_zeros,
     move_four,
     open_rows,
     post_four,
     read_one,
     store_four,
+    store_four_or_not,
     wait_copies,
     wait_lanes,
     write_some,
@@ -78,20 +80,23 @@ def along4(first, C: tl.constexpr):
 
 
 @triton.jit
-def _load_tile(to, rows, offset, time, end):
-    """Begin to load vectors [row, vector] of a tile; zeros where they hold no step of the series."""
-    n_bytes = tl.where((time > -4) & (time < end), 16, 0)
-    copy_four(to, rows + offset, n_bytes)
+def _load_tile(to, rows, offset, first, end, INSIDE: tl.constexpr, C: tl.constexpr):
+    """Begin to load vectors [row, vector] of a tile; zeros where they hold no step of the series, which are looked for."""
+    if INSIDE:
+        copy_four(to, rows + offset)
+    else:
+        time = along4(first, C)
+        copy_four_or_zeros(to, rows + offset, tl.where((time > -4) & (time < end), 16, 0))
 
 
 @triton.jit
-def _store_tile(rows, offset, source, time, end, WHOLE: tl.constexpr):
+def _store_tile(rows, offset, source, first, end, INSIDE: tl.constexpr, C: tl.constexpr):
     """Store vectors [row, vector] of a tile that are steps of the series."""
-    if WHOLE:
-        there = (time >= 0) & (time < end)
+    if INSIDE:
+        store_four(rows + offset, source)
     else:
-        there = (time >= 0) & (time + 3 < end)
-    store_four(rows + offset, source, there.to(tl.int32))
+        time = along4(first, C)
+        store_four_or_not(rows + offset, source, ((time >= 0) & (time + 3 < end)).to(tl.int32))
 
 
 @triton.jit
@@ -136,6 +141,17 @@ def _of_discharge(mail, N: tl.constexpr):
         for c in tl.static_range(4):
             values = values + (mail[k][c].to(tl.float32, bitcast=True),)
     return values
+
+
+@triton.jit
+def _groups_inside(wanted, time, end, edge, N: tl.constexpr, G: tl.constexpr):
+    """Of each group of ``N`` steps from ``time`` on, whether it is one of the series and is ``wanted``: 0 or 1."""
+    there = ()
+    for _ in tl.static_range(0, N, G):
+        there = there + (wanted,)
+    if edge:
+        there = within(tl.where(wanted != 0, time, NEVER), end, N, G)
+    return there
 
 
 @triton.jit
@@ -196,29 +212,27 @@ def adjoint_bulk(
     at_g = row * grad_pitch + first
     by_g = (at_g & 3).to(tl.int32)
     offset_g = along4(at_g - by_g, C)
-    time_g = along4(begins - by_g, C)
     at_r = row * runoff_pitch + first
     by_r = (at_r & 3).to(tl.int32)
     offset_r = along4(at_r - by_r, C)
-    time_r = along4(begins - by_r, C)
     at_y = row * discharge_pitch + (first - G)
     offset_y = along4(at_y, C)
-    time_y = along4(begins - G, C)
     at_out = row * result_pitch + first
     up = (-at_out & 3).to(tl.int32)
     rows_out = series.grad_runoff + (at_out + up)
     offset_out = along4(at_out + up, C)
-    time_out = along4(begins + up, C)
     for s in tl.static_range(STAGES - 1):
         to, back = s * STAGE, s * C
-        _load_tile(tile_y + to, series.discharge - back, offset_y, time_y - back, n_steps)
-        _load_tile(tile_y + (to + R * ROW), series.runoff - back, offset_r, time_r - back, n_steps)
-        _load_tile(tile_g + to, series.grad_discharge - back, offset_g, time_g - back, n_steps)
+        then = begins - back
+        _load_tile(tile_y + to, series.discharge - back, offset_y, then - G, n_steps, False, C)
+        _load_tile(tile_y + (to + R * ROW), series.runoff - back, offset_r, then - by_r, n_steps, False, C)
+        _load_tile(tile_g + to, series.grad_discharge - back, offset_g, then - by_g, n_steps, False, C)
         if s == 0:  # what stands behind a tile is what the one after it begins with, but here
             behind = C - by_g
-            _load_tile(own_g + C * 4, series.grad_discharge, at_g + behind, begins + behind, n_steps)
+            one = series.grad_discharge
+            _load_tile((own_g + C * 4)[:, None], one, (at_g + behind)[:, None], begins + behind, n_steps, False, 4)
             behind = C - by_r
-            _load_tile(own_r + C * 4, series.runoff, at_r + behind, begins + behind, n_steps)
+            _load_tile((own_r + C * 4)[:, None], series.runoff, (at_r + behind)[:, None], begins + behind, n_steps, False, 4)
         commit_copies(lane)
 
     coefficients = coefficients_of(filter, lanes.place, n_places)
@@ -226,19 +240,20 @@ def adjoint_bulk(
     links = links_of(network, patch)
     words = mailbox.words + member * n_sources * width
     last = begins + (C - N)  # the first time of the last columns
+    full = tl.min(lanes.active.to(tl.int32), 0) != 0  # no lane that only repeats another
     given = tl.max(lanes.source, 0) >= 0
     box = words + (tl.maximum(lanes.source, 0).to(mode.index_type) * width + (first + (C - N)))
-    mail_time = tl.where(lanes.source >= 0, last, NEVER)
+    has_mail = (lanes.source >= 0).to(tl.int32)
     letter = words + (tl.maximum(lanes.row, 0).to(mode.index_type) * width + (first + (C - N)))
-    post_time = tl.where(lanes.row >= 0, last, NEVER)
+    sends = ((lanes.row >= 0) & lanes.active).to(tl.int32)
     tributaries = tributaries_of(past, lanes.place, n_places, mode.index_type)
     more_past = links_of(past, patch)
     past_given = tl.max(tributaries.source, 0) >= 0
     of_member = series.discharge + (member * n_reaches).to(mode.index_type) * discharge_pitch
     past_box = of_member + (tl.maximum(tributaries.source, 0) * discharge_pitch + (first + (C - N)))
-    past_time = tl.where(tributaries.source >= 0, last, NEVER)
-    mail = peek_words(box, within(mail_time, n_steps, N, G), N, G)
-    was = peek_words(past_box, within(past_time, n_steps, N, G), N, G)
+    has_past = (tributaries.source >= 0).to(tl.int32)
+    mail = peek_words(box, _groups_inside(has_mail, last, n_steps, True, N, G), N, G)
+    was = peek_words(past_box, _groups_inside(has_past, last, n_steps, True, N, G), N, G)
 
     zero = tl.zeros((R,), ACC)
     ys_now = ()
@@ -267,6 +282,7 @@ def adjoint_bulk(
         here = last - by
         near_end = by <= depth * G + N
         near_start = begin + (C - N - G) - by <= 0
+        next_at_edge = (by + N <= depth * G + N) | (begin + (C - 2 * N) - by < 0)
         if near_end | near_start:  # a tile may hold the ends of other rows, and of tiles before
             joined = only_between(joined, here, n_steps, N)
             rs = only_between(rs, here, n_steps, N)
@@ -275,9 +291,17 @@ def adjoint_bulk(
             if m + STAGES - 1 < n_chunks:
                 back = (m + STAGES - 1) * C
                 to = ((m + STAGES - 1) % STAGES) * STAGE
-                _load_tile(tile_y + to, series.discharge - back, offset_y, time_y - back, n_steps)
-                _load_tile(tile_y + (to + R * ROW), series.runoff - back, offset_r, time_r - back, n_steps)
-                _load_tile(tile_g + to, series.grad_discharge - back, offset_g, time_g - back, n_steps)
+                then = begins - back
+                to_y, to_r, to_g = tile_y + to, tile_y + (to + R * ROW), tile_g + to
+                of_y, of_r, of_g = series.discharge - back, series.runoff - back, series.grad_discharge - back
+                if full & (back >= begin + depth * G + C - n_steps) & (back <= begin - G):
+                    _load_tile(to_y, of_y, offset_y, then, n_steps, True, C)
+                    _load_tile(to_r, of_r, offset_r, then, n_steps, True, C)
+                    _load_tile(to_g, of_g, offset_g, then, n_steps, True, C)
+                else:
+                    _load_tile(to_y, of_y, offset_y, then - G, n_steps, False, C)
+                    _load_tile(to_r, of_r, offset_r, then - by_r, n_steps, False, C)
+                    _load_tile(to_g, of_g, offset_g, then - by_g, n_steps, False, C)
             commit_copies(lane)
         to_y, to_inflow = joined, joined
         if mode.state_out:
@@ -288,17 +312,17 @@ def adjoint_bulk(
         if given:
             joined = add_weighted(joined, await_words(mail, box, N), lanes.source_share, N)
             box -= N
-            mail = peek_words(box, within(mail_time - (by + N), n_steps, N, G), N, G)
+            mail = peek_words(box, _groups_inside(has_mail, here - N, n_steps, next_at_edge, N, G), N, G)
         if links.n > 0:
             joined = _join_more(joined, words, width, links, lane, here, n_steps, True, N, mode)
         inflows = zeros_of(N, ACC) if mode.lateral == INTERVAL else rs
         if past_given:
             values = _of_discharge(was, N)
             if near_end:
-                values = only_between(values, past_time - by, n_steps, N)
+                values = only_between(values, here, n_steps, N)
             inflows = add_weighted(inflows, values, tributaries.source_share, N)
             past_box -= N
-            was = peek_words(past_box, within(past_time - (by + N), n_steps, N, G), N, G)
+            was = peek_words(past_box, _groups_inside(has_past, here - N, n_steps, next_at_edge, N, G), N, G)
         if more_past.n > 0:
             inflows = _join_more(
                 inflows, of_member, discharge_pitch, more_past, lane, here, n_steps, False, N, mode
@@ -307,7 +331,7 @@ def adjoint_bulk(
         if mode.runoff_gradient and not mode.aligned_result:
             if u == UNITS - 1:
                 write_some(out_at + C * 4, old_outs[0], old_outs[1], old_outs[2], old_outs[3])
-        sent = within(post_time - by, n_steps, N, G)
+        sent = _groups_inside(sends, here, n_steps, near_end | near_start, N, G)
         for lo in tl.static_range(N - G, -1, -G):
             t = here + lo
             now = ahead[lo : lo + G]
@@ -333,11 +357,12 @@ def adjoint_bulk(
                 back = m * C
                 source = tile_g + (stage + AHEAD * 4)
                 wait_lanes(lane)
-                _store_tile(
-                    series.grad_runoff - back, offset_out, source, time_out - back, n_steps, mode.aligned_result
-                )
-                if not mode.aligned_result:
-                    if (back >= begin - 4) | (back <= depth * G + C):
+                result = series.grad_runoff - back
+                if full & (back >= begin + depth * G + C - n_steps + 4) & (back <= begin):
+                    _store_tile(result, offset_out, source, begins, n_steps, True, C)
+                else:
+                    _store_tile(result, offset_out, source, begins + up - back, n_steps, False, C)
+                    if not mode.aligned_result:
                         _store_parts(rows_out - back, own_g + (stage + AHEAD * 4), begins + up - back, n_steps, C)
     finish(
         grads.filter + member * 4 * n_places + lanes.place, grads.first_state.outflow + member * n_reaches + lanes.reach,

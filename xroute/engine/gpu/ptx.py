@@ -198,7 +198,15 @@ def open_rows(lane, BYTES: tl.constexpr):
 
 
 @triton.jit
-def copy_four(to, source, n_bytes):
+def copy_four(to, source):
+    """Begin to copy vectors from global memory."""
+    tl.inline_asm_elementwise(
+        "cp.async.cg.shared.global [$1], [$2], 16; mov.b32 $0, 0;", "=r,r,l", [to, source.to(tl.int64)], tl.int32, False, 1
+    )
+
+
+@triton.jit
+def copy_four_or_zeros(to, source, n_bytes):
     """Begin to copy vectors from global memory, or zeros where ``n_bytes`` is not 16 but 0."""
     tl.inline_asm_elementwise(
         "cp.async.cg.shared.global [$1], [$2], 16, $3; mov.b32 $0, 0;",
@@ -259,7 +267,20 @@ _STORE_FOUR = tl.constexpr("""{
 
 
 @triton.jit
-def store_four(to, source, there):
+def store_four(to, source):
+    """Copy vectors to global memory."""
+    tl.inline_asm_elementwise(
+        "{ .reg .b32 a, b, c, d; ld.shared.v4.b32 {a, b, c, d}, [$2]; st.global.v4.b32 [$1], {a, b, c, d}; mov.b32 $0, 0; }",
+        "=r,l,r",
+        [to.to(tl.int64), source],
+        tl.int32,
+        False,
+        1,
+    )
+
+
+@triton.jit
+def store_four_or_not(to, source, there):
     """Copy vectors to global memory, where ``there`` is not 0."""
     tl.inline_asm_elementwise(_STORE_FOUR, "=r,l,r,r", [to.to(tl.int64), source, there], tl.int32, False, 1)
 
