@@ -29,14 +29,6 @@ from xroute.engine.gpu.adjoint import (
     tributaries_of,
     without_rise,
 )
-from xroute.engine.gpu.bulk import (
-    AT_ONCE,
-    await_words,
-    peek_words,
-    read_columns,
-    within,
-    write_columns,
-)
 from xroute.engine.gpu.lanes import (
     INTERVAL,
     NEVER,
@@ -47,111 +39,32 @@ from xroute.engine.gpu.lanes import (
     take_ticket,
     zeros_of,
 )
-from xroute.engine.gpu.ptx import (
-    PAD,
-    commit_copies,
-    copy_four,
-    copy_four_or_zeros,
-    move_four,
-    open_rows,
-    post_four,
-    read_one,
-    store_four,
-    store_four_or_not,
-    wait_copies,
-    wait_lanes,
-    write_some,
+from xroute.engine.gpu.ptx import PAD, commit_copies, move_four, open_rows, wait_copies, wait_lanes, write_some
+from xroute.engine.gpu.rows import (
+    await_words,
+    groups_inside,
+    load_tile_of_rows,
+    of_words,
+    peek_words,
+    post_group,
+    read_columns,
+    store_parts,
+    store_tile_of_rows,
+    vectors_along,
+    within,
+    write_columns,
 )
 
 __all__ = ["adjoint_bulk"]
 
 STAGES = tl.constexpr(2)
 """Tiles of a program: one that is worked on, the others on their way."""
+AT_ONCE = tl.constexpr(16)
+"""Steps for which mail is awaited at a time."""
 AHEAD = tl.constexpr(8)
 """Columns by which results stand further on than what they are made of, so that nothing is overwritten before it is read."""
 RESULT_PAD = tl.constexpr(12)
 """Columns beyond a tile's in rows that results are written to."""
-
-
-@triton.jit
-def along4(first, C: tl.constexpr):
-    """Places in memory, or times, of the vectors of four of ``C`` columns, from each lane's first one on."""
-    return first[:, None] + (tl.arange(0, C // 4) * 4)[None, :]
-
-
-@triton.jit
-def _load_tile(to, rows, offset, first, end, INSIDE: tl.constexpr, C: tl.constexpr):
-    """Begin to load vectors [row, vector] of a tile; zeros where they hold no step of the series, which are looked for."""
-    if INSIDE:
-        copy_four(to, rows + offset)
-    else:
-        time = along4(first, C)
-        copy_four_or_zeros(to, rows + offset, tl.where((time > -4) & (time < end), 16, 0))
-
-
-@triton.jit
-def _store_tile(rows, offset, source, first, end, INSIDE: tl.constexpr, C: tl.constexpr):
-    """Store vectors [row, vector] of a tile that are steps of the series."""
-    if INSIDE:
-        store_four(rows + offset, source)
-    else:
-        time = along4(first, C)
-        store_four_or_not(rows + offset, source, ((time >= 0) & (time + 3 < end)).to(tl.int32))
-
-
-@triton.jit
-def _store_parts(rows, source, time, end, C: tl.constexpr):
-    """Store the steps of each lane's row at its ends that fill no vector."""
-    first = tl.minimum(tl.maximum(3 - time, 0) // 4, C // 4) * 4
-    last = tl.minimum(tl.maximum(end - time, 0) // 4, C // 4) * 4
-    for k in tl.static_range(3):
-        before = -time + k  # the column of step k
-        _store_one(rows, source, before, (before >= 0) & (before < first) & (k < end))
-        behind = last + k
-        _store_one(rows, source, behind, (behind < C) & (time + behind >= 0) & (time + behind < end))
-
-
-@triton.jit
-def _store_one(rows, source, column, there):
-    value = read_one(source + tl.where(there, column, 0) * 4)
-    tl.store(rows + column, value, mask=there)
-
-
-@triton.jit
-def _write_result(address, columns, N: tl.constexpr, ALIGNED: tl.constexpr):
-    if ALIGNED:
-        write_columns(address, columns, N)
-    else:
-        for k in tl.static_range(0, N, 4):
-            write_some(address + k * 4, columns[k], columns[k + 1], columns[k + 2], columns[k + 3])
-
-
-@triton.jit
-def _post_group(letter, columns, there, G: tl.constexpr):
-    """Write a group for other programs."""
-    for c in tl.static_range(0, G, 4):
-        post_four(letter + c, columns[c], columns[c + 1], columns[c + 2], columns[c + 3], there)
-
-
-@triton.jit
-def _of_discharge(mail, N: tl.constexpr):
-    """Columns that were read as words."""
-    values = ()
-    for k in tl.static_range(N // 4):
-        for c in tl.static_range(4):
-            values = values + (mail[k][c].to(tl.float32, bitcast=True),)
-    return values
-
-
-@triton.jit
-def _groups_inside(wanted, time, end, edge, N: tl.constexpr, G: tl.constexpr):
-    """Of each group of ``N`` steps from ``time`` on, whether it is one of the series and is ``wanted``: 0 or 1."""
-    there = ()
-    for _ in tl.static_range(0, N, G):
-        there = there + (wanted,)
-    if edge:
-        there = within(tl.where(wanted != 0, time, NEVER), end, N, G)
-    return there
 
 
 @triton.jit
@@ -163,11 +76,12 @@ def _join_more(joined, rows, pitch, links, lane, times, end, WAIT: tl.constexpr,
         weight = tl.where(to, tl.load(links.weight + links.first + k), 0.0)
         time = tl.where(to, times, NEVER)
         box = rows + (tl.load(record).to(mode.index_type) * pitch + tl.where(to, times, 0))
-        mail = peek_words(box, within(time, end, N, mode.group), N, mode.group)
+        there = within(time, end, N, mode.group)
+        mail = peek_words(box, there, N, mode.group)
         if WAIT:
-            values = await_words(mail, box, N)
+            values = await_words(mail, box, there, N, mode.group)
         else:
-            values = only_between(_of_discharge(mail, N), time, end, N)
+            values = only_between(of_words(mail, N), time, end, N)
         joined = add_weighted(joined, values, weight, N)
     return joined
 
@@ -211,28 +125,28 @@ def adjoint_bulk(
     begins = tl.where(lanes.active, first, NEVER)
     at_g = row * grad_pitch + first
     by_g = (at_g & 3).to(tl.int32)
-    offset_g = along4(at_g - by_g, C)
+    offset_g = vectors_along(at_g - by_g, C)
     at_r = row * runoff_pitch + first
     by_r = (at_r & 3).to(tl.int32)
-    offset_r = along4(at_r - by_r, C)
+    offset_r = vectors_along(at_r - by_r, C)
     at_y = row * discharge_pitch + (first - G)
-    offset_y = along4(at_y, C)
+    offset_y = vectors_along(at_y, C)
     at_out = row * result_pitch + first
     up = (-at_out & 3).to(tl.int32)
     rows_out = series.grad_runoff + (at_out + up)
-    offset_out = along4(at_out + up, C)
+    offset_out = vectors_along(at_out + up, C)
     for s in tl.static_range(STAGES - 1):
         to, back = s * STAGE, s * C
         then = begins - back
-        _load_tile(tile_y + to, series.discharge - back, offset_y, then - G, n_steps, False, C)
-        _load_tile(tile_y + (to + R * ROW), series.runoff - back, offset_r, then - by_r, n_steps, False, C)
-        _load_tile(tile_g + to, series.grad_discharge - back, offset_g, then - by_g, n_steps, False, C)
+        load_tile_of_rows(tile_y + to, series.discharge - back, offset_y, then - G, n_steps, False, C)
+        load_tile_of_rows(tile_y + (to + R * ROW), series.runoff - back, offset_r, then - by_r, n_steps, False, C)
+        load_tile_of_rows(tile_g + to, series.grad_discharge - back, offset_g, then - by_g, n_steps, False, C)
         if s == 0:  # what stands behind a tile is what the one after it begins with, but here
             behind = C - by_g
             one = series.grad_discharge
-            _load_tile((own_g + C * 4)[:, None], one, (at_g + behind)[:, None], begins + behind, n_steps, False, 4)
+            load_tile_of_rows((own_g + C * 4)[:, None], one, (at_g + behind)[:, None], begins + behind, n_steps, False, 4)
             behind = C - by_r
-            _load_tile((own_r + C * 4)[:, None], series.runoff, (at_r + behind)[:, None], begins + behind, n_steps, False, 4)
+            load_tile_of_rows((own_r + C * 4)[:, None], series.runoff, (at_r + behind)[:, None], begins + behind, n_steps, False, 4)
         commit_copies(lane)
 
     coefficients = coefficients_of(filter, lanes.place, n_places)
@@ -252,8 +166,9 @@ def adjoint_bulk(
     of_member = series.discharge + (member * n_reaches).to(mode.index_type) * discharge_pitch
     past_box = of_member + (tl.maximum(tributaries.source, 0) * discharge_pitch + (first + (C - N)))
     has_past = (tributaries.source >= 0).to(tl.int32)
-    mail = peek_words(box, _groups_inside(has_mail, last, n_steps, True, N, G), N, G)
-    was = peek_words(past_box, _groups_inside(has_past, last, n_steps, True, N, G), N, G)
+    mail_there = groups_inside(has_mail, last, n_steps, True, N, G)
+    mail = peek_words(box, mail_there, N, G)
+    was = peek_words(past_box, groups_inside(has_past, last, n_steps, True, N, G), N, G)
 
     zero = tl.zeros((R,), ACC)
     ys_now = ()
@@ -295,13 +210,13 @@ def adjoint_bulk(
                 to_y, to_r, to_g = tile_y + to, tile_y + (to + R * ROW), tile_g + to
                 of_y, of_r, of_g = series.discharge - back, series.runoff - back, series.grad_discharge - back
                 if full & (back >= begin + depth * G + C - n_steps) & (back <= begin - G):
-                    _load_tile(to_y, of_y, offset_y, then, n_steps, True, C)
-                    _load_tile(to_r, of_r, offset_r, then, n_steps, True, C)
-                    _load_tile(to_g, of_g, offset_g, then, n_steps, True, C)
+                    load_tile_of_rows(to_y, of_y, offset_y, then, n_steps, True, C)
+                    load_tile_of_rows(to_r, of_r, offset_r, then, n_steps, True, C)
+                    load_tile_of_rows(to_g, of_g, offset_g, then, n_steps, True, C)
                 else:
-                    _load_tile(to_y, of_y, offset_y, then - G, n_steps, False, C)
-                    _load_tile(to_r, of_r, offset_r, then - by_r, n_steps, False, C)
-                    _load_tile(to_g, of_g, offset_g, then - by_g, n_steps, False, C)
+                    load_tile_of_rows(to_y, of_y, offset_y, then - G, n_steps, False, C)
+                    load_tile_of_rows(to_r, of_r, offset_r, then - by_r, n_steps, False, C)
+                    load_tile_of_rows(to_g, of_g, offset_g, then - by_g, n_steps, False, C)
             commit_copies(lane)
         to_y, to_inflow = joined, joined
         if mode.state_out:
@@ -310,19 +225,20 @@ def adjoint_bulk(
                 to_y = at_end(to_y, ends.grad_y, here, n_steps, N)
                 to_inflow = at_end(to_inflow, ends.grad_inflow, here, n_steps, N)
         if given:
-            joined = add_weighted(joined, await_words(mail, box, N), lanes.source_share, N)
+            joined = add_weighted(joined, await_words(mail, box, mail_there, N, G), lanes.source_share, N)
             box -= N
-            mail = peek_words(box, _groups_inside(has_mail, here - N, n_steps, next_at_edge, N, G), N, G)
+            mail_there = groups_inside(has_mail, here - N, n_steps, next_at_edge, N, G)
+            mail = peek_words(box, mail_there, N, G)
         if links.n > 0:
             joined = _join_more(joined, words, width, links, lane, here, n_steps, True, N, mode)
         inflows = zeros_of(N, ACC) if mode.lateral == INTERVAL else rs
         if past_given:
-            values = _of_discharge(was, N)
+            values = of_words(was, N)
             if near_end:
                 values = only_between(values, here, n_steps, N)
             inflows = add_weighted(inflows, values, tributaries.source_share, N)
             past_box -= N
-            was = peek_words(past_box, _groups_inside(has_past, here - N, n_steps, next_at_edge, N, G), N, G)
+            was = peek_words(past_box, groups_inside(has_past, here - N, n_steps, next_at_edge, N, G), N, G)
         if more_past.n > 0:
             inflows = _join_more(
                 inflows, of_member, discharge_pitch, more_past, lane, here, n_steps, False, N, mode
@@ -331,7 +247,7 @@ def adjoint_bulk(
         if mode.runoff_gradient and not mode.aligned_result:
             if u == UNITS - 1:
                 write_some(out_at + C * 4, old_outs[0], old_outs[1], old_outs[2], old_outs[3])
-        sent = _groups_inside(sends, here, n_steps, near_end | near_start, N, G)
+        sent = groups_inside(sends, here, n_steps, near_end | near_start, N, G)
         for lo in tl.static_range(N - G, -1, -G):
             t = here + lo
             now = ahead[lo : lo + G]
@@ -347,10 +263,10 @@ def adjoint_bulk(
                 first_lam = tl.where(t == 0, later, first_lam)
                 first_inflow = tl.where(t == 0, own[0], first_inflow)
             mu_below = mus
-            _post_group(letter + (lo - by), mus, sent[lo // G], G)
+            post_group(letter + (lo - by), mus, sent[lo // G], G)
             if mode.runoff_gradient:
                 old_outs = result_of(mus, qs, lams, coefficients.gain, mode.lateral, G)
-                _write_result(out_at + (u * N + lo) * 4, old_outs, G, mode.aligned_result)
+                write_columns(out_at + (u * N + lo) * 4, old_outs, G, mode.aligned_result)
                 old_outs = old_outs[:4]
         if mode.runoff_gradient:
             if u == 0:
@@ -359,11 +275,11 @@ def adjoint_bulk(
                 wait_lanes(lane)
                 result = series.grad_runoff - back
                 if full & (back >= begin + depth * G + C - n_steps + 4) & (back <= begin):
-                    _store_tile(result, offset_out, source, begins, n_steps, True, C)
+                    store_tile_of_rows(result, offset_out, source, begins, n_steps, True, C)
                 else:
-                    _store_tile(result, offset_out, source, begins + up - back, n_steps, False, C)
+                    store_tile_of_rows(result, offset_out, source, begins + up - back, n_steps, False, C)
                     if not mode.aligned_result:
-                        _store_parts(rows_out - back, own_g + (stage + AHEAD * 4), begins + up - back, n_steps, C)
+                        store_parts(rows_out - back, own_g + (stage + AHEAD * 4), begins + up - back, n_steps, C)
     finish(
         grads.filter + member * 4 * n_places + lanes.place, grads.first_state.outflow + member * n_reaches + lanes.reach,
         sums, first_lam, first_inflow, zero, ends, coefficients, lanes, n_places, mode,

@@ -44,7 +44,7 @@ from xroute.engine.gpu.lanes import (
 from xroute.engine.gpu.ptx import (
     BARRIERS,
     PAD,
-    await_four,
+    await_sixteen,
     bulk_load,
     bulk_store,
     finish_bulk,
@@ -62,7 +62,9 @@ __all__ = ["route_bulk"]
 STAGES = tl.constexpr(2)
 """Tiles of a program: one that is routed, and one on its way."""
 AT_ONCE = tl.constexpr(16)
-"""Steps between two looks at the mail."""
+"""Steps for which mail is awaited at a time."""
+AHEAD = tl.constexpr(2)
+"""So many times as many steps before, it is looked at first: about as long as memory takes to answer."""
 
 
 @triton.jit
@@ -122,14 +124,6 @@ def peek_words(box, there, N: tl.constexpr, G: tl.constexpr):
 
 
 @triton.jit
-def await_words(mail, box, N: tl.constexpr):
-    values = ()
-    for k in tl.static_range(0, N, 4):
-        values = values + await_four(mail[k // 4], box + k)
-    return values
-
-
-@triton.jit
 def add_weighted(columns, more, weight, N: tl.constexpr):
     """Columns and a share of others."""
     added = ()
@@ -149,7 +143,7 @@ def join_rest(joined, words, width, links, lanes, begin, end, N: tl.constexpr, m
         time = tl.where(to, begin - lanes.lag * mode.group, NEVER)
         box = words + (row.to(mode.index_type) * width + tl.where(to, time, 0))
         there = within(time, end, N, mode.group)
-        values = await_words(peek_words(box, there, N, mode.group), box, N)
+        values = await_sixteen(peek_words(box, there, N, mode.group), box)
         joined = add_weighted(joined, values, weight, N)
     return joined
 
@@ -199,7 +193,9 @@ def route_bulk(
     letter = words + (tl.maximum(lanes.row, 0).to(mode.index_type) * width - lanes.lag * G)
     post_time = tl.where(lanes.row >= 0, first_time, NEVER)
     joined_from_outside = tl.max(joins, 0) >= 0
-    mail = peek_words(box, within(mail_time, n_steps, N, G), N, G)
+    mails = ()
+    for h in tl.static_range(AHEAD):
+        mails = mails + (peek_words(box + h * N, within(mail_time + h * N, n_steps, N, G), N, G),)
 
     y = tl.zeros((R,), ACC)
     inflow = y
@@ -226,50 +222,55 @@ def route_bulk(
         if m + 1 < n_chunks:
             after = (m + 1) % STAGES
             load_pieces(ring + after * STAGE, rows, by, m + 1, window_time, n_steps, barrier + after * 8, lane, C)
-        for u in range(C // N):
-            at = m * C + u * N
-            mine = ring + (stage + u * (N * 4))
-            if mode.aligned:
-                r = read_columns(mine, N, True)
-            else:
-                r = read_columns(mine + by * 4, N, False)
-            if mode.keep_trace:
-                if at + N > n_steps:  # what stands beyond the end must not get into the trace
-                    r = before_end(r, first_time + at, n_steps, N)
-            if mode.scaled:
-                r = times(r, factor, N)
-            joined = r
-            if mode.lateral != HEAD:
-                joined = zeros_of(N, ACC)
-            if joined_from_outside:
-                joined = add_weighted(joined, await_words(mail, box, N), weight, N)
-                box += N
-                mail = peek_words(box, within(mail_time + (at + N), n_steps, N, G), N, G)
-                if links.n > 0:
-                    joined = join_rest(joined, words, width, links, lanes, at, n_steps, N, mode)
-            sent = within(post_time + at, n_steps, N, G)
-            for k in tl.static_range(N // G):
-                j = at // G + k
-                here = first_time + (at + k * G)
-                y = tl.where(j == lanes.lag, y0, y)
-                inflow = tl.where(j == lanes.lag, inflow0, inflow)
-                inflows = gather_group(joined[k * G : (k + 1) * G], q, lanes, mode.has_pole and mode.n_taps < 3, G)
-                extra = inflows
-                if mode.n_taps > 2:
-                    inflows, extra = through_window(inflows, window, history, lanes, j, here, n_steps, mode)
-                q, ys, y, inflow = filter_group(r[k * G : (k + 1) * G], inflows, extra, y, inflow, coefficients, mode)
-                if mode.state_out:
-                    ends = here == n_steps - 1 - mode.last
-                    last_y = tl.where(ends, ys[mode.last], last_y)
-                    last_inflow = tl.where(ends, inflows[mode.last], last_inflow)
+        for u in range(C // (AHEAD * N)):
+            for h in tl.static_range(AHEAD):
+                at = m * C + (u * AHEAD + h) * N
+                mine = ring + (stage + (u * AHEAD + h) * (N * 4))
+                if mode.aligned:
+                    r = read_columns(mine, N, True)
+                else:
+                    r = read_columns(mine + by * 4, N, False)
                 if mode.keep_trace:
-                    to = trace_rows + j * (G * CHANNELS * R)
-                    keep_trace(to, r[k * G : (k + 1) * G], inflows, ys, mode.lateral, CHANNELS, G)
-                if mode.known:
-                    q = take_known(q, known, here, n_steps, G)
-                for c in tl.static_range(0, G, 4):
-                    post_four(letter + (at + k * G + c), q[c], q[c + 1], q[c + 2], q[c + 3], sent[k])
-                write_columns(mine + k * (G * 4), q, G)
+                    if at + N > n_steps:  # what stands beyond the end must not get into the trace
+                        r = before_end(r, first_time + at, n_steps, N)
+                if mode.scaled:
+                    r = times(r, factor, N)
+                joined = r
+                if mode.lateral != HEAD:
+                    joined = zeros_of(N, ACC)
+                if joined_from_outside:
+                    joined = add_weighted(joined, await_sixteen(mails[0], box), weight, N)
+                    box += N
+                    mails = mails[1:] + (
+                        peek_words(box + (AHEAD - 1) * N, within(mail_time + (at + AHEAD * N), n_steps, N, G), N, G),
+                    )
+                    if links.n > 0:
+                        joined = join_rest(joined, words, width, links, lanes, at, n_steps, N, mode)
+                sent = within(post_time + at, n_steps, N, G)
+                for k in tl.static_range(N // G):
+                    j = at // G + k
+                    here = first_time + (at + k * G)
+                    y = tl.where(j == lanes.lag, y0, y)
+                    inflow = tl.where(j == lanes.lag, inflow0, inflow)
+                    inflows = gather_group(joined[k * G : (k + 1) * G], q, lanes, mode.has_pole and mode.n_taps < 3, G)
+                    extra = inflows
+                    if mode.n_taps > 2:
+                        inflows, extra = through_window(inflows, window, history, lanes, j, here, n_steps, mode)
+                    q, ys, y, inflow = filter_group(
+                        r[k * G : (k + 1) * G], inflows, extra, y, inflow, coefficients, mode
+                    )
+                    if mode.state_out:
+                        ends = here == n_steps - 1 - mode.last
+                        last_y = tl.where(ends, ys[mode.last], last_y)
+                        last_inflow = tl.where(ends, inflows[mode.last], last_inflow)
+                    if mode.keep_trace:
+                        to = trace_rows + j * (G * CHANNELS * R)
+                        keep_trace(to, r[k * G : (k + 1) * G], inflows, ys, mode.lateral, CHANNELS, G)
+                    if mode.known:
+                        q = take_known(q, known, here, n_steps, G)
+                    for c in tl.static_range(0, G, 4):
+                        post_four(letter + (at + k * G + c), q[c], q[c + 1], q[c + 2], q[c + 3], sent[k])
+                    write_columns(mine + k * (G * 4), q, G)
         store_pieces(rows_out, ring + stage, m, first_time, n_steps, C)
     finish_bulk(lane)
     if mode.state_out:

@@ -16,8 +16,9 @@ import triton
 import triton.language as tl
 
 __all__ = [
-    "PAD", "await_four", "bulk_load", "bulk_store", "finish_bulk", "open_ring", "peek_four", "post_four", "read_four",
-    "read_one", "read_some", "ring_bytes", "wait_for_tile", "write_four", "write_some",
+    "PAD", "await_sixteen", "bulk_load", "bulk_store", "commit_copies", "copy_four", "copy_four_or_zeros", "finish_bulk",
+    "move_four", "open_ring", "open_rows", "peek_four", "post_four", "read_four", "read_one", "read_some", "ring_bytes",
+    "store_four", "store_four_or_not", "wait_copies", "wait_for_tile", "wait_lanes", "write_four", "write_some",
 ]  # fmt: skip
 
 PAD = tl.constexpr(4)
@@ -99,8 +100,9 @@ _WAIT = tl.constexpr("""{
     .reg .pred here;
     AGAIN:
     mbarrier.try_wait.parity.shared.b64 here, [$1], $2;
-    @here bra DONE;
-    bra AGAIN;
+    vote.sync.all.pred here, here, 0xffffffff;
+    @here bra.uni DONE;
+    bra.uni AGAIN;
     DONE:
     mov.b32 $0, 0;
 }""")
@@ -301,27 +303,40 @@ def peek_four(box, there):
     return tl.inline_asm_elementwise(_PEEK, "=&r,=&r,=&r,=&r,l,r", [box.to(tl.int64), there], (tl.int32,) * 4, False, 1)
 
 
-_AWAIT = tl.constexpr("""{
-    .reg .pred there, empty;
-    mov.b32 $0, $4; mov.b32 $1, $5; mov.b32 $2, $6; mov.b32 $3, $7;
-    AGAIN:
-    setp.eq.b32 empty, $0, -1;
-    setp.eq.or.b32 empty, $1, -1, empty;
-    setp.eq.or.b32 empty, $2, -1, empty;
-    setp.eq.or.b32 empty, $3, -1, empty;
-    @!empty bra DONE;
-    ld.volatile.global.v4.b32 {$0, $1, $2, $3}, [$8];
-    bra AGAIN;
-    DONE:
-}""")
+def _await(n: int) -> tuple[tl.constexpr, tl.constexpr]:
+    """Wait for ``n`` vectors; all lanes go on together, since a warp that has parted would run what follows once for each part."""
+    words = [[f"${4 * v + k}" for k in range(4)] for v in range(n)]
+    given = [[f"${4 * n + 4 * v + k}" for k in range(4)] for v in range(n)]
+    copies = "".join(f"mov.b32 {a}, {b}; " for w, g in zip(words, given, strict=True) for a, b in zip(w, g, strict=True))
+    look = again = ""
+    for v, w in enumerate(words):
+        look += f"setp.eq.b32 e{v}, {w[0]}, -1; " + "".join(f"setp.eq.or.b32 e{v}, {word}, -1, e{v}; " for word in w[1:])
+        look += f"or.pred any, any, e{v}; " if v else f"mov.pred any, e{v}; "
+        again += f"@e{v} ld.volatile.global.v4.b32 {{{', '.join(w)}}}, [${8 * n} + {16 * v}]; "
+    names = ", ".join(f"e{v}" for v in range(n))
+    asm = f"""{{
+        .reg .pred any, {names};
+        {copies}
+        AGAIN:
+        {look}
+        vote.sync.any.pred any, any, 0xffffffff;
+        @!any bra.uni DONE;
+        {again}
+        bra.uni AGAIN;
+        DONE:
+    }}"""
+    return tl.constexpr(asm), tl.constexpr(",".join(["=&f"] * (4 * n) + ["r"] * (4 * n) + ["l"]))
+
+
+_AWAIT, _AWAIT_HOW = _await(4)
 
 
 @triton.jit
-def await_four(mail, box):
-    """Four words that were peeked at, read again until all of them are there."""
-    return tl.inline_asm_elementwise(
-        _AWAIT, "=&f,=&f,=&f,=&f,r,r,r,r,l", [mail[0], mail[1], mail[2], mail[3], box.to(tl.int64)], (tl.float32,) * 4, False, 1
-    )
+def await_sixteen(mail, box):
+    """Four vectors of four words that were peeked at, read again until all of them are there."""
+    a, b, c, d = mail
+    words = [a[0], a[1], a[2], a[3], b[0], b[1], b[2], b[3], c[0], c[1], c[2], c[3], d[0], d[1], d[2], d[3]]
+    return tl.inline_asm_elementwise(_AWAIT, _AWAIT_HOW, words + [box.to(tl.int64)], (tl.float32,) * 16, False, 1)
 
 
 _POST = tl.constexpr("""{
