@@ -31,12 +31,10 @@ from xroute.engine.gpu.lanes import (
     R,
     along,
     await_post,
-    before_end,
     coefficients_of,
     columns_between,
     columns_of,
     join_links,
-    join_series,
     kernel,
     known_at,
     known_of,
@@ -45,11 +43,10 @@ from xroute.engine.gpu.lanes import (
     load_inside,
     load_tile,
     multiple_of_8,
+    only_between,
     peek,
     post,
-    read_links,
     slide,
-    spread,
     state_of,
     take_ticket,
     tile_of,
@@ -155,7 +152,7 @@ def trace_rows(
 
 @triton.jit
 def add_weighted(columns, more, weight, N: tl.constexpr):
-    """Columns and a share of others."""
+    """Columns with weighted ones added."""
     added = ()
     for c in tl.static_range(N):
         added = added + (columns[c] + weight * more[c],)
@@ -187,8 +184,8 @@ def _store_known(known, columns, time, end, mode: tl.constexpr):
 
 @triton.jit
 def adjoint_group(
-    given, past, mu_below, later, sums, lanes, coefficients, time, known, MORE: tl.constexpr, STARTS: tl.constexpr,
-    mode: tl.constexpr,
+    given, past, mu_below, later, sums, lanes, coefficients, time, known, mode: tl.constexpr,
+    MORE: tl.constexpr = True, STARTS: tl.constexpr = True,
 ):  # fmt: skip
     """A group of steps, last to first: adjoints of y, of inflow and of discharge, and the sums for the filter.
 
@@ -244,12 +241,6 @@ def adjoint_group(
         mus = (mu,) + mus
         qs = (to_q,) + qs
     return lams, mus, qs, later, Sums(d0, d1, dp, dg, inflow_on), of_known
-
-
-@triton.jit
-def without_rise(sums, where):
-    """Sums as if inflow had been 0 one step on, ``where`` that is so."""
-    return Sums(sums.first, sums.second, sums.pole, sums.gain, tl.where(where, 0.0, sums.inflow_on))
 
 
 @triton.jit
@@ -346,67 +337,7 @@ def _with_window(mus, total, ends, time, end, active, mode: tl.constexpr):
     return changed
 
 
-# ── inflow, made again ──────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-class Tributaries(NamedTuple):
-    """Where each lane's inflow came from: two lanes, the row of a reach in another patch (-1: none), and the three weights."""
-
-    lane: Any
-    share: Any
-    source: Any
-    source_share: Any
-
-
-@triton.jit
-def tributaries_of(past, place, n_places, INDEX: tl.constexpr):
-    """The tributaries of the reaches of a patch."""
-    first, second = tl.load(past.places + place), tl.load(past.places + n_places + place)
-    share = tl.load(past.shares + place), tl.load(past.shares + n_places + place)
-    source = tl.load(past.places + 2 * n_places + place).to(INDEX)
-    return Tributaries((first, second), share, source, tl.load(past.shares + 2 * n_places + place))
-
-
-@triton.jit
-def inflow_again(columns, ahead, tributaries, G: tl.constexpr):
-    """Inflow of a group, from what comes to it from outside of the patch, and discharge of the lanes one group ahead of it.
-
-    Those are the tributaries, which lag by a group here: they come to the same steps a group later. A lane without any is
-    given its own discharge times 0.
-    """
-    inflows = ()
-    first, second = tributaries.lane
-    share = tributaries.share
-    for c in tl.static_range(G):
-        inflow = columns[c] + share[0] * tl.gather(ahead[c], first, 0) + share[1] * tl.gather(ahead[c], second, 0)
-        inflows = inflows + (inflow,)
-    return inflows
-
-
-@triton.jit
-def _join_past(columns, discharge, n_pitch, links, begin, end, lane, N: tl.constexpr, mode: tl.constexpr):
-    """Join discharge of further tributaries in other patches, one by one, to ``N`` columns."""
-    for k in range(links.n):
-        row, to, distance, weight = read_links(links, links.first + k, 1, lane, mode.group)
-        now = begin + spread(distance, 0, lane) + lane
-        inside = (now >= 0) & (now < end) & (lane < N)
-        values = tl.load(discharge + spread(row, 0, lane).to(mode.index_type) * n_pitch + now, mask=inside, other=0.0)
-        columns = join_series(
-            columns, values.to(mode.real_type), spread(weight, 0, lane), spread(to, 0, lane) == lane, lane, N
-        )
-    return columns
-
-
 # ── a step of runoff a routing step ─────────────────────────────────────────────────────────────────────────────────────
-
-
-@triton.jit
-def only_between(columns, time, end, N: tl.constexpr):
-    """Columns with zeros before the series and after it, where a tile may hold the ends of other rows."""
-    kept = ()
-    for c in tl.static_range(N):
-        kept = kept + (tl.where((time + c >= 0) & (time + c < end), columns[c], 0.0),)
-    return kept
 
 
 @triton.jit
@@ -417,17 +348,19 @@ def _store_rest(result, columns, up, time, end):
 
 
 @triton.jit
-def _from_outside(ends, near_end, time, end, mode: tl.constexpr):
-    """What y and inflow of a chunk of steps are given: where the series ends, the gradient of the final state."""
+def _from_outside(g, ends, near_end, near_start, time, end, mode: tl.constexpr):
+    """What a chunk of steps is given: the gradient of its discharge, and where the series ends that of the final state."""
     C: tl.constexpr = 1 << mode.log_columns
     nothing = zeros_of(C, mode.real_type)
     to_y = nothing
     to_inflow = nothing
+    if near_end | near_start:  # a tile may reach into the rows before and behind
+        g = only_between(g, time, end, C)
     if mode.state_out:
         if near_end:
             to_y = at_end(nothing, ends.grad_y, time, end, C)
             to_inflow = at_end(nothing, ends.grad_inflow, time, end, C)
-    return to_y, to_inflow
+    return Given(g, to_y, to_inflow)
 
 
 @triton.jit
@@ -482,50 +415,18 @@ def _store_ends(rows, tile, then, end, N: tl.constexpr):
     tl.store(rows, tile, mask=parts)
 
 
-@triton.jit
-def _align_down(place):
-    """The multiple of 8 elements that a row is read from, and how many steps before its first that is."""
-    aligned = multiple_of_8(place, False)
-    return aligned, (place - aligned).to(tl.int32)
-
-
-@triton.jit
-def _behind(rows, aligned, time, end, ALIGNED: tl.constexpr, mode: tl.constexpr):
-    """The 8 columns behind a tile whose rows begin at ``aligned``, at ``time``."""
-    if ALIGNED:
-        return zeros_of(8, mode.real_type)
-    else:
-        few = load_tile(rows + along(aligned, 8), vector_times(time, 8), end)
-        return columns_of(few.to(mode.real_type), 3)
-
-
-@triton.jit
-def _slid_back(tile, old, by, ALIGNED: tl.constexpr, mode: tl.constexpr):
-    """Columns of a tile, brought to each lane's own times, and those that the next tile needs."""
-    columns = columns_of(tile.to(mode.real_type), mode.log_columns)
-    if ALIGNED:
-        return columns, old
-    else:
-        return slide(columns + old[:7], by, 1 << mode.log_columns), columns_between(columns, 0, 8)
-
-
 @kernel
 def adjoint_steps(
-    series, mailbox, network, past, filter, start, grads, trace,
-    n_reaches, n_steps, grad_pitch, result_pitch, discharge_pitch, runoff_pitch, n_patches, n_batch, n_sources, width,
-    ring_size, n_lags, trace_size, n_known, known_pitch, mode: tl.constexpr,
+    series, mailbox, network, filter, start, grads, trace,
+    n_reaches, n_steps, grad_pitch, result_pitch, discharge_pitch, n_patches, n_batch, n_sources, width, ring_size, n_lags,
+    trace_size, n_known, known_pitch, mode: tl.constexpr,
 ):  # fmt: skip
-    """Adjoint of `xroute.engine.gpu.forward.route_steps`.
-
-    Inflow of the forward run is that of a trace, or else it is made again, of runoff and of the tributaries' discharge.
-    """
+    """Adjoint of `xroute.engine.gpu.forward.route_steps`."""
     C: tl.constexpr = 1 << mode.log_columns
     G: tl.constexpr = mode.group
     ACC: tl.constexpr = mode.real_type
     GROUPS: tl.constexpr = C // G
     CHANNELS: tl.constexpr = (2 if mode.lateral == INTERVAL else 1) + (1 if mode.lateral == OUTLET or mode.known else 0)
-    Y_IN_TRACE: tl.constexpr = mode.lateral == OUTLET or mode.known
-    AHEAD: tl.constexpr = 0 if mode.keep_trace else G
     turn, member = take_ticket(mailbox.ticket, n_batch)
     patch = n_patches - 1 - turn
     lanes = lanes_up(network, patch, n_patches, mode.index_type)
@@ -545,18 +446,23 @@ def adjoint_steps(
     # the tile of chunk m begins m chunks before `first`; in memory at the multiple of 8 elements `by` steps earlier
     row = (member * n_reaches).to(mode.index_type) + lanes.reach
     first = (n_groups - GROUPS + lanes.distance) * G
+    raw = row * grad_pitch + first
+    aligned = multiple_of_8(raw, False)
+    by = (raw - aligned).to(tl.int32)
     begins = tl.where(lanes.active, first, NEVER)
-    aligned, by = _align_down(row * grad_pitch + first)
     offset = along(aligned, C)
     time = vector_times(begins - by, C)
     tile = load_tile(series.grad_discharge + offset, time, n_steps)
-    old = _behind(series.grad_discharge, aligned + C, begins - by + C, n_steps, mode.aligned, mode)
     group_offset = (n_groups - GROUPS + lanes.distance) * (G // 4)
+    vector_time = vector_times(begins, C)
     to_offset, to_time, up = _result_tiles(row, result_pitch, first, group_offset, begins, by, mode)
-    if not Y_IN_TRACE:
-        y_offset = along((row * (discharge_pitch // 4) + group_offset - AHEAD // 4) * 4, C)
-        y_time = vector_times(begins - AHEAD, C)
-        y_tile = load_inside(series.discharge + y_offset, y_time, n_steps)
+    if mode.lateral != OUTLET and not mode.known:
+        y_offset = along((row * (discharge_pitch // 4) + group_offset) * 4, C)
+        y_tile = load_inside(series.discharge + y_offset, vector_time, n_steps)
+    old = zeros_of(8, ACC)
+    if not mode.aligned:
+        few = load_tile(along(series.grad_discharge + (aligned + C), 8), vector_times(begins - by + C, 8), n_steps)
+        old = columns_of(few.to(ACC), 3)
     words = mailbox.words + member * n_sources * width
     letter = lanes.row.to(mode.index_type) * width
     begin = (n_groups - GROUPS) * G
@@ -565,73 +471,36 @@ def adjoint_steps(
     source_time = vector_times(tl.where(lanes.source >= 0, begin, NEVER), C)
     mail = peek(source, (source_time >= 0) & (source_time < n_steps))
 
-    if mode.keep_trace:
-        first_row = (first + lanes.lag * G).to(tl.int64) * (CHANNELS * R)
-        rows = trace.rows + (member * trace_size + tl.load(trace.start + patch) + lane + first_row)
-        next_inflows = trace_rows(rows, begins, n_steps, lanes.active, 0, CHANNELS, G, C)
-    else:
-        tributaries = tributaries_of(past, lanes.place, n_places, mode.index_type)
-        past_links = links_of(past, patch)
-        past_given = tl.max(tributaries.source, 0) >= 0
-        r_aligned, r_by = _align_down(row * runoff_pitch + first)
-        r_offset = along(r_aligned, C)
-        r_time = vector_times(begins - r_by, C)
-        r_tile = load_tile(series.runoff + r_offset, r_time, n_steps)
-        old_r = _behind(series.runoff, r_aligned + C, begins - r_by + C, n_steps, mode.aligned_runoff, mode)
-        past_row = (member * n_reaches).to(mode.index_type) + tributaries.source
-        past_offset = along((past_row * (discharge_pitch // 4) + group_offset) * 4, C)
-        past_time = vector_times(tl.where(tributaries.source >= 0, begins, NEVER), C)
-        past_tile = load_inside(series.discharge + past_offset, past_time, n_steps)
-        # y of the first group; the others' is what tributaries were looked at for a group before
-        y_rows = series.discharge + (row * (discharge_pitch // 4) + group_offset + (C - G) // 4) * 4
-        y_few = load_inside(along(y_rows, G), vector_times(begins + (C - G), G), n_steps)
-        ys_now = before_end(columns_of(y_few.to(ACC), 2 if G == 4 else 3), begins + (C - G), n_steps, G)
+    first_row = (first + lanes.lag * G).to(tl.int64) * (CHANNELS * R)
+    rows = trace.rows + (member * trace_size + tl.load(trace.start + patch) + lane + first_row)
+    next_inflows = trace_rows(rows, begins, n_steps, lanes.active, 0, CHANNELS, G, C)
     later, first_lam, first_inflow = zero, zero, zero
     sums = Sums(zero, zero, zero, zero, zero)
     known = known_of(series.known, lanes, member, n_known, known_pitch, mode)
     old_outs = zeros_of(8, ACC)
     mu_below = zeros_of(G, ACC)
     for m in range(n_chunks):
+        g = columns_of(tile.to(ACC), mode.log_columns)
+        if not mode.aligned:
+            recent = columns_between(g, 0, 8)
+            g = slide(g + old[:7], by, C)
+            old = recent
         here = begins - m * C
         near_end = m * C <= tl.max(lanes.distance, 0) * G + C
-        near_start = begin - m * C <= 0
-        joined, old = _slid_back(tile, old, by, mode.aligned, mode)
-        if near_end | near_start:  # a tile may reach into the rows before and behind
-            joined = only_between(joined, here, n_steps, C)
-        to_y, to_inflow = _from_outside(ends, near_end, here, n_steps, mode)
+        outside = _from_outside(g, ends, near_end, begin - m * C <= 0, here, n_steps, mode)
+        joined = outside.discharge
         tile = load_tile(series.grad_discharge - (m + 1) * C + offset, time - (m + 1) * C, n_steps)
-        if not Y_IN_TRACE:
-            ys = columns_of(y_tile.to(ACC), mode.log_columns)
-            y_tile = load_inside(series.discharge - (m + 1) * C + y_offset, y_time - (m + 1) * C, n_steps)
-        if mode.keep_trace:
-            inflows = next_inflows
-            rs = inflows
-            if mode.lateral == INTERVAL:
-                rs = trace_rows(rows, here, n_steps, lanes.active, 1, CHANNELS, G, C)
-            if Y_IN_TRACE:
-                ys = trace_rows(rows, here, n_steps, lanes.active, CHANNELS - 1, CHANNELS, G, C)
-            rows -= C * CHANNELS * R
-            next_inflows = trace_rows(rows, here - C, n_steps, lanes.active, 0, CHANNELS, G, C)
+        inflows = next_inflows
+        rs = inflows
+        if mode.lateral == INTERVAL:
+            rs = trace_rows(rows, here, n_steps, lanes.active, 1, CHANNELS, G, C)
+        if mode.lateral == OUTLET or mode.known:
+            ys = trace_rows(rows, here, n_steps, lanes.active, CHANNELS - 1, CHANNELS, G, C)
         else:
-            rs, old_r = _slid_back(r_tile, old_r, r_by, mode.aligned_runoff, mode)
-            if near_end | near_start:
-                rs = only_between(rs, here, n_steps, C)
-                ys = only_between(ys, here - G, n_steps, C)
-            r_tile = load_tile(series.runoff - (m + 1) * C + r_offset, r_time - (m + 1) * C, n_steps)
-            inflows = zeros_of(C, ACC) if mode.lateral == INTERVAL else rs
-            if past_given:
-                from_past = columns_of(past_tile.to(ACC), mode.log_columns)
-                if near_end:
-                    from_past = before_end(from_past, here, n_steps, C)
-                inflows = add_weighted(inflows, from_past, tributaries.source_share, C)
-                past_tile = load_inside(
-                    series.discharge - (m + 1) * C + past_offset, past_time - (m + 1) * C, n_steps
-                )
-            if past_links.n > 0:
-                of_member = series.discharge + member * n_reaches * discharge_pitch
-                inflows = _join_past(
-                    inflows, of_member, discharge_pitch, past_links, begin - m * C, n_steps, lane, C, mode
-                )
+            ys = columns_of(y_tile.to(ACC), mode.log_columns)
+            y_tile = load_inside(series.discharge - (m + 1) * C + y_offset, vector_time - (m + 1) * C, n_steps)
+        rows -= C * CHANNELS * R
+        next_inflows = trace_rows(rows, here - C, n_steps, lanes.active, 0, CHANNELS, G, C)
         if given:
             joined, mail = _join_source(joined, mail, source, source_time, m, lanes.source_share, n_steps, mode)
         if links.n > 0:
@@ -641,25 +510,17 @@ def adjoint_steps(
             j = m * GROUPS + (C - G - lo) // G
             t = here + lo
             own = inflows[lo : lo + G]
-            own_ys = ys[lo : lo + G]
-            if not mode.keep_trace:
-                own = inflow_again(own, own_ys, tributaries, G)
-                own_ys = ys_now
-                ys_now = ys[lo : lo + G]
             if mode.n_taps > 2 and mode.state_in:
                 if (j + 1) >= n_groups:
                     own = with_history(own, ends.history, ends.n_lags, t, True, G, ACC)
-            if near_start:  # before the start there is no inflow to differ from
-                sums = without_rise(sums, t == -G)
             lams, mus, qs, later, sums, of_known = adjoint_group(
-                Given(joined[lo : lo + G], to_y[lo : lo + G], to_inflow[lo : lo + G]), Past(own, own_ys, rs[lo : lo + G]),
-                mu_below, later, sums, lanes, coefficients, t, _known_group(known, t, n_steps, mode), mode.state_out, False,
-                mode,
+                Given(joined[lo : lo + G], outside.y[lo : lo + G], outside.inflow[lo : lo + G]),
+                Past(own, ys[lo : lo + G], rs[lo : lo + G]), mu_below, later, sums, lanes, coefficients, t,
+                _known_group(known, t, n_steps, mode), mode,
             )  # fmt: skip
             _store_known(known, of_known, t, n_steps, mode)
-            if near_start:
-                first_lam = tl.where(t == 0, later, first_lam)
-                first_inflow = tl.where(t == 0, own[0], first_inflow)
+            first_lam = tl.where(t == 0, later, first_lam)
+            first_inflow = tl.where(t == 0, own[0], first_inflow)
             if mode.n_taps > 2:
                 mus = through_window(mus, lams, own, window, grad_taps, ends, j, t, n_steps, lanes, mode)
             mu_below = mus

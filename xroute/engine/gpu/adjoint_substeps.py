@@ -83,9 +83,9 @@ def _sampled(wanted, after, ends_step, mode: tl.constexpr):
 
 @kernel
 def adjoint_substeps(
-    series, mailbox, network, past, filter, start, grads, trace,
-    n_reaches, n_steps, grad_pitch, result_pitch, discharge_pitch, runoff_pitch, n_patches, n_batch, n_sources, width,
-    ring_size, n_lags, trace_size, n_known, known_pitch, mode: tl.constexpr,
+    series, mailbox, network, filter, start, grads, trace,
+    n_reaches, n_steps, grad_pitch, result_pitch, discharge_pitch, n_patches, n_batch, n_sources, width, ring_size, n_lags,
+    trace_size, n_known, known_pitch, mode: tl.constexpr,
 ):  # fmt: skip
     """Adjoint of `xroute.engine.gpu.substeps.route_substeps`."""
     S: tl.constexpr = mode.substeps
@@ -178,7 +178,7 @@ def adjoint_substeps(
         to_inflow = at_end(zeros_of(G, ACC), ends.grad_inflow, t, n_routed, G)
         lams, mus, qs, later, sums, of_known = adjoint_group(
             Given(joined, to_y, to_inflow), Past(inflows, ys, rs), mu_below, later, sums, lanes, coefficients, t, known_now,
-            True, True, mode,
+            mode,
         )  # fmt: skip
         if mode.known:
             for c in tl.static_range(G):

@@ -148,20 +148,17 @@ class Mode(NamedTuple):
         Numbers, as the kernels have them.
     state_in, state_out
         Whether a state is given at the start, and at the end (of the adjoint: a gradient of the final state is given).
-    aligned, aligned_runoff, aligned_result
-        Whether rows, and groups in them, begin at multiples of 8 elements of memory; for the adjoint also those of runoff, and
-        those of its result at ones of 4.
+    aligned, aligned_result
+        Whether rows, and groups in them, begin at multiples of 8 elements of memory; those of the adjoint's result at ones of 4.
     log_columns
         With a routing step a step, the logarithm of the columns of a tile.
-    columns
-        Of a tile of the adjoint by bulk copies.
     last
         In which step of its group the last step of the series stands.
     substeps
         With several routing steps a step, how many.
     has_pole, scaled, keep_trace, runoff_gradient, known
-        Whether a pole is not 0, runoff has a factor, a trace is kept (for the adjoint: was), the gradient of runoff is wanted,
-        discharge is known on some reaches.
+        Whether a pole is not 0, runoff has a factor, a trace is kept, the gradient of runoff is wanted, discharge is known
+        on some reaches.
     """
 
     real_type: Any
@@ -174,9 +171,7 @@ class Mode(NamedTuple):
     sampling: int = 0
     substeps: int = 1
     log_columns: int = 0
-    columns: int = 0
     aligned: bool = False
-    aligned_runoff: bool = False
     aligned_result: bool = False
     last: int = 0
     has_pole: bool = True

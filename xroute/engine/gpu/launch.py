@@ -97,7 +97,7 @@ def route_gpu(
     discharge = padded(runoff.shape, runoff.dtype, device)
     start = state_on(state, n_batch, n, filter)
     trace, rows_of_trace = none, (none, 0)
-    traced = keep_trace and needs_trace(filter.n_taps, settings, runoff.dtype, exchange.known is not None)
+    traced = keep_trace and needs_trace(filter.n_taps, settings, runoff, exchange.known is not None)
     if keep_trace and not traced:
         trace = none.new_empty(1)
     elif traced:

@@ -39,13 +39,16 @@ TRACE_SHARE = 4
 memory of runoff and than the second; beyond, as with substeps, the adjoint routes again, block of time by block."""
 
 
-def needs_trace(n_taps: int, settings: RoutingSettings, dtype: torch.dtype, has_known: bool = False) -> bool:
-    """Whether the adjoint needs a trace of a run whose series are of ``dtype``.
+def in_rows(runoff: Tensor) -> bool:
+    """Whether kernels may move rows through shared memory (`xroute.engine.gpu.rows`)."""
+    return runoff.dtype == torch.float32 and runoff.is_cuda and torch.cuda.get_device_capability(runoff.device) >= (8, 0)
 
-    It does not where inflow is made again as well from runoff and the tributaries' discharge, and discharge is y.
-    """
-    plain = by_step(settings) and settings.lateral != "outlet" and not has_known
-    return not plain or n_taps > 2 or dtype.itemsize < 4  # halves are not the numbers that were routed
+
+def needs_trace(n_taps: int, settings: RoutingSettings, runoff: Tensor, has_known: bool = False) -> bool:
+    """Whether the adjoint of a run needs a trace: `xroute.engine.gpu.adjoint_rows` does without."""
+    return (
+        n_taps > 2 or not by_step(settings) or settings.lateral == "outlet" or has_known or not in_rows(runoff)
+    )  # fmt: skip
 
 
 def trace_numel(
@@ -53,7 +56,7 @@ def trace_numel(
 ) -> int:
     """Elements of the trace that a run keeps for its gradients, at least 1; 0 if it would be too large (`TRACE_BYTES`)."""
     n_taps = min(3, windows_of(plan, pointer, runoff.device, settings).longest)
-    if not needs_trace(n_taps, settings, runoff.dtype, has_known):
+    if not needs_trace(n_taps, settings, runoff, has_known):
         return 1
     size = runoff.shape[0] * trace_layout(plan, runoff, n_taps, settings, runoff.dtype, has_known)[1]
     return size if size * runoff.dtype.itemsize <= most_trace(runoff) else 0

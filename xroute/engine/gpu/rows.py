@@ -12,7 +12,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from xroute.engine.gpu.lanes import EMPTY, NEVER
+from xroute.engine.gpu.lanes import NEVER
 from xroute.engine.gpu.ptx import (
     copy_four,
     copy_four_or_zeros,

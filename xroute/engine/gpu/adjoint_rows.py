@@ -1,14 +1,19 @@
-"""The adjoint by bulk copies: what `xroute.engine.gpu.bulk` is to the forward run, `adjoint_bulk` is to the kernel of
-`xroute.engine.gpu.adjoint`, for filters of up to two taps, whose inflow is made again.
+"""The adjoint without a trace, its rows moved through shared memory: for float32, and filters of up to two taps.
 
-Pieces of three series come through shared memory: of runoff, of discharge, and of the gradient of discharge, in whose place the gradient
-of runoff is written. All rows but those of discharge may begin anywhere, and what comes and what goes not at the same vector of 16
-bytes. So a lane's row is read from its own column on, and results are written a few columns further on, from where vectors of them go
-to vectors of memory; what is left over of a tile goes with the next one, and what is left over of a row by itself.
+`xroute.engine.gpu.adjoint` has the formulas, and a kernel for all else. What that one reads from a trace, inflow, is made again
+here, of runoff and of the tributaries' discharge, whose lanes are one group behind: discharge is read a group ahead. So the
+forward run keeps nothing, and four series are moved by the adjoint and two by the forward run, not four and three.
+
+Three series come through shared memory (`xroute.engine.gpu.rows`): discharge, runoff, and the gradient of discharge, in whose
+place that of runoff is written. Rows may begin anywhere, those that come not at the same element of a vector as those that go.
+So each lane reads its row from its own column on, and writes results a few columns further on, from where they go to memory in
+whole vectors; what is left over of a tile goes with the next one, and what fills no vector at the ends of a row by itself.
 """
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator, assignment"
 from __future__ import annotations
+
+from typing import Any, NamedTuple
 
 import triton
 import triton.language as tl
@@ -22,12 +27,8 @@ from xroute.engine.gpu.adjoint import (
     at_end,
     ends_of,
     finish,
-    inflow_again,
     lanes_up,
-    only_between,
     result_of,
-    tributaries_of,
-    without_rise,
 )
 from xroute.engine.gpu.lanes import (
     INTERVAL,
@@ -36,6 +37,7 @@ from xroute.engine.gpu.lanes import (
     coefficients_of,
     kernel,
     links_of,
+    only_between,
     take_ticket,
     zeros_of,
 )
@@ -55,8 +57,10 @@ from xroute.engine.gpu.rows import (
     write_columns,
 )
 
-__all__ = ["adjoint_bulk"]
+__all__ = ["adjoint_rows"]
 
+COLUMNS = tl.constexpr(32)
+"""Of a tile."""
 STAGES = tl.constexpr(2)
 """Tiles of a program: one that is worked on, the others on their way."""
 AT_ONCE = tl.constexpr(16)
@@ -65,6 +69,46 @@ AHEAD = tl.constexpr(8)
 """Columns by which results stand further on than what they are made of, so that nothing is overwritten before it is read."""
 RESULT_PAD = tl.constexpr(12)
 """Columns beyond a tile's in rows that results are written to."""
+
+
+class Tributaries(NamedTuple):
+    """Where each lane's inflow came from: two lanes, the row of a reach in another patch (-1: none), and the three weights."""
+
+    lane: Any
+    share: Any
+    source: Any
+    source_share: Any
+
+
+@triton.jit
+def _tributaries_of(past, place, n_places, INDEX: tl.constexpr):
+    """The tributaries of the reaches of a patch."""
+    first, second = tl.load(past.places + place), tl.load(past.places + n_places + place)
+    share = tl.load(past.shares + place), tl.load(past.shares + n_places + place)
+    source = tl.load(past.places + 2 * n_places + place).to(INDEX)
+    return Tributaries((first, second), share, source, tl.load(past.shares + 2 * n_places + place))
+
+
+@triton.jit
+def _inflow_again(columns, ahead, tributaries, G: tl.constexpr):
+    """Inflow of a group, from what comes to it from outside of the patch, and discharge of the lanes one group ahead of it.
+
+    Those are the tributaries, which lag by a group here: they come to the same steps a group later. A lane without any is
+    given its own discharge times 0.
+    """
+    inflows = ()
+    first, second = tributaries.lane
+    share = tributaries.share
+    for c in tl.static_range(G):
+        inflow = columns[c] + share[0] * tl.gather(ahead[c], first, 0) + share[1] * tl.gather(ahead[c], second, 0)
+        inflows = inflows + (inflow,)
+    return inflows
+
+
+@triton.jit
+def _without_rise(sums, where):
+    """Sums as if inflow had been 0 one step on, ``where`` that is so."""
+    return Sums(sums.first, sums.second, sums.pole, sums.gain, tl.where(where, 0.0, sums.inflow_on))
 
 
 @triton.jit
@@ -87,13 +131,13 @@ def _join_more(joined, rows, pitch, links, lane, times, end, WAIT: tl.constexpr,
 
 
 @kernel
-def adjoint_bulk(
-    series, mailbox, network, past, filter, start, grads, trace,
-    n_reaches, n_steps, grad_pitch, result_pitch, discharge_pitch, runoff_pitch, n_patches, n_batch, n_sources, width,
-    ring_size, n_lags, trace_size, n_known, known_pitch, mode: tl.constexpr,
+def adjoint_rows(
+    series, mailbox, network, past, filter, start, grads,
+    n_reaches, n_steps, grad_pitch, result_pitch, discharge_pitch, runoff_pitch, n_patches, n_batch, n_sources, width, n_lags,
+    mode: tl.constexpr,
 ):  # fmt: skip
     """`xroute.engine.gpu.adjoint.adjoint_steps` in float32 without a trace, by bulk copies."""
-    C: tl.constexpr = mode.columns
+    C: tl.constexpr = COLUMNS
     G: tl.constexpr = mode.group
     N: tl.constexpr = AT_ONCE
     ACC: tl.constexpr = tl.float32
@@ -160,7 +204,7 @@ def adjoint_bulk(
     has_mail = (lanes.source >= 0).to(tl.int32)
     letter = words + (tl.maximum(lanes.row, 0).to(mode.index_type) * width + (first + (C - N)))
     sends = ((lanes.row >= 0) & lanes.active).to(tl.int32)
-    tributaries = tributaries_of(past, lanes.place, n_places, mode.index_type)
+    tributaries = _tributaries_of(past, lanes.place, n_places, mode.index_type)
     more_past = links_of(past, patch)
     past_given = tl.max(tributaries.source, 0) >= 0
     of_member = series.discharge + (member * n_reaches).to(mode.index_type) * discharge_pitch
@@ -251,12 +295,12 @@ def adjoint_bulk(
         for lo in tl.static_range(N - G, -1, -G):
             t = here + lo
             now = ahead[lo : lo + G]
-            own = inflow_again(inflows[lo : lo + G], now, tributaries, G)
+            own = _inflow_again(inflows[lo : lo + G], now, tributaries, G)
             if near_start:  # before the start there is no inflow to differ from
-                sums = without_rise(sums, t == -G)
+                sums = _without_rise(sums, t == -G)
             lams, mus, qs, later, sums, _ = adjoint_group(
                 Given(joined[lo : lo + G], to_y[lo : lo + G], to_inflow[lo : lo + G]), Past(own, ys_now, rs[lo : lo + G]),
-                mu_below, later, sums, lanes, coefficients, t, (), mode.state_out, False, mode,
+                mu_below, later, sums, lanes, coefficients, t, (), mode, mode.state_out, False,
             )  # fmt: skip
             ys_now = now
             if near_start:
