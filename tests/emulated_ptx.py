@@ -1,7 +1,7 @@
-"""`xroute.engine.gpu.ptx` for Triton's interpreter, which knows no assembly: the same pieces in numpy, on shared memory of its own.
+"""`xroute.engine.gpu.ptx` for Triton's interpreter, which knows no assembly: the same pieces in numpy, on memory of their own.
 
-Copies are made only when they are waited for, so that what is read too early is old. What one lane may do of another's row is not
-told apart: the interpreter runs all lanes of a piece before the next one.
+Shared memory begins as NaN, and copies are made when they are waited for, so that what is read too early is wrong. That lanes
+wait for one another is not seen: the interpreter lets all lanes do a piece before any does the next.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def _to_global(pointers: np.ndarray, there: np.ndarray, k: int, words: np.ndarra
 
 
 def open_rows(lane: Any, size: Any) -> Any:
-    _machine.memory = np.full(int(getattr(size, "value", size)) // 4, 0x7FC00000, np.uint32)  # NaN: nothing may be read unwritten
+    _machine.memory = np.full(int(getattr(size, "value", size)) // 4, 0x7FC00000, np.uint32)
     _machine.groups = [[]]
     return _tensor(np.zeros_like(_data(lane)), tl.int32)
 
@@ -127,13 +127,6 @@ def peek_four(box: Any, there: Any) -> Any:
     return tuple([_tensor(_global(_data(box), wanted, k).view(np.int32), tl.int32) for k in range(4)])
 
 
-def await_four(mail: Any, box: Any) -> Any:
-    words = [_data(word).view(np.uint32) for word in mail]
-    if any((word == 0xFFFFFFFF).any() for word in words):
-        raise RuntimeError("a program waits for what no program before it has posted")
-    return tuple([_tensor(word.view(np.float32), tl.float32) for word in words])
-
-
 def post_four(box: Any, a: Any, b: Any, c: Any, d: Any, there: Any) -> None:
     for k, value in enumerate((a, b, c, d)):
         _to_global(_data(box), _data(there) != 0, k, _data(value).astype(np.float32).view(np.uint32))
@@ -144,8 +137,8 @@ def emulate(*modules: ModuleType) -> None:
     pieces = {
         piece.__name__: piece
         for piece in (
-            open_rows, copy_four, copy_four_or_zeros, commit_copies, wait_copies, wait_lanes, move_four, store_four, store_four_or_not, read_one, read_some,
-            write_some, peek_four, await_four, post_four,
+            open_rows, copy_four, copy_four_or_zeros, commit_copies, wait_copies, wait_lanes, move_four, store_four,
+            store_four_or_not, read_one, read_some, write_some, peek_four, post_four,
         )
     } | {"read_four": read_some, "write_four": write_some}  # fmt: skip
     for module in modules:

@@ -106,6 +106,12 @@ def _inflow_again(columns, ahead, tributaries, G: tl.constexpr):
 
 
 @triton.jit
+def _load_behind(own, rows, offset, time, end, C: tl.constexpr):
+    """Begin to load the vector behind a tile of each lane's row, whose window begins at ``offset`` and ``time``."""
+    load_tile_of_rows((own + C * 4)[:, None], rows, (offset + C)[:, None], time + C, end, False, 4)
+
+
+@triton.jit
 def _without_rise(sums, where):
     """Sums as if inflow had been 0 one step on, ``where`` that is so."""
     return Sums(sums.first, sums.second, sums.pole, sums.gain, tl.where(where, 0.0, sums.inflow_on))
@@ -162,7 +168,7 @@ def adjoint_rows(
     rest = 0 if mode.aligned_result else 1  # the first steps' result may want a tile of its own
     n_chunks = (n_groups + depth + rest + C // G - 1) // (C // G)
 
-    # rows of lanes from their first tile on, and from the multiples of 4 elements `by` before; those of the result begin `up` later
+    # rows from each lane's first tile on, and from the multiples of 4 elements `by` before; the result's begin `up` later
     row = (member * n_reaches).to(mode.index_type) + lanes.reach
     begin = n_groups * G - C
     first = begin + lanes.distance * G
@@ -186,11 +192,8 @@ def adjoint_rows(
         load_tile_of_rows(tile_y + (to + R * ROW), series.runoff - back, offset_r, then - by_r, n_steps, False, C)
         load_tile_of_rows(tile_g + to, series.grad_discharge - back, offset_g, then - by_g, n_steps, False, C)
         if s == 0:  # what stands behind a tile is what the one after it begins with, but here
-            behind = C - by_g
-            one = series.grad_discharge
-            load_tile_of_rows((own_g + C * 4)[:, None], one, (at_g + behind)[:, None], begins + behind, n_steps, False, 4)
-            behind = C - by_r
-            load_tile_of_rows((own_r + C * 4)[:, None], series.runoff, (at_r + behind)[:, None], begins + behind, n_steps, False, 4)
+            _load_behind(own_g, series.grad_discharge, at_g - by_g, begins - by_g, n_steps, C)
+            _load_behind(own_r, series.runoff, at_r - by_r, begins - by_r, n_steps, C)
         commit_copies(lane)
 
     coefficients = coefficients_of(filter, lanes.place, n_places)
