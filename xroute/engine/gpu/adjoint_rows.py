@@ -142,7 +142,7 @@ def adjoint_rows(
     n_reaches, n_steps, grad_pitch, result_pitch, discharge_pitch, runoff_pitch, n_patches, n_batch, n_sources, width, n_lags,
     mode: tl.constexpr,
 ):  # fmt: skip
-    """`xroute.engine.gpu.adjoint.adjoint_steps` in float32 without a trace, by bulk copies."""
+    """`xroute.engine.gpu.adjoint.adjoint_steps` without a trace, its rows moved through shared memory."""
     C: tl.constexpr = COLUMNS
     G: tl.constexpr = mode.group
     N: tl.constexpr = AT_ONCE

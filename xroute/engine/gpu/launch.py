@@ -22,13 +22,13 @@ from xroute.engine.gpu.arguments import (
     Series,
     Trace,
 )
-from xroute.engine.gpu.bulk import route_bulk
 from xroute.engine.gpu.forward import route_steps
+from xroute.engine.gpu.forward_rows import route_rows
 from xroute.engine.gpu.layout import DeviceFilter, DevicePatches, by_step, device_patches, group_length
 from xroute.engine.gpu.memory import (
     as_rows,
     empty_mailbox,
-    in_bulk,
+    in_rows,
     index_type,
     needs_trace,
     padded,
@@ -146,10 +146,11 @@ class _Run:
         mailbox = empty_mailbox(n_batch, self.index.down.n_sources, width, acc, self.runoff.device)
         put_given(mailbox, self.exchange.given, self.index, n_batch, every)
         end = self._new_state(keep_state)
-        kernel, unit = (route_bulk, 4) if in_bulk(self.runoff) else (route_steps, 8)
+        kernel, unit = (route_rows, 4) if in_rows(self.runoff) else (route_steps, 8)
+        columns = tile_width(self.filter.n_taps, self.runoff)
         self._launch(
             kernel, mailbox, width, start, end, n_steps, state_out=keep_state, last=(n_steps - 1) % group,
-            log_columns=tile_width(self.filter.n_taps, self.runoff).bit_length() - 1,
+            columns=columns, log_columns=columns.bit_length() - 1,
             aligned=self.runoff.stride(1) % unit == 0 and group % unit == 0,
         )  # fmt: skip
         take_kept(mailbox, self.exchange.kept, self.index, n_batch, every)
@@ -184,7 +185,7 @@ class _Run:
         self, kernel: Any, mailbox: Tensor, width: int, start: State | None, end: State, *steps: int, **constants: Any
     ) -> None:
         index, runoff = self.index, self.runoff
-        down = index.down_rest if kernel is route_bulk else index.down
+        down = index.down_rest if kernel is route_rows else index.down
         n_batch, n, n_steps = runoff.shape
         none = self.filter.coefficients
         mode = Mode(

@@ -19,7 +19,7 @@ from xroute.settings import RoutingSettings
 __all__ = [
     "as_rows",
     "empty_mailbox",
-    "in_bulk",
+    "in_rows",
     "index_type",
     "most_trace",
     "needs_trace",
@@ -37,11 +37,6 @@ TRACE_BYTES = 2**26, 2**33
 TRACE_SHARE = 4
 """A run that needs a trace for its gradients keeps it if it takes no more than the first of these, or else than so many times the
 memory of runoff and than the second; beyond, as with substeps, the adjoint routes again, block of time by block."""
-
-
-def in_rows(runoff: Tensor) -> bool:
-    """Whether kernels may move rows through shared memory (`xroute.engine.gpu.rows`)."""
-    return runoff.dtype == torch.float32 and runoff.is_cuda and torch.cuda.get_device_capability(runoff.device) >= (8, 0)
 
 
 def needs_trace(n_taps: int, settings: RoutingSettings, runoff: Tensor, has_known: bool = False) -> bool:
@@ -68,14 +63,16 @@ def most_trace(runoff: Tensor) -> int:
     return max(least, min(most, TRACE_SHARE * runoff.numel() * runoff.dtype.itemsize))
 
 
-def in_bulk(runoff: Tensor) -> bool:
-    """Whether rows are moved by bulk copies, where a step is one routing step (`xroute.engine.gpu.bulk`)."""
-    return runoff.dtype == torch.float32 and runoff.is_cuda and torch.cuda.get_device_capability(runoff.device) >= (9, 0)
+def in_rows(runoff: Tensor) -> bool:
+    """Whether rows pass through shared memory, where a step is one routing step (`xroute.engine.gpu.forward_rows`)."""
+    return (
+        runoff.dtype == torch.float32 and runoff.is_cuda and torch.cuda.get_device_capability(runoff.device) >= (8, 0)
+    )
 
 
 def tile_width(n_taps: int, runoff: Tensor) -> int:
     """Columns of a tile of the forward kernel."""
-    if in_bulk(runoff):
+    if in_rows(runoff):
         return 64
     return 16 if n_taps > 2 or runoff.dtype == torch.float64 else 32
 
