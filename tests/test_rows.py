@@ -22,6 +22,7 @@ CASES = {
     "through links between patches": Case("chain", 40, "linear_storage", 13, dtype="float32"),
     "more links than a lane's first": Case("star", 41, "muskingum", 3, dtype="float32"),
     "lateral interval": Case("tree", 9, "muskingum", 18, lateral="interval", dtype="float32"),
+    "rows of another pitch": Case("tree", 9, "muskingum", 55, dtype="float32", block=38),
     "one step": Case("tree", 5, "muskingum", 1, 2, dtype="float32"),
 }
 
@@ -30,10 +31,10 @@ def print_found() -> None:
     """Print the errors of all cases, as JSON; called in a process that interprets."""
     from emulated_ptx import emulate
 
-    from xroute.engine.gpu import adjoint_rows, memory, rows
+    from xroute.engine.gpu import adjoint_rows, forward_rows, launch, memory, rows
 
-    emulate(adjoint_rows, rows)
-    memory.in_rows = lambda runoff: runoff.element_size() == 4  # there is no GPU to ask
+    emulate(adjoint_rows, forward_rows, rows)
+    memory.in_rows = launch.in_rows = lambda runoff: runoff.element_size() == 4  # there is no GPU to ask
     print(json.dumps({name: check_case(case) for name, case in CASES.items()}))
 
 
@@ -51,6 +52,6 @@ def found() -> dict[str, dict[str, tuple[float, float]]]:
 
 @pytest.mark.skipif(find_spec("triton") is None, reason="no triton here: it is for Linux")
 @pytest.mark.parametrize("name", CASES)
-def test_gradients_of_emulated_kernels(name, found):
+def test_emulated_kernels(name, found):
     wrong = {quantity: (value, allowed) for quantity, (value, allowed) in found[name].items() if not value <= allowed}
     assert not wrong, wrong
