@@ -106,12 +106,6 @@ def _inflow_again(columns, ahead, tributaries, G: tl.constexpr):
 
 
 @triton.jit
-def _load_behind(own, rows, offset, time, end, C: tl.constexpr):
-    """Begin to load the vector behind a tile of each lane's row, whose window begins at ``offset`` and ``time``."""
-    load_tile_of_rows((own + C * 4)[:, None], rows, (offset + C)[:, None], time + C, end, False, 4)
-
-
-@triton.jit
 def _without_rise(sums, where):
     """Sums as if inflow had been 0 one step on, ``where`` that is so."""
     return Sums(sums.first, sums.second, sums.pole, sums.gain, tl.where(where, 0.0, sums.inflow_on))
@@ -136,6 +130,128 @@ def _join_more(joined, rows, pitch, links, lane, times, end, WAIT: tl.constexpr,
     return joined
 
 
+class Rows(NamedTuple):
+    """Rows of each lane: where they stand in shared memory and, from the first tile on, in memory, and their first steps.
+
+    Tiles stand at the vectors of 16 bytes ``by`` columns before (``up`` behind, of the result) each lane's own first step.
+    """
+
+    begins: Any  # a lane's first step; never, of a lane that only repeats another
+    own_y: Any  # a lane's row in shared memory
+    own_r: Any
+    own_g: Any
+    tile_y: Any  # all vectors there; those of runoff stand behind
+    tile_g: Any
+    y: Any  # places of all vectors in memory
+    r: Any
+    g: Any
+    out: Any
+    by_r: Any
+    by_g: Any
+    up: Any
+    row_out: Any  # a lane's place in memory, of the result's first vector
+
+
+@triton.jit
+def _rows_of(series, row, first, active, ring, lane, pitches, G: tl.constexpr, C: tl.constexpr):
+    """Rows of lanes whose tiles begin with step ``first``; discharge is read a group of steps ahead."""
+    begins = tl.where(active, first, NEVER)
+    own_y = ring + lane * ((C + PAD) * 4)
+    own_g = ring + 2 * R * (C + PAD) * 4 + lane * ((C + RESULT_PAD) * 4)
+    vector = (tl.arange(0, C // 4) * 16)[None, :]
+    at_g, at_r, at_out = row * pitches[0] + first, row * pitches[3] + first, row * pitches[1] + first
+    by_g, by_r, up = (at_g & 3).to(tl.int32), (at_r & 3).to(tl.int32), (-at_out & 3).to(tl.int32)
+    return Rows(
+        begins, own_y, own_y + R * (C + PAD) * 4, own_g, own_y[:, None] + vector, own_g[:, None] + vector,
+        vectors_along(row * pitches[2] + (first - G), C), vectors_along(at_r - by_r, C), vectors_along(at_g - by_g, C),
+        vectors_along(at_out + up, C), by_r, by_g, up, series.grad_runoff + (at_out + up),
+    )  # fmt: skip
+
+
+@triton.jit
+def _load_tiles(series, rows, to, back, end, INSIDE: tl.constexpr, G: tl.constexpr, C: tl.constexpr):
+    """Begin to load the tiles ``back`` steps before the first, to the stage that is ``to`` bytes behind the first."""
+    begins, to_r = rows.begins - back, to + R * (C + PAD) * 4
+    load_tile_of_rows(rows.tile_y + to, series.discharge - back, rows.y, begins - G, end, INSIDE, C)
+    load_tile_of_rows(rows.tile_y + to_r, series.runoff - back, rows.r, begins - rows.by_r, end, INSIDE, C)
+    load_tile_of_rows(rows.tile_g + to, series.grad_discharge - back, rows.g, begins - rows.by_g, end, INSIDE, C)
+
+
+@triton.jit
+def _load_behind(own, rows, offset, time, end, C: tl.constexpr):
+    """Begin to load the vector behind a tile of each lane's row, whose first vectors are at ``offset``, and at ``time``."""
+    load_tile_of_rows((own + C * 4)[:, None], rows, (tl.min(offset, 1) + C)[:, None], time + C, end, False, 4)
+
+
+@triton.jit
+def _load_first(series, rows, lane, end, STAGE: tl.constexpr, G: tl.constexpr, C: tl.constexpr):
+    """Begin to load all tiles but the last that there is room for, and what stands behind the first of them."""
+    for s in tl.static_range(STAGES - 1):
+        _load_tiles(series, rows, s * STAGE, s * C, end, False, G, C)
+        if s == 0:  # later tiles find it at the beginning of the tile before
+            _load_behind(rows.own_g, series.grad_discharge, rows.g, rows.begins - rows.by_g, end, C)
+            _load_behind(rows.own_r, series.runoff, rows.r, rows.begins - rows.by_r, end, C)
+        commit_copies(lane)
+
+
+@triton.jit
+def _wait_for_tile(rows, m, lane, STAGE: tl.constexpr, C: tl.constexpr):
+    """Wait for tile ``m``, and put behind it what the tile before began with."""
+    wait_copies(lane, STAGES - 2)
+    if m > 0:
+        stage, before = (m % STAGES) * STAGE, ((m + STAGES - 1) % STAGES) * STAGE
+        move_four(rows.own_g + (stage + C * 4), rows.own_g + before)
+        move_four(rows.own_r + (stage + C * 4), rows.own_r + before)
+
+
+@triton.jit
+def _store_tile(series, rows, m, end, whole, at_ends, lane, STAGE: tl.constexpr, C: tl.constexpr, mode: tl.constexpr):
+    """Store the results of tile ``m``: of all lanes ``whole`` vectors, or what of them are steps of the series."""
+    back, from_own = m * C, (m % STAGES) * STAGE + AHEAD * 4
+    wait_lanes(lane)
+    if whole:
+        store_tile_of_rows(series.grad_runoff - back, rows.out, rows.tile_g + from_own, rows.begins, end, True, C)
+    else:
+        begins = rows.begins + rows.up - back
+        store_tile_of_rows(series.grad_runoff - back, rows.out, rows.tile_g + from_own, begins, end, False, C)
+        if not mode.aligned_result:
+            if at_ends:
+                store_parts(rows.row_out - back, rows.own_g + from_own, begins, end, C)
+
+
+@triton.jit
+def _first_y(series, place, time, active, end, G: tl.constexpr):
+    """Discharge, which is y, of a lane's first group; the others' is what tributaries were looked at for a group before."""
+    ys = ()
+    for c in tl.static_range(G):
+        ys = ys + (tl.load(series.discharge + (place + c), mask=active & (time + c < end), other=0.0),)
+    return ys
+
+
+@triton.jit
+def _read_tile(rows, at, time, edge, end, N: tl.constexpr, G: tl.constexpr):
+    """``N`` columns of the gradient of discharge, of runoff, and of discharge a group ahead; zeros outside of the series."""
+    g = read_columns(rows.own_g + at + rows.by_g * 4, N, False)
+    r = read_columns(rows.own_r + at + rows.by_r * 4, N, False)
+    ahead = read_columns(rows.own_y + at, N, True)
+    if edge:  # a tile may hold the ends of other rows, and of tiles before
+        g = only_between(g, time, end, N)
+        r = only_between(r, time, end, N)
+        ahead = only_between(ahead, time - G, end, N)
+    return g, r, ahead
+
+
+@triton.jit
+def _given_to_state(ends, near_end, time, end, N: tl.constexpr, mode: tl.constexpr):
+    """What y and inflow are given by the final state."""
+    to_y, to_inflow = zeros_of(N, tl.float32), zeros_of(N, tl.float32)
+    if mode.state_out:
+        if near_end:
+            to_y = at_end(to_y, ends.grad_y, time, end, N)
+            to_inflow = at_end(to_inflow, ends.grad_inflow, time, end, N)
+    return to_y, to_inflow
+
+
 @kernel
 def adjoint_rows(
     series, mailbox, network, past, filter, start, grads,
@@ -146,61 +262,30 @@ def adjoint_rows(
     C: tl.constexpr = COLUMNS
     G: tl.constexpr = mode.group
     N: tl.constexpr = AT_ONCE
-    ACC: tl.constexpr = tl.float32
     UNITS: tl.constexpr = C // N
-    ROW: tl.constexpr = (C + PAD) * 4
-    RESULT_ROW: tl.constexpr = (C + RESULT_PAD) * 4
-    STAGE: tl.constexpr = R * (2 * ROW + RESULT_ROW)
+    STAGE: tl.constexpr = R * (2 * (C + PAD) + C + RESULT_PAD) * 4
     turn, member = take_ticket(mailbox.ticket, n_batch)
     patch = n_patches - 1 - turn
     lanes = lanes_up(network, patch, n_patches, mode.index_type)
     lane = lanes.lane
     n_places = n_patches * R
     ring = tl.max(open_rows(lane, STAGES * STAGE), 0)  # a number, which need not be made anew for each layout
-    own_y = ring + lane * ROW
-    own_r = own_y + R * ROW
-    own_g = ring + 2 * R * ROW + lane * RESULT_ROW
-    vector = tl.arange(0, C // 4) * 4
-    tile_y = own_y[:, None] + (vector * 4)[None, :]
-    tile_g = own_g[:, None] + (vector * 4)[None, :]
     n_groups = (n_steps + G - 1) // G
     depth = tl.max(lanes.distance, 0)
     rest = 0 if mode.aligned_result else 1  # the first steps' result may want a tile of its own
     n_chunks = (n_groups + depth + rest + C // G - 1) // (C // G)
-
-    # rows from each lane's first tile on, and from the multiples of 4 elements `by` before; the result's begin `up` later
     row = (member * n_reaches).to(mode.index_type) + lanes.reach
     begin = n_groups * G - C
     first = begin + lanes.distance * G
-    begins = tl.where(lanes.active, first, NEVER)
-    at_g = row * grad_pitch + first
-    by_g = (at_g & 3).to(tl.int32)
-    offset_g = vectors_along(at_g - by_g, C)
-    at_r = row * runoff_pitch + first
-    by_r = (at_r & 3).to(tl.int32)
-    offset_r = vectors_along(at_r - by_r, C)
-    at_y = row * discharge_pitch + (first - G)
-    offset_y = vectors_along(at_y, C)
-    at_out = row * result_pitch + first
-    up = (-at_out & 3).to(tl.int32)
-    rows_out = series.grad_runoff + (at_out + up)
-    offset_out = vectors_along(at_out + up, C)
-    for s in tl.static_range(STAGES - 1):
-        to, back = s * STAGE, s * C
-        then = begins - back
-        load_tile_of_rows(tile_y + to, series.discharge - back, offset_y, then - G, n_steps, False, C)
-        load_tile_of_rows(tile_y + (to + R * ROW), series.runoff - back, offset_r, then - by_r, n_steps, False, C)
-        load_tile_of_rows(tile_g + to, series.grad_discharge - back, offset_g, then - by_g, n_steps, False, C)
-        if s == 0:  # what stands behind a tile is what the one after it begins with, but here
-            _load_behind(own_g, series.grad_discharge, at_g - by_g, begins - by_g, n_steps, C)
-            _load_behind(own_r, series.runoff, at_r - by_r, begins - by_r, n_steps, C)
-        commit_copies(lane)
+    pitches = grad_pitch, result_pitch, discharge_pitch, runoff_pitch
+    rows = _rows_of(series, row, first, lanes.active, ring, lane, pitches, G, C)
+    _load_first(series, rows, lane, n_steps, STAGE, G, C)
 
     coefficients = coefficients_of(filter, lanes.place, n_places)
     ends = ends_of(start, grads, filter, lanes, member, n_reaches, n_lags, n_places, mode)
     links = links_of(network, patch)
     words = mailbox.words + member * n_sources * width
-    last = begins + (C - N)  # the first time of the last columns
+    last = rows.begins + (C - N)  # the first time of the last columns
     full = tl.min(lanes.active.to(tl.int32), 0) != 0  # no lane that only repeats another
     given = tl.max(lanes.source, 0) >= 0
     box = words + (tl.maximum(lanes.source, 0).to(mode.index_type) * width + (first + (C - N)))
@@ -217,60 +302,33 @@ def adjoint_rows(
     mail = peek_words(box, mail_there, N, G)
     was = peek_words(past_box, groups_inside(has_past, last, n_steps, True, N, G), N, G)
 
-    zero = tl.zeros((R,), ACC)
-    ys_now = ()
-    for c in tl.static_range(G):  # y of the first group; the others' is what tributaries were looked at for a group before
-        there = begins + (C - G + c) < n_steps
-        ys_now = ys_now + (tl.load(series.discharge + (at_y + C + c), mask=there & lanes.active, other=0.0),)
+    zero = tl.zeros((R,), tl.float32)
+    ys_now = _first_y(series, row * discharge_pitch + (first + (C - G)), first + (C - G), lanes.active, n_steps, G)
     later, first_lam, first_inflow = zero, zero, zero
     sums = Sums(zero, zero, zero, zero, zero)
-    mu_below = zeros_of(G, ACC)
-    old_outs = zeros_of(4, ACC)
+    mu_below, old_outs = zeros_of(G, tl.float32), zeros_of(4, tl.float32)
     for b in range(n_chunks * UNITS):
         m = b // UNITS
         u = UNITS - 1 - (b - m * UNITS)
         stage = (m % STAGES) * STAGE
         by = b * N  # steps that have been gone back
-        if u == UNITS - 1:
-            wait_copies(lane, STAGES - 2)
-            if m > 0:
-                before = ((m + STAGES - 1) % STAGES) * STAGE
-                move_four(own_g + (stage + C * 4), own_g + before)
-                move_four(own_r + (stage + C * 4), own_r + before)
-        at = u * (N * 4) + stage
-        joined = read_columns(own_g + at + by_g * 4, N, False)
-        rs = read_columns(own_r + at + by_r * 4, N, False)
-        ahead = read_columns(own_y + at, N, True)
         here = last - by
         near_end = by <= depth * G + N
         near_start = begin + (C - N - G) - by <= 0
-        next_at_edge = (by + N <= depth * G + N) | (begin + (C - 2 * N) - by < 0)
-        if near_end | near_start:  # a tile may hold the ends of other rows, and of tiles before
-            joined = only_between(joined, here, n_steps, N)
-            rs = only_between(rs, here, n_steps, N)
-            ahead = only_between(ahead, here - G, n_steps, N)
+        next_at_edge = (by <= depth * G) | (begin + (C - 2 * N) - by < 0)
+        if u == UNITS - 1:
+            _wait_for_tile(rows, m, lane, STAGE, C)
+        joined, rs, ahead = _read_tile(rows, u * (N * 4) + stage, here, near_end | near_start, n_steps, N, G)
         if u == UNITS - 1:
             if m + STAGES - 1 < n_chunks:
                 back = (m + STAGES - 1) * C
                 to = ((m + STAGES - 1) % STAGES) * STAGE
-                then = begins - back
-                to_y, to_r, to_g = tile_y + to, tile_y + (to + R * ROW), tile_g + to
-                of_y, of_r, of_g = series.discharge - back, series.runoff - back, series.grad_discharge - back
                 if full & (back >= begin + depth * G + C - n_steps) & (back <= begin - G):
-                    load_tile_of_rows(to_y, of_y, offset_y, then, n_steps, True, C)
-                    load_tile_of_rows(to_r, of_r, offset_r, then, n_steps, True, C)
-                    load_tile_of_rows(to_g, of_g, offset_g, then, n_steps, True, C)
+                    _load_tiles(series, rows, to, back, n_steps, True, G, C)
                 else:
-                    load_tile_of_rows(to_y, of_y, offset_y, then - G, n_steps, False, C)
-                    load_tile_of_rows(to_r, of_r, offset_r, then - by_r, n_steps, False, C)
-                    load_tile_of_rows(to_g, of_g, offset_g, then - by_g, n_steps, False, C)
+                    _load_tiles(series, rows, to, back, n_steps, False, G, C)
             commit_copies(lane)
-        to_y, to_inflow = joined, joined
-        if mode.state_out:
-            to_y, to_inflow = zeros_of(N, ACC), zeros_of(N, ACC)
-            if near_end:
-                to_y = at_end(to_y, ends.grad_y, here, n_steps, N)
-                to_inflow = at_end(to_inflow, ends.grad_inflow, here, n_steps, N)
+        to_y, to_inflow = _given_to_state(ends, near_end, here, n_steps, N, mode)
         if given:
             joined = add_weighted(joined, await_words(mail, box, mail_there, N, G), lanes.source_share, N)
             box -= N
@@ -278,7 +336,7 @@ def adjoint_rows(
             mail = peek_words(box, mail_there, N, G)
         if links.n > 0:
             joined = _join_more(joined, words, width, links, lane, here, n_steps, True, N, mode)
-        inflows = zeros_of(N, ACC) if mode.lateral == INTERVAL else rs
+        inflows = zeros_of(N, tl.float32) if mode.lateral == INTERVAL else rs
         if past_given:
             values = of_words(was, N)
             if near_end:
@@ -287,46 +345,36 @@ def adjoint_rows(
             past_box -= N
             was = peek_words(past_box, groups_inside(has_past, here - N, n_steps, next_at_edge, N, G), N, G)
         if more_past.n > 0:
-            inflows = _join_more(
-                inflows, of_member, discharge_pitch, more_past, lane, here, n_steps, False, N, mode
-            )
-        out_at = own_g + stage + (AHEAD * 4 - up * 4)
+            inflows = _join_more(inflows, of_member, discharge_pitch, more_past, lane, here, n_steps, False, N, mode)
+        out_at = rows.own_g + stage + (AHEAD * 4 - rows.up * 4)
         if mode.runoff_gradient and not mode.aligned_result:
             if u == UNITS - 1:
                 write_some(out_at + C * 4, old_outs[0], old_outs[1], old_outs[2], old_outs[3])
         sent = groups_inside(sends, here, n_steps, near_end | near_start, N, G)
         for lo in tl.static_range(N - G, -1, -G):
             t = here + lo
-            now = ahead[lo : lo + G]
-            own = _inflow_again(inflows[lo : lo + G], now, tributaries, G)
+            own = _inflow_again(inflows[lo : lo + G], ahead[lo : lo + G], tributaries, G)
             if near_start:  # before the start there is no inflow to differ from
                 sums = _without_rise(sums, t == -G)
             lams, mus, qs, later, sums, _ = adjoint_group(
                 Given(joined[lo : lo + G], to_y[lo : lo + G], to_inflow[lo : lo + G]), Past(own, ys_now, rs[lo : lo + G]),
                 mu_below, later, sums, lanes, coefficients, t, (), mode, mode.state_out, False,
             )  # fmt: skip
-            ys_now = now
+            ys_now = ahead[lo : lo + G]
             if near_start:
                 first_lam = tl.where(t == 0, later, first_lam)
                 first_inflow = tl.where(t == 0, own[0], first_inflow)
             mu_below = mus
             post_group(letter + (lo - by), mus, sent[lo // G], G)
             if mode.runoff_gradient:
-                old_outs = result_of(mus, qs, lams, coefficients.gain, mode.lateral, G)
-                write_columns(out_at + (u * N + lo) * 4, old_outs, G, mode.aligned_result)
-                old_outs = old_outs[:4]
+                outs = result_of(mus, qs, lams, coefficients.gain, mode.lateral, G)
+                write_columns(out_at + (u * N + lo) * 4, outs, G, mode.aligned_result)
+                old_outs = outs[:4]
         if mode.runoff_gradient:
             if u == 0:
-                back = m * C
-                source = tile_g + (stage + AHEAD * 4)
-                wait_lanes(lane)
-                result = series.grad_runoff - back
-                if full & (back >= begin + depth * G + C - n_steps + 4) & (back <= begin):
-                    store_tile_of_rows(result, offset_out, source, begins, n_steps, True, C)
-                else:
-                    store_tile_of_rows(result, offset_out, source, begins + up - back, n_steps, False, C)
-                    if not mode.aligned_result:
-                        store_parts(rows_out - back, own_g + (stage + AHEAD * 4), begins + up - back, n_steps, C)
+                whole = full & (m * C >= begin + depth * G + C - n_steps + 4) & (m * C <= begin)
+                at_ends = (m * C >= begin - 4) | (m * C <= depth * G + C)
+                _store_tile(series, rows, m, n_steps, whole, at_ends, lane, STAGE, C, mode)
     finish(
         grads.filter + member * 4 * n_places + lanes.place, grads.first_state.outflow + member * n_reaches + lanes.reach,
         sums, first_lam, first_inflow, zero, ends, coefficients, lanes, n_places, mode,
