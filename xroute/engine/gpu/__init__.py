@@ -15,7 +15,7 @@ In the room: `backend` is how others reach it. `host` routes what lies in the ho
 `launch` and `gradients` launch the kernels, forward and adjoint, by way of `dispatch`, on what `layout` (the network and its
 filter) and `memory` (series, mailbox, traces) have put on the device, in the groups that `arguments` names. The kernels are
 `forward` and `adjoint`; in float32, on recent devices, `forward_rows` and `adjoint_rows`, whose rows pass through shared memory
-(`rows`, of the assembly in `ptx`); and with several routing steps a step of runoff `substeps` and `adjoint_substeps`. Their pieces
-are in `lanes`. Small ones are for filters (`filter_kernels`), parameters within their bounds (`bounds`) and rows of the host
+(`rows`, of the assembly in `ptx`); and with several routing steps a step of runoff `substeps` and `adjoint_substeps`. Their
+pieces are in `lanes`. Small ones are for filters (`filter_kernels`), parameters within their bounds (`bounds`) and rows of the host
 (`row_copies`).
 """
