@@ -16,6 +16,6 @@ In the room: `backend` is how others reach it. `host` routes what lies in the ho
 filter) and `memory` (series, mailbox, traces) have put on the device, in the groups that `arguments` names. The kernels are
 `forward` and `adjoint`; in float32, on recent devices, `forward_rows` and `adjoint_rows`, whose rows pass through shared memory
 (`rows`, of the assembly in `ptx`); and with several routing steps a step of runoff `substeps` and `adjoint_substeps`. Their
-pieces are in `lanes`. Small ones are for filters (`filter_kernels`), parameters within their bounds (`bounds`) and rows of the host
-(`row_copies`).
+pieces are in `lanes`. Small ones are for filters (`filter_kernels`), parameters within their bounds (`bounds`) and rows of the
+host (`row_copies`).
 """
