@@ -22,6 +22,7 @@ __all__ = [
     "in_rows",
     "index_type",
     "most_trace",
+    "needs_trace",
     "padded",
     "padded_rows",
     "put_given",
@@ -34,15 +35,24 @@ __all__ = [
 Tensor = torch.Tensor
 TRACE_BYTES = 2**26, 2**33
 TRACE_SHARE = 4
-"""A run keeps a trace for its gradients if it takes no more than the first of these, or else than so many times the memory of
-runoff and than the second; beyond, as with substeps, the adjoint routes again, block of time by block."""
+"""A run that needs a trace for its gradients keeps it if it takes no more than the first of these, or else than so many times the
+memory of runoff and than the second; beyond, as with substeps, the adjoint routes again, block of time by block."""
+
+
+def needs_trace(n_taps: int, settings: RoutingSettings, runoff: Tensor, has_known: bool = False) -> bool:
+    """Whether the adjoint of a run needs a trace: `xroute.engine.gpu.adjoint_rows` does without."""
+    return (
+        n_taps > 2 or not by_step(settings) or settings.lateral == "outlet" or has_known or not in_rows(runoff)
+    )  # fmt: skip
 
 
 def trace_numel(
     plan: RoutingPlan, runoff: Tensor, pointer: NDArray[np.int64], settings: RoutingSettings, has_known: bool = False
 ) -> int:
-    """Elements of the trace that a run keeps for its gradients; 0 if it would be too large (`TRACE_BYTES`)."""
+    """Elements of the trace that a run keeps for its gradients, at least 1; 0 if it would be too large (`TRACE_BYTES`)."""
     n_taps = min(3, windows_of(plan, pointer, runoff.device, settings).longest)
+    if not needs_trace(n_taps, settings, runoff, has_known):
+        return 1
     size = runoff.shape[0] * trace_layout(plan, runoff, n_taps, settings, runoff.dtype, has_known)[1]
     return size if size * runoff.dtype.itemsize <= most_trace(runoff) else 0
 
