@@ -528,10 +528,11 @@ def test_large_networks(options, mark):
 @needs_triton
 def test_kernels_are_not_compiled_for_sizes():
     """A size that Triton may compile for would make each network, and each length of a series, wait for the compiler."""
-    from xroute.engine.gpu import adjoint, adjoint_substeps, forward, lanes, substeps
+    from xroute.engine.gpu import adjoint, adjoint_rows, adjoint_substeps, forward, lanes, substeps
 
-    groups = {"series", "mailbox", "network", "filter", "start", "end", "grads", "trace", "mode"}
-    kernels = forward.route_steps, substeps.route_substeps, adjoint.adjoint_steps, adjoint_substeps.adjoint_substeps
+    groups = {"series", "mailbox", "network", "past", "filter", "start", "end", "grads", "trace", "mode"}
+    kernels = [forward.route_steps, substeps.route_substeps, adjoint.adjoint_steps, adjoint_rows.adjoint_rows]
+    kernels += [adjoint_substeps.adjoint_substeps]
     for kernel in kernels:
         sizes = set(signature(kernel.fn).parameters) - groups
         assert sizes - {"n_batch"} <= set(lanes.SIZES)
