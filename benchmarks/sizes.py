@@ -75,29 +75,40 @@ def basin_of(network: xroute.Network) -> xroute.Network:
     return network.basin(network.ids[outlets[np.argmin(np.abs(np.log(sizes[outlets] / 3000)))]])
 
 
-def on_cpu(runoff: np.ndarray, network: xroute.Network) -> tuple[Callable[[], Any], Callable[[], Any], Callable[[], None]]:
-    """What routes, what copies, and what waits for both."""
-    made, target = filter_of(network), np.empty_like(runoff)
-    plan = network.plan
-
-    def copy() -> None:
-        np.copyto(target, runoff)
-
-    return lambda: route_block(runoff, plan, made, None, RoutingSettings())[0], copy, lambda: None
+Ways = tuple[Callable[[], Any], Callable[[], Any], Callable[[], None], Callable[[Any, np.ndarray], np.ndarray], Any]
+"""What routes, what copies, what waits for both; rows of a series, as an array of the host; and runoff."""
 
 
-def on_gpu(runoff: np.ndarray, network: xroute.Network) -> tuple[Callable[[], Any], Callable[[], Any], Callable[[], None]]:
-    """As `on_cpu`, with runoff and discharge on the device."""
+def on_cpu(network: xroute.Network, steps: int) -> Ways:
+    """Runoff, and discharge in memory that is new to each run."""
+    runoff = np.empty((1, network.n_reaches, steps), np.float32)
+    rng = np.random.default_rng(0)
+    for first in range(0, network.n_reaches, 100_000):
+        part = runoff[0, first : first + 100_000]
+        part[...] = rng.random(part.shape, np.float32)
+    made, target, plan = filter_of(network), np.empty_like(runoff), network.plan
+
+    def route() -> np.ndarray:
+        return route_block(runoff, plan, made, None, RoutingSettings())[0]
+
+    return route, lambda: np.copyto(target, runoff), lambda: None, lambda series, at: series[:, at], runoff
+
+
+def on_gpu(network: xroute.Network, steps: int) -> Ways:
+    """Runoff and discharge on the device."""
     router = xroute.Router(network, dt=DT)
-    series = torch.from_numpy(runoff).cuda()
-    target = torch.empty_like(series)
+    runoff = torch.rand((1, network.n_reaches, steps), device="cuda")
+    target = torch.empty_like(runoff)
 
     def route() -> torch.Tensor:
         with torch.no_grad():
-            discharge: torch.Tensor = router(series)
+            discharge: torch.Tensor = router(runoff)
         return discharge
 
-    return route, lambda: target.copy_(series), torch.cuda.synchronize
+    def rows(series: torch.Tensor, at: np.ndarray) -> np.ndarray:
+        return series[:, torch.from_numpy(at).cuda()].cpu().numpy()
+
+    return route, lambda: target.copy_(runoff), torch.cuda.synchronize, rows, runoff
 
 
 def in_turn(route: Callable[[], Any], copy: Callable[[], Any], wait: Callable[[], None], seconds: float) -> tuple[float, float]:
@@ -119,19 +130,12 @@ def in_turn(route: Callable[[], Any], copy: Callable[[], Any], wait: Callable[[]
 
 def measure(network: xroute.Network, steps: int, device: str, seconds: float) -> tuple[float, float, float]:
     """Milliseconds of a run and of a copy, and the error."""
-    runoff = np.empty((1, network.n_reaches, steps), np.float32)
-    rng = np.random.default_rng(0)
-    for first in range(0, network.n_reaches, 100_000):
-        part = runoff[0, first : first + 100_000]
-        part[...] = rng.random(part.shape, np.float32)
-    route, copy, wait = (on_gpu if device == "cuda" else on_cpu)(runoff, network)
+    route, copy, wait, rows, runoff = (on_gpu if device == "cuda" else on_cpu)(network, steps)
     basin = basin_of(network)
     at = network.position(basin.ids)
-    expected, _, _ = route_block(runoff[:, at].astype(float), basin.plan, filter_of(basin), None, RoutingSettings())
-    found = route()
-    found = found[:, torch.from_numpy(at)].cpu().numpy() if device == "cuda" else found[:, at]
-    error = error_of(found, expected, f"{network.n_reaches:,} x {steps}")
-    del found, expected
+    given = rows(runoff, at).astype(float)
+    expected, _, _ = route_block(given, basin.plan, filter_of(basin), None, RoutingSettings(), device=torch.device("cpu"))
+    error = error_of(rows(route(), at), expected, f"{network.n_reaches:,} x {steps}")
     return *in_turn(route, copy, wait, seconds), error
 
 
