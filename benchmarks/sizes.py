@@ -2,7 +2,7 @@
 
     python benchmarks/sizes.py                                  on a GPU where there is one, else on the CPU
     python benchmarks/sizes.py --device cpu --reaches 1000 1000000 --steps 36 365
-    python benchmarks/sizes.py --write docs/performance.csv     put the figures where the page on performance draws them from
+    python benchmarks/sizes.py --write docs/performance.md      put the figures into the page that draws them
     python benchmarks/sizes.py --small                          small sizes, to try it
 
 Muskingum, float32, on lattices that are no deeper than 1,000 reaches. A size is left out where runoff and discharge would take
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import io
 import math
 import statistics
 import sys
@@ -39,6 +40,8 @@ ALLOWED = 1e-5
 DEEPEST = 1000
 """Rows of a lattice, at most."""
 COLUMNS = ["device", "reaches", "steps", "ms", "copy_ms", "error"]
+BEGIN, END = 'MEASURED = """\\\n', '"""'
+"""Where a page holds the table."""
 
 
 def network_of(n: int) -> xroute.Network:
@@ -140,15 +143,23 @@ def measure(network: xroute.Network, steps: int, device: str, seconds: float) ->
 
 
 def save(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Put rows into a table, in place of those of the same device; those of others stay."""
-    kept: list[dict[str, Any]] = []
+    """Put rows into a table, in place of those of the same device; those of others stay.
+
+    The table is a file of its own, or stands in a page, between ``MEASURED = \"""`` and the next three quotes.
+    """
+    before, table, after = "", "", ""
     if path.is_file():
-        with path.open(newline="") as file:
-            kept = [row for row in csv.DictReader(file) if row["device"] != rows[0]["device"]]
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(kept + rows)
+        table = path.read_text("utf-8")
+        if BEGIN in table:
+            before, _, rest = table.partition(BEGIN)
+            table, _, after = rest.partition(END)
+            before, after = before + BEGIN, END + after
+    kept = [row for row in csv.DictReader(io.StringIO(table)) if row["device"] != rows[0]["device"]]
+    made = io.StringIO()
+    writer = csv.DictWriter(made, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(kept + rows)
+    path.write_text(before + made.getvalue() + after, "utf-8")
 
 
 def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
@@ -161,7 +172,7 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--steps", type=int, nargs="+", default=steps)
     parser.add_argument("--memory", type=float, default=4.0, help="most of runoff and discharge together [GB]")
     parser.add_argument("--seconds", type=float, default=0.1 if small else 0.6, help="how long each size is timed")
-    parser.add_argument("--write", type=Path, metavar="FILE", help="table (csv) to put the figures into")
+    parser.add_argument("--write", type=Path, metavar="FILE", help="table (csv), or page that holds one, to put the figures into")
     parser.add_argument("--small", action="store_true", help="small sizes where none are given, to try it")
     return parser.parse_args(words)
 
