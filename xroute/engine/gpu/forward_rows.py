@@ -10,6 +10,8 @@ devices and Triton's interpreter.
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator, assignment"
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import triton
 import triton.language as tl
 
@@ -97,6 +99,48 @@ def join_rest(joined, words, width, links, lanes, begin, end, N: tl.constexpr, m
     return joined
 
 
+class Mail(NamedTuple):
+    """Where each lane's mail is read and posted, at its first time; whether it is, 0 or 1, and in any lane; the link's weight."""
+
+    box: Any
+    has_mail: Any
+    any_mail: Any
+    weight: Any
+    letter: Any
+    sends: Any
+
+
+@triton.jit
+def mail_of(network, words, width, lanes, n_places, mode: tl.constexpr):
+    """The first link of each lane, and its row of the mailbox."""
+    joins = tl.load(network.places + 6 * n_places + lanes.place)
+    weight = tl.load(network.shares + 2 * n_places + lanes.place)
+    box = words + (tl.maximum(joins, 0).to(mode.index_type) * width - lanes.lag * mode.group)
+    has_mail = ((joins >= 0) & lanes.active).to(tl.int32)
+    letter = words + (tl.maximum(lanes.row, 0).to(mode.index_type) * width - lanes.lag * mode.group)
+    sends = ((lanes.row >= 0) & lanes.active).to(tl.int32)
+    return Mail(box, has_mail, tl.max(joins, 0) >= 0, weight, letter, sends)
+
+
+@triton.jit
+def load_rows(to, rows, offset, first, by, end, inside, C: tl.constexpr):
+    """Begin to load the tile ``by`` steps after the first."""
+    if inside:
+        load_tile_of_rows(to, rows + by, offset, first, end, True, C)
+    else:
+        load_tile_of_rows(to, rows + by, offset, first + by, end, False, C)
+
+
+@triton.jit
+def store_rows(rows, offset, source, first, by, end, inside, C: tl.constexpr):
+    """Store the tile ``by`` steps after the first; rows end with padding, which may be written to."""
+    if inside:
+        store_four(rows + by + offset, source)
+    else:
+        time = vectors_along(first + by, C)
+        store_four_or_not(rows + by + offset, source, ((time >= 0) & (time < end)).to(tl.int32))
+
+
 @kernel
 def route_rows(
     series, mailbox, network, filter, start, end, trace,
@@ -112,10 +156,11 @@ def route_rows(
     STAGE: tl.constexpr = R * ROW  # two of them: a tile that is routed, and one on its way
     patch, member = take_ticket(mailbox.ticket, n_batch)
     lanes = lanes_down(network, patch, n_patches, mode.index_type)
-    lane = lanes.lane
     n_places = n_patches * R
-    ring = tl.max(open_rows(lane, max(2 * STAGE, ROOM)), 0)  # a number, which need not be made anew for each layout
-    own = ring + lane * ROW
+    ring = tl.max(
+        open_rows(lanes.lane, max(2 * STAGE, ROOM)), 0
+    )  # a number, which need not be made anew for each layout
+    own = ring + lanes.lane * ROW
     tile = own[:, None] + (tl.arange(0, C // 4) * 16)[None, :]
     depth = tl.max(lanes.lag, 0) * G
     full = tl.min(lanes.active.to(tl.int32), 0) != 0  # no lane that only repeats another
@@ -126,14 +171,11 @@ def route_rows(
     raw = row * runoff_pitch - lanes.lag * G
     up = (-raw & 7).to(tl.int32)
     offset = vectors_along(raw + up, C)
-    load_tile_of_rows(tile + BEFORE * 4, series.runoff, offset, first_time + up, n_steps, False, C)
+    load_rows(tile + BEFORE * 4, series.runoff, offset, first_time + up, 0, n_steps, False, C)
     if not mode.aligned:
-        before = own + (BEFORE * 4 - 32)
-        load_tile_of_rows(
-            before[:, None] + (tl.arange(0, 2) * 16)[None, :], series.runoff, vectors_along(raw + (up - 8), 8),
-            first_time + (up - 8), n_steps, False, 8,
-        )  # fmt: skip
-    commit_copies(lane)
+        before = (own + (BEFORE * 4 - 32))[:, None] + (tl.arange(0, 2) * 16)[None, :]
+        load_rows(before, series.runoff, vectors_along(raw + (up - 8), 8), first_time + (up - 8), 0, n_steps, False, 8)
+    commit_copies(lanes.lane)
     # discharge is stored in whole sectors: where a lane is half a sector off, 4 columns later
     odd = (lanes.lag * G) & 4
     depth_out = tl.max(lanes.lag * G + odd, 0)
@@ -146,14 +188,9 @@ def route_rows(
         factor = tl.load(series.scale + lanes.reach)
     links = links_of(network, patch)
     words = mailbox.words + member * n_sources * width
-    joins = tl.load(network.places + 6 * n_places + lanes.place)
-    weight = tl.load(network.shares + 2 * n_places + lanes.place)
-    box = words + (tl.maximum(joins, 0).to(mode.index_type) * width - lanes.lag * G)
-    has_mail = ((joins >= 0) & lanes.active).to(tl.int32)
-    letter = words + (tl.maximum(lanes.row, 0).to(mode.index_type) * width - lanes.lag * G)
-    sends = ((lanes.row >= 0) & lanes.active).to(tl.int32)
-    given = tl.max(joins, 0) >= 0
-    mail_there = groups_inside(has_mail, first_time, n_steps, True, N, G)
+    post = mail_of(network, words, width, lanes, n_places, mode)
+    box = post.box
+    mail_there = groups_inside(post.has_mail, first_time, n_steps, True, N, G)
     mail = peek_words(box, mail_there, N, G)
 
     y = tl.zeros((R,), ACC)
@@ -167,9 +204,9 @@ def route_rows(
     window = window_of(filter, patch, member, n_patches, ring_size, mode)
     if mode.n_taps > 2:
         fill_window(window, history, lanes, n_steps, mode)
-    trace_rows = trace.rows
+    rows = trace.rows
     if mode.keep_trace:
-        trace_rows += member * trace_size + tl.load(trace.start + patch) + lane
+        rows += member * trace_size + tl.load(trace.start + patch) + lanes.lane
     CHANNELS: tl.constexpr = (2 if mode.lateral == INTERVAL else 1) + (1 if mode.lateral == OUTLET or mode.known else 0)
     known = known_of(series.known, lanes, member, n_known, known_pitch, mode)
     last_y = y
@@ -180,27 +217,21 @@ def route_rows(
         by = m * C  # steps since the first tile
         stage = (m & 1) * STAGE
         after = STAGE - stage
-        wait_copies(lane, 0)
+        wait_copies(lanes.lane, 0)
         if not mode.aligned:
             if m > 0:
                 for k in tl.static_range(BEFORE * 4 - 32, BEFORE * 4, 16):
                     move_four(own + (stage + k), own + (after + C * 4 + k))
         if m + 1 < n_tiles:
-            rows, then = series.runoff + (by + C), first_time + (up + by + C)
-            if full & (by + C >= depth) & (by + 2 * C + 8 <= n_steps):
-                load_tile_of_rows(tile + (after + BEFORE * 4), rows, offset, then, n_steps, True, C)
-            else:
-                load_tile_of_rows(tile + (after + BEFORE * 4), rows, offset, then, n_steps, False, C)
-        commit_copies(lane)
+            inside = full & (by + C >= depth) & (by + 2 * C + 8 <= n_steps)
+            load_rows(tile + (after + BEFORE * 4), series.runoff, offset, first_time + up, by + C, n_steps, inside, C)
+        commit_copies(lanes.lane)
         if G == 4:
             write_columns(own + stage, last_q, 4, True)
         for u in range(C // N):
             at = by + u * N
             mine = own + (stage + u * (N * 4))
-            if mode.aligned:
-                r = read_columns(mine + BEFORE * 4, N, True)
-            else:
-                r = read_columns(mine + (BEFORE - up) * 4, N, False)
+            r = read_columns(mine + (BEFORE * 4 if mode.aligned else (BEFORE - up) * 4), N, mode.aligned)
             early = at < depth + N
             late = at + N + G > n_steps
             if mode.keep_trace:
@@ -211,16 +242,15 @@ def route_rows(
             joined = r
             if mode.lateral != HEAD:
                 joined = zeros_of(N, ACC)
-            if given:
-                joined = add_weighted(joined, await_words(mail, box, mail_there, N, G), weight, N)
+            if post.any_mail:
+                joined = add_weighted(joined, await_words(mail, box, mail_there, N, G), post.weight, N)
                 box += N
-                mail_there = groups_inside(
-                    has_mail, first_time + (at + N), n_steps, early | (at + 2 * N > n_steps), N, G
-                )
+                edge = early | (at + 2 * N > n_steps)
+                mail_there = groups_inside(post.has_mail, first_time + (at + N), n_steps, edge, N, G)
                 mail = peek_words(box, mail_there, N, G)
                 if links.n > 0:
                     joined = join_rest(joined, words, width, links, lanes, at, n_steps, N, mode)
-            sent = groups_inside(sends, first_time + at, n_steps, early | late, N, G)
+            sent = groups_inside(post.sends, first_time + at, n_steps, early | late, N, G)
             for k in tl.static_range(N // G):
                 j = at // G + k
                 here = first_time + (at + k * G)
@@ -238,21 +268,17 @@ def route_rows(
                         last_y = tl.where(ends, ys[mode.last], last_y)
                         last_inflow = tl.where(ends, inflows[mode.last], last_inflow)
                 if mode.keep_trace:
-                    to = trace_rows + j * (G * CHANNELS * R)
+                    to = rows + j * (G * CHANNELS * R)
                     keep_trace(to, r[k * G : (k + 1) * G], inflows, ys, mode.lateral, CHANNELS, G)
                 if mode.known:
                     q = take_known(q, known, here, n_steps, G)
-                post_group(letter + (at + k * G), q, sent[k], G)
+                post_group(post.letter + (at + k * G), q, sent[k], G)
                 write_columns(mine + (k * (G * 4) + odd * 4), q, G, True)
         last_q = q[G - 4 :]
-        wait_lanes(lane)
-        result = series.discharge + by
-        if full & (by >= depth_out) & (by + C <= n_steps):
-            store_four(result + offset_out, tile + stage)
-        else:
-            time = vectors_along(first_time + (by - odd), C)
-            store_four_or_not(result + offset_out, tile + stage, ((time >= 0) & (time < n_steps)).to(tl.int32))
-        wait_lanes(lane)
+        wait_lanes(lanes.lane)
+        inside = full & (by >= depth_out) & (by + C <= n_steps)
+        store_rows(series.discharge, offset_out, tile + stage, first_time - odd, by, n_steps, inside, C)
+        wait_lanes(lanes.lane)
     if mode.state_out:
         tl.store(end.outflow + member * n_reaches + lanes.reach, last_y, mask=lanes.active)
         if mode.n_taps == 2:
