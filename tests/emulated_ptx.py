@@ -1,7 +1,7 @@
-"""`xroute.engine.gpu.ptx` for Triton's interpreter, which knows no assembly: the same pieces in numpy, on shared memory of its own.
+"""`xroute.engine.gpu.ptx` for Triton's interpreter, which knows no assembly: the same pieces in numpy, on memory of their own.
 
-Copies are made only when they are waited for, so that what is read too early is old. What one lane may do of another's row is not
-told apart: the interpreter runs all lanes of a piece before the next one.
+Shared memory begins as NaN, and copies are made when they are waited for, so that what is read too early is wrong. That lanes
+wait for one another is not seen: the interpreter lets all lanes do a piece before any does the next.
 """
 
 from __future__ import annotations
@@ -36,6 +36,11 @@ def _tensor(values: np.ndarray, dtype: Any) -> Any:
     return tl.tensor(TensorHandle(values, dtype), block)
 
 
+def _aligned(*places: np.ndarray) -> None:
+    """Vectors lie at multiples of 16 bytes."""
+    assert all((place % 16 == 0).all() for place in places)
+
+
 def _words(address: np.ndarray) -> np.ndarray:
     return _machine.memory[address // 4]
 
@@ -57,7 +62,7 @@ def _to_global(pointers: np.ndarray, there: np.ndarray, k: int, words: np.ndarra
 
 
 def open_rows(lane: Any, size: Any) -> Any:
-    _machine.memory = np.full(int(getattr(size, "value", size)) // 4, 0x7FC00000, np.uint32)  # NaN: nothing may be read unwritten
+    _machine.memory = np.full(int(getattr(size, "value", size)) // 4, 0x7FC00000, np.uint32)
     _machine.groups = [[]]
     return _tensor(np.zeros_like(_data(lane)), tl.int32)
 
@@ -71,6 +76,7 @@ def copy_four_or_zeros(to: Any, source: Any, n_bytes: Any) -> None:
 
 
 def _copy(to: Any, source: Any, there: np.ndarray) -> None:
+    _aligned(_data(to), _data(source)[there])
     values = np.stack([_global(_data(source), there, k) for k in range(4)], axis=-1)
     _machine.groups[-1].append((_data(to), values))
 
@@ -92,6 +98,7 @@ def wait_lanes(lane: Any) -> None:
 
 
 def move_four(to: Any, source: Any) -> None:
+    _aligned(_data(to), _data(source))
     for k in range(4):
         _machine.memory[_data(to) // 4 + k] = _words(_data(source) + 4 * k)
 
@@ -105,6 +112,7 @@ def store_four_or_not(to: Any, source: Any, there: Any) -> None:
 
 
 def _store(to: Any, source: Any, there: np.ndarray) -> None:
+    _aligned(_data(to)[there], _data(source))
     for k in range(4):
         _to_global(_data(to), there, k, _words(_data(source) + 4 * k))
 
@@ -122,19 +130,24 @@ def write_some(address: Any, *values: Any) -> None:
         _machine.memory[_data(address) // 4 + k] = _data(value).astype(np.float32).view(np.uint32)
 
 
+def _read_four(address: Any) -> Any:
+    _aligned(_data(address))
+    return read_some(address)
+
+
+def _write_four(address: Any, *values: Any) -> None:
+    _aligned(_data(address))
+    write_some(address, *values)
+
+
 def peek_four(box: Any, there: Any) -> Any:
     wanted = _data(there) != 0
+    _aligned(_data(box)[wanted])
     return tuple([_tensor(_global(_data(box), wanted, k).view(np.int32), tl.int32) for k in range(4)])
 
 
-def await_four(mail: Any, box: Any) -> Any:
-    words = [_data(word).view(np.uint32) for word in mail]
-    if any((word == 0xFFFFFFFF).any() for word in words):
-        raise RuntimeError("a program waits for what no program before it has posted")
-    return tuple([_tensor(word.view(np.float32), tl.float32) for word in words])
-
-
 def post_four(box: Any, a: Any, b: Any, c: Any, d: Any, there: Any) -> None:
+    _aligned(_data(box)[_data(there) != 0])
     for k, value in enumerate((a, b, c, d)):
         _to_global(_data(box), _data(there) != 0, k, _data(value).astype(np.float32).view(np.uint32))
 
@@ -144,10 +157,10 @@ def emulate(*modules: ModuleType) -> None:
     pieces = {
         piece.__name__: piece
         for piece in (
-            open_rows, copy_four, copy_four_or_zeros, commit_copies, wait_copies, wait_lanes, move_four, store_four, store_four_or_not, read_one, read_some,
-            write_some, peek_four, await_four, post_four,
+            open_rows, copy_four, copy_four_or_zeros, commit_copies, wait_copies, wait_lanes, move_four, store_four,
+            store_four_or_not, read_one, read_some, write_some, peek_four, post_four,
         )
-    } | {"read_four": read_some, "write_four": write_some}  # fmt: skip
+    } | {"read_four": _read_four, "write_four": _write_four}  # fmt: skip
     for module in modules:
         for name, piece in pieces.items():
             if hasattr(module, name):

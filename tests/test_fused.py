@@ -161,7 +161,7 @@ def test_values_within_bounds_are_those_of_torch(parameter):
     weights = torch.from_numpy(rng.normal(size=raw.numel()))
     expected = to_physical(parameter, raw)
     (slope,) = torch.autograd.grad(expected, raw, weights)
-    mine = raw.detach().to(DEVICE).requires_grad_()
+    mine = torch.nn.Parameter(raw.detach().to(DEVICE))
     found = bounded(mine, Bounds(parameter.low, parameter.high, *_limits(parameter), FARTHEST))
     (own,) = torch.autograd.grad(found, mine, weights.to(DEVICE))
     torch.testing.assert_close(found.detach().cpu(), expected.detach(), rtol=2e-15, atol=0, equal_nan=True)
@@ -247,10 +247,26 @@ def test_a_launch_like_another_is_not_compiled(dispatch):
         for _ in range(2):
             dispatch.launch(kernel, 5, *changed, maxnreg=200)
         assert len(kernel.compiled) == before + 1, changed
+    dispatch.launch(kernel, 5, Mailbox(torch.nn.Parameter(whole), groups[0].ticket), 7, True, maxnreg=200)  # a kind of tensor
+    assert len(kernel.compiled) == 6 and kernel.launched[-1][1][0][0] == whole.data_ptr()
     dispatch.launch(kernel, 5, groups[0], 7, True)  # options
     dispatch.launch(kernel, 5, groups[0], 7, True, maxnreg=200, num_warps=4)
     dispatch.launch(other, 5, groups[0], 7, True, maxnreg=200)
     assert len(kernel.compiled) == 8 and len(other.compiled) == 1
+
+
+def test_what_is_interpreted_is_not_kept(dispatch):
+    """Triton's interpreter gives nothing that could be launched again."""
+    calls = []
+
+    class Interpreted:
+        def __getitem__(self, grid):
+            return lambda *arguments, **options: calls.append(grid)
+
+    kernel, tensor = Interpreted(), torch.zeros(4)
+    for _ in range(3):
+        dispatch.launch(kernel, 2, tensor, 7)
+    assert calls == [(2,)] * 3 and not dispatch._COMPILED
 
 
 def test_launches_that_are_known_are_not_too_many(dispatch, monkeypatch):

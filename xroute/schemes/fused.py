@@ -55,7 +55,7 @@ class _Fused(torch.autograd.Function):
         """Taps and poles."""
         n, k = parameters[0].numel(), N_TAPS[formula]
         taps, pole = parameters[0].new_empty(n, k), parameters[0].new_empty(n)
-        given = [p.contiguous() for p in parameters]
+        given = [p.detach().contiguous() for p in parameters]
         _launch(make_taps, n, given[0], given[-1], taps, pole, n, _bits(dt), list(N_TAPS).index(formula), k)
         return taps, pole
 
@@ -69,7 +69,7 @@ class _Fused(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, of_taps: Tensor, of_pole: Tensor) -> Any:
         """Gradients of the parameters."""
-        given = [p.contiguous() for p in ctx.saved_tensors]
+        given = [p.detach().contiguous() for p in ctx.saved_tensors]
         n, k = given[0].numel(), N_TAPS[ctx.formula]
         grads = [torch.empty_like(p) for p in given]
         _launch(
@@ -81,7 +81,7 @@ class _Fused(torch.autograd.Function):
 
 def _launch(kernel: Any, n: int, *arguments: Any) -> None:
     if n:  # multiplications and additions apart, as torch has them
-        launch(kernel, triton.cdiv(n, BLOCK), *arguments, BLOCK, num_warps=4, enable_fp_fusion=False)
+        launch(kernel, -(-n // BLOCK), *arguments, BLOCK, num_warps=4, enable_fp_fusion=False)
 
 
 @lru_cache

@@ -14,6 +14,8 @@ same bits each time.
 In the room: `backend` is how others reach it. `host` routes what lies in the host's memory, or is cupy's, by way of `staging`.
 `launch` and `gradients` launch the kernels, forward and adjoint, by way of `dispatch`, on what `layout` (the network and its
 filter) and `memory` (series, mailbox, traces) have put on the device, in the groups that `arguments` names. The kernels are
-`forward` and `adjoint`, and with several routing steps a step of runoff `substeps` and `adjoint_substeps`, of pieces in `lanes`;
-and small ones for filters (`filter_kernels`), parameters within their bounds (`bounds`) and rows of the host (`row_copies`).
+`forward` and `adjoint`; in float32, on recent devices, `forward_rows` and `adjoint_rows`, whose rows pass through shared memory
+(`rows`, of the assembly in `ptx`); and with several routing steps a step of runoff `substeps` and `adjoint_substeps`. Their
+pieces are in `lanes`. Small ones are for filters (`filter_kernels`), parameters within their bounds (`bounds`) and rows of the
+host (`row_copies`).
 """

@@ -31,7 +31,6 @@ from xroute.engine.gpu.lanes import (
     R,
     along,
     await_post,
-    before_end,
     coefficients_of,
     columns_between,
     columns_of,
@@ -44,6 +43,7 @@ from xroute.engine.gpu.lanes import (
     load_inside,
     load_tile,
     multiple_of_8,
+    only_between,
     peek,
     post,
     slide,
@@ -181,11 +181,16 @@ def _store_known(known, columns, time, end, mode: tl.constexpr):
 
 
 @triton.jit
-def adjoint_group(given, past, mu_below, later, sums, lanes, coefficients, time, known, mode: tl.constexpr):
+def adjoint_group(
+    given, past, mu_below, later, sums, lanes, coefficients, time, known, mode: tl.constexpr,
+    MORE: tl.constexpr = True, STARTS: tl.constexpr = True,
+):  # fmt: skip
     """A group of steps, last to first: adjoints of y, of inflow and of discharge, and the sums for the filter.
 
     ``mu_below`` is the adjoint of the inflow of the reach below, ``later`` that of y one step on. Where discharge is
-    ``known``, all that comes to it is that of what is known, and given back beside them; nothing goes on to y.
+    ``known``, all that comes to it is that of what is known, and given back beside them; nothing goes on to y. Only with
+    ``MORE`` is anything but discharge given from outside, and only with ``STARTS`` need the first step of the series be
+    looked for here.
     """
     of_known = ()
     lams = ()
@@ -196,28 +201,35 @@ def adjoint_group(given, past, mu_below, later, sums, lanes, coefficients, time,
     G: tl.constexpr = mode.group
     for c in tl.static_range(G - 1, -1, -1):
         inflow = past.inflow[c]
-        below = tl.where(lanes.share != 0, tl.gather(mu_below[c], lanes.parent, 0), 0.0)
-        to_q = given.discharge[c] + lanes.share * below
+        # a root is given its own times 0, and so its own NaN, which it keeps in any case
+        to_q = given.discharge[c] + lanes.share * tl.gather(mu_below[c], lanes.parent, 0)
         if mode.known:
             of_known = (tl.where(known[c], to_q, 0.0),) + of_known
             to_q = tl.where(known[c], 0.0, to_q)
         else:
             of_known = (to_q,) + of_known
-        lam = to_q + given.y[c]
+        lam = to_q
+        if MORE:
+            lam += given.y[c]
         lam += later - coefficients.one_minus_pole * later
         if mode.n_taps > 2:  # windows reach back to before the start, where there is no y
             lam = tl.where(inside, lam, 0.0)
-        mu = coefficients.c0 * lam + given.inflow[c]
+        mu = coefficients.c0 * lam
+        if MORE:
+            mu += given.inflow[c]
         if mode.n_taps > 1:
             mu += coefficients.c1 * later
         if mode.n_taps > 2:
             d0 += lam * inflow
             d1 += later * inflow
-        elif mode.n_taps > 1:
-            d0 += later * tl.where(inside, inflow_on - inflow, 0.0)
-            d1 += later * (inflow - past.y[c])
         else:
-            d0 += later * tl.where(inside, inflow_on - past.y[c], 0.0)
+            before = inflow if mode.n_taps > 1 else past.y[c]
+            rise = inflow_on - before
+            if STARTS:
+                rise = tl.where(inside, rise, 0.0)
+            d0 += later * rise
+            if mode.n_taps > 1:
+                d1 += later * (inflow - past.y[c])
         inflow_on = inflow
         dp += later * past.y[c]
         if mode.lateral == INTERVAL:
@@ -334,15 +346,16 @@ def _store_rest(result, columns, up, time, end):
 
 
 @triton.jit
-def _from_outside(g, ends, near_end, time, end, mode: tl.constexpr):
+def _from_outside(g, ends, near_end, near_start, time, end, mode: tl.constexpr):
     """What a chunk of steps is given: the gradient of its discharge, and where the series ends that of the final state."""
     C: tl.constexpr = 1 << mode.log_columns
     nothing = zeros_of(C, mode.real_type)
     to_y = nothing
     to_inflow = nothing
-    if near_end:  # a tile may reach into the next row
-        g = before_end(g, time, end, C)
-        if mode.state_out:
+    if near_end | near_start:  # a tile may reach into the rows before and behind
+        g = only_between(g, time, end, C)
+    if mode.state_out:
+        if near_end:
             to_y = at_end(nothing, ends.grad_y, time, end, C)
             to_inflow = at_end(nothing, ends.grad_inflow, time, end, C)
     return Given(g, to_y, to_inflow)
@@ -472,7 +485,7 @@ def adjoint_steps(
             old = recent
         here = begins - m * C
         near_end = m * C <= tl.max(lanes.distance, 0) * G + C
-        outside = _from_outside(g, ends, near_end, here, n_steps, mode)
+        outside = _from_outside(g, ends, near_end, begin - m * C <= 0, here, n_steps, mode)
         joined = outside.discharge
         tile = load_tile(series.grad_discharge - (m + 1) * C + offset, time - (m + 1) * C, n_steps)
         inflows = next_inflows

@@ -51,11 +51,12 @@ class Series(NamedTuple):
 
 
 class AdjointSeries(NamedTuple):
-    """Gradients of series of all reaches [batch, reach, time], the discharge of the forward run, and what is known of some."""
+    """Gradients of series of all reaches [batch, reach, time], discharge and runoff of the forward run, what is known of some."""
 
     grad_discharge: Any
     grad_runoff: Any
     discharge: Any
+    runoff: Any
     known: Any
 
 

@@ -53,7 +53,7 @@ class _Bounded(torch.autograd.Function):
     @staticmethod
     def forward(raw: Tensor, bounds: Bounds) -> Tensor:
         """Values within bounds."""
-        given = raw.contiguous()
+        given = raw.detach().contiguous()
         value = torch.empty_like(given)
         _launch(given, given, value, bounds, False)
         return value
@@ -68,7 +68,7 @@ class _Bounded(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Any:
         """Gradient of the form without bounds."""
-        given = ctx.saved_tensors[0].contiguous()
+        given = ctx.saved_tensors[0].detach().contiguous()
         found = torch.empty_like(given)
         _launch(given, gradient.contiguous(), found, ctx.bounds, True)
         return found, None
@@ -78,7 +78,7 @@ def _launch(raw: Tensor, gradient: Tensor, result: Tensor, bounds: Bounds, back:
     n = raw.numel()
     if n:
         launch(
-            between, triton.cdiv(n, BLOCK), raw, gradient, result, n, *bounds, back, BLOCK, num_warps=4, enable_fp_fusion=False
+            between, -(-n // BLOCK), raw, gradient, result, n, *bounds, back, BLOCK, num_warps=4, enable_fp_fusion=False
         )
 
 

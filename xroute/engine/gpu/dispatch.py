@@ -54,6 +54,8 @@ def launch(kernel: Any, grid: int, *arguments: Any, num_warps: int = 1, **option
             found[0][grid, 1, 1](*words)
             return
         compiled = kernel[(grid,)](*arguments, num_warps=num_warps, **options)
+        if compiled is None:  # interpreted, with a GPU at hand
+            return
         if len(_COMPILED) >= MOST:
             _COMPILED.clear()
         _COMPILED[known] = compiled, kernel  # which keeps its id

@@ -6,17 +6,25 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import triton
 
 from xroute.engine.arrays import Exchange, Gradients, Known, State
 from xroute.engine.gpu.adjoint import adjoint_steps
+from xroute.engine.gpu.adjoint_rows import adjoint_rows
 from xroute.engine.gpu.adjoint_substeps import adjoint_substeps
 from xroute.engine.gpu.arguments import AdjointSeries, KernelGradients, KernelNetwork, Mailbox, Mode, Trace
 from xroute.engine.gpu.dispatch import launch
 from xroute.engine.gpu.filter_kernels import BLOCK, gather_gradients
 from xroute.engine.gpu.launch import kernel_filter, known_on, new_ticket, route_gpu, state_on
 from xroute.engine.gpu.layout import DeviceFilter, by_step, device_patches, group_length, real_type, trace_channels
-from xroute.engine.gpu.memory import as_rows, empty_mailbox, index_type, most_trace, padded_rows, trace_layout
+from xroute.engine.gpu.memory import (
+    as_rows,
+    empty_mailbox,
+    index_type,
+    most_trace,
+    needs_trace,
+    padded_rows,
+    trace_layout,
+)
 from xroute.engine.patches import LANES
 from xroute.engine.plan import RoutingPlan
 from xroute.settings import LATERAL, SAMPLING, RoutingSettings
@@ -90,7 +98,7 @@ class _FilterSums:
         """Add sums for the first two taps, pole and gain [batch, 4, place], and for the taps beyond [batch, tap]."""
         windows, n = self.windows, self.pole.numel()
         launch(
-            gather_gradients, triton.cdiv(n, BLOCK), sums, self.place, windows.tap_of_reach, self.taps, self.pole, self.gain,
+            gather_gradients, -(-n // BLOCK), sums, self.place, windows.tap_of_reach, self.taps, self.pole, self.gain,
             n, self.n_places, sums.shape[0], min(windows.longest, 3), self.added, BLOCK, num_warps=4,
         )  # fmt: skip
         if windows.longest > 2:
@@ -164,11 +172,11 @@ class _Adjoint:
         if grads is None and not by_step(self.settings):
             grads = State(none.new_zeros(n_batch, n_lags), none.new_zeros(n_batch, n))
         start = state_on(state, n_batch, n, self.filter)
-        self._launch(grad, grad_runoff, discharge, trace, (start, grads, before), steps)
+        self._launch(grad, grad_runoff, discharge, as_rows(runoff), trace, (start, grads, before), steps)
         return grad_runoff if self.needs_runoff else grad_runoff.new_empty(0), before
 
     def _launch(
-        self, grad: Tensor, grad_runoff: Tensor, discharge: Tensor, trace: Tensor,
+        self, grad: Tensor, grad_runoff: Tensor, discharge: Tensor, runoff: Tensor, trace: Tensor,
         states: tuple[State | None, State | None, State], steps: slice,
     ) -> None:  # fmt: skip
         """Launch the adjoint kernel on the state at the start, its gradient at the end, and the one at the start to be filled."""
@@ -181,32 +189,44 @@ class _Adjoint:
         group = group_length(settings, self.filter.n_taps, n_steps, n_batch)
         ring, far = (none.new_empty(n_batch, max(1, self.filter.n_ring)) for _ in range(2))
         near = none.new_empty(n_batch, 4, index.n_patches * LANES)
-        width = triton.cdiv(n_steps * settings.substeps, group) * group
+        width = -(-n_steps * settings.substeps // group) * group
         mailbox = empty_mailbox(n_batch, index.up.n_sources, width, acc, device)
-        trace_start, _ = trace_layout(self.plan, grad, self.filter.n_taps, settings, acc, known is not None)
+        traced = needs_trace(self.filter.n_taps, settings, runoff, known is not None)
         mode = Mode(
-            real_type(acc), index_type(n_batch * grad.stride(0), n_batch * discharge.stride(0), mailbox.numel()),
+            real_type(acc),
+            index_type(*(n_batch * t.stride(0) for t in (grad, grad_runoff, discharge, runoff)), mailbox.numel()),
             self.filter.n_taps, group, LATERAL.index(settings.lateral), state_in=states[0] is not None,
             state_out=states[1] is not None, runoff_gradient=self.needs_runoff, known=there.n > 0,
         )  # fmt: skip
-        if by_step(settings):
-            kernel: Any = adjoint_steps
-            mode = mode._replace(
-                log_columns=3 if acc.itemsize > 4 else 4, aligned=grad.stride(1) % 8 == 0 and group % 8 == 0,
-                aligned_result=n_steps % 4 == 0,
+        up, n_programs, n_lags = index.up, index.n_patches * n_batch, self.filter.windows.n_lags
+        series, box = AdjointSeries(grad, grad_runoff, discharge, runoff, there.kernel), Mailbox(mailbox, new_ticket(device))
+        network = KernelNetwork(index.up_places, index.parent_share, up.start, up.record, up.weight)
+        filter, of_filter = kernel_filter(self.filter, ring), KernelGradients(end, before, near, far)
+        pitches = grad.stride(1), grad_runoff.stride(1), discharge.stride(1)
+        if not traced:
+            rest = index.past_rest
+            past = KernelNetwork(index.past_places, index.child_share, rest.start, rest.record, rest.weight)
+            launch(
+                adjoint_rows, n_programs, series, box, network, past, filter, start, of_filter, n, n_steps, *pitches,
+                runoff.stride(1), index.n_patches, n_batch, up.n_sources, width, n_lags,
+                mode._replace(aligned_result=grad_runoff.stride(1) % 4 == 0),
             )  # fmt: skip
         else:
-            kernel = adjoint_substeps
-            mode = mode._replace(substeps=settings.substeps, sampling=SAMPLING.index(settings.sampling))
-        up = index.up
-        launch(
-            kernel, index.n_patches * n_batch, AdjointSeries(grad, grad_runoff, discharge, there.kernel),
-            Mailbox(mailbox, new_ticket(device)),
-            KernelNetwork(index.up_places, index.parent_share, up.start, up.record, up.weight),
-            kernel_filter(self.filter, ring), start, KernelGradients(end, before, near, far), Trace(trace, trace_start),
-            n, n_steps, grad.stride(1), grad_runoff.stride(1), discharge.stride(1), index.n_patches, n_batch,
-            up.n_sources, width, self.filter.n_ring, self.filter.windows.n_lags, trace.numel() // n_batch, there.n, n_steps, mode,
-        )  # fmt: skip
+            if by_step(settings):
+                kernel: Any = adjoint_steps
+                mode = mode._replace(
+                    log_columns=3 if acc.itemsize > 4 else 4, aligned=grad.stride(1) % 8 == 0 and group % 8 == 0,
+                    aligned_result=n_steps % 4 == 0,
+                )  # fmt: skip
+            else:
+                kernel = adjoint_substeps
+                mode = mode._replace(substeps=settings.substeps, sampling=SAMPLING.index(settings.sampling))
+            trace_start, _ = trace_layout(self.plan, grad, self.filter.n_taps, settings, acc, known is not None)
+            launch(
+                kernel, n_programs, series, box, network, filter, start, of_filter, Trace(trace, trace_start), n, n_steps,
+                *pitches, index.n_patches, n_batch, up.n_sources, width, self.filter.n_ring, n_lags,
+                trace.numel() // n_batch, there.n, n_steps, mode,
+            )  # fmt: skip
         self.sums.add(near, far)
         if known is not None and known.grad is not None and there.n:
             found = there.kernel.gradient  # one member may serve all

@@ -223,6 +223,15 @@ def before_end(columns, time, end, N: tl.constexpr):
     return kept
 
 
+@triton.jit
+def only_between(columns, time, end, N: tl.constexpr):
+    """Columns with zeros before the series and after it."""
+    kept = ()
+    for c in tl.static_range(N):
+        kept = kept + (tl.where((time + c >= 0) & (time + c < end), columns[c], 0.0),)
+    return kept
+
+
 # ── what a program begins with ──────────────────────────────────────────────────────────────────────────────────────────
 
 

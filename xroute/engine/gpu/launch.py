@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import triton
 
 from xroute.caches import keep_fitting
 from xroute.engine.arrays import Exchange, Known, State
@@ -28,6 +27,7 @@ from xroute.engine.gpu.memory import (
     empty_mailbox,
     in_rows,
     index_type,
+    needs_trace,
     padded,
     put_given,
     take_kept,
@@ -71,7 +71,8 @@ def route_gpu(
     scale : [reach], optional
         Factor on each reach's runoff.
     keep_state, keep_trace
-        Whether the final state is wanted, and the trace that `adjoint_gpu` takes.
+        Whether the final state is wanted, and the trace that `adjoint_gpu` takes: of one element where it needs none. Not
+        with a ``scale``.
 
     Returns
     -------
@@ -93,7 +94,10 @@ def route_gpu(
     discharge = padded(runoff.shape, runoff.dtype, device)
     start = state_on(state, n_batch, n, filter)
     trace, rows_of_trace = none, (none, 0)
-    if keep_trace:
+    traced = keep_trace and needs_trace(filter.n_taps, settings, runoff, exchange.known is not None)
+    if keep_trace and not traced:
+        trace = none.new_empty(1)
+    elif traced:
         rows_of_trace = trace_layout(plan, runoff, filter.n_taps, settings, none.dtype, exchange.known is not None)
         trace = torch.empty(n_batch * rows_of_trace[1], dtype=none.dtype, device=device)
     end = start
@@ -101,7 +105,7 @@ def route_gpu(
         run = _Run(
             runoff, discharge, device_patches(plan, device, none.dtype), filter, settings,
             none if scale is None else scale.to(device, none.dtype).contiguous(), exchange, trace, *rows_of_trace,
-            none.new_empty(max(1, n_batch * filter.n_ring)), scale is not None, keep_trace,
+            none.new_empty(max(1, n_batch * filter.n_ring)), scale is not None, traced,
             known_on(exchange.known, plan, runoff, filter),
         )  # fmt: skip
         end = run.by_step(start, keep_state) if by_step(settings) else run.by_substep(start, keep_state)
@@ -135,7 +139,7 @@ class _Run:
         """One launch, a step of runoff being one routing step; the state at the end, if it is kept."""
         n_batch, _, n_steps = self.runoff.shape
         acc, group = self.filter.coefficients.dtype, group_length(self.settings, self.filter.n_taps, n_steps, n_batch)
-        width, every = triton.cdiv(n_steps, group) * group, slice(0, n_steps)
+        width, every = -(-n_steps // group) * group, slice(0, n_steps)
         mailbox = empty_mailbox(n_batch, self.index.down.n_sources, width, acc, self.runoff.device)
         put_given(mailbox, self.exchange.given, self.index, n_batch, every)
         end = self._new_state(keep_state)

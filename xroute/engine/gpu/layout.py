@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import triton
 import triton.language as tl
 from numpy.typing import NDArray
 
@@ -93,6 +92,8 @@ class DevicePatches:
     down: DeviceLinks
     down_rest: DeviceLinks  # without the first of each place
     up: DeviceLinks  # without the first of each place
+    past_places: Tensor  # int32 [3, place]: two children, reach of the first row that joins, or -1; weights: `child_share`
+    past_rest: DeviceLinks  # as `down_rest`, but records begin with the reach, and have the distance for lag
     reach: Tensor  # int64 [place]
     place: Tensor  # int64 [reach]
     given: Tensor  # int64 [given reach]: row of the mailbox
@@ -114,24 +115,28 @@ def _move_patches(p: Patches, plan: RoutingPlan, device: torch.device, dtype: to
             row[...] = array  # no copy as wide as the arrays between: networks have millions of reaches
         return torch.from_numpy(made).to(device)
 
-    def real(array: NDArray[Any]) -> Tensor:
-        return torch.from_numpy(array).to(device, dtype)
+    def real(*arrays: NDArray[Any]) -> Tensor:
+        return torch.from_numpy(np.stack(arrays)).to(device, dtype)
 
-    def links(of: CrossLinks, lag: NDArray[Any], chosen: NDArray[np.bool_]) -> DeviceLinks:
+    def links(of: CrossLinks, name: NDArray[Any], lag: NDArray[Any], chosen: NDArray[np.bool_]) -> DeviceLinks:
         source, target, weight = of.source[chosen], of.target[chosen], of.weight[chosen]
         start = np.searchsorted(target // LANES, np.arange(p.n_patches + 1))
-        record = int32(of.number[source], target % LANES, lag[target], source).T.contiguous()
-        return DeviceLinks(int32(start)[0], record, real(weight), of.n_sources)
+        record = int32(name[source], target % LANES, lag[target], source).T.contiguous()
+        return DeviceLinks(int32(start)[0], record, real(weight)[0], of.n_sources)
 
     joins, join_share, join_first = _first_links(p.down, p.reach.size)
     given_by, given_share, first = _first_links(p.up, p.reach.size)
+    reach_or_none = np.concatenate([p.reach, np.full(plan.n_given, -1)])
+    past_reach = np.full(p.reach.size, -1)
+    past_reach[p.down.target[join_first]] = reach_or_none[p.down.source[join_first]]
     place = p.place_of(plan.n_reaches)
     return DevicePatches(
         int32(p.reach, p.lag, *p.child, p.down.number[: p.reach.size], p.spare, joins),
         int32(p.reach, p.distance, p.parent, p.up.number[: p.reach.size], p.spare, p.lag, given_by),
-        real(np.stack([*p.child_weight, join_share])), real(np.stack([p.parent_weight, given_share])),
-        links(p.down, p.lag, np.ones(p.down.target.size, bool)), links(p.down, p.lag, ~join_first),
-        links(p.up, p.distance, ~first),
+        real(*p.child_weight, join_share), real(p.parent_weight, given_share),
+        links(p.down, p.down.number, p.lag, np.ones(p.down.target.size, bool)),
+        links(p.down, p.down.number, p.lag, ~join_first), links(p.up, p.up.number, p.distance, ~first),
+        int32(*p.child, past_reach), links(p.down, reach_or_none, p.distance, ~join_first),
         torch.from_numpy(p.reach).to(device), torch.from_numpy(place).to(device),
         torch.from_numpy(p.down.number[p.reach.size :]).to(device),
         torch.from_numpy(p.down.number[place[plan.kept]]).to(device), p.n_patches,
@@ -280,7 +285,7 @@ def prepare_filter(
     coefficients = torch.empty((4, n_places), dtype=dtype, device=device)
     if n_places:
         launch(
-            lay_out, triton.cdiv(n_places, BLOCK), taps, pole, gain, windows.first, windows.second, windows.single, index.reach,
+            lay_out, -(-n_places // BLOCK), taps, pole, gain, windows.first, windows.second, windows.single, index.reach,
             coefficients, n_places, windows.longest > 1, real_type(dtype), BLOCK, num_warps=4,
         )  # fmt: skip
     far = coefficients.new_zeros(windows.n_far)

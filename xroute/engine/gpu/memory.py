@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
 import torch
-import triton
 import triton.language as tl
 from numpy.typing import NDArray
 
@@ -22,6 +22,7 @@ __all__ = [
     "in_rows",
     "index_type",
     "most_trace",
+    "needs_trace",
     "padded",
     "padded_rows",
     "put_given",
@@ -34,15 +35,24 @@ __all__ = [
 Tensor = torch.Tensor
 TRACE_BYTES = 2**26, 2**33
 TRACE_SHARE = 4
-"""A run keeps a trace for its gradients if it takes no more than the first of these, or else than so many times the memory of
-runoff and than the second; beyond, as with substeps, the adjoint routes again, block of time by block."""
+"""A run that needs a trace for its gradients keeps it if it takes no more than the first of these, or else than so many times the
+memory of runoff and than the second; beyond, as with substeps, the adjoint routes again, block of time by block."""
+
+
+def needs_trace(n_taps: int, settings: RoutingSettings, runoff: Tensor, has_known: bool = False) -> bool:
+    """Whether the adjoint of a run needs a trace: `xroute.engine.gpu.adjoint_rows` does without."""
+    return (
+        n_taps > 2 or not by_step(settings) or settings.lateral == "outlet" or has_known or not in_rows(runoff)
+    )  # fmt: skip
 
 
 def trace_numel(
     plan: RoutingPlan, runoff: Tensor, pointer: NDArray[np.int64], settings: RoutingSettings, has_known: bool = False
 ) -> int:
-    """Elements of the trace that a run keeps for its gradients; 0 if it would be too large (`TRACE_BYTES`)."""
+    """Elements of the trace that a run keeps for its gradients, at least 1; 0 if it would be too large (`TRACE_BYTES`)."""
     n_taps = min(3, windows_of(plan, pointer, runoff.device, settings).longest)
+    if not needs_trace(n_taps, settings, runoff, has_known):
+        return 1
     size = runoff.shape[0] * trace_layout(plan, runoff, n_taps, settings, runoff.dtype, has_known)[1]
     return size if size * runoff.dtype.itemsize <= most_trace(runoff) else 0
 
@@ -55,9 +65,13 @@ def most_trace(runoff: Tensor) -> int:
 
 def in_rows(runoff: Tensor) -> bool:
     """Whether rows pass through shared memory, where a step is one routing step (`xroute.engine.gpu.forward_rows`)."""
-    return (
-        runoff.dtype == torch.float32 and runoff.is_cuda and torch.cuda.get_device_capability(runoff.device) >= (8, 0)
-    )
+    return runoff.dtype == torch.float32 and runoff.is_cuda and _copies_rows(runoff.get_device())
+
+
+@cache
+def _copies_rows(index: int) -> bool:
+    """Whether a GPU copies to shared memory beside its computation."""
+    return torch.cuda.get_device_capability(index) >= (8, 0)
 
 
 def tile_width(n_taps: int, runoff: Tensor) -> int:
@@ -87,7 +101,7 @@ def trace_layout(
 
 def padded(shape: torch.Size, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Series whose rows begin at multiples of 8 elements: the kernels then write whole sectors of memory."""
-    pitch = triton.cdiv(shape[2], 8) * 8
+    pitch = -(-shape[2] // 8) * 8
     return torch.empty((*shape[:2], pitch), dtype=dtype, device=device)[..., : shape[2]]
 
 
@@ -136,7 +150,7 @@ def padded_rows(tensor: Tensor) -> Tensor:
     rows = as_rows(tensor)
     if rows.stride(1) % 8 == 0:
         return rows
-    whole = rows.new_zeros((*rows.shape[:2], triton.cdiv(rows.shape[2], 8) * 8))
+    whole = rows.new_zeros((*rows.shape[:2], -(-rows.shape[2] // 8) * 8))
     whole[..., : rows.shape[2]] = rows
     return whole[..., : rows.shape[2]]
 

@@ -25,7 +25,7 @@ def move_rows(source: torch.Tensor, target: torch.Tensor) -> None:
         return
     pitches = [t.stride(1) if n_rows > 1 else t.stride(0) for t in (source, target)]
     n = n_batch * n_rows
-    launch(copy_rows, triton.cdiv(n, ROWS), source, target, n, n_steps, *pitches, ROWS, COLUMNS, num_warps=4)
+    launch(copy_rows, -(-n // ROWS), source, target, n, n_steps, *pitches, ROWS, COLUMNS, num_warps=4)
 
 
 @triton.jit(do_not_specialize=("n_rows", "n_steps", "source_pitch", "target_pitch"))
