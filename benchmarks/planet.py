@@ -161,19 +161,21 @@ def heights(below):  # type: ignore[no-untyped-def]
 
 # ── its weather: the same bits from the host and from the device ────────────────────────────────────────────────────────
 
-ROW_SALT, DAY_SALT, STIR = 0x9E3779B1, 0x7FEB352D, 0x846CA68B
 
-
-def host_runoff(rows: NDArray[np.int64], base: NDArray[np.float32], first: int, n_days: int) -> NDArray[np.float32]:
-    """Runoff [reach, day] of rows of the network [m3 s-1]."""
-    row, day = rows.astype(np.uint32)[:, None], np.arange(first, first + n_days, dtype=np.uint32)[None]
-    word = row * np.uint32(ROW_SALT) + day * np.uint32(DAY_SALT)
-    word ^= word >> np.uint32(16)
-    word *= np.uint32(STIR)
-    word ^= word >> np.uint32(15)
-    shower = np.maximum((word >> np.uint32(17)).astype(np.int64) - 16_384, 0)
-    season = np.abs((day.astype(np.int64) + row.astype(np.int64) % 365) % 365 - 182) + 64
-    values: NDArray[np.float32] = base[:, None] * ((2048 + shower) * season).astype(np.float32)
+@kernel
+def host_runoff(rows, base, first, n_days):  # type: ignore[no-untyped-def]
+    """Runoff [reach, day] of rows of the network, from a day on [m3 s-1]; ``base`` is theirs, in float32."""
+    values = np.empty((rows.size, n_days), np.float32)
+    for k in range(rows.size):
+        for column in range(n_days):
+            day = first + column
+            word = (rows[k] * 0x9E3779B1 + day * 0x7FEB352D) & 0xFFFFFFFF
+            word ^= word >> 16
+            word = (word * 0x6CA68B) & 0xFFFFFFFF
+            word ^= word >> 15
+            shower = max((word >> 17) - 16_384, 0)
+            season = abs((day + rows[k] % 365) % 365 - 182) + 64
+            values[k, column] = base[k] * np.float32((2048 + shower) * season)
     return values
 
 
@@ -187,7 +189,7 @@ if triton is not None:
         day = column + first
         word = row.to(tl.uint32) * 0x9E3779B1 + day.to(tl.uint32) * 0x7FEB352D
         word ^= word >> 16
-        word *= 0x846CA68B
+        word *= 0x6CA68B
         word ^= word >> 15
         shower = tl.maximum((word >> 17).to(tl.int32) - 16384, 0)
         season = tl.abs((day + (row % 365).to(tl.int32)) % 365 - 182) + 64
@@ -374,10 +376,11 @@ class Checks:
             worst = max(worst, error_of(found[begin : begin + rows.size], expected, f"basin of {rows.size} reaches"))
             begin += rows.size
         sizes = ", ".join(f"{rows.size:,}" for rows in self.rows)
-        print(f"\n{len(self.rows)} basins of {sizes} reaches, {self.n_days:,} days: error at most {worst:.0e}")
+        print(f"|  | | {len(self.rows)} basins of {sizes} reaches, {self.n_days:,} days: error at most {worst:.0e} |")
         expected = route_on_cpu(self.largest, self.largest_row, self.base, self.largest_days, self.substeps)
         worst = error_of(np.concatenate(self.of_largest, axis=1), expected, "the largest basin")
-        print(f"largest basin, {self.largest_row.size:,} reaches, {self.largest_days} days: error at most {worst:.0e}")
+        what = f"largest basin, {self.largest_row.size:,} reaches, first {self.largest_days} days"
+        print(f"|  | | {what}: error at most {worst:.0e} |", flush=True)
 
 
 def route_on_cpu(
@@ -558,10 +561,10 @@ def main() -> None:
     with torch.no_grad():
         parts = route_years(router, there, n_days, block, checks)
         row("all: network, plan, runoff, routing, statistics", made + parts["all"], f"target 60 s; blocks of {block} days")
+        checks.compare()
         if CUDA and not options.no_transfer:
             torch.cuda.empty_cache()
             transfer_years(router, there, n_days, block)
-    checks.compare()
 
 
 if __name__ == "__main__":

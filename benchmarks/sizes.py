@@ -2,7 +2,7 @@
 
     python benchmarks/sizes.py                                  on a GPU where there is one, else on the CPU
     python benchmarks/sizes.py --device cpu --reaches 1000 1000000 --steps 36 365
-    python benchmarks/sizes.py --write docs/performance.csv     put the figures where the page on performance draws them from
+    python benchmarks/sizes.py --write docs/performance.md      put the figures into the page that draws them
     python benchmarks/sizes.py --small                          small sizes, to try it
 
 Muskingum, float32, on lattices that are no deeper than 1,000 reaches. A size is left out where runoff and discharge would take
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import io
 import math
 import statistics
 import sys
@@ -39,6 +40,8 @@ ALLOWED = 1e-5
 DEEPEST = 1000
 """Rows of a lattice, at most."""
 COLUMNS = ["device", "reaches", "steps", "ms", "copy_ms", "error"]
+BEGIN, END = 'MEASURED = """\\\n', '"""'
+"""Where a page holds the table."""
 
 
 def network_of(n: int) -> xroute.Network:
@@ -75,29 +78,40 @@ def basin_of(network: xroute.Network) -> xroute.Network:
     return network.basin(network.ids[outlets[np.argmin(np.abs(np.log(sizes[outlets] / 3000)))]])
 
 
-def on_cpu(runoff: np.ndarray, network: xroute.Network) -> tuple[Callable[[], Any], Callable[[], Any], Callable[[], None]]:
-    """What routes, what copies, and what waits for both."""
-    made, target = filter_of(network), np.empty_like(runoff)
-    plan = network.plan
-
-    def copy() -> None:
-        np.copyto(target, runoff)
-
-    return lambda: route_block(runoff, plan, made, None, RoutingSettings())[0], copy, lambda: None
+Ways = tuple[Callable[[], Any], Callable[[], Any], Callable[[], None], Callable[[Any, np.ndarray], np.ndarray], Any]
+"""What routes, what copies, what waits for both; rows of a series, as an array of the host; and runoff."""
 
 
-def on_gpu(runoff: np.ndarray, network: xroute.Network) -> tuple[Callable[[], Any], Callable[[], Any], Callable[[], None]]:
-    """As `on_cpu`, with runoff and discharge on the device."""
+def on_cpu(network: xroute.Network, steps: int) -> Ways:
+    """Runoff, and discharge in memory that is new to each run."""
+    runoff = np.empty((1, network.n_reaches, steps), np.float32)
+    rng = np.random.default_rng(0)
+    for first in range(0, network.n_reaches, 100_000):
+        part = runoff[0, first : first + 100_000]
+        part[...] = rng.random(part.shape, np.float32)
+    made, target, plan = filter_of(network), np.empty_like(runoff), network.plan
+
+    def route() -> np.ndarray:
+        return route_block(runoff, plan, made, None, RoutingSettings())[0]
+
+    return route, lambda: np.copyto(target, runoff), lambda: None, lambda series, at: series[:, at], runoff
+
+
+def on_gpu(network: xroute.Network, steps: int) -> Ways:
+    """Runoff and discharge on the device."""
     router = xroute.Router(network, dt=DT)
-    series = torch.from_numpy(runoff).cuda()
-    target = torch.empty_like(series)
+    runoff = torch.rand((1, network.n_reaches, steps), device="cuda")
+    target = torch.empty_like(runoff)
 
     def route() -> torch.Tensor:
         with torch.no_grad():
-            discharge: torch.Tensor = router(series)
+            discharge: torch.Tensor = router(runoff)
         return discharge
 
-    return route, lambda: target.copy_(series), torch.cuda.synchronize
+    def rows(series: torch.Tensor, at: np.ndarray) -> np.ndarray:
+        return series[:, torch.from_numpy(at).cuda()].cpu().numpy()
+
+    return route, lambda: target.copy_(runoff), torch.cuda.synchronize, rows, runoff
 
 
 def in_turn(route: Callable[[], Any], copy: Callable[[], Any], wait: Callable[[], None], seconds: float) -> tuple[float, float]:
@@ -119,32 +133,33 @@ def in_turn(route: Callable[[], Any], copy: Callable[[], Any], wait: Callable[[]
 
 def measure(network: xroute.Network, steps: int, device: str, seconds: float) -> tuple[float, float, float]:
     """Milliseconds of a run and of a copy, and the error."""
-    runoff = np.empty((1, network.n_reaches, steps), np.float32)
-    rng = np.random.default_rng(0)
-    for first in range(0, network.n_reaches, 100_000):
-        part = runoff[0, first : first + 100_000]
-        part[...] = rng.random(part.shape, np.float32)
-    route, copy, wait = (on_gpu if device == "cuda" else on_cpu)(runoff, network)
+    route, copy, wait, rows, runoff = (on_gpu if device == "cuda" else on_cpu)(network, steps)
     basin = basin_of(network)
     at = network.position(basin.ids)
-    expected, _, _ = route_block(runoff[:, at].astype(float), basin.plan, filter_of(basin), None, RoutingSettings())
-    found = route()
-    found = found[:, torch.from_numpy(at)].cpu().numpy() if device == "cuda" else found[:, at]
-    error = error_of(found, expected, f"{network.n_reaches:,} x {steps}")
-    del found, expected
+    given = rows(runoff, at).astype(float)
+    expected, _, _ = route_block(given, basin.plan, filter_of(basin), None, RoutingSettings(), device=torch.device("cpu"))
+    error = error_of(rows(route(), at), expected, f"{network.n_reaches:,} x {steps}")
     return *in_turn(route, copy, wait, seconds), error
 
 
 def save(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Put rows into a table, in place of those of the same device; those of others stay."""
-    kept: list[dict[str, Any]] = []
+    """Put rows into a table, in place of those of the same device; those of others stay.
+
+    The table is a file of its own, or stands in a page, between ``MEASURED = \"""`` and the next three quotes.
+    """
+    before, table, after = "", "", ""
     if path.is_file():
-        with path.open(newline="") as file:
-            kept = [row for row in csv.DictReader(file) if row["device"] != rows[0]["device"]]
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(kept + rows)
+        table = path.read_text("utf-8")
+        if BEGIN in table:
+            before, _, rest = table.partition(BEGIN)
+            table, _, after = rest.partition(END)
+            before, after = before + BEGIN, END + after
+    kept = [row for row in csv.DictReader(io.StringIO(table)) if row["device"] != rows[0]["device"]]
+    made = io.StringIO()
+    writer = csv.DictWriter(made, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(kept + rows)
+    path.write_text(before + made.getvalue() + after, "utf-8")
 
 
 def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
@@ -157,7 +172,7 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--steps", type=int, nargs="+", default=steps)
     parser.add_argument("--memory", type=float, default=4.0, help="most of runoff and discharge together [GB]")
     parser.add_argument("--seconds", type=float, default=0.1 if small else 0.6, help="how long each size is timed")
-    parser.add_argument("--write", type=Path, metavar="FILE", help="table (csv) to put the figures into")
+    parser.add_argument("--write", type=Path, metavar="FILE", help="table (csv), or page that holds one, to put the figures into")
     parser.add_argument("--small", action="store_true", help="small sizes where none are given, to try it")
     return parser.parse_args(words)
 
