@@ -15,8 +15,8 @@ from numba.core.types import StarArgTuple, UniTuple  # type: ignore[attr-defined
 from numba.extending import intrinsic, register_model
 
 __all__ = [
-    "LANES", "add8", "all_finite", "ask", "bare", "div8", "entry", "fma8", "is_finite8", "load8", "load_some8", "look8", "mul8",
-    "splat8", "store8", "store_some8", "sum8", "transpose8", "where8", "zero8",
+    "LANES", "add8", "all_finite", "ask", "bare", "div8", "entry", "fma8", "is_finite8", "last8", "load8", "load_some8", "look8", "mul8",
+    "shift8", "splat8", "store8", "store_some8", "sum8", "transpose8", "where8", "zero8",
 ]  # fmt: skip
 
 LANES = 8
@@ -303,6 +303,26 @@ def store_some8(typing_context, array, row, column, value, count):
         return context.get_dummy_value()
 
     return types.void(array, types.int64, types.int64, _EIGHT, types.int64), generate
+
+
+@intrinsic
+def shift8(typing_context, before, now):
+    """The last of the eight before, and seven of those now: each one's predecessor."""
+
+    def generate(context, builder, signature, arguments):
+        return _shuffle(builder, arguments[0], arguments[1], list(range(LANES - 1, 2 * LANES - 1)))
+
+    return _EIGHT(_EIGHT, _EIGHT), generate
+
+
+@intrinsic
+def last8(typing_context, a):
+    """The last of the eight."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.extract_element(arguments[0], _I32(LANES - 1))
+
+    return types.float64(_EIGHT), generate
 
 
 @intrinsic

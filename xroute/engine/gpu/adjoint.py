@@ -25,11 +25,8 @@ from xroute.engine.gpu.forward import keep_window, with_history
 from xroute.engine.gpu.lanes import (
     HEAD,
     INTERVAL,
-    LAST,
-    MEAN,
     NEVER,
     OUTLET,
-    START_MEAN,
     LanesUp,
     R,
     along,
@@ -122,7 +119,7 @@ def lanes_up(network, patch, n_patches, INDEX: tl.constexpr):
 
 
 @triton.jit
-def _ends_of(start, grads, filter, lanes, member, n_reaches, n_lags, n_places, mode: tl.constexpr):
+def ends_of(start, grads, filter, lanes, member, n_reaches, n_lags, n_places, mode: tl.constexpr):
     """What is known of the two ends of the series."""
     y = tl.zeros((R,), mode.real_type)
     inflow = y
@@ -141,9 +138,7 @@ def _ends_of(start, grads, filter, lanes, member, n_reaches, n_lags, n_places, m
 
 
 @triton.jit
-def _trace_rows(
-    rows, time, end, mask, CHANNEL: tl.constexpr, CHANNELS: tl.constexpr, G: tl.constexpr, N: tl.constexpr
-):
+def trace_rows(rows, time, end, mask, CHANNEL: tl.constexpr, CHANNELS: tl.constexpr, G: tl.constexpr, N: tl.constexpr):
     """``N`` columns of one channel of the trace; 0 in groups outside of the series."""
     columns = ()
     for c in tl.static_range(N):
@@ -154,7 +149,8 @@ def _trace_rows(
 
 
 @triton.jit
-def _add_weighted(columns, more, weight, N: tl.constexpr):
+def add_weighted(columns, more, weight, N: tl.constexpr):
+    """Columns with weighted ones added."""
     added = ()
     for c in tl.static_range(N):
         added = added + (columns[c] + weight * more[c],)
@@ -185,7 +181,7 @@ def _store_known(known, columns, time, end, mode: tl.constexpr):
 
 
 @triton.jit
-def _adjoint_group(given, past, mu_below, later, sums, lanes, coefficients, time, known, mode: tl.constexpr):
+def adjoint_group(given, past, mu_below, later, sums, lanes, coefficients, time, known, mode: tl.constexpr):
     """A group of steps, last to first: adjoints of y, of inflow and of discharge, and the sums for the filter.
 
     ``mu_below`` is the adjoint of the inflow of the reach below, ``later`` that of y one step on. Where discharge is
@@ -234,7 +230,7 @@ def _adjoint_group(given, past, mu_below, later, sums, lanes, coefficients, time
 
 
 @triton.jit
-def _finish(to_filter, to_outflow, sums, lam, inflow, more, ends, coefficients, lanes, n_places, mode: tl.constexpr):
+def finish(to_filter, to_outflow, sums, lam, inflow, more, ends, coefficients, lanes, n_places, mode: tl.constexpr):
     """Store the sums for the filter, with the terms of the first step, and the gradient of the initial state.
 
     ``lam`` and ``inflow`` are those of the first step, ``more`` is what y before it is given from outside.
@@ -255,7 +251,7 @@ def _finish(to_filter, to_outflow, sums, lam, inflow, more, ends, coefficients, 
 
 
 @triton.jit
-def _at_end(columns, value, time, end, N: tl.constexpr):
+def at_end(columns, value, time, end, N: tl.constexpr):
     """Columns with ``value`` added in the last step of the series."""
     changed = ()
     for c in tl.static_range(N):
@@ -267,7 +263,7 @@ def _at_end(columns, value, time, end, N: tl.constexpr):
 
 
 @triton.jit
-def _clear_window(window, grad_taps, lane, mode: tl.constexpr):
+def clear_window(window, grad_taps, lane, mode: tl.constexpr):
     """Zeros in the ring and in the gradient of the taps."""
     zero = tl.zeros((R,), mode.real_type)
     for slot in range(window.n_blocks * mode.group):
@@ -304,7 +300,7 @@ def _window_back(current, inflows, window, grad_taps, j, lane, G: tl.constexpr, 
 
 
 @triton.jit
-def _through_window(mus, lams, inflows, window, grad_taps, ends, j, time, end, lanes, mode: tl.constexpr):
+def through_window(mus, lams, inflows, window, grad_taps, ends, j, time, end, lanes, mode: tl.constexpr):
     """Adjoint of a group's inflow, with what it does through taps beyond the first two; the adjoint of y is kept for that."""
     total = _window_back(lams, inflows, window, grad_taps, j, lanes.lane, mode.group, mode.real_type)
     keep_window(lams, window, j, lanes.lane, mode.group)
@@ -347,8 +343,8 @@ def _from_outside(g, ends, near_end, time, end, mode: tl.constexpr):
     if near_end:  # a tile may reach into the next row
         g = before_end(g, time, end, C)
         if mode.state_out:
-            to_y = _at_end(nothing, ends.grad_y, time, end, C)
-            to_inflow = _at_end(nothing, ends.grad_inflow, time, end, C)
+            to_y = at_end(nothing, ends.grad_y, time, end, C)
+            to_inflow = at_end(nothing, ends.grad_inflow, time, end, C)
     return Given(g, to_y, to_inflow)
 
 
@@ -358,7 +354,7 @@ def _join_source(joined, mail, source, time, m, share, end, mode: tl.constexpr):
     C: tl.constexpr = 1 << mode.log_columns
     now = time - m * C
     values = await_post(mail, source - m * C, (now >= 0) & (now < end), mode.real_type)
-    joined = _add_weighted(joined, columns_of(values, mode.log_columns), share, C)
+    joined = add_weighted(joined, columns_of(values, mode.log_columns), share, C)
     return joined, peek(source - (m + 1) * C, (now - C >= 0) & (now - C < end))
 
 
@@ -376,7 +372,7 @@ def _result_tiles(row, pitch, first, group_offset, begins, by, mode: tl.constexp
 
 
 @triton.jit
-def _result_of(mus, qs, lams, gain, LATERAL: tl.constexpr, G: tl.constexpr):
+def result_of(mus, qs, lams, gain, LATERAL: tl.constexpr, G: tl.constexpr):
     """Gradient of a group's runoff."""
     if LATERAL == HEAD:
         return mus
@@ -425,11 +421,11 @@ def adjoint_steps(
     links = links_of(network, patch)
     n_groups = (n_steps + G - 1) // G
     zero = tl.zeros((R,), ACC)
-    ends = _ends_of(start, grads, filter, lanes, member, n_reaches, n_lags, n_places, mode)
+    ends = ends_of(start, grads, filter, lanes, member, n_reaches, n_lags, n_places, mode)
     window = window_of(filter, patch, member, n_patches, ring_size, mode)
     grad_taps = grads.taps + window.at
     if mode.n_taps > 2:
-        _clear_window(window, grad_taps, lane, mode)
+        clear_window(window, grad_taps, lane, mode)
     n_chunks = (n_groups + tl.max(lanes.distance, 0) + window.n_blocks + GROUPS - 1) // GROUPS
 
     # the tile of chunk m begins m chunks before `first`; in memory at the multiple of 8 elements `by` steps earlier
@@ -462,7 +458,7 @@ def adjoint_steps(
 
     first_row = (first + lanes.lag * G).to(tl.int64) * (CHANNELS * R)
     rows = trace.rows + (member * trace_size + tl.load(trace.start + patch) + lane + first_row)
-    next_inflows = _trace_rows(rows, begins, n_steps, lanes.active, 0, CHANNELS, G, C)
+    next_inflows = trace_rows(rows, begins, n_steps, lanes.active, 0, CHANNELS, G, C)
     later, first_lam, first_inflow = zero, zero, zero
     sums = Sums(zero, zero, zero, zero, zero)
     known = known_of(series.known, lanes, member, n_known, known_pitch, mode)
@@ -482,14 +478,14 @@ def adjoint_steps(
         inflows = next_inflows
         rs = inflows
         if mode.lateral == INTERVAL:
-            rs = _trace_rows(rows, here, n_steps, lanes.active, 1, CHANNELS, G, C)
+            rs = trace_rows(rows, here, n_steps, lanes.active, 1, CHANNELS, G, C)
         if mode.lateral == OUTLET or mode.known:
-            ys = _trace_rows(rows, here, n_steps, lanes.active, CHANNELS - 1, CHANNELS, G, C)
+            ys = trace_rows(rows, here, n_steps, lanes.active, CHANNELS - 1, CHANNELS, G, C)
         else:
             ys = columns_of(y_tile.to(ACC), mode.log_columns)
             y_tile = load_inside(series.discharge - (m + 1) * C + y_offset, vector_time - (m + 1) * C, n_steps)
         rows -= C * CHANNELS * R
-        next_inflows = _trace_rows(rows, here - C, n_steps, lanes.active, 0, CHANNELS, G, C)
+        next_inflows = trace_rows(rows, here - C, n_steps, lanes.active, 0, CHANNELS, G, C)
         if given:
             joined, mail = _join_source(joined, mail, source, source_time, m, lanes.source_share, n_steps, mode)
         if links.n > 0:
@@ -502,7 +498,7 @@ def adjoint_steps(
             if mode.n_taps > 2 and mode.state_in:
                 if (j + 1) >= n_groups:
                     own = with_history(own, ends.history, ends.n_lags, t, True, G, ACC)
-            lams, mus, qs, later, sums, of_known = _adjoint_group(
+            lams, mus, qs, later, sums, of_known = adjoint_group(
                 Given(joined[lo : lo + G], outside.y[lo : lo + G], outside.inflow[lo : lo + G]),
                 Past(own, ys[lo : lo + G], rs[lo : lo + G]), mu_below, later, sums, lanes, coefficients, t,
                 _known_group(known, t, n_steps, mode), mode,
@@ -511,10 +507,10 @@ def adjoint_steps(
             first_lam = tl.where(t == 0, later, first_lam)
             first_inflow = tl.where(t == 0, own[0], first_inflow)
             if mode.n_taps > 2:
-                mus = _through_window(mus, lams, own, window, grad_taps, ends, j, t, n_steps, lanes, mode)
+                mus = through_window(mus, lams, own, window, grad_taps, ends, j, t, n_steps, lanes, mode)
             mu_below = mus
             post(words + letter + t, mus, (lanes.row >= 0) & (t >= 0) & (t < n_steps), G, ACC)
-            outs = _result_of(mus, qs, lams, coefficients.gain, mode.lateral, G) + outs
+            outs = result_of(mus, qs, lams, coefficients.gain, mode.lateral, G) + outs
         if mode.runoff_gradient:
             then = to_time - m * C
             result = series.grad_runoff - m * C + to_offset
@@ -527,171 +523,7 @@ def adjoint_steps(
         back = (n_chunks - 1) * C
         few_offset = along(row * result_pitch + first - back, 8)
         _store_rest(series.grad_runoff + few_offset, old_outs, up, along(begins - back, 8), n_steps)
-    _finish(
+    finish(
         grads.filter + member * 4 * n_places + lanes.place, grads.first_state.outflow + member * n_reaches + lanes.reach,
         sums, first_lam, first_inflow, zero, ends, coefficients, lanes, n_places, mode,
-    )  # fmt: skip
-
-
-# ── several routing steps a step ────────────────────────────────────────────────────────────────────────────────────────
-
-
-@triton.jit
-def _peek_columns(box, mask, time, end, G: tl.constexpr):
-    """Columns of a group that each lane reads from a row of its own."""
-    mail = ()
-    for c in tl.static_range(G):
-        mail = mail + (peek(box + c, mask & (time >= 0) & (time < end)),)
-    return mail
-
-
-@triton.jit
-def _await_columns(mail, box, mask, time, end, G: tl.constexpr, ACC: tl.constexpr):
-    values = ()
-    for c in tl.static_range(G):
-        values = values + (await_post(mail[c], box + c, mask & (time >= 0) & (time < end), ACC),)
-    return values
-
-
-@triton.jit
-def _sampled(wanted, after, ends_step, mode: tl.constexpr):
-    """What a group's discharge and y are given: of ``wanted``, the gradient of its step's discharge, and of the step after."""
-    G: tl.constexpr = mode.group
-    zero = tl.zeros((R,), mode.real_type)
-    to_q = ()
-    to_y = ()
-    for c in tl.static_range(G):
-        if mode.sampling == MEAN:
-            to_q = to_q + (wanted / mode.substeps,)
-            to_y = to_y + (zero,)
-        elif mode.sampling == LAST:
-            to_q = to_q + (tl.where(ends_step, wanted, 0.0) if c == G - 1 else zero,)
-            to_y = to_y + (zero,)
-        else:
-            to_q = to_q + (zero,)
-            to_y = to_y + ((tl.where(ends_step, after, wanted) if c == G - 1 else wanted) / mode.substeps,)
-    return to_q, to_y
-
-
-@kernel
-def adjoint_substeps(
-    series, mailbox, network, filter, start, grads, trace,
-    n_reaches, n_steps, grad_pitch, result_pitch, discharge_pitch, n_patches, n_batch, n_sources, width, ring_size, n_lags,
-    trace_size, n_known, known_pitch, mode: tl.constexpr,
-):  # fmt: skip
-    """Adjoint of `xroute.engine.gpu.forward.route_substeps`."""
-    S: tl.constexpr = mode.substeps
-    G: tl.constexpr = mode.group
-    ACC: tl.constexpr = mode.real_type
-    PER_STEP: tl.constexpr = S // G
-    CHANNELS: tl.constexpr = 3 if mode.lateral == INTERVAL else 2
-    turn, member = take_ticket(mailbox.ticket, n_batch)
-    patch = n_patches - 1 - turn
-    lanes = lanes_up(network, patch, n_patches, mode.index_type)
-    lane = lanes.lane
-    n_places = n_patches * R
-    coefficients = coefficients_of(filter, lanes.place, n_places)
-    links = links_of(network, patch)
-    n_groups = n_steps * PER_STEP
-    n_routed = n_groups * G
-    row = (member * n_reaches).to(mode.index_type) + lanes.reach
-    grad = series.grad_discharge + row * grad_pitch
-    result = series.grad_runoff + row * result_pitch
-    zero = tl.zeros((R,), ACC)
-    ends = _ends_of(start, grads, filter, lanes, member, n_reaches, n_lags, n_places, mode)
-    window = window_of(filter, patch, member, n_patches, ring_size, mode)
-    grad_taps = grads.taps + window.at
-    if mode.n_taps > 2:
-        _clear_window(window, grad_taps, lane, mode)
-    words = mailbox.words + member * n_sources * width
-    letter = lanes.row.to(mode.index_type) * width
-    rows = trace.rows + (member * trace_size + tl.load(trace.start + patch) + lane)
-    later = zero
-    first_lam = zero
-    to_start = zero
-    held_sum = zero
-    first_inflow = zero
-    sums = Sums(zero, zero, zero, zero, zero)
-    known = known_of(series.known, lanes, member, n_known, known_pitch, mode)
-    known_sum = zero
-    mu_below = zeros_of(G, ACC)
-    given = tl.max(lanes.source, 0) >= 0
-    source_time = lane * 0 + (n_routed - G)
-    source = words + lanes.source.to(mode.index_type) * width + source_time
-    mail = _peek_columns(source, lanes.source >= 0, source_time, n_routed, G)
-    for j in range(n_groups + tl.max(lanes.distance, 0) + window.n_blocks):
-        own_group = n_groups - 1 - (j - lanes.distance)
-        runs = lanes.active & (own_group >= 0) & (own_group < n_groups)
-        step = (own_group + R * PER_STEP + window.n_blocks * PER_STEP) // PER_STEP - R - window.n_blocks
-        part = own_group - step * PER_STEP
-        t = own_group * G
-        wanted = tl.load(grad + step, mask=runs, other=0.0).to(ACC)
-        after = zero
-        if mode.sampling == START_MEAN:
-            after = tl.load(grad + step + 1, mask=runs & (step + 1 < n_steps), other=0.0).to(ACC)
-        known_now = ()
-        if mode.known:
-            value, there = known_at(known, step, n_steps)
-            there = there & runs
-            for _ in tl.static_range(G):
-                known_now = known_now + (there,)
-            if mode.sampling == START_MEAN:  # what is sampled there is what is known, and not y
-                value, there_after = known_at(known, step + 1, n_steps)
-                after = tl.where(there_after, 0.0, after)
-                known_sum = tl.where(part == PER_STEP - 1, tl.where(there, wanted, 0.0), known_sum)
-                wanted = tl.where(there, 0.0, wanted)
-            else:
-                known_sum = tl.where(part == PER_STEP - 1, 0.0, known_sum)
-        else:
-            for _ in tl.static_range(G):
-                known_now = known_now + (runs,)
-        if mode.sampling == START_MEAN:
-            to_start = tl.where(own_group == 0, wanted / S, to_start)
-        joined, to_y = _sampled(wanted, after, part == PER_STEP - 1, mode)
-        if given:
-            values = _await_columns(mail, source, lanes.source >= 0, source_time, n_routed, G, ACC)
-            joined = _add_weighted(joined, values, lanes.source_share, G)
-            source -= G
-            source_time -= G
-            mail = _peek_columns(source, lanes.source >= 0, source_time, n_routed, G)
-        if links.n > 0:
-            begin = (n_groups - 1 - j) * G
-            joined = join_links(joined, words, width, links, 0, begin, n_routed, lane, G, False, mode)
-        here = rows + (t + lanes.lag * G).to(tl.int64) * (CHANNELS * R)
-        inflows = _trace_rows(here, t, n_routed, lanes.active, 0, CHANNELS, G, G)
-        ys = _trace_rows(here, t, n_routed, lanes.active, CHANNELS - 1, CHANNELS, G, G)
-        rs = inflows
-        if mode.lateral == INTERVAL:
-            rs = _trace_rows(here, t, n_routed, lanes.active, 1, CHANNELS, G, G)
-        if mode.n_taps > 2 and mode.state_in:
-            if (j + 1) >= n_groups:
-                inflows = with_history(inflows, ends.history, ends.n_lags, t, True, G, ACC)
-        to_y = _at_end(to_y, ends.grad_y, t, n_routed, G)
-        to_inflow = _at_end(zeros_of(G, ACC), ends.grad_inflow, t, n_routed, G)
-        lams, mus, qs, later, sums, of_known = _adjoint_group(
-            Given(joined, to_y, to_inflow), Past(inflows, ys, rs), mu_below, later, sums, lanes, coefficients, t, known_now,
-            mode,
-        )  # fmt: skip
-        if mode.known:
-            for c in tl.static_range(G):
-                known_sum += of_known[c]
-            tl.store(known.gradient + step, known_sum, mask=known.has & runs & (part == 0))
-        first_lam = tl.where(own_group == 0, later, first_lam)
-        first_inflow = tl.where(own_group == 0, inflows[0], first_inflow)
-        if mode.n_taps > 2:
-            mus = _through_window(mus, lams, inflows, window, grad_taps, ends, j, t, n_routed, lanes, mode)
-        mu_below = mus
-        post(words + letter + t, mus, runs & (lanes.row >= 0), G, ACC)
-        held_sum = tl.where(part == PER_STEP - 1, 0.0, held_sum)
-        group_result = _result_of(mus, qs, lams, coefficients.gain, mode.lateral, G)
-        for c in tl.static_range(G):
-            held_sum += group_result[c]
-        if mode.runoff_gradient:
-            held = held_sum
-            if mode.sampling == START_MEAN and mode.lateral == OUTLET:
-                held += wanted
-            tl.store(result + step, held, mask=runs & (part == 0))
-    _finish(
-        grads.filter + member * 4 * n_places + lanes.place, grads.first_state.outflow + member * n_reaches + lanes.reach,
-        sums, first_lam, first_inflow, to_start, ends, coefficients, lanes, n_places, mode,
     )  # fmt: skip

@@ -1,19 +1,16 @@
-"""The forward run on a GPU: what launches the kernels of `xroute.engine.gpu.forward`."""
+"""The forward run on a GPU: what launches the kernels of `xroute.engine.gpu.forward` and `xroute.engine.gpu.substeps`."""
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 import triton
-import triton.language as tl
 
 from xroute.caches import keep_fitting
 from xroute.engine.arrays import Exchange, Known, State
 from xroute.engine.gpu.arguments import (
-    AdjointSeries,
     KernelFilter,
     KernelKnown,
     KernelNetwork,
@@ -22,11 +19,14 @@ from xroute.engine.gpu.arguments import (
     Series,
     Trace,
 )
-from xroute.engine.gpu.forward import route_steps, route_substeps
-from xroute.engine.gpu.layout import DeviceFilter, DevicePatches, by_step, device_patches, group_length
+from xroute.engine.gpu.dispatch import launch
+from xroute.engine.gpu.forward import route_steps
+from xroute.engine.gpu.forward_rows import route_rows
+from xroute.engine.gpu.layout import DeviceFilter, DevicePatches, by_step, device_patches, group_length, real_type
 from xroute.engine.gpu.memory import (
     as_rows,
     empty_mailbox,
+    in_rows,
     index_type,
     padded,
     put_given,
@@ -34,11 +34,12 @@ from xroute.engine.gpu.memory import (
     tile_width,
     trace_layout,
 )
+from xroute.engine.gpu.substeps import route_substeps
 from xroute.engine.kernels import keep_triton_kernels
 from xroute.engine.plan import RoutingPlan
 from xroute.settings import LATERAL, SAMPLING, RoutingSettings
 
-__all__ = ["DeviceKnown", "kernel_filter", "known_on", "launch", "new_ticket", "real_type", "route_gpu", "state_on"]
+__all__ = ["DeviceKnown", "kernel_filter", "known_on", "new_ticket", "route_gpu", "state_on"]
 
 keep_triton_kernels()  # before any is compiled
 
@@ -138,9 +139,11 @@ class _Run:
         mailbox = empty_mailbox(n_batch, self.index.down.n_sources, width, acc, self.runoff.device)
         put_given(mailbox, self.exchange.given, self.index, n_batch, every)
         end = self._new_state(keep_state)
+        kernel = route_rows if in_rows(self.runoff) else route_steps
+        columns = tile_width(self.filter.n_taps, self.runoff)
         self._launch(
-            route_steps, mailbox, width, start, end, n_steps, state_out=keep_state, last=(n_steps - 1) % group,
-            log_columns=tile_width(self.filter.n_taps, acc.itemsize).bit_length() - 1,
+            kernel, mailbox, width, start, end, n_steps, state_out=keep_state, last=(n_steps - 1) % group,
+            columns=columns, log_columns=columns.bit_length() - 1,
             aligned=self.runoff.stride(1) % 8 == 0 and group % 8 == 0,
         )  # fmt: skip
         take_kept(mailbox, self.exchange.kept, self.index, n_batch, every)
@@ -174,7 +177,8 @@ class _Run:
     def _launch(
         self, kernel: Any, mailbox: Tensor, width: int, start: State | None, end: State, *steps: int, **constants: Any
     ) -> None:
-        index, down, runoff = self.index, self.index.down, self.runoff
+        index, runoff = self.index, self.runoff
+        down = index.down_rest if kernel is route_rows else index.down
         n_batch, n, n_steps = runoff.shape
         none = self.filter.coefficients
         mode = Mode(
@@ -242,17 +246,6 @@ def state_on(state: State | None, n_batch: int, n_reaches: int, filter: DeviceFi
         like.new_zeros(n_batch, size) if array is None else array.to(like).contiguous()
         for array, size in zip(state, sizes, strict=True)
     ))  # fmt: skip
-
-
-def launch(kernel: Any, grid: int, series: Series | AdjointSeries, *arguments: Any, **options: Any) -> None:
-    """Launch a kernel of one warp a program on the device of its series."""
-    with torch.cuda.device(series[0].device) if series[0].is_cuda else nullcontext():
-        kernel[(grid,)](series, *arguments, num_warps=1, **options)
-
-
-def real_type(dtype: torch.dtype) -> Any:
-    """Triton's type of the arithmetic."""
-    return tl.float64 if dtype == torch.float64 else tl.float32
 
 
 def kernel_filter(filter: DeviceFilter, ring: Tensor) -> KernelFilter:
