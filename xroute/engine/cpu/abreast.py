@@ -49,7 +49,7 @@ def new_tiles(n):  # type: ignore[no-untyped-def]
     """
     width = TILE + ABREAST
     long = (n + 2 * ABREAST - 1) // ABREAST * ABREAST
-    memory = np.zeros(ABREAST * (2 * width + long + TILE + 1 + long + 7) + ABREAST)
+    memory = np.zeros(ABREAST * (2 * width + long + TILE + 1 + long + 8) + ABREAST)
     at = (-(memory.ctypes.data // 8)) % 8
     tile = memory[at : at + ABREAST * width].reshape((ABREAST, width))
     at += ABREAST * width
@@ -61,7 +61,7 @@ def new_tiles(n):  # type: ignore[no-untyped-def]
     at += ABREAST * (TILE + 1)
     sums = memory[at : at + ABREAST * long].reshape((long, ABREAST))
     at += ABREAST * long
-    return tile, beside, own, columns, sums, memory[at : at + ABREAST * 7].reshape((7, ABREAST))
+    return tile, beside, own, columns, sums, memory[at : at + ABREAST * 8].reshape((8, ABREAST))
 
 
 @kernel
@@ -153,12 +153,12 @@ def route_abreast(  # type: ignore[no-untyped-def]
 @kernel
 def route_eight(  # type: ignore[no-untyped-def]
     series, result, runoff_row, discharge_row, scale, start, n, begin, end, coming, slot, working,
-    link_pointer, link_slot, link_weight, taps, tap_pointer, pole, history, outflow, room,
+    link_pointer, link_slot, link_weight, taps, tap_pointer, pole, gain, history, outflow, sampling, lateral, room,
 ):  # fmt: skip
     """`route_abreast` of eight places in the usual case, without a detour through tiles.
 
-    A step of runoff is a routing step, and runoff joins at the head. The rows of the places after them, up to ``coming``, are
-    asked for on the way: they lie anywhere in memory.
+    A step of runoff is a routing step, and runoff joins at the head or over the interval. The rows of the places after them,
+    up to ``coming``, are asked for on the way: they lie anywhere in memory.
     """
     inflow_room, _, _, outflow_room, _, lanes = room
     lanes[:] = 0.0
@@ -167,7 +167,7 @@ def route_eight(  # type: ignore[no-untyped-def]
         lanes[0, k], lanes[1, k], lanes[2, k] = pole[i], outflow[i], taps[first]
         if tap_pointer[i + 1] - first == 2:
             lanes[3, k], lanes[4, k], lanes[5, k] = taps[first + 1], 1.0, history[first - i]
-        lanes[6, k] = scale[i] if scale.size > 1 else scale[0]
+        lanes[6, k], lanes[7, k] = scale[i] if scale.size > 1 else scale[0], gain[i]
     p, y, c0 = load8(lanes, 0, 0), load8(lanes, 1, 0), load8(lanes, 2, 0)
     c1, two, past = load8(lanes, 3, 0), load8(lanes, 4, 0), load8(lanes, 5, 0)
     runoff_seen, discharge_seen = all_finite(series), all_finite(result)
@@ -175,6 +175,7 @@ def route_eight(  # type: ignore[no-untyped-def]
     runoff, discharge, store, inflows, outflows = bare(series), bare(result), bare(working), bare(inflow_room), bare(outflow_room)
     rows, targets, slots, factors = bare(runoff_row), bare(discharge_row), bare(slot), bare(lanes[6])
     links = bare(link_pointer), bare(link_slot), bare(link_weight)
+    gains = load8(lanes, 7, 0)
     line = 64 // series.itemsize
     for f in range(0, n, ABREAST):
         count = min(ABREAST, n - f)
@@ -182,31 +183,58 @@ def route_eight(  # type: ignore[no-untyped-def]
             for i in range(end, coming):
                 _ask(runoff, entry(rows, i), start + f)
                 _ask(discharge, entry(targets, i), start + f)
-        x0, runoff_seen = _inflow(runoff, rows, begin, start + f, count, factors, 0, runoff_seen, store, f, links)
-        x1, runoff_seen = _inflow(runoff, rows, begin + 1, start + f, count, factors, 1, runoff_seen, store, f, links)
-        x2, runoff_seen = _inflow(runoff, rows, begin + 2, start + f, count, factors, 2, runoff_seen, store, f, links)
-        x3, runoff_seen = _inflow(runoff, rows, begin + 3, start + f, count, factors, 3, runoff_seen, store, f, links)
-        x4, runoff_seen = _inflow(runoff, rows, begin + 4, start + f, count, factors, 4, runoff_seen, store, f, links)
-        x5, runoff_seen = _inflow(runoff, rows, begin + 5, start + f, count, factors, 5, runoff_seen, store, f, links)
-        x6, runoff_seen = _inflow(runoff, rows, begin + 6, start + f, count, factors, 6, runoff_seen, store, f, links)
-        x7, runoff_seen = _inflow(runoff, rows, begin + 7, start + f, count, factors, 7, runoff_seen, store, f, links)
+        r0, runoff_seen = _runoff(runoff, rows, begin, start + f, count, factors, 0, runoff_seen)
+        r1, runoff_seen = _runoff(runoff, rows, begin + 1, start + f, count, factors, 1, runoff_seen)
+        r2, runoff_seen = _runoff(runoff, rows, begin + 2, start + f, count, factors, 2, runoff_seen)
+        r3, runoff_seen = _runoff(runoff, rows, begin + 3, start + f, count, factors, 3, runoff_seen)
+        r4, runoff_seen = _runoff(runoff, rows, begin + 4, start + f, count, factors, 4, runoff_seen)
+        r5, runoff_seen = _runoff(runoff, rows, begin + 5, start + f, count, factors, 5, runoff_seen)
+        r6, runoff_seen = _runoff(runoff, rows, begin + 6, start + f, count, factors, 6, runoff_seen)
+        r7, runoff_seen = _runoff(runoff, rows, begin + 7, start + f, count, factors, 7, runoff_seen)
+        x0, x1, x2, x3, x4, x5, x6, x7 = r0, r1, r2, r3, r4, r5, r6, r7
+        if lateral == INTERVAL:
+            x0 = x1 = x2 = x3 = x4 = x5 = x6 = x7 = zero8()
+        x0 = _joined(x0, store, f, links, begin)
+        x1 = _joined(x1, store, f, links, begin + 1)
+        x2 = _joined(x2, store, f, links, begin + 2)
+        x3 = _joined(x3, store, f, links, begin + 3)
+        x4 = _joined(x4, store, f, links, begin + 4)
+        x5 = _joined(x5, store, f, links, begin + 5)
+        x6 = _joined(x6, store, f, links, begin + 6)
+        x7 = _joined(x7, store, f, links, begin + 7)
         if count < ABREAST or f + ABREAST == n:
             _put(inflows, 0, 0, x0, x1, x2, x3, x4, x5, x6, x7)
         x0, x1, x2, x3, x4, x5, x6, x7 = transpose8(x0, x1, x2, x3, x4, x5, x6, x7)
         v0, v1, v2, v3, v4, v5, v6, v7 = _through_taps(c0, c1, two, past, x0, x1, x2, x3, x4, x5, x6, x7)
+        if lateral == INTERVAL:
+            r0, r1, r2, r3, r4, r5, r6, r7 = transpose8(r0, r1, r2, r3, r4, r5, r6, r7)
+            v0, v1, v2, v3 = _plus(v0, gains, r0), _plus(v1, gains, r1), _plus(v2, gains, r2), _plus(v3, gains, r3)
+            v4, v5, v6, v7 = _plus(v4, gains, r4), _plus(v5, gains, r5), _plus(v6, gains, r6), _plus(v7, gains, r7)
+        before = y
         v0, v1, v2, v3, v4, v5, v6, v7 = _recurred(p, y, v0, v1, v2, v3, v4, v5, v6, v7)
         past, y = x7, v7
         if count < ABREAST or f + ABREAST == n:
             _put(outflows, 0, 0, v0, v1, v2, v3, v4, v5, v6, v7)
-        v0, v1, v2, v3, v4, v5, v6, v7 = transpose8(v0, v1, v2, v3, v4, v5, v6, v7)
-        discharge_seen = _outflow(discharge, targets, begin, start + f, count, discharge_seen, store, slots, f, v0)
-        discharge_seen = _outflow(discharge, targets, begin + 1, start + f, count, discharge_seen, store, slots, f, v1)
-        discharge_seen = _outflow(discharge, targets, begin + 2, start + f, count, discharge_seen, store, slots, f, v2)
-        discharge_seen = _outflow(discharge, targets, begin + 3, start + f, count, discharge_seen, store, slots, f, v3)
-        discharge_seen = _outflow(discharge, targets, begin + 4, start + f, count, discharge_seen, store, slots, f, v4)
-        discharge_seen = _outflow(discharge, targets, begin + 5, start + f, count, discharge_seen, store, slots, f, v5)
-        discharge_seen = _outflow(discharge, targets, begin + 6, start + f, count, discharge_seen, store, slots, f, v6)
-        discharge_seen = _outflow(discharge, targets, begin + 7, start + f, count, discharge_seen, store, slots, f, v7)
+        x0, x1, x2, x3, x4, x5, x6, x7 = transpose8(v0, v1, v2, v3, v4, v5, v6, v7)
+        r0, r1, r2, r3, r4, r5, r6, r7 = x0, x1, x2, x3, x4, x5, x6, x7
+        if sampling == START_MEAN:
+            r0, r1, r2, r3, r4, r5, r6, r7 = transpose8(before, v0, v1, v2, v3, v4, v5, v6)
+        _hand_on(store, slots, begin, f, count, x0)
+        _hand_on(store, slots, begin + 1, f, count, x1)
+        _hand_on(store, slots, begin + 2, f, count, x2)
+        _hand_on(store, slots, begin + 3, f, count, x3)
+        _hand_on(store, slots, begin + 4, f, count, x4)
+        _hand_on(store, slots, begin + 5, f, count, x5)
+        _hand_on(store, slots, begin + 6, f, count, x6)
+        _hand_on(store, slots, begin + 7, f, count, x7)
+        discharge_seen = _outflow(discharge, targets, begin, start + f, count, r0, discharge_seen)
+        discharge_seen = _outflow(discharge, targets, begin + 1, start + f, count, r1, discharge_seen)
+        discharge_seen = _outflow(discharge, targets, begin + 2, start + f, count, r2, discharge_seen)
+        discharge_seen = _outflow(discharge, targets, begin + 3, start + f, count, r3, discharge_seen)
+        discharge_seen = _outflow(discharge, targets, begin + 4, start + f, count, r4, discharge_seen)
+        discharge_seen = _outflow(discharge, targets, begin + 5, start + f, count, r5, discharge_seen)
+        discharge_seen = _outflow(discharge, targets, begin + 6, start + f, count, r6, discharge_seen)
+        discharge_seen = _outflow(discharge, targets, begin + 7, start + f, count, r7, discharge_seen)
     last = (n - 1) % ABREAST
     for i in range(begin, begin + ABREAST):
         outflow[i] = outflow_room[last, i - begin]
@@ -223,39 +251,56 @@ def _ask(series, row, at):  # type: ignore[no-untyped-def]
 
 
 @kernel(forceinline=True)
-def _inflow(runoff, rows, i, at, count, factors, k, seen, store, f, links):  # type: ignore[no-untyped-def]
-    """Eight steps of runoff of a place, and what joins them; at the end of a block there may be fewer."""
+def _runoff(runoff, rows, i, at, count, factors, k, seen):  # type: ignore[no-untyped-def]
+    """Eight steps of runoff of a place; at the end of a block there may be fewer."""
     row, value = entry(rows, i), zero8()
     if row >= 0:
         value = load8(runoff, row, at) if count == ABREAST else load_some8(runoff, row, at, count)
         seen = look8(value, seen)
         value = mul8(value, splat8(entry(factors, k)))
+    return value, seen
+
+
+@kernel(forceinline=True)
+def _joined(value, store, f, links, i):  # type: ignore[no-untyped-def]
+    """Eight steps of inflow, with what joins them."""
     pointer, slots, weights = links
     j, last = entry(pointer, i), entry(pointer, i + 1)
-    if j < last:
+    if j < last:  # by itself, since most reaches have one or none, and the compiler unrolls a loop for many
         value = fma8(splat8(entry(weights, j)), load8(store, entry(slots, j), f), value)
         j += 1
         while j < last:
             value = fma8(splat8(entry(weights, j)), load8(store, entry(slots, j), f), value)
             j += 1
-    return value, seen
+    return value
 
 
 @kernel(forceinline=True)
-def _outflow(discharge, rows, i, at, count, seen, store, slots, f, value):  # type: ignore[no-untyped-def]
-    """Eight steps of discharge into the result, and into the store for reaches downstream."""
-    row, slot = entry(rows, i), entry(slots, i)
+def _plus(value, gain, runoff):  # type: ignore[no-untyped-def]
+    """With what joins over the interval, rounded twice, as where a reach is routed alone."""
+    return add8(value, mul8(gain, runoff))
+
+
+@kernel(forceinline=True)
+def _hand_on(store, slots, i, f, count, value):  # type: ignore[no-untyped-def]
+    """Eight steps of discharge into the store, for reaches downstream."""
     if count == ABREAST:
-        store8(store, slot, f, value)
-        if row >= 0:
-            store8(discharge, row, at, value)
-            seen = look8(value, seen)
+        store8(store, entry(slots, i), f, value)
+    else:
+        store_some8(store, entry(slots, i), f, value, count)
+
+
+@kernel(forceinline=True)
+def _outflow(discharge, rows, i, at, count, value, seen):  # type: ignore[no-untyped-def]
+    """Eight steps of discharge into the result, if anybody asks for it there."""
+    row = entry(rows, i)
+    if row < 0:
         return seen
-    store_some8(store, slot, f, value, count)
-    if row >= 0:
-        store_some8(discharge, row, at, value, count)
-        seen = look8(load_some8(discharge, row, at, count), seen)
-    return seen
+    if count == ABREAST:
+        store8(discharge, row, at, value)
+        return look8(value, seen)
+    store_some8(discharge, row, at, value, count)
+    return look8(load_some8(discharge, row, at, count), seen)
 
 
 @kernel

@@ -87,15 +87,17 @@ def route_task(  # type: ignore[no-untyped-def]
     sloped = slope_pointer.size > 0
     at_once = sloped and substeps == 1 and lateral == HEAD
     room = new_tiles(n)
-    simple = substeps == 1 and lateral == HEAD and not nan_is_zero and not sloped
+    usual = substeps == 1 and lateral != OUTLET and not nan_is_zero and not sloped
+    simple = usual and lateral == HEAD
     for g in range(first_group, last_group):
         begin, end = group_pointer[g], group_pointer[g + 1]
         coming = group_pointer[g + 2] if g + 1 < last_group else end  # where the next group ends
         if may_go_abreast(begin, end, tap_pointer, given_row, known_row):
-            if simple and sampling != START_MEAN and end - begin == ABREAST:
+            if usual and end - begin == ABREAST:
                 finite_runoff, finite_discharge = route_eight(
                     runoff, discharge, runoff_row, discharge_row, scale, start, n, begin, end, coming, slot, store,
-                    link_pointer, link_slot, link_weight, taps, tap_pointer, pole, history, outflow, room,
+                    link_pointer, link_slot, link_weight, taps, tap_pointer, pole, gain, history, outflow,
+                    sampling, lateral, room,
                 )  # fmt: skip
             else:
                 for i in range(end, coming):
