@@ -1,10 +1,10 @@
 """The forward run with rows in shared memory.
 
-`xroute.engine.gpu.forward` holds a tile of 32 columns, pieces of 128 bytes of each row, in registers, and the next one too. What bounds
-it is how memory is opened. Here pieces of 256 bytes are copied to shared memory beside the computation, routed in place, and
-stored; registers hold a group of steps. A lane reads and posts its mail four words at a time, from rows of its own. Inside of the
-series nothing asks whether a step is one. The pieces are in `xroute.engine.gpu.rows`; the other kernel is for other types, older
-devices and Triton's interpreter.
+`xroute.engine.gpu.forward` holds a tile of 32 columns, pieces of 128 bytes of each row, in registers, and the next one too. What
+bounds it is how memory is opened. Here pieces of 256 bytes are copied to shared memory beside the computation, routed in place,
+and stored; registers hold a group of steps. A lane reads and posts its mail four words at a time, from rows of its own. Inside
+of the series nothing asks whether a step is one. The pieces are in `xroute.engine.gpu.rows`; the other kernel is for other types,
+older devices and Triton's interpreter.
 """
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator, assignment"
@@ -69,10 +69,16 @@ __all__ = ["route_rows"]
 AT_ONCE = tl.constexpr(16)
 """Steps for which mail is awaited at a time."""
 ROOM = tl.constexpr(28160)
-"""Bytes of shared memory that a program takes at least: eight share a multiprocessor of Hopper, for more of them open more rows."""
+"""Bytes of shared memory that a program takes at least.
+
+So eight share a multiprocessor of Hopper; more of them open more rows of memory, and are slower.
+"""
 BEFORE = tl.constexpr(12)
-"""Columns of a lane's row in shared memory before its tile: discharge goes to the row's beginning, half a sector of the tile before and
-all but half a sector of its own, and must not get where runoff has not been read, a sector of which is of the tile before."""
+"""Columns of a lane's row in shared memory before its tile.
+
+Discharge goes to the row's beginning, half a sector of the tile before and all but half a sector of its own, and must not get to
+where runoff has not been read, a sector of which is of the tile before.
+"""
 
 
 @triton.jit
@@ -132,6 +138,36 @@ def load_rows(to, rows, offset, first, by, end, inside, C: tl.constexpr):
 
 
 @triton.jit
+def load_first(own, tile, rows, at, first, end, C: tl.constexpr, mode: tl.constexpr):
+    """Begin to load the first tile, and the sector before it."""
+    load_rows(tile + BEFORE * 4, rows, vectors_along(at, C), first, 0, end, False, C)
+    if not mode.aligned:
+        before = (own + (BEFORE * 4 - 32))[:, None] + (tl.arange(0, 2) * 16)[None, :]
+        load_rows(before, rows, vectors_along(at - 8, 8), first - 8, 0, end, False, 8)
+    commit_copies(tl.arange(0, R))
+
+
+@triton.jit
+def start_of(start, end, filter, lanes, member, n_reaches, n_lags, n_places, mode: tl.constexpr):
+    """The state that lanes start with, y and inflow, and where more of it stands."""
+    y = tl.zeros((R,), mode.real_type)
+    inflow = y
+    first_lag, lags = lags_of(filter, lanes.place, n_places, member, n_lags, mode)
+    history = History(start.history + first_lag, end.history + first_lag, lags)
+    if mode.state_in:
+        y, inflow = state_of(start.outflow + member * n_reaches + lanes.reach, history.first, lags, mode)
+    return y, inflow, history
+
+
+@triton.jit
+def store_state(end, history, y, inflow, lanes, member, n_reaches, mode: tl.constexpr):
+    """Store the state that lanes end with."""
+    tl.store(end.outflow + member * n_reaches + lanes.reach, y, mask=lanes.active)
+    if mode.n_taps == 2:
+        tl.store(history.final, inflow, mask=lanes.active & (history.n_lags > 0))
+
+
+@triton.jit
 def store_rows(rows, offset, source, first, by, end, inside, C: tl.constexpr):
     """Store the tile ``by`` steps after the first; rows end with padding, which may be written to."""
     if inside:
@@ -171,11 +207,7 @@ def route_rows(
     raw = row * runoff_pitch - lanes.lag * G
     up = (-raw & 7).to(tl.int32)
     offset = vectors_along(raw + up, C)
-    load_rows(tile + BEFORE * 4, series.runoff, offset, first_time + up, 0, n_steps, False, C)
-    if not mode.aligned:
-        before = (own + (BEFORE * 4 - 32))[:, None] + (tl.arange(0, 2) * 16)[None, :]
-        load_rows(before, series.runoff, vectors_along(raw + (up - 8), 8), first_time + (up - 8), 0, n_steps, False, 8)
-    commit_copies(lanes.lane)
+    load_first(own, tile, series.runoff, raw + up, first_time + up, n_steps, C, mode)
     # discharge is stored in whole sectors: where a lane is half a sector off, 4 columns later
     odd = (lanes.lag * G) & 4
     depth_out = tl.max(lanes.lag * G + odd, 0)
@@ -195,12 +227,7 @@ def route_rows(
 
     y = tl.zeros((R,), ACC)
     inflow = y
-    y0 = y
-    inflow0 = y
-    first_lag, lags = lags_of(filter, lanes.place, n_places, member, n_lags, mode)
-    history = History(start.history + first_lag, end.history + first_lag, lags)
-    if mode.state_in:
-        y0, inflow0 = state_of(start.outflow + member * n_reaches + lanes.reach, history.first, lags, mode)
+    y0, inflow0, history = start_of(start, end, filter, lanes, member, n_reaches, n_lags, n_places, mode)
     window = window_of(filter, patch, member, n_patches, ring_size, mode)
     if mode.n_taps > 2:
         fill_window(window, history, lanes, n_steps, mode)
@@ -280,6 +307,4 @@ def route_rows(
         store_rows(series.discharge, offset_out, tile + stage, first_time - odd, by, n_steps, inside, C)
         wait_lanes(lanes.lane)
     if mode.state_out:
-        tl.store(end.outflow + member * n_reaches + lanes.reach, last_y, mask=lanes.active)
-        if mode.n_taps == 2:
-            tl.store(history.final, last_inflow, mask=lanes.active & (lags > 0))
+        store_state(end, history, last_y, last_inflow, lanes, member, n_reaches, mode)
