@@ -178,6 +178,7 @@ class _Run:
         index, down, runoff = self.index, self.index.down, self.runoff
         n_batch, n, n_steps = runoff.shape
         none = self.filter.coefficients
+        links = down if kernel is route_steps else index.down_rest
         mode = Mode(
             real_type(none.dtype),
             index_type(n_batch * runoff.stride(0), n_batch * self.discharge.stride(0), mailbox.numel()),
@@ -188,7 +189,7 @@ class _Run:
         launch(
             kernel, index.n_patches * n_batch, Series(runoff, self.discharge, self.scale, self.known.kernel),
             Mailbox(mailbox, new_ticket(runoff.device)),
-            KernelNetwork(index.down_places, index.child_share, down.start, down.record, down.weight),
+            KernelNetwork(index.down_places, index.child_share, links.start, links.record, links.weight),
             kernel_filter(self.filter, self.ring), State(none, none) if start is None else start, end,
             Trace(self.trace, self.trace_start), n, *steps, runoff.stride(1), self.discharge.stride(1), index.n_patches,
             n_batch, down.n_sources, width, self.filter.n_ring, self.filter.windows.n_lags, self.n_trace,

@@ -74,13 +74,14 @@ class DeviceLinks:
 class DevicePatches:
     """Patches on a device, in the types of the kernels."""
 
-    down_places: Tensor  # int32 [6, place]: reach, lag, two children, row of the mailbox, spare
+    down_places: Tensor  # int32 [7, place]: reach, lag, two children, row of the mailbox, spare, first row it is given
     up_places: (
         Tensor  # int32 [7, place]: reach, distance, parent, row of the mailbox, spare, lag, first row it is given
     )
-    child_share: Tensor  # [2, place]
+    child_share: Tensor  # [3, place]: of the two children, of the first row it is given
     parent_share: Tensor  # [2, place]: of the parent, of the first row it is given
     down: DeviceLinks
+    down_rest: DeviceLinks  # without the first of each place
     up: DeviceLinks  # without the first of each place
     reach: Tensor  # int64 [place]
     place: Tensor  # int64 [reach]
@@ -109,17 +110,24 @@ def _move_patches(p: Patches, plan: RoutingPlan, device: torch.device, dtype: to
         record = int32(of.number[source], target % LANES, lag[target], source).T.contiguous()
         return DeviceLinks(int32(start)[0], record, real(weight), of.n_sources)
 
-    first = np.zeros(p.up.target.size, bool)
-    first[np.unique(p.up.target, return_index=True)[1]] = True
-    given_by, given_share = np.full(p.reach.size, -1), np.zeros(p.reach.size)
-    given_by[p.up.target[first]] = p.up.number[p.up.source[first]]
-    given_share[p.up.target[first]] = p.up.weight[first]
+    def first_of(of: CrossLinks) -> tuple[NDArray[np.bool_], NDArray[Any], NDArray[Any]]:
+        """Which links are the first of their place, and of each place its row and weight."""
+        first = np.zeros(of.target.size, bool)
+        first[np.unique(of.target, return_index=True)[1]] = True
+        row, share = np.full(p.reach.size, -1), np.zeros(p.reach.size)
+        row[of.target[first]] = of.number[of.source[first]]
+        share[of.target[first]] = of.weight[first]
+        return first, row, share
+
+    first_up, up_row, up_share = first_of(p.up)
+    first_down, down_row, down_share = first_of(p.down)
     place = p.place_of(plan.n_reaches)
     return DevicePatches(
-        int32(p.reach, p.lag, *p.child, p.down.number[: p.reach.size], p.spare),
-        int32(p.reach, p.distance, p.parent, p.up.number[: p.reach.size], p.spare, p.lag, given_by),
-        real(p.child_weight), real(np.stack([p.parent_weight, given_share])),
-        links(p.down, p.lag, np.ones(p.down.target.size, bool)), links(p.up, p.distance, ~first),
+        int32(p.reach, p.lag, *p.child, p.down.number[: p.reach.size], p.spare, down_row),
+        int32(p.reach, p.distance, p.parent, p.up.number[: p.reach.size], p.spare, p.lag, up_row),
+        real(np.stack([*p.child_weight, down_share])), real(np.stack([p.parent_weight, up_share])),
+        links(p.down, p.lag, np.ones(p.down.target.size, bool)), links(p.down, p.lag, ~first_down),
+        links(p.up, p.distance, ~first_up),
         torch.from_numpy(p.reach).to(device), torch.from_numpy(place).to(device),
         torch.from_numpy(p.down.number[p.reach.size :]).to(device),
         torch.from_numpy(p.down.number[place[plan.kept]]).to(device), p.n_patches,
