@@ -23,7 +23,16 @@ from xroute.engine.gpu.arguments import (
     Trace,
 )
 from xroute.engine.gpu.forward import route_steps
-from xroute.engine.gpu.layout import DeviceFilter, DevicePatches, by_step, device_patches, group_length
+from xroute.engine.gpu.layout import (
+    DeviceFilter,
+    DeviceMail,
+    DevicePatches,
+    by_step,
+    device_mail,
+    device_patches,
+    group_length,
+    vector_length,
+)
 from xroute.engine.gpu.memory import (
     as_rows,
     empty_mailbox,
@@ -44,8 +53,10 @@ __all__ = ["DeviceKnown", "kernel_filter", "known_on", "launch", "new_ticket", "
 keep_triton_kernels()  # before any is compiled
 
 Tensor = torch.Tensor
-MAILBOX_SHARE = 6
-"""With substeps, one part in so many of the memory of runoff is spent on the mailbox: it sets how long a launch goes on."""
+MAILBOX_BYTES, MAILBOX_SHARE = 2**29, 4
+"""With substeps, the mailbox takes no more than the first of these, or else than one part in so many of the memory of runoff.
+
+A run that needs more goes on in several launches; rows that are used again let one launch do for all but many substeps."""
 
 
 def route_gpu(
@@ -102,7 +113,7 @@ def route_gpu(
             runoff, discharge, device_patches(plan, device, none.dtype), filter, settings,
             none if scale is None else scale.to(device, none.dtype).contiguous(), exchange, trace, *rows_of_trace,
             none.new_empty(max(1, n_batch * filter.n_ring)), scale is not None, keep_trace,
-            known_on(exchange.known, plan, runoff, filter),
+            known_on(exchange.known, plan, runoff, filter), plan,
         )  # fmt: skip
         end = run.by_step(start, keep_state) if by_step(settings) else run.by_substep(start, keep_state)
     elif keep_state and start is not None:  # nothing happens to the state, but it is another one
@@ -130,6 +141,7 @@ class _Run:
     scaled: bool
     keep_trace: bool
     known: DeviceKnown
+    plan: RoutingPlan
 
     def by_step(self, start: State | None, keep_state: bool) -> State:
         """One launch, a step of runoff being one routing step; the state at the end, if it is kept."""
@@ -151,34 +163,37 @@ class _Run:
         """Launches of as many steps of runoff as the mailbox has room for; the state at the end, if it is kept."""
         n_batch, _, n_steps = self.runoff.shape
         acc, substeps = self.filter.coefficients.dtype, self.settings.substeps
-        room = self.runoff.numel() * self.runoff.element_size() // MAILBOX_SHARE
-        a_step = n_batch * self.index.down.n_sources * substeps * acc.itemsize
+        mail = device_mail(self.plan, self.runoff.device, acc, n_batch, again=True)
+        room = max(MAILBOX_BYTES, self.runoff.numel() * self.runoff.element_size() // MAILBOX_SHARE)
+        a_step = n_batch * mail.down.n_sources * substeps * acc.itemsize
         block = n_steps if self.keep_trace else min(n_steps, max(1, room // max(1, a_step)))
         width, end = block * substeps, start
-        mailbox = empty_mailbox(n_batch, self.index.down.n_sources, width, acc, self.runoff.device)
+        mailbox = empty_mailbox(n_batch, mail.down.n_sources, width, acc, self.runoff.device)
         for first in range(0, n_steps, block):
             last = min(first + block, n_steps)
             if first > 0:
                 mailbox.fill_(-1)
             fine = slice(first * substeps, last * substeps)
-            put_given(mailbox, self.exchange.given, self.index, n_batch, fine)
+            put_given(mailbox, self.exchange.given, mail, n_batch, fine)
             wanted = keep_state or last < n_steps
             start, end = end, self._new_state(wanted)
             self._launch(
-                route_substeps, mailbox, width, start, end, first, last - first, state_out=wanted, substeps=substeps,
-                sampling=SAMPLING.index(self.settings.sampling),
+                route_substeps, mailbox, width, start, end, first, last - first, mail=mail, state_out=wanted,
+                substeps=substeps, sampling=SAMPLING.index(self.settings.sampling), again=mail.again,
+                vector=vector_length(self.settings),
             )  # fmt: skip
-            take_kept(mailbox, self.exchange.kept, self.index, n_batch, fine)
+            take_kept(mailbox, self.exchange.kept, mail, n_batch, fine)
         assert end is not None
         return end
 
     def _launch(
-        self, kernel: Any, mailbox: Tensor, width: int, start: State | None, end: State, *steps: int, **constants: Any
-    ) -> None:
+        self, kernel: Any, mailbox: Tensor, width: int, start: State | None, end: State, *steps: int,
+        mail: DeviceMail | None = None, **constants: Any,
+    ) -> None:  # fmt: skip
         index, down, runoff = self.index, self.index.down, self.runoff
         n_batch, n, n_steps = runoff.shape
         none = self.filter.coefficients
-        links = down if kernel is route_steps else index.down_rest
+        links, places = (down, none) if mail is None else (mail.down, mail.places)
         mode = Mode(
             real_type(none.dtype),
             index_type(n_batch * runoff.stride(0), n_batch * self.discharge.stride(0), mailbox.numel()),
@@ -188,11 +203,11 @@ class _Run:
         )  # fmt: skip
         launch(
             kernel, index.n_patches * n_batch, Series(runoff, self.discharge, self.scale, self.known.kernel),
-            Mailbox(mailbox, new_ticket(runoff.device)),
+            Mailbox(mailbox, new_ticket(runoff.device, n_batch * links.n_sources), places),
             KernelNetwork(index.down_places, index.child_share, links.start, links.record, links.weight),
             kernel_filter(self.filter, self.ring), State(none, none) if start is None else start, end,
             Trace(self.trace, self.trace_start), n, *steps, runoff.stride(1), self.discharge.stride(1), index.n_patches,
-            n_batch, down.n_sources, width, self.filter.n_ring, self.filter.windows.n_lags, self.n_trace,
+            n_batch, links.n_sources, width, self.filter.n_ring, self.filter.windows.n_lags, self.n_trace,
             self.known.n, n_steps, mode,
             **({"maxnreg": 200} if kernel is route_steps else {}),
         )  # fmt: skip
@@ -263,6 +278,6 @@ def kernel_filter(filter: DeviceFilter, ring: Tensor) -> KernelFilter:
     return KernelFilter(filter.coefficients, windows.first_lag, windows.groups, filter.taps, ring)
 
 
-def new_ticket(device: torch.device) -> Tensor:
-    """The counter that programs take their tickets from."""
-    return torch.zeros(1, dtype=torch.int32, device=device)
+def new_ticket(device: torch.device, n_rows: int = 0) -> Tensor:
+    """The counter that programs take their tickets from, and how many are done with each row of the mailbox."""
+    return torch.zeros(1 + n_rows, dtype=torch.int32, device=device)

@@ -5,6 +5,7 @@ Everything of a reach stands at its place (`xroute.engine.patches`): a warp's 32
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from xroute.caches import keep, keep_fitting
-from xroute.engine.patches import LANES, CrossLinks, Patches
+from xroute.engine.patches import LANES, CrossLinks, Patches, share_rows
 from xroute.engine.plan import RoutingPlan
 from xroute.settings import RoutingSettings
 
@@ -21,12 +22,15 @@ __all__ = [
     "DeviceFilter",
     "DevicePatches",
     "Windows",
+    "DeviceMail",
     "by_step",
+    "device_mail",
     "device_patches",
     "group_length",
     "kept_filter",
     "prepare_filter",
     "trace_channels",
+    "vector_length",
     "windows_of",
 ]
 
@@ -50,6 +54,11 @@ def group_length(settings: RoutingSettings, n_taps: int, n_steps: int, n_batch: 
     if by_step(settings):
         return 8 if n_taps > 2 or n_steps >= LONG or n_batch >= MANY else 4
     return max(k for k in range(1, 9) if settings.substeps % k == 0)
+
+
+def vector_length(settings: RoutingSettings) -> int:
+    """Words of the mailbox that are read and written together with several routing steps a step: groups begin with them."""
+    return math.gcd(group_length(settings, 1, 1), 4)
 
 
 def trace_channels(settings: RoutingSettings, has_known: bool = False) -> int:
@@ -97,6 +106,16 @@ def device_patches(plan: RoutingPlan, device: torch.device, dtype: torch.dtype) 
     )
 
 
+def first_links(of: CrossLinks, n_places: int) -> tuple[NDArray[np.bool_], NDArray[Any], NDArray[Any]]:
+    """Which links are the first of their place; of each place, the number of its source (-1 for none) and the weight."""
+    first = np.zeros(of.target.size, bool)
+    first[np.unique(of.target, return_index=True)[1]] = True
+    number, share = np.full(n_places, -1), np.zeros(n_places)
+    number[of.target[first]] = of.number[of.source[first]]
+    share[of.target[first]] = of.weight[first]
+    return first, number, share
+
+
 def _move_patches(p: Patches, plan: RoutingPlan, device: torch.device, dtype: torch.dtype) -> DevicePatches:
     def int32(*arrays: NDArray[Any]) -> Tensor:
         return torch.from_numpy(np.stack(arrays).astype(np.int32)).to(device)
@@ -110,17 +129,8 @@ def _move_patches(p: Patches, plan: RoutingPlan, device: torch.device, dtype: to
         record = int32(of.number[source], target % LANES, lag[target], source).T.contiguous()
         return DeviceLinks(int32(start)[0], record, real(weight), of.n_sources)
 
-    def first_of(of: CrossLinks) -> tuple[NDArray[np.bool_], NDArray[Any], NDArray[Any]]:
-        """Which links are the first of their place, and of each place its row and weight."""
-        first = np.zeros(of.target.size, bool)
-        first[np.unique(of.target, return_index=True)[1]] = True
-        row, share = np.full(p.reach.size, -1), np.zeros(p.reach.size)
-        row[of.target[first]] = of.number[of.source[first]]
-        share[of.target[first]] = of.weight[first]
-        return first, row, share
-
-    first_up, up_row, up_share = first_of(p.up)
-    first_down, down_row, down_share = first_of(p.down)
+    first_up, up_row, up_share = first_links(p.up, p.reach.size)
+    first_down, down_row, down_share = first_links(p.down, p.reach.size)
     place = p.place_of(plan.n_reaches)
     return DevicePatches(
         int32(p.reach, p.lag, *p.child, p.down.number[: p.reach.size], p.spare, down_row),
@@ -132,6 +142,50 @@ def _move_patches(p: Patches, plan: RoutingPlan, device: torch.device, dtype: to
         torch.from_numpy(p.down.number[p.reach.size :]).to(device),
         torch.from_numpy(p.down.number[place[plan.kept]]).to(device), p.n_patches,
     )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class DeviceMail:
+    """Rows of the mailbox down the network where several sources share one, on a device."""
+
+    places: Tensor  # int32 [5, place]: row of the mailbox, its turn; first row it is given, its turn, whether it hands it on
+    down: DeviceLinks  # without the first of each place; the last number of a record is the row's turn; so many rows
+    given: Tensor  # int64 [given reach]: row of the mailbox
+    kept: Tensor  # int64 [kept reach]: row of the mailbox
+    again: bool  # whether any row is used again
+
+
+RESIDENT = 4608
+"""Programs that a GPU has room for at a time: a row is used again after so many, by when its reader is likely to have ended."""
+
+
+def device_mail(plan: RoutingPlan, device: torch.device, dtype: torch.dtype, n_batch: int, *, again: bool) -> DeviceMail:
+    """Rows of the mailbox on a device, used ``again`` or not; made once and kept with the plan."""
+    away = -(-RESIDENT // n_batch) if again else plan.patches.n_patches
+    return keep(plan, ("device mail", str(device), dtype, away), lambda: _move_mail(plan, device, dtype, away), most=8)
+
+
+def _move_mail(plan: RoutingPlan, device: torch.device, dtype: torch.dtype, away: int) -> DeviceMail:
+    p = plan.patches
+    of, n = p.down, p.reach.size
+    kept = of.number[p.place_of(plan.n_reaches)[plan.kept]]
+    rows = share_rows(of, n, kept, away)
+    own, (first, source, _) = of.number[:n], first_links(of, n)
+
+    def by_place(values: NDArray[Any], number: NDArray[Any]) -> NDArray[Any]:
+        return np.where(number >= 0, values[np.maximum(number, 0)] if values.size else 0, -1)
+
+    places = np.stack([
+        by_place(rows.row, own), by_place(rows.turn, own), by_place(rows.row, source), by_place(rows.turn, source),
+        by_place(rows.shared, source),
+    ])  # fmt: skip
+    number, target = of.number[of.source[~first]], of.target[~first]
+    record = np.stack([rows.row[number], target % LANES, p.lag[target], rows.turn[number]], axis=1)
+    start = np.searchsorted(target // LANES, np.arange(p.n_patches + 1))
+    to_int32 = [torch.from_numpy(a.astype(np.int32)).to(device) for a in (places, start, record)]
+    weight = torch.from_numpy(of.weight[~first]).to(device, dtype)
+    given, kept = (torch.from_numpy(rows.row[k]).to(device) for k in (of.number[n:], kept))
+    return DeviceMail(to_int32[0], DeviceLinks(*to_int32[1:], weight, rows.n_rows), given, kept, rows.n_rows < of.n_sources)
 
 
 # ── its filter ──────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -11,7 +11,7 @@ import triton.language as tl
 from numpy.typing import NDArray
 
 from xroute.caches import keep
-from xroute.engine.gpu.layout import DevicePatches, by_step, group_length, trace_channels, windows_of
+from xroute.engine.gpu.layout import DeviceMail, DevicePatches, by_step, group_length, trace_channels, windows_of
 from xroute.engine.patches import LANES
 from xroute.engine.plan import RoutingPlan
 from xroute.settings import RoutingSettings
@@ -87,7 +87,7 @@ def empty_mailbox(n_batch: int, n_sources: int, width: int, dtype: torch.dtype, 
     return torch.full((max(1, n_batch * n_sources * width),), -1, dtype=word, device=device)
 
 
-def put_given(mailbox: Tensor, given: Tensor | None, index: DevicePatches, n_batch: int, steps: slice) -> None:
+def put_given(mailbox: Tensor, given: Tensor | None, index: DevicePatches | DeviceMail, n_batch: int, steps: slice) -> None:
     """Write series that are given into their rows of the mailbox, as if a patch had posted them."""
     if given is None or not index.given.numel():
         return
@@ -97,7 +97,7 @@ def put_given(mailbox: Tensor, given: Tensor | None, index: DevicePatches, n_bat
     rows[:, index.given, : part.shape[2]] = part.view(mailbox.dtype)
 
 
-def take_kept(mailbox: Tensor, kept: Tensor | None, index: DevicePatches, n_batch: int, steps: slice) -> None:
+def take_kept(mailbox: Tensor, kept: Tensor | None, index: DevicePatches | DeviceMail, n_batch: int, steps: slice) -> None:
     """Read the series that others want out of their rows of the mailbox."""
     if kept is None or not index.kept.numel():
         return

@@ -2,8 +2,13 @@
 
 Two loops: over steps of runoff, and within one over the groups of its routing steps. A lane that lags by ``a`` steps and ``b``
 groups takes the runoff of its step in group ``b``, until when the step before goes on, and its discharge is complete a group
-before that. Where all lanes of a patch are inside of the series, nothing is asked of time: the **edges**, where some have not begun or have
-ended, have a loop body of their own. Each lane reads the mail of its own first link, whole vectors of it, a group before it is needed.
+before that. Where all lanes of a patch are inside of the series, nothing is asked of time: the **edges**, where some have not
+begun or have ended, have a loop body of their own. Each lane reads the mail of its own first link, whole vectors of it, a group
+before it is needed.
+
+So many routing steps make much mail, and most of it has been read when a run has hardly begun. So rows of the mailbox are used
+again: who has read a row alone leaves empty words behind and says so (its **turn**). Who waits for a row waits for a patch that
+stands before its own, as with mail.
 """
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator, assignment"
@@ -79,18 +84,19 @@ class Course(NamedTuple):
 
 
 class Post(NamedTuple):
-    """Where the mail of each lane's first link, and the letters of each lane, stand at time 0 of a lane without lag; who has any."""
+    """Where the mail of each lane's first link, and its own letters, stand at time 0 of a lane without lag; and who has any."""
 
     box: Any
     reads: Any
     weight: Any
+    wipes: Any
     letter: Any
     writes: Any
     n_readers: Any
 
 
 class Phase(NamedTuple):
-    """By how many whole steps of runoff each lane lags, by how many groups beyond them, and in which group of a step it ends one."""
+    """By how many whole steps of runoff, and groups beyond them, each lane lags; in which group of a step it ends one."""
 
     steps: Any
     groups: Any
@@ -120,19 +126,10 @@ class Patch(NamedTuple):
 
 
 @triton.jit
-def _vector(G: tl.constexpr):
-    """Words that are read and written together, if groups begin with them."""
-    if G % 4 == 0:
-        return 4
-    else:
-        return 2 if G % 2 == 0 else 1
-
-
-@triton.jit
 def _place_of(words, row, width, lag, mode: tl.constexpr):
     """Where each lane's row of the mailbox stands at time 0 of a lane without lag, as vectors."""
     G: tl.constexpr = mode.group
-    V: tl.constexpr = _vector(G)
+    V: tl.constexpr = mode.vector
     first = (row.to(mode.index_type) * (width // V) - lag * (G // V)) * V
     return words + (first[:, None] + tl.arange(0, V)[None, :])
 
@@ -148,9 +145,10 @@ def _inside(wanted, own, n_groups, V: tl.constexpr, EDGE: tl.constexpr):
 @triton.jit
 def _peek_group(box, wanted, mode: tl.constexpr):
     """What may have been posted of a group by now, as vectors."""
-    V: tl.constexpr = _vector(mode.group)
+    G: tl.constexpr = mode.group
+    V: tl.constexpr = mode.vector
     mail = ()
-    for c in tl.static_range(mode.group // V):
+    for c in tl.static_range(G // V):
         mail = mail + (peek(box + c * V, wanted),)
     return mail
 
@@ -158,7 +156,7 @@ def _peek_group(box, wanted, mode: tl.constexpr):
 @triton.jit
 def _is_missing(mail, mode: tl.constexpr):
     """Whether any word of a group is empty: of all words, as numbers without a sign, that is the largest."""
-    N: tl.constexpr = mode.group // _vector(mode.group)
+    N: tl.constexpr = mode.group // mode.vector
     WORD: tl.constexpr = tl.uint64 if mode.real_type == tl.float64 else tl.uint32
     largest = mail[0].to(WORD, bitcast=True)
     for c in tl.static_range(1, N):
@@ -168,9 +166,10 @@ def _is_missing(mail, mode: tl.constexpr):
 
 
 @triton.jit
-def _columns_of_vectors(vectors, G: tl.constexpr):
+def _columns_of_vectors(vectors, mode: tl.constexpr):
     """Columns of a group's vectors."""
-    V: tl.constexpr = _vector(G)
+    G: tl.constexpr = mode.group
+    V: tl.constexpr = mode.vector
     columns = ()
     for c in tl.static_range(G // V):
         if V == 4:
@@ -185,8 +184,9 @@ def _columns_of_vectors(vectors, G: tl.constexpr):
 @triton.jit
 def _post_group(letter, columns, wanted, mode: tl.constexpr):
     """Write a group for other programs."""
-    V: tl.constexpr = _vector(mode.group)
-    for c in tl.static_range(mode.group // V):
+    G: tl.constexpr = mode.group
+    V: tl.constexpr = mode.vector
+    for c in tl.static_range(G // V):
         if V == 4:
             tile = tile_of(columns[c * V : c * V + V], 2)
         elif V == 2:
@@ -197,11 +197,29 @@ def _post_group(letter, columns, wanted, mode: tl.constexpr):
 
 
 @triton.jit
-def _add_mail(joined, mail, weight, G: tl.constexpr, ACC: tl.constexpr):
-    words = _columns_of_vectors(mail, G)
+def _await_turn(at, turn, wanted):
+    """Wait until so many others are done with a row of the mailbox, in which they have left empty words."""
+    done = tl.atomic_add(at, 0, mask=wanted, sem="acquire")
+    while tl.max(tl.where(wanted, turn - done, 0), 0) > 0:
+        done = tl.atomic_add(at, 0, mask=wanted, sem="acquire")
+
+
+@triton.jit
+def _wipe_group(box, wanted, mode: tl.constexpr):
+    """Leave empty words where a group has been read, for who uses the row next."""
+    G: tl.constexpr = mode.group
+    V: tl.constexpr = mode.vector
+    for c in tl.static_range(G // V):
+        tl.store(box + c * V, tl.full((R, V), EMPTY, box.dtype.element_ty), mask=wanted)
+
+
+@triton.jit
+def _add_mail(joined, mail, weight, mode: tl.constexpr):
+    G: tl.constexpr = mode.group
+    words = _columns_of_vectors(mail, mode)
     added = ()
     for c in tl.static_range(G):
-        added = added + (joined[c] + weight * words[c].to(ACC, bitcast=True),)
+        added = added + (joined[c] + weight * words[c].to(mode.real_type, bitcast=True),)
     return added
 
 
@@ -239,7 +257,7 @@ def _route_group(course, runoff, before, k, step, patch, EDGE: tl.constexpr, mod
     """Route group ``k`` of a step of runoff, which in lanes that lag is still the one ``before``."""
     G: tl.constexpr = mode.group
     ACC: tl.constexpr = mode.real_type
-    V: tl.constexpr = _vector(G)
+    V: tl.constexpr = mode.vector
     CHANNELS: tl.constexpr = 3 if mode.lateral == INTERVAL else 2
     y, inflow, q, sample, result, mail = course
     lanes, post, n_groups = patch.lanes, patch.post, patch.n_groups
@@ -257,7 +275,9 @@ def _route_group(course, runoff, before, k, step, patch, EDGE: tl.constexpr, mod
         here = _inside(post.reads, own, n_groups, V, EDGE)
         while _is_missing(mail, mode):
             mail = _peek_group(post.box + j * G, here, mode)
-        joined = _add_mail(joined, mail, post.weight, G, ACC)
+        joined = _add_mail(joined, mail, post.weight, mode)
+        if mode.again:
+            _wipe_group(post.box + j * G, _inside(post.wipes, own, n_groups, V, EDGE), mode)
         mail = _peek_group(post.box + (j + 1) * G, _inside(post.reads, own + 1, n_groups, V, EDGE), mode)
     if patch.links.n > 0:  # further links of a lane are rare
         joined = join_links(
@@ -317,14 +337,11 @@ def route_substeps(
     n_reaches, first_step, n_steps, runoff_pitch, discharge_pitch, n_patches, n_batch, n_sources, width, ring_size, n_lags,
     trace_size, n_known, known_pitch, mode: tl.constexpr,
 ):  # fmt: skip
-    """Route a patch through ``n_steps`` steps of runoff of several routing steps each, in groups of ``G``, a divisor.
-
-    Rows of the mailbox are ``width`` words long, a multiple of `vector_of`.
-    """
+    """Route a patch through ``n_steps`` steps of runoff of several routing steps each, in groups of ``G``, a divisor."""
     G: tl.constexpr = mode.group
     ACC: tl.constexpr = mode.real_type
     PER_STEP: tl.constexpr = mode.substeps // G
-    V: tl.constexpr = _vector(G)
+    V: tl.constexpr = mode.vector
     C: tl.constexpr = 4  # steps of runoff that are read, and of discharge that are written, together
     number, member = take_ticket(mailbox.ticket, n_batch)
     lanes = lanes_down(network, number, n_patches, mode.index_type)
@@ -347,18 +364,28 @@ def route_substeps(
     if mode.keep_trace:
         rows += member * trace_size + tl.load(trace.start + number) + lanes.lane
     words = mailbox.words + member * n_sources * (width // V) * V
-    source = tl.load(network.places + 6 * n_places + lanes.place)
+    links = links_of(network, number)
+    own_row = tl.load(mailbox.places + lanes.place)
+    source = tl.load(mailbox.places + 2 * n_places + lanes.place)
     reads = source >= 0
+    wipes = tl.load(mailbox.places + 4 * n_places + lanes.place) > 0
+    turns = mailbox.ticket + 1 + member * n_sources
+    if mode.again:
+        _await_turn(turns + own_row, tl.load(mailbox.places + n_places + lanes.place), own_row >= 0)
+        _await_turn(turns + source, tl.load(mailbox.places + 3 * n_places + lanes.place), reads)
+        for k in range(links.n):
+            record = links.record + (links.first + k) * 4 + lanes.lane * 0
+            _await_turn(turns + tl.load(record), tl.load(record + 3), lanes.lane == 0)
     post = Post(
-        _place_of(words, source, width, lanes.lag, mode), reads, tl.load(network.shares + 2 * n_places + lanes.place),
-        _place_of(words, lanes.row, width, lanes.lag, mode), lanes.row >= 0, tl.max(reads.to(tl.int32), 0),
+        _place_of(words, source, width, lanes.lag, mode), reads, tl.load(network.shares + 2 * n_places + lanes.place), wipes,
+        _place_of(words, own_row, width, lanes.lag, mode), own_row >= 0, tl.max(reads.to(tl.int32), 0),
     )  # fmt: skip
     steps = lanes.lag // PER_STEP
     groups = lanes.lag - steps * PER_STEP
     phase = Phase(steps, groups, tl.where(groups > 0, groups, PER_STEP) - 1)
     most_lag = tl.max(lanes.lag, 0)
     patch = Patch(
-        lanes, post, phase, y0, inflow0, coefficients_of(filter, lanes.place, n_places), links_of(network, number), words,
+        lanes, post, phase, y0, inflow0, coefficients_of(filter, lanes.place, n_places), links, words,
         width, window, history, rows, known_of(series.known, lanes, member, n_known, known_pitch, mode), first_step, n_steps,
         n_steps * PER_STEP, most_lag,
     )  # fmt: skip
@@ -384,6 +411,9 @@ def route_substeps(
             results = results[1:] + (course.result,)
         then = to_time + m * C
         tl.store(discharge + m * C, tile_of(results, 2), mask=(then >= 0) & (then < n_steps))
+    if mode.again:
+        tl.debug_barrier()  # else another thread's words might be wiped after all
+        tl.atomic_add(turns + source, 1, mask=wipes, sem="release")
     if mode.state_out:
         tl.store(end.outflow + member * n_reaches + lanes.reach, course.y, mask=lanes.active)
         if mode.n_taps == 2:
