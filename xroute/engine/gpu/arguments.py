@@ -18,6 +18,7 @@ __all__ = [
     "KernelNetwork",
     "Mailbox",
     "Mode",
+    "ReplaySeries",
     "Series",
     "Trace",
 ]
@@ -56,6 +57,15 @@ class AdjointSeries(NamedTuple):
     grad_discharge: Any
     grad_runoff: Any
     discharge: Any
+    known: Any
+
+
+class ReplaySeries(NamedTuple):
+    """Gradients of series of all reaches [batch, reach, time], runoff of the forward run, and what is known of no reach."""
+
+    grad_discharge: Any
+    grad_runoff: Any
+    runoff: Any
     known: Any
 
 
@@ -169,6 +179,10 @@ class Mode(NamedTuple):
         With several routing steps a step, how many.
     vector
         With several routing steps a step, how many words of the mailbox are read and written together.
+    notes
+        With several routing steps a step, after how many steps of runoff notes are kept for the adjoint; 0: never.
+    replay
+        Whether routing is only gone through once more, from notes.
     again
         Whether rows of the mailbox are used again.
     has_pole, scaled, keep_trace, runoff_gradient, known
@@ -196,3 +210,5 @@ class Mode(NamedTuple):
     known: bool = False
     again: bool = False
     vector: int = 1
+    notes: int = 0
+    replay: bool = False

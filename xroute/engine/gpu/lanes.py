@@ -30,7 +30,7 @@ MEAN, LAST, START_MEAN = (tl.constexpr(SAMPLING.index(k)) for k in ("mean", "las
 
 SIZES = (
     "n_reaches", "n_steps", "first_step", "n_patches", "n_sources", "width", "runoff_pitch", "grad_pitch", "result_pitch",
-    "discharge_pitch", "ring_size", "n_lags", "trace_size", "n_known", "known_pitch",
+    "discharge_pitch", "ring_size", "n_lags", "trace_size", "n_known", "known_pitch", "n_rows", "n_rooms",
 )  # fmt: skip
 """Numbers that kernels are not compiled for: else each network and each length of a series would wait for the compiler.
 

@@ -31,17 +31,21 @@ from xroute.engine.gpu.layout import (
     device_mail,
     device_patches,
     group_length,
+    replays,
     vector_length,
 )
 from xroute.engine.gpu.memory import (
+    NOTES,
     as_rows,
     empty_mailbox,
     index_type,
+    notes_layout,
     padded,
     put_given,
     take_kept,
     tile_width,
     trace_layout,
+    word_type,
 )
 from xroute.engine.gpu.substeps import route_substeps
 from xroute.engine.kernels import keep_triton_kernels
@@ -104,7 +108,10 @@ def route_gpu(
     discharge = padded(runoff.shape, runoff.dtype, device)
     start = state_on(state, n_batch, n, filter)
     trace, rows_of_trace = none, (none, 0)
-    if keep_trace:
+    replayed = replays(settings, filter.n_taps, exchange.known is not None)
+    if keep_trace and replayed:
+        trace = torch.empty(sum(notes_layout(plan, runoff.shape, settings)), dtype=none.dtype, device=device)
+    elif keep_trace:
         rows_of_trace = trace_layout(plan, runoff, filter.n_taps, settings, none.dtype, exchange.known is not None)
         trace = torch.empty(n_batch * rows_of_trace[1], dtype=none.dtype, device=device)
     end = start
@@ -163,12 +170,17 @@ class _Run:
         """Launches of as many steps of runoff as the mailbox has room for; the state at the end, if it is kept."""
         n_batch, _, n_steps = self.runoff.shape
         acc, substeps = self.filter.coefficients.dtype, self.settings.substeps
-        mail = device_mail(self.plan, self.runoff.device, acc, n_batch, again=True)
+        notes = self.keep_trace and replays(self.settings, self.filter.n_taps, self.exchange.known is not None)
+        mail = device_mail(self.plan, self.runoff.device, acc, n_batch, again=not notes)
         room = max(MAILBOX_BYTES, self.runoff.numel() * self.runoff.element_size() // MAILBOX_SHARE)
         a_step = n_batch * mail.down.n_sources * substeps * acc.itemsize
         block = n_steps if self.keep_trace else min(n_steps, max(1, room // max(1, a_step)))
         width, end = block * substeps, start
-        mailbox = empty_mailbox(n_batch, mail.down.n_sources, width, acc, self.runoff.device)
+        if notes:  # they stand behind the mailbox, which is kept too
+            n_words = notes_layout(self.plan, self.runoff.shape, self.settings)[0]
+            mailbox = self.trace[:n_words].view(word_type(acc)).fill_(-1)
+        else:
+            mailbox = empty_mailbox(n_batch, mail.down.n_sources, width, acc, self.runoff.device)
         for first in range(0, n_steps, block):
             last = min(first + block, n_steps)
             if first > 0:
@@ -180,7 +192,7 @@ class _Run:
             self._launch(
                 route_substeps, mailbox, width, start, end, first, last - first, mail=mail, state_out=wanted,
                 substeps=substeps, sampling=SAMPLING.index(self.settings.sampling), again=mail.again,
-                vector=vector_length(self.settings),
+                vector=vector_length(self.settings), notes=NOTES if notes else 0,
             )  # fmt: skip
             take_kept(mailbox, self.exchange.kept, mail, n_batch, fine)
         assert end is not None
@@ -193,20 +205,22 @@ class _Run:
         index, down, runoff = self.index, self.index.down, self.runoff
         n_batch, n, n_steps = runoff.shape
         none = self.filter.coefficients
+        notes = bool(constants.get("notes"))
+        trace = self.trace[mailbox.numel() :] if notes else self.trace
         links, places = (down, none) if mail is None else (mail.down, mail.places)
         mode = Mode(
             real_type(none.dtype),
             index_type(n_batch * runoff.stride(0), n_batch * self.discharge.stride(0), mailbox.numel()),
             self.filter.n_taps, group_length(self.settings, self.filter.n_taps, n_steps, n_batch),
             LATERAL.index(self.settings.lateral), has_pole=self.filter.has_pole, state_in=start is not None,
-            scaled=self.scaled, keep_trace=self.keep_trace, known=self.known.n > 0, **constants,
+            scaled=self.scaled, keep_trace=self.keep_trace and not notes, known=self.known.n > 0, **constants,
         )  # fmt: skip
         launch(
             kernel, index.n_patches * n_batch, Series(runoff, self.discharge, self.scale, self.known.kernel),
             Mailbox(mailbox, new_ticket(runoff.device, n_batch * links.n_sources), places),
             KernelNetwork(index.down_places, index.child_share, links.start, links.record, links.weight),
             kernel_filter(self.filter, self.ring), State(none, none) if start is None else start, end,
-            Trace(self.trace, self.trace_start), n, *steps, runoff.stride(1), self.discharge.stride(1), index.n_patches,
+            Trace(trace, self.trace_start), n, *steps, runoff.stride(1), self.discharge.stride(1), index.n_patches,
             n_batch, links.n_sources, width, self.filter.n_ring, self.filter.windows.n_lags, self.n_trace,
             self.known.n, n_steps, mode,
             **({"maxnreg": 200} if kernel is route_steps else {}),

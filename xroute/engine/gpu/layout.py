@@ -29,6 +29,7 @@ __all__ = [
     "group_length",
     "kept_filter",
     "prepare_filter",
+    "replays",
     "trace_channels",
     "vector_length",
     "windows_of",
@@ -54,6 +55,11 @@ def group_length(settings: RoutingSettings, n_taps: int, n_steps: int, n_batch: 
     if by_step(settings):
         return 8 if n_taps > 2 or n_steps >= LONG or n_batch >= MANY else 4
     return max(k for k in range(1, 9) if settings.substeps % k == 0)
+
+
+def replays(settings: RoutingSettings, n_taps: int, has_known: bool) -> bool:
+    """Whether the adjoint routes once more what it needs, from notes: see `xroute.engine.gpu.adjoint_replay`."""
+    return not by_step(settings) and n_taps <= 2 and not has_known
 
 
 def vector_length(settings: RoutingSettings) -> int:
@@ -92,6 +98,7 @@ class DevicePatches:
     down: DeviceLinks
     down_rest: DeviceLinks  # without the first of each place
     up: DeviceLinks  # without the first of each place
+    up_by_lag: DeviceLinks  # the same, with the lag down the network
     reach: Tensor  # int64 [place]
     place: Tensor  # int64 [reach]
     given: Tensor  # int64 [given reach]: row of the mailbox
@@ -137,7 +144,7 @@ def _move_patches(p: Patches, plan: RoutingPlan, device: torch.device, dtype: to
         int32(p.reach, p.distance, p.parent, p.up.number[: p.reach.size], p.spare, p.lag, up_row),
         real(np.stack([*p.child_weight, down_share])), real(np.stack([p.parent_weight, up_share])),
         links(p.down, p.lag, np.ones(p.down.target.size, bool)), links(p.down, p.lag, ~first_down),
-        links(p.up, p.distance, ~first_up),
+        links(p.up, p.distance, ~first_up), links(p.up, p.lag, ~first_up),
         torch.from_numpy(p.reach).to(device), torch.from_numpy(place).to(device),
         torch.from_numpy(p.down.number[p.reach.size :]).to(device),
         torch.from_numpy(p.down.number[place[plan.kept]]).to(device), p.n_patches,

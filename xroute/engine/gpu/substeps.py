@@ -126,7 +126,7 @@ class Patch(NamedTuple):
 
 
 @triton.jit
-def _place_of(words, row, width, lag, mode: tl.constexpr):
+def place_of(words, row, width, lag, mode: tl.constexpr):
     """Where each lane's row of the mailbox stands at time 0 of a lane without lag, as vectors."""
     G: tl.constexpr = mode.group
     V: tl.constexpr = mode.vector
@@ -135,7 +135,7 @@ def _place_of(words, row, width, lag, mode: tl.constexpr):
 
 
 @triton.jit
-def _inside(wanted, own, n_groups, V: tl.constexpr, EDGE: tl.constexpr):
+def inside(wanted, own, n_groups, V: tl.constexpr, EDGE: tl.constexpr):
     """Whether each vector of a group's words is wanted; within the series it is not asked where that ends."""
     if EDGE:
         wanted = wanted & (own >= 0) & (own < n_groups)
@@ -143,7 +143,7 @@ def _inside(wanted, own, n_groups, V: tl.constexpr, EDGE: tl.constexpr):
 
 
 @triton.jit
-def _peek_group(box, wanted, mode: tl.constexpr):
+def peek_group(box, wanted, mode: tl.constexpr):
     """What may have been posted of a group by now, as vectors."""
     G: tl.constexpr = mode.group
     V: tl.constexpr = mode.vector
@@ -154,7 +154,7 @@ def _peek_group(box, wanted, mode: tl.constexpr):
 
 
 @triton.jit
-def _is_missing(mail, mode: tl.constexpr):
+def is_missing(mail, mode: tl.constexpr):
     """Whether any word of a group is empty: of all words, as numbers without a sign, that is the largest."""
     N: tl.constexpr = mode.group // mode.vector
     WORD: tl.constexpr = tl.uint64 if mode.real_type == tl.float64 else tl.uint32
@@ -166,7 +166,7 @@ def _is_missing(mail, mode: tl.constexpr):
 
 
 @triton.jit
-def _columns_of_vectors(vectors, mode: tl.constexpr):
+def columns_of_vectors(vectors, mode: tl.constexpr):
     """Columns of a group's vectors."""
     G: tl.constexpr = mode.group
     V: tl.constexpr = mode.vector
@@ -182,22 +182,33 @@ def _columns_of_vectors(vectors, mode: tl.constexpr):
 
 
 @triton.jit
-def _post_group(letter, columns, wanted, mode: tl.constexpr):
-    """Write a group for other programs."""
+def vectors_of(columns, mode: tl.constexpr):
+    """Vectors of a group's columns."""
     G: tl.constexpr = mode.group
     V: tl.constexpr = mode.vector
+    vectors = ()
     for c in tl.static_range(G // V):
         if V == 4:
-            tile = tile_of(columns[c * V : c * V + V], 2)
+            vectors = vectors + (tile_of(columns[c * V : c * V + V], 2),)
         elif V == 2:
-            tile = tile_of(columns[c * V : c * V + V], 1)
+            vectors = vectors + (tile_of(columns[c * V : c * V + V], 1),)
         else:
-            tile = tl.reshape(columns[c], (R, 1))
-        tl.store(letter + c * V, bits_of(tile, mode.real_type), mask=wanted)
+            vectors = vectors + (tl.reshape(columns[c], (R, 1)),)
+    return vectors
 
 
 @triton.jit
-def _await_turn(at, turn, wanted):
+def post_group(letter, columns, wanted, mode: tl.constexpr):
+    """Write a group for other programs."""
+    G: tl.constexpr = mode.group
+    V: tl.constexpr = mode.vector
+    vectors = vectors_of(columns, mode)
+    for c in tl.static_range(G // V):
+        tl.store(letter + c * V, bits_of(vectors[c], mode.real_type), mask=wanted)
+
+
+@triton.jit
+def await_turn(at, turn, wanted):
     """Wait until so many others are done with a row of the mailbox, in which they have left empty words."""
     done = tl.atomic_add(at, 0, mask=wanted, sem="acquire")
     while tl.max(tl.where(wanted, turn - done, 0), 0) > 0:
@@ -214,9 +225,10 @@ def _wipe_group(box, wanted, mode: tl.constexpr):
 
 
 @triton.jit
-def _add_mail(joined, mail, weight, mode: tl.constexpr):
+def add_mail(joined, mail, weight, mode: tl.constexpr):
+    """Columns with a group of mail added."""
     G: tl.constexpr = mode.group
-    words = _columns_of_vectors(mail, mode)
+    words = columns_of_vectors(mail, mode)
     added = ()
     for c in tl.static_range(G):
         added = added + (joined[c] + weight * words[c].to(mode.real_type, bitcast=True),)
@@ -238,6 +250,35 @@ def _sampled(sample, q, ys, y, mode: tl.constexpr):
         for c in tl.static_range(G - 1):
             sample += ys[c]
         return sample
+
+
+@triton.jit
+def _keep_notes(course, at, lane, mode: tl.constexpr):
+    """Keep what a program hands on, so that its adjoint can go on from there once more."""
+    G: tl.constexpr = mode.group
+    tl.store(at + lane, course.y)
+    tl.store(at + R + lane, course.inflow)
+    for c in tl.static_range(G):
+        tl.store(at + (2 + c) * R + lane, course.q[c])
+
+
+@triton.jit
+def _keep_inflow(room, inflows, y, inflow, lane, mode: tl.constexpr):
+    """Keep the inflow of a group as vectors, and y and inflow before it."""
+    G: tl.constexpr = mode.group
+    V: tl.constexpr = mode.vector
+    vectors = vectors_of(inflows, mode)
+    for c in tl.static_range(G // V):
+        tl.store(vectors_at(room + c * (V * R), lane, mode), vectors[c])
+    tl.store(room + G * R + lane, y)
+    tl.store(room + (G + 1) * R + lane, inflow)
+
+
+@triton.jit
+def vectors_at(room, lane, mode: tl.constexpr):
+    """Where a vector of each lane stands."""
+    V: tl.constexpr = mode.vector
+    return room + (lane[:, None] * V + tl.arange(0, V)[None, :])
 
 
 @triton.jit
@@ -272,13 +313,14 @@ def _route_group(course, runoff, before, k, step, patch, EDGE: tl.constexpr, mod
     if mode.lateral != HEAD:
         joined = zeros_of(G, ACC)
     if post.n_readers > 0:
-        here = _inside(post.reads, own, n_groups, V, EDGE)
-        while _is_missing(mail, mode):
-            mail = _peek_group(post.box + j * G, here, mode)
-        joined = _add_mail(joined, mail, post.weight, mode)
+        here = inside(post.reads, own, n_groups, V, EDGE)
+        if not mode.replay:
+            while is_missing(mail, mode):
+                mail = peek_group(post.box + j * G, here, mode)
+        joined = add_mail(joined, mail, post.weight, mode)
         if mode.again:
-            _wipe_group(post.box + j * G, _inside(post.wipes, own, n_groups, V, EDGE), mode)
-        mail = _peek_group(post.box + (j + 1) * G, _inside(post.reads, own + 1, n_groups, V, EDGE), mode)
+            _wipe_group(post.box + j * G, inside(post.wipes, own, n_groups, V, EDGE), mode)
+        mail = peek_group(post.box + (j + 1) * G, inside(post.reads, own + 1, n_groups, V, EDGE), mode)
     if patch.links.n > 0:  # further links of a lane are rare
         joined = join_links(
             joined, patch.words, patch.width, patch.links, 0, j * G, n_groups * G, lanes.lane, G, True, mode
@@ -300,7 +342,11 @@ def _route_group(course, runoff, before, k, step, patch, EDGE: tl.constexpr, mod
         own_step = step - patch.phase.steps - tl.where(k < patch.phase.groups, 1, 0)
         value, there = known_at(patch.known, patch.first_step + own_step, patch.first_step + patch.n_steps)
         q = hold_known(q, value, there & runs, G)
-    _post_group(post.letter + j * G, q, _inside(post.writes, own, n_groups, V, EDGE), mode)
+    if mode.replay:
+        at = (step % mode.notes) * (mode.substeps // G) + k
+        _keep_inflow(patch.rows + at * ((G + 2) * R), inflows, y, inflow, lanes.lane, mode)
+    else:
+        post_group(post.letter + j * G, q, inside(post.writes, own, n_groups, V, EDGE), mode)
     if mode.sampling != LAST:
         sample = tl.where(k == patch.phase.groups, 0.0, sample)
     sample = _sampled(sample, q, ys, y, mode)
@@ -315,20 +361,28 @@ def _route_group(course, runoff, before, k, step, patch, EDGE: tl.constexpr, mod
 
 
 @triton.jit
-def _route_step(course, runoff, before, step, patch, mode: tl.constexpr):
+def route_step(course, runoff, before, step, patch, mode: tl.constexpr):
     """Route the groups of a step of runoff."""
     PER_STEP: tl.constexpr = mode.substeps // mode.group
     edge = (step * PER_STEP <= patch.most_lag) | (step >= patch.n_steps - 1)
     if edge:
-        for k in range(PER_STEP):
+        for k in range(tl.where(step * PER_STEP < patch.n_groups + patch.most_lag, PER_STEP, 0)):
             course = _route_group(course, runoff, before, k, step, patch, True, mode)
-    elif PER_STEP <= 4:
+    elif PER_STEP <= 4 and not mode.replay:
         for k in tl.static_range(PER_STEP):
             course = _route_group(course, runoff, before, k, step, patch, False, mode)
     else:
         for k in range(PER_STEP):
             course = _route_group(course, runoff, before, k, step, patch, False, mode)
     return course
+
+
+@triton.jit
+def notes_at(number, member, n_patches, n_steps, mode: tl.constexpr):
+    """Where the notes of a patch begin: those of as many blocks of steps as the patch that lags most may go through."""
+    PER_STEP: tl.constexpr = mode.substeps // mode.group
+    n_blocks = (n_steps + (R + PER_STEP - 2) // PER_STEP + mode.notes - 1) // mode.notes
+    return (member * n_patches + number) * n_blocks * ((2 + mode.group) * R)
 
 
 @kernel
@@ -363,6 +417,8 @@ def route_substeps(
     rows = trace.rows
     if mode.keep_trace:
         rows += member * trace_size + tl.load(trace.start + number) + lanes.lane
+    if mode.notes > 0:
+        rows += notes_at(number, member, n_patches, n_steps, mode)
     words = mailbox.words + member * n_sources * (width // V) * V
     links = links_of(network, number)
     own_row = tl.load(mailbox.places + lanes.place)
@@ -371,14 +427,14 @@ def route_substeps(
     wipes = tl.load(mailbox.places + 4 * n_places + lanes.place) > 0
     turns = mailbox.ticket + 1 + member * n_sources
     if mode.again:
-        _await_turn(turns + own_row, tl.load(mailbox.places + n_places + lanes.place), own_row >= 0)
-        _await_turn(turns + source, tl.load(mailbox.places + 3 * n_places + lanes.place), reads)
+        await_turn(turns + own_row, tl.load(mailbox.places + n_places + lanes.place), own_row >= 0)
+        await_turn(turns + source, tl.load(mailbox.places + 3 * n_places + lanes.place), reads)
         for k in range(links.n):
             record = links.record + (links.first + k) * 4 + lanes.lane * 0
-            _await_turn(turns + tl.load(record), tl.load(record + 3), lanes.lane == 0)
+            await_turn(turns + tl.load(record), tl.load(record + 3), lanes.lane == 0)
     post = Post(
-        _place_of(words, source, width, lanes.lag, mode), reads, tl.load(network.shares + 2 * n_places + lanes.place), wipes,
-        _place_of(words, own_row, width, lanes.lag, mode), own_row >= 0, tl.max(reads.to(tl.int32), 0),
+        place_of(words, source, width, lanes.lag, mode), reads, tl.load(network.shares + 2 * n_places + lanes.place), wipes,
+        place_of(words, own_row, width, lanes.lag, mode), own_row >= 0, tl.max(reads.to(tl.int32), 0),
     )  # fmt: skip
     steps = lanes.lag // PER_STEP
     groups = lanes.lag - steps * PER_STEP
@@ -393,24 +449,28 @@ def route_substeps(
     row = (member * n_reaches).to(mode.index_type) + lanes.reach
     begins = tl.where(lanes.active, -steps, NEVER)
     ends = tl.where(lanes.active, tl.where(groups > 0, -1, 0) - steps, NEVER)
-    time, to_time = along(begins, C), along(ends, C)
-    runoff = series.runoff + along(row * runoff_pitch + first_step - steps, C)
-    discharge = series.discharge + along(row * discharge_pitch + first_step + ends * lanes.active.to(tl.int32), C)
-    tile = load_here(runoff, time, n_steps)
-    mail = _peek_group(post.box, _inside(reads, -lanes.lag, patch.n_groups, V, True), mode)
+    runoff = row * runoff_pitch + first_step - steps
+    discharge = row * discharge_pitch + first_step - steps - tl.where(groups > 0, 1, 0)
+    tile = load_here(series.runoff + along(runoff, C), along(begins, C), n_steps)
+    mail = peek_group(post.box, inside(reads, -lanes.lag, patch.n_groups, V, True), mode)
     course = Course(y, inflow, zeros_of(G, ACC), y, y, mail)
     before = y
     for m in range((n_steps + (most_lag + PER_STEP - 1) // PER_STEP + C - 1) // C):
         columns = times(columns_of(tile.to(ACC), 2), factor, C)
-        tile = load_here(runoff + (m + 1) * C, time + (m + 1) * C, n_steps)
+        later = (m + 1) * C
+        tile = load_here(series.runoff + along(runoff + later, C), along(begins + later, C), n_steps)
         results = zeros_of(C, ACC)
+        if mode.notes > 0:
+            if m % (mode.notes // C) == 0:
+                _keep_notes(course, rows + m // (mode.notes // C) * ((2 + G) * R), lanes.lane, mode)
         for i in range(C):
-            course = _route_step(course, columns[0], before, m * C + i, patch, mode)
+            course = route_step(course, columns[0], before, m * C + i, patch, mode)
             before = columns[0]
             columns = columns[1:] + (columns[0],)
             results = results[1:] + (course.result,)
-        then = to_time + m * C
-        tl.store(discharge + m * C, tile_of(results, 2), mask=(then >= 0) & (then < n_steps))
+        then = along(ends + m * C, C)
+        to = series.discharge + along(discharge + m * C, C)
+        tl.store(to, tile_of(results, 2), mask=(then >= 0) & (then < n_steps))
     if mode.again:
         tl.debug_barrier()  # else another thread's words might be wiped after all
         tl.atomic_add(turns + source, 1, mask=wipes, sem="release")
