@@ -244,6 +244,16 @@ def _one_before(rows, time, end, ACC: tl.constexpr):
     return tl.load(rows - 1, mask=(time - 1 >= 0) & (time - 1 < end), other=0.0).to(ACC)
 
 
+@triton.jit
+def _rows_of(network, number, member, n_reaches, n_patches, PER_STEP: tl.constexpr, INDEX: tl.constexpr):
+    """Row of each lane's series, by how many steps it lags, and the time in it of the program's first step."""
+    at = network.places + (number * R + tl.arange(0, R))
+    n_places = n_patches * R
+    steps = tl.load(at + n_places) // PER_STEP
+    row = (member * n_reaches).to(INDEX) + tl.load(at).to(INDEX)
+    return row, steps, tl.where(tl.load(at + 5 * n_places) == 0, -steps, NEVER)
+
+
 @kernel
 def adjoint_replayed(
     series, mailbox, network, mail_down, network_down, filter, start, grads, trace,
@@ -303,11 +313,6 @@ def adjoint_replayed(
     )  # fmt: skip
     up = Up(lanes, post, links_of(network, number), words, width, ends)
 
-    row = (member * n_reaches).to(mode.index_type) + lanes.reach
-    begins = tl.where(lanes.active, -steps, NEVER)
-    runoff = row * runoff_pitch - steps
-    grad = row * grad_pitch - steps
-    to_runoff = row * result_pitch - steps
     zero = tl.zeros((R,), ACC)
     n_blocks = (n_steps + (most_lag + PER_STEP - 1) // PER_STEP + B - 1) // B
     notes = trace.rows + notes_at(number, member, n_patches, n_steps, mode)
@@ -320,12 +325,15 @@ def adjoint_replayed(
     after = zero
     for b in range(n_blocks):
         first = (n_blocks - 1 - b) * B
-        begin = begins + first
+        # where rows stand is read anew: the compiler would keep it in registers, of which there are too few
+        row, late, begin = _rows_of(network_down, number, member, n_reaches, n_patches, PER_STEP, mode.index_type)
+        begin += first
+        late = first - late
         now = along(begin, B)
-        g = columns_of(load_here(series.grad_discharge + along(grad + first, B), now, n_steps).to(ACC), 3)
-        g_before = _one_before(series.grad_discharge + grad + first, begin, n_steps, ACC)
-        rs = columns_of(load_here(series.runoff + along(runoff + first, B), now, n_steps).to(ACC), 3)
-        before = _one_before(series.runoff + runoff + first, begin, n_steps, ACC)
+        g = columns_of(load_here(series.grad_discharge + along(row * grad_pitch + late, B), now, n_steps).to(ACC), 3)
+        g_before = _one_before(series.grad_discharge + row * grad_pitch + late, begin, n_steps, ACC)
+        rs = columns_of(load_here(series.runoff + along(row * runoff_pitch + late, B), now, n_steps).to(ACC), 3)
+        before = _one_before(series.runoff + row * runoff_pitch + late, begin, n_steps, ACC)
         kept_rs = (before,) + rs
         y, inflow, q = _read_notes(notes + (n_blocks - 1 - b) * ((2 + G) * R), lane, mode)
         early = peek_group(
@@ -354,8 +362,10 @@ def adjoint_replayed(
             g = (g[B],) + g[:B]
             results = (back.result,) + results[: B - 1]
         if mode.runoff_gradient:
-            then = along(begin, B)
-            to = series.grad_runoff + along(to_runoff + first, B)
+            row, late, begin = _rows_of(network_down, number, member, n_reaches, n_patches, PER_STEP, mode.index_type)
+            late = first - late
+            then = along(begin + first, B)
+            to = series.grad_runoff + along(row * result_pitch + late, B)
             tl.store(to, tile_of(results, 3), mask=(then >= 0) & (then < n_steps))
     finish(
         grads.filter + member * 4 * n_places + lanes.place, grads.first_state.outflow + member * n_reaches + lanes.reach,
