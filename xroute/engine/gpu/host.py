@@ -63,7 +63,9 @@ def route_resident(
         scale = None
     discharge, end, _ = route_gpu(runoff, plan, filter, state, settings, scale=scale, exchange=exchange)
     assert end is not None
-    routed = discharge[:, : plan.n_reaches - plan.n_given]  # given reaches have no discharge here, but whatever memory held
+    routed = discharge[
+        :, : plan.n_reaches - plan.n_given
+    ]  # given reaches have no discharge here, but whatever memory held
     overflown = ~torch.isfinite(torch.stack(torch.aminmax(routed))).all() if routed.numel() else n_bad < 0
     if rows.discharge is not None:
         wanted = torch.nonzero(rows.discharge >= 0)[:, 0]
@@ -175,9 +177,7 @@ def _rows_on(rows: Rows, device: torch.device, dtype: torch.dtype) -> Rows:
     return Rows(_on(rows.runoff, device), _on(rows.discharge, device), rows.n, _on(rows.scale, device, dtype))
 
 
-def _exchange_on(
-    exchange: Exchange, steps: slice, fine: slice, device: torch.device, dtype: torch.dtype
-) -> Exchange:
+def _exchange_on(exchange: Exchange, steps: slice, fine: slice, device: torch.device, dtype: torch.dtype) -> Exchange:
     """Given and known series of some steps, which are those routing steps, on the device; and room there for the kept ones."""
     given = None if exchange.given is None else _on(exchange.given[..., fine], device, dtype)
     kept, known = None, exchange.known

@@ -23,6 +23,7 @@ from xroute.engine.gpu.arguments import (
     Trace,
 )
 from xroute.engine.gpu.forward import route_steps
+from xroute.engine.gpu.forward_rows import route_rows
 from xroute.engine.gpu.layout import (
     DeviceFilter,
     DeviceMail,
@@ -38,6 +39,7 @@ from xroute.engine.gpu.memory import (
     NOTES,
     as_rows,
     empty_mailbox,
+    in_rows,
     index_type,
     notes_layout,
     padded,
@@ -158,10 +160,12 @@ class _Run:
         mailbox = empty_mailbox(n_batch, self.index.down.n_sources, width, acc, self.runoff.device)
         put_given(mailbox, self.exchange.given, self.index, n_batch, every)
         end = self._new_state(keep_state)
+        kernel, unit = (route_rows, 4) if in_rows(self.runoff) else (route_steps, 8)
+        columns = tile_width(self.filter.n_taps, self.runoff)
         self._launch(
-            route_steps, mailbox, width, start, end, n_steps, state_out=keep_state, last=(n_steps - 1) % group,
-            log_columns=tile_width(self.filter.n_taps, acc.itemsize).bit_length() - 1,
-            aligned=self.runoff.stride(1) % 8 == 0 and group % 8 == 0,
+            kernel, mailbox, width, start, end, n_steps, state_out=keep_state, last=(n_steps - 1) % group,
+            columns=columns, log_columns=columns.bit_length() - 1,
+            aligned=self.runoff.stride(1) % unit == 0 and group % unit == 0,
         )  # fmt: skip
         take_kept(mailbox, self.exchange.kept, self.index, n_batch, every)
         return end
@@ -202,7 +206,8 @@ class _Run:
         self, kernel: Any, mailbox: Tensor, width: int, start: State | None, end: State, *steps: int,
         mail: DeviceMail | None = None, **constants: Any,
     ) -> None:  # fmt: skip
-        index, down, runoff = self.index, self.index.down, self.runoff
+        index, runoff = self.index, self.runoff
+        down = index.down_rest if kernel is route_rows else index.down
         n_batch, n, n_steps = runoff.shape
         none = self.filter.coefficients
         notes = bool(constants.get("notes"))

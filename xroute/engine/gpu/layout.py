@@ -89,11 +89,11 @@ class DeviceLinks:
 class DevicePatches:
     """Patches on a device, in the types of the kernels."""
 
-    down_places: Tensor  # int32 [7, place]: reach, lag, two children, row of the mailbox, spare, first row it is given
+    down_places: Tensor  # int32 [7, place]: reach, lag, two children, row of the mailbox, spare, first row that joins
     up_places: (
         Tensor  # int32 [7, place]: reach, distance, parent, row of the mailbox, spare, lag, first row it is given
     )
-    child_share: Tensor  # [3, place]: of the two children, of the first row it is given
+    child_share: Tensor  # [3, place]: of the two children, of the first row that joins
     parent_share: Tensor  # [2, place]: of the parent, of the first row it is given
     down: DeviceLinks
     down_rest: DeviceLinks  # without the first of each place
@@ -113,16 +113,6 @@ def device_patches(plan: RoutingPlan, device: torch.device, dtype: torch.dtype) 
     )
 
 
-def first_links(of: CrossLinks, n_places: int) -> tuple[NDArray[np.bool_], NDArray[Any], NDArray[Any]]:
-    """Which links are the first of their place; of each place, the number of its source (-1 for none) and the weight."""
-    first = np.zeros(of.target.size, bool)
-    first[np.unique(of.target, return_index=True)[1]] = True
-    number, share = np.full(n_places, -1), np.zeros(n_places)
-    number[of.target[first]] = of.number[of.source[first]]
-    share[of.target[first]] = of.weight[first]
-    return first, number, share
-
-
 def _move_patches(p: Patches, plan: RoutingPlan, device: torch.device, dtype: torch.dtype) -> DevicePatches:
     def int32(*arrays: NDArray[Any]) -> Tensor:
         return torch.from_numpy(np.stack(arrays).astype(np.int32)).to(device)
@@ -136,19 +126,29 @@ def _move_patches(p: Patches, plan: RoutingPlan, device: torch.device, dtype: to
         record = int32(of.number[source], target % LANES, lag[target], source).T.contiguous()
         return DeviceLinks(int32(start)[0], record, real(weight), of.n_sources)
 
-    first_up, up_row, up_share = first_links(p.up, p.reach.size)
-    first_down, down_row, down_share = first_links(p.down, p.reach.size)
+    joins, join_share, join_first = _first_links(p.down, p.reach.size)
+    given_by, given_share, first = _first_links(p.up, p.reach.size)
     place = p.place_of(plan.n_reaches)
     return DevicePatches(
-        int32(p.reach, p.lag, *p.child, p.down.number[: p.reach.size], p.spare, down_row),
-        int32(p.reach, p.distance, p.parent, p.up.number[: p.reach.size], p.spare, p.lag, up_row),
-        real(np.stack([*p.child_weight, down_share])), real(np.stack([p.parent_weight, up_share])),
-        links(p.down, p.lag, np.ones(p.down.target.size, bool)), links(p.down, p.lag, ~first_down),
-        links(p.up, p.distance, ~first_up), links(p.up, p.lag, ~first_up),
+        int32(p.reach, p.lag, *p.child, p.down.number[: p.reach.size], p.spare, joins),
+        int32(p.reach, p.distance, p.parent, p.up.number[: p.reach.size], p.spare, p.lag, given_by),
+        real(np.stack([*p.child_weight, join_share])), real(np.stack([p.parent_weight, given_share])),
+        links(p.down, p.lag, np.ones(p.down.target.size, bool)), links(p.down, p.lag, ~join_first),
+        links(p.up, p.distance, ~first), links(p.up, p.lag, ~first),
         torch.from_numpy(p.reach).to(device), torch.from_numpy(place).to(device),
         torch.from_numpy(p.down.number[p.reach.size :]).to(device),
         torch.from_numpy(p.down.number[place[plan.kept]]).to(device), p.n_patches,
     )  # fmt: skip
+
+
+def _first_links(of: CrossLinks, n_places: int) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.bool_]]:
+    """Row of the mailbox (-1: none) and weight of the first link of each place, and which links those are."""
+    first = np.zeros(of.target.size, bool)
+    first[np.unique(of.target, return_index=True)[1]] = True
+    row, weight = np.full(n_places, -1), np.zeros(n_places)
+    row[of.target[first]] = of.number[of.source[first]]
+    weight[of.target[first]] = of.weight[first]
+    return row, weight, first
 
 
 @dataclass(frozen=True)
@@ -177,7 +177,7 @@ def _move_mail(plan: RoutingPlan, device: torch.device, dtype: torch.dtype, away
     of, n = p.down, p.reach.size
     kept = of.number[p.place_of(plan.n_reaches)[plan.kept]]
     rows = share_rows(of, n, kept, away)
-    own, (first, source, _) = of.number[:n], first_links(of, n)
+    own, (source, _, first) = of.number[:n], _first_links(of, n)
 
     def by_place(values: NDArray[Any], number: NDArray[Any]) -> NDArray[Any]:
         return np.where(number >= 0, values[np.maximum(number, 0)] if values.size else 0, -1)

@@ -28,6 +28,7 @@ from xroute.settings import RoutingSettings
 __all__ = [
     "as_rows",
     "empty_mailbox",
+    "in_rows",
     "index_type",
     "most_trace",
     "notes_layout",
@@ -80,9 +81,18 @@ NOTES = 8
 """With several routing steps a step, a run keeps notes for its adjoint every so many steps of runoff, for which that is made."""
 
 
-def tile_width(n_taps: int, itemsize: int) -> int:
+def in_rows(runoff: Tensor) -> bool:
+    """Whether rows pass through shared memory, where a step is one routing step (`xroute.engine.gpu.forward_rows`)."""
+    return (
+        runoff.dtype == torch.float32 and runoff.is_cuda and torch.cuda.get_device_capability(runoff.device) >= (8, 0)
+    )
+
+
+def tile_width(n_taps: int, runoff: Tensor) -> int:
     """Columns of a tile of the forward kernel."""
-    return 16 if n_taps > 2 or itemsize > 4 else 32
+    if in_rows(runoff):
+        return 64
+    return 16 if n_taps > 2 or runoff.dtype == torch.float64 else 32
 
 
 def trace_layout(
@@ -92,7 +102,7 @@ def trace_layout(
     """Where each patch's rows begin in a trace, and its size: all steps of the patch's program, each of which it writes."""
     n_batch, _, n_steps = runoff.shape
     group = group_length(settings, n_taps, n_steps, n_batch)
-    tile = tile_width(n_taps, dtype.itemsize) if by_step(settings) else 1
+    tile = tile_width(n_taps, runoff) if by_step(settings) else 1
     channels = trace_channels(settings, has_known)
 
     def make() -> tuple[Tensor, int]:
@@ -127,6 +137,7 @@ def put_given(mailbox: Tensor, given: Tensor | None, index: DevicePatches | Devi
     part = torch.where(part.isnan(), torch.nan, part)  # whatever its bits, a NaN is not an empty word
     rows = mailbox.view(n_batch, index.down.n_sources, -1)
     rows[:, index.given, : part.shape[2]] = part.view(mailbox.dtype)
+    rows[:, index.given, part.shape[2] :] = 0  # kernels that read whole groups must not wait for what never comes
 
 
 def take_kept(mailbox: Tensor, kept: Tensor | None, index: DevicePatches | DeviceMail, n_batch: int, steps: slice) -> None:

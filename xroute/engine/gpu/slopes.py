@@ -119,7 +119,12 @@ def _launch(kernel: Any, rows: Tensor, *arguments: Any, aligned: Tensor, like: T
     n_batch, n, _ = rows.shape
     with torch.cuda.device(rows.device) if rows.is_cuda else nullcontext():
         kernel[(n_batch * n,)](
-            rows, *arguments, ALIGNED=aligned.stride(1) % BLOCK == 0, ACC=real_type(like.dtype), num_warps=1, **constants
+            rows,
+            *arguments,
+            ALIGNED=aligned.stride(1) % BLOCK == 0,
+            ACC=real_type(like.dtype),
+            num_warps=1,
+            **constants,
         )
 
 

@@ -1,0 +1,243 @@
+"""The forward run with rows in shared memory: what bounds `xroute.engine.gpu.forward` is how memory is opened, and registers.
+
+There a tile of 32 columns, pieces of 128 bytes of each row, is held in registers, and the next one too. Here pieces of 256 bytes or more
+are copied to shared memory beside the computation, routed in place, and stored; registers hold a group of steps. A lane reads and posts
+its mail four words at a time, from rows of its own. Inside of the series nothing asks whether a step is one. See
+`xroute.engine.gpu.rows` for the pieces; the other kernel is for other types, older devices and Triton's interpreter.
+"""
+
+# mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator, assignment"
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+from xroute.engine.gpu.forward import (
+    History,
+    fill_window,
+    filter_group,
+    gather_group,
+    keep_trace,
+    lanes_down,
+    take_known,
+    through_window,
+)
+from xroute.engine.gpu.lanes import (
+    HEAD,
+    INTERVAL,
+    NEVER,
+    OUTLET,
+    R,
+    before_end,
+    coefficients_of,
+    kernel,
+    known_of,
+    lags_of,
+    links_of,
+    state_of,
+    take_ticket,
+    times,
+    window_of,
+    zeros_of,
+)
+from xroute.engine.gpu.ptx import (
+    PAD,
+    commit_copies,
+    move_four,
+    open_rows,
+    store_four,
+    store_four_or_not,
+    wait_copies,
+    wait_lanes,
+)
+from xroute.engine.gpu.rows import (
+    await_words,
+    groups_inside,
+    load_tile_of_rows,
+    peek_words,
+    post_group,
+    read_columns,
+    vectors_along,
+    within,
+    write_columns,
+)
+
+__all__ = ["route_rows"]
+
+AT_ONCE = tl.constexpr(16)
+"""Steps for which mail is awaited at a time."""
+
+
+@triton.jit
+def add_weighted(columns, more, weight, N: tl.constexpr):
+    """Columns and a share of others."""
+    added = ()
+    for c in tl.static_range(N):
+        added = added + (columns[c] + weight * more[c],)
+    return added
+
+
+@triton.jit
+def join_rest(joined, words, width, links, lanes, begin, end, N: tl.constexpr, mode: tl.constexpr):
+    """Join the links beyond a lane's first, one by one; such are rare."""
+    for k in range(links.n):
+        record = links.record + (links.first + k) * 4
+        to = lanes.lane == tl.load(record + 1)
+        weight = tl.where(to, tl.load(links.weight + links.first + k), 0.0)
+        time = tl.where(to, begin - lanes.lag * mode.group, NEVER)
+        box = words + (tl.load(record).to(mode.index_type) * width + tl.where(to, time, 0))
+        there = within(time, end, N, mode.group)
+        values = await_words(peek_words(box, there, N, mode.group), box, there, N, mode.group)
+        joined = add_weighted(joined, values, weight, N)
+    return joined
+
+
+@kernel
+def route_rows(
+    series, mailbox, network, filter, start, end, trace,
+    n_reaches, n_steps, runoff_pitch, discharge_pitch, n_patches, n_batch, n_sources, width, ring_size, n_lags, trace_size,
+    n_known, known_pitch, mode: tl.constexpr,
+):  # fmt: skip
+    """`xroute.engine.gpu.forward.route_steps` in float32, rows in shared memory; ``network`` has links beyond each lane's first."""
+    C: tl.constexpr = mode.columns
+    G: tl.constexpr = mode.group
+    N: tl.constexpr = AT_ONCE
+    ACC: tl.constexpr = tl.float32
+    ROW: tl.constexpr = (C + PAD) * 4
+    STAGE: tl.constexpr = R * ROW  # two of them: a tile that is routed, and one on its way
+    patch, member = take_ticket(mailbox.ticket, n_batch)
+    lanes = lanes_down(network, patch, n_patches, mode.index_type)
+    lane = lanes.lane
+    n_places = n_patches * R
+    ring = tl.max(open_rows(lane, 2 * STAGE), 0)  # a number, which need not be made anew for each layout
+    own = ring + lane * ROW
+    tile = own[:, None] + (tl.arange(0, C // 4) * 16)[None, :]
+    depth = tl.max(lanes.lag, 0) * G
+    n_tiles = (n_steps + depth + C - 1) // C
+    full = tl.min(lanes.active.to(tl.int32), 0) != 0  # no lane that only repeats another
+    first_time = tl.where(lanes.active, -lanes.lag * G, NEVER)
+
+    # rows of runoff from the first multiple of 4 elements on, `up` after the tile's first; what is before them is the pad's
+    row = (member * n_reaches).to(mode.index_type) + lanes.reach
+    raw = row * runoff_pitch - lanes.lag * G
+    up = (-raw & 3).to(tl.int32)
+    offset = vectors_along(raw + up, C)
+    load_tile_of_rows(tile + PAD * 4, series.runoff, offset, first_time + up, n_steps, False, C)
+    if not mode.aligned:
+        before = (raw + up - 4)[:, None]
+        load_tile_of_rows(own[:, None], series.runoff, before, first_time + up - 4, n_steps, False, 4)
+    commit_copies(lane)
+    offset_out = vectors_along(row * discharge_pitch - lanes.lag * G, C)
+
+    coefficients = coefficients_of(filter, lanes.place, n_places)
+    factor = coefficients.c0
+    if mode.scaled:
+        factor = tl.load(series.scale + lanes.reach)
+    links = links_of(network, patch)
+    words = mailbox.words + member * n_sources * width
+    joins = tl.load(network.places + 6 * n_places + lanes.place)
+    weight = tl.load(network.shares + 2 * n_places + lanes.place)
+    box = words + (tl.maximum(joins, 0).to(mode.index_type) * width - lanes.lag * G)
+    has_mail = ((joins >= 0) & lanes.active).to(tl.int32)
+    letter = words + (tl.maximum(lanes.row, 0).to(mode.index_type) * width - lanes.lag * G)
+    sends = ((lanes.row >= 0) & lanes.active).to(tl.int32)
+    given = tl.max(joins, 0) >= 0
+    mail_there = groups_inside(has_mail, first_time, n_steps, True, N, G)
+    mail = peek_words(box, mail_there, N, G)
+
+    y = tl.zeros((R,), ACC)
+    inflow = y
+    y0 = y
+    inflow0 = y
+    first_lag, lags = lags_of(filter, lanes.place, n_places, member, n_lags, mode)
+    history = History(start.history + first_lag, end.history + first_lag, lags)
+    if mode.state_in:
+        y0, inflow0 = state_of(start.outflow + member * n_reaches + lanes.reach, history.first, lags, mode)
+    window = window_of(filter, patch, member, n_patches, ring_size, mode)
+    if mode.n_taps > 2:
+        fill_window(window, history, lanes, n_steps, mode)
+    trace_rows = trace.rows
+    if mode.keep_trace:
+        trace_rows += member * trace_size + tl.load(trace.start + patch) + lane
+    CHANNELS: tl.constexpr = (2 if mode.lateral == INTERVAL else 1) + (1 if mode.lateral == OUTLET or mode.known else 0)
+    known = known_of(series.known, lanes, member, n_known, known_pitch, mode)
+    last_y = y
+    last_inflow = y
+    q = zeros_of(G, ACC)
+    for m in range(n_tiles):
+        by = m * C  # steps since the first tile
+        stage = (m & 1) * STAGE
+        after = STAGE - stage
+        wait_copies(lane, 0)
+        if not mode.aligned:
+            if m > 0:
+                move_four(own + stage, own + after + C * 4)
+        if m + 1 < n_tiles:
+            rows, then = series.runoff + (by + C), first_time + (up + by + C)
+            if full & (by + C >= depth) & (by + 2 * C + 4 <= n_steps):
+                load_tile_of_rows(tile + (after + PAD * 4), rows, offset, then, n_steps, True, C)
+            else:
+                load_tile_of_rows(tile + (after + PAD * 4), rows, offset, then, n_steps, False, C)
+        commit_copies(lane)
+        for u in range(C // N):
+            at = by + u * N
+            mine = own + (stage + u * (N * 4))
+            if mode.aligned:
+                r = read_columns(mine + PAD * 4, N, True)
+            else:
+                r = read_columns(mine + (PAD - up) * 4, N, False)
+            early = at < depth + N
+            late = at + N + G > n_steps
+            if mode.keep_trace:
+                if late:  # what stands beyond the end must not get into the trace
+                    r = before_end(r, first_time + at, n_steps, N)
+            if mode.scaled:
+                r = times(r, factor, N)
+            joined = r
+            if mode.lateral != HEAD:
+                joined = zeros_of(N, ACC)
+            if given:
+                joined = add_weighted(joined, await_words(mail, box, mail_there, N, G), weight, N)
+                box += N
+                mail_there = groups_inside(
+                    has_mail, first_time + (at + N), n_steps, early | (at + 2 * N > n_steps), N, G
+                )
+                mail = peek_words(box, mail_there, N, G)
+                if links.n > 0:
+                    joined = join_rest(joined, words, width, links, lanes, at, n_steps, N, mode)
+            sent = groups_inside(sends, first_time + at, n_steps, early | late, N, G)
+            for k in tl.static_range(N // G):
+                j = at // G + k
+                here = first_time + (at + k * G)
+                if early:
+                    y = tl.where(j == lanes.lag, y0, y)
+                    inflow = tl.where(j == lanes.lag, inflow0, inflow)
+                inflows = gather_group(joined[k * G : (k + 1) * G], q, lanes, mode.has_pole and mode.n_taps < 3, G)
+                extra = inflows
+                if mode.n_taps > 2:
+                    inflows, extra = through_window(inflows, window, history, lanes, j, here, n_steps, mode)
+                q, ys, y, inflow = filter_group(r[k * G : (k + 1) * G], inflows, extra, y, inflow, coefficients, mode)
+                if mode.state_out:
+                    if late:
+                        ends = here == n_steps - 1 - mode.last
+                        last_y = tl.where(ends, ys[mode.last], last_y)
+                        last_inflow = tl.where(ends, inflows[mode.last], last_inflow)
+                if mode.keep_trace:
+                    to = trace_rows + j * (G * CHANNELS * R)
+                    keep_trace(to, r[k * G : (k + 1) * G], inflows, ys, mode.lateral, CHANNELS, G)
+                if mode.known:
+                    q = take_known(q, known, here, n_steps, G)
+                post_group(letter + (at + k * G), q, sent[k], G)
+                write_columns(mine + k * (G * 4), q, G, True)
+        wait_lanes(lane)
+        result = series.discharge + by
+        if full & (by >= depth) & (by + C <= n_steps):
+            store_four(result + offset_out, tile + stage)
+        else:
+            time = vectors_along(first_time + by, C)
+            store_four_or_not(result + offset_out, tile + stage, ((time >= 0) & (time < n_steps)).to(tl.int32))
+        wait_lanes(lane)
+    if mode.state_out:
+        tl.store(end.outflow + member * n_reaches + lanes.reach, last_y, mask=lanes.active)
+        if mode.n_taps == 2:
+            tl.store(history.final, last_inflow, mask=lanes.active & (lags > 0))
