@@ -41,7 +41,6 @@ from xroute.engine.gpu.lanes import (
     zeros_of,
 )
 from xroute.engine.gpu.ptx import (
-    PAD,
     commit_copies,
     move_four,
     open_rows,
@@ -66,6 +65,11 @@ __all__ = ["route_rows"]
 
 AT_ONCE = tl.constexpr(16)
 """Steps for which mail is awaited at a time."""
+ROOM = tl.constexpr(28160)
+"""Bytes of shared memory that a program takes at least: eight share a multiprocessor of Hopper, for more of them open more rows."""
+BEFORE = tl.constexpr(12)
+"""Columns of a lane's row in shared memory before its tile: discharge goes to the row's beginning, half a sector of the tile before and
+all but half a sector of its own, and must not get where runoff has not been read, a sector of which is of the tile before."""
 
 
 @triton.jit
@@ -103,31 +107,37 @@ def route_rows(
     G: tl.constexpr = mode.group
     N: tl.constexpr = AT_ONCE
     ACC: tl.constexpr = tl.float32
-    ROW: tl.constexpr = (C + PAD) * 4
+    ROW: tl.constexpr = (C + BEFORE) * 4
     STAGE: tl.constexpr = R * ROW  # two of them: a tile that is routed, and one on its way
     patch, member = take_ticket(mailbox.ticket, n_batch)
     lanes = lanes_down(network, patch, n_patches, mode.index_type)
     lane = lanes.lane
     n_places = n_patches * R
-    ring = tl.max(open_rows(lane, 2 * STAGE), 0)  # a number, which need not be made anew for each layout
+    ring = tl.max(open_rows(lane, max(2 * STAGE, ROOM)), 0)  # a number, which need not be made anew for each layout
     own = ring + lane * ROW
     tile = own[:, None] + (tl.arange(0, C // 4) * 16)[None, :]
     depth = tl.max(lanes.lag, 0) * G
-    n_tiles = (n_steps + depth + C - 1) // C
     full = tl.min(lanes.active.to(tl.int32), 0) != 0  # no lane that only repeats another
     first_time = tl.where(lanes.active, -lanes.lag * G, NEVER)
 
-    # rows of runoff from the first multiple of 4 elements on, `up` after the tile's first; what is before them is the pad's
+    # rows of runoff from the first sector on, `up` elements after the tile's first
     row = (member * n_reaches).to(mode.index_type) + lanes.reach
     raw = row * runoff_pitch - lanes.lag * G
-    up = (-raw & 3).to(tl.int32)
+    up = (-raw & 7).to(tl.int32)
     offset = vectors_along(raw + up, C)
-    load_tile_of_rows(tile + PAD * 4, series.runoff, offset, first_time + up, n_steps, False, C)
+    load_tile_of_rows(tile + BEFORE * 4, series.runoff, offset, first_time + up, n_steps, False, C)
     if not mode.aligned:
-        before = (raw + up - 4)[:, None]
-        load_tile_of_rows(own[:, None], series.runoff, before, first_time + up - 4, n_steps, False, 4)
+        before = own + (BEFORE * 4 - 32)
+        load_tile_of_rows(
+            before[:, None] + (tl.arange(0, 2) * 16)[None, :], series.runoff, vectors_along(raw + (up - 8), 8),
+            first_time + (up - 8), n_steps, False, 8,
+        )  # fmt: skip
     commit_copies(lane)
-    offset_out = vectors_along(row * discharge_pitch - lanes.lag * G, C)
+    # discharge is stored in whole sectors: where a lane is half a sector off, 4 columns later
+    odd = (lanes.lag * G) & 4
+    depth_out = tl.max(lanes.lag * G + odd, 0)
+    offset_out = vectors_along(row * discharge_pitch - (lanes.lag * G + odd), C)
+    n_tiles = (n_steps + depth_out + C - 1) // C
 
     coefficients = coefficients_of(filter, lanes.place, n_places)
     factor = coefficients.c0
@@ -164,6 +174,7 @@ def route_rows(
     last_y = y
     last_inflow = y
     q = zeros_of(G, ACC)
+    last_q = zeros_of(4, ACC)
     for m in range(n_tiles):
         by = m * C  # steps since the first tile
         stage = (m & 1) * STAGE
@@ -171,21 +182,24 @@ def route_rows(
         wait_copies(lane, 0)
         if not mode.aligned:
             if m > 0:
-                move_four(own + stage, own + after + C * 4)
+                for k in tl.static_range(BEFORE * 4 - 32, BEFORE * 4, 16):
+                    move_four(own + (stage + k), own + (after + C * 4 + k))
         if m + 1 < n_tiles:
             rows, then = series.runoff + (by + C), first_time + (up + by + C)
-            if full & (by + C >= depth) & (by + 2 * C + 4 <= n_steps):
-                load_tile_of_rows(tile + (after + PAD * 4), rows, offset, then, n_steps, True, C)
+            if full & (by + C >= depth) & (by + 2 * C + 8 <= n_steps):
+                load_tile_of_rows(tile + (after + BEFORE * 4), rows, offset, then, n_steps, True, C)
             else:
-                load_tile_of_rows(tile + (after + PAD * 4), rows, offset, then, n_steps, False, C)
+                load_tile_of_rows(tile + (after + BEFORE * 4), rows, offset, then, n_steps, False, C)
         commit_copies(lane)
+        if G == 4:
+            write_columns(own + stage, last_q, 4, True)
         for u in range(C // N):
             at = by + u * N
             mine = own + (stage + u * (N * 4))
             if mode.aligned:
-                r = read_columns(mine + PAD * 4, N, True)
+                r = read_columns(mine + BEFORE * 4, N, True)
             else:
-                r = read_columns(mine + (PAD - up) * 4, N, False)
+                r = read_columns(mine + (BEFORE - up) * 4, N, False)
             early = at < depth + N
             late = at + N + G > n_steps
             if mode.keep_trace:
@@ -228,13 +242,14 @@ def route_rows(
                 if mode.known:
                     q = take_known(q, known, here, n_steps, G)
                 post_group(letter + (at + k * G), q, sent[k], G)
-                write_columns(mine + k * (G * 4), q, G, True)
+                write_columns(mine + (k * (G * 4) + odd * 4), q, G, True)
+        last_q = q[G - 4 :]
         wait_lanes(lane)
         result = series.discharge + by
-        if full & (by >= depth) & (by + C <= n_steps):
+        if full & (by >= depth_out) & (by + C <= n_steps):
             store_four(result + offset_out, tile + stage)
         else:
-            time = vectors_along(first_time + by, C)
+            time = vectors_along(first_time + (by - odd), C)
             store_four_or_not(result + offset_out, tile + stage, ((time >= 0) & (time < n_steps)).to(tl.int32))
         wait_lanes(lane)
     if mode.state_out:

@@ -160,12 +160,12 @@ class _Run:
         mailbox = empty_mailbox(n_batch, self.index.down.n_sources, width, acc, self.runoff.device)
         put_given(mailbox, self.exchange.given, self.index, n_batch, every)
         end = self._new_state(keep_state)
-        kernel, unit = (route_rows, 4) if in_rows(self.runoff) else (route_steps, 8)
+        kernel = route_rows if in_rows(self.runoff) else route_steps
         columns = tile_width(self.filter.n_taps, self.runoff)
         self._launch(
             kernel, mailbox, width, start, end, n_steps, state_out=keep_state, last=(n_steps - 1) % group,
             columns=columns, log_columns=columns.bit_length() - 1,
-            aligned=self.runoff.stride(1) % unit == 0 and group % unit == 0,
+            aligned=self.runoff.stride(1) % 8 == 0 and group % 8 == 0,
         )  # fmt: skip
         take_kept(mailbox, self.exchange.kept, self.index, n_batch, every)
         return end

@@ -70,7 +70,7 @@ def write_four(address, a, b, c, d):
 
 # ── rows that all lanes move together, in vectors ───────────────────────────────────────────────────────────────────────
 
-_SIZES = 17408, 26112, 29696, 33792, 44544
+_SIZES = 19456, 28160, 29696, 35840, 44544
 _ROWS = tuple(f".shared .align 128 .b8 xroute_rows[{size}]; mov.u32 $0, xroute_rows;" for size in _SIZES)
 _A, _B, _C, _D, _E = map(tl.constexpr, _ROWS)
 
@@ -79,13 +79,13 @@ _A, _B, _C, _D, _E = map(tl.constexpr, _ROWS)
 def open_rows(lane, BYTES: tl.constexpr):
     """Address of the program's shared memory; once in a kernel."""
     tl.static_assert(BYTES <= 44544, "a program has 48 KB of shared memory")
-    if BYTES <= 17408:
+    if BYTES <= 19456:
         return tl.inline_asm_elementwise(_A, "=r,r", [lane], tl.int32, False, 1)
-    elif BYTES <= 26112:
+    elif BYTES <= 28160:
         return tl.inline_asm_elementwise(_B, "=r,r", [lane], tl.int32, False, 1)
     elif BYTES <= 29696:
         return tl.inline_asm_elementwise(_C, "=r,r", [lane], tl.int32, False, 1)
-    elif BYTES <= 33792:
+    elif BYTES <= 35840:
         return tl.inline_asm_elementwise(_D, "=r,r", [lane], tl.int32, False, 1)
     else:
         return tl.inline_asm_elementwise(_E, "=r,r", [lane], tl.int32, False, 1)
