@@ -402,6 +402,12 @@ CHECKS: dict[str, Callable[[], Errors]] = {
     "NaN through links, substeps": partial(check_nan, Case("tree", 40, steps=4, substeps=3)),
     "long series": partial(check_patched, Case("tree", 12, steps=19), LONG=8),
     "long series of whole sectors": partial(check_patched, Case("tree", 12, steps=16, dtype="float32"), LONG=8),
+    "rows used again": partial(check_patched, Case("tree", 200, steps=3, substeps=4, dtype="float32", block=2), RESIDENT=1),
+    "rows used again, members": partial(check_patched, Case("bifurcating", 70, "mixed", 2, 2, substeps=3), RESIDENT=1),
+    "short mailbox": partial(check_patched, Case("tree", 40, steps=5, substeps=2), MAILBOX_BYTES=0, MAILBOX_SHARE=10**9),
+    "blocks of notes": partial(
+        check_patched, Case("tree", 40, steps=19, batch=2, substeps=2, lateral="interval", sampling="start-mean"), RESIDENT=1
+    ),
     "small differences": partial(check_small_differences, Case("tree", 60, steps=200, dtype="float32", start="dry")),
     "wide index": partial(check_wide_index, Case("tree", 40, steps=5)),
     "wide index, substeps": partial(check_wide_index, Case("tree", 40, steps=3, substeps=2)),
@@ -528,12 +534,12 @@ def test_large_networks(options, mark):
 @needs_triton
 def test_kernels_are_not_compiled_for_sizes():
     """A size that Triton may compile for would make each network, and each length of a series, wait for the compiler."""
-    from xroute.engine.gpu import adjoint, adjoint_substeps, forward, lanes, substeps
+    from xroute.engine.gpu import adjoint, adjoint_replay, adjoint_substeps, forward, lanes, substeps
 
     groups = {"series", "mailbox", "network", "filter", "start", "end", "grads", "trace", "mode"}
     kernels = forward.route_steps, substeps.route_substeps, adjoint.adjoint_steps, adjoint_substeps.adjoint_substeps
-    for kernel in kernels:
-        sizes = set(signature(kernel.fn).parameters) - groups
+    for kernel in (*kernels, adjoint_replay.adjoint_replayed):
+        sizes = set(signature(kernel.fn).parameters) - groups - {"network_down", "mail_down"}
         assert sizes - {"n_batch"} <= set(lanes.SIZES)
 
 

@@ -20,7 +20,7 @@ MODULE_LINES, FUNCTION_LINES, KERNEL_LINES, ARGUMENTS = 400, 60, 120, 12
 KERNEL_MODULES = (
     "xroute.engine.cpu.kernels", "xroute.engine.cpu.adjoint_kernels",
     "xroute.engine.gpu.forward", "xroute.engine.gpu.adjoint", "xroute.engine.gpu.lanes",
-    "xroute.engine.gpu.substeps", "xroute.engine.gpu.adjoint_substeps",
+    "xroute.engine.gpu.substeps", "xroute.engine.gpu.adjoint_substeps", "xroute.engine.gpu.adjoint_replay",
 )  # fmt: skip
 """Modules of compiled code, which are as long as what they compute, and make numbers of options' values."""
 COMPILED = ("kernel", "triton.jit", "triton.autotune", "intrinsic", "njit")

@@ -172,12 +172,15 @@ def _back_through_group(back, wanted, k, step, patch, up, EDGE: tl.constexpr, mo
     for _ in tl.static_range(G):
         r = r + (held,)
     to_q, to_y = _given_by(now, after, k == phase.last, nothing, mode)
+    at = (step % mode.notes) * PER_STEP + k
+    here = inside(post.reads, own, n_groups, V, EDGE)
+    if EDGE:  # groups that nobody is in are left out, and nothing is read ahead over them
+        kept = _read_inflow(patch.rows + at * ((G + 2) * R), lanes.lane, mode)
+        mail = peek_group(post.box + j * G, here, mode)
     inflows = columns_of_vectors(kept[0], mode)
     _, ys, _, _ = filter_group(r, inflows, inflows, kept[1], kept[2], patch.coefficients, mode)
-    at = (step % mode.notes) * PER_STEP + k - 1
-    kept = _read_inflow(patch.rows + tl.maximum(at, 0) * ((G + 2) * R), lanes.lane, mode)
+    kept = _read_inflow(patch.rows + tl.maximum(at - 1, 0) * ((G + 2) * R), lanes.lane, mode)
     if post.n_readers > 0:
-        here = inside(post.reads, own, n_groups, V, EDGE)
         while is_missing(mail, mode):
             mail = peek_group(post.box + j * G, here, mode)
         to_q = add_mail(to_q, mail, post.weight, mode)

@@ -19,6 +19,7 @@ from xroute.engine.gpu.arguments import (
     KernelNetwork,
     Mailbox,
     Mode,
+    ReplaySeries,
     Series,
     Trace,
 )
@@ -280,7 +281,7 @@ def state_on(state: State | None, n_batch: int, n_reaches: int, filter: DeviceFi
     ))  # fmt: skip
 
 
-def launch(kernel: Any, grid: int, series: Series | AdjointSeries, *arguments: Any, **options: Any) -> None:
+def launch(kernel: Any, grid: int, series: Series | AdjointSeries | ReplaySeries, *arguments: Any, **options: Any) -> None:
     """Launch a kernel of one warp a program on the device of its series."""
     with torch.cuda.device(series[0].device) if series[0].is_cuda else nullcontext():
         kernel[(grid,)](series, *arguments, num_warps=1, **options)

@@ -189,10 +189,10 @@ def _move_mail(plan: RoutingPlan, device: torch.device, dtype: torch.dtype, away
     number, target = of.number[of.source[~first]], of.target[~first]
     record = np.stack([rows.row[number], target % LANES, p.lag[target], rows.turn[number]], axis=1)
     start = np.searchsorted(target // LANES, np.arange(p.n_patches + 1))
-    to_int32 = [torch.from_numpy(a.astype(np.int32)).to(device) for a in (places, start, record)]
-    weight = torch.from_numpy(of.weight[~first]).to(device, dtype)
-    given, kept = (torch.from_numpy(rows.row[k]).to(device) for k in (of.number[n:], kept))
-    return DeviceMail(to_int32[0], DeviceLinks(*to_int32[1:], weight, rows.n_rows), given, kept, rows.n_rows < of.n_sources)
+    at, starts, records = (torch.from_numpy(a.astype(np.int32)).to(device) for a in (places, start, record))
+    links = DeviceLinks(starts, records, torch.from_numpy(of.weight[~first]).to(device, dtype), rows.n_rows)
+    given, taken = (torch.from_numpy(rows.row[k]).to(device) for k in (of.number[n:], kept))
+    return DeviceMail(at, links, given, taken, rows.n_rows < of.n_sources)
 
 
 # ── its filter ──────────────────────────────────────────────────────────────────────────────────────────────────────────
