@@ -143,7 +143,8 @@ def share_rows(links: CrossLinks, n_places: int, kept: Index, away: int) -> Shar
     numbered = np.flatnonzero(links.number >= 0)
     inside = numbered < n_places
     begins[links.number[numbered[inside]]] = numbered[inside] // LANES
-    row, turn, n_rows = _share_rows(begins, lasts, np.argsort(begins, kind="stable"), max(1, away))
+    by_writer, by_reader = (np.argsort(by, kind="stable") for by in (begins, lasts))
+    row, turn, n_rows = _share_rows(begins, lasts, by_writer, by_reader, max(1, away))
     return SharedRows(row, turn, lasts >= 0, n_rows)
 
 
@@ -309,17 +310,16 @@ def _links(place, n_places, below, pointer, upstream, weight):  # type: ignore[n
 
 
 @kernel
-def _share_rows(begins, lasts, order, away):  # type: ignore[no-untyped-def]
-    """Row of each source, in the ``order`` of their patches, how many used it before, and how many rows there are."""
+def _share_rows(begins, lasts, by_writer, by_reader, away):  # type: ignore[no-untyped-def]
+    """Row of each source, how many used it before, and how many rows there are."""
     row, turn = np.empty_like(begins), np.zeros_like(begins)
-    by_reader = np.argsort(lasts, kind="mergesort")
     free, n_free, taken = np.empty_like(begins), 0, 0  # a queue: the row that has been free for longest goes first
     uses = np.zeros(begins.size, np.int64)
     n_rows = 0
     k = 0
     while k < lasts.size and lasts[by_reader[k]] < 0:
         k += 1
-    for s in order:
+    for s in by_writer:
         while k < lasts.size and lasts[by_reader[k]] + away <= begins[s]:
             free[n_free] = row[by_reader[k]]
             n_free += 1
