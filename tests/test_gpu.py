@@ -558,7 +558,7 @@ def test_given_reaches_must_be_given():
 
 @needs_triton
 def test_traces_are_bounded():
-    """What training keeps does not grow with substeps: beyond a few times the runoff, nothing is kept."""
+    """What training keeps stays within a few times the runoff: with so many substeps that it would not, nothing is kept."""
     from xroute.engine.gpu.memory import TRACE_SHARE, trace_numel
 
     plan = xroute.Network(xroute.datasets.scheidegger(20, 20)).plan
@@ -567,4 +567,4 @@ def test_traces_are_bounded():
     for substeps in (1, 24, 1000):
         size = trace_numel(plan, runoff, pointer, RoutingSettings(substeps=substeps))
         assert size * 4 <= TRACE_SHARE * runoff.numel() * 4
-        assert (size > 0) == (substeps == 1)
+        assert (size > 0) == (substeps < 1000)

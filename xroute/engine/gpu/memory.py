@@ -46,7 +46,7 @@ Tensor = torch.Tensor
 TRACE_BYTES = 2**26, 2**33
 TRACE_SHARE = 4
 """A run keeps a trace for its gradients if it takes no more than the first of these, or else than so many times the memory of
-runoff and than the second; beyond, as with substeps, the adjoint routes again, block of time by block."""
+runoff and than the second; beyond, as with very many substeps, the adjoint routes again, block of time by block."""
 
 
 def trace_numel(

@@ -210,7 +210,7 @@ def post_group(letter, columns, wanted, mode: tl.constexpr):
 @triton.jit
 def await_turn(at, turn, wanted):
     """Wait until so many others are done with a row of the mailbox, in which they have left empty words."""
-    late = 1  # a number, since Triton 3.7 fails where a loop carries a vector that nobody wants after it
+    late = 1  # a number, since Triton fails where a loop carries a vector that nobody wants after it
     while late > 0:
         late = tl.max(tl.where(wanted, turn - tl.atomic_add(at, 0, mask=wanted, sem="acquire"), 0), 0)
 
