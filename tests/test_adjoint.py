@@ -12,9 +12,10 @@ import torch
 from strategies import DT, INTERVAL, USUAL, topology
 
 import xroute
-from xroute.engine.arrays import FilterArrays, Rows, State
+from xroute.engine.arrays import FilterArrays, Known, Rows, State
 from xroute.engine.autograd import plan_handle, plan_of, route_autograd
 from xroute.engine.backends import backend_of
+from xroute.engine.cpu import adjoint
 from xroute.engine.cpu.adjoint import adjoint_cpu
 from xroute.engine.cpu.forward import route_cpu
 from xroute.engine.plan import make_plan
@@ -195,6 +196,37 @@ def test_blocks_of_time_change_nothing(substeps, lateral, sampling):
     for block in (1, 2, 7, 22):
         for found, expected in zip(flat(adjoint_cpu(*arguments, block=block)), whole, strict=True):
             np.testing.assert_allclose(found, expected, rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize(("n_batch", "substeps", "sampling", "lateral"), [
+    (1, 1, "mean", "head"), (3, 1, "last", "interval"), (9, 2, "start-mean", "outlet"), (2, 3, "mean", "head"),
+])  # fmt: skip
+def test_chunks_of_places_change_no_bit(n_batch, substeps, sampling, lateral, monkeypatch):
+    """What is kept as a whole, and what is routed again chunk by chunk, with room for one block of time or for all."""
+    network = xroute.Network(xroute.datasets.scheidegger(40, 50, seed=3))
+    n = network.n_reaches
+    rng = np.random.default_rng(1)
+    n_taps = rng.choice([1, 2, 2, 2, 2, 2, 2, 5], n)
+    pointer = np.concatenate([[0], np.cumsum(n_taps)])
+    made = FilterArrays(rng.random(pointer[-1]) / np.repeat(n_taps, n_taps), pointer, 0.5 * rng.random(n), rng.random(n))
+    runoff, weight = rng.random((2, n_batch, n, 21)).astype(np.float32)
+    state, grads = (State(rng.random((n_batch, pointer[-1] - n)), rng.random((n_batch, n))) for _ in range(2))
+    settings = RoutingSettings(None, substeps, sampling, lateral)
+    known = [np.array([3, n // 2]), np.where(rng.random((n_batch, 2, 21)) < 0.5, np.nan, 1.0)]
+
+    def found() -> list[np.ndarray]:
+        into = Known(*known, np.zeros(known[1].shape))
+        return [*flat(adjoint_cpu(weight, grads, runoff, network.plan, made, state, settings, known=into, block=8)), into.grad]
+
+    whole = found()
+    monkeypatch.setattr(adjoint, "WHOLE_BYTES", 0)
+    for chunk, kept, threads in ((1, 2**30, 1), (1, 0, 2), (2**17, 2**30, 2), (2**17, 0, 1), (2**30, 0, 2)):
+        monkeypatch.setattr(adjoint, "CHUNK_BYTES", chunk)
+        monkeypatch.setattr(adjoint, "KEPT_BYTES", kept)
+        monkeypatch.setattr(adjoint, "KEPT_SHARE", 0 if kept == 0 else adjoint.KEPT_SHARE)
+        with xroute.set_options(threads=threads):
+            for a, b in zip(found(), whole, strict=True):
+                np.testing.assert_array_equal(a, b)
 
 
 def muskingum(network: xroute.Network) -> Filter:

@@ -20,11 +20,14 @@ to each of these, so it takes :math:`\bar D[t]` once, and what the reach downstr
 state enter as :math:`\lambda` beyond the end and as what is added to the last K - 1 :math:`\mu`; what is left of the two
 before the first step is the gradient of the initial state. So blocks of time chain as they do forward, last to first.
 
-Nothing of the forward run is kept. States at the starts of the blocks come from one more forward run, and a block's
-series from a second one over the block, into a store with a row for each reach; the walk then puts :math:`\mu` where
-:math:`q` stood, which nobody needs any more. Sums over time have an order that is fixed when the kernels are compiled,
-and sums over members are of fixed groups of members, so gradients are the same, bit for bit, in every run on a machine
-and on any number of threads.
+Nothing of the forward run is kept, and a store of all series would be many times what routing moves. So each task of the
+`Schedule` is cut into chunks of places whose series stay in cache. One more forward run finds the state at the start of each
+block, and keeps the series that pass from chunk to chunk. The walk back then routes a chunk again, into a store with a row for
+each of its places, and puts :math:`\mu` where :math:`q` stood, which nobody needs any more. What fits into cache as a whole is
+kept as a whole, and routed once.
+
+Each sum over time is of eight partial sums, of every eighth routing step, and sums over members are of fixed groups of members,
+so gradients are the same, bit for bit, on any number of threads and however wide a machine's registers are.
 """
 
 from __future__ import annotations
@@ -32,34 +35,34 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from math import isqrt
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xroute.engine.arrays import FilterArrays, Gradients, Known, Needs, Rows, State
-from xroute.engine.cpu.adjoint_kernels import add_filter, adjoint_task
+from xroute.engine.cpu.adjoint_kernels import add_filter, adjoint_task, cut_tasks, route_again
 from xroute.engine.cpu.forward import NO_HILLSLOPES
-from xroute.engine.cpu.kernels import place_state, restore_state, route_task
-from xroute.engine.cpu.walk import (
-    BLOCK,
-    modes,
-    on_threads,
-    place_filter,
-    place_known,
-    place_rows,
-    read_only,
-    working_store,
-)
+from xroute.engine.cpu.kernels import place_state, restore_state
+from xroute.engine.cpu.vectors import LANES
+from xroute.engine.cpu.walk import BLOCK, modes, on_threads, place_filter, place_known, place_rows, read_only
 from xroute.engine.plan import RoutingPlan
 from xroute.engine.schedule import ABREAST, Schedule, csr
 from xroute.options import n_threads
 from xroute.settings import RoutingSettings
 
-__all__ = ["STORE_BYTES", "adjoint_cpu"]
+__all__ = ["adjoint_cpu"]
 
-STORE_BYTES = 2**30
-"""Room for the series of all reaches in a block of time, over all threads."""
+CHUNK_BYTES = 2**20
+"""Room for the series of a chunk in a block of time."""
+WHOLE_BYTES = 2**24
+"""Series of all places, in all blocks of time, that take no more are kept."""
+KEPT_BYTES = 2**30
+"""Room for the series that pass between chunks, in all blocks of time: if they need more, those of one block are kept."""
+KEPT_SHARE = 0.25
+"""As much room as this share of the runoff, if that is more."""
+SUMS_BYTES = 2**30
+"""Room for the gradients of the filter, of all groups of members."""
 MEMBER_GROUPS = 8
 """Groups of members whose gradients of the filter are summed apart, then together: not a matter of threads."""
 
@@ -89,7 +92,8 @@ def adjoint_cpu(
     a block of time; chosen by memory when None.
     """
     n_batch, _, n_steps = runoff.shape
-    grad_runoff = np.zeros(runoff.shape, runoff.dtype)
+    # rows of runoff that no reach reads have no gradient
+    grad_runoff = (np.empty if needs.runoff and rows.runoff is None and plan.n_reaches else np.zeros)(runoff.shape, runoff.dtype)
     grad_filter = np.zeros(filter.taps.shape), np.zeros(filter.pole.shape), np.zeros(filter.gain.shape)
     grad_start = State(*(np.array(grad, np.float64, order="C") for grad in grad_state))
     order = plan.schedule.order
@@ -98,19 +102,15 @@ def adjoint_cpu(
     if not n_batch or not n_steps or not plan.n_reaches:
         return Gradients(grad_runoff, *grad_filter, grad_start)
     threads = max(1, min(n_threads(), n_batch * (plan.schedule.n_tasks - 1)))
-    n_groups = min(n_batch, MEMBER_GROUPS, max(1, STORE_BYTES // (64 * filter.taps.size)))
-    side_by_side = n_groups >= threads
+    n_groups = min(n_batch, MEMBER_GROUPS, max(1, SUMS_BYTES // (64 * filter.taps.size)))
     if block is None:
-        stores, mean_taps = threads if side_by_side else 1, filter.taps.size / plan.n_reaches
-        block = _block_length(plan.n_reaches, n_steps, settings.substeps, mean_taps, stores)
+        block = _block_length(settings.substeps, filter.taps.size / plan.n_reaches)
     walk = _Walk(
-        read_only(runoff), read_only(grad_discharge), grad_runoff, plan.schedule,
-        _place_links(plan),
+        read_only(runoff), read_only(grad_discharge), grad_runoff, plan.schedule, _place_links(plan),
         place_filter(order, filter), place_rows(order, rows), filter.pointer, state, grad_start, settings, needs,
-        min(block, n_steps), int(np.diff(filter.pointer).max()), np.arange(order.size), np.full(order.size, -1),
-        known_values, known_row, grad_known,
+        min(block, n_steps), int(np.diff(filter.pointer).max()), np.full(order.size, -1), known_values, known_row, grad_known,
     )  # fmt: skip
-    for sums in walk.gradients(n_groups, threads, side_by_side):
+    for sums in walk.gradients(n_groups, threads):
         add_filter(order, filter.pointer, walk.filter.pointer, *sums, *grad_filter)
     if known is not None and known.grad is not None:  # one member may serve all
         known.grad[:] = grad_known.sum(axis=0, keepdims=True) if known.grad.shape[0] < n_batch else grad_known
@@ -135,7 +135,6 @@ class _Walk:
     needs: Needs
     block: int  # steps of runoff in a block of time
     longest: int  # taps of the longest window
-    places: Index  # all of them: rows of a store that keeps every series
     nowhere: Index  # no row at all: nobody asks for discharge
     known: Float  # series of each member, and the row among them of each place
     known_row: Index
@@ -146,100 +145,157 @@ class _Walk:
         """Routing steps in a block of time."""
         return self.block * self.settings.substeps
 
-    def gradients(self, n_groups: int, threads: int, side_by_side: bool) -> list[tuple[Float, ...]]:
+    @property
+    def starts(self) -> range:
+        """First steps of the blocks of time."""
+        return range(0, self.runoff.shape[2], self.block)
+
+    def gradients(self, n_groups: int, threads: int) -> list[tuple[Float, ...]]:
         """Gradients of the filter, of each group of members: side by side, or one after another, their tributaries so."""
+        side_by_side = n_groups >= threads
+        layout = self._layout(1 if side_by_side else threads)
 
         def group(first: int, store: Float, pool: ThreadPoolExecutor | None) -> tuple[Float, ...]:
-            sums = self._sums()
+            sums = tuple(np.zeros_like(v) for v in (self.filter.taps, self.filter.pole, self.filter.gain))
             for member in range(first, self.runoff.shape[0], n_groups):
-                self._member(member, sums, store, pool)
+                self._member(member, layout, sums, store, pool)
             return sums
 
         if side_by_side:
-            return on_threads(lambda first: group(first, self._store(), None), range(n_groups), threads)
-        store = self._store()
+            return on_threads(lambda first: group(first, self._store(layout), None), range(n_groups), threads)
+        store = self._store(layout)
         with ThreadPoolExecutor(threads) as pool:
             return [group(first, store, pool) for first in range(n_groups)]
 
-    def _sums(self) -> tuple[Float, ...]:
-        return tuple(np.zeros_like(v) for v in (self.filter.taps, self.filter.pole, self.filter.gain))
+    def _layout(self, n_areas: int) -> _Layout:
+        """How the tasks are cut, so many of which run at a time, and what the store has room for."""
+        schedule, n, n_blocks = self.schedule, self.schedule.order.size, len(self.starts)
+        up_pointer, up_place, _, _, down_place, _ = self.links
+        whole = 8 * n * n_blocks * self.width <= WHOLE_BYTES
+        if whole:
+            chunks, row, n_rows, n_kept = (schedule.task_pointer, np.arange(schedule.n_tasks + 1)), np.arange(n), n, n
+        else:
+            most = max(4 * ABREAST, CHUNK_BYTES // (8 * self.width))
+            *chunks, row, n_rows, n_kept = cut_tasks(
+                schedule.task_pointer, schedule.group_pointer, up_pointer, up_place, most, n_areas
+            )
+        room = max(KEPT_BYTES, KEPT_SHARE * self.runoff.nbytes)
+        shift = n_kept if self.needs.filter and 8 * n_kept * n_blocks * self.width <= room else 0
+        return _Layout(*chunks, row, row[up_place], row[down_place], n_rows, n_areas, shift, whole)
 
-    def _new_routed(self) -> Float:
-        """Room for what is filtered on reaches whose discharge is known."""
-        return np.empty((self.known.shape[1], self.width))
+    def _store(self, layout: _Layout) -> Float:
+        """Room for all blocks; the rows of each begin ``layout.shift`` after those of the one before."""
+        n_rows = (len(self.starts) - 1) * layout.shift + layout.n_rows + ABREAST
+        return np.empty((n_rows, self._stride))
 
-    def _store(self) -> Float:
-        n = self.schedule.order.size
-        store = np.empty((n + ABREAST, self.width))
-        store[n:] = 0.0  # stand in for reaches in groups of fewer than ABREAST
-        return store
+    @property
+    def _stride(self) -> int:
+        """Length of a row: whole vectors, and so whole cache lines."""
+        return -(-self.width // LANES) * LANES
 
-    def _member(self, member: int, sums: tuple[Float, ...], store: Float, pool: ThreadPoolExecutor | None) -> None:
+    def _member(
+        self, member: int, layout: _Layout, sums: tuple[Float, ...], store: Float, pool: ThreadPoolExecutor | None
+    ) -> None:
         """All blocks of time of a member, last to first, each from the state that a forward run finds at its start."""
         schedule, grads = self.schedule, State(self.grad_state.history[member], self.grad_state.outflow[member])
         state = State(*place_state(schedule.order, self.pointer, self.state.history[member], self.state.outflow[member]))
         placed_grads = State(*place_state(schedule.order, self.pointer, *grads))
-        starts = range(0, self.runoff.shape[2], self.block)
-        at_start = [state]
-        nothing = np.zeros((0, 0))
-        if self.needs.filter and len(starts) > 1:
-            small = working_store(schedule.n_slots, self.width)
-            for start in starts[:-1]:
-                state = State(state.history.copy(), state.outflow.copy())
-                self._tasks(pool, self._forward, member, start, schedule.slot, schedule.link_slot, small, state, nothing)
-                at_start.append(state)
-        routed = self._new_routed()
-        for start in reversed(starts):
-            if self.needs.filter:
-                state = at_start.pop()
-                again = State(state.history.copy(), state.outflow.copy())
-                self._tasks(pool, self._forward, member, start, self.places, self.links[1], store, again, routed)
-            self._tasks(pool, self._back, member, start, store, routed, (*state, *placed_grads, *sums))
+        blocks = [
+            _Block(
+                start, min(start + self.block, self.runoff.shape[2]), store[k * layout.shift :][: layout.n_rows + ABREAST],
+                np.empty((self.known.shape[1], self.width)), State(np.empty_like(state.history), np.empty_like(state.outflow)),
+            )
+            for k, start in enumerate(self.starts)
+        ]  # fmt: skip
+        running = State(state.history.copy(), state.outflow.copy())
+        if self.needs.filter:
+            for block in blocks:
+                block.state.history[:], block.state.outflow[:] = running
+                self._tasks(pool, self._forward, member, layout, block, running)
+        for k, block in reversed(list(enumerate(blocks))):
+            if self.needs.filter and not layout.shift and k + 1 < len(blocks):  # what passes between chunks was not kept
+                running.history[:], running.outflow[:] = block.state
+                self._tasks(pool, self._forward, member, layout, block, running)
+            self._tasks(pool, self._back, member, layout, block, running, (*placed_grads, *sums))
         restore_state(schedule.order, self.pointer, self.filter.pointer, *placed_grads, *grads)
 
-    def _tasks(self, pool: ThreadPoolExecutor | None, function: Callable[..., None], *arguments: object) -> None:
+    def _tasks(
+        self, pool: ThreadPoolExecutor | None, function: Callable[..., None], member: int, layout: _Layout, *arguments: object
+    ) -> None:
         """Run all tasks: forward the trunk last, and back first; the others on the pool, if there is one."""
         trunk, back = self.schedule.n_tasks - 1, function == self._back
         if pool is None:
-            function(range(trunk, -1, -1) if back else range(trunk + 1), *arguments)
+            function(range(trunk, -1, -1) if back else range(trunk + 1), member, layout, *arguments)
             return
         if back:
-            function((trunk,), *arguments)
-        for done in [pool.submit(function, (task,), *arguments) for task in range(trunk)]:
+            function((trunk,), member, layout, *arguments)
+        turns = [range(area, trunk, layout.n_areas) for area in range(layout.n_areas)]
+        for done in [pool.submit(function, tasks, member, layout, *arguments) for tasks in turns]:
             done.result()
         if not back:
-            function((trunk,), *arguments)
+            function((trunk,), member, layout, *arguments)
 
-    def _forward(
-        self, tasks: Iterable[int], member: int, start: int, slot: Index, link_slot: Index, store: Float, state: State,
-        routed: Float,
-    ) -> None:  # fmt: skip
+    def _forward(self, tasks: Iterable[int], member: int, layout: _Layout, block: _Block, state: State) -> None:
         """Series of a block of time into the store, and the state to the block's end; nobody asks for discharge."""
-        schedule, stop = self.schedule, min(start + self.block, self.runoff.shape[2])
-        buffer, held = np.empty(self.longest - 1 + self.width), np.empty(self.width)
-        no_discharge, no_series, no_row = np.empty((1, 1), self.runoff.dtype), np.zeros((0, 0)), np.zeros(0, np.int64)
+        lams, buffers, _, held = self._buffers()
+        no_discharge, nowhere, no_series, no_row = self._nothing()
         for task in tasks:
-            route_task(
-                self.runoff[member], no_discharge, self.rows[0], self.nowhere, self.rows[2], start, stop,
-                schedule.task_pointer[task], schedule.task_pointer[task + 1], schedule.group_pointer, slot, store,
-                buffer, held, self.links[0], link_slot, self.links[2], *self.filter, *state, *modes(self.settings), False,
-                no_series, no_row, no_series, no_row, self.known[member], self.known_row, routed, *NO_HILLSLOPES,
+            route_again(
+                self.runoff[member], no_discharge, self.rows[0], nowhere, self.rows[2], block.start, block.stop,
+                *self.schedule.task_pointer[task : task + 2], self.schedule.group_pointer, layout.row, block.store, lams,
+                buffers, held, self.links[0], layout.up_row, self.links[2], *self.filter, *state, *modes(self.settings),
+                no_series, no_row, self.known[member], self.known_row, block.routed, *NO_HILLSLOPES,
             )  # fmt: skip
 
     def _back(
-        self, tasks: Iterable[int], member: int, start: int, store: Float, routed: Float, states: tuple[Float, ...]
+        self, tasks: Iterable[int], member: int, layout: _Layout, block: _Block, running: State, grads: tuple[Float, ...]
     ) -> None:
-        """The adjoint of a block of time whose series stand in the store."""
-        schedule, stop = self.schedule, min(start + self.block, self.runoff.shape[2])
-        lams, held = np.empty((ABREAST, self.width)), np.empty(self.width)
-        buffer, mu = np.empty(self.longest - 1 + self.width), np.empty(self.longest - 1 + self.width)
+        """The adjoint of a block of time, chunk by chunk."""
+        lams, buffers, mu, held = self._buffers()
+        up_pointer, _, up_weight, down_pointer, _, down_weight = self.links
+        again = self.needs.filter and not layout.whole
         for task in tasks:
             adjoint_task(
-                self.runoff[member], self.grad_discharge[member], self.grad_runoff[member], *self.rows, start, stop,
-                schedule.task_pointer[task], schedule.task_pointer[task + 1], schedule.group_pointer, store, lams,
-                buffer, mu, held, *self.links, *self.filter, *states, *modes(self.settings), *self.needs,
-                self.known[member], self.known_row, routed, self.grad_known[member],
+                layout.chunk_pointer, *layout.task_chunk[task : task + 2], again, *running, *self._nothing(), *NO_HILLSLOPES,
+                self.runoff[member], self.grad_discharge[member], self.grad_runoff[member], *self.rows, block.start,
+                block.stop, self.schedule.group_pointer, layout.row, block.store, lams, buffers, mu, held, up_pointer,
+                layout.up_row, up_weight, down_pointer, layout.down_row, down_weight, *self.filter, *block.state, *grads,
+                *modes(self.settings), *self.needs, self.known[member], self.known_row, block.routed, self.grad_known[member],
             )  # fmt: skip
+
+    def _nothing(self) -> tuple[NDArray[np.floating], Index, Float, Index]:
+        """What the forward run is given, since nobody asks for discharge, and no series are exchanged."""
+        return np.empty((1, 1), self.runoff.dtype), self.nowhere, np.zeros((0, 0)), np.zeros(0, np.int64)
+
+    def _buffers(self) -> tuple[Float, Float, Float, Float]:
+        """Room for a group's lam, for the inflow of a reach and what came before it, for its mu, and for its runoff."""
+        longest = self.longest - 1 + self.width
+        lams = np.zeros((ABREAST, self._stride + LANES))  # whatever is behind the block stays zero
+        return lams, np.empty((1, longest)), np.empty(longest), np.empty(self.width)
+
+
+class _Layout(NamedTuple):
+    """How the tasks of a walk are cut into chunks of groups, and where in the store the series of each place stand."""
+
+    chunk_pointer: Index  # groups at which chunks begin
+    task_chunk: Index  # chunks at which tasks begin
+    row: Index  # of each place
+    up_row: Index  # of the place at the upper end of each link that ends in a place
+    down_row: Index  # of the place at the lower end of each link that begins there
+    n_rows: int
+    n_areas: int  # tasks whose numbers leave the same rest in a division by it use the same rows
+    shift: int  # rows that are kept of each block of time; 0 where those of one block alone are kept
+    whole: bool  # are all series kept?
+
+
+class _Block(NamedTuple):
+    """A block of time: its steps of runoff, its rows of the store, and the state at its start."""
+
+    start: int
+    stop: int
+    store: Float
+    routed: Float  # what is filtered on reaches whose discharge is known
+    state: State
 
 
 def _place_links(plan: RoutingPlan) -> tuple[Index, Index, Float, Index, Index, Float]:
@@ -250,8 +306,6 @@ def _place_links(plan: RoutingPlan) -> tuple[Index, Index, Float, Index, Index, 
     return pointer, upstream, weight, down_pointer, downstream[link], weight[link]
 
 
-def _block_length(n: int, n_steps: int, substeps: int, mean_taps: float, stores: int) -> int:
-    """Steps in a block: as many as fit the store, or where states would then outgrow it, enough to balance the two."""
-    fits = STORE_BYTES // (8 * substeps * n * stores)
-    balanced = isqrt(int(n_steps * mean_taps / substeps))
-    return max(1, min(BLOCK // substeps, fits) if balanced <= fits else balanced)
+def _block_length(substeps: int, mean_taps: float) -> int:
+    """Steps in a block: enough that the states at the blocks' starts are few beside the runoff."""
+    return max(1, BLOCK // substeps, int(4 * mean_taps) // substeps)

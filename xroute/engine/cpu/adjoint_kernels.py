@@ -14,12 +14,28 @@ from xroute.engine.cpu.kernels import (
     LAST,
     MEAN,
     OUTLET,
+    START_MEAN,
     add_held,
     begin_inflow,
     join,
     prefetch_row,
-    read_and_join,
     read_runoff,
+    route_task,
+)
+from xroute.engine.cpu.vectors import (
+    LANES,
+    fma8,
+    last8,
+    load8,
+    load_some8,
+    mul8,
+    shift8,
+    splat8,
+    store8,
+    store_some8,
+    sum8,
+    transpose8,
+    zero8,
 )
 from xroute.engine.kernels import kernel
 from xroute.engine.schedule import ABREAST
@@ -39,21 +55,253 @@ def add_filter(  # type: ignore[no-untyped-def]
 
 
 @kernel
+def cut_tasks(task_pointer, group_pointer, up_pointer, up_place, most, n_areas):  # type: ignore[no-untyped-def]
+    """Cut tasks into chunks of groups, of about ``most`` places at the most, and give each place a row of the store.
+
+    The groups at which chunks begin, the chunks at which tasks begin, the row of each place, how many rows there are, and how
+    many of them, the first ones, keep what other chunks read. The others are used again by each chunk: there are as many areas
+    of them as tasks may run at a time, which take them in turn.
+    """
+    n_tasks, n = task_pointer.size - 1, group_pointer[-1]
+    chunk_pointer = np.zeros(group_pointer.size, np.int64)
+    task_chunk = np.zeros(n_tasks + 1, np.int64)
+    chunk, task_of, within = np.empty(n, np.int64), np.empty(n, np.int64), np.empty(n, np.int64)
+    n_chunks, room = 0, 0
+    for task in range(n_tasks):
+        first, last = task_pointer[task], task_pointer[task + 1]
+        size = group_pointer[last] - group_pointer[first]
+        parts = (size + most - 1) // most
+        taken = 0
+        for g in range(first, last):
+            if taken == 0:
+                chunk_pointer[n_chunks] = g
+            for i in range(group_pointer[g], group_pointer[g + 1]):
+                chunk[i], task_of[i], within[i] = n_chunks, task, taken
+                taken += 1
+            room = max(room, taken)
+            if taken * parts >= size or g + 1 == last:
+                n_chunks += 1
+                taken = 0
+        task_chunk[task + 1] = n_chunks
+    chunk_pointer[n_chunks] = task_pointer[n_tasks]
+    kept = np.zeros(n, np.bool_)
+    for i in range(n):
+        for j in range(up_pointer[i], up_pointer[i + 1]):
+            if chunk[up_place[j]] != chunk[i]:
+                kept[up_place[j]] = True  # its discharge is read
+                kept[i] = True  # and its mu
+    row = np.empty(n, np.int64)
+    n_kept = 0
+    for i in range(n):
+        if kept[i]:
+            row[i] = n_kept
+            n_kept += 1
+    for i in range(n):
+        if not kept[i]:
+            row[i] = n_kept + task_of[i] % n_areas * room + within[i]
+    return chunk_pointer[: n_chunks + 1].copy(), task_chunk, row, n_kept + n_areas * room, n_kept
+
+
+@kernel
+def route_again(  # type: ignore[no-untyped-def]
+    runoff, no_discharge, runoff_row, nowhere, scale, start, stop, first_group, last_group, group_pointer, row, store,
+    lams, buffers, held, up_pointer, up_row, up_weight, taps, tap_pointer, pole, gain, history, outflow,
+    substeps, sampling, lateral, no_series, no_row, known, known_row, routed,
+    order, slope_taps, slope_pointer, slope_history, slope_outflow, slope_buffer, slope_held,
+):  # fmt: skip
+    """`route_task` for those who ask for no discharge, in fewer passes where reaches have one or two taps; with its bits."""
+    n = stop - start
+    fine = n * substeps
+    p, y = np.zeros((1, ABREAST)), np.zeros((1, ABREAST))
+    to = np.empty(ABREAST, np.int64)
+    at_once = substeps == 1 and lateral == HEAD
+    inflow = buffers[0, :fine]
+    for g in range(first_group, last_group):
+        begin, end = group_pointer[g], group_pointer[g + 1]
+        few = end - begin > 2
+        for i in range(begin, end):
+            few = few and tap_pointer[i + 1] - tap_pointer[i] <= 2 and (known_row.size == 0 or known_row[i] < 0)
+        if not few:
+            route_task(
+                runoff, no_discharge, runoff_row, nowhere, scale, start, stop, g, g + 1, group_pointer, row, store,
+                buffers[0], held, up_pointer, up_row, up_weight, taps, tap_pointer, pole, gain, history, outflow,
+                substeps, sampling, lateral, False, no_series, no_row, no_series, no_row, known, known_row, routed,
+                order, slope_taps, slope_pointer, slope_history, slope_outflow, slope_buffer, slope_held,
+            )  # fmt: skip
+            continue
+        if g + 1 < last_group:
+            for i in range(end, group_pointer[g + 2]):
+                prefetch_row(runoff, runoff_row[i], start, stop)
+        for i in range(begin, end):
+            at, first_tap = i - begin, tap_pointer[i]
+            two, lag = tap_pointer[i + 1] - first_tap == 2, first_tap - i
+            c0, c1, past = taps[first_tap], taps[first_tap + 1] if two else 0.0, history[lag] if two else 0.0
+            first_link, last_link = up_pointer[i], up_pointer[i + 1]
+            factor = scale[i] if scale.size > 1 else scale[0]
+            direct = at_once and runoff_row[i] >= 0 and last_link - first_link <= 2
+            if not direct:
+                joined = max(first_link, last_link - 2)
+                _read_inflow(
+                    inflow, runoff, runoff_row[i], factor, held, start, n, substeps, lateral, store, up_row, up_weight,
+                    first_link, joined,
+                )  # fmt: skip
+                first_link = joined
+            u = up_row[first_link] if first_link < last_link else -1
+            v = up_row[first_link + 1] if first_link + 1 < last_link else -1
+            to_u, to_v = up_weight[first_link] if u >= 0 else 0.0, up_weight[first_link + 1] if v >= 0 else 0.0
+            if direct:
+                last = _apply_few(
+                    lams, at, runoff, runoff_row[i], start, factor, store, u, to_u, v, to_v, fine, c0, c1, two, past
+                )
+            else:
+                last = _apply_few(lams, at, buffers, 0, 0, 1.0, store, u, to_u, v, to_v, fine, c0, c1, two, past)
+            if two:
+                history[lag] = last
+            if lateral == INTERVAL:
+                add_held(lams, at, held, n, substeps, gain[i])
+            p[0, at], y[0, at], to[at] = pole[i], outflow[i], row[i]
+        for spare in range(end - begin, ABREAST):
+            p[0, spare], y[0, spare], to[spare] = 0.0, 0.0, store.shape[0] - ABREAST + spare
+        _recur_rows(lams, store, to, p, y, fine)
+        for i in range(begin, end):
+            outflow[i] = store[row[i], fine - 1]
+            if lateral == OUTLET:
+                factor = scale[i] if scale.size > 1 else scale[0]
+                read_runoff(held, runoff, runoff_row[i], factor, start, n, False)
+                add_held(store, row[i], held, n, substeps, 1.0)
+
+
+@kernel(forceinline=True)
+def _read_inflow(  # type: ignore[no-untyped-def]
+    inflow, runoff, row, factor, held, start, n, substeps, lateral, store, up_row, up_weight, first_link, last_link
+):  # fmt: skip
+    """Inflow of some links, and of runoff where that joins at the head; ``held`` has runoff where it may be needed again."""
+    if substeps == 1 and lateral == HEAD:
+        read_runoff(inflow, runoff, row, factor, start, n, False)
+    else:
+        read_runoff(held, runoff, row, factor, start, n, False)
+        begin_inflow(inflow, held, n, substeps, lateral)
+    for j in range(first_link, last_link):
+        join(inflow, n * substeps, store[up_row[j]], up_weight[j])
+
+
+@kernel(forceinline=True)
+def _apply_few(  # type: ignore[no-untyped-def]
+    rows, at, base, base_row, base_start, scale, store, u, to_u, v, to_v, fine, c0, c1, two, past
+):  # fmt: skip
+    """One or two taps of an inflow, runoff and up to two tributaries, into a row; the last inflow."""
+    whole = fine // LANES * LANES
+    before = splat8(past)
+    for f in range(0, whole, LANES):
+        inflow = mul8(load8(base, base_row, base_start + f), splat8(scale))
+        if u >= 0:
+            inflow = fma8(splat8(to_u), load8(store, u, f), inflow)
+        if v >= 0:
+            inflow = fma8(splat8(to_v), load8(store, v, f), inflow)
+        y = fma8(splat8(c0), inflow, mul8(splat8(c1), shift8(before, inflow))) if two else mul8(splat8(c0), inflow)
+        store8(rows, at, f, y)
+        before = inflow
+    last = last8(before)
+    for f in range(whole, fine):
+        inflow = scale * np.float64(base[base_row, base_start + f])
+        if u >= 0:
+            inflow = fma(to_u, store[u, f], inflow)
+        if v >= 0:
+            inflow = fma(to_v, store[v, f], inflow)
+        rows[at, f] = fma(c0, inflow, c1 * last) if two else c0 * inflow
+        last = inflow
+    return last
+
+
+@kernel(forceinline=True)
+def _recur_rows(rows, store, to, p, first, fine):  # type: ignore[no-untyped-def]
+    """The poles of eight reaches, eight routing steps at a time, turned over so that a vector has a step of all."""
+    whole = fine // LANES * LANES
+    poles, y = load8(p, 0, 0), load8(first, 0, 0)
+    for f in range(0, whole, LANES):
+        x0, x1, x2, x3, x4, x5, x6, x7 = transpose8(
+            load8(rows, 0, f), load8(rows, 1, f), load8(rows, 2, f), load8(rows, 3, f),
+            load8(rows, 4, f), load8(rows, 5, f), load8(rows, 6, f), load8(rows, 7, f),
+        )  # fmt: skip
+        y0 = fma8(poles, y, x0)
+        y1 = fma8(poles, y0, x1)
+        y2 = fma8(poles, y1, x2)
+        y3 = fma8(poles, y2, x3)
+        y4 = fma8(poles, y3, x4)
+        y5 = fma8(poles, y4, x5)
+        y6 = fma8(poles, y5, x6)
+        y = fma8(poles, y6, x7)
+        r0, r1, r2, r3, r4, r5, r6, r7 = transpose8(y0, y1, y2, y3, y4, y5, y6, y)
+        store8(store, to[0], f, r0)
+        store8(store, to[1], f, r1)
+        store8(store, to[2], f, r2)
+        store8(store, to[3], f, r3)
+        store8(store, to[4], f, r4)
+        store8(store, to[5], f, r5)
+        store8(store, to[6], f, r6)
+        store8(store, to[7], f, r7)
+    if whole < fine:
+        store8(first, 0, 0, y)
+        for i in range(ABREAST):
+            value = first[0, i]
+            for f in range(whole, fine):
+                value = fma(p[0, i], value, rows[i, f])
+                store[to[i], f] = value
+
+
+@kernel
 def adjoint_task(  # type: ignore[no-untyped-def]
+    chunk_pointer, first_chunk, last_chunk, again, running_history, running_outflow, no_discharge, nowhere, no_series, no_row,
+    order, slope_taps, slope_pointer, slope_history, slope_outflow, slope_buffer, slope_held,
+    runoff, grad_discharge, grad_runoff, runoff_row, discharge_row, scale, start, stop,
+    group_pointer, row, store, lams, buffers, mu, held, up_pointer, up_row, up_weight, down_pointer, down_row,
+    down_weight, taps, tap_pointer, pole, gain, history, outflow, grad_history, grad_outflow,
+    grad_taps, grad_pole, grad_gain, substeps, sampling, lateral, needs_runoff, needs_filter,
+    known, known_row, routed, grad_known,
+):  # fmt: skip
+    """The adjoint of a task's chunks over a block of time, each of which is routed ``again`` first, from the block's start."""
+    for chunk in range(last_chunk - 1, first_chunk - 1, -1):
+        first, last = chunk_pointer[chunk], chunk_pointer[chunk + 1]
+        if again:
+            begin, end = group_pointer[first], group_pointer[last]
+            for k in range(tap_pointer[begin] - begin, tap_pointer[end] - end):
+                running_history[k] = history[k]
+            for i in range(begin, end):
+                running_outflow[i] = outflow[i]
+            route_again(
+                runoff, no_discharge, runoff_row, nowhere, scale, start, stop, first, last, group_pointer, row, store,
+                lams, buffers, held, up_pointer, up_row, up_weight, taps, tap_pointer, pole, gain,
+                running_history, running_outflow, substeps, sampling, lateral, no_series, no_row, known, known_row, routed,
+                order, slope_taps, slope_pointer, slope_history, slope_outflow, slope_buffer, slope_held,
+            )  # fmt: skip
+        _adjoint_groups(
+            runoff, grad_discharge, grad_runoff, runoff_row, discharge_row, scale, start, stop, first, last,
+            group_pointer, row, store, lams, buffers, mu, held, up_pointer, up_row, up_weight, down_pointer, down_row,
+            down_weight, taps, tap_pointer, pole, gain, history, outflow, grad_history, grad_outflow,
+            grad_taps, grad_pole, grad_gain, substeps, sampling, lateral, needs_runoff, needs_filter,
+            known, known_row, routed, grad_known,
+        )  # fmt: skip
+
+
+@kernel
+def _adjoint_groups(  # type: ignore[no-untyped-def]
     runoff, grad_discharge, grad_runoff, runoff_row, discharge_row, scale, start, stop, first_group, last_group,
-    group_pointer, store, lams, buffer, mu, held, up_pointer, up_place, up_weight, down_pointer, down_place,
+    group_pointer, row, store, lams, buffers, mu, held, up_pointer, up_row, up_weight, down_pointer, down_row,
     down_weight, taps, tap_pointer, pole, gain, history, outflow, grad_history, grad_outflow,
     grad_taps, grad_pole, grad_gain, substeps, sampling, lateral, needs_runoff, needs_filter,
     known, known_row, routed, grad_known,
 ):  # fmt: skip
     """The adjoint of `route_task`, from the last group to the first; ``store`` has each reach's discharge, and then its mu.
 
-    Where discharge is known, ``routed`` has what was filtered, and ``grad_known`` gets all that comes to the discharge.
+    Where discharge is known, ``routed`` has what was filtered, and ``grad_known`` gets all that comes to the discharge. Rows of
+    ``lams`` are to have eight zeros behind those of the block.
     """
     n = stop - start
     fine = n * substeps
-    p = np.zeros(ABREAST)
+    p = np.zeros((1, ABREAST))
     before = np.zeros(ABREAST)  # what the state takes of a mean over the substeps' starts
+    buffer = buffers[0]
+    at_once = substeps == 1 and lateral == HEAD  # mu is what comes to the runoff
     for g in range(last_group - 1, first_group - 1, -1):
         begin, end = group_pointer[g], group_pointer[g + 1]
         if g > first_group:
@@ -63,73 +311,159 @@ def adjoint_task(  # type: ignore[no-untyped-def]
                     prefetch_row(runoff, runoff_row[i], start, stop)
         any_pole = False
         for i in range(begin, end):
+            if needs_runoff:
+                prefetch_row(grad_runoff, runoff_row[i], start, stop)
             lam = lams[i - begin]
             is_known = known_row.size > 0 and known_row[i] >= 0
             later = lateral == OUTLET or is_known
-            _begin_lam(lam, grad_discharge, discharge_row[i], held, start, n, substeps, sampling, later)
-            for j in range(down_pointer[i], down_pointer[i + 1]):
-                join(lam, fine, store[down_place[j]], down_weight[j])
+            first_link, last_link = down_pointer[i], down_pointer[i + 1]
+            if discharge_row[i] >= 0 and first_link < last_link and substeps == 1 and sampling != START_MEAN and not later:
+                gradient = grad_discharge[discharge_row[i], start:stop]
+                _begin_and_join(lam, gradient, n, store[down_row[first_link]], down_weight[first_link])
+                first_link += 1
+            else:
+                _begin_lam(lam, grad_discharge, discharge_row[i], held, start, n, substeps, sampling, later)
+            for j in range(first_link, last_link):
+                join(lam, fine, store[down_row[j]], down_weight[j])
             if is_known:
                 _give_known(grad_known, known, known_row[i], lam, held, start, n, substeps)
-            before[i - begin] = 0.0
-            if sampling != MEAN and sampling != LAST:
-                before[i - begin] = held[0] / substeps
+            before[i - begin] = held[0] / substeps if sampling == START_MEAN else 0.0
             if lateral == OUTLET and needs_runoff and runoff_row[i] >= 0:
                 factor = scale[i] if scale.size > 1 else scale[0]
                 _write_runoff(grad_runoff, runoff_row[i], start, lam, held, n, substeps, 1.0, factor)
             if later:
                 _spread(lam, held, n, substeps, sampling)
             lam[fine - 1] += grad_outflow[i]
-            p[i - begin] = pole[i]
+            p[0, i - begin] = pole[i]
             any_pole = any_pole or pole[i] != 0.0
         if any_pole:
             if end - begin > 2:
                 for spare in range(end - begin, ABREAST):
-                    p[spare] = 0.0
+                    p[0, spare] = 0.0
                     lams[spare, :fine] = 0.0
                 _recur_back(lams, p, fine)
             else:
                 for i in range(begin, end):
                     _recur_back_one(lams[i - begin], pole[i], fine)
         for i in range(begin, end):
-            lam = lams[i - begin]
-            grad_outflow[i] = fma(pole[i], lam[0], before[i - begin])
+            at = i - begin
+            lam, y = lams[at], store[row[i]]
+            grad_outflow[i] = fma(pole[i], lam[0], before[at])
             first_tap = tap_pointer[i]
             n_taps = tap_pointer[i + 1] - first_tap
             factor = scale[i] if scale.size > 1 else scale[0]
-            y = store[i]
+            out = runoff_row[i] if needs_runoff else -1
+            if out >= 0 and lateral == INTERVAL:
+                _write_runoff(grad_runoff, out, start, lam, held, n, substeps, 0.0, gain[i] * factor)
+            first_link, last_link = up_pointer[i], up_pointer[i + 1]
+            direct = at_once and n_taps <= 2 and runoff_row[i] >= 0 and last_link - first_link <= 2
+            past, past_row = store, row[i]
             if needs_filter:
-                for lag in range(n_taps - 1):
-                    buffer[n_taps - 2 - lag] = history[first_tap - i + lag]
-                inflow = buffer[n_taps - 1 : n_taps - 1 + fine]
-                first_link, last_link = up_pointer[i], up_pointer[i + 1]
-                if substeps == 1 and lateral == HEAD:  # the usual case, in fewer passes
-                    if runoff_row[i] >= 0 and last_link > first_link:
-                        source = store[up_place[first_link]]
-                        read_and_join(inflow, runoff, runoff_row[i], factor, start, n, source, up_weight[first_link])
-                        first_link += 1
-                    else:
-                        read_runoff(inflow, runoff, runoff_row[i], factor, start, n, False)
-                else:
-                    read_runoff(held, runoff, runoff_row[i], factor, start, n, False)
-                    begin_inflow(inflow, held, n, substeps, lateral)
-                for j in range(first_link, last_link):
-                    join(inflow, fine, store[up_place[j]], up_weight[j])
-                past = y
+                if not direct:
+                    joined = last_link if n_taps > 2 else max(first_link, last_link - 2)
+                    _read_inflow(
+                        buffer[n_taps - 1 : n_taps - 1 + fine], runoff, runoff_row[i], factor, held, start, n, substeps, lateral,
+                        store, up_row, up_weight, first_link, joined,
+                    )  # fmt: skip
+                    first_link = joined
                 if known_row.size > 0 and known_row[i] >= 0:
-                    past = routed[known_row[i]]
+                    past, past_row = routed, known_row[i]
                 elif lateral == OUTLET:
-                    add_held(store, i, held, n, substeps, -1.0)  # q becomes y
-                grad_pole[i] += fma(lam[0], outflow[i], _dot(lam[1:fine], past, fine - 1))
-                for k in range(n_taps):
-                    grad_taps[first_tap + k] += _dot(lam, buffer[n_taps - 1 - k : n_taps - 1 - k + fine], fine)
+                    add_held(store, row[i], held, n, substeps, -1.0)  # q becomes y
                 if lateral == INTERVAL:
                     grad_gain[i] += _held_dot(lam, held, n, substeps)
-            if needs_runoff and lateral == INTERVAL and runoff_row[i] >= 0:
-                _write_runoff(grad_runoff, runoff_row[i], start, lam, held, n, substeps, 0.0, gain[i] * factor)
-            _correlate(y, mu, lam, fine, taps, first_tap, n_taps, grad_history, first_tap - i)
-            if needs_runoff and lateral == HEAD and runoff_row[i] >= 0:
-                _write_runoff(grad_runoff, runoff_row[i], start, y, held, n, substeps, 0.0, factor)
+            if n_taps <= 2:
+                u = up_row[first_link] if first_link < last_link else -1
+                v = up_row[first_link + 1] if first_link + 1 < last_link else -1
+                to_u, to_v = up_weight[first_link] if u >= 0 else 0.0, up_weight[first_link + 1] if v >= 0 else 0.0
+                now, c0, c1 = out if at_once else -1, taps[first_tap], taps[first_tap + 1] if n_taps == 2 else 0.0
+                if direct:
+                    s0, s1, s = _few_taps(
+                        lams, at, runoff, runoff_row[i], start, factor, store, u, to_u, v, to_v, past, past_row,
+                        row[i], grad_runoff, now, start, factor, fine, c0, c1, n_taps == 2, needs_filter,
+                    )  # fmt: skip
+                else:
+                    s0, s1, s = _few_taps(
+                        lams, at, buffers, 0, n_taps - 1, 1.0, store, u, to_u, v, to_v, past, past_row,
+                        row[i], grad_runoff, now, start, factor, fine, c0, c1, n_taps == 2, needs_filter,
+                    )  # fmt: skip
+                if n_taps == 2:  # what the next block has of the last step's inflow, and this one of that before its first
+                    lag = first_tap - i
+                    y[fine - 1] = fma(c0, lam[fine - 1], grad_history[lag])
+                    grad_history[lag] = c1 * lam[0]
+                    if now >= 0:
+                        grad_runoff[now, stop - 1] = factor * y[fine - 1]
+                    s1 = fma(lam[0], history[lag], s1)
+                    if needs_filter:
+                        grad_taps[first_tap + 1] += s1
+                if needs_filter:
+                    grad_taps[first_tap] += s0
+                    grad_pole[i] += fma(lam[0], outflow[i], s)
+                if out >= 0 and lateral == HEAD and not at_once:
+                    _write_runoff(grad_runoff, out, start, y, held, n, substeps, 0.0, factor)
+            else:
+                lag = first_tap - i
+                if needs_filter:
+                    for back in range(n_taps - 1):
+                        buffer[n_taps - 2 - back] = history[lag + back]
+                    grad_pole[i] += fma(lam[0], outflow[i], _dot(lams, at, 1, past, past_row, 0, fine - 1))
+                    for k in range(n_taps):
+                        grad_taps[first_tap + k] += _dot(lams, at, 0, buffers, 0, n_taps - 1 - k, fine)
+                _correlate(y, mu, lam, fine, taps, first_tap, n_taps, grad_history, lag)
+                if out >= 0 and lateral == HEAD:
+                    _write_runoff(grad_runoff, out, start, y, held, n, substeps, 0.0, factor)
+
+
+@kernel(forceinline=True)
+def _few_taps(  # type: ignore[no-untyped-def]
+    lams, at, base, base_row, base_start, scale, store, u, to_u, v, to_v, past, past_row,
+    row, grad_runoff, out, out_start, factor, fine, c0, c1, two, sums,
+):  # fmt: skip
+    """Of a reach with one or two taps: mu, runoff's gradient, and the sums of lam with the inflow, now and before, and with y.
+
+    Inflow is runoff and up to two tributaries. The eight partial sums of each are of every eighth routing step.
+    """
+    s0, s1, s = zero8(), zero8(), zero8()
+    whole = fine // LANES * LANES
+    for f in range(0, whole, LANES):
+        lam, after = load8(lams, at, f), load8(lams, at, f + 1)
+        if sums:
+            inflow = mul8(load8(base, base_row, base_start + f), splat8(scale))
+            if u >= 0:
+                inflow = fma8(splat8(to_u), load8(store, u, f), inflow)
+            if v >= 0:
+                inflow = fma8(splat8(to_v), load8(store, v, f), inflow)
+            s0 = fma8(lam, inflow, s0)
+            s1 = fma8(after, inflow, s1)
+            s = fma8(after, load8(past, past_row, f), s)
+        mu = fma8(splat8(c0), lam, mul8(splat8(c1), after)) if two else mul8(splat8(c0), lam)
+        store8(store, row, f, mu)
+        if out >= 0:
+            store8(grad_runoff, out, out_start + f, mul8(mu, splat8(factor)))
+    if whole < fine:
+        f, some = whole, fine - whole
+        lam, after = load8(lams, at, f), load8(lams, at, f + 1)
+        if sums:
+            inflow = mul8(load_some8(base, base_row, base_start + f, some), splat8(scale))
+            if u >= 0:
+                inflow = fma8(splat8(to_u), load_some8(store, u, f, some), inflow)
+            if v >= 0:
+                inflow = fma8(splat8(to_v), load_some8(store, v, f, some), inflow)
+            s0 = fma8(lam, inflow, s0)
+            s1 = fma8(after, inflow, s1)
+            s = fma8(after, load_some8(past, past_row, f, some), s)
+        mu = fma8(splat8(c0), lam, mul8(splat8(c1), after)) if two else mul8(splat8(c0), lam)
+        store_some8(store, row, f, mu, some)
+        if out >= 0:
+            store_some8(grad_runoff, out, out_start + f, mul8(mu, splat8(factor)), some)
+    return sum8(s0), sum8(s1), sum8(s)
+
+
+@kernel(forceinline=True)
+def _begin_and_join(lam, gradient, n, series, weight):  # type: ignore[no-untyped-def]
+    """`_begin_lam` and `join` in one pass: the common case."""
+    for t in range(n):
+        lam[t] = fma(weight, series[t], np.float64(gradient[t]))
 
 
 @kernel(forceinline=True)
@@ -212,47 +546,47 @@ def _recur_back_one(lam, p, fine):  # type: ignore[no-untyped-def]
 
 @kernel(forceinline=True)
 def _recur_back(lams, p, fine):  # type: ignore[no-untyped-def]
-    """`_recur_back_one` for eight reaches; each value comes of the same operations as there."""
-    r0, r1, r2, r3, r4, r5, r6, r7 = (
-        lams[0], lams[1], lams[2], lams[3], lams[4], lams[5], lams[6], lams[7],
-    )  # fmt: skip
-    p0, p1, p2, p3, p4, p5, p6, p7 = p[0], p[1], p[2], p[3], p[4], p[5], p[6], p[7]
-    y0 = y1 = y2 = y3 = y4 = y5 = y6 = y7 = 0.0
-    for back in range(fine):
-        f = fine - 1 - back
-        y0 = fma(p0, y0, r0[f])
-        y1 = fma(p1, y1, r1[f])
-        y2 = fma(p2, y2, r2[f])
-        y3 = fma(p3, y3, r3[f])
-        y4 = fma(p4, y4, r4[f])
-        y5 = fma(p5, y5, r5[f])
-        y6 = fma(p6, y6, r6[f])
-        y7 = fma(p7, y7, r7[f])
-        r0[f] = y0
-        r1[f] = y1
-        r2[f] = y2
-        r3[f] = y3
-        r4[f] = y4
-        r5[f] = y5
-        r6[f] = y6
-        r7[f] = y7
+    """`_recur_back_one` for eight reaches, eight routing steps at a time, turned over so that a vector has a step of all.
+
+    Each value comes of the same operations as there.
+    """
+    whole = fine // LANES * LANES
+    last = np.zeros((1, ABREAST))
+    for i in range(ABREAST):
+        value = 0.0
+        for f in range(fine - 1, whole - 1, -1):
+            value = fma(p[0, i], value, lams[i, f])
+            lams[i, f] = value
+        last[0, i] = value
+    poles, y = load8(p, 0, 0), load8(last, 0, 0)
+    for back in range(LANES, whole + LANES, LANES):
+        f = whole - back
+        x0, x1, x2, x3, x4, x5, x6, x7 = transpose8(
+            load8(lams, 0, f), load8(lams, 1, f), load8(lams, 2, f), load8(lams, 3, f),
+            load8(lams, 4, f), load8(lams, 5, f), load8(lams, 6, f), load8(lams, 7, f),
+        )  # fmt: skip
+        y7 = fma8(poles, y, x7)
+        y6 = fma8(poles, y7, x6)
+        y5 = fma8(poles, y6, x5)
+        y4 = fma8(poles, y5, x4)
+        y3 = fma8(poles, y4, x3)
+        y2 = fma8(poles, y3, x2)
+        y1 = fma8(poles, y2, x1)
+        y = fma8(poles, y1, x0)
+        r0, r1, r2, r3, r4, r5, r6, r7 = transpose8(y, y1, y2, y3, y4, y5, y6, y7)
+        store8(lams, 0, f, r0)
+        store8(lams, 1, f, r1)
+        store8(lams, 2, f, r2)
+        store8(lams, 3, f, r3)
+        store8(lams, 4, f, r4)
+        store8(lams, 5, f, r5)
+        store8(lams, 6, f, r6)
+        store8(lams, 7, f, r7)
 
 
 @kernel(forceinline=True)
 def _correlate(y, mu, lam, fine, taps, first, k, grad_history, lags):  # type: ignore[no-untyped-def]
     """Adjoint of the inflow into ``y``; ``grad_history`` from the block's end to its start."""
-    if k == 1:
-        c0 = taps[first]
-        for f in range(fine):
-            y[f] = c0 * lam[f]
-        return
-    if k == 2:
-        c0, c1 = taps[first], taps[first + 1]
-        for f in range(fine - 1):
-            y[f] = fma(c0, lam[f], c1 * lam[f + 1])
-        y[fine - 1] = fma(c0, lam[fine - 1], grad_history[lags])
-        grad_history[lags] = c1 * lam[0]
-        return
     for f in range(k - 1 + fine):
         mu[f] = 0.0
     for lag in range(k - 1):
@@ -278,10 +612,15 @@ def _held_dot(lam, held, n, substeps):  # type: ignore[no-untyped-def]
     return total
 
 
-@kernel(fastmath={"reassoc", "contract"})
-def _dot(a, b, n):  # type: ignore[no-untyped-def]
-    """Sum of products; the compiler chooses an order that suits the machine, and keeps to it."""
-    total = 0.0
-    for f in range(n):
-        total += a[f] * b[f]
-    return total
+@kernel
+def _dot(a, a_row, a_start, b, b_row, b_start, n):  # type: ignore[no-untyped-def]
+    """Sum of products of two stretches of rows; the eight partial sums are of every eighth product."""
+    total = zero8()
+    whole = n // LANES * LANES
+    for f in range(0, whole, LANES):
+        total = fma8(load8(a, a_row, a_start + f), load8(b, b_row, b_start + f), total)
+    if whole < n:
+        some = n - whole
+        left, right = load_some8(a, a_row, a_start + whole, some), load_some8(b, b_row, b_start + whole, some)
+        total = fma8(left, right, total)
+    return sum8(total)

@@ -8,13 +8,14 @@ at nearly the speed of a copy.
 Series that join from other patches come through a mailbox (`lanes`), read again until they are there. Waiting
 cannot deadlock: tickets are handed out in the order of the patches, and a patch reads only patches that stand before it; so
 whatever a program waits for was started before it, and by induction the oldest unfinished program waits for nothing.
-Programs that have not started hold no ticket, so nobody can wait for them. Rows of the mailbox that one series uses after
-another, and rooms that one program uses after another, are waited for in the same order. Nothing is summed by atomics, so a run gives the
-same bits each time.
+Programs that have not started hold no ticket, so nobody can wait for them. Rows of the mailbox that one series uses after another,
+and rooms that one program uses after another, are waited for in the same order. Nothing is summed by atomics, so a run gives
+the same bits each time.
 
 In the room: `backend` is how others reach it. `host` routes what lies in the host's memory, or is cupy's, by way of `staging`.
-`launch` and `gradients` launch the kernels, forward and adjoint, on what `layout` (the network and its filter) and `memory`
-(series, mailbox, traces) have put on the device, in the groups that `arguments` names. The kernels are `forward` and
-`adjoint`, and with several routing steps a step of runoff `substeps`, `adjoint_replay`, and `adjoint_substeps` for longer windows
-and where discharge is known, of pieces in `lanes`.
+`launch` and `gradients` launch the kernels, forward and adjoint, by way of `dispatch`, on what `layout` (the network and its
+filter) and `memory` (series, mailbox, traces) have put on the device, in the groups that `arguments` names. The kernels are
+`forward` and `adjoint`, and with several routing steps a step of runoff `substeps`, `adjoint_replay`, and `adjoint_substeps` for
+longer windows and where discharge is known, of pieces in `lanes`; and small ones for filters (`filter_kernels`), parameters
+within their bounds (`bounds`) and rows of the host (`row_copies`).
 """

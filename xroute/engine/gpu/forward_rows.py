@@ -1,9 +1,10 @@
-"""The forward run with rows in shared memory: what bounds `xroute.engine.gpu.forward` is how memory is opened, and registers.
+"""The forward run with rows in shared memory.
 
-There a tile of 32 columns, pieces of 128 bytes of each row, is held in registers, and the next one too. Here pieces of 256 bytes or more
-are copied to shared memory beside the computation, routed in place, and stored; registers hold a group of steps. A lane reads and posts
-its mail four words at a time, from rows of its own. Inside of the series nothing asks whether a step is one. See
-`xroute.engine.gpu.rows` for the pieces; the other kernel is for other types, older devices and Triton's interpreter.
+`xroute.engine.gpu.forward` holds a tile of 32 columns, pieces of 128 bytes of each row, in registers, and the next one too. What bounds
+it is how memory is opened. Here pieces of 256 bytes are copied to shared memory beside the computation, routed in place, and
+stored; registers hold a group of steps. A lane reads and posts its mail four words at a time, from rows of its own. Inside of the
+series nothing asks whether a step is one. The pieces are in `xroute.engine.gpu.rows`; the other kernel is for other types, older
+devices and Triton's interpreter.
 """
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator, assignment"
@@ -102,7 +103,7 @@ def route_rows(
     n_reaches, n_steps, runoff_pitch, discharge_pitch, n_patches, n_batch, n_sources, width, ring_size, n_lags, trace_size,
     n_known, known_pitch, mode: tl.constexpr,
 ):  # fmt: skip
-    """`xroute.engine.gpu.forward.route_steps` in float32, rows in shared memory; ``network`` has links beyond each lane's first."""
+    """`xroute.engine.gpu.forward.route_steps` in float32; the links of ``network`` are those beyond each lane's first."""
     C: tl.constexpr = mode.columns
     G: tl.constexpr = mode.group
     N: tl.constexpr = AT_ONCE

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 import triton
-import triton.language as tl
 
 from xroute.caches import keep_fitting
 from xroute.engine.arrays import Exchange, Known, State
 from xroute.engine.gpu.arguments import (
-    AdjointSeries,
     KernelFilter,
     KernelKnown,
     KernelNetwork,
     Mailbox,
     Mode,
-    ReplaySeries,
     Series,
     Trace,
 )
+from xroute.engine.gpu.dispatch import launch
 from xroute.engine.gpu.forward import route_steps
 from xroute.engine.gpu.forward_rows import route_rows
 from xroute.engine.gpu.layout import (
@@ -33,6 +30,7 @@ from xroute.engine.gpu.layout import (
     device_mail,
     device_patches,
     group_length,
+    real_type,
     replays,
     vector_length,
 )
@@ -55,7 +53,7 @@ from xroute.engine.kernels import keep_triton_kernels
 from xroute.engine.plan import RoutingPlan
 from xroute.settings import LATERAL, SAMPLING, RoutingSettings
 
-__all__ = ["DeviceKnown", "kernel_filter", "known_on", "launch", "new_ticket", "real_type", "route_gpu", "state_on"]
+__all__ = ["DeviceKnown", "kernel_filter", "known_on", "new_ticket", "route_gpu", "state_on"]
 
 keep_triton_kernels()  # before any is compiled
 
@@ -279,17 +277,6 @@ def state_on(state: State | None, n_batch: int, n_reaches: int, filter: DeviceFi
         like.new_zeros(n_batch, size) if array is None else array.to(like).contiguous()
         for array, size in zip(state, sizes, strict=True)
     ))  # fmt: skip
-
-
-def launch(kernel: Any, grid: int, series: Series | AdjointSeries | ReplaySeries, *arguments: Any, **options: Any) -> None:
-    """Launch a kernel of one warp a program on the device of its series."""
-    with torch.cuda.device(series[0].device) if series[0].is_cuda else nullcontext():
-        kernel[(grid,)](series, *arguments, num_warps=1, **options)
-
-
-def real_type(dtype: torch.dtype) -> Any:
-    """Triton's type of the arithmetic."""
-    return tl.float64 if dtype == torch.float64 else tl.float32
 
 
 def kernel_filter(filter: DeviceFilter, ring: Tensor) -> KernelFilter:
