@@ -21,6 +21,7 @@ KERNEL_MODULES = (
     "xroute.engine.cpu.kernels", "xroute.engine.cpu.abreast", "xroute.engine.cpu.vectors", "xroute.engine.cpu.adjoint_kernels",
     "xroute.engine.gpu.forward", "xroute.engine.gpu.adjoint", "xroute.engine.gpu.lanes",
     "xroute.engine.gpu.substeps", "xroute.engine.gpu.adjoint_substeps", "xroute.engine.gpu.adjoint_rows",
+    "xroute.engine.gpu.adjoint_replay", "xroute.engine.gpu.forward_rows",
 )  # fmt: skip
 """Modules of compiled code, which are as long as what they compute, and make numbers of options' values."""
 COMPILED = ("kernel", "triton.jit", "triton.autotune", "intrinsic", "njit")

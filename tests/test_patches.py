@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 from hypothesis import given
+from hypothesis import strategies as st
 from strategies import topologies, topology
 
 import xroute
-from xroute.engine.patches import LANES, Patches
+from xroute.engine.patches import LANES, CrossLinks, Patches, share_rows
 from xroute.engine.plan import make_plan
 
 
@@ -66,3 +67,37 @@ def test_repeatable():
     one, two = (make_plan(*network.links, network.n_reaches).patches for _ in range(2))
     for name in ("reach", "lag", "child", "parent"):
         np.testing.assert_array_equal(getattr(one, name), getattr(two, name))
+
+
+def check_rows(links: CrossLinks, n_places: int, kept: np.ndarray, away: int) -> int:
+    """Users of a row follow on one another, the next one not before the reader of the last is ``away`` behind; how many rows."""
+    rows = share_rows(links, n_places, kept, away)
+    users: dict[int, list[int]] = {}
+    for source in range(links.n_sources):
+        users.setdefault(int(rows.row[source]), []).append(source)
+    assert sorted(users) == list(range(rows.n_rows))
+    for sources in users.values():
+        sources.sort(key=lambda source: rows.turn[source])
+        assert [rows.turn[source] for source in sources] == list(range(len(sources)))
+        for one, next_one in zip(sources, sources[1:], strict=False):
+            readers = links.target[links.number[links.source] == one] // LANES
+            writer = np.flatnonzero(links.number == next_one)[0] // LANES
+            assert readers.size == 1 and readers[0] + max(1, away) <= writer
+            assert rows.shared[one] and one not in kept
+    return rows.n_rows
+
+
+@given(topologies(max_size=90), st.integers(0, 3), st.integers(0, 3))
+def test_rows_are_used_one_after_another(network, away, n_kept):
+    """With reaches whose discharge others want to read when all is over."""
+    n = network.n_reaches
+    plan = make_plan(*network.links, n)
+    down = plan.patches.down
+    check_rows(down, plan.patches.reach.size, np.arange(min(n_kept, down.n_sources)), away)
+
+
+def test_rows_are_few():
+    patches = xroute.Network(xroute.datasets.scheidegger(120, 80, seed=2)).plan.patches
+    none = np.arange(0)
+    assert check_rows(patches.down, patches.reach.size, none, 0) < 0.3 * patches.down.n_sources
+    assert share_rows(patches.down, patches.reach.size, none, patches.n_patches).n_rows == patches.down.n_sources

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from xroute.engine.kernels import kernel
 from xroute.engine.schedule import csr
 
-__all__ = ["LANES", "CrossLinks", "Patches", "make_patches"]
+__all__ = ["LANES", "CrossLinks", "Patches", "SharedRows", "make_patches", "share_rows"]
 
 LANES = 32
 """Reaches in a patch: the lanes of a warp."""
@@ -104,6 +104,49 @@ class Patches:
     def depth(self) -> Index:
         """Largest lag of each patch [patch]."""
         return self.lag.reshape(-1, LANES).max(axis=1, initial=0)
+
+
+@dataclass(frozen=True)
+class SharedRows:
+    """Rows in which series cross from patch to patch, used one after another by several.
+
+    Attributes
+    ----------
+    row, turn : int64 [number of a source]
+        Row of each place that a series comes from, and how many have used it before.
+    shared : bool [number of a source]
+        Whether its one reader hands the row on.
+    n_rows : int
+        How many rows there are.
+    """
+
+    row: Index
+    turn: Index
+    shared: NDArray[np.bool_]
+    n_rows: int
+
+
+def share_rows(links: CrossLinks, n_places: int, kept: Index, away: int) -> SharedRows:
+    """Give sources rows, each to one whose patch comes at least ``away``, and one, after the one that read it last.
+
+    A row is handed on by its only reader, as the first link of the place that it joins. Other sources, and those whose
+    numbers are ``kept``, keep theirs.
+    """
+    number, reader = links.number[links.source], links.target // LANES
+    n_readers = np.bincount(number, minlength=links.n_sources)
+    first = np.zeros(number.size, bool)
+    first[np.unique(links.target, return_index=True)[1]] = True
+    lasts = np.full(links.n_sources, -1, np.int64)
+    lasts[number[first]] = reader[first]
+    lasts[n_readers != 1] = -1
+    lasts[kept] = -1
+    begins = np.full(links.n_sources, -1, np.int64)  # where it is given, before all patches
+    numbered = np.flatnonzero(links.number >= 0)
+    inside = numbered < n_places
+    begins[links.number[numbered[inside]]] = numbered[inside] // LANES
+    by_writer, by_reader = (np.argsort(by, kind="stable") for by in (begins, lasts))
+    row, turn, n_rows = _share_rows(begins, lasts, by_writer, by_reader, max(1, away))
+    return SharedRows(row, turn, lasts >= 0, n_rows)
 
 
 def make_patches(
@@ -265,3 +308,29 @@ def _links(place, n_places, below, pointer, upstream, weight):  # type: ignore[n
                 source[n], target[n], share[n] = place[u], at, weight[j]
                 n += 1
     return child, child_weight, parent, parent_weight, source[:n], target[:n], share[:n]
+
+
+@kernel
+def _share_rows(begins, lasts, by_writer, by_reader, away):  # type: ignore[no-untyped-def]
+    """Row of each source, how many used it before, and how many rows there are."""
+    row, turn = np.empty_like(begins), np.zeros_like(begins)
+    free, n_free, taken = np.empty_like(begins), 0, 0  # a queue: the row that has been free for longest goes first
+    uses = np.zeros(begins.size, np.int64)
+    n_rows = 0
+    k = 0
+    while k < lasts.size and lasts[by_reader[k]] < 0:
+        k += 1
+    for s in by_writer:
+        while k < lasts.size and lasts[by_reader[k]] + away <= begins[s]:
+            free[n_free] = row[by_reader[k]]
+            n_free += 1
+            k += 1
+        if taken < n_free:
+            row[s] = free[taken]
+            taken += 1
+        else:
+            row[s] = n_rows
+            n_rows += 1
+        turn[s] = uses[row[s]]
+        uses[row[s]] += 1
+    return row, turn, n_rows

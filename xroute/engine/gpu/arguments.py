@@ -18,6 +18,7 @@ __all__ = [
     "KernelNetwork",
     "Mailbox",
     "Mode",
+    "ReplaySeries",
     "Series",
     "Trace",
 ]
@@ -60,11 +61,32 @@ class AdjointSeries(NamedTuple):
     known: Any
 
 
+class ReplaySeries(NamedTuple):
+    """Gradients of series of all reaches [batch, reach, time], runoff of the forward run, and what is known of no reach."""
+
+    grad_discharge: Any
+    grad_runoff: Any
+    runoff: Any
+    known: Any
+
+
 class Mailbox(NamedTuple):
-    """What passes between programs: words [batch, row, time], and the number of the next patch to be taken."""
+    """What passes between programs.
+
+    Attributes
+    ----------
+    words : [batch, row, time]
+    ticket : int32 [1]
+        Number of the next patch to be taken; with rows that are used again [1 + batch * row], followed by how many are done with
+        each row.
+    places : int32 [5, place]
+        With rows that are used again: each place's row and its turn, the first row that it is given, its turn, and whether it is
+        the only one that is.
+    """
 
     words: Any
     ticket: Any
+    places: Any = None
 
 
 class KernelNetwork(NamedTuple):
@@ -158,6 +180,14 @@ class Mode(NamedTuple):
         In which step of its group the last step of the series stands.
     substeps
         With several routing steps a step, how many.
+    vector
+        With several routing steps a step, how many words of the mailbox are read and written together.
+    notes
+        With several routing steps a step, after how many steps of runoff notes are kept for the adjoint; 0: never.
+    replay
+        Whether routing is only gone through once more, from notes.
+    again
+        Whether rows of the mailbox are used again.
     has_pole, scaled, keep_trace, runoff_gradient, known
         Whether a pole is not 0, runoff has a factor, a trace is kept, the gradient of runoff is wanted, discharge is known
         on some reaches.
@@ -182,3 +212,7 @@ class Mode(NamedTuple):
     keep_trace: bool = False
     runoff_gradient: bool = True
     known: bool = False
+    again: bool = False
+    vector: int = 1
+    notes: int = 0
+    replay: bool = False

@@ -225,8 +225,6 @@ def route_rows(
     mail_there = groups_inside(post.has_mail, first_time, n_steps, True, N, G)
     mail = peek_words(box, mail_there, N, G)
 
-    y = tl.zeros((R,), ACC)
-    inflow = y
     y0, inflow0, history = start_of(start, end, filter, lanes, member, n_reaches, n_lags, n_places, mode)
     window = window_of(filter, patch, member, n_patches, ring_size, mode)
     if mode.n_taps > 2:
@@ -236,8 +234,7 @@ def route_rows(
         rows += member * trace_size + tl.load(trace.start + patch) + lanes.lane
     CHANNELS: tl.constexpr = (2 if mode.lateral == INTERVAL else 1) + (1 if mode.lateral == OUTLET or mode.known else 0)
     known = known_of(series.known, lanes, member, n_known, known_pitch, mode)
-    last_y = y
-    last_inflow = y
+    y, inflow, last_y, last_inflow = zeros_of(4, ACC)
     q = zeros_of(G, ACC)
     last_q = zeros_of(4, ACC)
     for m in range(n_tiles):

@@ -9,21 +9,44 @@ import torch
 
 from xroute.engine.arrays import Exchange, Gradients, Known, State
 from xroute.engine.gpu.adjoint import adjoint_steps
+from xroute.engine.gpu.adjoint_replay import adjoint_replayed
 from xroute.engine.gpu.adjoint_rows import adjoint_rows
 from xroute.engine.gpu.adjoint_substeps import adjoint_substeps
-from xroute.engine.gpu.arguments import AdjointSeries, KernelGradients, KernelNetwork, Mailbox, Mode, Trace
+from xroute.engine.gpu.arguments import (
+    AdjointSeries,
+    KernelGradients,
+    KernelNetwork,
+    Mailbox,
+    Mode,
+    ReplaySeries,
+    Trace,
+)
 from xroute.engine.gpu.dispatch import launch
 from xroute.engine.gpu.filter_kernels import BLOCK, gather_gradients
 from xroute.engine.gpu.launch import kernel_filter, known_on, new_ticket, route_gpu, state_on
-from xroute.engine.gpu.layout import DeviceFilter, by_step, device_patches, group_length, real_type, trace_channels
+from xroute.engine.gpu.layout import (
+    RESIDENT,
+    DeviceFilter,
+    by_step,
+    device_mail,
+    device_patches,
+    group_length,
+    real_type,
+    replays,
+    trace_channels,
+    vector_length,
+)
 from xroute.engine.gpu.memory import (
+    NOTES,
     as_rows,
     empty_mailbox,
     index_type,
     most_trace,
     needs_trace,
+    notes_layout,
     padded_rows,
     trace_layout,
+    word_type,
 )
 from xroute.engine.patches import LANES
 from xroute.engine.plan import RoutingPlan
@@ -32,6 +55,8 @@ from xroute.settings import LATERAL, SAMPLING, RoutingSettings
 __all__ = ["adjoint_gpu"]
 
 Tensor = torch.Tensor
+ROOM_BYTES = 2**28
+"""At most so much is taken for the inflow that programs of the adjoint make once more, each in a room of its own."""
 
 
 def adjoint_gpu(
@@ -68,14 +93,19 @@ def adjoint_gpu(
     elif trace is not None and discharge is not None:
         grad_runoff, grads = back.block(grad_discharge, grads, runoff, discharge, state, trace)
     else:
-        block = _block_length(runoff, filter, settings, known is not None) if block is None else block
+        block = _block_length(runoff, plan, filter, settings, known is not None) if block is None else block
         grad_runoff, grads = back.without_trace(grad_discharge, grads, runoff, state, block)
     return Gradients(grad_runoff, *back.sums.result(), grads)
 
 
-def _block_length(runoff: Tensor, filter: DeviceFilter, settings: RoutingSettings, has_known: bool = False) -> int:
+def _block_length(
+    runoff: Tensor, plan: RoutingPlan, filter: DeviceFilter, settings: RoutingSettings, has_known: bool
+) -> int:
     """Steps of runoff whose trace may be kept at a time."""
-    n_batch, n, _ = runoff.shape
+    n_batch, n, n_steps = runoff.shape
+    if replays(settings, filter.n_taps, has_known):
+        a_step = -(-sum(notes_layout(plan, runoff.shape, settings)) * filter.coefficients.dtype.itemsize // n_steps)
+        return max(1, most_trace(runoff) // a_step)
     a_step = n_batch * n * settings.substeps * trace_channels(settings, has_known) * filter.coefficients.dtype.itemsize
     block = max(1, most_trace(runoff) // (2 * a_step))  # the half: shallow lanes have some more
     return max(8, block // 8 * 8) if by_step(settings) else block
@@ -172,7 +202,10 @@ class _Adjoint:
         if grads is None and not by_step(self.settings):
             grads = State(none.new_zeros(n_batch, n_lags), none.new_zeros(n_batch, n))
         start = state_on(state, n_batch, n, self.filter)
-        self._launch(grad, grad_runoff, discharge, as_rows(runoff), trace, (start, grads, before), steps)
+        if replays(self.settings, self.filter.n_taps, self.known is not None):
+            self._replay(grad, grad_runoff, as_rows(runoff), trace, (start, grads, before))
+        else:
+            self._launch(grad, grad_runoff, discharge, as_rows(runoff), trace, (start, grads, before), steps)
         return grad_runoff if self.needs_runoff else grad_runoff.new_empty(0), before
 
     def _launch(
@@ -231,3 +264,40 @@ class _Adjoint:
         if known is not None and known.grad is not None and there.n:
             found = there.kernel.gradient  # one member may serve all
             known.grad.copy_(found.sum(dim=0, keepdim=True) if known.grad.shape[0] < n_batch else found)
+
+    def _replay(
+        self, grad: Tensor, grad_runoff: Tensor, runoff: Tensor, trace: Tensor, states: tuple[State | None, State | None, State]
+    ) -> None:
+        """Launch the adjoint kernel that routes once more, on the states that `_launch` takes, too."""
+        settings, none = self.settings, self.filter.coefficients
+        acc, device, (n_batch, n, n_steps) = none.dtype, grad.device, grad.shape
+        index = device_patches(self.plan, device, acc)
+        mail = device_mail(self.plan, device, acc, n_batch, again=False)
+        start, end, before = (State(none, none) if state is None else state for state in states)
+        group, width = group_length(settings, self.filter.n_taps, n_steps, n_batch), n_steps * settings.substeps
+        near = none.new_empty(n_batch, 4, index.n_patches * LANES)
+        mailbox = empty_mailbox(n_batch, index.up.n_sources, width, acc, device)
+        n_words = notes_layout(self.plan, grad.shape, settings)[0]
+        room = NOTES * (settings.substeps // group) * (group + 2) * LANES
+        n_rooms = min(RESIDENT, index.n_patches * n_batch, max(ROOM_BYTES // (room * acc.itemsize), 1))
+        mode = Mode(
+            real_type(acc), index_type(n_batch * max(grad.stride(0), runoff.stride(0)), mailbox.numel(), n_words),
+            self.filter.n_taps, group, LATERAL.index(settings.lateral), state_in=states[0] is not None,
+            state_out=states[1] is not None, runoff_gradient=self.needs_runoff, substeps=settings.substeps,
+            sampling=SAMPLING.index(settings.sampling), has_pole=self.filter.has_pole, vector=vector_length(settings),
+            notes=NOTES, replay=True,
+        )  # fmt: skip
+        up, down = index.up_by_lag, mail.down
+        launch(
+            adjoint_replayed, index.n_patches * n_batch,
+            ReplaySeries(grad, grad_runoff, runoff, known_on(None, self.plan, grad, self.filter).kernel),
+            Mailbox(mailbox, new_ticket(device, n_rooms)),
+            KernelNetwork(index.up_places, index.parent_share, up.start, up.record, up.weight),
+            Mailbox(trace[:n_words].view(word_type(acc)), new_ticket(device), mail.places),
+            KernelNetwork(index.down_places, index.child_share, down.start, down.record, down.weight),
+            kernel_filter(self.filter, none), start, KernelGradients(end, before, near, none),
+            Trace(trace[n_words:], none.new_empty(n_rooms * room)), n, n_steps, runoff.stride(1), grad.stride(1),
+            grad_runoff.stride(1), index.n_patches, n_batch, up.n_sources, down.n_sources, width,
+            self.filter.windows.n_lags, n_rooms, mode,
+        )  # fmt: skip
+        self.sums.add(near, none)

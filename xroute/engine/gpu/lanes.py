@@ -30,7 +30,7 @@ MEAN, LAST, START_MEAN = (tl.constexpr(SAMPLING.index(k)) for k in ("mean", "las
 
 SIZES = (
     "n_reaches", "n_steps", "first_step", "n_patches", "n_sources", "width", "runoff_pitch", "grad_pitch", "result_pitch",
-    "discharge_pitch", "ring_size", "n_lags", "trace_size", "n_known", "known_pitch",
+    "discharge_pitch", "ring_size", "n_lags", "trace_size", "n_known", "known_pitch", "n_rows", "n_rooms",
 )  # fmt: skip
 """Numbers that kernels are not compiled for: else each network and each length of a series would wait for the compiler.
 
@@ -128,7 +128,8 @@ def join_series(columns, series, weight, joins, lane, N: tl.constexpr):
 
 
 @triton.jit
-def _bits(value, ACC: tl.constexpr):
+def bits_of(value, ACC: tl.constexpr):
+    """The word of a value: never `EMPTY`."""
     if ACC == tl.float64:
         bits = value.to(tl.int64, bitcast=True)
         return tl.where(bits == EMPTY, 0x7FF8000000000000, bits)  # a user's own NaN, carried along
@@ -140,7 +141,7 @@ def _bits(value, ACC: tl.constexpr):
 def post(box, columns, mask, N: tl.constexpr, ACC: tl.constexpr):
     """Write ``N`` columns for other programs, where each lane has its own place."""
     for c in tl.static_range(N):
-        tl.store(box + c, _bits(columns[c], ACC), mask=mask)
+        tl.store(box + c, bits_of(columns[c], ACC), mask=mask)
 
 
 @triton.jit
@@ -182,6 +183,12 @@ def load_tile(rows, vector_time, end):
 def load_inside(rows, vector_time, end):
     """A tile of rows that begin with a vector; 0 outside of the series."""
     return tl.load(rows, mask=(vector_time >= 0) & (vector_time < end), other=0.0)
+
+
+@triton.jit
+def load_here(rows, time, end):
+    """A tile of rows that begin anywhere; 0 outside of the series."""
+    return tl.load(rows, mask=(time >= 0) & (time < end), other=0.0)
 
 
 @triton.jit

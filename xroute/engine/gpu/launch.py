@@ -21,18 +21,32 @@ from xroute.engine.gpu.arguments import (
 from xroute.engine.gpu.dispatch import launch
 from xroute.engine.gpu.forward import route_steps
 from xroute.engine.gpu.forward_rows import route_rows
-from xroute.engine.gpu.layout import DeviceFilter, DevicePatches, by_step, device_patches, group_length, real_type
+from xroute.engine.gpu.layout import (
+    DeviceFilter,
+    DeviceMail,
+    DevicePatches,
+    by_step,
+    device_mail,
+    device_patches,
+    group_length,
+    real_type,
+    replays,
+    vector_length,
+)
 from xroute.engine.gpu.memory import (
+    NOTES,
     as_rows,
     empty_mailbox,
     in_rows,
     index_type,
     needs_trace,
+    notes_layout,
     padded,
     put_given,
     take_kept,
     tile_width,
     trace_layout,
+    word_type,
 )
 from xroute.engine.gpu.substeps import route_substeps
 from xroute.engine.kernels import keep_triton_kernels
@@ -44,8 +58,10 @@ __all__ = ["DeviceKnown", "kernel_filter", "known_on", "new_ticket", "route_gpu"
 keep_triton_kernels()  # before any is compiled
 
 Tensor = torch.Tensor
-MAILBOX_SHARE = 6
-"""With substeps, one part in so many of the memory of runoff is spent on the mailbox: it sets how long a launch goes on."""
+MAILBOX_BYTES, MAILBOX_SHARE = 2**29, 4
+"""With substeps, the mailbox takes no more than the first of these, or else than one part in so many of the memory of runoff.
+
+A run that needs more goes on in several launches; rows that are used again let one launch do for all but many substeps."""
 
 
 def route_gpu(
@@ -94,8 +110,11 @@ def route_gpu(
     discharge = padded(runoff.shape, runoff.dtype, device)
     start = state_on(state, n_batch, n, filter)
     trace, rows_of_trace = none, (none, 0)
+    replayed = replays(settings, filter.n_taps, exchange.known is not None)
     traced = keep_trace and needs_trace(filter.n_taps, settings, runoff, exchange.known is not None)
-    if keep_trace and not traced:
+    if keep_trace and replayed:
+        trace = torch.empty(sum(notes_layout(plan, runoff.shape, settings)), dtype=none.dtype, device=device)
+    elif keep_trace and not traced:
         trace = none.new_empty(1)
     elif traced:
         rows_of_trace = trace_layout(plan, runoff, filter.n_taps, settings, none.dtype, exchange.known is not None)
@@ -106,7 +125,7 @@ def route_gpu(
             runoff, discharge, device_patches(plan, device, none.dtype), filter, settings,
             none if scale is None else scale.to(device, none.dtype).contiguous(), exchange, trace, *rows_of_trace,
             none.new_empty(max(1, n_batch * filter.n_ring)), scale is not None, traced,
-            known_on(exchange.known, plan, runoff, filter),
+            known_on(exchange.known, plan, runoff, filter), plan,
         )  # fmt: skip
         end = run.by_step(start, keep_state) if by_step(settings) else run.by_substep(start, keep_state)
     elif keep_state and start is not None:  # nothing happens to the state, but it is another one
@@ -134,6 +153,7 @@ class _Run:
     scaled: bool
     keep_trace: bool
     known: DeviceKnown
+    plan: RoutingPlan
 
     def by_step(self, start: State | None, keep_state: bool) -> State:
         """One launch, a step of runoff being one routing step; the state at the end, if it is kept."""
@@ -157,48 +177,59 @@ class _Run:
         """Launches of as many steps of runoff as the mailbox has room for; the state at the end, if it is kept."""
         n_batch, _, n_steps = self.runoff.shape
         acc, substeps = self.filter.coefficients.dtype, self.settings.substeps
-        room = self.runoff.numel() * self.runoff.element_size() // MAILBOX_SHARE
-        a_step = n_batch * self.index.down.n_sources * substeps * acc.itemsize
+        notes = self.keep_trace and replays(self.settings, self.filter.n_taps, self.exchange.known is not None)
+        mail = device_mail(self.plan, self.runoff.device, acc, n_batch, again=not notes)
+        room = max(MAILBOX_BYTES, self.runoff.numel() * self.runoff.element_size() // MAILBOX_SHARE)
+        a_step = n_batch * mail.down.n_sources * substeps * acc.itemsize
         block = n_steps if self.keep_trace else min(n_steps, max(1, room // max(1, a_step)))
         width, end = block * substeps, start
-        mailbox = empty_mailbox(n_batch, self.index.down.n_sources, width, acc, self.runoff.device)
+        if notes:  # they stand behind the mailbox, which is kept too
+            n_words = notes_layout(self.plan, self.runoff.shape, self.settings)[0]
+            mailbox = self.trace[:n_words].view(word_type(acc)).fill_(-1)
+        else:
+            mailbox = empty_mailbox(n_batch, mail.down.n_sources, width, acc, self.runoff.device)
         for first in range(0, n_steps, block):
             last = min(first + block, n_steps)
             if first > 0:
                 mailbox.fill_(-1)
             fine = slice(first * substeps, last * substeps)
-            put_given(mailbox, self.exchange.given, self.index, n_batch, fine)
+            put_given(mailbox, self.exchange.given, mail, n_batch, fine)
             wanted = keep_state or last < n_steps
             start, end = end, self._new_state(wanted)
             self._launch(
-                route_substeps, mailbox, width, start, end, first, last - first, state_out=wanted, substeps=substeps,
-                sampling=SAMPLING.index(self.settings.sampling),
+                route_substeps, mailbox, width, start, end, first, last - first, mail=mail, state_out=wanted,
+                substeps=substeps, sampling=SAMPLING.index(self.settings.sampling), again=mail.again,
+                vector=vector_length(self.settings), notes=NOTES if notes else 0,
             )  # fmt: skip
-            take_kept(mailbox, self.exchange.kept, self.index, n_batch, fine)
+            take_kept(mailbox, self.exchange.kept, mail, n_batch, fine)
         assert end is not None
         return end
 
     def _launch(
-        self, kernel: Any, mailbox: Tensor, width: int, start: State | None, end: State, *steps: int, **constants: Any
-    ) -> None:
+        self, kernel: Any, mailbox: Tensor, width: int, start: State | None, end: State, *steps: int,
+        mail: DeviceMail | None = None, **constants: Any,
+    ) -> None:  # fmt: skip
         index, runoff = self.index, self.runoff
         down = index.down_rest if kernel is route_rows else index.down
         n_batch, n, n_steps = runoff.shape
         none = self.filter.coefficients
+        notes = bool(constants.get("notes"))
+        trace = self.trace[mailbox.numel() :] if notes else self.trace
+        links, places = (down, none) if mail is None else (mail.down, mail.places)
         mode = Mode(
             real_type(none.dtype),
             index_type(n_batch * runoff.stride(0), n_batch * self.discharge.stride(0), mailbox.numel()),
             self.filter.n_taps, group_length(self.settings, self.filter.n_taps, n_steps, n_batch),
             LATERAL.index(self.settings.lateral), has_pole=self.filter.has_pole, state_in=start is not None,
-            scaled=self.scaled, keep_trace=self.keep_trace, known=self.known.n > 0, **constants,
+            scaled=self.scaled, keep_trace=self.keep_trace and not notes, known=self.known.n > 0, **constants,
         )  # fmt: skip
         launch(
             kernel, index.n_patches * n_batch, Series(runoff, self.discharge, self.scale, self.known.kernel),
-            Mailbox(mailbox, new_ticket(runoff.device)),
-            KernelNetwork(index.down_places, index.child_share, down.start, down.record, down.weight),
+            Mailbox(mailbox, new_ticket(runoff.device, n_batch * links.n_sources), places),
+            KernelNetwork(index.down_places, index.child_share, links.start, links.record, links.weight),
             kernel_filter(self.filter, self.ring), State(none, none) if start is None else start, end,
-            Trace(self.trace, self.trace_start), n, *steps, runoff.stride(1), self.discharge.stride(1), index.n_patches,
-            n_batch, down.n_sources, width, self.filter.n_ring, self.filter.windows.n_lags, self.n_trace,
+            Trace(trace, self.trace_start), n, *steps, runoff.stride(1), self.discharge.stride(1), index.n_patches,
+            n_batch, links.n_sources, width, self.filter.n_ring, self.filter.windows.n_lags, self.n_trace,
             self.known.n, n_steps, mode,
             **({"maxnreg": 200} if kernel is route_steps else {}),
         )  # fmt: skip
@@ -258,6 +289,6 @@ def kernel_filter(filter: DeviceFilter, ring: Tensor) -> KernelFilter:
     return KernelFilter(filter.coefficients, windows.first_lag, windows.groups, filter.taps, ring)
 
 
-def new_ticket(device: torch.device) -> Tensor:
-    """The counter that programs take their tickets from."""
-    return torch.zeros(1, dtype=torch.int32, device=device)
+def new_ticket(device: torch.device, n_rows: int = 0) -> Tensor:
+    """The counter that programs take their tickets from, and how many are done with each row of the mailbox."""
+    return torch.zeros(1 + n_rows, dtype=torch.int32, device=device)

@@ -5,6 +5,7 @@ Everything of a reach stands at its place (`xroute.engine.patches`): a warp's 32
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from xroute.caches import keep, keep_fitting
 from xroute.engine.gpu.dispatch import launch
 from xroute.engine.gpu.filter_kernels import BLOCK, lay_out
-from xroute.engine.patches import LANES, CrossLinks, Patches
+from xroute.engine.patches import LANES, CrossLinks, Patches, share_rows
 from xroute.engine.plan import RoutingPlan
 from xroute.settings import RoutingSettings
 
@@ -24,13 +25,17 @@ __all__ = [
     "DeviceFilter",
     "DevicePatches",
     "Windows",
+    "DeviceMail",
     "by_step",
+    "device_mail",
     "device_patches",
     "group_length",
     "kept_filter",
     "prepare_filter",
     "real_type",
+    "replays",
     "trace_channels",
+    "vector_length",
     "windows_of",
 ]
 
@@ -54,6 +59,16 @@ def group_length(settings: RoutingSettings, n_taps: int, n_steps: int, n_batch: 
     if by_step(settings):
         return 8 if n_taps > 2 or n_steps >= LONG or n_batch >= MANY else 4
     return max(k for k in range(1, 9) if settings.substeps % k == 0)
+
+
+def replays(settings: RoutingSettings, n_taps: int, has_known: bool) -> bool:
+    """Whether the adjoint routes once more what it needs, from notes: see `xroute.engine.gpu.adjoint_replay`."""
+    return not by_step(settings) and n_taps <= 2 and not has_known
+
+
+def vector_length(settings: RoutingSettings) -> int:
+    """Words of the mailbox that are read and written together with several routing steps a step: groups begin with them."""
+    return math.gcd(group_length(settings, 1, 1), 4)
 
 
 def trace_channels(settings: RoutingSettings, has_known: bool = False) -> int:
@@ -94,6 +109,7 @@ class DevicePatches:
     up: DeviceLinks  # without the first of each place
     past_places: Tensor  # int32 [3, place]: two children, reach of the first row that joins, or -1; weights: `child_share`
     past_rest: DeviceLinks  # as `down_rest`, but records begin with the reach, and have the distance for lag
+    up_by_lag: DeviceLinks  # the same, with the lag down the network
     reach: Tensor  # int64 [place]
     place: Tensor  # int64 [reach]
     given: Tensor  # int64 [given reach]: row of the mailbox
@@ -137,6 +153,7 @@ def _move_patches(p: Patches, plan: RoutingPlan, device: torch.device, dtype: to
         links(p.down, p.down.number, p.lag, np.ones(p.down.target.size, bool)),
         links(p.down, p.down.number, p.lag, ~join_first), links(p.up, p.up.number, p.distance, ~first),
         int32(*p.child, past_reach), links(p.down, reach_or_none, p.distance, ~join_first),
+        links(p.up, p.up.number, p.lag, ~first),
         torch.from_numpy(p.reach).to(device), torch.from_numpy(place).to(device),
         torch.from_numpy(p.down.number[p.reach.size :]).to(device),
         torch.from_numpy(p.down.number[place[plan.kept]]).to(device), p.n_patches,
@@ -151,6 +168,50 @@ def _first_links(of: CrossLinks, n_places: int) -> tuple[NDArray[np.int64], NDAr
     row[of.target[first]] = of.number[of.source[first]]
     weight[of.target[first]] = of.weight[first]
     return row, weight, first
+
+
+@dataclass(frozen=True)
+class DeviceMail:
+    """Rows of the mailbox down the network where several sources share one, on a device."""
+
+    places: Tensor  # int32 [5, place]: row of the mailbox, its turn; first row it is given, its turn, whether it hands it on
+    down: DeviceLinks  # without the first of each place; the last number of a record is the row's turn; so many rows
+    given: Tensor  # int64 [given reach]: row of the mailbox
+    kept: Tensor  # int64 [kept reach]: row of the mailbox
+    again: bool  # whether any row is used again
+
+
+RESIDENT = 4608
+"""Programs that a GPU has room for at a time: a row is used again after so many, by when its reader is likely to have ended."""
+
+
+def device_mail(plan: RoutingPlan, device: torch.device, dtype: torch.dtype, n_batch: int, *, again: bool) -> DeviceMail:
+    """Rows of the mailbox on a device, used ``again`` or not; made once and kept with the plan."""
+    away = -(-RESIDENT // n_batch) if again else plan.patches.n_patches
+    return keep(plan, ("device mail", str(device), dtype, away), lambda: _move_mail(plan, device, dtype, away), most=8)
+
+
+def _move_mail(plan: RoutingPlan, device: torch.device, dtype: torch.dtype, away: int) -> DeviceMail:
+    p = plan.patches
+    of, n = p.down, p.reach.size
+    kept = of.number[p.place_of(plan.n_reaches)[plan.kept]]
+    rows = share_rows(of, n, kept, away)
+    own, (source, _, first) = of.number[:n], _first_links(of, n)
+
+    def by_place(values: NDArray[Any], number: NDArray[Any]) -> NDArray[Any]:
+        return np.where(number >= 0, values[np.maximum(number, 0)] if values.size else 0, -1)
+
+    places = np.stack([
+        by_place(rows.row, own), by_place(rows.turn, own), by_place(rows.row, source), by_place(rows.turn, source),
+        by_place(rows.shared, source),
+    ])  # fmt: skip
+    number, target = of.number[of.source[~first]], of.target[~first]
+    record = np.stack([rows.row[number], target % LANES, p.lag[target], rows.turn[number]], axis=1)
+    start = np.searchsorted(target // LANES, np.arange(p.n_patches + 1))
+    at, starts, records = (torch.from_numpy(a.astype(np.int32)).to(device) for a in (places, start, record))
+    links = DeviceLinks(starts, records, torch.from_numpy(of.weight[~first]).to(device, dtype), rows.n_rows)
+    given, taken = (torch.from_numpy(rows.row[k]).to(device) for k in (of.number[n:], kept))
+    return DeviceMail(at, links, given, taken, rows.n_rows < of.n_sources)
 
 
 # ── its filter ──────────────────────────────────────────────────────────────────────────────────────────────────────────

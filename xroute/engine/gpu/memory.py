@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -11,7 +12,15 @@ import triton.language as tl
 from numpy.typing import NDArray
 
 from xroute.caches import keep
-from xroute.engine.gpu.layout import DevicePatches, by_step, group_length, trace_channels, windows_of
+from xroute.engine.gpu.layout import (
+    DeviceMail,
+    DevicePatches,
+    by_step,
+    group_length,
+    replays,
+    trace_channels,
+    windows_of,
+)
 from xroute.engine.patches import LANES
 from xroute.engine.plan import RoutingPlan
 from xroute.settings import RoutingSettings
@@ -23,6 +32,7 @@ __all__ = [
     "index_type",
     "most_trace",
     "needs_trace",
+    "notes_layout",
     "padded",
     "padded_rows",
     "put_given",
@@ -30,13 +40,14 @@ __all__ = [
     "tile_width",
     "trace_layout",
     "trace_numel",
+    "word_type",
 ]
 
 Tensor = torch.Tensor
 TRACE_BYTES = 2**26, 2**33
 TRACE_SHARE = 4
 """A run that needs a trace for its gradients keeps it if it takes no more than the first of these, or else than so many times the
-memory of runoff and than the second; beyond, as with substeps, the adjoint routes again, block of time by block."""
+memory of runoff and than the second; beyond, as with very many substeps, the adjoint routes again, block of time by block."""
 
 
 def needs_trace(n_taps: int, settings: RoutingSettings, runoff: Tensor, has_known: bool = False) -> bool:
@@ -51,16 +62,33 @@ def trace_numel(
 ) -> int:
     """Elements of the trace that a run keeps for its gradients, at least 1; 0 if it would be too large (`TRACE_BYTES`)."""
     n_taps = min(3, windows_of(plan, pointer, runoff.device, settings).longest)
-    if not needs_trace(n_taps, settings, runoff, has_known):
+    if replays(settings, n_taps, has_known):
+        size = sum(notes_layout(plan, runoff.shape, settings))
+    elif not needs_trace(n_taps, settings, runoff, has_known):
         return 1
-    size = runoff.shape[0] * trace_layout(plan, runoff, n_taps, settings, runoff.dtype, has_known)[1]
+    else:
+        size = runoff.shape[0] * trace_layout(plan, runoff, n_taps, settings, runoff.dtype, has_known)[1]
     return size if size * runoff.dtype.itemsize <= most_trace(runoff) else 0
+
+
+def notes_layout(plan: RoutingPlan, shape: Sequence[int], settings: RoutingSettings) -> tuple[int, int]:
+    """Words of the mailbox and of the notes that a run with several routing steps a step keeps, in one tensor."""
+    n_batch, _, n_steps = shape
+    group = group_length(settings, 1, n_steps, n_batch)
+    per_step = settings.substeps // group
+    n_words = n_batch * plan.patches.down.n_sources * n_steps * settings.substeps
+    n_blocks = -(-(n_steps + -(-(LANES - 1) // per_step)) // NOTES)
+    return -(-n_words // 4) * 4, n_batch * plan.patches.n_patches * n_blocks * (2 + group) * LANES
 
 
 def most_trace(runoff: Tensor) -> int:
     """Bytes that a trace may take."""
     least, most = TRACE_BYTES
     return max(least, min(most, TRACE_SHARE * runoff.numel() * runoff.dtype.itemsize))
+
+
+NOTES = 8
+"""With several routing steps a step, a run keeps notes for its adjoint every so many steps of runoff, for which that is made."""
 
 
 def in_rows(runoff: Tensor) -> bool:
@@ -107,11 +135,17 @@ def padded(shape: torch.Size, dtype: torch.dtype, device: torch.device) -> Tenso
 
 def empty_mailbox(n_batch: int, n_sources: int, width: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """A mailbox in which nothing has been posted; see `xroute.engine.gpu.lanes`."""
-    word = torch.int64 if dtype == torch.float64 else torch.int32
-    return torch.full((max(1, n_batch * n_sources * width),), -1, dtype=word, device=device)
+    return torch.full((max(1, n_batch * n_sources * width),), -1, dtype=word_type(dtype), device=device)
 
 
-def put_given(mailbox: Tensor, given: Tensor | None, index: DevicePatches, n_batch: int, steps: slice) -> None:
+def word_type(dtype: torch.dtype) -> torch.dtype:
+    """Type of the mailbox's words in arithmetic of ``dtype``."""
+    return torch.int64 if dtype == torch.float64 else torch.int32
+
+
+def put_given(
+    mailbox: Tensor, given: Tensor | None, index: DevicePatches | DeviceMail, n_batch: int, steps: slice
+) -> None:
     """Write series that are given into their rows of the mailbox, as if a patch had posted them."""
     if given is None or not index.given.numel():
         return
@@ -122,7 +156,9 @@ def put_given(mailbox: Tensor, given: Tensor | None, index: DevicePatches, n_bat
     rows[:, index.given, part.shape[2] :] = 0  # kernels that read whole groups must not wait for what never comes
 
 
-def take_kept(mailbox: Tensor, kept: Tensor | None, index: DevicePatches, n_batch: int, steps: slice) -> None:
+def take_kept(
+    mailbox: Tensor, kept: Tensor | None, index: DevicePatches | DeviceMail, n_batch: int, steps: slice
+) -> None:
     """Read the series that others want out of their rows of the mailbox."""
     if kept is None or not index.kept.numel():
         return
