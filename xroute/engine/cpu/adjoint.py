@@ -280,7 +280,7 @@ class _Walk:
         """Room for a group's lam, for the inflow of a reach and what came before it, for its mu, and for its runoff."""
         longest = self.longest - 1 + self.width
         lams = np.zeros((ABREAST, self._stride + LANES))  # whatever is behind the block stays zero
-        return lams, np.empty((1, longest)), np.empty(longest), np.empty(self.width)
+        return lams, np.empty((1, longest + LANES)), np.empty(longest), np.empty(self.width)
 
 
 class _Layout(NamedTuple):
