@@ -143,7 +143,7 @@ def test_commands_within_sentences_are_there(page: Path) -> None:
 
 BENCHMARKS = sorted((ROOT / "benchmarks").glob("*.py"))
 SMALL = ["cpu --small", "weights --small", "remap --small", "scaling graph --small", "streams tiles --small", "gpu --list",
-         "learning twins --small --seeds 1 --device cpu"]  # fmt: skip
+         "learning twins --small --seeds 1 --device cpu", "planet --small", "sizes --small --device cpu"]  # fmt: skip
 
 
 @pytest.mark.parametrize("script", BENCHMARKS, ids=lambda script: script.stem)

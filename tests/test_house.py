@@ -18,7 +18,7 @@ from xroute import settings
 ROOT = Path(xroute.__file__).parent
 MODULE_LINES, FUNCTION_LINES, KERNEL_LINES, ARGUMENTS = 400, 60, 120, 12
 KERNEL_MODULES = (
-    "xroute.engine.cpu.kernels", "xroute.engine.cpu.adjoint_kernels",
+    "xroute.engine.cpu.kernels", "xroute.engine.cpu.abreast", "xroute.engine.cpu.vectors", "xroute.engine.cpu.adjoint_kernels",
     "xroute.engine.gpu.forward", "xroute.engine.gpu.adjoint", "xroute.engine.gpu.lanes",
     "xroute.engine.gpu.substeps", "xroute.engine.gpu.adjoint_substeps",
 )  # fmt: skip

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from xroute.exceptions import ParameterError, some
 from xroute.groups import Groups
 from xroute.schemes import Parameter
+from xroute.schemes.making import has_triton
 from xroute.settings import Form
 
 __all__ = [
@@ -45,6 +46,10 @@ def to_raw(parameter: Parameter, value: Tensor) -> Tensor:
 def to_physical(parameter: Parameter, raw: Tensor) -> Tensor:
     """Values of a parameter of their form without bounds, within its range whatever that is; gradients are finite."""
     low, high = parameter.low, parameter.high
+    if raw.is_cuda and raw.dtype == torch.float64 and (np.isfinite(low) or np.isfinite(high)) and has_triton():
+        from xroute.engine.gpu.bounds import Bounds, bounded
+
+        return bounded(raw, Bounds(low, high, *_limits(parameter), FARTHEST))
     near = raw.clamp(-FARTHEST, FARTHEST)  # beyond, the gradient is zero; that of an infinite value would be NaN
     if np.isfinite(low) and np.isfinite(high):
         value = low + (high - low) * torch.sigmoid(near)
@@ -57,9 +62,13 @@ def to_physical(parameter: Parameter, raw: Tensor) -> Tensor:
 
 def in_range(parameter: Parameter, value: Tensor) -> Tensor:
     """Values held within a parameter's range: far out, rounding would reach a bound that is open, or infinity."""
-    low, high = parameter.low, parameter.high
-    least = np.nextafter(low, np.inf) if parameter.low_open else max(low, -np.finfo(np.float64).max)
-    return value.clamp(least, min(high, np.finfo(np.float64).max))
+    return value.clamp(*_limits(parameter))
+
+
+def _limits(parameter: Parameter) -> tuple[float, float]:
+    """Least and greatest value of a parameter's range that is a finite number."""
+    low, most = parameter.low, float(np.finfo(np.float64).max)
+    return float(np.nextafter(low, np.inf)) if parameter.low_open else max(low, -most), min(parameter.high, most)
 
 
 def without_type(fn: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:

@@ -148,8 +148,9 @@ def distinct(ids: NDArray[Any]) -> NDArray[Any]:
 
 def repeated(ids: NDArray[Any]) -> NDArray[Any]:
     """Ids that stand more than once, each once, sorted."""
-    found, count = np.unique(ids, return_counts=True)
-    return np.asarray(found[count > 1])
+    ordered = np.sort(ids)
+    twice = ordered[1:][ordered[1:] == ordered[:-1]]
+    return twice[np.concatenate([[True], twice[1:] != twice[:-1]])] if twice.size else twice
 
 
 def within(ids: NDArray[Any], among: NDArray[Any]) -> NDArray[np.bool_]:

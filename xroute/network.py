@@ -77,11 +77,12 @@ class Network(NetworkSources, NetworkForms, NetworkAnswers):
         """Ids of the reaches in the Dataset's order: int64 or str [reach]."""
         self.links: Links = read_links(self._dataset, self.ids, missing_downstream)
         """Links, by the positions of the reaches at their ends."""
-        cycle = _plan.find_cycle(self.links.upstream, self.links.downstream, self.n_reaches)
-        if cycle.size:
+        self._incoming = _plan.incoming(*self.links, self.n_reaches)  # kept until the plan is made of it
+        if self._incoming.order.size < self.n_reaches:
+            cycle = self.ids[_plan.find_cycle(*self.links[:2], self.n_reaches)]
             raise NetworkError(
-                f"the network has a cycle of {cycle.size} reaches: {some(self.ids[cycle])}, and back to "
-                f"{some(self.ids[cycle[:1]])}. Water must leave: break it at one of them"
+                f"the network has a cycle of {cycle.size} reaches: {some(cycle)}, and back to {some(cycle[:1])}. "
+                "Water must leave: break it at one of them"
             )
 
         for array in (self.ids, *self.links):
@@ -137,7 +138,7 @@ class Network(NetworkSources, NetworkForms, NetworkAnswers):
     @cached_property
     def plan(self) -> _plan.RoutingPlan:
         """Order of computation; made at the first use."""
-        return _plan.make_plan(*self.links, self.n_reaches)
+        return _plan.make_plan(*self.links, self.n_reaches, ordered=self.__dict__.pop("_incoming", None))
 
     @cached_property
     def fingerprint(self) -> str:
@@ -382,9 +383,8 @@ class Network(NetworkSources, NetworkForms, NetworkAnswers):
             part["downstream"] = part["downstream"].copy(data=values[positions])
             part["downstream"].attrs["outlet"] = marker
         else:
-            dim = part["upstream_reach"].dims[0]
             up, down = link_ends(part, self.ids, "outlet")
-            part = part.isel({dim: (down >= 0) & kept[up] & kept[down]})
+            part = part.isel({part["upstream_reach"].dims[0]: (down >= 0) & kept[up] & kept[down]})
         return Network(part)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from xroute.engine.schedule import csr
 from xroute.exceptions import NetworkError, one_of, some
 from xroute.ids import ID_KINDS, convertible, declared_fills, distinct, exact_ids, is_missing, positions_of, repeated
 from xroute.settings import MISSING_DOWNSTREAM, MissingDownstream
@@ -114,12 +115,30 @@ def read_links(dataset: xr.Dataset, ids: NDArray[Any], missing_downstream: Missi
             "the network has neither 'downstream' (reach) nor 'upstream_reach' and 'downstream_reach' (link); "
             f"its variables are {some(dataset.variables)}"
         )
-    if upstream.size and not (np.all(ids[:-1] <= ids[1:]) and np.all(upstream[:-1] <= upstream[1:])):
-        rank = np.empty(ids.size, np.int64)
-        rank[np.argsort(ids, kind="stable")] = np.arange(ids.size)
-        order = np.lexsort((rank[downstream], rank[upstream]))
+    order = _order_by_id(upstream, downstream, ids)
+    if order is not None:
         upstream, downstream, fraction = upstream[order], downstream[order], fraction[order]
     return Links(upstream, downstream, fraction)
+
+
+def _order_by_id(
+    upstream: NDArray[np.int64], downstream: NDArray[np.int64], ids: NDArray[Any]
+) -> NDArray[np.int64] | None:
+    """Order of the links by the ids of the reaches that they come from, then go to; None where they stand in it already."""
+    n, ascending = ids.size, bool(np.all(ids[:-1] <= ids[1:]))
+    if not upstream.size or (ascending and np.all(upstream[:-1] <= upstream[1:])):
+        return None
+    by_id = np.arange(n) if ascending else np.argsort(ids, kind="stable")
+    if upstream.size <= n and np.bincount(upstream, minlength=n).max() <= 1:  # millions of links: no sort but that of the ids
+        link = np.full(n, -1)
+        link[upstream] = np.arange(upstream.size)
+        link = link[by_id]
+        return np.asarray(link[link >= 0])
+    rank = np.empty(n, np.int64)
+    rank[by_id] = np.arange(n)
+    _, first = csr(rank[downstream], n)
+    _, then = csr(rank[upstream[first]], n)
+    return np.asarray(first[then])
 
 
 def outlet_marker(dataset: xr.Dataset, ids: NDArray[Any]) -> Any:

@@ -125,7 +125,18 @@ def _known(values: Tensor | None, reach: Tensor | None, grad: Tensor | None = No
     return {} if values is None else {"known": Known(reach, values.contiguous(), grad)}
 
 
-@torch.library.custom_op("xroute::route", mutates_args=())
+def _custom_op(name: str) -> Any:
+    """`torch.library.custom_op`, the function itself beside it: what torch does about operators takes as long as to route."""
+
+    def make(function: Any) -> Any:
+        operator: Any = torch.library.custom_op(name, function, mutates_args=())
+        operator.now = function
+        return operator
+
+    return make
+
+
+@_custom_op("xroute::route")
 def _route(
     runoff: Tensor, taps: Tensor, pointer: Tensor, pole: Tensor, gain: Tensor, history: Tensor, outflow: Tensor,
     plan: int, substeps: int, sampling: str, lateral: str, trace: int, keep_state: bool,
@@ -152,7 +163,7 @@ def _(
     return backend_on(runoff.device).like_discharge(runoff), history, outflow, runoff.new_empty(trace)
 
 
-@torch.library.custom_op("xroute::route_backward", mutates_args=())
+@_custom_op("xroute::route_backward")
 def _route_backward(
     grad_discharge: Tensor, grad_history: Tensor, grad_outflow: Tensor, runoff: Tensor, taps: Tensor, pointer: Tensor,
     pole: Tensor, gain: Tensor, history: Tensor, outflow: Tensor, discharge: Tensor, trace: Tensor, plan: int,
@@ -186,7 +197,7 @@ def _(
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
     *tensors, plan, substeps, sampling, lateral, _, _, known, known_reach = inputs
     ctx.save_for_backward(*tensors, output[0] if output[3].numel() else output[3], output[3], known, known_reach)
-    ctx.options = plan, substeps, sampling, lateral
+    ctx.options, ctx.by_operator = (plan, substeps, sampling, lateral), True
     ctx.set_materialize_grads(False)
     ctx.plan = _living(plan) if isinstance(plan, int) else None  # the graph keeps its plan alive
 
@@ -202,7 +213,10 @@ def _backward(
     grads_of = grad_discharge, *both_or_none(grad_history, grad_outflow, series, taps)
     runoff, pole, gain, history, outflow = (needs[k] for k in (0, 3, 4, 5, 6))
     needs_filter = needs[1] or pole or gain
-    grads = torch.ops.xroute.route_backward(*grads_of, *saved, *ctx.options, runoff, needs_filter, known, known_reach)
+    # with gradients of gradients it is the operator, which says that it has none
+    by_operator = ctx.by_operator or torch.is_grad_enabled()
+    back: Any = torch.ops.xroute.route_backward if by_operator else _route_backward.now
+    grads = back(*grads_of, *saved, *ctx.options, runoff, needs_filter, known, known_reach)
     wanted = zip(grads, (runoff, needs[1], pole, gain, history, outflow, known is not None and needs[13]), strict=True)
     g_runoff, g_taps, g_pole, g_gain, g_history, g_outflow, g_known = (g if wants else None for g, wants in wanted)
     of_options = (None,) * 6
@@ -210,6 +224,24 @@ def _backward(
 
 
 _route.register_autograd(_backward, setup_context=_setup)
+
+
+class _Routed(torch.autograd.Function):
+    """`_route` where nothing is compiled."""
+
+    @staticmethod
+    def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, ...]:
+        """What the operator gives."""
+        output = _route.now(*inputs)
+        _setup(ctx, inputs, output)
+        ctx.by_operator = False
+        ctx.mark_non_differentiable(output[3])
+        return output
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        """Gradients of all that it takes."""
+        return _backward(ctx, *grads)
 
 
 def no_second_derivative(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:
@@ -271,7 +303,8 @@ def route_autograd(
         )[:2]  # fmt: skip
     more: dict[str, Any] = {} if known is None else {"has_known": True}
     trace = backend.trace_numel(runoff, plan, filter.pointer, settings, **more) if wanted else 0
-    discharge, history, outflow, _ = torch.ops.xroute.route(
+    route = torch.ops.xroute.route if torch.compiler.is_compiling() else _Routed.apply
+    discharge, history, outflow, _ = route(
         runoff, *given, *tensors_of(start, runoff), plan_handle(plan), settings.substeps, settings.sampling, settings.lateral,
         trace, keep_state, values, reach,
     )  # fmt: skip

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xroute.engine.kernels import kernel
+from xroute.engine.schedule import csr
 
 __all__ = ["LANES", "CrossLinks", "Patches", "make_patches"]
 
@@ -135,7 +136,7 @@ def make_patches(
 def _sorted_links(
     source: Index, target: Index, weight: NDArray[np.float64], n_places: int, n_given: int, kept: Index
 ) -> CrossLinks:
-    by = np.argsort(target, kind="stable")
+    _, by = csr(target, n_places + n_given)
     source, target, weight = source[by], target[by], weight[by]
     pointer = np.searchsorted(target // LANES, np.arange(n_places // LANES + 1))
     number = np.full(n_places + n_given, -1, np.int64)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field, fields
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +19,8 @@ from xroute.engine.patches import Patches, make_patches
 from xroute.engine.schedule import Schedule, csr, links_along, make_schedule
 
 __all__ = [
-    "RoutingPlan", "accumulate", "find_cycle", "follow", "make_plan", "mark_downstream", "mark_upstream", "path_length",
-    "strahler_order", "topological_order",
+    "Incoming", "RoutingPlan", "accumulate", "find_cycle", "follow", "incoming", "make_plan", "mark_downstream",
+    "mark_upstream", "path_length", "strahler_order", "topological_order",
 ]  # fmt: skip
 
 Index = NDArray[np.int64]
@@ -99,6 +99,36 @@ class RoutingPlan:
         return make_patches(self.order, *self.along(self.order)[:3], self.n_given, self.kept)
 
 
+class Incoming(NamedTuple):
+    """Links by the reaches that they go to (CSR), and an order of the reaches, upstream ones first.
+
+    Attributes
+    ----------
+    pointer : int64 [reach + 1]
+    upstream : int64 [link]
+    weight : float64 [link]
+        As in `RoutingPlan`.
+    order : int64 [reach]
+        Shorter than there are reaches if links go round.
+    has_downstream : bool [reach]
+    """
+
+    pointer: Index
+    upstream: Index
+    weight: NDArray[np.float64]
+    order: Index
+    has_downstream: NDArray[np.bool_]
+
+
+def incoming(upstream: Index, downstream: Index, weight: NDArray[np.float64], n_reaches: int) -> Incoming:
+    """Order links and reaches as a plan needs them, and as tells whether links go round."""
+    pointer, link = csr(downstream, n_reaches)
+    above = upstream[link]
+    has_downstream, is_forest = _has_downstream(upstream, n_reaches)
+    order = _from_outlets(pointer, above, has_downstream) if is_forest else topological_order(upstream, downstream, n_reaches)
+    return Incoming(pointer, above, weight[link].astype(np.float64, copy=False), order, has_downstream)
+
+
 def make_plan(
     upstream: Index,
     downstream: Index,
@@ -106,29 +136,56 @@ def make_plan(
     n_reaches: int,
     n_given: int = 0,
     kept: Index | None = None,
+    *,
+    ordered: Incoming | None = None,
 ) -> RoutingPlan:
     """Plan the routing of a network, of links [link]: positions of their two ends, and the shares of discharge that take them.
 
     Flows into a reach are added in the order in which its links stand here, so a caller who wants results that do not depend on
-    the order of reaches, bit for bit, sorts them.
+    the order of reaches, bit for bit, sorts them. ``ordered`` is what `incoming` makes of the links, where it is there already.
 
     Raises
     ------
     ValueError
         If the links have a cycle; `find_cycle` names one.
     """
-    pointer, link = csr(downstream, n_reaches)
-    upstream_reach = upstream[link]
-    order = topological_order(upstream, downstream, n_reaches)
-    if order.size < n_reaches:
+    into = incoming(upstream, downstream, weight, n_reaches) if ordered is None else ordered
+    if into.order.size < n_reaches:
         raise ValueError("the links have a cycle")
-    n_upstream = _count_upstream(order, pointer, upstream_reach)
-    has_downstream = np.zeros(n_reaches, np.bool_)
-    has_downstream[upstream] = True
-    post_order = _depth_first(pointer, upstream_reach, n_upstream, has_downstream)
+    n_upstream = _count_upstream(into.order, into.pointer, into.upstream)
+    post_order = _depth_first(into.pointer, into.upstream, n_upstream, into.has_downstream)
     kept = np.empty(0, np.int64) if kept is None else kept
-    weight = weight[link].astype(np.float64, copy=False)
-    return RoutingPlan(post_order, pointer, upstream_reach, weight, n_upstream, n_given, kept)
+    return RoutingPlan(post_order, into.pointer, into.upstream, into.weight, n_upstream, n_given, kept)
+
+
+@kernel
+def _has_downstream(upstream, n):  # type: ignore[no-untyped-def]
+    """Which reaches drain to another, and whether none drains to several."""
+    found = np.zeros(n, np.bool_)
+    is_forest = True
+    for u in upstream:
+        is_forest &= not found[u]
+        found[u] = True
+    return found, is_forest
+
+
+@kernel
+def _from_outlets(pointer, upstream_reach, has_downstream):  # type: ignore[no-untyped-def]
+    """Order of the reaches of a forest, upstream first: the reverse of a way from the outlets up. Shorter if links go round."""
+    n = has_downstream.size
+    order = np.empty(n, np.int64)
+    tail = n
+    for i in range(n):
+        if not has_downstream[i]:
+            tail -= 1
+            order[tail] = i
+    head = n
+    while head > tail:
+        head -= 1
+        for j in range(pointer[order[head]], pointer[order[head] + 1]):
+            tail -= 1
+            order[tail] = upstream_reach[j]
+    return order[tail:]
 
 
 @kernel

@@ -8,6 +8,7 @@ engine walks: tasks for threads, and within a task groups of up to `ABREAST` rea
 from __future__ import annotations
 
 from dataclasses import dataclass
+from heapq import heappop, heappush
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,9 @@ __all__ = ["ABREAST", "Schedule", "csr", "links_along", "make_schedule", "tribut
 
 ABREAST = 8
 """Reaches routed abreast: enough independent recurrences to hide the latency of a multiply and an add."""
+
+TASK = 128
+"""Reaches in a bin of a small network: more would leave threads idle, and fewer a longer trunk, which is one task."""
 
 Index = NDArray[np.int64]
 
@@ -66,8 +70,8 @@ def make_schedule(
     A task has `ABREAST` bins of tributaries, and each of its groups takes one reach of each.
     """
     n = order.size
-    n_bins = int(np.clip(n // (64 * ABREAST), 1, 16)) * ABREAST
-    tributary, size = tributaries(pointer, upstream, n_upstream, max(1, n // (4 * n_bins)))
+    n_bins = int(np.clip(n // (TASK * ABREAST), 1, 16)) * ABREAST
+    tributary, size = tributaries(pointer, upstream, n_upstream, max(1, n // (2 * n_bins)))
     task_pointer, group_pointer, place_reach = _group_tributaries(tributary, _pack(size, n_bins), n_bins)
     trunk_pointer, trunk_reach = _group_trunk(pointer, upstream, tributary)
     task_pointer = np.append(task_pointer, task_pointer[-1] + trunk_pointer.size - 1)
@@ -194,26 +198,47 @@ def _group_tributaries(tributary, bin_of_tributary, n_bins):  # type: ignore[no-
 
 @kernel
 def _group_trunk(pointer, upstream_reach, tributary):  # type: ignore[no-untyped-def]
-    """Groups of trunk reaches that are equally far from the trunk's upper ends, so independent."""
-    level = np.zeros(tributary.size, np.int64)
+    """Groups of trunk reaches that do not depend on one another, those with the longest way down first (Hu 1961).
+
+    So the trunk takes few more groups than its longest path has reaches, and these are full.
+    """
+    n = tributary.size
+    downstream = np.empty(upstream_reach.size, np.int64)
+    for i in range(n):
+        downstream[pointer[i] : pointer[i + 1]] = i
+    down_pointer, link = csr(upstream_reach, n)
+    way = np.zeros(n, np.int64)
+    waits = np.zeros(n, np.int64)  # for so many links from the trunk
+    for i in range(n - 1, -1, -1):
+        if tributary[i] < 0:
+            for j in range(pointer[i], pointer[i + 1]):
+                u = upstream_reach[j]
+                if tributary[u] < 0:
+                    way[u] = max(way[u], way[i] + 1)
+                    waits[i] += 1
     trunk = np.flatnonzero(tributary < 0)
-    n_levels = 0
-    for i in trunk:
-        for j in range(pointer[i], pointer[i + 1]):
-            u = upstream_reach[j]
-            if tributary[u] < 0:
-                level[i] = max(level[i], level[u] + 1)
-        n_levels = max(n_levels, level[i] + 1)
-    start, member = csr(level[trunk], n_levels)
+    ready = [(np.int64(0), np.int64(-1))]  # a heap, whose type numba takes from this
+    ready.pop()
+    for i in trunk:  # type: ignore[assignment]
+        if waits[i] == 0:
+            heappush(ready, (-way[i], i))  # type: ignore[misc]
     group_pointer = np.zeros(trunk.size + 1, np.int64)
-    g = 0
-    for v in range(n_levels):
-        at = start[v]
-        while at < start[v + 1]:
-            at = min(at + ABREAST, start[v + 1])
-            g += 1
-            group_pointer[g] = at
-    return group_pointer[: g + 1], trunk[member]
+    place_reach = np.empty(trunk.size, np.int64)
+    g = k = 0
+    while k < trunk.size:
+        while len(ready) > 0 and k - group_pointer[g] < ABREAST:
+            place_reach[k] = heappop(ready)[1]
+            k += 1
+        for at in range(group_pointer[g], k):
+            i = place_reach[at]
+            for j in range(down_pointer[i], down_pointer[i + 1]):
+                to = downstream[link[j]]
+                waits[to] -= 1
+                if waits[to] == 0:
+                    heappush(ready, (-way[to], to))
+        g += 1
+        group_pointer[g] = k
+    return group_pointer[: g + 1], place_reach
 
 
 @kernel

@@ -7,7 +7,8 @@ says all that others ask of it; the truth that it is tested against is another r
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,15 +20,27 @@ if TYPE_CHECKING:
 __all__ = ["BUILT_IN", "DEFAULT_SCHEME", "translation"]
 
 
+def _fused(formula: str) -> Callable[[Any], Any]:
+    """Say of a filter that on a GPU one kernel makes it, with its gradients: `xroute.schemes.fused` has the formula."""
+
+    def mark(filter: Any) -> Any:
+        filter.fused = formula
+        return filter
+
+    return mark
+
+
 # ── taps and a pole: exact in time, however slow the reach ──────────────────────────────────────────────────────────────
 
 
+@_fused("linear_storage")
 def _linear_storage(dt: float, n_taps: int, *, tau: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Linear reservoir, outflow = storage / tau, stepped implicitly (Zoch 1934)."""
     a = 1 / (1 + tau / dt)
     return a[:, None], (tau / dt) * a
 
 
+@_fused("muskingum")
 def _muskingum(dt: float, n_taps: int, *, k: torch.Tensor, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """McCarthy (1938); coefficients as in Cunge (1969), with C0 + C1 + pole = 1."""
     import torch
@@ -43,6 +56,7 @@ def _muskingum_steps(*, k: Float, x: Float) -> tuple[Float, Float]:
     return 2 * kx, 2 * (k - kx)
 
 
+@_fused("muskingum_exact")
 def _muskingum_exact(dt: float, n_taps: int, *, k: torch.Tensor, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """k(1-x) dQ/dt + Q = I - kx dI/dt, solved for inflow that is linear within a step.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,7 +21,7 @@ from xroute.wording import argument
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["all_reaches", "is_all_reaches", "make_filter"]
+__all__ = ["all_reaches", "has_triton", "is_all_reaches", "make_filter"]
 
 LONGEST = 2**20
 """Taps beyond any river: so many for each step of each reach would not end."""
@@ -195,10 +196,11 @@ def _groups(
     tensors = {name: torch.as_tensor(v, dtype=torch.float64) for name, v in values.items()}
     own_ids = ids if is_all_reaches(at, ids.size) else ids[at]
     if not scheme.is_cut_off:
-        taps, pole = _applied(scheme, tensors, dt, 0, at.size, device)
+        fused = _fused(scheme, tensors, dt, at.size, device)
+        taps, pole = fused or _applied(scheme, tensors, dt, 0, at.size, device)
         if look or scheme.from_user:
             _check(scheme, taps, pole, tensors, dt, own_ids)
-        if pole is not None:
+        if pole is not None and fused is None:
             taps = _balanced(taps, pole)
         return [_Group(scheme, at, taps, np.broadcast_to(np.int64(taps.shape[1]), at.size), pole)]
     assert scheme.window is not None
@@ -232,6 +234,27 @@ def _balanced(taps: torch.Tensor, pole: torch.Tensor) -> torch.Tensor:
         is_rounding = lacking[:, -1:].abs() <= taps.shape[1] * 2.0**-50
         lacking = torch.where(is_rounding, lacking, 0.0)
     return taps + lacking
+
+
+def _fused(
+    scheme: Scheme, tensors: Mapping[str, torch.Tensor], dt: float, n: int, device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor] | None:
+    """Taps and poles of a scheme that a GPU makes in one kernel, balanced; None where this is none."""
+    formula, names = getattr(scheme.filter, "fused", None), [p.name for p in scheme.parameters]
+    if formula is None or device.type != "cuda" or set(names) != set(tensors) or not has_triton():
+        return None
+    given = [tensors[name] for name in names]
+    if any(t.shape != (n,) or t.device != device for t in given):
+        return None
+    from xroute.schemes.fused import fused_filter
+
+    return fused_filter(formula, dt, given)
+
+
+@lru_cache
+def has_triton() -> bool:
+    """Whether there is a compiler for a GPU's kernels; PyTorch can do without."""
+    return importlib.util.find_spec("triton") is not None
 
 
 def _applied(

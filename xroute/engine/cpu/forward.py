@@ -8,8 +8,8 @@ bit for bit. Rows are used again as soon as they have been read, so the store st
 from __future__ import annotations
 
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from xroute.engine.arrays import Exchange, FilterArrays, Hillslopes, NotFinite, Rows, State
 from xroute.engine.cpu.kernels import restore_state, route_task
+from xroute.engine.cpu.threads import on_threads
 from xroute.engine.cpu.walk import (
     BLOCK,
     modes,
     numbered,
-    on_threads,
     place_filter,
     place_known,
     place_rows,
@@ -35,6 +35,9 @@ from xroute.options import n_threads
 from xroute.settings import RoutingSettings
 
 __all__ = ["NO_HILLSLOPES", "route_cpu"]
+
+WORTH = 2**18
+"""Reaches times routing steps, of a block of time, that are worth a thread: less is done before another has begun."""
 
 Float = NDArray[np.float64]
 Index = NDArray[np.int64]
@@ -77,7 +80,8 @@ def route_cpu(
         _place_exchange(plan, order, exchange, n_batch), settings, min(max(1, BLOCK // settings.substeps), n_steps),
         int(np.diff(filter.pointer).max()), hillslopes,
     )  # fmt: skip
-    threads = max(1, min(n_threads(), n_batch * (plan.schedule.n_tasks - 1)))
+    work = plan.n_reaches * n_batch * min(n_steps * settings.substeps, BLOCK)
+    threads = max(1, min(n_threads(), n_batch * (plan.schedule.n_tasks - 1), work // WORTH))
     bad = walk.by_member(threads) if n_batch >= threads else walk.by_task(threads)
     for b, (lags, last) in enumerate(states):
         restore_state(order, filter.pointer, placed.pointer, lags, last, state.history[b], state.outflow[b])
@@ -104,21 +108,20 @@ class _Walk:
         """Whole members side by side: nobody waits."""
 
         def members(first: int) -> NotFinite:
-            store, every = self._store(), range(self.schedule.n_tasks)
+            store = self._store()
             mine = range(first, self.runoff.shape[0], threads)
-            return _total(self._route(b, every, start, store) for b in mine for start in self._starts())
+            return _total(self._route(b, 0, self.schedule.n_tasks, start, store) for b in mine for start in self._starts())
 
         return _total(on_threads(members, range(threads), threads))
 
     def by_task(self, threads: int) -> NotFinite:
         """One member after another: all tributaries side by side, and then the trunk."""
         store, bad, trunk = self._store(), [], self.schedule.n_tasks - 1
-        with ThreadPoolExecutor(threads) as pool:
-            for member in range(self.runoff.shape[0]):
-                for start in self._starts():
-                    part = [pool.submit(self._route, member, (task,), start, store) for task in range(trunk)]
-                    bad += [p.result() for p in part]
-                    bad.append(self._route(member, (trunk,), start, store))
+        for member in range(self.runoff.shape[0]):
+            for start in self._starts():
+                tributary = partial(self._task, member, start, store)
+                bad += on_threads(tributary, range(trunk), threads)
+                bad.append(tributary(trunk))
         return _total(bad)
 
     def _starts(self) -> range:
@@ -144,8 +147,11 @@ class _Walk:
             buffer, held,
         )  # fmt: skip
 
-    def _route(self, member: int, tasks: Iterable[int], start: int, store: Float) -> NotFinite:
-        """Route tasks over a block of time."""
+    def _task(self, member: int, start: int, store: Float, task: int) -> NotFinite:
+        return self._route(member, task, task + 1, start, store)
+
+    def _route(self, member: int, first: int, last: int, start: int, store: Float) -> NotFinite:
+        """Route the tasks ``first`` to ``last`` over a block of time."""
         schedule = self.schedule
         # a reach's past inflow, then the block's, which for the longest window begins at a cache line, as rows of the store do
         buffer = np.empty(self.longest + 7 + self._width)
@@ -156,17 +162,14 @@ class _Walk:
         given, given_row, kept, kept_row, known, known_row = self.exchange
         no_series = np.zeros((0, 0))
         slopes = self._slopes(member)
-        codes, bad = (*modes(self.settings), self.settings.nan_is_zero), []
-        for task in tasks:
-            first, last = schedule.task_pointer[task], schedule.task_pointer[task + 1]
-            bad.append(route_task(
-                self.runoff[member], self.discharge[member], *self.rows, start, stop, first, last,
-                schedule.group_pointer, schedule.slot, store, buffer, held,
-                schedule.link_pointer, schedule.link_slot, schedule.link_weight,
-                taps, pointer, pole, gain, *self.states[member], *codes,
-                given[member], given_row, kept[member], kept_row, known[member], known_row, no_series, *slopes,
-            ))  # fmt: skip
-        return _total(bad)
+        return NotFinite(*route_task(
+            self.runoff[member], self.discharge[member], *self.rows, start, stop,
+            schedule.task_pointer[first], schedule.task_pointer[last],
+            schedule.group_pointer, schedule.slot, store, buffer, held,
+            schedule.link_pointer, schedule.link_slot, schedule.link_weight,
+            taps, pointer, pole, gain, *self.states[member], *modes(self.settings), self.settings.nan_is_zero,
+            given[member], given_row, kept[member], kept_row, known[member], known_row, no_series, *slopes,
+        ))  # fmt: skip
 
 
 def _total(counts: Iterable[tuple[int, int]]) -> NotFinite:

@@ -2,7 +2,8 @@
 
 A task takes its groups in turn. For each reach of a group it gathers the inflow (runoff, then each joining series) and
 applies the taps, with time contiguous so that the compiler vectorises over it; the poles of the whole group are then
-applied abreast, because one reach's recurrence alone would wait for the latency of its own multiply and add.
+applied abreast, because one reach's recurrence alone would wait for the latency of its own multiply and add. Filters of a pole
+and at most two taps, which most reaches have, do all of this abreast (`xroute.engine.cpu.abreast`).
 Every argument of a reach stands in the order of the walk (`xroute.engine.schedule.Schedule`).
 """
 
@@ -10,13 +11,21 @@ from __future__ import annotations
 
 import numpy as np
 
+from xroute.engine.cpu.abreast import (
+    HEAD,
+    INTERVAL,
+    LAST,
+    MEAN,
+    OUTLET,
+    START_MEAN,
+    new_tiles,
+    recur_abreast,
+    route_abreast,
+    route_eight,
+)
 from xroute.engine.cpu.intrinsics import fma, prefetch, prefetch_entry
 from xroute.engine.kernels import kernel
 from xroute.engine.schedule import ABREAST
-from xroute.settings import LATERAL, SAMPLING
-
-MEAN, LAST, START_MEAN = (SAMPLING.index(name) for name in ("mean", "last", "start-mean"))
-HEAD, INTERVAL, OUTLET = (LATERAL.index(name) for name in ("head", "interval", "outlet"))
 
 
 @kernel
@@ -75,21 +84,50 @@ def route_task(  # type: ignore[no-untyped-def]
     fine = n * substeps
     bad = 0
     over = 0
-    row = np.empty(ABREAST, np.int64)
-    p = np.zeros(ABREAST)
-    y = np.zeros(ABREAST)
     sloped = slope_pointer.size > 0
     at_once = sloped and substeps == 1 and lateral == HEAD
+    room = new_tiles(n)
     simple = substeps == 1 and lateral == HEAD and not nan_is_zero and not sloped
     for g in range(first_group, last_group):
         begin, end = group_pointer[g], group_pointer[g + 1]
-        if g + 1 < last_group:  # rows lie anywhere in memory: the next group's are on their way during this one's work
-            for i in range(end, group_pointer[g + 2]):
-                prefetch_row(runoff, runoff_row[i], start, stop)
-                if sloped:
-                    prefetch_slope(order[i], slope_taps, slope_pointer, slope_history, slope_outflow)
-        for i in range(begin, end):
-            prefetch_row(discharge, discharge_row[i], start, stop)
+        coming = group_pointer[g + 2] if g + 1 < last_group else end  # where the next group ends
+        if may_go_abreast(begin, end, tap_pointer, given_row, known_row):
+            if simple and sampling != START_MEAN and end - begin == ABREAST:
+                finite_runoff, finite_discharge = route_eight(
+                    runoff, discharge, runoff_row, discharge_row, scale, start, n, begin, end, coming, slot, store,
+                    link_pointer, link_slot, link_weight, taps, tap_pointer, pole, history, outflow, room,
+                )  # fmt: skip
+            else:
+                for i in range(end, coming):
+                    ask_for(i, runoff, discharge, runoff_row, discharge_row, start, stop)
+                    if sloped:
+                        prefetch_slope(order[i], slope_taps, slope_pointer, slope_history, slope_outflow)
+                for i in range(begin, end if not simple else begin):
+                    factor, own = scale[i] if scale.size > 1 else scale[0], room[2][i - begin]
+                    if sloped:
+                        bad += down_the_slope(
+                            own, runoff, runoff_row[i], factor, start, n, nan_is_zero,
+                            order[i], slope_taps, slope_pointer, slope_history, slope_outflow, slope_buffer,
+                        )  # fmt: skip
+                    else:
+                        bad += read_runoff(own, runoff, runoff_row[i], factor, start, n, nan_is_zero)
+                finite_runoff, finite_discharge = route_abreast(
+                    runoff, discharge, runoff_row, discharge_row, scale, start, n, begin, end, slot, store,
+                    link_pointer, link_slot, link_weight, taps, tap_pointer, pole, gain, history, outflow,
+                    substeps, sampling, lateral, simple, room,
+                )  # fmt: skip
+            for i in range(begin, end):
+                if not finite_runoff:
+                    bad += count_not_finite(runoff, runoff_row[i], start, stop)
+                if not finite_discharge:
+                    over += count_not_finite(discharge, discharge_row[i], start, stop)
+                if kept_row.size > 0 and kept_row[i] >= 0:
+                    kept[kept_row[i], start * substeps : stop * substeps] = store[slot[i], :fine]
+            continue
+        for i in range(end, coming):
+            ask_for(i, runoff, discharge, runoff_row, discharge_row, start, stop)
+            if sloped:
+                prefetch_slope(order[i], slope_taps, slope_pointer, slope_history, slope_outflow)
         any_pole = False
         for i in range(begin, end):
             first_tap = tap_pointer[i]
@@ -123,23 +161,15 @@ def route_task(  # type: ignore[no-untyped-def]
                 join(inflow, fine, store[link_slot[j]], link_weight[j])
             for lag in range(n_taps - 1):
                 history[first_tap - i + lag] = buffer[n_taps - 2 + fine - lag]
-            row[i - begin] = slot[i]
-            p[i - begin] = pole[i]
-            y[i - begin] = outflow[i]
             any_pole = any_pole or pole[i] != 0.0
             _apply_taps(store, slot[i], buffer, fine, taps, first_tap, n_taps)
             if lateral == INTERVAL:
                 add_held(store, slot[i], slope_held[i - begin] if sloped else held, n, substeps, gain[i])
-        if any_pole:
-            if end - begin > 2:
-                for spare in range(end - begin, ABREAST):
-                    row[spare] = store.shape[0] - ABREAST + spare
-                    p[spare] = 0.0
-                    y[spare] = 0.0
-                _recur_abreast(store, row, p, y, fine)
-            else:
-                for i in range(begin, end):
-                    _recur(store, slot[i], pole[i], outflow[i], fine)
+        if any_pole and end - begin > 2:
+            recur_abreast(store, slot[begin:end], pole[begin:end], outflow[begin:end], fine, room)
+        elif any_pole:
+            for i in range(begin, end):
+                _recur(store, slot[i], pole[i], outflow[i], fine)
         for i in range(begin, end):
             if given_row.size > 0 and given_row[i] >= 0:
                 store[slot[i], :fine] = given[given_row[i], start * substeps : stop * substeps]
@@ -165,12 +195,42 @@ def route_task(  # type: ignore[no-untyped-def]
 
 
 @kernel(forceinline=True)
+def may_go_abreast(begin, end, tap_pointer, given_row, known_row):  # type: ignore[no-untyped-def]
+    """Whether `route_abreast` takes a group: at most two taps, nothing given or known, and enough reaches to be worth it."""
+    if end - begin < 3:
+        return False
+    for i in range(begin, end):
+        if tap_pointer[i + 1] - tap_pointer[i] > 2:
+            return False
+        if given_row.size > 0 and given_row[i] >= 0 or known_row.size > 0 and known_row[i] >= 0:
+            return False
+    return True
+
+
+@kernel
+def count_not_finite(array, row, start, stop):  # type: ignore[no-untyped-def]
+    """How many values of a stretch of a row are not finite."""
+    count = 0
+    if row >= 0:
+        for t in range(start, stop):
+            count += not np.isfinite(array[row, t])
+    return count
+
+
+@kernel(forceinline=True)
 def prefetch_row(array, row, start, stop):  # type: ignore[no-untyped-def]
     """Ask for a stretch of a row, which will be needed soon."""
     if row >= 0:
         line = 64 // array.itemsize
         for t in range(start, stop, line):
             prefetch(array, row, t)
+
+
+@kernel(forceinline=True)
+def ask_for(i, runoff, discharge, runoff_row, discharge_row, start, stop):  # type: ignore[no-untyped-def]
+    """Ask for the rows of a place: they lie anywhere in memory, and are on their way during the work on others."""
+    prefetch_row(runoff, runoff_row[i], start, stop)
+    prefetch_row(discharge, discharge_row[i], start, stop)
 
 
 @kernel(forceinline=True)
@@ -339,34 +399,10 @@ def _take_known(  # type: ignore[no-untyped-def]
 
 @kernel(forceinline=True)
 def _recur(store, row, p, y, fine):  # type: ignore[no-untyped-def]
-    for f in range(fine):
-        y = fma(p, y, store[row, f])
-        store[row, f] = y
-
-
-@kernel(forceinline=True)
-def _recur_abreast(store, row, p, y, fine):  # type: ignore[no-untyped-def]
-    """`_recur` for eight rows; each value comes of the same operations as there."""
-    r0, r1, r2, r3, r4, r5, r6, r7 = row[0], row[1], row[2], row[3], row[4], row[5], row[6], row[7]
-    p0, p1, p2, p3, p4, p5, p6, p7 = p[0], p[1], p[2], p[3], p[4], p[5], p[6], p[7]
-    y0, y1, y2, y3, y4, y5, y6, y7 = y[0], y[1], y[2], y[3], y[4], y[5], y[6], y[7]
-    for f in range(fine):
-        y0 = fma(p0, y0, store[r0, f])
-        y1 = fma(p1, y1, store[r1, f])
-        y2 = fma(p2, y2, store[r2, f])
-        y3 = fma(p3, y3, store[r3, f])
-        y4 = fma(p4, y4, store[r4, f])
-        y5 = fma(p5, y5, store[r5, f])
-        y6 = fma(p6, y6, store[r6, f])
-        y7 = fma(p7, y7, store[r7, f])
-        store[r0, f] = y0
-        store[r1, f] = y1
-        store[r2, f] = y2
-        store[r3, f] = y3
-        store[r4, f] = y4
-        store[r5, f] = y5
-        store[r6, f] = y6
-        store[r7, f] = y7
+    if p != 0.0:
+        for f in range(fine):
+            y = fma(p, y, store[row, f])
+            store[row, f] = y
 
 
 @kernel(forceinline=True)

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from llvmlite import ir
 from numba.core import cgutils, types
-from numba.core.datamodel.models import PrimitiveModel
-from numba.core.types import UniTuple  # type: ignore[attr-defined]
+from numba.core.datamodel.models import PrimitiveModel, StructModel
+from numba.core.types import StarArgTuple, UniTuple  # type: ignore[attr-defined]
 from numba.extending import intrinsic, register_model
 
 __all__ = [
-    "LANES", "add8", "fma8", "last8", "load8", "load_some8", "mul8", "shift8", "splat8", "store8", "store_some8", "sum8",
-    "transpose8", "zero8",
+    "LANES", "add8", "all_finite", "ask", "bare", "div8", "entry", "fma8", "is_finite8", "last8", "load8", "load_some8", "look8", "mul8",
+    "shift8", "splat8", "store8", "store_some8", "sum8", "transpose8", "where8", "zero8",
 ]  # fmt: skip
 
 LANES = 8
@@ -41,6 +41,83 @@ class _EightModel(PrimitiveModel):
 
 
 _EIGHT = _Eight()
+
+
+class _Seen(types.Type):
+    """Numba's type of what is known of values of a type: whether all were finite."""
+
+    def __init__(self, dtype) -> None:
+        self.dtype = dtype
+        super().__init__(name=f"seen({dtype})")
+
+
+@register_model(_Seen)
+class _SeenModel(PrimitiveModel):
+    def __init__(self, manager, kind) -> None:
+        super().__init__(manager, kind, ir.VectorType(_element(kind), LANES))
+
+
+class _Bare(types.Type):
+    """Numba's type of where an array lies: nobody counts who refers to it, which would cost more than the arithmetic."""
+
+    def __init__(self, dtype, ndim) -> None:
+        self.dtype, self.ndim = dtype, ndim
+        super().__init__(name=f"bare({dtype}, {ndim})")
+
+
+@register_model(_Bare)
+class _BareModel(StructModel):
+    def __init__(self, manager, kind) -> None:
+        super().__init__(manager, kind, [("data", types.voidptr), ("stride", types.intp)])
+
+
+@intrinsic
+def bare(typing_context, array):
+    """Where a C-contiguous array of one or two dimensions lies; it must outlive what is done with this."""
+    if not (isinstance(array, types.Array) and array.ndim <= 2 and array.layout == "C"):
+        return None
+    kind = _Bare(array.dtype, array.ndim)
+
+    def generate(context, builder, signature, arguments):
+        struct = context.make_array(signature.args[0])(context, builder, arguments[0])
+        made = cgutils.create_struct_proxy(kind)(context, builder)
+        made.data = builder.bitcast(struct.data, ir.IntType(8).as_pointer())
+        made.stride = cgutils.unpack_tuple(builder, struct.strides, array.ndim)[0]
+        return made._getvalue()
+
+    return kind(array), generate
+
+
+@intrinsic
+def entry(typing_context, array, *index):
+    """An entry of an array that is `bare`; no index is negative."""
+    if not (isinstance(array, _Bare) and len(index) == array.ndim):
+        return None
+
+    def generate(context, builder, signature, arguments):
+        indices = cgutils.unpack_tuple(builder, arguments[1], array.ndim)
+        if array.ndim == 1:
+            indices = [ir.Constant(indices[0].type, 0), *indices]
+        value = context.get_data_type(array.dtype)
+        return builder.load(_address(context, builder, array, arguments[0], indices), typ=value)
+
+    return array.dtype(array, StarArgTuple(index)), generate
+
+
+@intrinsic
+def ask(typing_context, array, row, column):
+    """Ask for the cache line of ``array[row, column]``, of one that is `bare`; no effect on any result."""
+    if not _has_rows(array):
+        return None
+
+    def generate(context, builder, signature, arguments):
+        address = _address(context, builder, array, arguments[0], arguments[1:])
+        kind = ir.FunctionType(ir.VoidType(), [address.type, _I32, _I32, _I32])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        builder.call(function, [address, _I32(0), _I32(2), _I32(1)])
+        return context.get_dummy_value()
+
+    return types.void(array, types.int64, types.int64), generate
 
 
 @intrinsic
@@ -68,10 +145,7 @@ def fma8(typing_context, a, b, c):
     """``a * b + c``, rounded once."""
 
     def generate(context, builder, signature, arguments):
-        function = cgutils.get_or_insert_function(
-            builder.module, ir.FunctionType(_VECTOR, [_VECTOR] * 3), f"llvm.fma.v{LANES}f64"
-        )
-        return builder.call(function, arguments)
+        return _fma(builder, *arguments)
 
     return _EIGHT(_EIGHT, _EIGHT, _EIGHT), generate
 
@@ -94,6 +168,60 @@ def add8(typing_context, a, b):
         return builder.fadd(*arguments)
 
     return _EIGHT(_EIGHT, _EIGHT), generate
+
+
+@intrinsic
+def div8(typing_context, a, b):
+    """``a / b``."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.fdiv(*arguments)
+
+    return _EIGHT(_EIGHT, _EIGHT), generate
+
+
+@intrinsic
+def where8(typing_context, condition, a, b):
+    """``a`` in lanes in which the condition is not zero, ``b`` in the others."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.select(builder.fcmp_unordered("!=", arguments[0], ir.Constant(_VECTOR, [0.0] * LANES)), *arguments[1:])
+
+    return _EIGHT(_EIGHT, _EIGHT, _EIGHT), generate
+
+
+@intrinsic
+def all_finite(typing_context, array):
+    """What `look8` begins with, for values of the type of an array."""
+
+    def generate(context, builder, signature, arguments):
+        return ir.Constant(ir.VectorType(_element(array), LANES), [0.0] * LANES)
+
+    return _Seen(array.dtype)(array), generate
+
+
+@intrinsic
+def look8(typing_context, value, seen):
+    """Look whether eight values are finite as those of an array of that type; `is_finite8` says what was seen."""
+
+    def generate(context, builder, signature, arguments):
+        value, seen = arguments
+        value = value if seen.type.element == _DOUBLE else builder.fptrunc(value, seen.type)
+        # 0 times a value is NaN if that is not finite, and what is NaN once is so for good
+        return _fma(builder, value, ir.Constant(value.type, [0.0] * LANES), seen)
+
+    return seen(_EIGHT, seen), generate
+
+
+@intrinsic
+def is_finite8(typing_context, seen):
+    """Whether all values were finite that `look8` has seen."""
+
+    def generate(context, builder, signature, arguments):
+        known = builder.fcmp_ordered("ord", arguments[0], arguments[0])
+        return builder.icmp_signed("==", builder.bitcast(known, ir.IntType(LANES)), ir.IntType(LANES)(2**LANES - 1))
+
+    return types.boolean(seen), generate
 
 
 @intrinsic
@@ -149,17 +277,12 @@ def load_some8(typing_context, array, row, column, count):
         return None
 
     def generate(context, builder, signature, arguments):
-        element, count = _element(signature.args[0]), arguments[3]
-        value = ir.Constant(_VECTOR, [0.0] * LANES)
-        for k in range(LANES):
-            lane = count.type(k)
-            there = builder.icmp_signed("<", lane, count)
-            column = builder.add(arguments[2], builder.select(there, lane, count.type(0)))
-            address = _address(context, builder, signature.args[0], arguments[0], (arguments[1], column))
-            one = builder.load(builder.bitcast(address, element.as_pointer()), align=_size(element), typ=element)
-            wide = one if element == _DOUBLE else builder.fpext(one, _DOUBLE)
-            value = builder.insert_element(value, builder.select(there, wide, _DOUBLE(0.0)), _I32(k))
-        return value
+        element = _element(signature.args[0])
+        address = _address(context, builder, signature.args[0], arguments[0], arguments[1:3])
+        vector = ir.VectorType(element, LANES)
+        none, align = ir.Constant(vector, [0.0] * LANES), _I32(_size(element))
+        value = _masked(builder, "load", vector, address, align, _among(builder, arguments[3]), none)
+        return value if element == _DOUBLE else builder.fpext(value, _VECTOR)
 
     return _EIGHT(array, types.int64, types.int64, types.int64), generate
 
@@ -171,14 +294,12 @@ def store_some8(typing_context, array, row, column, value, count):
         return None
 
     def generate(context, builder, signature, arguments):
-        element, count = _element(signature.args[0]), arguments[4]
-        for k in range(LANES):
-            with builder.if_then(builder.icmp_signed("<", count.type(k), count)):
-                column = builder.add(arguments[2], count.type(k))
-                address = _address(context, builder, signature.args[0], arguments[0], (arguments[1], column))
-                one = builder.extract_element(arguments[3], _I32(k))
-                one = one if element == _DOUBLE else builder.fptrunc(one, element)
-                builder.store(one, builder.bitcast(address, element.as_pointer()), align=_size(element))
+        element = _element(signature.args[0])
+        address = _address(context, builder, signature.args[0], arguments[0], arguments[1:3])
+        vector = ir.VectorType(element, LANES)
+        value = arguments[3] if element == _DOUBLE else builder.fptrunc(arguments[3], vector)
+        align, mask = _I32(_size(element)), _among(builder, arguments[4])
+        _masked(builder, "store", ir.VoidType(), value, address, align, mask)
         return context.get_dummy_value()
 
     return types.void(array, types.int64, types.int64, _EIGHT, types.int64), generate
@@ -225,7 +346,9 @@ def transpose8(typing_context, a, b, c, d, e, f, g, h):
 
 def _has_rows(array):
     return (
-        isinstance(array, types.Array)
+        isinstance(array, _Bare)
+        and array.ndim == 2
+        or isinstance(array, types.Array)
         and array.ndim == 2
         and array.layout == "C"
         and array.dtype in (types.float64, types.float32)
@@ -241,19 +364,43 @@ def _size(element):
 
 
 def _splat(builder, value):
-    vector = builder.insert_element(ir.Constant(_VECTOR, ir.Undefined), value, _I32(0))
-    return _shuffle(builder, vector, ir.Constant(_VECTOR, ir.Undefined), [0] * LANES)
+    none = ir.Constant(ir.VectorType(value.type, LANES), ir.Undefined)
+    return _shuffle(builder, builder.insert_element(none, value, _I32(0)), none, [0] * LANES)
 
 
 def _shuffle(builder, a, b, lanes):
     return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(_I32, LANES), lanes))
 
 
+def _fma(builder, a, b, c):
+    name = f"llvm.fma.v{LANES}f{64 if a.type.element == _DOUBLE else 32}"
+    function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(a.type, [a.type] * 3), name)
+    return builder.call(function, (a, b, c))
+
+
+def _among(builder, count):
+    """Which lanes are among the first ``count``."""
+    lanes = ir.Constant(ir.VectorType(count.type, LANES), list(range(LANES)))
+    return builder.icmp_signed("<", lanes, _splat(builder, count))
+
+
+def _masked(builder, what, result, *arguments):
+    """Load or store the lanes that a mask names; where a machine has no such instruction, LLVM takes lane by lane."""
+    vector = arguments[0].type if what == "store" else result
+    name = f"llvm.masked.{what}.v{LANES}f{64 if vector.element == _DOUBLE else 32}.p0"
+    function = ir.FunctionType(result, [a.type for a in arguments])
+    return builder.call(cgutils.get_or_insert_function(builder.module, function, name), arguments)
+
+
 def _address(context, builder, kind, array, indices):
     """Address of an entry, in bytes."""
-    struct = context.make_array(kind)(context, builder, array)
-    row_stride, _ = cgutils.unpack_tuple(builder, struct.strides, kind.ndim)
     row, column = indices
-    address = builder.bitcast(struct.data, ir.IntType(8).as_pointer())
+    if isinstance(kind, _Bare):
+        bare = cgutils.create_struct_proxy(kind)(context, builder, value=array)
+        address, row_stride = bare.data, bare.stride
+    else:
+        struct = context.make_array(kind)(context, builder, array)
+        row_stride, _ = cgutils.unpack_tuple(builder, struct.strides, kind.ndim)
+        address = builder.bitcast(struct.data, ir.IntType(8).as_pointer())
     address = builder.gep(address, [builder.mul(row, row_stride)])
-    return builder.gep(address, [builder.mul(column, column.type(_size(_element(kind))))])
+    return builder.gep(address, [builder.mul(column, column.type(kind.dtype.bitwidth // 8))])

@@ -1,9 +1,7 @@
-"""What the forward run and the adjoint share: filter and state in the order of the walk, the working store, and threads."""
+"""What the forward run and the adjoint share: filter and state in the order of the walk,  and the working store."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -11,6 +9,7 @@ from numpy.typing import NDArray
 
 from xroute.engine.arrays import FilterArrays, Known, Rows, State
 from xroute.engine.cpu.kernels import gather_filter, place_state
+from xroute.engine.cpu.threads import on_threads
 from xroute.engine.schedule import ABREAST
 from xroute.options import n_threads
 from xroute.settings import LATERAL, SAMPLING, RoutingSettings
@@ -91,18 +90,14 @@ def place_known(order: Index, known: Known | None, n_batch: int) -> tuple[Float,
 
 
 def working_store(n_rows: int, width: int) -> Float:
-    """Rows of the working store, each beginning at a cache line; the last ones complete groups of fewer than `ABREAST`."""
+    """Rows of the working store, each beginning at a cache line; the last ones are room that whole registers may reach into.
+
+    Rows are an odd number of lines apart: at a multiple of the size of a page, the same step of all of them would
+    compete for the same few places of L1.
+    """
     line = 8
-    stride = (width + line - 1) // line * line
+    stride = ((width + line - 1) // line | 1) * line
     rows = n_rows + ABREAST
     memory = np.zeros(rows * stride + line)
     first = -(memory.ctypes.data // 8) % line
     return memory[first : first + rows * stride].reshape(rows, stride)
-
-
-def on_threads(function: Callable[[Any], Any], items: Iterable[Any], threads: int) -> list[Any]:
-    """What a function gives for each item, computed on so many threads."""
-    if threads == 1:
-        return [function(item) for item in items]
-    with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(function, items))

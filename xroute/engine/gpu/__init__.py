@@ -12,7 +12,8 @@ Programs that have not started hold no ticket, so nobody can wait for them. Noth
 same bits each time.
 
 In the room: `backend` is how others reach it. `host` routes what lies in the host's memory, or is cupy's, by way of `staging`.
-`launch` and `gradients` launch the kernels, forward and adjoint, on what `layout` (the network and its filter) and `memory`
-(series, mailbox, traces) have put on the device, in the groups that `arguments` names. The kernels are `forward` and
-`adjoint`, and with several routing steps a step of runoff `substeps` and `adjoint_substeps`, of pieces in `lanes`.
+`launch` and `gradients` launch the kernels, forward and adjoint, by way of `dispatch`, on what `layout` (the network and its
+filter) and `memory` (series, mailbox, traces) have put on the device, in the groups that `arguments` names. The kernels are
+`forward` and `adjoint`, and with several routing steps a step of runoff `substeps` and `adjoint_substeps`, of pieces in `lanes`;
+and small ones for filters (`filter_kernels`), parameters within their bounds (`bounds`) and rows of the host (`row_copies`).
 """

@@ -138,9 +138,7 @@ def ends_of(start, grads, filter, lanes, member, n_reaches, n_lags, n_places, mo
 
 
 @triton.jit
-def trace_rows(
-    rows, time, end, mask, CHANNEL: tl.constexpr, CHANNELS: tl.constexpr, G: tl.constexpr, N: tl.constexpr
-):
+def trace_rows(rows, time, end, mask, CHANNEL: tl.constexpr, CHANNELS: tl.constexpr, G: tl.constexpr, N: tl.constexpr):
     """``N`` columns of one channel of the trace; 0 in groups outside of the series."""
     columns = ()
     for c in tl.static_range(N):

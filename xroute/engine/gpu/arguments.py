@@ -151,6 +151,8 @@ class Mode(NamedTuple):
         Whether rows, and groups in them, begin at multiples of 8 elements of memory; those of the adjoint's result at ones of 4.
     log_columns
         With a routing step a step, the logarithm of the columns of a tile.
+    columns
+        Of a tile in shared memory.
     last
         In which step of its group the last step of the series stands.
     substeps
@@ -170,6 +172,7 @@ class Mode(NamedTuple):
     sampling: int = 0
     substeps: int = 1
     log_columns: int = 0
+    columns: int = 0
     aligned: bool = False
     aligned_result: bool = False
     last: int = 0

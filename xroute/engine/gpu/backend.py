@@ -99,9 +99,7 @@ class _Cuda:
             return route_cupy(runoff, plan, filter, state, settings, rows, exchange, hillslopes)
         assert device is not None
         runoff, copies = np.asarray(runoff, compute_type(runoff.dtype)), CudaCopies(device)
-        return route_host(
-            runoff, plan, filter, state, settings, rows, exchange, copies=copies, hillslopes=hillslopes
-        )
+        return route_host(runoff, plan, filter, state, settings, rows, exchange, copies=copies, hillslopes=hillslopes)
 
     def forward(
         self, runoff: torch.Tensor, filter: FilterArrays, state: State | None, plan: RoutingPlan, settings: RoutingSettings,
@@ -116,7 +114,14 @@ class _Cuda:
         else:
             there = kept_filter(plan, owner, runoff.device, runoff.dtype, settings, has_pole=True)
         discharge, end, trace = route_gpu(
-            runoff, plan, there, state, settings, exchange=Exchange(known=known), keep_state=keep_state, keep_trace=keep_trace
+            runoff,
+            plan,
+            there,
+            state,
+            settings,
+            exchange=Exchange(known=known),
+            keep_state=keep_state,
+            keep_trace=keep_trace,
         )
         return discharge, _double(end), runoff.new_empty(0) if trace is None else trace
 
@@ -140,7 +145,9 @@ class _Cuda:
     ) -> tuple[torch.Tensor, State | None]:  # fmt: skip
         from xroute.engine.gpu.slopes import device_slopes, route_slopes, slopes_on
 
-        there = slopes_on(owner, runoff.device, runoff.dtype) if owner else device_slopes(_on_host(filter), runoff.dtype)
+        there = (
+            slopes_on(owner, runoff.device, runoff.dtype) if owner else device_slopes(_on_host(filter), runoff.dtype)
+        )
         given, end = route_slopes(runoff, there, state, keep_state=keep_state)
         return given, _double(end)
 

@@ -12,8 +12,10 @@ from xroute.engine.arrays import Exchange, Gradients, Known, State
 from xroute.engine.gpu.adjoint import adjoint_steps
 from xroute.engine.gpu.adjoint_substeps import adjoint_substeps
 from xroute.engine.gpu.arguments import AdjointSeries, KernelGradients, KernelNetwork, Mailbox, Mode, Trace
-from xroute.engine.gpu.launch import kernel_filter, known_on, launch, new_ticket, real_type, route_gpu, state_on
-from xroute.engine.gpu.layout import DeviceFilter, by_step, device_patches, group_length, trace_channels
+from xroute.engine.gpu.dispatch import launch
+from xroute.engine.gpu.filter_kernels import BLOCK, gather_gradients
+from xroute.engine.gpu.launch import kernel_filter, known_on, new_ticket, route_gpu, state_on
+from xroute.engine.gpu.layout import DeviceFilter, by_step, device_patches, group_length, real_type, trace_channels
 from xroute.engine.gpu.memory import as_rows, empty_mailbox, index_type, most_trace, padded_rows, trace_layout
 from xroute.engine.patches import LANES
 from xroute.engine.plan import RoutingPlan
@@ -75,39 +77,30 @@ class _FilterSums:
     """Gradient of the filter, gathered from blocks of time and from lanes."""
 
     def __init__(self, filter: DeviceFilter, plan: RoutingPlan, device: torch.device) -> None:
-        self.place = device_patches(plan, device, filter.coefficients.dtype).place
+        index = device_patches(plan, device, filter.coefficients.dtype)
+        self.place, self.n_places = index.place, index.reach.numel()
         self.windows = filter.windows
-        self.near: Tensor | None = None  # float64 [4, reach]: for the first two taps, pole, gain
-        self.far: Tensor | None = None
-        self.n_reaches = plan.n_reaches
-        self.device = device
+        new = torch.zeros if filter.windows.longest > 2 else torch.empty  # taps beyond the second come apart
+        n_taps = filter.windows.n_lags + plan.n_reaches
+        self.taps = new(n_taps, dtype=torch.float64, device=device)
+        self.pole, self.gain = (torch.empty(plan.n_reaches, dtype=torch.float64, device=device) for _ in range(2))
+        self.added = False
 
     def add(self, sums: Tensor, far: Tensor) -> None:
         """Add sums for the first two taps, pole and gain [batch, 4, place], and for the taps beyond [batch, tap]."""
-        near = sums.sum(dim=0, dtype=torch.float64)[:, self.place]
-        self.near = near if self.near is None else self.near + near
-        if self.windows.longest > 2:
-            beyond = far.sum(dim=0, dtype=torch.float64)
-            self.far = beyond if self.far is None else self.far + beyond
+        windows, n = self.windows, self.pole.numel()
+        launch(
+            gather_gradients, triton.cdiv(n, BLOCK), sums, self.place, windows.tap_of_reach, self.taps, self.pole, self.gain,
+            n, self.n_places, sums.shape[0], min(windows.longest, 3), self.added, BLOCK, num_warps=4,
+        )  # fmt: skip
+        if windows.longest > 2:
+            self.taps[windows.far] += far.sum(dim=0, dtype=torch.float64)[windows.far_place]
+        self.added = True
 
     def result(self) -> tuple[Tensor, Tensor, Tensor]:
         """Gradients of taps, pole and gain."""
-        w = self.windows
-        n_taps = w.n_lags + self.n_reaches
-        if self.near is None:
-            self.near = torch.zeros((4, self.n_reaches), dtype=torch.float64, device=self.device)
-        first, second, pole, gain = (row.clone() for row in self.near)  # operators must not return views of one tensor
-        if w.longest <= 2:  # the sums are of differences: see `xroute.engine.gpu.adjoint`
-            second += pole
-            first += second if w.longest == 2 else pole
-        if n_taps == w.longest * self.n_reaches and w.longest <= 2:  # as many taps on each reach: the usual case
-            return (first if w.longest < 2 else torch.stack([first, second], dim=1).reshape(-1)), pole, gain
-        taps = torch.zeros(n_taps, dtype=torch.float64, device=self.device)
-        taps[w.tap_of_reach] = first
-        taps[w.tap_of_reach[w.with_second] + 1] = second[w.with_second]
-        if self.far is not None:
-            taps[w.far] = self.far[w.far_place]
-        return taps, pole, gain
+        found = self.taps, self.pole, self.gain
+        return found if self.added else tuple(t.zero_() for t in found)  # type: ignore[return-value]
 
 
 @dataclass(frozen=True)

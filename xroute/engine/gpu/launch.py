@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 import triton
-import triton.language as tl
 
 from xroute.caches import keep_fitting
 from xroute.engine.arrays import Exchange, Known, State
 from xroute.engine.gpu.arguments import (
-    AdjointSeries,
     KernelFilter,
     KernelKnown,
     KernelNetwork,
@@ -22,13 +19,14 @@ from xroute.engine.gpu.arguments import (
     Series,
     Trace,
 )
-from xroute.engine.gpu.bulk import route_bulk
+from xroute.engine.gpu.dispatch import launch
 from xroute.engine.gpu.forward import route_steps
-from xroute.engine.gpu.layout import DeviceFilter, DevicePatches, by_step, device_patches, group_length
+from xroute.engine.gpu.forward_rows import route_rows
+from xroute.engine.gpu.layout import DeviceFilter, DevicePatches, by_step, device_patches, group_length, real_type
 from xroute.engine.gpu.memory import (
     as_rows,
     empty_mailbox,
-    in_bulk,
+    in_rows,
     index_type,
     padded,
     put_given,
@@ -41,7 +39,7 @@ from xroute.engine.kernels import keep_triton_kernels
 from xroute.engine.plan import RoutingPlan
 from xroute.settings import LATERAL, SAMPLING, RoutingSettings
 
-__all__ = ["DeviceKnown", "kernel_filter", "known_on", "launch", "new_ticket", "real_type", "route_gpu", "state_on"]
+__all__ = ["DeviceKnown", "kernel_filter", "known_on", "new_ticket", "route_gpu", "state_on"]
 
 keep_triton_kernels()  # before any is compiled
 
@@ -141,11 +139,12 @@ class _Run:
         mailbox = empty_mailbox(n_batch, self.index.down.n_sources, width, acc, self.runoff.device)
         put_given(mailbox, self.exchange.given, self.index, n_batch, every)
         end = self._new_state(keep_state)
-        kernel, unit = (route_bulk, 4) if in_bulk(self.runoff) else (route_steps, 8)
+        kernel = route_rows if in_rows(self.runoff) else route_steps
+        columns = tile_width(self.filter.n_taps, self.runoff)
         self._launch(
             kernel, mailbox, width, start, end, n_steps, state_out=keep_state, last=(n_steps - 1) % group,
-            log_columns=tile_width(self.filter.n_taps, self.runoff).bit_length() - 1,
-            aligned=self.runoff.stride(1) % unit == 0 and group % unit == 0,
+            columns=columns, log_columns=columns.bit_length() - 1,
+            aligned=self.runoff.stride(1) % 8 == 0 and group % 8 == 0,
         )  # fmt: skip
         take_kept(mailbox, self.exchange.kept, self.index, n_batch, every)
         return end
@@ -179,7 +178,7 @@ class _Run:
         self, kernel: Any, mailbox: Tensor, width: int, start: State | None, end: State, *steps: int, **constants: Any
     ) -> None:
         index, runoff = self.index, self.runoff
-        down = index.down_rest if kernel is route_bulk else index.down
+        down = index.down_rest if kernel is route_rows else index.down
         n_batch, n, n_steps = runoff.shape
         none = self.filter.coefficients
         mode = Mode(
@@ -247,17 +246,6 @@ def state_on(state: State | None, n_batch: int, n_reaches: int, filter: DeviceFi
         like.new_zeros(n_batch, size) if array is None else array.to(like).contiguous()
         for array, size in zip(state, sizes, strict=True)
     ))  # fmt: skip
-
-
-def launch(kernel: Any, grid: int, series: Series | AdjointSeries, *arguments: Any, **options: Any) -> None:
-    """Launch a kernel of one warp a program on the device of its series."""
-    with torch.cuda.device(series[0].device) if series[0].is_cuda else nullcontext():
-        kernel[(grid,)](series, *arguments, num_warps=1, **options)
-
-
-def real_type(dtype: torch.dtype) -> Any:
-    """Triton's type of the arithmetic."""
-    return tl.float64 if dtype == torch.float64 else tl.float32
 
 
 def kernel_filter(filter: DeviceFilter, ring: Tensor) -> KernelFilter:

@@ -10,9 +10,13 @@ from typing import Any
 
 import numpy as np
 import torch
+import triton
+import triton.language as tl
 from numpy.typing import NDArray
 
 from xroute.caches import keep, keep_fitting
+from xroute.engine.gpu.dispatch import launch
+from xroute.engine.gpu.filter_kernels import BLOCK, lay_out
 from xroute.engine.patches import LANES, CrossLinks, Patches
 from xroute.engine.plan import RoutingPlan
 from xroute.settings import RoutingSettings
@@ -26,6 +30,7 @@ __all__ = [
     "group_length",
     "kept_filter",
     "prepare_filter",
+    "real_type",
     "trace_channels",
     "windows_of",
 ]
@@ -55,6 +60,11 @@ def group_length(settings: RoutingSettings, n_taps: int, n_steps: int, n_batch: 
 def trace_channels(settings: RoutingSettings, has_known: bool = False) -> int:
     """Series of each reach in a trace: inflow, with laterals over the interval runoff, and y where discharge is not y."""
     return 1 + (settings.lateral == "interval") + (not by_step(settings) or settings.lateral == "outlet" or has_known)
+
+
+def real_type(dtype: torch.dtype) -> Any:
+    """Triton's type of the arithmetic."""
+    return tl.float64 if dtype == torch.float64 else tl.float32
 
 
 # ── the network ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -99,7 +109,10 @@ def device_patches(plan: RoutingPlan, device: torch.device, dtype: torch.dtype) 
 
 def _move_patches(p: Patches, plan: RoutingPlan, device: torch.device, dtype: torch.dtype) -> DevicePatches:
     def int32(*arrays: NDArray[Any]) -> Tensor:
-        return torch.from_numpy(np.stack(arrays).astype(np.int32)).to(device)
+        made = np.empty((len(arrays), *arrays[0].shape), np.int32)
+        for row, array in zip(made, arrays, strict=True):
+            row[...] = array  # no copy as wide as the arrays between: networks have millions of reaches
+        return torch.from_numpy(made).to(device)
 
     def real(array: NDArray[Any]) -> Tensor:
         return torch.from_numpy(array).to(device, dtype)
@@ -154,8 +167,8 @@ class Windows:
         Whether it has no second tap.
     first_lag : int64 [2, place]
         Where the newest lag of a place stands in the flat history, and how many it has.
-    tap_of_reach, with_second : int64
-        First tap of each reach; reaches with a second one.
+    tap_of_reach : int64 [reach + 1]
+        First tap of each reach, and how many taps there are: the pointer.
     groups : int32 [2 (patch + 1)]
         With longer windows, first group of taps of each patch, then how many groups it has.
     far, far_place : int64 [tap beyond the first two]
@@ -171,7 +184,6 @@ class Windows:
     single: Tensor
     first_lag: Tensor
     tap_of_reach: Tensor
-    with_second: Tensor
     groups: Tensor
     far: Tensor
     far_place: Tensor
@@ -215,8 +227,8 @@ def _move_windows(patches: Patches, pointer: NDArray[np.int64], device: torch.de
     second = np.minimum(first + 1, int(pointer[-1]) - 1)
     first_lag = np.stack([first - patches.reach, count - 1])
     return Windows(
-        pointer, longest, move(first), move(second), move(count < 2), move(first_lag), move(pointer[:-1]),
-        move(np.flatnonzero(counts > 1)), move(groups.astype(np.int32)), move(far), move(far_place), n_far,
+        pointer, longest, move(first), move(second), move(count < 2), move(first_lag), move(pointer),
+        move(groups.astype(np.int32)), move(far), move(far_place), n_far,
         int(pointer[-1]) - counts.size,
     )  # fmt: skip
 
@@ -263,12 +275,14 @@ def prepare_filter(
     the device, which has to be waited for, unless ``has_pole`` tells.
     """
     index, windows = device_patches(plan, device, dtype), windows_of(plan, filter.pointer, device, settings)
-    taps, pole, gain = (t.detach().to(device, torch.float64) for t in (filter.taps, filter.pole, filter.gain))
-    c0 = taps[windows.first]
-    c01 = c0
-    if windows.longest > 1:
-        c01 = c0 + taps[windows.second].masked_fill_(windows.single, 0.0)
-    coefficients = torch.stack([c0, c01, 1 - pole[index.reach], gain[index.reach]]).to(dtype)
+    taps, pole, gain = (t.detach().to(device, torch.float64).contiguous() for t in (filter.taps, filter.pole, filter.gain))
+    n_places = index.reach.numel()
+    coefficients = torch.empty((4, n_places), dtype=dtype, device=device)
+    if n_places:
+        launch(
+            lay_out, triton.cdiv(n_places, BLOCK), taps, pole, gain, windows.first, windows.second, windows.single, index.reach,
+            coefficients, n_places, windows.longest > 1, real_type(dtype), BLOCK, num_warps=4,
+        )  # fmt: skip
     far = coefficients.new_zeros(windows.n_far)
     if windows.n_far:
         far[windows.far_place] = taps[windows.far].to(dtype)

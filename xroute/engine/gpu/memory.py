@@ -19,7 +19,7 @@ from xroute.settings import RoutingSettings
 __all__ = [
     "as_rows",
     "empty_mailbox",
-    "in_bulk",
+    "in_rows",
     "index_type",
     "most_trace",
     "padded",
@@ -53,14 +53,16 @@ def most_trace(runoff: Tensor) -> int:
     return max(least, min(most, TRACE_SHARE * runoff.numel() * runoff.dtype.itemsize))
 
 
-def in_bulk(runoff: Tensor) -> bool:
-    """Whether rows are moved by bulk copies, where a step is one routing step (`xroute.engine.gpu.bulk`)."""
-    return runoff.dtype == torch.float32 and runoff.is_cuda and torch.cuda.get_device_capability(runoff.device) >= (9, 0)
+def in_rows(runoff: Tensor) -> bool:
+    """Whether rows pass through shared memory, where a step is one routing step (`xroute.engine.gpu.forward_rows`)."""
+    return (
+        runoff.dtype == torch.float32 and runoff.is_cuda and torch.cuda.get_device_capability(runoff.device) >= (8, 0)
+    )
 
 
 def tile_width(n_taps: int, runoff: Tensor) -> int:
     """Columns of a tile of the forward kernel."""
-    if in_bulk(runoff):
+    if in_rows(runoff):
         return 64
     return 16 if n_taps > 2 or runoff.dtype == torch.float64 else 32
 

@@ -265,7 +265,9 @@ def slope_runoff_gradients(
             early = late
             late = beyond
         if whole * 8 < n_taps:
-            beyond = gradient_beyond(row, early, half + 2 + whole, begin + 2 * R + whole, n_halves, last, lane, END, ACC)
+            beyond = gradient_beyond(
+                row, early, half + 2 + whole, begin + 2 * R + whole, n_halves, last, lane, END, ACC
+            )
             total = add_taps(total, early + late + beyond, own + whole * 8, n_taps - whole * 8, True, True)
         time = half * 8 - row.before
         if END:
@@ -303,7 +305,9 @@ def slope_tap_gradients(
         late = runoff_half(row, half + 1, begin + 1, past, 1.0, False, GIVEN, True, ALIGNED, ACC)
         for tap in range(0, n_taps, 8):
             k = tap // 8
-            beyond = runoff_beyond(row, late, half - 1 - k, begin - 1 - k, past, 1.0, lane, False, GIVEN, True, ALIGNED, ACC)
+            beyond = runoff_beyond(
+                row, late, half - 1 - k, begin - 1 - k, past, 1.0, lane, False, GIVEN, True, ALIGNED, ACC
+            )
             window = beyond + early + late
             sums = ()
             for u in tl.static_range(8):

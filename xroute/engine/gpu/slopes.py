@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,7 +10,8 @@ from numpy.typing import NDArray
 
 from xroute.caches import keep, keep_fitting
 from xroute.engine.arrays import FilterArrays, Needs, SlopeGradients, State
-from xroute.engine.gpu.launch import real_type
+from xroute.engine.gpu.dispatch import launch
+from xroute.engine.gpu.layout import real_type
 from xroute.engine.gpu.memory import as_rows, padded
 from xroute.engine.gpu.slope_kernels import slope_runoff_gradients, slope_steps, slope_tap_gradients
 from xroute.engine.slopes import plan_without_links
@@ -72,7 +72,7 @@ def route_slopes(
     _launch(
         slope_steps, runoff, result, like if scale is None else scale.to(like).contiguous(), *slopes,
         like if start is None else start.history, *end, n, n_steps, runoff.stride(1), result.stride(1), n_lags,
-        SCALED=scale is not None, GIVEN=start is not None, KEEP=keep_state, aligned=runoff, like=like,
+        scale is not None, start is not None, keep_state, aligned=runoff, like=like,
     )  # fmt: skip
     return result, end if keep_state else None
 
@@ -101,26 +101,23 @@ def adjoint_slopes(
         of_runoff = padded(runoff.shape, runoff.dtype, runoff.device)
         _launch(
             slope_runoff_gradients, grad, of_runoff, *slopes, *end, history, n, n_steps, grad.stride(1),
-            of_runoff.stride(1), n_lags, GIVEN=given, END=ending, aligned=grad, like=like,
+            of_runoff.stride(1), n_lags, given, ending, aligned=grad, like=like,
         )  # fmt: skip
     if needs.filter:
         of_members = like.new_empty(n_batch, like.numel())
         _launch(
             slope_tap_gradients, grad, runoff, of_members, slopes.pointer,
             like if start is None else start.history, end.outflow, n, n_steps, grad.stride(1), runoff.stride(1), n_lags,
-            GIVEN=given, END=ending, SAME=grad.stride(1) == runoff.stride(1), aligned=runoff, like=like,
+            given, ending, grad.stride(1) == runoff.stride(1), aligned=runoff, like=like,
         )  # fmt: skip
         of_taps = of_members[0] if n_batch == 1 else of_members.sum(0)
     return SlopeGradients(of_runoff if needs.runoff else runoff.new_empty(0), of_taps, history)
 
 
-def _launch(kernel: Any, rows: Tensor, *arguments: Any, aligned: Tensor, like: Tensor, **constants: Any) -> None:
+def _launch(kernel: Any, rows: Tensor, *arguments: Any, aligned: Tensor, like: Tensor) -> None:
     """Launch a kernel of one warp a row, for those rows of which it takes whole blocks, and for the arithmetic."""
     n_batch, n, _ = rows.shape
-    with torch.cuda.device(rows.device) if rows.is_cuda else nullcontext():
-        kernel[(n_batch * n,)](
-            rows, *arguments, ALIGNED=aligned.stride(1) % BLOCK == 0, ACC=real_type(like.dtype), num_warps=1, **constants
-        )
+    launch(kernel, n_batch * n, rows, *arguments, aligned.stride(1) % BLOCK == 0, real_type(like.dtype))
 
 
 def _state_like(state: State | None, like: Tensor) -> State | None:

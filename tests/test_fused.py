@@ -1,0 +1,263 @@
+"""What a GPU makes in one kernel is what torch makes in many: filters of schemes, values within bounds, and their gradients."""
+
+from __future__ import annotations
+
+import math
+import os
+import subprocess
+import sys
+from contextlib import nullcontext
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from reference_schemes import TRUTH
+
+from xroute.bounded import FARTHEST, to_physical
+from xroute.schemes import SCHEMES, Parameter, make_filter
+from xroute.schemes.builtin import BUILT_IN
+
+CUDA = torch.cuda.is_available()
+INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+pytest.importorskip("triton")
+
+DEVICE = torch.device("cuda" if CUDA else "cpu")
+launches = pytest.mark.skipif(not (CUDA or INTERPRETED), reason="no GPU: see test_interpreted")
+FUSED = [scheme.name for scheme in BUILT_IN if scheme.window is None]
+STEPS = (60.0, 3600.0, 86400.0)
+
+
+@pytest.mark.skipif(CUDA or INTERPRETED, reason="tested here")
+def test_interpreted():
+    """In a process of its own: whether kernels are interpreted is settled when they are defined."""
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:xdist", "-p", "no:cacheprovider", __file__]
+    done = subprocess.run(command, env={**os.environ, "TRITON_INTERPRET": "1"}, capture_output=True, text=True, check=False)
+    assert not done.returncode and " passed" in done.stdout, done.stdout[-4000:] + done.stderr[-1000:]
+
+
+def drawn(scheme, n, seed=0):
+    """Parameters of all reaches from far shorter than a step to far longer."""
+    rng = np.random.default_rng(seed)
+    values = [
+        10 ** rng.uniform(0, 7, n) if p.units == "s" else rng.uniform(p.low, p.high, n) for p in SCHEMES[scheme].parameters
+    ]
+    return [torch.from_numpy(v).to(DEVICE).requires_grad_() for v in values]
+
+
+def test_all_schemes_of_taps_and_a_pole_are_fused():
+    from xroute.schemes.fused import N_TAPS
+
+    marked = {scheme.name: getattr(scheme.filter, "fused", None) for scheme in BUILT_IN}
+    assert [name for name, formula in marked.items() if formula] == FUSED
+    assert set(filter(None, marked.values())) == set(N_TAPS)
+
+
+@launches
+@pytest.mark.parametrize("dt", STEPS)
+@pytest.mark.parametrize("scheme", FUSED)
+def test_filters_are_those_of_the_literature(scheme, dt):
+    from xroute.schemes.fused import fused_filter
+
+    values = drawn(scheme, 40)
+    taps, pole = fused_filter(SCHEMES[scheme].filter.fused, dt, values)
+    names = [p.name for p in SCHEMES[scheme].parameters]
+    for k in range(40):
+        reach = dict(zip(names, (v[k].item() for v in values), strict=True))
+        true_taps, true_pole = TRUTH[scheme].filter(dt, **reach)
+        np.testing.assert_allclose(taps[k].detach().cpu(), np.ravel(true_taps), rtol=1e-9, atol=2e-12)
+        np.testing.assert_allclose(pole[k].item(), true_pole, rtol=1e-12, atol=1e-15)
+    # slow reaches neither make nor lose water: exactly, but for taps that are not close to begin with
+    assert float((taps.sum(dim=1) - (1 - pole)).abs().max()) == 0.0
+
+
+@launches
+@pytest.mark.parametrize("dt", STEPS)
+@pytest.mark.parametrize("scheme", FUSED)
+def test_filters_and_gradients_are_those_of_torch(scheme, dt):
+    from xroute.schemes.fused import fused_filter
+
+    values, generator = drawn(scheme, 700, 1), torch.Generator().manual_seed(2)
+    found = fused_filter(SCHEMES[scheme].filter.fused, dt, values)
+    parameters = {p.name: v for p, v in zip(SCHEMES[scheme].parameters, values, strict=True)}
+    if CUDA:  # what is made of parameters on a GPU is fused
+        expected = SCHEMES[scheme].filter(dt, 0, **parameters)
+    else:
+        made = make_filter({scheme: (np.arange(700), parameters)}, dt, 700)
+        expected = made.taps.reshape(700, -1), made.pole
+    weights = [torch.randn(t.shape, generator=generator, dtype=torch.float64).to(DEVICE) for t in found]
+    for mine, its in zip(found, expected, strict=True):
+        assert float((mine - its).abs().max()) < 1e-15
+    grads = [
+        torch.autograd.grad(sum((t * w).sum() for t, w in zip(made, weights, strict=True)), values)
+        for made in (found, expected)
+    ]
+    for value, p, mine, its in zip(values, SCHEMES[scheme].parameters, *grads, strict=True):
+        scale = value.detach() if p.units == "s" else 1.0  # of a reach ten times as slow gradients are a hundredth
+        assert float((its * scale).abs().max()) > 0.1
+        torch.testing.assert_close(mine * scale, its * scale, rtol=1e-9, atol=1e-14)
+
+
+@launches
+@pytest.mark.parametrize("scheme", FUSED)
+def test_gradients_are_slopes(scheme):
+    from xroute.schemes.fused import fused_filter
+
+    values = [v.detach().clamp(500.0, 50_000.0) if v.max() > 1 else v.detach() for v in drawn(scheme, 5, 3)]
+    leaves = [v.requires_grad_() for v in values]
+    assert torch.autograd.gradcheck(
+        lambda *given: fused_filter(SCHEMES[scheme].filter.fused, 3600.0, given), leaves, eps=1e-4, atol=1e-7, rtol=1e-4
+    )
+
+
+@launches
+def test_no_reach_is_no_launch():
+    from xroute.schemes.fused import fused_filter
+
+    none = torch.zeros(0, dtype=torch.float64, device=DEVICE, requires_grad=True)
+    taps, pole = fused_filter("muskingum", 3600.0, [none, none])
+    assert taps.shape == (0, 2) and pole.shape == (0,)
+    (taps.sum() + pole.sum()).backward()
+    assert none.grad.shape == (0,)
+
+
+@pytest.mark.skipif(not CUDA, reason="no GPU")
+def test_what_is_made_on_a_gpu_is_fused_whatever_the_order_of_parameters():
+    k, x = drawn("muskingum", 9)
+    made = make_filter({"muskingum": (np.arange(9), {"x": x, "k": k})}, 3600.0, 9)
+    there = make_filter({"muskingum": (np.arange(9), {"k": k.cpu(), "x": x.cpu()})}, 3600.0, 9)
+    assert "Fused" in str(made.taps.grad_fn.next_functions[0][0]) or "Fused" in str(made.taps.grad_fn)
+    torch.testing.assert_close(made.taps.cpu(), there.taps, rtol=0, atol=1e-15)
+
+
+def test_another_filter_is_not_fused():
+    """Of a scheme made from a built-in one by putting a function of one's own in its place."""
+    from xroute.schemes.making import _fused
+
+    def half(dt, n_taps, *, k, x):
+        return SCHEMES["muskingum"].filter(dt, n_taps, k=k / 2, x=x)
+
+    own = replace(SCHEMES["muskingum"], name="own", filter=half)
+    values = dict(zip(("k", "x"), drawn("muskingum", 4), strict=True))
+    assert getattr(own.filter, "fused", None) is None
+    assert _fused(own, values, 3600.0, 4, torch.device("cuda", 0)) is None
+
+
+RANGES = [
+    Parameter("k", low=0.0, low_open=True), Parameter("x", low=0.0, high=0.5), Parameter("z", low=2.0, high=7.0, low_open=True),
+    Parameter("y", high=3.0), Parameter("w", low=-1.0),
+]  # fmt: skip
+
+
+@launches
+@pytest.mark.parametrize("parameter", RANGES, ids=lambda parameter: parameter.name)
+def test_values_within_bounds_are_those_of_torch(parameter):
+    from xroute.bounded import _limits
+    from xroute.engine.gpu.bounds import Bounds, bounded
+
+    rng = np.random.default_rng(4)
+    far = [FARTHEST, -FARTHEST, FARTHEST + 1, -FARTHEST - 1, math.inf, -math.inf, math.nan, 0.0, -50.0, 50.0]
+    raw = torch.tensor([*rng.normal(0, 5, 300), *far], dtype=torch.float64, requires_grad=True)
+    weights = torch.from_numpy(rng.normal(size=raw.numel()))
+    expected = to_physical(parameter, raw)
+    (slope,) = torch.autograd.grad(expected, raw, weights)
+    mine = raw.detach().to(DEVICE).requires_grad_()
+    found = bounded(mine, Bounds(parameter.low, parameter.high, *_limits(parameter), FARTHEST))
+    (own,) = torch.autograd.grad(found, mine, weights.to(DEVICE))
+    torch.testing.assert_close(found.detach().cpu(), expected.detach(), rtol=2e-15, atol=0, equal_nan=True)
+    torch.testing.assert_close(own.cpu(), slope, rtol=1e-14, atol=1e-14)
+    inside = found[~found.isnan()]
+    assert bool(parameter.allows(inside.detach()).all())
+
+
+# ── rows ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@launches
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("shape", [(1, 1, 5), (3, 7, 13), (1, 40, 300), (2, 1, 129), (1, 5, 0)])
+def test_rows_go_straight_to_parts_of_longer_ones(shape, dtype):
+    """From a GPU into pinned memory of the host, and not a value beside them."""
+    from xroute.engine.gpu.memory import as_rows
+    from xroute.engine.gpu.row_copies import move_rows
+
+    n_batch, n_rows, n_steps = shape
+    source = torch.rand((n_batch, n_rows, n_steps + 3), dtype=dtype, device=DEVICE)[..., :n_steps]
+    whole = torch.full((n_batch, n_rows, n_steps + 9), -1.0, dtype=dtype, pin_memory=CUDA)
+    move_rows(as_rows(source), whole[..., 4 : 4 + n_steps])
+    if CUDA:
+        torch.cuda.synchronize()
+    expected = torch.full_like(whole, -1.0)
+    expected[..., 4 : 4 + n_steps] = source.cpu()
+    assert torch.equal(whole, expected)
+
+
+# ── launches ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Compiler:
+    """A kernel as Triton gives it: what is launched is written down, and so is whether it went through the compiler."""
+
+    def __init__(self):
+        self.compiled, self.launched = [], []
+
+    def __getitem__(self, grid):
+        def run(*arguments, **options):
+            self.compiled.append((grid, arguments, options))
+            return self.Compiled(self)
+
+        return run
+
+    class Compiled:
+        def __init__(self, kernel):
+            self.kernel = kernel
+
+        def __getitem__(self, grid):
+            return lambda *words: self.kernel.launched.append((grid, words))
+
+
+@pytest.fixture
+def dispatch(monkeypatch):
+    from xroute.engine.gpu import dispatch
+
+    monkeypatch.setattr(dispatch, "_device_of", lambda arguments: 0)
+    monkeypatch.setattr(dispatch, "on_device", lambda index: nullcontext())
+    monkeypatch.setattr(dispatch, "_COMPILED", {})
+    return dispatch
+
+
+def test_a_launch_like_another_is_not_compiled(dispatch):
+    from xroute.engine.gpu.arguments import Mailbox
+
+    kernel, other = Compiler(), Compiler()
+    whole = torch.zeros(64)
+    groups = [Mailbox(whole, torch.zeros(8, dtype=torch.int32)), Mailbox(torch.ones(64), torch.ones(8, dtype=torch.int32))]
+    dispatch.launch(kernel, 5, groups[0], 7, True, maxnreg=200)
+    dispatch.launch(kernel, 6, groups[1], 7, True, maxnreg=200)  # other memory, and so many programs
+    assert len(kernel.compiled) == 1 and kernel.compiled[0][0] == (5,)
+    assert kernel.launched == [((6, 1, 1), ((groups[1].words.data_ptr(), groups[1].ticket.data_ptr()), 7, True))]
+    for changed in (
+        (Mailbox(whole.double(), groups[0].ticket), 7, True),  # types
+        (groups[0], 8, True),  # sizes
+        (groups[0], 7, False),  # constants
+        (Mailbox(whole[1:], groups[0].ticket), 7, True),  # memory that begins elsewhere
+        (Mailbox(whole, groups[0].ticket[1:]), 7, True),  # and of another argument
+    ):
+        before = len(kernel.compiled)
+        for _ in range(2):
+            dispatch.launch(kernel, 5, *changed, maxnreg=200)
+        assert len(kernel.compiled) == before + 1, changed
+    dispatch.launch(kernel, 5, groups[0], 7, True)  # options
+    dispatch.launch(kernel, 5, groups[0], 7, True, maxnreg=200, num_warps=4)
+    dispatch.launch(other, 5, groups[0], 7, True, maxnreg=200)
+    assert len(kernel.compiled) == 8 and len(other.compiled) == 1
+
+
+def test_launches_that_are_known_are_not_too_many(dispatch, monkeypatch):
+    monkeypatch.setattr(dispatch, "MOST", 3)
+    kernel, tensor = Compiler(), torch.zeros(4)
+    for size in range(10):
+        dispatch.launch(kernel, 1, tensor, size)
+        assert len(dispatch._COMPILED) <= 3
+    dispatch.launch(kernel, 1, tensor, 9)
+    assert len(kernel.compiled) == 10 and len(kernel.launched) == 1

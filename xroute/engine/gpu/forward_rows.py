@@ -1,0 +1,285 @@
+"""The forward run with rows in shared memory.
+
+`xroute.engine.gpu.forward` holds a tile of 32 columns, pieces of 128 bytes of each row, in registers, and the next one too. What bounds
+it is how memory is opened. Here pieces of 256 bytes are copied to shared memory beside the computation, routed in place, and
+stored; registers hold a group of steps. A lane reads and posts its mail four words at a time, from rows of its own. Inside of the
+series nothing asks whether a step is one. The pieces are in `xroute.engine.gpu.rows`; the other kernel is for other types, older
+devices and Triton's interpreter.
+"""
+
+# mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator, assignment"
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import triton
+import triton.language as tl
+
+from xroute.engine.gpu.forward import (
+    History,
+    fill_window,
+    filter_group,
+    gather_group,
+    keep_trace,
+    lanes_down,
+    take_known,
+    through_window,
+)
+from xroute.engine.gpu.lanes import (
+    HEAD,
+    INTERVAL,
+    NEVER,
+    OUTLET,
+    R,
+    before_end,
+    coefficients_of,
+    kernel,
+    known_of,
+    lags_of,
+    links_of,
+    state_of,
+    take_ticket,
+    times,
+    window_of,
+    zeros_of,
+)
+from xroute.engine.gpu.ptx import (
+    commit_copies,
+    move_four,
+    open_rows,
+    store_four,
+    store_four_or_not,
+    wait_copies,
+    wait_lanes,
+)
+from xroute.engine.gpu.rows import (
+    await_words,
+    groups_inside,
+    load_tile_of_rows,
+    peek_words,
+    post_group,
+    read_columns,
+    vectors_along,
+    within,
+    write_columns,
+)
+
+__all__ = ["route_rows"]
+
+AT_ONCE = tl.constexpr(16)
+"""Steps for which mail is awaited at a time."""
+ROOM = tl.constexpr(28160)
+"""Bytes of shared memory that a program takes at least: eight share a multiprocessor of Hopper, for more of them open more rows."""
+BEFORE = tl.constexpr(12)
+"""Columns of a lane's row in shared memory before its tile: discharge goes to the row's beginning, half a sector of the tile before and
+all but half a sector of its own, and must not get where runoff has not been read, a sector of which is of the tile before."""
+
+
+@triton.jit
+def add_weighted(columns, more, weight, N: tl.constexpr):
+    """Columns and a share of others."""
+    added = ()
+    for c in tl.static_range(N):
+        added = added + (columns[c] + weight * more[c],)
+    return added
+
+
+@triton.jit
+def join_rest(joined, words, width, links, lanes, begin, end, N: tl.constexpr, mode: tl.constexpr):
+    """Join the links beyond a lane's first, one by one; such are rare."""
+    for k in range(links.n):
+        record = links.record + (links.first + k) * 4
+        to = lanes.lane == tl.load(record + 1)
+        weight = tl.where(to, tl.load(links.weight + links.first + k), 0.0)
+        time = tl.where(to, begin - lanes.lag * mode.group, NEVER)
+        box = words + (tl.load(record).to(mode.index_type) * width + tl.where(to, time, 0))
+        there = within(time, end, N, mode.group)
+        values = await_words(peek_words(box, there, N, mode.group), box, there, N, mode.group)
+        joined = add_weighted(joined, values, weight, N)
+    return joined
+
+
+class Mail(NamedTuple):
+    """Where each lane's mail is read and posted, at its first time; whether it is, 0 or 1, and in any lane; the link's weight."""
+
+    box: Any
+    has_mail: Any
+    any_mail: Any
+    weight: Any
+    letter: Any
+    sends: Any
+
+
+@triton.jit
+def mail_of(network, words, width, lanes, n_places, mode: tl.constexpr):
+    """The first link of each lane, and its row of the mailbox."""
+    joins = tl.load(network.places + 6 * n_places + lanes.place)
+    weight = tl.load(network.shares + 2 * n_places + lanes.place)
+    box = words + (tl.maximum(joins, 0).to(mode.index_type) * width - lanes.lag * mode.group)
+    has_mail = ((joins >= 0) & lanes.active).to(tl.int32)
+    letter = words + (tl.maximum(lanes.row, 0).to(mode.index_type) * width - lanes.lag * mode.group)
+    sends = ((lanes.row >= 0) & lanes.active).to(tl.int32)
+    return Mail(box, has_mail, tl.max(joins, 0) >= 0, weight, letter, sends)
+
+
+@triton.jit
+def load_rows(to, rows, offset, first, by, end, inside, C: tl.constexpr):
+    """Begin to load the tile ``by`` steps after the first."""
+    if inside:
+        load_tile_of_rows(to, rows + by, offset, first, end, True, C)
+    else:
+        load_tile_of_rows(to, rows + by, offset, first + by, end, False, C)
+
+
+@triton.jit
+def store_rows(rows, offset, source, first, by, end, inside, C: tl.constexpr):
+    """Store the tile ``by`` steps after the first; rows end with padding, which may be written to."""
+    if inside:
+        store_four(rows + by + offset, source)
+    else:
+        time = vectors_along(first + by, C)
+        store_four_or_not(rows + by + offset, source, ((time >= 0) & (time < end)).to(tl.int32))
+
+
+@kernel
+def route_rows(
+    series, mailbox, network, filter, start, end, trace,
+    n_reaches, n_steps, runoff_pitch, discharge_pitch, n_patches, n_batch, n_sources, width, ring_size, n_lags, trace_size,
+    n_known, known_pitch, mode: tl.constexpr,
+):  # fmt: skip
+    """`xroute.engine.gpu.forward.route_steps` in float32; the links of ``network`` are those beyond each lane's first."""
+    C: tl.constexpr = mode.columns
+    G: tl.constexpr = mode.group
+    N: tl.constexpr = AT_ONCE
+    ACC: tl.constexpr = tl.float32
+    ROW: tl.constexpr = (C + BEFORE) * 4
+    STAGE: tl.constexpr = R * ROW  # two of them: a tile that is routed, and one on its way
+    patch, member = take_ticket(mailbox.ticket, n_batch)
+    lanes = lanes_down(network, patch, n_patches, mode.index_type)
+    n_places = n_patches * R
+    ring = tl.max(
+        open_rows(lanes.lane, max(2 * STAGE, ROOM)), 0
+    )  # a number, which need not be made anew for each layout
+    own = ring + lanes.lane * ROW
+    tile = own[:, None] + (tl.arange(0, C // 4) * 16)[None, :]
+    depth = tl.max(lanes.lag, 0) * G
+    full = tl.min(lanes.active.to(tl.int32), 0) != 0  # no lane that only repeats another
+    first_time = tl.where(lanes.active, -lanes.lag * G, NEVER)
+
+    # rows of runoff from the first sector on, `up` elements after the tile's first
+    row = (member * n_reaches).to(mode.index_type) + lanes.reach
+    raw = row * runoff_pitch - lanes.lag * G
+    up = (-raw & 7).to(tl.int32)
+    offset = vectors_along(raw + up, C)
+    load_rows(tile + BEFORE * 4, series.runoff, offset, first_time + up, 0, n_steps, False, C)
+    if not mode.aligned:
+        before = (own + (BEFORE * 4 - 32))[:, None] + (tl.arange(0, 2) * 16)[None, :]
+        load_rows(before, series.runoff, vectors_along(raw + (up - 8), 8), first_time + (up - 8), 0, n_steps, False, 8)
+    commit_copies(lanes.lane)
+    # discharge is stored in whole sectors: where a lane is half a sector off, 4 columns later
+    odd = (lanes.lag * G) & 4
+    depth_out = tl.max(lanes.lag * G + odd, 0)
+    offset_out = vectors_along(row * discharge_pitch - (lanes.lag * G + odd), C)
+    n_tiles = (n_steps + depth_out + C - 1) // C
+
+    coefficients = coefficients_of(filter, lanes.place, n_places)
+    factor = coefficients.c0
+    if mode.scaled:
+        factor = tl.load(series.scale + lanes.reach)
+    links = links_of(network, patch)
+    words = mailbox.words + member * n_sources * width
+    post = mail_of(network, words, width, lanes, n_places, mode)
+    box = post.box
+    mail_there = groups_inside(post.has_mail, first_time, n_steps, True, N, G)
+    mail = peek_words(box, mail_there, N, G)
+
+    y = tl.zeros((R,), ACC)
+    inflow = y
+    y0 = y
+    inflow0 = y
+    first_lag, lags = lags_of(filter, lanes.place, n_places, member, n_lags, mode)
+    history = History(start.history + first_lag, end.history + first_lag, lags)
+    if mode.state_in:
+        y0, inflow0 = state_of(start.outflow + member * n_reaches + lanes.reach, history.first, lags, mode)
+    window = window_of(filter, patch, member, n_patches, ring_size, mode)
+    if mode.n_taps > 2:
+        fill_window(window, history, lanes, n_steps, mode)
+    rows = trace.rows
+    if mode.keep_trace:
+        rows += member * trace_size + tl.load(trace.start + patch) + lanes.lane
+    CHANNELS: tl.constexpr = (2 if mode.lateral == INTERVAL else 1) + (1 if mode.lateral == OUTLET or mode.known else 0)
+    known = known_of(series.known, lanes, member, n_known, known_pitch, mode)
+    last_y = y
+    last_inflow = y
+    q = zeros_of(G, ACC)
+    last_q = zeros_of(4, ACC)
+    for m in range(n_tiles):
+        by = m * C  # steps since the first tile
+        stage = (m & 1) * STAGE
+        after = STAGE - stage
+        wait_copies(lanes.lane, 0)
+        if not mode.aligned:
+            if m > 0:
+                for k in tl.static_range(BEFORE * 4 - 32, BEFORE * 4, 16):
+                    move_four(own + (stage + k), own + (after + C * 4 + k))
+        if m + 1 < n_tiles:
+            inside = full & (by + C >= depth) & (by + 2 * C + 8 <= n_steps)
+            load_rows(tile + (after + BEFORE * 4), series.runoff, offset, first_time + up, by + C, n_steps, inside, C)
+        commit_copies(lanes.lane)
+        if G == 4:
+            write_columns(own + stage, last_q, 4, True)
+        for u in range(C // N):
+            at = by + u * N
+            mine = own + (stage + u * (N * 4))
+            r = read_columns(mine + (BEFORE * 4 if mode.aligned else (BEFORE - up) * 4), N, mode.aligned)
+            early = at < depth + N
+            late = at + N + G > n_steps
+            if mode.keep_trace:
+                if late:  # what stands beyond the end must not get into the trace
+                    r = before_end(r, first_time + at, n_steps, N)
+            if mode.scaled:
+                r = times(r, factor, N)
+            joined = r
+            if mode.lateral != HEAD:
+                joined = zeros_of(N, ACC)
+            if post.any_mail:
+                joined = add_weighted(joined, await_words(mail, box, mail_there, N, G), post.weight, N)
+                box += N
+                edge = early | (at + 2 * N > n_steps)
+                mail_there = groups_inside(post.has_mail, first_time + (at + N), n_steps, edge, N, G)
+                mail = peek_words(box, mail_there, N, G)
+                if links.n > 0:
+                    joined = join_rest(joined, words, width, links, lanes, at, n_steps, N, mode)
+            sent = groups_inside(post.sends, first_time + at, n_steps, early | late, N, G)
+            for k in tl.static_range(N // G):
+                j = at // G + k
+                here = first_time + (at + k * G)
+                if early:
+                    y = tl.where(j == lanes.lag, y0, y)
+                    inflow = tl.where(j == lanes.lag, inflow0, inflow)
+                inflows = gather_group(joined[k * G : (k + 1) * G], q, lanes, mode.has_pole and mode.n_taps < 3, G)
+                extra = inflows
+                if mode.n_taps > 2:
+                    inflows, extra = through_window(inflows, window, history, lanes, j, here, n_steps, mode)
+                q, ys, y, inflow = filter_group(r[k * G : (k + 1) * G], inflows, extra, y, inflow, coefficients, mode)
+                if mode.state_out:
+                    if late:
+                        ends = here == n_steps - 1 - mode.last
+                        last_y = tl.where(ends, ys[mode.last], last_y)
+                        last_inflow = tl.where(ends, inflows[mode.last], last_inflow)
+                if mode.keep_trace:
+                    to = rows + j * (G * CHANNELS * R)
+                    keep_trace(to, r[k * G : (k + 1) * G], inflows, ys, mode.lateral, CHANNELS, G)
+                if mode.known:
+                    q = take_known(q, known, here, n_steps, G)
+                post_group(post.letter + (at + k * G), q, sent[k], G)
+                write_columns(mine + (k * (G * 4) + odd * 4), q, G, True)
+        last_q = q[G - 4 :]
+        wait_lanes(lanes.lane)
+        inside = full & (by >= depth_out) & (by + C <= n_steps)
+        store_rows(series.discharge, offset_out, tile + stage, first_time - odd, by, n_steps, inside, C)
+        wait_lanes(lanes.lane)
+    if mode.state_out:
+        tl.store(end.outflow + member * n_reaches + lanes.reach, last_y, mask=lanes.active)
+        if mode.n_taps == 2:
+            tl.store(history.final, last_inflow, mask=lanes.active & (lags > 0))
