@@ -359,8 +359,7 @@ def _adjoint_groups(  # type: ignore[no-untyped-def]
             at = i - begin
             lam, y = lams[at], store[row[i]]
             grad_outflow[i] = fma(pole[i], lam[0], before[at])
-            first_tap = tap_pointer[i]
-            n_taps = tap_pointer[i + 1] - first_tap
+            first_tap, n_taps = tap_pointer[i], tap_pointer[i + 1] - tap_pointer[i]
             factor = scale[i] if scale.size > 1 else scale[0]
             out = runoff_row[i] if needs_runoff else -1
             if out >= 0 and lateral == INTERVAL:
