@@ -15,8 +15,8 @@ from numba.core.types import StarArgTuple, UniTuple  # type: ignore[attr-defined
 from numba.extending import intrinsic, register_model
 
 __all__ = [
-    "LANES", "add8", "all_finite", "ask", "bare", "div8", "entry", "fma8", "is_finite8", "last8", "load8", "load_some8", "look8", "mul8",
-    "shift8", "splat8", "store8", "store_some8", "sum8", "transpose8", "where8", "zero8",
+    "LANES", "add8", "all_finite", "ask", "bare", "div8", "entry", "fma8", "is_finite8", "last8", "load8", "load_some8",
+    "look8", "mul8", "shift8", "splat8", "store8", "store_some8", "sum8", "transpose8", "where8", "zero8",
 ]  # fmt: skip
 
 LANES = 8
