@@ -24,7 +24,8 @@ import xarray as xr
 
 import xroute
 from xroute.block import route_block
-from xroute.engine.arrays import Known, State
+from xroute.engine.arrays import FilterArrays, Known, State
+from xroute.engine.cpu.adjoint import adjoint_cpu
 from xroute.engine.cpu.forward import route_cpu
 from xroute.engine.reference import route_reference
 from xroute.parameters import read_parameters
@@ -55,6 +56,11 @@ def route_into(runoff: np.ndarray, discharge: np.ndarray, network: xroute.Networ
     return route_cpu(runoff, discharge, network.plan, made.arrays(), state, dry=True).runoff
 
 
+def trace_back(runoff: np.ndarray, network: xroute.Network, made: Filter) -> np.ndarray:
+    """Gradients with respect to runoff and filter, from a dry start; the runoff serves as the gradient of discharge too."""
+    return adjoint_cpu(runoff, None, runoff, network.plan, made.arrays(), None).runoff
+
+
 def windows(n: int, n_taps: int) -> Filter:
     """Hillslopes of so many taps each."""
     none = torch.zeros(n, dtype=torch.float64)
@@ -79,6 +85,29 @@ def check(members: int) -> float:
     return float(np.abs(discharge - expected).max() / np.abs(expected).max())
 
 
+def check_gradients() -> float:
+    """Largest relative error of derivatives along random directions, against differences of the float64 reference."""
+    network = xroute.Network(xroute.datasets.scheidegger(20, 20, seed=1))
+    rng = np.random.default_rng(2)
+    runoff, weight = rng.random((2, 2, network.n_reaches, 60))
+    taps, pointer, pole, gain = filter_of(network).arrays()
+    none = State(np.zeros((2, taps.size - pole.size)), np.zeros((2, pole.size)))
+    filter = FilterArrays(taps, pointer, pole, gain)
+    found = adjoint_cpu(weight, none, runoff, network.plan, filter, None)
+    errors = []
+    for k, gradient in enumerate((found.runoff, found.taps, found.pole)):
+        along = [np.zeros_like(v) for v in (runoff, taps, pole)]
+        along[k] = rng.random(gradient.shape)
+
+        def loss(step: float, along: list[np.ndarray] = along) -> float:
+            water, moved, poles = (v + step * a for v, a in zip((runoff, taps, pole), along, strict=True))
+            return float((weight * route_reference(water, network.links, np.split(moved, pointer[1:-1]), poles, gain)[0]).sum())
+
+        expected = (loss(1e-6) - loss(-1e-6)) / 2e-6
+        errors.append(abs((gradient * along[k]).sum() / expected - 1))
+    return max(errors)
+
+
 def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     """Options of the command line; other words than it knows end the program."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -98,6 +127,10 @@ def main() -> None:
     print(f"error against the reference: {error:.1e} of the peak")
     if not error < 1e-6:
         raise SystemExit("the engine is wrong; no figure is reported")
+    error = check_gradients()
+    print(f"error of gradients: {error:.1e}")
+    if not error < 1e-6:
+        raise SystemExit("gradients are wrong; no figure is reported")
 
     dataset = xroute.datasets.scheidegger(options.rows, options.columns)
     n = dataset.sizes["reach"]
@@ -121,7 +154,8 @@ def main() -> None:
     target = np.empty(0, np.float32)  # gives the memory back
     engine = timed(lambda: route_block(data, network.plan, made, None, RoutingSettings()), options.repeats)
     whole = timed(lambda: runoff.route(network), options.repeats)
-    others = []
+    back = timed(lambda: trace_back(data, network, made), options.repeats)
+    others = [("gradients, the run apart", back)]
     for n_taps in (8, 24, 64):
         slopes = partial(route_block, hillslope=windows(network.n_reaches, n_taps))
         seconds = timed(lambda f=slopes: f(data, network.plan, made, None, RoutingSettings()), options.repeats)  # type: ignore[misc]

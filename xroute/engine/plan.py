@@ -86,6 +86,14 @@ class RoutingPlan:
         return make_schedule(self.order, *self.along(self.order))
 
     @cached_property
+    def place_links(self) -> tuple[Index, Index, NDArray[np.float64], Index, Index, NDArray[np.float64]]:
+        """Links by place in the schedule: those that end in a place, and those that begin there; pointer, other place, weight."""
+        pointer, upstream, weight, _ = self.along(self.schedule.order)
+        down_pointer, link = csr(upstream, self.n_reaches)
+        downstream = np.repeat(np.arange(self.n_reaches), np.diff(pointer))
+        return pointer, upstream, weight, down_pointer, downstream[link], weight[link]
+
+    @cached_property
     def patches(self) -> Patches:
         """What the GPU's programs do: up to 32 reaches each, in an order in which they may wait for one another."""
         return make_patches(self.order, *self.along(self.order)[:3], self.n_given, self.kept)

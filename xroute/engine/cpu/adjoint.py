@@ -47,7 +47,7 @@ from xroute.engine.cpu.kernels import place_state, restore_state
 from xroute.engine.cpu.vectors import LANES
 from xroute.engine.cpu.walk import BLOCK, modes, on_threads, place_filter, place_known, place_rows, read_only
 from xroute.engine.plan import RoutingPlan
-from xroute.engine.schedule import ABREAST, Schedule, csr
+from xroute.engine.schedule import ABREAST, Schedule
 from xroute.options import n_threads
 from xroute.settings import RoutingSettings
 
@@ -72,11 +72,11 @@ Index = NDArray[np.int64]
 
 def adjoint_cpu(
     grad_discharge: NDArray[np.floating],
-    grad_state: State,
+    grad_state: State | None,
     runoff: NDArray[np.floating],
     plan: RoutingPlan,
     filter: FilterArrays,
-    state: State,
+    state: State | None,
     settings: RoutingSettings = RoutingSettings(),
     *,
     rows: Rows = Rows(),
@@ -86,16 +86,19 @@ def adjoint_cpu(
 ) -> Gradients:
     """Gradients of a loss with respect to all that `xroute.engine.cpu.forward.route_cpu` takes.
 
-    ``grad_discharge`` [batch, row, time] is of the type of runoff, and ``grad_state`` is with respect to the final state; what
-    is not needed comes back as zeros, as does the gradient of runoff in rows that no reach reads. No two reaches may share a
-    row of runoff. The gradient of discharge that is ``known`` is put where that says. ``block`` is the steps of runoff in
-    a block of time; chosen by memory when None.
+    ``grad_discharge`` [batch, row, time] is of the type of runoff, and ``grad_state`` is with respect to the final state, which
+    nobody looked at if it is None; what is not needed comes back as zeros, as does the gradient of runoff in rows that no reach
+    reads. No two reaches may share a row of runoff. A state at the start that is None is dry, and has no gradient. The gradient
+    of discharge that is ``known`` is put where that says. ``block`` is the steps of runoff in a block of time, chosen when None.
     """
     n_batch, _, n_steps = runoff.shape
     # rows of runoff that no reach reads have no gradient
     grad_runoff = (np.empty if needs.runoff and rows.runoff is None and plan.n_reaches else np.zeros)(runoff.shape, runoff.dtype)
     grad_filter = np.zeros(filter.taps.shape), np.zeros(filter.pole.shape), np.zeros(filter.gain.shape)
-    grad_start = State(*(np.array(grad, np.float64, order="C") for grad in grad_state))
+    n_lags = filter.taps.size - plan.n_reaches
+    grad_start = None if state is None else State(np.zeros((n_batch, n_lags)), np.zeros((n_batch, plan.n_reaches)))
+    if grad_start is not None and grad_state is not None and not n_steps:
+        grad_start = State(*(np.array(grad, np.float64) for grad in grad_state))
     order = plan.schedule.order
     known_values, known_row = place_known(order, known, n_batch)
     grad_known = np.zeros(known_values.shape)
@@ -106,8 +109,8 @@ def adjoint_cpu(
     if block is None:
         block = _block_length(settings.substeps, filter.taps.size / plan.n_reaches)
     walk = _Walk(
-        read_only(runoff), read_only(grad_discharge), grad_runoff, plan.schedule, _place_links(plan),
-        place_filter(order, filter), place_rows(order, rows), filter.pointer, state, grad_start, settings, needs,
+        read_only(runoff), read_only(grad_discharge), grad_runoff, plan.schedule, plan.place_links,
+        place_filter(order, filter), place_rows(order, rows), filter.pointer, state, grad_state, grad_start, settings, needs,
         min(block, n_steps), int(np.diff(filter.pointer).max()), np.full(order.size, -1), known_values, known_row, grad_known,
     )  # fmt: skip
     for sums in walk.gradients(n_groups, threads):
@@ -129,8 +132,9 @@ class _Walk:
     filter: FilterArrays
     rows: tuple[Index, Index, Float]
     pointer: Index  # of the filter as it is given
-    state: State  # at the start, as it is given
-    grad_state: State  # of the end, and then of the start, as it is given
+    state: State | None  # at the start, as it is given
+    grad_state: State | None  # of the end, as it is given
+    grad_start: State | None  # of the start, in the order of the reaches
     settings: RoutingSettings
     needs: Needs
     block: int  # steps of runoff in a block of time
@@ -197,17 +201,13 @@ class _Walk:
         self, member: int, layout: _Layout, sums: tuple[Float, ...], store: Float, pool: ThreadPoolExecutor | None
     ) -> None:
         """All blocks of time of a member, last to first, each from the state that a forward run finds at its start."""
-        schedule, grads = self.schedule, State(self.grad_state.history[member], self.grad_state.outflow[member])
-        state = State(*place_state(schedule.order, self.pointer, self.state.history[member], self.state.outflow[member]))
-        placed_grads = State(*place_state(schedule.order, self.pointer, *grads))
-        blocks = [
-            _Block(
-                start, min(start + self.block, self.runoff.shape[2]), store[k * layout.shift :][: layout.n_rows + ABREAST],
-                np.empty((self.known.shape[1], self.width)), State(np.empty_like(state.history), np.empty_like(state.outflow)),
-            )
-            for k, start in enumerate(self.starts)
-        ]  # fmt: skip
-        running = State(state.history.copy(), state.outflow.copy())
+        running, grads = self._placed(self.state, member), self._placed(self.grad_state, member)
+        blocks = []
+        for k, start in enumerate(self.starts):
+            rows = store[k * layout.shift :][: layout.n_rows + ABREAST]
+            routed = np.empty((self.known.shape[1], self.width))
+            at_start = State(np.empty_like(running.history), np.empty_like(running.outflow))
+            blocks.append(_Block(start, min(start + self.block, self.runoff.shape[2]), rows, routed, at_start))
         if self.needs.filter:
             for block in blocks:
                 block.state.history[:], block.state.outflow[:] = running
@@ -216,8 +216,17 @@ class _Walk:
             if self.needs.filter and not layout.shift and k + 1 < len(blocks):  # what passes between chunks was not kept
                 running.history[:], running.outflow[:] = block.state
                 self._tasks(pool, self._forward, member, layout, block, running)
-            self._tasks(pool, self._back, member, layout, block, running, (*placed_grads, *sums))
-        restore_state(schedule.order, self.pointer, self.filter.pointer, *placed_grads, *grads)
+            self._tasks(pool, self._back, member, layout, block, running, (*grads, *sums))
+        if self.grad_start is not None:
+            of_start = self.grad_start.history[member], self.grad_start.outflow[member]
+            restore_state(self.schedule.order, self.pointer, self.filter.pointer, *grads, *of_start)
+
+    def _placed(self, state: State | None, member: int) -> State:
+        """A member's state, or the gradient of one, in the order of the walk: zeros if there is none."""
+        n = self.schedule.order.size
+        if state is None:
+            return State(np.zeros(self.filter.taps.size - n), np.zeros(n))
+        return State(*place_state(self.schedule.order, self.pointer, state.history[member], state.outflow[member]))
 
     def _tasks(
         self, pool: ThreadPoolExecutor | None, function: Callable[..., None], member: int, layout: _Layout, *arguments: object
@@ -271,7 +280,7 @@ class _Walk:
         """Room for a group's lam, for the inflow of a reach and what came before it, for its mu, and for its runoff."""
         longest = self.longest - 1 + self.width
         lams = np.zeros((ABREAST, self._stride + LANES))  # whatever is behind the block stays zero
-        return lams, np.empty((1, longest)), np.empty(longest), np.empty(self.width)
+        return lams, np.empty((1, longest + LANES)), np.empty(longest), np.empty(self.width)
 
 
 class _Layout(NamedTuple):
@@ -296,14 +305,6 @@ class _Block(NamedTuple):
     store: Float
     routed: Float  # what is filtered on reaches whose discharge is known
     state: State
-
-
-def _place_links(plan: RoutingPlan) -> tuple[Index, Index, Float, Index, Index, Float]:
-    """Links by place, in the order of the walk: those that end in a place, and those that begin there."""
-    pointer, upstream, weight, _ = plan.along(plan.schedule.order)
-    down_pointer, link = csr(upstream, plan.n_reaches)
-    downstream = np.repeat(np.arange(plan.n_reaches), np.diff(pointer))
-    return pointer, upstream, weight, down_pointer, downstream[link], weight[link]
 
 
 def _block_length(substeps: int, mean_taps: float) -> int:

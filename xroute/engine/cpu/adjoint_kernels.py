@@ -16,7 +16,6 @@ from xroute.engine.cpu.kernels import (
     OUTLET,
     START_MEAN,
     add_held,
-    begin_inflow,
     join,
     prefetch_row,
     read_runoff,
@@ -24,6 +23,7 @@ from xroute.engine.cpu.kernels import (
 )
 from xroute.engine.cpu.vectors import (
     LANES,
+    add8,
     fma8,
     last8,
     load8,
@@ -115,7 +115,6 @@ def route_again(  # type: ignore[no-untyped-def]
     p, y = np.zeros((1, ABREAST)), np.zeros((1, ABREAST))
     to = np.empty(ABREAST, np.int64)
     at_once = substeps == 1 and lateral == HEAD
-    inflow = buffers[0, :fine]
     for g in range(first_group, last_group):
         begin, end = group_pointer[g], group_pointer[g + 1]
         few = end - begin > 2
@@ -142,7 +141,7 @@ def route_again(  # type: ignore[no-untyped-def]
             if not direct:
                 joined = max(first_link, last_link - 2)
                 _read_inflow(
-                    inflow, runoff, runoff_row[i], factor, held, start, n, substeps, lateral, store, up_row, up_weight,
+                    buffers, 0, runoff, runoff_row[i], factor, held, start, n, substeps, lateral, store, up_row, up_weight,
                     first_link, joined,
                 )  # fmt: skip
                 first_link = joined
@@ -173,14 +172,20 @@ def route_again(  # type: ignore[no-untyped-def]
 
 @kernel(forceinline=True)
 def _read_inflow(  # type: ignore[no-untyped-def]
-    inflow, runoff, row, factor, held, start, n, substeps, lateral, store, up_row, up_weight, first_link, last_link
+    buffers, first, runoff, row, factor, held, start, n, substeps, lateral, store, up_row, up_weight, first_link, last_link
 ):  # fmt: skip
     """Inflow of some links, and of runoff where that joins at the head; ``held`` has runoff where it may be needed again."""
+    inflow = buffers[0, first : first + n * substeps]
     if substeps == 1 and lateral == HEAD:
         read_runoff(inflow, runoff, row, factor, start, n, False)
     else:
         read_runoff(held, runoff, row, factor, start, n, False)
-        begin_inflow(inflow, held, n, substeps, lateral)
+        if lateral == HEAD:
+            for t in range(n):
+                for f in range(t * substeps, (t + 1) * substeps, LANES):  # what goes beyond is written again, or nobody's
+                    store8(buffers, 0, first + f, splat8(held[t]))
+        else:
+            inflow[:] = 0.0
     for j in range(first_link, last_link):
         join(inflow, n * substeps, store[up_row[j]], up_weight[j])
 
@@ -317,9 +322,14 @@ def _adjoint_groups(  # type: ignore[no-untyped-def]
             is_known = known_row.size > 0 and known_row[i] >= 0
             later = lateral == OUTLET or is_known
             first_link, last_link = down_pointer[i], down_pointer[i + 1]
-            if discharge_row[i] >= 0 and first_link < last_link and substeps == 1 and sampling != START_MEAN and not later:
+            joined = discharge_row[i] >= 0 and first_link < last_link and not later
+            if joined and substeps == 1 and sampling != START_MEAN:
                 gradient = grad_discharge[discharge_row[i], start:stop]
                 _begin_and_join(lam, gradient, n, store[down_row[first_link]], down_weight[first_link])
+                first_link += 1
+            elif joined and sampling == MEAN:
+                gradient = grad_discharge[discharge_row[i], start:stop]
+                _spread_and_join(lams, i - begin, gradient, n, substeps, store, down_row[first_link], down_weight[first_link])
                 first_link += 1
             else:
                 _begin_lam(lam, grad_discharge, discharge_row[i], held, start, n, substeps, sampling, later)
@@ -330,7 +340,7 @@ def _adjoint_groups(  # type: ignore[no-untyped-def]
             before[i - begin] = held[0] / substeps if sampling == START_MEAN else 0.0
             if lateral == OUTLET and needs_runoff and runoff_row[i] >= 0:
                 factor = scale[i] if scale.size > 1 else scale[0]
-                _write_runoff(grad_runoff, runoff_row[i], start, lam, held, n, substeps, 1.0, factor)
+                _write_runoff(grad_runoff, runoff_row[i], start, lams, i - begin, held, n, substeps, 1.0, factor)
             if later:
                 _spread(lam, held, n, substeps, sampling)
             lam[fine - 1] += grad_outflow[i]
@@ -349,12 +359,11 @@ def _adjoint_groups(  # type: ignore[no-untyped-def]
             at = i - begin
             lam, y = lams[at], store[row[i]]
             grad_outflow[i] = fma(pole[i], lam[0], before[at])
-            first_tap = tap_pointer[i]
-            n_taps = tap_pointer[i + 1] - first_tap
+            first_tap, n_taps = tap_pointer[i], tap_pointer[i + 1] - tap_pointer[i]
             factor = scale[i] if scale.size > 1 else scale[0]
             out = runoff_row[i] if needs_runoff else -1
             if out >= 0 and lateral == INTERVAL:
-                _write_runoff(grad_runoff, out, start, lam, held, n, substeps, 0.0, gain[i] * factor)
+                _write_runoff(grad_runoff, out, start, lams, at, held, n, substeps, 0.0, gain[i] * factor)
             first_link, last_link = up_pointer[i], up_pointer[i + 1]
             direct = at_once and n_taps <= 2 and runoff_row[i] >= 0 and last_link - first_link <= 2
             past, past_row = store, row[i]
@@ -362,8 +371,8 @@ def _adjoint_groups(  # type: ignore[no-untyped-def]
                 if not direct:
                     joined = last_link if n_taps > 2 else max(first_link, last_link - 2)
                     _read_inflow(
-                        buffer[n_taps - 1 : n_taps - 1 + fine], runoff, runoff_row[i], factor, held, start, n, substeps, lateral,
-                        store, up_row, up_weight, first_link, joined,
+                        buffers, n_taps - 1, runoff, runoff_row[i], factor, held, start, n, substeps, lateral, store,
+                        up_row, up_weight, first_link, joined,
                     )  # fmt: skip
                     first_link = joined
                 if known_row.size > 0 and known_row[i] >= 0:
@@ -400,7 +409,7 @@ def _adjoint_groups(  # type: ignore[no-untyped-def]
                     grad_taps[first_tap] += s0
                     grad_pole[i] += fma(lam[0], outflow[i], s)
                 if out >= 0 and lateral == HEAD and not at_once:
-                    _write_runoff(grad_runoff, out, start, y, held, n, substeps, 0.0, factor)
+                    _write_runoff(grad_runoff, out, start, store, row[i], held, n, substeps, 0.0, factor)
             else:
                 lag = first_tap - i
                 if needs_filter:
@@ -411,7 +420,7 @@ def _adjoint_groups(  # type: ignore[no-untyped-def]
                         grad_taps[first_tap + k] += _dot(lams, at, 0, buffers, 0, n_taps - 1 - k, fine)
                 _correlate(y, mu, lam, fine, taps, first_tap, n_taps, grad_history, lag)
                 if out >= 0 and lateral == HEAD:
-                    _write_runoff(grad_runoff, out, start, y, held, n, substeps, 0.0, factor)
+                    _write_runoff(grad_runoff, out, start, store, row[i], held, n, substeps, 0.0, factor)
 
 
 @kernel(forceinline=True)
@@ -488,6 +497,17 @@ def _begin_lam(  # type: ignore[no-untyped-def]
         _spread(lam, held, n, substeps, sampling)
 
 
+@kernel(forceinline=True)
+def _spread_and_join(lams, at, gradient, n, substeps, store, row, weight):  # type: ignore[no-untyped-def]
+    """`_begin_lam` of a mean and `join` in one pass: the common case with substeps."""
+    share = splat8(weight)
+    for t in range(n):
+        value = splat8(np.float64(gradient[t]) / substeps)
+        for f in range(t * substeps, (t + 1) * substeps, LANES):  # what goes beyond is written again by the next step
+            store8(lams, at, f, fma8(share, load8(store, row, f), value))
+    store8(lams, at, n * substeps, zero8())
+
+
 @kernel
 def _give_known(grad_known, known, row, lam, held, start, n, substeps):  # type: ignore[no-untyped-def]
     """Give known discharge what comes to it, from downstream (``lam``) and from the result (``held``), and nothing to y."""
@@ -521,18 +541,25 @@ def _spread(lam, held, n, substeps, sampling):  # type: ignore[no-untyped-def]
 
 @kernel(forceinline=True)
 def _write_runoff(  # type: ignore[no-untyped-def]
-    grad_runoff, row, start, series, held, n, substeps, held_factor, factor
+    grad_runoff, row, start, series, at, held, n, substeps, held_factor, factor
 ):  # fmt: skip
-    """``factor * (held_factor * held[t] + the sum of the series over the step)``."""
+    """``factor * (held_factor * held[t] + the sum of the series over the step)``; the series is row ``at``."""
     target = grad_runoff[row, start : start + n]
     if substeps == 1 and held_factor == 0.0:
         for t in range(n):
-            target[t] = factor * series[t]
+            target[t] = factor * series[at, t]
         return
+    whole = substeps // LANES * LANES
     for t in range(n):
         value = held_factor * held[t] if held_factor != 0.0 else 0.0
-        for s in range(substeps):
-            value += series[t * substeps + s]
+        f = t * substeps
+        if whole > 0:
+            total = load8(series, at, f)
+            for s in range(LANES, whole, LANES):
+                total = add8(total, load8(series, at, f + s))
+            value += sum8(total)
+        for s in range(whole, substeps):
+            value += series[at, f + s]
         target[t] = factor * value
 
 

@@ -67,7 +67,10 @@ class _Cpu(Backend):
         self, runoff: torch.Tensor, filter: FilterArrays, state: State | None, plan: RoutingPlan, settings: RoutingSettings,
         *, keep_trace: bool, keep_state: bool, owner: Filter | None = None, known: Known | None = None,
     ) -> tuple[torch.Tensor, State | None, torch.Tensor]:  # fmt: skip
-        discharge = runoff.new_empty(runoff.shape)
+        import torch
+
+        # numpy asks for large pages: memory that is touched for the first time costs much less
+        discharge = torch.from_numpy(np.empty(runoff.shape, np.float32 if runoff.dtype == torch.float32 else np.float64))
         end = _zeros(runoff, filter) if state is None else State(*(t.clone() for t in state))
         route_cpu(
             runoff.detach().numpy(), discharge.numpy(), plan, FilterArrays(*_numpy(*filter)), State(*_numpy(*end)), settings,
@@ -82,15 +85,15 @@ class _Cpu(Backend):
     ) -> Gradients:  # fmt: skip
         import torch
 
-        start, grad_end = (_zeros(runoff, filter) if s is None else s for s in (state, grad_state))
+        start, grad_end = (None if s is None else State(*_numpy(*s)) for s in (state, grad_state))
         grad, series = _numpy(grad_discharge, runoff)
         grads = adjoint_cpu(
-            grad, State(*_numpy(*grad_end)), series, plan, FilterArrays(*_numpy(*filter)), State(*_numpy(*start)), settings,
-            known=_known(known), needs=needs,
-        )  # fmt: skip
-        taps, pole, gain, *of_state = map(torch.from_numpy, (grads.taps, grads.pole, grads.gain, *grads.state))
+            grad, grad_end, series, plan, FilterArrays(*_numpy(*filter)), start, settings, known=_known(known), needs=needs
+        )
+        taps, pole, gain = map(torch.from_numpy, (grads.taps, grads.pole, grads.gain))
+        of_start = None if grads.state is None else State(*map(torch.from_numpy, grads.state))
         grad_runoff = torch.from_numpy(grads.runoff) if needs.runoff else runoff.new_empty(0)
-        return Gradients(grad_runoff, taps, pole, gain, None if state is None else State(*of_state))
+        return Gradients(grad_runoff, taps, pole, gain, of_start)
 
 
 BACKEND = _Cpu()
@@ -126,7 +129,7 @@ def _to_begin_with(state: State | None, filter: Filter, n_batch: int) -> State:
 
 
 def _zeros(runoff: torch.Tensor, filter: FilterArrays) -> State:
-    """A dry state, or the gradient of one that nobody asked for."""
+    """A dry state."""
     n_batch, n, _ = runoff.shape
     return State(filter.taps.new_zeros(n_batch, filter.taps.numel() - n), filter.taps.new_zeros(n_batch, n))
 
