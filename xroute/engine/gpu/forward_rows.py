@@ -215,9 +215,6 @@ def route_rows(
     n_tiles = (n_steps + depth_out + C - 1) // C
 
     coefficients = coefficients_of(filter, lanes.place, n_places)
-    factor = coefficients.c0
-    if mode.scaled:
-        factor = tl.load(series.scale + lanes.reach)
     links = links_of(network, patch)
     words = mailbox.words + member * n_sources * width
     post = mail_of(network, words, width, lanes, n_places, mode)
@@ -262,7 +259,7 @@ def route_rows(
                 if late:  # what stands beyond the end must not get into the trace
                     r = before_end(r, first_time + at, n_steps, N)
             if mode.scaled:
-                r = times(r, factor, N)
+                r = times(r, tl.load(series.scale + lanes.reach), N)
             joined = r
             if mode.lateral != HEAD:
                 joined = zeros_of(N, ACC)

@@ -1,9 +1,9 @@
 """Pieces of PTX for what Triton has no words for: rows that pass through shared memory, and mail in vectors.
 
 Pieces for a lane take vectors of one element a lane, in programs of one warp, so that each thread runs its piece once, for its
-own lane; pieces for rows take tiles of vectors of 16 bytes, which Triton spreads over the lanes. Pieces with side effects
-are never moved or dropped, which keeps them in order. Loops must be of Triton: a warp whose lanes part in a loop of assembly runs what
-follows once for each part.
+own lane; pieces for rows take tiles of vectors of 16 bytes, which Triton spreads over the lanes. Pieces with side effects are
+never moved or dropped, which keeps them in order. Loops must be of Triton: a warp whose lanes part in a loop of assembly runs
+what follows once for each part.
 """
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator, assignment"
