@@ -44,6 +44,7 @@ from xroute.engine.gpu.lanes import (
     zeros_of,
 )
 from xroute.engine.gpu.ptx import (
+    PAD,
     commit_copies,
     move_four,
     open_rows,
@@ -72,12 +73,6 @@ ROOM = tl.constexpr(28160)
 """Bytes of shared memory that a program takes at least.
 
 So eight share a multiprocessor of Hopper; more of them open more rows of memory, and are slower.
-"""
-BEFORE = tl.constexpr(12)
-"""Columns of a lane's row in shared memory before its tile.
-
-Discharge goes to the row's beginning, half a sector of the tile before and all but half a sector of its own, and must not get to
-where runoff has not been read, a sector of which is of the tile before.
 """
 
 
@@ -139,11 +134,10 @@ def load_rows(to, rows, offset, first, by, end, inside, C: tl.constexpr):
 
 @triton.jit
 def load_first(own, tile, rows, at, first, end, C: tl.constexpr, mode: tl.constexpr):
-    """Begin to load the first tile, and the sector before it."""
-    load_rows(tile + BEFORE * 4, rows, vectors_along(at, C), first, 0, end, False, C)
+    """Begin to load the first tile, and the vector before it."""
+    load_rows(tile + PAD * 4, rows, vectors_along(at, C), first, 0, end, False, C)
     if not mode.aligned:
-        before = (own + (BEFORE * 4 - 32))[:, None] + (tl.arange(0, 2) * 16)[None, :]
-        load_rows(before, rows, vectors_along(at - 8, 8), first - 8, 0, end, False, 8)
+        load_rows(own[:, None], rows, (at - 4)[:, None], first - 4, 0, end, False, 4)
     commit_copies(tl.arange(0, R))
 
 
@@ -188,7 +182,7 @@ def route_rows(
     G: tl.constexpr = mode.group
     N: tl.constexpr = AT_ONCE
     ACC: tl.constexpr = tl.float32
-    ROW: tl.constexpr = (C + BEFORE) * 4
+    ROW: tl.constexpr = (C + PAD) * 4
     STAGE: tl.constexpr = R * ROW  # two of them: a tile that is routed, and one on its way
     patch, member = take_ticket(mailbox.ticket, n_batch)
     lanes = lanes_down(network, patch, n_patches, mode.index_type)
@@ -202,17 +196,14 @@ def route_rows(
     full = tl.min(lanes.active.to(tl.int32), 0) != 0  # no lane that only repeats another
     first_time = tl.where(lanes.active, -lanes.lag * G, NEVER)
 
-    # rows of runoff from the first sector on, `up` elements after the tile's first
+    # rows of runoff from the first vector on, `up` elements after the tile's first; what is before that is of the tile before
     row = (member * n_reaches).to(mode.index_type) + lanes.reach
     raw = row * runoff_pitch - lanes.lag * G
-    up = (-raw & 7).to(tl.int32)
+    up = (-raw & 3).to(tl.int32)
     offset = vectors_along(raw + up, C)
     load_first(own, tile, series.runoff, raw + up, first_time + up, n_steps, C, mode)
-    # discharge is stored in whole sectors: where a lane is half a sector off, 4 columns later
-    odd = (lanes.lag * G) & 4
-    depth_out = tl.max(lanes.lag * G + odd, 0)
-    offset_out = vectors_along(row * discharge_pitch - (lanes.lag * G + odd), C)
-    n_tiles = (n_steps + depth_out + C - 1) // C
+    offset_out = vectors_along(row * discharge_pitch - lanes.lag * G, C)
+    n_tiles = (n_steps + depth + C - 1) // C
 
     coefficients = coefficients_of(filter, lanes.place, n_places)
     links = links_of(network, patch)
@@ -233,7 +224,6 @@ def route_rows(
     known = known_of(series.known, lanes, member, n_known, known_pitch, mode)
     y, inflow, last_y, last_inflow = zeros_of(4, ACC)
     q = zeros_of(G, ACC)
-    last_q = zeros_of(4, ACC)
     for m in range(n_tiles):
         by = m * C  # steps since the first tile
         stage = (m & 1) * STAGE
@@ -241,18 +231,15 @@ def route_rows(
         wait_copies(lanes.lane, 0)
         if not mode.aligned:
             if m > 0:
-                for k in tl.static_range(BEFORE * 4 - 32, BEFORE * 4, 16):
-                    move_four(own + (stage + k), own + (after + C * 4 + k))
+                move_four(own + stage, own + (after + C * 4))
         if m + 1 < n_tiles:
-            inside = full & (by + C >= depth) & (by + 2 * C + 8 <= n_steps)
-            load_rows(tile + (after + BEFORE * 4), series.runoff, offset, first_time + up, by + C, n_steps, inside, C)
+            inside = full & (by + C >= depth) & (by + 2 * C + 4 <= n_steps)
+            load_rows(tile + (after + PAD * 4), series.runoff, offset, first_time + up, by + C, n_steps, inside, C)
         commit_copies(lanes.lane)
-        if G == 4:
-            write_columns(own + stage, last_q, 4, True)
         for u in range(C // N):
             at = by + u * N
             mine = own + (stage + u * (N * 4))
-            r = read_columns(mine + (BEFORE * 4 if mode.aligned else (BEFORE - up) * 4), N, mode.aligned)
+            r = read_columns(mine + (PAD * 4 if mode.aligned else (PAD - up) * 4), N, mode.aligned)
             early = at < depth + N
             late = at + N + G > n_steps
             if mode.keep_trace:
@@ -294,11 +281,10 @@ def route_rows(
                 if mode.known:
                     q = take_known(q, known, here, n_steps, G)
                 post_group(post.letter + (at + k * G), q, sent[k], G)
-                write_columns(mine + (k * (G * 4) + odd * 4), q, G, True)
-        last_q = q[G - 4 :]
+                write_columns(mine + k * (G * 4), q, G, True)
         wait_lanes(lanes.lane)
-        inside = full & (by >= depth_out) & (by + C <= n_steps)
-        store_rows(series.discharge, offset_out, tile + stage, first_time - odd, by, n_steps, inside, C)
+        inside = full & (by >= depth) & (by + C <= n_steps)
+        store_rows(series.discharge, offset_out, tile + stage, first_time, by, n_steps, inside, C)
         wait_lanes(lanes.lane)
     if mode.state_out:
         store_state(end, history, last_y, last_inflow, lanes, member, n_reaches, mode)

@@ -158,15 +158,17 @@ class _Run:
     def by_step(self, start: State | None, keep_state: bool) -> State:
         """One launch, a step of runoff being one routing step; the state at the end, if it is kept."""
         n_batch, _, n_steps = self.runoff.shape
-        acc, group = self.filter.coefficients.dtype, group_length(self.settings, self.filter.n_taps, n_steps, n_batch)
+        acc, kernel, group = self.filter.coefficients.dtype, route_steps, self._group()
+        if in_rows(self.runoff):
+            kernel = route_rows
+            group = group if self.keep_trace else 8  # of which whole sectors are made; a trace is laid out for the adjoint's
         width, every = -(-n_steps // group) * group, slice(0, n_steps)
         mailbox = empty_mailbox(n_batch, self.index.down.n_sources, width, acc, self.runoff.device)
         put_given(mailbox, self.exchange.given, self.index, n_batch, every)
         end = self._new_state(keep_state)
-        kernel = route_rows if in_rows(self.runoff) else route_steps
         columns = tile_width(self.filter.n_taps, self.runoff)
         self._launch(
-            kernel, mailbox, width, start, end, n_steps, state_out=keep_state, last=(n_steps - 1) % group,
+            kernel, mailbox, width, start, end, n_steps, group=group, state_out=keep_state, last=(n_steps - 1) % group,
             columns=columns, log_columns=columns.bit_length() - 1,
             aligned=self.runoff.stride(1) % 8 == 0 and group % 8 == 0,
         )  # fmt: skip
@@ -219,7 +221,7 @@ class _Run:
         mode = Mode(
             real_type(none.dtype),
             index_type(n_batch * runoff.stride(0), n_batch * self.discharge.stride(0), mailbox.numel()),
-            self.filter.n_taps, group_length(self.settings, self.filter.n_taps, n_steps, n_batch),
+            self.filter.n_taps, constants.pop("group", self._group()),
             LATERAL.index(self.settings.lateral), has_pole=self.filter.has_pole, state_in=start is not None,
             scaled=self.scaled, keep_trace=self.keep_trace and not notes, known=self.known.n > 0, **constants,
         )  # fmt: skip
@@ -233,6 +235,10 @@ class _Run:
             self.known.n, n_steps, mode,
             **({"maxnreg": 200} if kernel is route_steps else {}),
         )  # fmt: skip
+
+    def _group(self) -> int:
+        n_batch, _, n_steps = self.runoff.shape
+        return group_length(self.settings, self.filter.n_taps, n_steps, n_batch)
 
     def _new_state(self, wanted: bool) -> State:
         none = self.filter.coefficients
