@@ -33,7 +33,6 @@ so gradients are the same, bit for bit, on any number of threads and however wid
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -44,8 +43,9 @@ from xroute.engine.arrays import FilterArrays, Gradients, Known, Needs, Rows, St
 from xroute.engine.cpu.adjoint_kernels import add_filter, adjoint_task, cut_tasks, route_again
 from xroute.engine.cpu.forward import NO_HILLSLOPES
 from xroute.engine.cpu.kernels import place_state, restore_state
+from xroute.engine.cpu.threads import on_threads
 from xroute.engine.cpu.vectors import LANES
-from xroute.engine.cpu.walk import BLOCK, modes, on_threads, place_filter, place_known, place_rows, read_only
+from xroute.engine.cpu.walk import BLOCK, modes, place_filter, place_known, place_rows, read_only
 from xroute.engine.plan import RoutingPlan
 from xroute.engine.schedule import ABREAST, Schedule
 from xroute.options import n_threads
@@ -159,17 +159,16 @@ class _Walk:
         side_by_side = n_groups >= threads
         layout = self._layout(1 if side_by_side else threads)
 
-        def group(first: int, store: Float, pool: ThreadPoolExecutor | None) -> tuple[Float, ...]:
+        def group(first: int, store: Float) -> tuple[Float, ...]:
             sums = tuple(np.zeros_like(v) for v in (self.filter.taps, self.filter.pole, self.filter.gain))
             for member in range(first, self.runoff.shape[0], n_groups):
-                self._member(member, layout, sums, store, pool)
+                self._member(member, layout, sums, store)
             return sums
 
         if side_by_side:
-            return on_threads(lambda first: group(first, self._store(layout), None), range(n_groups), threads)
+            return on_threads(lambda first: group(first, self._store(layout)), range(n_groups), threads)
         store = self._store(layout)
-        with ThreadPoolExecutor(threads) as pool:
-            return [group(first, store, pool) for first in range(n_groups)]
+        return [group(first, store) for first in range(n_groups)]
 
     def _layout(self, n_areas: int) -> _Layout:
         """How the tasks are cut, so many of which run at a time, and what the store has room for."""
@@ -197,9 +196,7 @@ class _Walk:
         """Length of a row: whole vectors, and so whole cache lines."""
         return -(-self.width // LANES) * LANES
 
-    def _member(
-        self, member: int, layout: _Layout, sums: tuple[Float, ...], store: Float, pool: ThreadPoolExecutor | None
-    ) -> None:
+    def _member(self, member: int, layout: _Layout, sums: tuple[Float, ...], store: Float) -> None:
         """All blocks of time of a member, last to first, each from the state that a forward run finds at its start."""
         running, grads = self._placed(self.state, member), self._placed(self.grad_state, member)
         blocks = []
@@ -211,12 +208,12 @@ class _Walk:
         if self.needs.filter:
             for block in blocks:
                 block.state.history[:], block.state.outflow[:] = running
-                self._tasks(pool, self._forward, member, layout, block, running)
+                self._tasks(self._forward, member, layout, block, running)
         for k, block in reversed(list(enumerate(blocks))):
             if self.needs.filter and not layout.shift and k + 1 < len(blocks):  # what passes between chunks was not kept
                 running.history[:], running.outflow[:] = block.state
-                self._tasks(pool, self._forward, member, layout, block, running)
-            self._tasks(pool, self._back, member, layout, block, running, (*grads, *sums))
+                self._tasks(self._forward, member, layout, block, running)
+            self._tasks(self._back, member, layout, block, running, (*grads, *sums))
         if self.grad_start is not None:
             of_start = self.grad_start.history[member], self.grad_start.outflow[member]
             restore_state(self.schedule.order, self.pointer, self.filter.pointer, *grads, *of_start)
@@ -228,21 +225,21 @@ class _Walk:
             return State(np.zeros(self.filter.taps.size - n), np.zeros(n))
         return State(*place_state(self.schedule.order, self.pointer, state.history[member], state.outflow[member]))
 
-    def _tasks(
-        self, pool: ThreadPoolExecutor | None, function: Callable[..., None], member: int, layout: _Layout, *arguments: object
-    ) -> None:
-        """Run all tasks: forward the trunk last, and back first; the others on the pool, if there is one."""
+    def _tasks(self, function: Callable[..., None], member: int, layout: _Layout, *arguments: object) -> None:
+        """Run all tasks: forward the trunk last, and back first; the others on a thread for each area of the store."""
         trunk, back = self.schedule.n_tasks - 1, function == self._back
-        if pool is None:
-            function(range(trunk, -1, -1) if back else range(trunk + 1), member, layout, *arguments)
-            return
+
+        def run(tasks: Iterable[int]) -> None:
+            function(tasks, member, layout, *arguments)
+
+        if layout.n_areas == 1:
+            return run(range(trunk, -1, -1) if back else range(trunk + 1))
         if back:
-            function((trunk,), member, layout, *arguments)
-        turns = [range(area, trunk, layout.n_areas) for area in range(layout.n_areas)]
-        for done in [pool.submit(function, tasks, member, layout, *arguments) for tasks in turns]:
-            done.result()
+            run((trunk,))
+        on_threads(run, [range(area, trunk, layout.n_areas) for area in range(layout.n_areas)], layout.n_areas)
         if not back:
-            function((trunk,), member, layout, *arguments)
+            run((trunk,))
+        return None
 
     def _forward(self, tasks: Iterable[int], member: int, layout: _Layout, block: _Block, state: State) -> None:
         """Series of a block of time into the store, and the state to the block's end; nobody asks for discharge."""

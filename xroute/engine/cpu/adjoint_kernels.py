@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from xroute.engine.cpu.intrinsics import fma
+from xroute.engine.cpu.intrinsics import fma, uncounted
 from xroute.engine.cpu.kernels import (
     HEAD,
     INTERVAL,
@@ -110,6 +110,13 @@ def route_again(  # type: ignore[no-untyped-def]
     order, slope_taps, slope_pointer, slope_history, slope_outflow, slope_buffer, slope_held,
 ):  # fmt: skip
     """`route_task` for those who ask for no discharge, in fewer passes where reaches have one or two taps; with its bits."""
+    (
+        runoff, runoff_row, scale, group_pointer, row, store, lams, buffers, held, up_pointer, up_row, up_weight,
+        taps, tap_pointer, pole, gain, history, outflow, known_row,
+    ) = uncounted(
+        runoff, runoff_row, scale, group_pointer, row, store, lams, buffers, held, up_pointer, up_row, up_weight,
+        taps, tap_pointer, pole, gain, history, outflow, known_row,
+    )  # fmt: skip
     n = stop - start
     fine = n * substeps
     p, y = np.zeros((1, ABREAST)), np.zeros((1, ABREAST))
@@ -301,6 +308,15 @@ def _adjoint_groups(  # type: ignore[no-untyped-def]
     Where discharge is known, ``routed`` has what was filtered, and ``grad_known`` gets all that comes to the discharge. Rows of
     ``lams`` are to have eight zeros behind those of the block.
     """
+    (
+        runoff, grad_discharge, grad_runoff, runoff_row, discharge_row, scale, group_pointer, row, store, lams, buffers, mu,
+        held, up_pointer, up_row, up_weight, down_pointer, down_row, down_weight, taps, tap_pointer, pole, gain, history,
+        outflow, grad_history, grad_outflow, grad_taps, grad_pole, grad_gain, known, known_row, routed, grad_known,
+    ) = uncounted(
+        runoff, grad_discharge, grad_runoff, runoff_row, discharge_row, scale, group_pointer, row, store, lams, buffers, mu,
+        held, up_pointer, up_row, up_weight, down_pointer, down_row, down_weight, taps, tap_pointer, pole, gain, history,
+        outflow, grad_history, grad_outflow, grad_taps, grad_pole, grad_gain, known, known_row, routed, grad_known,
+    )  # fmt: skip
     n = stop - start
     fine = n * substeps
     p = np.zeros((1, ABREAST))

@@ -1,4 +1,4 @@
-"""Two machine instructions that numba does not offer by name: a fused multiply-add, and a cache prefetch.
+"""What numba does not offer by name: a fused multiply-add, a cache prefetch, and arrays whose references nobody counts.
 
 The fused multiply-add rounds once, the same way in a vector loop and in its remainder, so that results cannot depend on
 where a series is cut; leaving the contraction to the compiler would not promise that.
@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from llvmlite import ir
 from numba.core import cgutils, types
+from numba.core.types import StarArgTuple, Tuple  # type: ignore[attr-defined]
 from numba.extending import intrinsic
 
-__all__ = ["fma", "prefetch", "prefetch_entry"]
+__all__ = ["fma", "prefetch", "prefetch_entry", "uncounted"]
 
 
 @intrinsic
@@ -48,6 +49,27 @@ def prefetch_entry(typing_context, array, index):
         return context.get_dummy_value()
 
     return types.void(array, types.int64), generate
+
+
+@intrinsic
+def uncounted(typing_context, *arrays):
+    """The arrays, for nobody to count references to them or to slices of them; whoever calls must keep them alive.
+
+    Each count is an atomic operation, on memory that threads share: for a reach, many together cost as much as its arithmetic.
+    """
+    if not all(isinstance(array, types.Array) for array in arrays):
+        return None
+
+    def generate(context, builder, signature, arguments):
+        values = cgutils.unpack_tuple(builder, arguments[0], len(arrays))
+        made = []
+        for kind, value in zip(arrays, values, strict=True):
+            struct = context.make_array(kind)(context, builder, value)
+            struct.meminfo = cgutils.get_null_value(struct.meminfo.type)
+            made.append(struct._getvalue())
+        return context.make_tuple(builder, signature.return_type, made)
+
+    return Tuple(arrays)(StarArgTuple(arrays)), generate
 
 
 def _ask_for(context, builder, kind, array, indices):
