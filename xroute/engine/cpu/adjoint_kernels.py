@@ -272,6 +272,15 @@ def adjoint_task(  # type: ignore[no-untyped-def]
     known, known_row, routed, grad_known,
 ):  # fmt: skip
     """The adjoint of a task's chunks over a block of time, each of which is routed ``again`` first, from the block's start."""
+    (
+        runoff, grad_discharge, grad_runoff, runoff_row, discharge_row, scale, group_pointer, row, store, lams, buffers, mu,
+        held, up_pointer, up_row, up_weight, down_pointer, down_row, down_weight, taps, tap_pointer, pole, gain, history,
+        outflow, grad_history, grad_outflow, grad_taps, grad_pole, grad_gain, known, known_row, routed, grad_known,
+    ) = uncounted(
+        runoff, grad_discharge, grad_runoff, runoff_row, discharge_row, scale, group_pointer, row, store, lams, buffers, mu,
+        held, up_pointer, up_row, up_weight, down_pointer, down_row, down_weight, taps, tap_pointer, pole, gain, history,
+        outflow, grad_history, grad_outflow, grad_taps, grad_pole, grad_gain, known, known_row, routed, grad_known,
+    )  # fmt: skip
     for chunk in range(last_chunk - 1, first_chunk - 1, -1):
         first, last = chunk_pointer[chunk], chunk_pointer[chunk + 1]
         if again:
@@ -308,15 +317,6 @@ def _adjoint_groups(  # type: ignore[no-untyped-def]
     Where discharge is known, ``routed`` has what was filtered, and ``grad_known`` gets all that comes to the discharge. Rows of
     ``lams`` are to have eight zeros behind those of the block.
     """
-    (
-        runoff, grad_discharge, grad_runoff, runoff_row, discharge_row, scale, group_pointer, row, store, lams, buffers, mu,
-        held, up_pointer, up_row, up_weight, down_pointer, down_row, down_weight, taps, tap_pointer, pole, gain, history,
-        outflow, grad_history, grad_outflow, grad_taps, grad_pole, grad_gain, known, known_row, routed, grad_known,
-    ) = uncounted(
-        runoff, grad_discharge, grad_runoff, runoff_row, discharge_row, scale, group_pointer, row, store, lams, buffers, mu,
-        held, up_pointer, up_row, up_weight, down_pointer, down_row, down_weight, taps, tap_pointer, pole, gain, history,
-        outflow, grad_history, grad_outflow, grad_taps, grad_pole, grad_gain, known, known_row, routed, grad_known,
-    )  # fmt: skip
     n = stop - start
     fine = n * substeps
     p = np.zeros((1, ABREAST))
