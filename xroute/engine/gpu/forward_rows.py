@@ -33,6 +33,7 @@ from xroute.engine.gpu.lanes import (
     R,
     before_end,
     coefficients_of,
+    from_start,
     kernel,
     known_of,
     lags_of,
@@ -232,6 +233,7 @@ def route_rows(
         if not mode.aligned:
             if m > 0:
                 move_four(own + stage, own + (after + C * 4))
+                wait_lanes(lanes.lane)  # the next tile comes there, by other lanes' copies
         if m + 1 < n_tiles:
             inside = full & (by + C >= depth) & (by + 2 * C + 4 <= n_steps)
             load_rows(tile + (after + PAD * 4), series.runoff, offset, first_time + up, by + C, n_steps, inside, C)
@@ -242,6 +244,9 @@ def route_rows(
             r = read_columns(mine + (PAD * 4 if mode.aligned else (PAD - up) * 4), N, mode.aligned)
             early = at < depth + N
             late = at + N + G > n_steps
+            if not mode.aligned:
+                if early:
+                    r = from_start(r, first_time + at, N)
             if mode.keep_trace:
                 if late:  # what stands beyond the end must not get into the trace
                     r = before_end(r, first_time + at, n_steps, N)
@@ -265,7 +270,7 @@ def route_rows(
                 if early:
                     y = tl.where(j == lanes.lag, y0, y)
                     inflow = tl.where(j == lanes.lag, inflow0, inflow)
-                inflows = gather_group(joined[k * G : (k + 1) * G], q, lanes, mode.has_pole and mode.n_taps < 3, G)
+                inflows = gather_group(joined[k * G : (k + 1) * G], q, lanes, mode)
                 extra = inflows
                 if mode.n_taps > 2:
                     inflows, extra = through_window(inflows, window, history, lanes, j, here, n_steps, mode)
