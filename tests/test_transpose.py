@@ -36,7 +36,7 @@ def test_memory_is_used_again_and_by_one_at_a_time() -> None:
     """A run that begins while another one reads gets memory of its own; one that begins after it need not be smaller."""
     transpose._SPARE.clear()
     (a, of_a), (b, of_b), (c, of_c) = (_time_first((1, 20 + k, 30), "float32", k) for k in range(3))
-    with laid_out(a, a.dtype):  # its memory is there for the next
+    with laid_out(c, c.dtype):  # the largest: its memory would do for either of the next
         pass
     with laid_out(a, a.dtype) as first, laid_out(b, b.dtype) as second:
         assert not np.shares_memory(first, second)
