@@ -242,6 +242,24 @@ def check_case(case: Case) -> Errors:
     return errors
 
 
+def check_row_before(dtype: str, outlet: bool = False) -> Errors:
+    """What is not finite stays where water takes it: not in the next row of memory, nor where runoff joins below in its reach.
+
+    The headwater that joins two reaches above the outlet begins later than the other, in the middle of a vector.
+    """
+    p = problem(Case("edgeless", 5, "muskingum", 17, lateral="outlet" if outlet else "head", dtype=dtype))
+    p.links = np.array([0, 1, 2, 3]), np.array([1, 2, 4, 4]), np.ones(4)
+    p.plan = make_plan(*p.links, 5)
+    hit, step = (3, 2) if outlet else (2, 16)
+    p.runoff[0, hit, step] = torch.nan
+    expected = reference(p)
+    assert np.isnan(expected[0][0, :4]).sum() == np.isnan(expected[0][0, hit]).sum() == 1
+    return {
+        name: (float((np.isnan(a.cpu().numpy()) != np.isnan(b)).sum()), 0.0)
+        for name, a, b in zip(("discharge", "history", "outflow"), forward(p), expected, strict=False)
+    }
+
+
 # ── files ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

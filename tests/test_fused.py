@@ -235,7 +235,7 @@ def test_a_launch_like_another_is_not_compiled(dispatch):
     dispatch.launch(kernel, 5, groups[0], 7, True, maxnreg=200)
     dispatch.launch(kernel, 6, groups[1], 7, True, maxnreg=200)  # other memory, and so many programs
     assert len(kernel.compiled) == 1 and kernel.compiled[0][0] == (5,)
-    assert kernel.launched == [((6, 1, 1), ((groups[1].words.data_ptr(), groups[1].ticket.data_ptr()), 7, True))]
+    assert kernel.launched == [((6, 1, 1), ((*(t.data_ptr() for t in groups[1][:2]), None), 7, True))]
     for changed in (
         (Mailbox(whole.double(), groups[0].ticket), 7, True),  # types
         (groups[0], 8, True),  # sizes

@@ -37,6 +37,7 @@ from problems import (
     Errors,
     backward,
     check_case,
+    check_row_before,
     error,
     forward,
     problem,
@@ -400,6 +401,10 @@ CHECKS: dict[str, Callable[[], Errors]] = {
     "NaN through links": partial(check_nan, Case("tree", 40, steps=12)),
     "NaN through links, float32": partial(check_nan, Case("bifurcating", 8, steps=9, dtype="float32")),
     "NaN through links, substeps": partial(check_nan, Case("tree", 40, steps=4, substeps=3)),
+    "NaN in the row before": partial(check_row_before, "float64"),
+    "NaN in the row before, float32": partial(check_row_before, "float32"),
+    "NaN where runoff joins below": partial(check_row_before, "float64", True),
+    "NaN where runoff joins below, float32": partial(check_row_before, "float32", True),
     "long series": partial(check_patched, Case("tree", 12, steps=19), LONG=8),
     "long series of whole sectors": partial(check_patched, Case("tree", 12, steps=16, dtype="float32"), LONG=8),
     "rows used again": partial(check_patched, Case("tree", 200, steps=3, substeps=4, dtype="float32", block=2), RESIDENT=1),
@@ -559,12 +564,9 @@ def test_given_reaches_must_be_given():
     """Else programs would wait for ever."""
     plan = make_plan(np.array([1]), np.array([0]), np.ones(1), 2, n_given=1)
     from xroute.engine.gpu.launch import route_gpu
-    from xroute.engine.gpu.layout import prepare_filter
 
-    f = make_filter({"linear_storage": (np.arange(2), {"tau": torch.full((2,), DT)})}, DT, 2)
-    made = prepare_filter(plan, f, DEVICE, torch.float32)
     with pytest.raises(ValueError, match="1 given reaches"):
-        route_gpu(torch.zeros(1, 2, 4, device=DEVICE), plan, made)
+        route_gpu(torch.zeros(1, 2, 4, device=DEVICE), plan, None)  # before anything is looked at
 
 
 @needs_triton

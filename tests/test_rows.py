@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from problems import Case, check_case
+from problems import Case, check_case, check_row_before
 
 CASES = {
     "several tiles, rows that begin anywhere": Case("bifurcating", 9, "muskingum", 39, 2, dtype="float32"),
@@ -25,6 +25,11 @@ CASES = {
     "rows of another pitch": Case("tree", 9, "muskingum", 55, dtype="float32", block=38),
     "one step": Case("tree", 5, "muskingum", 1, 2, dtype="float32"),
 }
+MORE = {
+    "a NaN at the end of the row before": {},
+    "a NaN where runoff joins below": {"outlet": True},
+}
+"""Of `problems.check_row_before`."""
 
 
 def print_found() -> None:
@@ -35,7 +40,8 @@ def print_found() -> None:
 
     emulate(adjoint_rows, forward_rows, rows)
     memory.in_rows = launch.in_rows = lambda runoff: runoff.element_size() == 4  # there is no GPU to ask
-    print(json.dumps({name: check_case(case) for name, case in CASES.items()}))
+    of_nan = {name: check_row_before("float32", **options) for name, options in MORE.items()}
+    print(json.dumps({name: check_case(case) for name, case in CASES.items()} | of_nan))
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +57,7 @@ def found() -> dict[str, dict[str, tuple[float, float]]]:
 
 
 @pytest.mark.skipif(find_spec("triton") is None, reason="no triton here: it is for Linux")
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", [*CASES, *MORE])
 def test_emulated_kernels(name, found):
     wrong = {quantity: (value, allowed) for quantity, (value, allowed) in found[name].items() if not value <= allowed}
     assert not wrong, wrong

@@ -202,7 +202,8 @@ def read_labels(
         runoff, network, reach_dim=request.reach_dim, time_dim=clock.dim, missing=request.missing, extra=request.extra
     )
     compute_type(runoff.dtype)  # for its error, before anything dear is done: what are no numbers cannot be routed
-    return layout, *flux_scale(runoff.attrs.get("units"), clock.step, network.dataset.get("area"), layout.row)
+    area = network["area"] if "area" in network else None
+    return layout, *flux_scale(runoff.attrs.get("units"), clock.step, area, layout.row)
 
 
 def summary_of(

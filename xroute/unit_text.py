@@ -11,7 +11,7 @@ import re
 import unicodedata
 import warnings
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 from xroute.exceptions import UnitsError
@@ -103,7 +103,7 @@ class UnitText:
     tokens: tuple[Token, ...]
     plain: str
 
-    @property
+    @cached_property
     def in_si(self) -> float:
         """One of the unit, in SI units."""
         size = float(self._quantity().to_base_units().magnitude) * self.scale
@@ -114,6 +114,10 @@ class UnitText:
     @property
     def dimensions(self) -> dict[str, float]:
         """Exponents of ``[length]``, ``[time]``, ``[mass]``, ..., without those that are zero."""
+        return dict(self._dimensions)
+
+    @cached_property
+    def _dimensions(self) -> dict[str, float]:
         return {str(name): float(e) for name, e in dict(self._quantity().dimensionality).items() if e}
 
     def per(self, *names: str) -> bool:

@@ -71,7 +71,7 @@ class Watch:
             return
         taken = values.reshape(-1, values.shape[-1])
         taken = taken[:: max(1, -(-taken.shape[0] // SAMPLE)), :STEPS]
-        taken = on_host(taken).astype(np.float64)
+        taken = np.ascontiguousarray(on_host(taken).astype(np.float64))  # first read as it lies
         empty = int(np.isfinite(taken).any(axis=0).argmax())  # before the first hour of all (ERA5-Land's file of 1950, say)
         taken, origin = taken[:, empty:], self.at(empty).origin
         period = looks_accumulated(taken, self.step, 1 if self.declared else 2, origin)
@@ -112,12 +112,12 @@ class Watch:
 def watch(runoff: xr.DataArray, time_dim: Hashable, step: float) -> Watch:
     """The `Watch` for runoff of a step [s], made of its labels and attributes; its values are not read."""
     lead = is_lead(runoff, time_dim)
-    first = stamps(runoff.isel({time_dim: slice(0, 1)}), time_dim, counted=True)
+    times = stamps(runoff, time_dim, counted=True)
     origin = None
-    if first is not None and first.size and first.dtype.kind == "m":
-        origin = float(first[0] / np.timedelta64(1, "ns")) / 1e9
-    elif first is not None and first.size and first.dtype.kind in "MO":
-        origin = float(time_of_day(first)[0])
+    if times is not None and times.size and times.dtype.kind == "m":
+        origin = float(times[0] / np.timedelta64(1, "ns")) / 1e9
+    elif times is not None and times.size and times.dtype.kind in "MO":
+        origin = float(time_of_day(times[:1])[0])
     in_words = says_in_words(runoff) and not lead
     return Watch(says_accumulated(runoff, time_dim, step), lead, step, origin, in_words)
 
@@ -156,13 +156,17 @@ def looks_accumulated(values: Float, step: float, resets: int = 2, origin: float
     float or None
         None where they fall at other times too (storms and their recession, a daily cycle), never, or hardly climb.
     """
-    peak = np.abs(values).max(axis=1, initial=0.0)
-    values = values[np.isfinite(peak) & (peak > 1e-3 * peak[np.isfinite(peak)].max(initial=0.0))]
-    if not values.shape[0]:
+    peak = np.maximum(values.max(axis=1, initial=0.0), -values.min(axis=1, initial=0.0))
+    kept = np.isfinite(peak) & (peak > 1e-3 * peak[np.isfinite(peak)].max(initial=0.0))
+    if not kept.any():
         return None
-    change = np.diff(values, axis=1) / np.abs(values).max(axis=1, keepdims=True)
+    if not kept.all():
+        values, peak = values[kept], peak[kept]
+    change = np.diff(values, axis=1)
+    change /= peak[:, None]
     falls, rises = change < -FALL, change > FALL
-    down = np.where(falls, -change, 0.0).sum(axis=0)  # rounding of packed values falls often, and not far
+    change *= falls
+    down = -change.sum(axis=0)  # rounding of packed values falls often, and not far
     for hours in (24.0, 12.0, 6.0):
         period = hours * 3600.0 / step
         n = round(period)

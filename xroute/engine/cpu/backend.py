@@ -22,7 +22,7 @@ from xroute.engine.arrays import (
 from xroute.engine.backends import Backend
 from xroute.engine.cpu.adjoint import adjoint_cpu
 from xroute.engine.cpu.forward import route_cpu
-from xroute.engine.cpu.transpose import contiguous
+from xroute.engine.cpu.transpose import laid_out
 from xroute.engine.plan import RoutingPlan
 from xroute.exceptions import ParameterError
 from xroute.settings import RoutingSettings
@@ -113,10 +113,11 @@ def _route(
         slopes = _to_begin_with(hillslopes.state, hillslopes.filter, n_batch)
         placed = Hillslopes(hillslopes.filter.arrays(), slopes)
     discharge = np.empty((n_batch, plan.n_reaches if rows.n is None else rows.n, n_steps), dtype)
-    n_bad = route_cpu(
-        contiguous(runoff, dtype), discharge, plan, filter.arrays(), end, settings, rows=rows, exchange=exchange,
-        hillslopes=placed, dry=state is None,
-    )  # fmt: skip
+    with laid_out(runoff, dtype) as series:
+        n_bad = route_cpu(
+            series, discharge, plan, filter.arrays(), end, settings, rows=rows, exchange=exchange, hillslopes=placed,
+            dry=state is None,
+        )  # fmt: skip
     return discharge, end, slopes, n_bad
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any
 
@@ -9,28 +11,48 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xroute.engine.cpu.threads import on_threads
-from xroute.engine.cpu.vectors import LANES, bare, load8, store8, transpose8
+from xroute.engine.cpu.vectors import LANES, ask, bare, turn8
 from xroute.engine.kernels import kernel
 from xroute.options import n_threads
 
-__all__ = ["contiguous"]
+__all__ = ["laid_out"]
 
 WIDE, LONG = 16, 64
 """Rows and steps of a tile: whole cache lines on both sides."""
+SPARE = 2**25
+"""Bytes of memory that are kept for the next call, at most: fresh memory, which the system clears first, takes longer than
+turning a small river over in it."""
+_SPARE: list[NDArray[np.uint8]] = []
 
 
-def contiguous(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """The array [batch, row, time], C-contiguous in ``dtype``: a copy if it is not so."""
+@contextmanager
+def laid_out(array: NDArray[Any], dtype: np.dtype[Any]) -> Iterator[NDArray[Any]]:
+    """The array [batch, row, time], C-contiguous in ``dtype``, to be read: a copy if it is not so, which is gone at the end."""
     transposed = array.swapaxes(1, 2)
     if array.flags.c_contiguous or array.dtype != dtype or not transposed.flags.c_contiguous:
-        return np.ascontiguousarray(array, dtype)
-    result = np.empty(array.shape, dtype)
+        yield np.ascontiguousarray(array, dtype)
+        return
+    memory = _take(array.nbytes)
+    result = memory[: array.nbytes].view(dtype).reshape(array.shape)
     threads = n_threads()
     edges = np.linspace(0, array.shape[1], 4 * threads + 1).astype(np.int64) // WIDE * WIDE
     edges[-1] = array.shape[1]
     parts = [(b, *rows) for b in range(array.shape[0]) for rows in pairwise(edges)]
     on_threads(lambda part: _transpose(transposed[part[0]], result[part[0]], *part[1:]), parts, threads)
-    return result
+    try:
+        yield result
+    finally:
+        if memory.size <= SPARE:
+            _SPARE[:] = [memory]
+
+
+def _take(size: int) -> NDArray[np.uint8]:
+    """Memory of at least so many bytes that nobody else has: that of a call before, or new."""
+    try:
+        memory = _SPARE.pop()
+    except IndexError:  # there was none yet, or another thread has it
+        return np.empty(size, np.uint8)
+    return memory if memory.size >= size else np.empty(size, np.uint8)
 
 
 @kernel
@@ -40,21 +62,12 @@ def _transpose(source, target, first, last):  # type: ignore[no-untyped-def]
     n = source.shape[0]
     for i0 in range(first, last, WIDE):
         for t0 in range(0, n, LONG):
+            for t in range(t0, min(t0 + LONG, n)):  # lines of the next rows: too far apart for the machine to foresee them
+                ask(read, t, min(i0 + WIDE, source.shape[1] - 1))
             for i in range(i0, min(i0 + WIDE, last), LANES):
                 for t in range(t0, min(t0 + LONG, n), LANES):
                     if i + LANES <= last and t + LANES <= n:
-                        a, b, c, d, e, f, g, h = transpose8(
-                            load8(read, t, i), load8(read, t + 1, i), load8(read, t + 2, i), load8(read, t + 3, i),
-                            load8(read, t + 4, i), load8(read, t + 5, i), load8(read, t + 6, i), load8(read, t + 7, i),
-                        )  # fmt: skip
-                        store8(write, i, t, a)
-                        store8(write, i + 1, t, b)
-                        store8(write, i + 2, t, c)
-                        store8(write, i + 3, t, d)
-                        store8(write, i + 4, t, e)
-                        store8(write, i + 5, t, f)
-                        store8(write, i + 6, t, g)
-                        store8(write, i + 7, t, h)
+                        turn8(read, t, i, write)
                     else:
                         for ii in range(i, min(i + LANES, last)):
                             for tt in range(t, min(t + LANES, n)):

@@ -16,7 +16,7 @@ from numba.extending import intrinsic, register_model
 
 __all__ = [
     "LANES", "add8", "all_finite", "ask", "bare", "div8", "entry", "fma8", "is_finite8", "last8", "load8", "load_some8",
-    "look8", "mul8", "shift8", "splat8", "store8", "store_some8", "sum8", "transpose8", "where8", "zero8",
+    "look8", "mul8", "shift8", "splat8", "store8", "store_some8", "sum8", "transpose8", "turn8", "where8", "zero8",
 ]  # fmt: skip
 
 LANES = 8
@@ -330,18 +330,32 @@ def transpose8(typing_context, a, b, c, d, e, f, g, h):
     """Rows of a square of eight by eight, made of its columns, or the other way round."""
 
     def generate(context, builder, signature, arguments):
-        rows = list(arguments)
-        for width in (4, 2, 1):  # squares of this width change places across the diagonal of squares twice as wide
-            first = [lane if not lane & width else LANES + lane - width for lane in range(LANES)]
-            second = [lane + width if not lane & width else LANES + lane for lane in range(LANES)]
-            for k in range(LANES):
-                if not k & width:
-                    upper, lower = rows[k], rows[k + width]
-                    rows[k] = _shuffle(builder, upper, lower, first)
-                    rows[k + width] = _shuffle(builder, upper, lower, second)
-        return context.make_tuple(builder, signature.return_type, rows)
+        return context.make_tuple(builder, signature.return_type, _transposed(builder, arguments))
 
     return UniTuple(_EIGHT, LANES)(*(_EIGHT,) * LANES), generate
+
+
+@intrinsic
+def turn8(typing_context, source, row, column, target):
+    """``target[column + k, row + l] = source[row + l, column + k]`` for eight k and l: a move in the arrays' own type."""
+    if not (_has_rows(source) and _has_rows(target) and source.dtype == target.dtype):
+        return None
+
+    def generate(context, builder, signature, arguments):
+        element = _element(source)
+        vector, size = ir.VectorType(element, LANES), _size(element)
+
+        def place(kind, array, first, second, k):
+            address = _address(context, builder, kind, array, (builder.add(first, first.type(k)), second))
+            return builder.bitcast(address, vector.as_pointer())
+
+        read, at, along, written = arguments
+        rows = [builder.load(place(source, read, at, along, k), align=size, typ=vector) for k in range(LANES)]
+        for k, turned in enumerate(_transposed(builder, rows)):
+            builder.store(turned, place(target, written, along, at, k), align=size)
+        return context.get_dummy_value()
+
+    return types.void(source, types.int64, types.int64, target), generate
 
 
 def _has_rows(array):
@@ -361,6 +375,20 @@ def _element(kind):
 
 def _size(element):
     return 8 if element == _DOUBLE else 4
+
+
+def _transposed(builder, rows):
+    """Columns of a square of eight rows, whatever they are of."""
+    rows = list(rows)
+    for width in (4, 2, 1):  # squares of this width change places across the diagonal of squares twice as wide
+        first = [lane if not lane & width else LANES + lane - width for lane in range(LANES)]
+        second = [lane + width if not lane & width else LANES + lane for lane in range(LANES)]
+        for k in range(LANES):
+            if not k & width:
+                upper, lower = rows[k], rows[k + width]
+                rows[k] = _shuffle(builder, upper, lower, first)
+                rows[k + width] = _shuffle(builder, upper, lower, second)
+    return rows
 
 
 def _splat(builder, value):

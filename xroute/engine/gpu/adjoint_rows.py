@@ -202,6 +202,7 @@ def _wait_for_tile(rows, m, lane, STAGE: tl.constexpr, C: tl.constexpr):
         stage, before = (m % STAGES) * STAGE, ((m + STAGES - 1) % STAGES) * STAGE
         move_four(rows.own_g + (stage + C * 4), rows.own_g + before)
         move_four(rows.own_r + (stage + C * 4), rows.own_r + before)
+        wait_lanes(lane)  # the next tile comes there, by other lanes' copies
 
 
 @triton.jit

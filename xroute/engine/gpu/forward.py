@@ -26,6 +26,7 @@ from xroute.engine.gpu.lanes import (
     coefficients_of,
     columns_between,
     columns_of,
+    from_start,
     join_links,
     join_series,
     kernel,
@@ -83,17 +84,18 @@ def lanes_down(network, patch, n_patches, INDEX: tl.constexpr):
 
 
 @triton.jit
-def gather_group(joined, q, lanes, KEEP_NAN: tl.constexpr, G: tl.constexpr):
+def gather_group(joined, q, lanes, mode: tl.constexpr):
     """Inflow of a group of steps: what joins from outside, and from the tributaries, which are one group ahead.
 
-    A lane without tributaries is given its own discharge times 0, and so its own NaN, which a pole keeps in any case.
+    A lane without tributaries is given its own discharge times 0, and so its own NaN, where a pole keeps that in any case.
     """
+    G: tl.constexpr = mode.group
     inflows = ()
     first, second = lanes.tributary
     share = lanes.share
     for c in tl.static_range(G):
         inflow = joined[c] + share[0] * tl.gather(q[c], first, 0) + share[1] * tl.gather(q[c], second, 0)
-        if KEEP_NAN:
+        if mode.has_pole and mode.n_taps < 3 and mode.lateral != OUTLET:
             inflows = inflows + (inflow,)
         else:
             inflows = inflows + (tl.where(share[0] != 0, inflow, joined[c]),)
@@ -283,7 +285,8 @@ def route_steps(
     if mode.scaled:
         factor = tl.load(series.scale + lanes.reach)
     links = links_of(network, patch)
-    n_chunks = (n_steps + tl.max(lanes.lag, 0) * G + C - 1) // C
+    depth = tl.max(lanes.lag, 0) * G
+    n_chunks = (n_steps + depth + C - 1) // C
 
     # rows of runoff, from the first multiple of 8 elements on: that is `by` steps after the lane's own first step
     row = (member * n_reaches).to(mode.index_type) + lanes.reach
@@ -333,6 +336,8 @@ def route_steps(
             recent = columns_between(r, C - 8, C)
             r = slide(old[1:] + r, 7 - by, C)
             old = recent
+            if m * C < depth:
+                r = from_start(r, first_time + m * C, C)
             if mode.keep_trace:
                 if (m + 1) * C > n_steps:  # a tile may reach into the next row, which must not get into the trace
                     r = before_end(r, first_time + m * C, n_steps, C)
@@ -354,7 +359,7 @@ def route_steps(
             here = first_time + j * G
             y = tl.where(j == lanes.lag, y0, y)
             inflow = tl.where(j == lanes.lag, inflow0, inflow)
-            inflows = gather_group(joined[k * G : (k + 1) * G], q, lanes, mode.has_pole and mode.n_taps < 3, G)
+            inflows = gather_group(joined[k * G : (k + 1) * G], q, lanes, mode)
             extra = inflows
             if mode.n_taps > 2:
                 inflows, extra = through_window(inflows, window, history, lanes, j, here, n_steps, mode)

@@ -33,6 +33,7 @@ from xroute.engine.gpu.lanes import (
     R,
     before_end,
     coefficients_of,
+    from_start,
     kernel,
     known_of,
     lags_of,
@@ -67,6 +68,8 @@ from xroute.engine.gpu.rows import (
 
 __all__ = ["route_rows"]
 
+STAGES = tl.constexpr(2)
+"""Tiles of a program: one that is routed, and those on their way."""
 AT_ONCE = tl.constexpr(16)
 """Steps for which mail is awaited at a time."""
 ROOM = tl.constexpr(28160)
@@ -183,12 +186,13 @@ def route_rows(
     N: tl.constexpr = AT_ONCE
     ACC: tl.constexpr = tl.float32
     ROW: tl.constexpr = (C + PAD) * 4
-    STAGE: tl.constexpr = R * ROW  # two of them: a tile that is routed, and one on its way
+    STAGE: tl.constexpr = R * ROW
+    LAST: tl.constexpr = (STAGES - 1) * STAGE
     patch, member = take_ticket(mailbox.ticket, n_batch)
     lanes = lanes_down(network, patch, n_patches, mode.index_type)
     n_places = n_patches * R
     ring = tl.max(
-        open_rows(lanes.lane, max(2 * STAGE, ROOM)), 0
+        open_rows(lanes.lane, max(STAGES * STAGE, ROOM)), 0
     )  # a number, which need not be made anew for each layout
     own = ring + lanes.lane * ROW
     tile = own[:, None] + (tl.arange(0, C // 4) * 16)[None, :]
@@ -202,6 +206,9 @@ def route_rows(
     up = (-raw & 3).to(tl.int32)
     offset = vectors_along(raw + up, C)
     load_first(own, tile, series.runoff, raw + up, first_time + up, n_steps, C, mode)
+    for k in tl.static_range(1, STAGES - 1):
+        load_rows(tile + (k * STAGE + PAD * 4), series.runoff, offset, first_time + up, k * C, n_steps, False, C)
+        commit_copies(lanes.lane)
     offset_out = vectors_along(row * discharge_pitch - lanes.lag * G, C)
     n_tiles = (n_steps + depth + C - 1) // C
 
@@ -224,17 +231,19 @@ def route_rows(
     known = known_of(series.known, lanes, member, n_known, known_pitch, mode)
     y, inflow, last_y, last_inflow = zeros_of(4, ACC)
     q = zeros_of(G, ACC)
+    stage = 0
     for m in range(n_tiles):
         by = m * C  # steps since the first tile
-        stage = (m & 1) * STAGE
-        after = STAGE - stage
-        wait_copies(lanes.lane, 0)
+        before = LAST if stage == 0 else stage - STAGE  # the stage of the tile before, which the next one to load takes
+        wait_copies(lanes.lane, STAGES - 2)
         if not mode.aligned:
             if m > 0:
-                move_four(own + stage, own + (after + C * 4))
-        if m + 1 < n_tiles:
-            inside = full & (by + C >= depth) & (by + 2 * C + 4 <= n_steps)
-            load_rows(tile + (after + PAD * 4), series.runoff, offset, first_time + up, by + C, n_steps, inside, C)
+                move_four(own + stage, own + (before + C * 4))
+                wait_lanes(lanes.lane)
+        ahead = by + (STAGES - 1) * C
+        if ahead < n_tiles * C:
+            inside = full & (ahead >= depth) & (ahead + C + 4 <= n_steps)
+            load_rows(tile + (before + PAD * 4), series.runoff, offset, first_time + up, ahead, n_steps, inside, C)
         commit_copies(lanes.lane)
         for u in range(C // N):
             at = by + u * N
@@ -242,6 +251,9 @@ def route_rows(
             r = read_columns(mine + (PAD * 4 if mode.aligned else (PAD - up) * 4), N, mode.aligned)
             early = at < depth + N
             late = at + N + G > n_steps
+            if not mode.aligned:
+                if early:
+                    r = from_start(r, first_time + at, N)
             if mode.keep_trace:
                 if late:  # what stands beyond the end must not get into the trace
                     r = before_end(r, first_time + at, n_steps, N)
@@ -265,7 +277,7 @@ def route_rows(
                 if early:
                     y = tl.where(j == lanes.lag, y0, y)
                     inflow = tl.where(j == lanes.lag, inflow0, inflow)
-                inflows = gather_group(joined[k * G : (k + 1) * G], q, lanes, mode.has_pole and mode.n_taps < 3, G)
+                inflows = gather_group(joined[k * G : (k + 1) * G], q, lanes, mode)
                 extra = inflows
                 if mode.n_taps > 2:
                     inflows, extra = through_window(inflows, window, history, lanes, j, here, n_steps, mode)
@@ -286,5 +298,6 @@ def route_rows(
         inside = full & (by >= depth) & (by + C <= n_steps)
         store_rows(series.discharge, offset_out, tile + stage, first_time, by, n_steps, inside, C)
         wait_lanes(lanes.lane)
+        stage = 0 if stage == LAST else stage + STAGE
     if mode.state_out:
         store_state(end, history, last_y, last_inflow, lanes, member, n_reaches, mode)

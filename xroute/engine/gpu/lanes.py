@@ -231,6 +231,19 @@ def before_end(columns, time, end, N: tl.constexpr):
 
 
 @triton.jit
+def from_start(columns, time, N: tl.constexpr):
+    """Columns with zeros before the series.
+
+    The vector that holds a row's first step may begin with the last ones of another row. A lane without tributaries is given its
+    own discharge of a group before times 0, which of what is not finite there would be a NaN.
+    """
+    kept = ()
+    for c in tl.static_range(N):
+        kept = kept + (tl.where(time + c >= 0, columns[c], 0.0),)
+    return kept
+
+
+@triton.jit
 def only_between(columns, time, end, N: tl.constexpr):
     """Columns with zeros before the series and after it."""
     kept = ()

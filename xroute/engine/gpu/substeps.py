@@ -328,7 +328,7 @@ def _route_group(course, runoff, before, k, step, patch, EDGE: tl.constexpr, mod
     if EDGE:
         y = tl.where(own == 0, patch.y0, y)
         inflow = tl.where(own == 0, patch.inflow0, inflow)
-    inflows = gather_group(joined, q, lanes, mode.has_pole and mode.n_taps < 3, G)
+    inflows = gather_group(joined, q, lanes, mode)
     extra = inflows
     if mode.n_taps > 2:
         inflows, extra = through_window(
