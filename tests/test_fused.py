@@ -170,28 +170,6 @@ def test_values_within_bounds_are_those_of_torch(parameter):
     assert bool(parameter.allows(inside.detach()).all())
 
 
-# ── rows ────────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-@launches
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("shape", [(1, 1, 5), (3, 7, 13), (1, 40, 300), (2, 1, 129), (1, 5, 0)])
-def test_rows_go_straight_to_parts_of_longer_ones(shape, dtype):
-    """From a GPU into pinned memory of the host, and not a value beside them."""
-    from xroute.engine.gpu.memory import as_rows
-    from xroute.engine.gpu.row_copies import move_rows
-
-    n_batch, n_rows, n_steps = shape
-    source = torch.rand((n_batch, n_rows, n_steps + 3), dtype=dtype, device=DEVICE)[..., :n_steps]
-    whole = torch.full((n_batch, n_rows, n_steps + 9), -1.0, dtype=dtype, pin_memory=CUDA)
-    move_rows(as_rows(source), whole[..., 4 : 4 + n_steps])
-    if CUDA:
-        torch.cuda.synchronize()
-    expected = torch.full_like(whole, -1.0)
-    expected[..., 4 : 4 + n_steps] = source.cpu()
-    assert torch.equal(whole, expected)
-
-
 # ── launches ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

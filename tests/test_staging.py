@@ -60,19 +60,3 @@ def test_the_stand_in_finds_what_is_not_waited_for():
     assert result.isnan().all()
     copies.fetched()
     assert result.tolist() == [1.0, 1.0, 1.0]
-
-
-def test_long_series_go_in_blocks_and_short_ones_at_once():
-    """In so many that both ways are busy, of whole pieces of memory; what does not fit the device goes in more."""
-    from xroute.engine.gpu import host
-
-    def length(n_reaches, n_steps, free=2**40):
-        runoff = np.broadcast_to(np.float32(0), (1, n_reaches, n_steps))
-        return host.block_length(runoff, n_reaches, LateCopies(free))
-
-    assert length(1000, 365) == 365
-    assert length(1_000_000, 365) == 64
-    assert length(1_000_000, 20) == 20
-    assert length(100_000, 8760) == 1120
-    assert length(1_000_000, 365, free=10 * 24 * 1_000_000 * 2) == 8
-    assert length(2, 0) == 1

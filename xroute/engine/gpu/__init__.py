@@ -18,5 +18,5 @@ filter) and `memory` (series, mailbox, traces) have put on the device, in the gr
 `forward` and `adjoint`; in float32, on recent devices, `forward_rows` and `adjoint_rows`, whose rows pass through shared memory
 (`rows`, of the assembly in `ptx`); with several routing steps a step of runoff `substeps` and `adjoint_replay`, and
 `adjoint_substeps` for longer windows and where discharge is known. Their pieces are in `lanes`. Small ones are for filters
-(`filter_kernels`), parameters within their bounds (`bounds`) and rows of the host (`row_copies`).
+(`filter_kernels`) and parameters within their bounds (`bounds`).
 """

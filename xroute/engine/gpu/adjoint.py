@@ -29,6 +29,7 @@ from xroute.engine.gpu.lanes import (
     OUTLET,
     LanesUp,
     R,
+    add_weighted,
     along,
     await_post,
     coefficients_of,
@@ -146,15 +147,6 @@ def trace_rows(rows, time, end, mask, CHANNEL: tl.constexpr, CHANNELS: tl.conste
         inside = mask & (group >= 0) & (group < end)
         columns = columns + (tl.load(rows + (c * CHANNELS + CHANNEL) * R, mask=inside, other=0.0),)
     return columns
-
-
-@triton.jit
-def add_weighted(columns, more, weight, N: tl.constexpr):
-    """Columns with weighted ones added."""
-    added = ()
-    for c in tl.static_range(N):
-        added = added + (columns[c] + weight * more[c],)
-    return added
 
 
 @triton.jit

@@ -31,6 +31,7 @@ from xroute.engine.gpu.lanes import (
     NEVER,
     OUTLET,
     R,
+    add_weighted,
     before_end,
     coefficients_of,
     from_start,
@@ -77,15 +78,6 @@ ROOM = tl.constexpr(28160)
 
 So eight share a multiprocessor of Hopper; more of them open more rows of memory, and are slower.
 """
-
-
-@triton.jit
-def add_weighted(columns, more, weight, N: tl.constexpr):
-    """Columns and a share of others."""
-    added = ()
-    for c in tl.static_range(N):
-        added = added + (columns[c] + weight * more[c],)
-    return added
 
 
 @triton.jit

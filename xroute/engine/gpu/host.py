@@ -1,8 +1,8 @@
 """Routing on a GPU of runoff in the host's memory, copied there and back beside the computation, and of cupy's arrays.
 
-A series goes over in blocks of time, if it is not short: while a block is routed and its discharge comes back, the next one's
-runoff is already on its way. Memory is copied in the order in which it lies; rows are put in order, and transposed, on the
-device, which writes discharge straight to its place in the result.
+A series goes over in blocks of time that fit the device, most often one. While a block is routed and its discharge comes back,
+the next one's runoff is already on its way. Memory is copied in the order in which it lies; rows are put in order, and
+transposed, on the device.
 """
 
 from __future__ import annotations
@@ -28,8 +28,6 @@ PINNED_BYTES = 2**32
 """Largest result that is itself put into pinned memory, so that it need not be copied again."""
 DEVICE_SHARE = 0.8
 """Share of the device's free memory that a block may take."""
-LEAST_BYTES, BLOCKS, COLUMNS = 2**26, 8, 32
-"""Runoff of so many bytes or more goes over in about so many blocks, of multiples of so many steps: both ways are busy then."""
 
 
 def route_resident(
@@ -65,9 +63,7 @@ def route_resident(
         scale = None
     discharge, end, _ = route_gpu(runoff, plan, filter, state, settings, scale=scale, exchange=exchange)
     assert end is not None
-    routed = discharge[
-        :, : plan.n_reaches - plan.n_given
-    ]  # given reaches have no discharge here, but whatever memory held
+    routed = discharge[:, : plan.n_reaches - plan.n_given]  # given reaches have no discharge here, but whatever memory held
     overflown = ~torch.isfinite(torch.stack(torch.aminmax(routed))).all() if routed.numel() else n_bad < 0
     if rows.discharge is not None:
         wanted = torch.nonzero(rows.discharge >= 0)[:, 0]
@@ -107,6 +103,7 @@ def route_host(
     starts = range(0, max(n_steps, 1), block)
     shape, small = (n_batch, n, n_steps), n_batch * n * n_steps * dtype.itemsize <= PINNED_BYTES
     result = copies.pinned(shape, dtype) if small and n_steps else torch.empty(shape, dtype=dtype)
+    direct = small and len(starts) == 1
     bad = torch.zeros(2, dtype=torch.int64, device=device)
     with copies.active():
         stage = Stage(copies)
@@ -120,12 +117,13 @@ def route_host(
             bad += n_bad
             if passed.kept is not None:
                 exchange.kept[..., fine] = passed.kept.cpu().numpy()
-            target = result[..., steps] if small else copies.pinned(tuple(discharge.shape), dtype)
+            discharge = discharge.contiguous()
+            target = result if direct else copies.pinned(tuple(discharge.shape), dtype)
             copies.fetch(discharge, target)
             if steps.stop < n_steps:
                 ahead = stage.send(runoff[..., steps.stop : min(steps.stop + block, n_steps)])
             copies.fetched()
-            if not small:
+            if not direct:
                 result[..., steps] = target
     assert now is not None
     return result.numpy(), _state_off(now), NotFinite(*bad.tolist()), _slopes_off(slopes)
@@ -162,17 +160,11 @@ def route_cupy(
 
 
 def block_length(runoff: NDArray[Any], n_out: int, copies: CudaCopies) -> int:
-    """Steps of a block: so many that they fit the device, and so few that copies both ways and routing go on at once.
-
-    On the device there are runoff twice (as it lies, and in order), discharge twice, and what waits behind them.
-    """
+    """Steps that fit the device: runoff twice (as it lies, and in order), discharge twice, and what waits behind them."""
     n_batch, n_rows, n_steps = runoff.shape
     a_step = 3 * n_batch * n_rows * runoff.itemsize + 3 * n_out * runoff.itemsize
     fits = int(DEVICE_SHARE * copies.free_bytes()) // max(1, a_step)
-    most = max(1, n_steps) if fits >= n_steps else max(8, fits // 2 // 8 * 8)
-    if runoff.nbytes < LEAST_BYTES:
-        return most
-    return min(most, -(-n_steps // (BLOCKS * COLUMNS)) * COLUMNS)
+    return max(1, n_steps) if fits >= n_steps else max(8, fits // 2 // 8 * 8)
 
 
 def _on(array: NDArray[Any] | None, device: torch.device, dtype: torch.dtype | None = None) -> Tensor | None:
@@ -183,7 +175,9 @@ def _rows_on(rows: Rows, device: torch.device, dtype: torch.dtype) -> Rows:
     return Rows(_on(rows.runoff, device), _on(rows.discharge, device), rows.n, _on(rows.scale, device, dtype))
 
 
-def _exchange_on(exchange: Exchange, steps: slice, fine: slice, device: torch.device, dtype: torch.dtype) -> Exchange:
+def _exchange_on(
+    exchange: Exchange, steps: slice, fine: slice, device: torch.device, dtype: torch.dtype
+) -> Exchange:
     """Given and known series of some steps, which are those routing steps, on the device; and room there for the kept ones."""
     given = None if exchange.given is None else _on(exchange.given[..., fine], device, dtype)
     kept, known = None, exchange.known

@@ -213,6 +213,15 @@ def columns_between(columns, FIRST: tl.constexpr, END: tl.constexpr):
 
 
 @triton.jit
+def add_weighted(columns, more, weight, N: tl.constexpr):
+    """Columns and a share of others."""
+    added = ()
+    for c in tl.static_range(N):
+        added = added + (columns[c] + weight * more[c],)
+    return added
+
+
+@triton.jit
 def times(columns, factor, N: tl.constexpr):
     """Columns times a factor."""
     products = ()

@@ -14,9 +14,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from xroute.engine.gpu.memory import as_rows
-from xroute.engine.gpu.row_copies import move_rows
-
 __all__ = ["CudaCopies", "Stage"]
 
 Tensor = torch.Tensor
@@ -63,13 +60,10 @@ class CudaCopies:
         target.record_stream(self.there)
 
     def fetch(self, source: Tensor, target: Tensor) -> None:
-        """Begin to copy what the device computes into pinned memory [batch, row, time], which may be a part of longer rows."""
+        """Begin to copy what the device computes into pinned memory."""
         self.back.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(self.back):
-            if target.is_contiguous():
-                target.copy_(source.contiguous(), non_blocking=True)
-            else:  # a copy of torch's would go through other memory of the host
-                move_rows(as_rows(source), target)
+            target.copy_(source, non_blocking=True)
             source.record_stream(self.back)
 
     def fetched(self) -> None:
