@@ -17,8 +17,8 @@ from typing import Any
 
 __all__ = ["on_threads"]
 
-_POOLS: list[ThreadPoolExecutor] = []
-"""The pool, once there is one."""
+_POOLS: list[tuple[int, ThreadPoolExecutor]] = []
+"""The pool and how many threads it may have, once there is one."""
 _LOCK = [threading.Lock()]
 
 
@@ -59,13 +59,12 @@ def on_threads(function: Callable[[Any], Any], items: Iterable[Any], threads: in
 def _begin(work: Callable[[], None], n: int) -> list[Future[None]]:
     """Let up to ``n`` threads of the pool work; none where there can be no new ones, as when the interpreter ends."""
     with _LOCK[0]:
-        if not _POOLS or _POOLS[0]._max_workers < n:
-            old = _POOLS.pop() if _POOLS else None
-            _POOLS.append(ThreadPoolExecutor(n, thread_name_prefix="xroute"))
-            if old is not None:
-                old.shutdown(wait=False)  # what it has begun it ends
+        if not _POOLS or _POOLS[0][0] < n:
+            for _, old in _POOLS:
+                old.shutdown(wait=False)  # what it has been given it ends
+            _POOLS[:] = [(n, ThreadPoolExecutor(n, thread_name_prefix="xroute"))]
         try:
-            return [_POOLS[0].submit(copy_context().run, work) for _ in range(n)]
+            return [_POOLS[0][1].submit(copy_context().run, work) for _ in range(n)]
         except RuntimeError:
             return []
 
