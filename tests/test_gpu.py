@@ -212,9 +212,9 @@ def by_host(runoff, *arguments, free: int = 2**40, stage: int = 96, pinned: int 
         copies.finish()
         n_blocks = copies.counts["fetch"]
         assert options.get("block") is None or n_blocks == max(1, -(-runoff.shape[2] // options["block"]))
-        # discharge goes straight into memory that is pinned, if it is not too large
+        # in a single block discharge goes straight into memory that is pinned, if it is not too large
         assert copies.counts["pinned"] == 2 * bool(runoff.size) + (pinned > 0 and runoff.shape[2] > 0) + (
-            n_blocks if pinned == 0 else 0
+            n_blocks if n_blocks > 1 or pinned == 0 else 0
         )
     return found
 
