@@ -61,7 +61,7 @@ __all__ = ["adjoint_rows"]
 
 COLUMNS = tl.constexpr(32)
 """Of a tile."""
-STAGES = tl.constexpr(3)
+STAGES = tl.constexpr(2)
 """Tiles of a program: one that is worked on, the others on their way."""
 AT_ONCE = tl.constexpr(16)
 """Steps for which mail is awaited at a time."""
