@@ -20,7 +20,7 @@ from xroute.engine.gpu.arguments import (
 )
 from xroute.engine.gpu.dispatch import launch
 from xroute.engine.gpu.forward import route_steps
-from xroute.engine.gpu.forward_rows import route_rows
+from xroute.engine.gpu.forward_rows import NEAR, route_rows
 from xroute.engine.gpu.layout import (
     DeviceFilter,
     DeviceMail,
@@ -170,6 +170,7 @@ class _Run:
         self._launch(
             kernel, mailbox, width, start, end, n_steps, group=group, state_out=keep_state, last=(n_steps - 1) % group,
             columns=columns, log_columns=columns.bit_length() - 1,
+            near=kernel is route_rows and 2 < self.filter.windows.longest <= 2 + NEAR.value,
             aligned=self.runoff.stride(1) % 8 == 0 and group % 8 == 0,
         )  # fmt: skip
         take_kept(mailbox, self.exchange.kept, self.index, n_batch, every)
