@@ -52,6 +52,8 @@ class Backend(Protocol):
     """Whether `forward` and `adjoint` take runoff, discharge and its gradient in any layout; all else is contiguous."""
     takes_known: bool = False
     """Whether it routes with `Known` discharge: that of the exchange, and that which `forward` and `adjoint` are given."""
+    keeps_filters: bool = False
+    """Whether `forward` and `adjoint` want to know the ``owner`` of the filter also where a run is differentiated."""
 
     def find_device(self, name: str) -> torch.device:
         """The device of a name that begins with the backend's own.
@@ -102,8 +104,8 @@ class Backend(Protocol):
         """Discharge, of the type of runoff, the final state, and the trace: new tensors.
 
         The pointer of the filter is a tensor of the host, and so is what says which reaches are known; only a backend that
-        ``takes_known`` is given any. Where nothing is differentiated, ``owner`` is the filter whose
-        arrays these are: what a backend makes of them may be kept with it (`xroute.caches.keep`).
+        ``takes_known`` is given any. Where nothing is differentiated, or the backend ``keeps_filters``, ``owner`` is the filter
+        whose arrays these are: what a backend makes of them may be kept with it (`xroute.caches.keep`) until they change.
         """
 
     def adjoint(
@@ -113,7 +115,8 @@ class Backend(Protocol):
     ) -> Gradients:  # fmt: skip
         """Gradients of a loss, new tensors; those that are not needed may hold anything, and that of runoff no elements.
 
-        ``discharge`` and ``trace`` are what `forward` gave; if there is no trace, discharge may have no elements either.
+        ``discharge`` and ``trace`` are what `forward` gave; if there is no trace, discharge may have no elements either. A
+        backend that ``keeps_filters`` takes an ``owner``, too, as `forward` does.
         """
 
     def forward_slopes(

@@ -43,7 +43,18 @@ def fused_filter(formula: str, dt: float, parameters: Sequence[Tensor]) -> tuple
     parameters : float64 tensor [reach] each
         In the order of the scheme's.
     """
-    taps, pole = _Fused.apply(formula, dt, *parameters)
+    if torch.is_grad_enabled() and any(p.requires_grad for p in parameters):
+        taps, pole = _Fused.apply(formula, dt, *parameters)
+        return taps, pole
+    return _made(formula, dt, parameters)
+
+
+def _made(formula: str, dt: float, parameters: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Taps and poles, without gradients."""
+    n, k = parameters[0].numel(), N_TAPS[formula]
+    taps, pole = parameters[0].new_empty(n, k), parameters[0].new_empty(n)
+    given = [p.detach().contiguous() for p in parameters]
+    _launch(make_taps, n, given[0], given[-1], taps, pole, n, _bits(dt), list(N_TAPS).index(formula), k)
     return taps, pole
 
 
@@ -51,19 +62,11 @@ class _Fused(torch.autograd.Function):
     """A filter of parameters, in one launch each way."""
 
     @staticmethod
-    def forward(formula: str, dt: float, *parameters: Tensor) -> tuple[Tensor, Tensor]:
-        """Taps and poles."""
-        n, k = parameters[0].numel(), N_TAPS[formula]
-        taps, pole = parameters[0].new_empty(n, k), parameters[0].new_empty(n)
-        given = [p.detach().contiguous() for p in parameters]
-        _launch(make_taps, n, given[0], given[-1], taps, pole, n, _bits(dt), list(N_TAPS).index(formula), k)
-        return taps, pole
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        """Keep what it was made of."""
-        ctx.formula, ctx.dt, *parameters = inputs
+    def forward(ctx: Any, formula: str, dt: float, *parameters: Tensor) -> tuple[Tensor, Tensor]:
+        """Taps and poles; in the form that needs no second function, since torch asks the other for its signature each time."""
+        ctx.formula, ctx.dt = formula, dt
         ctx.save_for_backward(*parameters)
+        return _made(formula, dt, parameters)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
