@@ -15,8 +15,11 @@ import torch
 from reference_schemes import TRUTH
 
 from xroute.bounded import FARTHEST, to_physical
+from xroute.datasets import scheidegger
+from xroute.network import Network
 from xroute.schemes import SCHEMES, Parameter, make_filter
 from xroute.schemes.builtin import BUILT_IN
+from xroute.settings import RoutingSettings
 
 CUDA = torch.cuda.is_available()
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
@@ -168,6 +171,31 @@ def test_values_within_bounds_are_those_of_torch(parameter):
     torch.testing.assert_close(own.cpu(), slope, rtol=1e-14, atol=1e-14)
     inside = found[~found.isnan()]
     assert bool(parameter.allows(inside.detach()).all())
+
+
+# ── layout ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_filter_is_laid_out_again_once_it_has_changed(monkeypatch):
+    """It is kept with the filter, whose tensors may be written to all the same."""
+    from xroute.engine.gpu import layout
+
+    made, (k, x) = [], (v.detach() for v in drawn("muskingum", 6))
+    monkeypatch.setattr(layout, "prepare_filter", lambda *given: made.append(given) or len(made))
+    plans = [Network(scheidegger(2, 3)).plan for _ in range(2)]
+    filter = make_filter({"muskingum": (np.arange(6), {"k": k, "x": x})}, 3600.0, 6, check=False)
+
+    def kept(plan, of=filter):
+        return layout.kept_filter(plan, of, torch.device("cpu"), torch.float32, RoutingSettings(), has_pole=True)
+
+    assert [kept(plans[0]), kept(plans[0])] == [1, 1]
+    for number, tensor in enumerate((filter.taps, filter.pole, filter.gain), 2):
+        tensor.mul_(0.5)
+        assert [kept(plans[0]), kept(plans[0])] == [number, number]
+    assert [kept(plans[1]), kept(plans[1]), kept(plans[0])] == [5, 5, 6]
+    with torch.inference_mode():  # its tensors do not tell
+        other = make_filter({"muskingum": (np.arange(6), {"k": k * 1, "x": x})}, 3600.0, 6, check=False)
+        assert [kept(plans[0], other), kept(plans[0], other)] == [7, 8]
 
 
 # ── launches ────────────────────────────────────────────────────────────────────────────────────────────────────────

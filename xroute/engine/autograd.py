@@ -1,18 +1,15 @@
 """Routing as torch operators with gradients: ``xroute::route`` and ``xroute::route_backward``.
 
-Operators take tensors, numbers and text only, so a plan travels as a handle: a number made from what it contains, under which
-`plan_handle` lets it be found for as long as somebody holds it (a `Network`, a `Router`, or a graph that awaits its backward
-pass). So an exported program finds its own network in another process, or none. What runs is the backend of the device
-(`xroute.engine.backends`). Gradients flow to runoff, to taps, poles and gains, and to the initial state, from the discharge and
-the final state; from there to k, x, tau, ... is torch's own work.
+A plan travels as a handle (`xroute.engine.handles`), under which it is found for as long as somebody holds it: a `Network`, a
+`Router`, or a graph that awaits its backward pass. Only what is compiled goes through the operators. What runs is the backend of
+the device (`xroute.engine.backends`). Gradients flow to runoff, to taps, poles and gains, and to the initial state, from the
+discharge and the final state; from there to k, x, tau, ... is torch's own work.
 
 To the operators a dry start, a final state that is not kept, and their gradients are tensors of one dimension without elements.
 """
 
 from __future__ import annotations
 
-import threading
-import weakref
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -20,14 +17,15 @@ import torch
 
 from xroute.engine.arrays import FilterArrays, Gradients, Known, Needs, State
 from xroute.engine.backends import Backend, backend_of, backends
+from xroute.engine.handles import living, plan_handle, plan_of
 from xroute.engine.plan import RoutingPlan
-from xroute.exceptions import ParameterError, StateError, XRouteError
+from xroute.exceptions import ParameterError, StateError
 from xroute.schemes import Filter
 from xroute.settings import RoutingSettings
 
 __all__ = [
-    "backend_on", "both_or_none", "contiguous", "filter_on", "given_state", "no_second_derivative", "plan_handle", "plan_of",
-    "route_autograd", "state_on", "tensors_of",
+    "backend_on", "both_or_none", "contiguous", "filter_on", "given_state", "no_second_derivative", "route_autograd",
+    "state_on", "tensors_of",
 ]  # fmt: skip
 
 Tensor = torch.Tensor
@@ -47,43 +45,6 @@ def backend_on(device: torch.device) -> Backend:
             f"{', '.join(sorted(backends()))}: move it with runoff.to({sorted(backends())[0]!r})"
         )
     return backend_of(device.type)
-
-
-# ── plans by handle ─────────────────────────────────────────────────────────────────────────────────────────────────────
-
-_PLANS: dict[int, weakref.WeakValueDictionary[int, RoutingPlan]] = {}
-"""All plans of a handle that live. They are equal, so each of them will do; but one alone would take the handle with it."""
-_PLANS_LOCK = threading.Lock()
-
-
-def plan_handle(plan: RoutingPlan) -> int:
-    """Number under which the operators find the plan, or one that equals it, while any of them lives: the same one each time."""
-    handle = plan.digest
-    with _PLANS_LOCK:
-        if handle not in _PLANS:
-            for gone in [h for h, plans in _PLANS.items() if not plans]:
-                del _PLANS[gone]
-        _PLANS.setdefault(handle, weakref.WeakValueDictionary())[id(plan)] = plan
-    return handle
-
-
-def plan_of(handle: int) -> RoutingPlan:
-    """Plan of a handle.
-
-    Raises
-    ------
-    XRouteError
-        If nobody holds the plan any more.
-    """
-    plan = _living(int(handle))
-    if plan is None:
-        raise XRouteError(f"the plan of handle {handle} is gone: keep its Network (or Router) while routing with it")
-    return plan
-
-
-def _living(handle: int) -> RoutingPlan | None:
-    with _PLANS_LOCK:
-        return next(_PLANS[handle].values(), None) if handle in _PLANS else None
 
 
 # ── the operators ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -138,19 +99,15 @@ def _known(values: Tensor | None, reach: Tensor | None, grad: Tensor | None = No
     return {} if values is None else {"known": Known(reach, values.contiguous(), grad)}
 
 
-def _owner(backend: Backend, owner: Filter | None) -> dict[str, Any]:
-    """The filter that arrays are of, as a keyword: a backend that keeps nothing of what is differentiated is not told."""
-    return {"owner": owner} if owner is not None and getattr(backend, "keeps_filters", False) else {}
-
-
 def _forward(
     runoff: Tensor, filter: FilterArrays, start: State | None, run: _Run, known: Tensor | None, known_reach: Tensor | None
 ) -> tuple[Tensor, State | None, Tensor]:
     """What the backend's `forward` gives."""
     backend = backend_on(runoff.device)
+    told: dict[str, Any] = {"owner": run.owner} if getattr(backend, "keeps_filters", False) else {}
     return backend.forward(
         runoff if backend.strided else runoff.contiguous(), contiguous(filter), start, run.plan, run.settings,
-        keep_trace=run.trace > 0, keep_state=run.keep_state, **_owner(backend, run.owner), **_known(known, known_reach),
+        keep_trace=run.trace > 0, keep_state=run.keep_state, **told, **_known(known, known_reach),
     )  # fmt: skip
 
 
@@ -167,10 +124,10 @@ def _adjoint(
     if not backend.strided:
         grad_discharge, runoff, discharge = (t.contiguous() for t in (grad_discharge, runoff, discharge))
     of_known = None if known is None else torch.zeros_like(known, memory_format=torch.contiguous_format)
+    told = run.owner is not None and getattr(backend, "keeps_filters", False)
     grads = backend.adjoint(
-        grad_discharge, grad_state, runoff, contiguous(FilterArrays(taps, pointer, pole, gain)),
-        given_state(history, outflow), discharge, trace, run.plan, run.settings, needs, **_owner(backend, run.owner),
-        **_known(known, known_reach, of_known),
+        grad_discharge, grad_state, runoff, run.owner if told else contiguous(FilterArrays(taps, pointer, pole, gain)),
+        given_state(history, outflow), discharge, trace, run.plan, run.settings, needs, **_known(known, known_reach, of_known),
     )  # fmt: skip
     return grads, of_known
 
@@ -232,7 +189,7 @@ def _setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
     ctx.save_for_backward(*tensors, output[0] if output[3].numel() else output[3], output[3], known, known_reach)
     ctx.options = plan, substeps, sampling, lateral
     ctx.set_materialize_grads(False)
-    ctx.plan = _living(plan) if isinstance(plan, int) else None  # the graph keeps its plan alive
+    ctx.plan = living(plan) if isinstance(plan, int) else None  # the graph keeps its plan alive
 
 
 def _backward(

@@ -53,7 +53,7 @@ class Backend(Protocol):
     takes_known: bool = False
     """Whether it routes with `Known` discharge: that of the exchange, and that which `forward` and `adjoint` are given."""
     keeps_filters: bool = False
-    """Whether `forward` and `adjoint` want to know the ``owner`` of the filter also where a run is differentiated."""
+    """Whether it wants to know whose a filter's arrays are also where a run is differentiated."""
 
     def find_device(self, name: str) -> torch.device:
         """The device of a name that begins with the backend's own.
@@ -109,14 +109,14 @@ class Backend(Protocol):
         """
 
     def adjoint(
-        self, grad_discharge: torch.Tensor, grad_state: State | None, runoff: torch.Tensor, filter: FilterArrays,
+        self, grad_discharge: torch.Tensor, grad_state: State | None, runoff: torch.Tensor, filter: FilterArrays | Any,
         state: State | None, discharge: torch.Tensor, trace: torch.Tensor, plan: RoutingPlan, settings: RoutingSettings,
         needs: Needs, known: Known | None = None,
     ) -> Gradients:  # fmt: skip
         """Gradients of a loss, new tensors; those that are not needed may hold anything, and that of runoff no elements.
 
         ``discharge`` and ``trace`` are what `forward` gave; if there is no trace, discharge may have no elements either. A
-        backend that ``keeps_filters`` takes an ``owner``, too, as `forward` does.
+        backend that ``keeps_filters`` is given the ``owner`` that `forward` was given, if it was, in place of its arrays.
         """
 
     def forward_slopes(

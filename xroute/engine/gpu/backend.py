@@ -108,7 +108,7 @@ class _Cuda:
     ) -> tuple[torch.Tensor, State | None, torch.Tensor]:  # fmt: skip
         from xroute.engine.gpu.launch import route_gpu
 
-        there = _laid_out(plan, filter, owner, runoff, settings)
+        there = _laid_out(plan, owner or filter, runoff, settings)
         discharge, end, trace = route_gpu(
             runoff,
             plan,
@@ -122,13 +122,13 @@ class _Cuda:
         return discharge, _double(end), runoff.new_empty(0) if trace is None else trace
 
     def adjoint(
-        self, grad_discharge: torch.Tensor, grad_state: State | None, runoff: torch.Tensor, filter: FilterArrays,
+        self, grad_discharge: torch.Tensor, grad_state: State | None, runoff: torch.Tensor, filter: FilterArrays | Filter,
         state: State | None, discharge: torch.Tensor, trace: torch.Tensor, plan: RoutingPlan, settings: RoutingSettings,
-        needs: Needs, known: Known | None = None, owner: Filter | None = None,
+        needs: Needs, known: Known | None = None,
     ) -> Gradients:  # fmt: skip
         from xroute.engine.gpu.gradients import adjoint_gpu
 
-        there = _laid_out(plan, filter, owner, runoff, settings)
+        there = _laid_out(plan, filter, runoff, settings)
         grads = adjoint_gpu(
             grad_discharge, grad_state, runoff, plan, there, state, trace if trace.numel() else None, discharge, settings,
             needs_runoff=needs.runoff, known=known,
@@ -174,14 +174,14 @@ BACKEND = _Cuda()
 
 
 def _laid_out(
-    plan: RoutingPlan, filter: FilterArrays, owner: Filter | None, runoff: torch.Tensor, settings: RoutingSettings
+    plan: RoutingPlan, filter: FilterArrays | Filter, runoff: torch.Tensor, settings: RoutingSettings
 ) -> DeviceFilter:
     """A filter as the kernels take it; poles are taken for granted: to look would be to wait for the device."""
     from xroute.engine.gpu.layout import kept_filter, prepare_filter
 
-    if owner is None:
+    if isinstance(filter, FilterArrays):
         return prepare_filter(plan, _on_host(filter), runoff.device, runoff.dtype, settings, has_pole=True)
-    return kept_filter(plan, owner, runoff.device, runoff.dtype, settings, has_pole=True)
+    return kept_filter(plan, filter, runoff.device, runoff.dtype, settings, has_pole=True)
 
 
 def _on_host(filter: FilterArrays) -> FilterArrays:
