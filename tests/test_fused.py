@@ -63,7 +63,8 @@ def test_filters_are_those_of_the_literature(scheme, dt):
     from xroute.schemes.fused import fused_filter
 
     values = drawn(scheme, 40)
-    taps, pole = fused_filter(SCHEMES[scheme].filter.fused, dt, values)
+    taps, pole, zero = fused_filter(SCHEMES[scheme].filter.fused, dt, values)
+    assert zero.shape == pole.shape and not zero.any() and not zero.requires_grad
     names = [p.name for p in SCHEMES[scheme].parameters]
     for k in range(40):
         reach = dict(zip(names, (v[k].item() for v in values), strict=True))
@@ -81,7 +82,7 @@ def test_filters_and_gradients_are_those_of_torch(scheme, dt):
     from xroute.schemes.fused import fused_filter
 
     values, generator = drawn(scheme, 700, 1), torch.Generator().manual_seed(2)
-    found = fused_filter(SCHEMES[scheme].filter.fused, dt, values)
+    found = fused_filter(SCHEMES[scheme].filter.fused, dt, values)[:2]
     parameters = {p.name: v for p, v in zip(SCHEMES[scheme].parameters, values, strict=True)}
     if CUDA:  # what is made of parameters on a GPU is fused
         expected = SCHEMES[scheme].filter(dt, 0, **parameters)
@@ -109,8 +110,21 @@ def test_gradients_are_slopes(scheme):
     values = [v.detach().clamp(500.0, 50_000.0) if v.max() > 1 else v.detach() for v in drawn(scheme, 5, 3)]
     leaves = [v.requires_grad_() for v in values]
     assert torch.autograd.gradcheck(
-        lambda *given: fused_filter(SCHEMES[scheme].filter.fused, 3600.0, given), leaves, eps=1e-4, atol=1e-7, rtol=1e-4
+        lambda *given: fused_filter(SCHEMES[scheme].filter.fused, 3600.0, given)[:2], leaves, eps=1e-4, atol=1e-7, rtol=1e-4
     )
+
+
+@launches
+@pytest.mark.parametrize("scheme", FUSED)
+def test_gradients_of_what_a_loss_looks_at_alone(scheme):
+    from xroute.schemes.fused import fused_filter
+
+    values = drawn(scheme, 9, 5)
+    made = fused_filter(SCHEMES[scheme].filter.fused, 3600.0, values)[:2]
+    apart = [torch.autograd.grad(t.sum(), values, retain_graph=True) for t in made]
+    for taps, pole in zip(*apart, strict=True):  # taps sum to 1 - pole
+        assert float(pole.abs().max()) > 0
+        torch.testing.assert_close(taps, -pole, rtol=1e-9, atol=1e-9 * float(pole.abs().max()))
 
 
 @launches
@@ -118,7 +132,7 @@ def test_no_reach_is_no_launch():
     from xroute.schemes.fused import fused_filter
 
     none = torch.zeros(0, dtype=torch.float64, device=DEVICE, requires_grad=True)
-    taps, pole = fused_filter("muskingum", 3600.0, [none, none])
+    taps, pole, _ = fused_filter("muskingum", 3600.0, [none, none])
     assert taps.shape == (0, 2) and pole.shape == (0,)
     (taps.sum() + pole.sum()).backward()
     assert none.grad.shape == (0,)

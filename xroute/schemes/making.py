@@ -169,6 +169,7 @@ class _Group:
     taps: torch.Tensor
     n_taps: NDArray[np.int64] | int  # one number for all, or of each
     pole: torch.Tensor | None
+    zero: torch.Tensor | None = None  # for each reach, where it has been made along with these
 
 
 def _filter_of(group: _Group, lateral: Lateral) -> Filter:
@@ -176,7 +177,7 @@ def _filter_of(group: _Group, lateral: Lateral) -> Filter:
     import torch
 
     n, k = group.taps.shape
-    none = torch.zeros(n, dtype=torch.float64, device=group.taps.device)
+    none = torch.zeros(n, dtype=torch.float64, device=group.taps.device) if group.zero is None else group.zero
     return Filter(
         group.taps.reshape(-1),
         _multiples(n, k),
@@ -201,12 +202,12 @@ def _groups(
     tensors = {name: torch.as_tensor(v, dtype=torch.float64) for name, v in values.items()}
     if not scheme.is_cut_off:
         fused = _fused(scheme, tensors, dt, at.size, device)
-        taps, pole = fused or _applied(scheme, tensors, dt, 0, at.size, device)
+        taps, pole, zero = fused or (*_applied(scheme, tensors, dt, 0, at.size, device), None)
         if look or scheme.from_user:
             _check(scheme, taps, pole, tensors, dt, own_ids)
         if pole is not None and fused is None:
             taps = _balanced(taps, pole)
-        return [_Group(scheme, at, taps, taps.shape[1], pole)]
+        return [_Group(scheme, at, taps, taps.shape[1], pole, zero)]
     assert scheme.window is not None
     window = find_windows(scheme, dt, tensors, own_ids, max_taps)
     about = 2 ** np.ceil(np.log2(window)).astype(np.int64)
@@ -242,8 +243,8 @@ def _balanced(taps: torch.Tensor, pole: torch.Tensor) -> torch.Tensor:
 
 def _fused(
     scheme: Scheme, tensors: Mapping[str, torch.Tensor], dt: float, n: int, device: torch.device
-) -> tuple[torch.Tensor, torch.Tensor] | None:
-    """Taps and poles of a scheme that a GPU makes in one kernel, balanced; None where this is none."""
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None:
+    """Taps, poles and zeros of a scheme that a GPU makes in one kernel, balanced; None where this is none."""
     formula, names = getattr(scheme.filter, "fused", None), [p.name for p in scheme.parameters]
     if formula is None or device.type != "cuda" or set(names) != set(tensors) or not has_triton():
         return None

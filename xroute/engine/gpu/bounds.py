@@ -62,7 +62,7 @@ class _Bounded(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, raw: Tensor, bounds: Bounds) -> Tensor:
-        """Values within bounds; in the form that needs no second function, since torch asks the other for its signature."""
+        """Values within bounds; in one function, as torch asks two for their signature each time."""
         ctx.bounds = bounds
         ctx.save_for_backward(raw)
         return _made(raw, bounds)
