@@ -315,7 +315,8 @@ def route_autograd(
     leaves = (runoff, given.taps, given.pole, given.gain, *(start or ()), *(() if values is None else (values,)))
     wanted = torch.is_grad_enabled() and any(t.requires_grad for t in leaves)
     if not wanted and not torch.compiler.is_compiling():  # an operator takes its time
-        plain = FilterArrays(*(t.detach().contiguous() for t in given))
+        told = getattr(backend, "keeps_filters", False)  # and looks at the filter itself
+        plain = given if told else FilterArrays(*(t.detach().contiguous() for t in given))
         begin = None if start is None else State(*(t.detach().contiguous() for t in start))
         series = runoff.detach() if backend.strided else runoff.detach().contiguous()
         return backend.forward(

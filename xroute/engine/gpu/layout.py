@@ -340,7 +340,7 @@ def prepare_filter(
     the device, which has to be waited for, unless ``has_pole`` tells.
     """
     index, windows = device_patches(plan, device, dtype), windows_of(plan, filter.pointer, device, settings)
-    taps, pole, gain = (t.detach().to(device, torch.float64).contiguous() for t in (filter.taps, filter.pole, filter.gain))
+    taps, pole, gain = (t.to(device, torch.float64).contiguous() for t in (filter.taps, filter.pole, filter.gain))
     n_places = index.reach.numel()
     coefficients = torch.empty((4, n_places), dtype=dtype, device=device)
     if n_places:
@@ -351,7 +351,7 @@ def prepare_filter(
     far = coefficients  # not looked at
     if windows.n_far:
         far = coefficients.new_zeros(windows.n_far)
-        far[windows.far_place] = taps[windows.far].to(dtype)
+        far[windows.far_place] = taps.detach()[windows.far].to(dtype)
     if has_pole is None:
         has_pole = bool((pole != 0).any())
     return DeviceFilter(coefficients, min(windows.longest, 3), has_pole, far, windows)
