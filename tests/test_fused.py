@@ -212,6 +212,36 @@ def test_a_filter_is_laid_out_again_once_it_has_changed(monkeypatch):
         assert [kept(plans[0], other), kept(plans[0], other)] == [7, 8]
 
 
+@launches
+@pytest.mark.parametrize("keep_state", [False, True])
+def test_gradients_through_a_filter_laid_out_once_are_those_of_the_cpu(keep_state, monkeypatch):
+    """Forward and backward take what is kept with the filter; a loss of the final state alone, or of discharge alone, will do."""
+    from xroute.engine import autograd
+    from xroute.engine.gpu import layout
+    from xroute.engine.gpu.backend import BACKEND
+
+    plan, settings, layouts, found = Network(scheidegger(2, 3)).plan, RoutingSettings(3600.0), [], []
+    real = layout.prepare_filter
+    monkeypatch.setattr(layout, "prepare_filter", lambda *given, **more: layouts.append(given) or real(*given, **more))
+    for on_gpu in (False, True):
+        if on_gpu and not CUDA:
+            monkeypatch.setattr(autograd, "backend_on", lambda device: BACKEND)
+        device = DEVICE if on_gpu else torch.device("cpu")
+        leaves = [torch.nn.Parameter(v.detach().clamp(max=9000.0).to(device)) for v in drawn("muskingum", 6, 7)]
+        runoff = torch.rand(1, 6, 9, generator=torch.Generator().manual_seed(8), dtype=torch.float64).to(device)
+        leaves.append(runoff.requires_grad_())
+        filter = make_filter({"muskingum": (np.arange(6), dict(zip("kx", leaves, strict=False)))}, 3600.0, 6, check=False)
+        discharge, end = autograd.route_autograd(runoff, plan, filter, None, settings, keep_state=keep_state)
+        loss = end.outflow.square().sum() if keep_state else discharge.square().sum()
+        grads = torch.autograd.grad(loss, leaves, retain_graph=True)
+        found.append([t.detach().cpu() for t in (discharge, *grads)])
+        with pytest.raises(NotImplementedError, match="first derivatives only"):
+            torch.autograd.grad(torch.autograd.grad(loss, leaves, create_graph=True)[2].sum(), leaves)
+    assert len(layouts) == 2  # one for both ways, and one for the operator
+    for mine, its in zip(*found, strict=True):
+        torch.testing.assert_close(its, mine, rtol=1e-10, atol=1e-12 * float(mine.abs().max()))
+
+
 # ── launches ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
