@@ -124,7 +124,7 @@ def route_gpu(
         run = _Run(
             runoff, discharge, device_patches(plan, device, none.dtype), filter, settings,
             none if scale is None else scale.to(device, none.dtype).contiguous(), exchange, trace, *rows_of_trace,
-            none.new_empty(max(1, n_batch * filter.n_ring)), scale is not None, traced,
+            none.new_empty(n_batch * filter.n_ring) if filter.n_ring else none, scale is not None, traced,
             known_on(exchange.known, plan, runoff, filter), plan,
         )  # fmt: skip
         end = run.by_step(start, keep_state) if by_step(settings) else run.by_substep(start, keep_state)
