@@ -57,7 +57,7 @@ class LateCopies:
         self.to: list[Callable[[], object]] = []
         self.back: list[Callable[[], object]] = []
         self.events: list[Sent] = []
-        self.counts = {"send": 0, "fetch": 0, "pinned": 0}
+        self.counts = {"send": 0, "fetch": 0, "rows": 0, "pinned": 0}
 
     def active(self):
         return nullcontext()
@@ -92,6 +92,7 @@ class LateCopies:
 
     def fetch_rows(self, source, taken, target, placed):
         self.counts["fetch"] += 1
+        self.counts["rows"] += len(placed)
         to = placed >= 0
         assert spoilt(target[placed[to]]), "rows are fetched to where others are"
         seen = source[taken[to]]  # what was computed by now, which is what must be there later
