@@ -24,8 +24,8 @@ from xroute.engine.plan import RoutingPlan
 __all__ = ["PatchBlocks", "Turns", "turns_of"]
 
 Tensor = torch.Tensor
-BLOCK_BYTES = 2**26
-"""Runoff of a block: so much that a launch is worth it, and so little that the first and the last block are soon over."""
+BLOCK_BYTES = 2**27
+"""Runoff of a block, at most; the first blocks and the last ones are smaller, since only one way is busy meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -39,19 +39,28 @@ class Turns:
 
 def turns_of(plan: RoutingPlan, row_bytes: int) -> Turns:
     """Blocks of a plan, a reach's runoff being so many bytes; the last few are kept with the plan."""
-    length = max(1, BLOCK_BYTES // (LANES * row_bytes))
+    most = max(1, BLOCK_BYTES // (LANES * row_bytes))
 
     def make() -> Turns:
         p = plan.patches
-        begins = np.arange(0, p.n_patches, length)
-        own = ~p.spare
-        block = np.flatnonzero(own) // (LANES * length)
+        patches, own = _sizes(p.n_patches, most), ~p.spare
+        block = np.repeat(np.arange(len(patches)), np.multiply(patches, LANES))[own]
         reach = p.reach[own]
         reach = reach[np.lexsort((reach, block))]
-        first = [0, *np.cumsum(np.bincount(block, minlength=begins.size)).tolist()]
-        return Turns(torch.from_numpy(reach), first, np.diff([*begins, p.n_patches]).tolist())
+        first = [0, *np.cumsum(np.bincount(block, minlength=len(patches))).tolist()]
+        return Turns(torch.from_numpy(reach), first, patches)
 
-    return keep(plan, ("turns", length), make, most=4)
+    return keep(plan, ("turns", most), make, most=4)
+
+
+def _sizes(n_patches: int, most: int) -> list[int]:
+    """Patches of each block: more and more of them, up to ``most``, and at the end fewer and fewer."""
+    ramp = [max(1, most >> k) for k in (3, 2, 1)]
+    between = n_patches - 2 * sum(ramp)
+    if between < 0:
+        ramp, between = [], n_patches
+    sizes = [*ramp, *[most] * (between // most), between % most, *reversed(ramp)]
+    return [size for size in sizes if size]
 
 
 class PatchBlocks:
