@@ -158,11 +158,7 @@ class Network(NetworkSources, NetworkForms, NetworkAnswers):
     @property
     def outlets(self) -> NDArray[Any]:
         """Ids of the reaches that drain to no other [reach]."""
-        return self.ids[self._drains_to_none]
-
-    @cached_property
-    def _drains_to_none(self) -> NDArray[np.bool_]:
-        return np.bincount(self.links.upstream, minlength=self.n_reaches) == 0
+        return self.ids[np.bincount(self.links.upstream, minlength=self.n_reaches) == 0]
 
     @property
     def headwaters(self) -> NDArray[Any]:
