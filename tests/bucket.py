@@ -1,7 +1,7 @@
-"""A rainfall-runoff model with a BMI, written from the interface alone: linear buckets, one a catchment, in hours and millimetres.
+"""A rainfall-runoff model with a BMI, written from the interface alone: linear buckets, one a catchment, in hours and mm.
 
-It knows nothing of xroute. A bucket lets out the share ``1 - exp(-step / k)`` of what it holds after rain, so that each millimetre is
-either in it or has left it.
+It knows nothing of xroute. A bucket lets out the share ``1 - exp(-step / k)`` of what it holds after rain, so that each
+millimetre is either in it or has left it.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ import xarray as xr
 from strategies import make_ids, network_dataset, runoff_array, small_network, topology
 
 import xroute
-from xroute.exceptions import AlignmentError, NetworkError, ParameterError, StateError, TimeAxisError, UnitsError, XRouteError
+from xroute.exceptions import NetworkError, ParameterError, StateError, TimeAxisError, UnitsError, XRouteError
 
 pytest.importorskip("yaml")
 bmipy = pytest.importorskip("bmipy")
@@ -47,8 +47,8 @@ def make(tmp_path: Path) -> Make:
     return initialized
 
 
-def river(scheme: str = "muskingum_exact", n: int = 9, kind: str = "beyond_2_31", shape: str = "tree", seed: int = 1) -> xr.Dataset:
-    rng = np.random.default_rng(seed)
+def river(scheme: str = "muskingum_exact", n: int = 9, kind: str = "beyond_2_31", shape: str = "tree") -> xr.Dataset:
+    rng = np.random.default_rng(1)
     drawn = topology(shape, n, rng)
     return network_dataset(drawn, make_ids(kind, drawn.n_reaches, rng), scheme, rng)
 
@@ -72,7 +72,10 @@ def stepped(model: BmiXroute, runoff: xr.DataArray) -> xr.DataArray:
     [
         (river(), {}),
         (river("linear_storage", kind="string"), {"substeps": 3, "sampling": "last"}),
-        (river("muskingum", kind="beyond_2_53", shape="forest"), {"substeps": "auto", "lateral": "interval", "sampling": "start-mean"}),
+        (
+            river("muskingum", kind="beyond_2_53", shape="forest"),
+            {"substeps": "auto", "lateral": "interval", "sampling": "start-mean"},
+        ),
         (river("hayami", kind="negative"), {"lateral": "outlet"}),
         (river("linear_storage", shape="bifurcating"), {"scheme": "linear_storage"}),
         (river("pure_lag", shape="single"), {"substeps": 2}),
@@ -109,7 +112,8 @@ def test_units_and_hillslopes(make: Make, units: str, name: str) -> None:
 
 
 def test_ordinates_of_hillslopes_and_the_networks_own_recipe(make: Make, tmp_path: Path) -> None:
-    network = river("linear_storage").assign_attrs(routing_step=1200.0, sampling="start-mean", lateral="interval", runoff_step=3600.0)
+    recipe = {"routing_step": 1200.0, "sampling": "start-mean", "lateral": "interval", "runoff_step": 3600.0}
+    network = river("linear_storage").assign_attrs(recipe)
     runoff = runoff_array(network.reach.values, 6, np.random.default_rng(4))
     model = make(network, dt="", hillslope="[0.25, 0.5, 0.25]")  # an empty entry is none, and the network says the step
     assert model.get_time_step() == 3600.0 and model.state.attrs["substeps"] == 3
@@ -323,7 +327,8 @@ def test_callers_are_told_what_is_wrong(make: Make, call: Callable[[BmiXroute], 
 def test_before_and_after(make: Make) -> None:
     model = BmiXroute()
     model.finalize()
-    for call in (model.update, model.get_current_time, model.get_input_var_names, lambda: model.get_grid_size(0), lambda: model.state):
+    asked = model.update, model.get_current_time, model.get_input_var_names, lambda: model.get_grid_size(0), lambda: model.state
+    for call in asked:
         with pytest.raises(XRouteError, match="call initialize"):
             call()
     model = make(river())
@@ -341,7 +346,7 @@ def test_runoff_that_is_not_finite_leaves_all_as_it_was(make: Make) -> None:
         one.set_value(RUNOFF, np.array([1.0, 2.0, 3.0]))
         one.update()
     model.set_value(RUNOFF, np.array([1.0, np.nan, 3.0]))
-    with pytest.raises(XRouteError, match="1 values of runoff are NaN or infinite, on 1 reaches: 3; first at 2001-01-01T01:00:00"):
+    with pytest.raises(XRouteError, match="1 values of runoff are NaN .*, on 1 reaches: 3; first at 2001-01-01T01:00:00"):
         model.update()
     assert model.get_current_time() == 3600.0
     xr.testing.assert_identical(model.state, other.state)
@@ -360,7 +365,8 @@ def test_time(make: Make) -> None:
     assert (model.get_time_units(), model.get_end_time()) == ("s", 172800.0)
     model.set_value(RUNOFF, np.arange(9.0))
     model.update_until(4 * 10800.0)
-    constant = xr.DataArray(np.tile(np.arange(9.0), (4, 1)), {"reach": network.reach}, ("time", "reach"), attrs={"units": "m3 s-1"})
+    values = np.tile(np.arange(9.0), (4, 1))
+    constant = xr.DataArray(values, {"reach": network.reach}, ("time", "reach"), attrs={"units": "m3 s-1"})
     assert np.array_equal(model.get_value_ptr(DISCHARGE), constant.route(network, dt="3h")[-1])
     model.update_until(4 * 10800.0)  # where it is already
     assert model.get_current_time() == 43200.0
@@ -424,7 +430,9 @@ def test_dates(make: Make, entries: dict[str, Any], first: str, end: float) -> N
         ({"runoff_name": STORAGE}, ParameterError, "another variable has that name"),
     ],
 )
-def test_a_configuration_file_that_cannot_be_meant(make: Make, entries: dict[str, Any], error: type[Exception], message: str) -> None:
+def test_a_configuration_that_cannot_be_meant(
+    make: Make, entries: dict[str, Any], error: type[Exception], message: str
+) -> None:
     with pytest.raises(error, match=message):
         make(river(), **entries)
 
@@ -459,7 +467,6 @@ def test_networks_that_are_none_are_told(make: Make) -> None:
         make(small_network({1: 2, 2: 1}))
     with pytest.raises(ParameterError, match="tau"):
         make(small_network({1: 0}, tau=[-1.0]))
-    assert issubclass(AlignmentError, XRouteError)
 
 
 # ── the grid ────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -504,6 +511,25 @@ def test_coordinates_that_are_missing(make: Make) -> None:
     assert np.isnan(model.get_grid_x(0, np.empty(3))).tolist() == [False, True, False]
     with pytest.raises(ParameterError, match="no lat"):
         make(some.drop_vars("lat"))
+
+
+def test_a_coupler_that_copies_as_ngens_does(make: Make) -> None:
+    """ngen makes arrays of the type that is told, of int32 positions, writes through pointers and runs to a time."""
+    model = make(river(kind="string"), dtype="float64")
+    known = {"float32": 4, "float64": 8, "int32": 4, "int64": 8}
+    for name in (*model.get_input_var_names(), *model.get_output_var_names()):
+        assert known[model.get_var_type(name)] == model.get_var_itemsize(name)
+    length = model.get_var_nbytes(RUNOFF) // model.get_var_itemsize(RUNOFF)
+    source = np.arange(length, dtype=model.get_var_type(RUNOFF))
+    model.set_value(RUNOFF, source)
+    for k in range(length):
+        model.get_value_ptr(RUNOFF)[k] = 2 * source[k]
+    model.update_until(3600.0)
+    model.update_until(7200.0)
+    one = np.zeros(1, dtype=model.get_var_type(DISCHARGE), order="C")
+    model.get_value_at_indices(DISCHARGE, one, np.zeros(1, "int32"))
+    assert one[0] == model.get_value_ptr(DISCHARGE)[0] and model.get_value(RUNOFF, np.zeros(length))[1] == 2.0
+    assert model.get_grid_nodes_per_face(0, np.zeros(1, "int32")).tolist() == [0]  # room for one where there is none
 
 
 # ── other people's tools ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -554,7 +580,7 @@ def test_csdms_bmi_tester_passes_without_coordinates(tmp_path: Path) -> None:
 
 
 def test_two_models_coupled_through_their_interfaces(make: Make, tmp_path: Path) -> None:
-    """Buckets of another author, in hours and millimetres, rain into a river: each drop is somewhere, and where `route` has it."""
+    """Buckets of another author, in hours and millimetres, rain into a river: each drop is where `route` has it."""
     from bucket import RAIN, WATER, Bucket
     from bucket import RUNOFF as LEAVES
 
