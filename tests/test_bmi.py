@@ -174,6 +174,29 @@ def test_a_state_of_another_date_river_or_step_is_told(make: Make) -> None:
         make(small_network({1: 0})).load_state(state)
     with pytest.raises(StateError, match="another routing step"):
         make(network, substeps=2).load_state(state)
+    with pytest.raises(StateError, match="no state to go on from"):
+        make(network).load_state(None)  # type: ignore[arg-type]
+
+
+def test_many_steps_at_once_are_as_many_steps(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = river("hayami").assign(fshape=2.5, tscale=9000.0)
+    one, many = (make(network, hillslope="gamma", lateral="outlet", sampling="last", substeps=2) for _ in range(2))
+    monkeypatch.setattr("xroute.bmi.stepper.VALUES", 4 * 9)  # in blocks of four
+    for k, n in enumerate((1, 7, 2)):
+        for model in (one, many):
+            model.set_value(RUNOFF, np.arange(9.0) * (k + 1))
+        for _ in range(n):
+            one.update()
+        many.update_until(one.get_current_time())
+        assert np.array_equal(one.get_value_ptr(DISCHARGE), many.get_value_ptr(DISCHARGE))
+        xr.testing.assert_identical(one.state, many.state)
+        assert np.array_equal(checkpoint(one), checkpoint(many))
+    again = make(network, hillslope="gamma", lateral="outlet", sampling="last", substeps=2)
+    again.load_state(one.state)  # with the water on hillslopes
+    again.set_value(RUNOFF, one.get_value_ptr(RUNOFF))
+    for model in (one, again):
+        model.update()
+    assert np.array_equal(one.get_value_ptr(DISCHARGE), again.get_value_ptr(DISCHARGE))
 
 
 def test_a_state_that_was_given_does_not_change(make: Make) -> None:
@@ -307,6 +330,7 @@ def test_values_are_the_models_own(make: Make) -> None:
         (lambda m: m.set_value_at_indices(RUNOFF, [0, 3], [1.0, 2.0]), "1 positions .* not among 0 to 2: 3"),
         (lambda m: m.set_value_at_indices(RUNOFF, [-1], [1.0]), "not among 0 to 2: -1"),
         (lambda m: m.set_value_at_indices(RUNOFF, [0, 1], [1.0]), "1 values .* 2 positions"),
+        (lambda m: m.set_value_at_indices(RUNOFF, None, np.ones(3)), "whole numbers, not object"),
         (lambda m: m.set_value_at_indices(RUNOFF, [True, False, True], [1.0, 2.0]), "whole numbers, not bool"),
         (lambda m: m.get_value(DISCHARGE, np.empty(2)), "has 3 values, .* room for 2"),
         (lambda m: m.get_value(DISCHARGE, np.empty(3, int)), "cannot be put into an array of int64"),
@@ -373,8 +397,13 @@ def test_time(make: Make) -> None:
     for wrong, message in ((50000.0, "no step ends at 50000.0 s"), (3 * 10800.0, "has passed"), (np.nan, "no step ends")):
         with pytest.raises(TimeAxisError, match=message):
             model.update_until(wrong)
+    with pytest.raises(TimeAxisError, match="a number of seconds since the start, not None"):
+        model.update_until(None)  # type: ignore[arg-type]
+    with pytest.raises(TimeAxisError, match="the run ends at 172800 s"):
+        model.update_until(model.get_end_time() + 10800.0)
+    assert model.get_current_time() == 43200.0  # nothing was routed
     model.update_until(model.get_end_time())
-    with pytest.raises(TimeAxisError, match="the run has ended"):
+    with pytest.raises(TimeAxisError, match="the run ends at"):
         model.update()
     assert make(river()).get_end_time() == sys.float_info.max
 
@@ -407,8 +436,10 @@ def test_dates(make: Make, entries: dict[str, Any], first: str, end: float) -> N
         ({"start_time": "2001-02-30"}, TimeAxisError, "start_time is a date such as"),
         ({"start_time": "2001-02-29", "calendar": "noleap"}, TimeAxisError, "no date of the calendar noleap"),
         ({"start_time": 20010101}, ParameterError, "start_time is text"),
+        ({"start_time": "now"}, TimeAxisError, "start_time is a date such as"),
+        ({"start_time": "01/02/2001"}, TimeAxisError, "start_time is a date such as"),
         ({"calendar": "lunar"}, TimeAxisError, "calendar is one of"),
-        ({"dt": ""}, TimeAxisError, "dt"),
+        ({"dt": ""}, TimeAxisError, r"give dt: \.\.\. \(seconds"),  # as the file says it, not as Python does
         ({"dt": "-1h"}, TimeAxisError, "positive"),
         ({"dtype": "int32"}, ParameterError, "dtype is one of"),
         ({"nan": "others"}, ParameterError, "nan is one of 'raise', 'zero'"),
@@ -452,6 +483,14 @@ def test_a_file_that_is_no_configuration(tmp_path: Path, text: str, message: str
         BmiXroute().initialize(tmp_path)
     with pytest.raises(XRouteError, match="path of a configuration file"):
         BmiXroute().initialize("")
+
+
+def test_entries_may_be_merged_from_elsewhere(tmp_path: Path) -> None:
+    folder = written(tmp_path, river())
+    (folder / "merged.yml").write_text("<<: {dt: 2h, units: ft3 s-1}\nnetwork: river.nc\nscheme:\n")
+    model = BmiXroute()
+    model.initialize(folder / "merged.yml")
+    assert (model.get_time_step(), model.get_var_units(RUNOFF)) == (7200.0, "ft3 s-1")
 
 
 def test_names_may_be_chosen(make: Make) -> None:

@@ -22,7 +22,7 @@ __all__ = ["DTYPES", "BmiConfig", "read_config"]
 
 DTYPES = ("float64", "float32")
 """Types that runoff and discharge may have."""
-DATES = "tag:yaml.org,2002:timestamp"
+DATES, MERGE = "tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:merge"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,7 @@ class BmiConfig:
     start_time, calendar
         Date of time 0, and its CF calendar. Without a date, states bear none.
     end_time
-        When the run ends: a date, or a span since the start in seconds or as text (``30d``). By default never.
+        When the run ends: a date, or a span since the start in seconds or as text (``30D``). By default never.
     initial_state
         Path of the state to start from; by default rivers are dry.
     runoff_name, discharge_name
@@ -152,7 +152,7 @@ def _load(file: Path) -> dict[Hashable, Any]:
 
         def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:
             """Refuse an entry that stands twice."""
-            names = [self.construct_object(name, deep=True) for name, _ in node.value]
+            names = [self.construct_object(name, deep=True) for name, _ in node.value if name.tag != MERGE]
             twice = [name for k, name in enumerate(names) if name in names[:k]]
             if twice:
                 raise XRouteError(f"{file} has the entry {some(twice)} more than once: leave one")

@@ -80,7 +80,7 @@ class Dates:
                 span = seconds(end)
             except TimeAxisError as error:
                 raise TimeAxisError(
-                    f"end_time is a date, or a span since the start in seconds or as text like '30d', not {end!r}"
+                    f"end_time is a date, or a span since the start in seconds or as text like '30D', not {end!r}"
                 ) from error
         n = round(span / step)
         if n < 1 or abs(span - n * step) > 1e-6 * step:
@@ -91,13 +91,13 @@ class Dates:
         return n
 
     def _read(self, text: str, name: str) -> Any:
+        if not re.match(r"\s*\d{4}(-\d|\s*$)", text):  # others are guessed at: month first, or now
+            raise TimeAxisError(f"{name} is a date such as 2001-01-01T00:00, not {text!r}")
         if self.calendar in USUAL:
             try:
                 date = pd.Timestamp(text)
             except (ValueError, TypeError) as error:
                 raise TimeAxisError(f"{name} is a date such as 2001-01-01T00:00, not {text!r} ({error})") from error
-            if date is pd.NaT:
-                raise TimeAxisError(f"{name} is a date such as 2001-01-01T00:00, not {text!r}")
             return date if date.tz is None else date.tz_convert("UTC").tz_localize(None)
         found = _DATE.fullmatch(text)
         if found is None:

@@ -21,12 +21,15 @@ from xroute.bmi.stepper import Stepper
 from xroute.bmi.variables import Variables
 from xroute.exceptions import ParameterError, XRouteError
 from xroute.files.writing import write
+from xroute.wording import Words, speaking
 
 __all__ = ["BmiXroute"]
 
 Array = NDArray[Any]
 GRID = 0
 """The only grid."""
+ENTRIES = Words(lambda name, value: f"{name}: " + ("..." if value is None else str(value)), {})
+"""What messages call an argument: an entry of the configuration file."""
 
 
 class BmiXroute(Bmi):
@@ -73,20 +76,24 @@ class BmiXroute(Bmi):
     def initialize(self, config_file: str | os.PathLike[str]) -> None:
         """Read the configuration file and the network, check all, and start from the state that is named, or dry."""
         self.finalize()
-        config: BmiConfig = read_config(config_file)
-        stepper = Stepper(config)
-        grid = RiverGrid(stepper.network)
+        with speaking(ENTRIES):
+            config: BmiConfig = read_config(config_file)
+            try:
+                stepper = Stepper(config)
+                grid = RiverGrid(stepper.network)
+            except XRouteError as error:
+                raise type(error)(f"{config_file}: {error}") from error
         self._stepper, self._grid, self._variables = stepper, grid, Variables(stepper, config)
 
     def update(self) -> None:
         """Route the runoff that was set through one step."""
-        self._of().advance()
+        with speaking(ENTRIES):
+            self._of().advance()
 
     def update_until(self, time: float) -> None:
         """Route the runoff that was set through the steps until ``time`` [s], where a step must end."""
-        variables = self._of()
-        for _ in range(self._river().steps_until(float(time))):
-            variables.advance()
+        with speaking(ENTRIES):
+            self._of().advance(self._river().steps_until(time))
 
     def finalize(self) -> None:
         """Let go of all."""
@@ -187,7 +194,7 @@ class BmiXroute(Bmi):
 
     def set_value_at_indices(self, name: str, inds: Array, src: Array) -> None:
         """Set runoff of some reaches, by their positions."""
-        self._of().set(name, src, inds)
+        self._of().set_at(name, inds, src)
 
     # ── the grid ────────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -17,7 +17,7 @@ from xroute.block_state import BlockState
 from xroute.bmi.config import BmiConfig
 from xroute.bmi.dates import Dates
 from xroute.census import check_finite
-from xroute.exceptions import TimeAxisError
+from xroute.exceptions import StateError, TimeAxisError
 from xroute.network import Network
 from xroute.network_files import as_network
 from xroute.options import find_device
@@ -28,6 +28,8 @@ from xroute.volumes import stored_water
 
 __all__ = ["Stepper"]
 
+VALUES = 2**22
+"""Values of runoff, steps times reaches, that are routed at once."""
 WHOLE = 1e-6
 """How far from a whole number of steps, in parts of a step, a time may be."""
 
@@ -78,30 +80,44 @@ class Stepper:
         """Time since the start [s]."""
         return self.n_done * self.step
 
-    def advance(self, runoff: NDArray[Any]) -> NDArray[Any]:
-        """Route a step of runoff [reach]: discharge [reach]. After an error all is as it was.
+    def advance(self, runoff: NDArray[Any], n: int = 1) -> NDArray[Any]:
+        """Route runoff [reach] that holds for ``n`` steps, one or more: discharge of the last of them [reach].
 
         Raises
         ------
         XRouteError
-            For runoff that is not finite, and discharge that overflows.
+            For runoff that is not finite, before anything is changed; and for discharge that overflows.
         TimeAxisError
-            If the run has ended.
+            If the run ends before, and then nothing is changed.
         """
-        if self.n_steps is not None and self.n_done >= self.n_steps:
+        if self.n_steps is not None and self.n_done + n > self.n_steps:
+            end = self.n_steps * self.step
             raise TimeAxisError(
-                f"the run has ended, at {self.dates.label(self.time)}: give a later end_time in the configuration file, or none"
+                f"the run ends at {self.dates.label(end)}, {end:g} s after its start, and nothing is routed beyond: give a later "
+                "end_time in the configuration file, or none"
             )
-        run, block = self.run, runoff[None, :, None]
+        discharge = self._block(runoff, 1)
+        while n > 1:  # a block of many steps is much faster than as many of one
+            size = min(n - 1, max(1, VALUES // max(1, runoff.size)))
+            discharge = self._block(runoff, size)
+            n -= size
+        return discharge
+
+    def _block(self, runoff: NDArray[Any], n: int) -> NDArray[Any]:
+        """Route a block of so many steps; after an error all is as it was."""
+        run, block = self.run, np.repeat(runoff[None, :, None], n, axis=2)
         discharge, state, n_bad = route_block(
             block, run.network.plan, run.filter, self.state, run.settings, run.rows, device=self._device, hillslope=run.slopes
         )
-        labels = [self.dates.label(self.time)]
-        check_finite(n_bad, run.settings, block, discharge, run.network.ids, run.rows, lambda: np.array(labels))
+        check_finite(n_bad, run.settings, block, discharge, run.network.ids, run.rows, lambda: self._labels(n))
         self.state = state
-        self.n_done += 1
-        found: NDArray[Any] = discharge[0, :, 0]
-        return found
+        self.n_done += n
+        last: NDArray[Any] = discharge[0, :, -1]
+        return last
+
+    def _labels(self, n: int) -> NDArray[Any]:
+        """When the next steps begin."""
+        return np.array([self.dates.label((self.n_done + k) * self.step) for k in range(n)])
 
     def steps_until(self, time: float) -> int:
         """Steps from now until a time [s] since the start.
@@ -111,7 +127,10 @@ class Stepper:
         TimeAxisError
             For a time that has passed, or at which no step ends.
         """
-        left = time / self.step - self.n_done
+        try:
+            left = float(time) / self.step - self.n_done
+        except (TypeError, ValueError) as error:
+            raise TimeAxisError(f"a time is a number of seconds since the start, not {time!r}") from error
         if not np.isfinite(left) or abs(left - round(left)) > WHOLE:
             raise TimeAxisError(
                 f"no step ends at {time!r} s: steps of {self.step:g} s are done until {self.time:g} s. Choose a time that is a "
@@ -145,6 +164,8 @@ class Stepper:
         StateError
             For the state of another run.
         """
+        if state is None:
+            raise StateError("there is no state to go on from: give a Dataset, or the path of one")
         table = self.run.start(state, self._nothing(self.network, self.time))
         assert table is not None
         self.state = load_state(table, self.run.n_lags, self.network.ids)

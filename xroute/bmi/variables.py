@@ -73,10 +73,11 @@ class Variables:
         self._bytes = np.empty(0, np.uint8)
         self.show()
 
-    def advance(self) -> None:
-        """Route a step."""
-        self._arrays[self.discharge][:] = self._stepper.advance(self._arrays[self.runoff])
-        self._show_storage()
+    def advance(self, n: int = 1) -> None:
+        """Route ``n`` steps, with runoff as it is."""
+        if n:
+            self._arrays[self.discharge][:] = self._stepper.advance(self._arrays[self.runoff], n)
+            self._show_storage()
 
     def show(self) -> None:
         """Show what a state says of this moment, before a step is routed: what flows out of each reach, and what it holds."""
@@ -144,8 +145,8 @@ class Variables:
 
     # ── what others set ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def set(self, name: str, src: Any, inds: Any = None) -> None:
-        """Set runoff, of all reaches or of those at some positions; or do what checkpoints ask for.
+    def set(self, name: str, src: Any) -> None:
+        """Set runoff of all reaches, or do what checkpoints ask for.
 
         Raises
         ------
@@ -157,14 +158,26 @@ class Variables:
         if name in UNLISTED:
             self._checkpoint(name, src)
             return
+        array = self._to_be_set(name)
+        array[:] = _numbers(name, src, array.size, "reaches")
+
+    def set_at(self, name: str, inds: Any, src: Any) -> None:
+        """Set runoff of the reaches at some positions.
+
+        Raises
+        ------
+        ParameterError
+            As `set`, and for positions that are none.
+        """
+        array = self._to_be_set(name)
+        at = self.positions(inds, array.size)
+        array[at] = _numbers(name, src, at.size, "positions")
+
+    def _to_be_set(self, name: str) -> NDArray[Any]:
         array = self.on_reaches(name)
         if name != self.runoff:
             raise ParameterError(f"{name} comes out of the model and cannot be set; {self.runoff} can")
-        if inds is None:
-            array[:] = _numbers(name, src, array.size, "reaches")
-            return
-        at = self.positions(inds, array.size)
-        array[at] = _numbers(name, src, at.size, "positions")
+        return array
 
     @staticmethod
     def positions(inds: Any, size: int) -> NDArray[np.int64]:
