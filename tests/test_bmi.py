@@ -28,6 +28,7 @@ STORAGE = "channel_water__volume"
 START = "2001-02-27"
 """When the runoff of `strategies.runoff_array` begins."""
 
+ROOT = Path(xroute.__file__).parents[1]
 Make = Callable[..., BmiXroute]
 
 
@@ -276,6 +277,16 @@ def test_bytes_that_are_no_state_of_this_river_are_refused(make: Make) -> None:
 
 
 # ── the contract ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_it_is_found_by_those_who_ask_and_not_offered_to_others() -> None:
+    code = "import xroute; print('bmi' in dir(xroute), xroute.bmi.BmiXroute.__name__, xroute.bmi.__all__)"
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert done.stdout.split() == ["False", "BmiXroute", "['BmiXroute']"], done.stderr
+    without = "import sys; sys.modules['bmipy'] = None; import xroute.bmi"
+    done = subprocess.run([sys.executable, "-c", without], capture_output=True, text=True, env=environment)
+    assert 'the Basic Model Interface needs bmipy: pip install "xroute[bmi]"' in done.stderr
 
 
 def test_all_of_the_interface_is_there(make: Make) -> None:
@@ -577,7 +588,7 @@ def test_a_coupler_that_copies_as_ngens_does(make: Make) -> None:
 def bmi_tester(entry_point: str, folder: Path) -> subprocess.CompletedProcess[str]:
     """CSDMS's tests of a BMI, of all stages, on a configuration file xroute.yml in a folder."""
     command = [sys.executable, "-m", "bmi_tester", entry_point, "--root-dir", str(folder), "--config-file", "xroute.yml"]
-    path = os.pathsep.join([str(Path(xroute.__file__).parents[1]), str(folder), os.environ.get("PYTHONPATH", "")])
+    path = os.pathsep.join([str(ROOT), str(folder), os.environ.get("PYTHONPATH", "")])
     environment = os.environ | {"PYTHONPATH": path, "PYTEST_ADDOPTS": "-p no:cacheprovider"}
     return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment)
 

@@ -17,11 +17,14 @@ import numpy as np
 from xroute.exceptions import ParameterError, XRouteError, one_of, require, some
 from xroute.settings import HILLSLOPE, NAN
 from xroute.units import DISCHARGE_UNITS
+from xroute.wording import Words
 
-__all__ = ["DTYPES", "BmiConfig", "read_config"]
+__all__ = ["DTYPES", "ENTRIES", "BmiConfig", "read_config"]
 
 DTYPES = ("float64", "float32")
 """Types that runoff and discharge may have."""
+ENTRIES = Words(lambda name, value: f"{name}: " + ("..." if value is None else str(value)), {})
+"""What messages call an argument: an entry of the configuration file."""
 DATES, MERGE = "tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:merge"
 
 

@@ -15,21 +15,19 @@ import xarray as xr
 from bmipy import Bmi
 from numpy.typing import NDArray
 
-from xroute.bmi.config import BmiConfig, read_config
+from xroute.bmi.config import ENTRIES, BmiConfig, read_config
 from xroute.bmi.grid import RiverGrid, fill
 from xroute.bmi.stepper import Stepper
 from xroute.bmi.variables import Variables
 from xroute.exceptions import ParameterError, XRouteError
 from xroute.files.writing import write
-from xroute.wording import Words, speaking
+from xroute.wording import speaking
 
 __all__ = ["BmiXroute"]
 
 Array = NDArray[Any]
 GRID = 0
 """The only grid."""
-ENTRIES = Words(lambda name, value: f"{name}: " + ("..." if value is None else str(value)), {})
-"""What messages call an argument: an entry of the configuration file."""
 
 
 class BmiXroute(Bmi):
@@ -87,13 +85,11 @@ class BmiXroute(Bmi):
 
     def update(self) -> None:
         """Route the runoff that was set through one step."""
-        with speaking(ENTRIES):
-            self._of().advance()
+        self._of().advance()
 
     def update_until(self, time: float) -> None:
         """Route the runoff that was set through the steps until ``time`` [s], where a step must end."""
-        with speaking(ENTRIES):
-            self._of().advance(self._river().steps_until(time))
+        self._of().advance(self._river().steps_until(time))
 
     def finalize(self) -> None:
         """Let go of all."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from xroute.block import route_block
 from xroute.block_state import BlockState
-from xroute.bmi.config import BmiConfig
+from xroute.bmi.config import ENTRIES, BmiConfig
 from xroute.bmi.dates import Dates
 from xroute.census import check_finite
 from xroute.exceptions import StateError, TimeAxisError
@@ -25,6 +25,7 @@ from xroute.request import RouteRequest
 from xroute.run import Run, make_run
 from xroute.state import load_state
 from xroute.volumes import stored_water
+from xroute.wording import speaking
 
 __all__ = ["Stepper"]
 
@@ -109,7 +110,9 @@ class Stepper:
         discharge, state, n_bad = route_block(
             block, run.network.plan, run.filter, self.state, run.settings, run.rows, device=self._device, hillslope=run.slopes
         )
-        check_finite(n_bad, run.settings, block, discharge, run.network.ids, run.rows, lambda: self._labels(n))
+        if any(n_bad):
+            with speaking(ENTRIES):
+                check_finite(n_bad, run.settings, block, discharge, run.network.ids, run.rows, lambda: self._labels(n))
         self.state = state
         self.n_done += n
         last: NDArray[Any] = discharge[0, :, -1]
