@@ -5,7 +5,7 @@ netCDF, and any Dataset to and from Zarr or netCDF); `open_runoff` opens runoff 
 `open_known` discharge that is known on some reaches.
 Readers return plain xarray objects in xroute's data model with ids kept exact; nothing here routes. Tables of the known
 hydrographies are read by `xroute.tables`, and direction grids by `xroute.Network`; `table` and `direction_grids`
-convert them. `READERS` holds those that read whole set-ups.
+convert them. `READERS` holds those that read whole set-ups, `WRITERS` those that write them again (`export`).
 """
 
 from __future__ import annotations
@@ -15,10 +15,14 @@ from xroute.files.writing import write
 from xroute.io import cf, direction_grids, nwm, rapid, rapid2, rapid_setup, table
 from xroute.io.cf import write_discharge
 from xroute.io.common import open_runoff
+from xroute.io.exporting import WRITERS, export
 from xroute.io.reader import Reader
 from xroute.io.series import open_known
 
-__all__ = ["READERS", "cf", "nwm", "open_dataset", "open_known", "open_runoff", "rapid", "rapid2", "write", "write_discharge"]
+__all__ = [
+    "READERS", "WRITERS", "cf", "export", "nwm", "open_dataset", "open_known", "open_runoff", "rapid", "rapid2", "write",
+    "write_discharge",
+]  # fmt: skip
 
 READERS: dict[str, Reader] = {
     "rapid": rapid_setup.READER, "nwm": nwm.READER, "table": table.READER,
