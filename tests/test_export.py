@@ -276,3 +276,85 @@ def test_links_in_parts_and_states_of_others(tmp_path: Path) -> None:
     with pytest.raises(TimeAxisError, match="time="):
         rapid.write_state(state, tmp_path / "q.nc", network)
     assert not list(tmp_path.iterdir())
+
+
+# ── RAPID2 ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def own_river() -> xr.Dataset:
+    """Ids that RAPID2 reads itself, and rows that are not from upstream to downstream."""
+    network = river().drop_vars(["lon", "lat"])
+    small = [41 if i == BIG else i for i in IDS]
+    return network.assign_coords(reach=small).assign(downstream=("reach", [41 if i == BIG else i for i in DOWN]))
+
+
+def as_rapid2_does(folder: Path, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Ids, mean discharge of each step and the last flow, by RAPID2's algorithm on its files: positions, checks, matrices."""
+    import yaml
+    from pyarrow import parquet
+
+    namelist = yaml.safe_load((folder / f"nml_{name}.yml").read_text())
+    needed = {"Q00_ncf", "Qex_ncf", "con_pqt", "kpr_pqt", "xpr_pqt", "bas_pqt", "IS_dtR", "Qou_ncf", "Qfi_ncf"}
+    assert needed <= set(namelist) and isinstance(namelist["IS_dtR"], int)
+    tables = {key: parquet.read_table(folder / namelist[key]).to_pydict() for key in ("con_pqt", "kpr_pqt", "xpr_pqt", "bas_pqt")}
+    riv, dwn = tables["con_pqt"]["riv"], tables["con_pqt"]["dwn"]
+    basin = tables["bas_pqt"]["riv"]
+    at = [riv.index(one) for one in basin]
+    assert tables["kpr_pqt"]["riv"] == tables["xpr_pqt"]["riv"] == riv
+    for one in basin:  # chck_bas
+        down = dwn[riv.index(one)]
+        assert down == 0 or basin.index(down) > basin.index(one)
+    link = np.array([[float(dwn[riv.index(up)] == one) for up in basin] for one in basin])
+    k, x = np.array(tables["kpr_pqt"]["kpr"])[at], np.array(tables["xpr_pqt"]["xpr"])[at]
+    half = namelist["IS_dtR"] / 2
+    c1, c2, c3 = (value / (half + k * (1 - x)) for value in (half - k * x, half + k * x, k * (1 - x) - half))
+    with netCDF4.Dataset(folder / namelist["Qex_ncf"]) as inflow, netCDF4.Dataset(folder / namelist["Q00_ncf"]) as first:
+        assert inflow["rivid"][:].tolist() == first["rivid"][:].tolist() == riv and inflow["time"][0] == first["time"][0]
+        assert first["Qout"].dtype == np.float64 and {"lon", "lat"} <= set(first.variables)
+        bounds = inflow["time_bnds"][:]
+        n = int(bounds[0, 1] - bounds[0, 0]) // namelist["IS_dtR"]
+        flow, means = np.asarray(first["Qout"][0])[at], []
+        for step in np.asarray(inflow["Qext"][:])[:, at]:
+            total = 0
+            for _ in range(n):
+                total = total + flow
+                flow = np.linalg.solve(np.eye(len(at)) - c1[:, None] * link, (c1 + c2) * step + c3 * flow + c2 * (link @ flow))
+            means.append(total / n)
+    return np.array(basin), np.array(means), flow
+
+
+@pytest.mark.filterwarnings("ignore:at a routing step")
+def test_rapid2_routes_our_files_to_our_discharge(tmp_path: Path) -> None:
+    pytest.importorskip("yaml")
+    from xroute.io import rapid2
+
+    network = own_river()
+    runoff = series("mm").assign_coords(reach=network.reach)
+    spun = runoff.route(network, return_state=True)[1].assign_attrs(time="2001-01-01T00:00:00")
+    for state in (None, spun):
+        discharge, last = runoff.route(network, initial_state=state, return_state=True)
+        folder = tmp_path / ("dry" if state is None else "wet")
+        export("rapid2", folder, network=network, runoff=runoff, discharge=discharge, state=state, name="basin")
+        ids, means, flow = as_rapid2_does(folder, "basin")
+        np.testing.assert_allclose(discharge.sel(reach=ids).values, means, rtol=1e-12)
+        np.testing.assert_allclose(last.outflow.sel(reach=ids).values, flow, rtol=1e-12)
+        back = rapid2.read_network(folder)
+        xr.testing.assert_equal(rapid2.read_discharge(folder, back), discharge.sel(reach=back.reach).rename("discharge"))
+        np.testing.assert_array_equal(back.k.sel(reach=network.reach), network.k * 3600)
+        assert back.attrs["routing_step"] == 900 and back.attrs["runoff_step"] == 10800
+    export("rapid2", tmp_path / "end", network=network, runoff=runoff, state=last, name="basin")
+    assert not rapid2.read_state(tmp_path / "end").any()  # Q00 is dry, and the state is of the end
+    np.testing.assert_array_equal(rapid2.read_state(tmp_path / "end" / "Qfi_basin.nc4", network), last.outflow)
+
+
+def test_rapid2_keeps_ids_of_64_bits_and_says_so(tmp_path: Path) -> None:
+    from xroute.io import rapid2
+
+    with pytest.warns(UserWarning, match="32 bits"):
+        rapid2.write_network(river(), tmp_path)
+    back = rapid2.read_network(tmp_path, routing_step=900)
+    assert sorted(back.reach.values.tolist()) == sorted(IDS) and back.downstream.sel(reach=40).item() == BIG
+    with pytest.raises(NetworkError, match="text"):
+        rapid2.write_network(renamed(list("abcde"), ["b", "", "d", "b", "d"]), tmp_path / "x")
+    with pytest.raises(ParameterError, match="whole seconds"):
+        export("rapid2", tmp_path / "x", network=own_river().assign_attrs(routing_step=0.5))
