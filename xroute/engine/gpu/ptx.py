@@ -13,8 +13,9 @@ import triton
 import triton.language as tl
 
 __all__ = [
-    "PAD", "clear_some", "commit_copies", "copy_four", "copy_four_or_zeros", "move_four", "open_rows", "peek_four", "post_four", "read_four",
-    "read_one", "read_some", "store_four", "store_four_or_not", "wait_copies", "wait_lanes", "write_four", "write_some",
+    "PAD", "clear_some", "commit_copies", "copy_four", "copy_four_or_zeros", "move_four", "open_rows", "peek_four",
+    "post_four", "read_four", "read_one", "read_some", "store_four", "store_four_or_not", "wait_copies", "wait_lanes",
+    "write_four", "write_some",
 ]  # fmt: skip
 
 PAD = tl.constexpr(4)
