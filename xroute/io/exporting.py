@@ -13,7 +13,7 @@ from xroute.files.opening import PathLike
 from xroute.io.ddr import setup as ddr_setup
 from xroute.io.rapid import writing as rapid_writing
 from xroute.io.rapid2 import writing as rapid2_writing
-from xroute.io.writer import Outgoing, Writer, settled, written
+from xroute.io.writer import Outgoing, Writer, check, settled, written
 from xroute.network import Network
 
 __all__ = ["WRITERS", "export"]
@@ -80,7 +80,7 @@ def export(
         raise XRouteError(f"there is no writer {system!r}; there are {some(WRITERS)}")
     writer = WRITERS[system]
     outgoing = Outgoing(network.dataset if isinstance(network, Network) else network, runoff, discharge, state)
-    writer.check(outgoing)
+    check(writer, outgoing)
     given = settled(writer, options)
     with filled_folder(folder, overwrite) as draft:
         writer.write(outgoing, Path(draft), **given)

@@ -16,7 +16,7 @@ import xarray as xr
 from xroute.exceptions import XRouteError, some
 from xroute.io.reader import Product, ReaderOption
 
-__all__ = ["NothingToWrite", "Outgoing", "Writer"]
+__all__ = ["NothingToWrite", "Outgoing", "Writer", "check", "settled", "written"]
 
 
 class NothingToWrite(XRouteError):
@@ -87,24 +87,25 @@ class Writer:
     needs: tuple[tuple[Product, tuple[Product, ...]], ...] = ()
     options: Sequence[ReaderOption] = ()
 
-    def check(self, outgoing: Outgoing) -> None:
-        """Refuse what cannot be written, before anything is.
 
-        Raises
-        ------
-        NothingToWrite
-            If nothing was given, something that the system has no file for, or something without what it needs beside it.
-        """
-        given = outgoing.given
-        if not given:
-            raise NothingToWrite(f"nothing to write: give {some(self.products)}")
-        strange = [name for name in given if name not in self.products]
-        if strange:
-            raise NothingToWrite(f"there is no file for {some(strange)} in this layout; it has {some(self.products)}")
-        for product, needed in self.needs:
-            lacking = [name for name in needed if product in given and name not in given]
-            if lacking:
-                raise NothingToWrite(f"the {product} is written beside the {some(lacking)}: give this too")
+def check(writer: Writer, outgoing: Outgoing) -> None:
+    """Refuse what a writer cannot write, before anything is written.
+
+    Raises
+    ------
+    NothingToWrite
+        If nothing was given, something that the system has no file for, or something without what it needs beside it.
+    """
+    given = outgoing.given
+    if not given:
+        raise NothingToWrite(f"nothing to write: give {some(writer.products)}")
+    strange = [name for name in given if name not in writer.products]
+    if strange:
+        raise NothingToWrite(f"there is no file for {some(strange)} in this layout; it has {some(writer.products)}")
+    for product, needed in writer.needs:
+        lacking = [name for name in needed if product in given and name not in given]
+        if lacking:
+            raise NothingToWrite(f"the {product} is written beside the {some(lacking)}: give this too")
 
 
 def settled(writer: Writer, options: dict[str, Any]) -> dict[str, Any]:
