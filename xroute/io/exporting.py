@@ -11,6 +11,7 @@ from xroute.exceptions import XRouteError, some
 from xroute.files.folders import filled_folder
 from xroute.files.opening import PathLike
 from xroute.io.ddr import setup as ddr_setup
+from xroute.io.geoglows import writing as geoglows_writing
 from xroute.io.rapid import writing as rapid_writing
 from xroute.io.rapid2 import writing as rapid2_writing
 from xroute.io.writer import Outgoing, Writer, check, settled, written
@@ -20,7 +21,7 @@ __all__ = ["WRITERS", "export"]
 
 WRITERS: dict[str, Writer] = {
     "rapid": rapid_writing.WRITER, "rapid2": rapid2_writing.WRITER,
-    "ddr": ddr_setup.WRITER,
+    "ddr": ddr_setup.WRITER, "geoglows": geoglows_writing.WRITER,
 }  # fmt: skip
 """Writers of whole set-ups, by their names in ``xroute export``."""
 
