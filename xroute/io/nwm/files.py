@@ -48,16 +48,18 @@ def find_files(folder: PathLike) -> dict[str, Any]:
     """
     here = Path(folder)
     found: dict[str, Any] = {}
-    for part, patterns in (("network", NETWORK_PATTERNS), ("lakes", LAKE_PATTERNS)):
+    single: dict[str, tuple[str, ...]] = {"network": NETWORK_PATTERNS, "lakes": LAKE_PATTERNS}
+    several: dict[str, tuple[tuple[str, ...], str]] = {
+        "forcing": (FORCING_PATTERNS, "channel_forcing"), "state": (RESTART_PATTERNS, "restart")
+    }  # fmt: skip
+    for part, patterns in single.items():
         for place in (here, here / "domain"):
             file = only_match(place, patterns, part)
             if file is not None:
                 found[part] = file
                 break
-    for part, folders, patterns in (
-        ("forcing", (here, here / "channel_forcing"), FORCING_PATTERNS), ("state", (here, here / "restart"), RESTART_PATTERNS)
-    ):  # fmt: skip
-        for place in folders:
+    for part, (patterns, folder_name) in several.items():
+        for place in (here, here / folder_name):
             files = next((matches for pattern in patterns if (matches := _files(place, pattern))), [])
             if files:
                 found[part] = files

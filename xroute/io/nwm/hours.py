@@ -31,7 +31,7 @@ __all__ = ["read_hours", "select_reaches"]
 logger = logging.getLogger(__name__)
 
 FEATURE = "feature_id"
-UNITS = ([], ["m3", "s-1"], ["m3", "s"])
+UNITS: tuple[list[str], ...] = ([], ["m3", "s-1"], ["m3", "s"])
 """How CHRTOUT and its like write m3 s-1, without signs."""
 
 
@@ -81,8 +81,10 @@ def read_hours(
         parts.append(select_reaches(part, wanted))
     whole = concatenate(parts, paths, "time") if len(parts) > 1 else parts[0]
     whole.attrs = {
-        "units": "m3 s-1", "source_variables": " + ".join(chosen or ["columns of times"]), "time_label": parts[0].attrs["time_label"],
-    }  # fmt: skip
+        "units": "m3 s-1",
+        "source_variables": " + ".join(chosen or ["columns of times"]),
+        "time_label": parts[0].attrs["time_label"],
+    }
     return whole
 
 

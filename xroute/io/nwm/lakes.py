@@ -154,7 +154,7 @@ def _outlets(inside: NDArray[Any], below: NDArray[np.int64], lakes: NDArray[Any]
 
 def _flow_at(discharge: xr.DataArray, reaches: NDArray[Any]) -> Float:
     if discharge.dims != ("reach",):
-        raise AlignmentError(f"discharge at lakes is on reach alone, such as a mean over time, and this is on {some(discharge.dims)}")
+        raise AlignmentError(f"discharge at lakes is on reach alone, such as a mean over time, not on {some(discharge.dims)}")
     at = positions_of(reaches, exact_ids(discharge["reach"].values, "reach of the discharge", AlignmentError))
     if (at < 0).any():
         raise AlignmentError(f"the discharge has no values at {int((at < 0).sum())} outlets of lakes: {some(reaches[at < 0])}")
@@ -170,7 +170,8 @@ def _residence(lakes: xr.Dataset, flow: Float) -> Float:
     c = {str(name): lakes[name].to_numpy() for name in lakes.data_vars}
     bad = ~(c["area"] > 0) | ~(c["orifice_coefficient"] * c["orifice_area"] + c["weir_coefficient"] * c["weir_length"] > 0)
     if bad.any():
-        raise ParameterError(f"{int(bad.sum())} lakes have no area, or neither orifice nor weir: {some(lakes['lake'].values[bad])}")
+        which = some(lakes["lake"].values[bad])
+        raise ParameterError(f"{int(bad.sum())} lakes have no area, or neither orifice nor weir: {which}")
     low = np.where(c["orifice_coefficient"] * c["orifice_area"] > 0, c["orifice_elevation"], c["weir_elevation"])
     low = np.minimum(low, c["weir_elevation"])
     high = low + 1.0

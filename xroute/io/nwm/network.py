@@ -63,7 +63,7 @@ DERIVED = ("link", "to", "from", "ascendingIndex", "time", GAGE)
 """Variables of RouteLink that have a name of their own here, or follow from others."""
 NEEDED = ("Length", "n", "So", "ChSlp", "BtmWdth", "TopWdth", "TopWdthCC", "nCC", "MusK", "MusX", "NHDWaterbodyComID")
 """Variables without which t-route does not start."""
-MEANINGS = {"link": "Link ID", "to": "To Link ID", "from": "From Link ID", "ascendingIndex": "Index to use for sorting IDs (ascending)"}
+MEANINGS = {"link": "Link ID", "to": "To Link ID", "from": "From Link ID", "ascendingIndex": "Index to use for sorting IDs"}
 
 
 def read_network(path: PathLike) -> xr.Dataset:
@@ -140,7 +140,7 @@ def read_network(path: PathLike) -> xr.Dataset:
                 N_LINKS: int(ids.size),
             },
         )
-        for name in sorted(raw.variables, key=lambda name: name not in VARIABLES):
+        for name in sorted(map(str, raw.variables), key=lambda name: name not in VARIABLES):
             if raw[name].dims == (dim,) and name not in DERIVED and raw[name].dtype.kind in "fiu":
                 ours, variable = _variable(raw[name].load(), file)
                 dataset[f"{ours}_" if ours in dataset.variables else ours] = variable

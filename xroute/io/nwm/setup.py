@@ -41,11 +41,11 @@ def _read(
         raise NothingToRead(f"discharge needs CHRTOUT files: {argument('discharge_file')}, or a source folder that holds them")
     network = read_network(sources[0])
     runoff = discharge = state = None
-    times = {"start": start, "dt": dt}
+    times: dict[str, Any] = {"start": start, "dt": dt}
     if "runoff" in wanted:
         runoff = read_runoff(places, network, variable=variable or None, **times).to_dataset()
     if "discharge" in wanted:
-        named = {} if discharge_variable is None else {"variable": discharge_variable}
+        named: dict[str, Any] = {} if discharge_variable is None else {"variable": discharge_variable}
         discharge = read_discharge(series, network, **named, **times).to_dataset()
     if "state" in wanted:
         state = _state(sources[0], state_file, network, runoff, dt)

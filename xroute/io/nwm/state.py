@@ -159,7 +159,7 @@ def write_state(
     absent = np.isnan(given[NOW])
     if absent.any() and template is None:
         raise AlignmentError(
-            f"the state has no flow for {int(absent.sum())} of the {n_links} links of RouteLink, first row {int(absent.argmax())}: "
+            f"the state has no flow for {int(absent.sum())} of the {n_links} links of RouteLink, first row {absent.argmax()}: "
             f"give a restart that has the others, {argument('template')}"
         )
     for name, values in {**given, BEFORE: given[NOW]}.items():
@@ -182,8 +182,8 @@ def _rows(network: Any) -> tuple[xr.Dataset, NDArray[np.int64], int]:
     rivers = read_network(network) if isinstance(network, str | Path) else dataset_of(network)
     if rivers is None or ROW not in rivers.variables or N_LINKS not in rivers.attrs:
         raise AlignmentError(
-            f"restarts bear no ids: links are in the order of RouteLink, which the network does not know (it has no {ROW!r}). Read "
-            "it with xroute.io.nwm.read_network, or give the path of RouteLink"
+            f"restarts bear no ids: links are in the order of RouteLink, which the network does not know (it has no {ROW!r}). "
+            "Read it with xroute.io.nwm.read_network, or give the path of RouteLink"
         )
     return rivers, rivers[ROW].to_numpy().astype(np.int64), int(rivers.attrs[N_LINKS])
 
@@ -227,8 +227,9 @@ def _by_row(array: xr.DataArray, rivers: xr.Dataset, rows: NDArray[np.int64], n_
     if (at < 0).any():
         raise AlignmentError(f"{int((at < 0).sum())} reaches of the {what} are not in the network: {some(ids[at < 0])}")
     values = array.to_numpy().astype(np.float64)
-    if not np.isfinite(values).all():
-        raise StateError(f"the {what} is not finite on {int((~np.isfinite(values)).sum())} reaches: {some(ids[~np.isfinite(values)])}")
+    bad = ~np.isfinite(values)
+    if bad.any():
+        raise StateError(f"the {what} is not finite on {int(bad.sum())} reaches: {some(ids[bad])}")
     whole = np.full(n_links, np.nan)
     whole[rows[at]] = values
     return whole

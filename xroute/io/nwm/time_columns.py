@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from xroute.exceptions import AlignmentError, TimeAxisError, XRouteError, require, some
 from xroute.guards import reading
-from xroute.ids import exact_ids
+from xroute.ids import exact_ids, repeated
 from xroute.times import seconds
 from xroute.wording import argument
 
@@ -81,12 +81,13 @@ def _csv(path: Path) -> tuple[NDArray[Any], Sequence[Any], NDArray[Any]]:
         if len(names) < 2:
             raise XRouteError(f"{path} has no columns of times beside the ids; its first line is {some(names)}")
         table = pd.read_csv(path, header=None, skiprows=1, dtype={0: "string"}, names=range(len(names)), skipinitialspace=True)
-    ids = table[0]
+    ids: pd.Series = table[0]
     if ids.isna().any():
         raise AlignmentError(f"{int(ids.isna().sum())} rows of {path} have no id, first line {int(ids.isna().argmax()) + 2}")
     values = table.drop(columns=0)
-    words = [k for k in values.columns if not pd.api.types.is_numeric_dtype(values[k].dtype)]
-    for k in words:
+    for k in map(int, values.columns):
+        if pd.api.types.is_numeric_dtype(values[k].dtype):
+            continue
         bad = pd.to_numeric(values[k], errors="coerce").isna() & values[k].notna()
         if bad.any():
             raise XRouteError(
@@ -133,10 +134,9 @@ def _times(names: Sequence[Any], path: Path, start: Any, dt: Any) -> NDArray[Any
             f"columns of {path} are named by their times, such as 202108231300, and one of them is not: {error}"
         ) from error
     times = np.array(stamps, dtype="datetime64[ns]")
-    twice = sorted({str(one) for one in times[1:][np.sort(times)[1:] == np.sort(times)[:-1]]}) if times.size > 1 else []
-    if twice:
-        ordered = np.sort(times)
-        raise TimeAxisError(f"a time stands twice in {path}: {ordered[1:][ordered[1:] == ordered[:-1]][0]}")
+    twice = repeated(times)
+    if twice.size:
+        raise TimeAxisError(f"{twice.size} times stand twice in {path}, first {twice[0]}")
     if times.size > 1 and not (np.diff(times) > np.timedelta64(0)).all():
         raise TimeAxisError(f"the times of {path} are not in order: sort its columns")
     return times
