@@ -12,7 +12,19 @@ from __future__ import annotations
 
 from xroute.files.opening import open_dataset
 from xroute.files.writing import write
-from xroute.io import cf, direction_grids, nextgen, nwm, rapid, rapid2, rapid_setup, table, troute
+from xroute.io import (
+    cf,
+    direction_grids,
+    nextgen,
+    nextgen_setup,
+    nwm,
+    rapid,
+    rapid2,
+    rapid_setup,
+    table,
+    troute,
+    troute_setup,
+)
 from xroute.io.cf import write_discharge
 from xroute.io.common import open_runoff
 from xroute.io.reader import Reader
@@ -24,7 +36,7 @@ __all__ = [
 ]  # fmt: skip
 
 READERS: dict[str, Reader] = {
-    "rapid": rapid_setup.READER, "nwm": nwm.READER, "troute": troute.READER, "nextgen": nextgen.READER, "table": table.READER,
-    "d8": direction_grids.D8, "nextxy": direction_grids.NEXTXY,
+    "rapid": rapid_setup.READER, "nwm": nwm.READER, "troute": troute_setup.READER, "nextgen": nextgen_setup.READER,
+    "table": table.READER, "d8": direction_grids.D8, "nextxy": direction_grids.NEXTXY,
 }  # fmt: skip
 """Readers of whole set-ups, by their names in ``xroute convert``."""

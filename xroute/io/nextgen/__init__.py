@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from xroute.io.nextgen.forcing import read_runoff
 from xroute.io.nextgen.network import read_network, write_network
-from xroute.io.nextgen.setup import READER
 from xroute.io.nextgen.writing import write_runoff
 
-__all__ = ["READER", "read_network", "read_runoff", "write_network", "write_runoff"]
+__all__ = ["read_network", "read_runoff", "write_network", "write_runoff"]

@@ -26,11 +26,11 @@ from xroute.io.common import concatenate, dataset_of, expand_paths
 from xroute.io.nextgen.network import nexus_of
 from xroute.io.nwm.files import TABLES
 from xroute.io.nwm.time_columns import digits_of, read_columns
-from xroute.settings import Extra, Label, Missing
+from xroute.settings import EXTRA, MISSING, Extra, Label, Missing
 from xroute.units import to_si
 from xroute.wording import argument
 
-__all__ = ["BY", "CATCHMENTS", "NEXUSES", "STEPS", "find_forcing", "read_runoff"]
+__all__ = ["BY", "CATCHMENTS", "FLOW", "NEXUSES", "SHARES", "STEPS", "find_forcing", "read_runoff"]
 
 logger = logging.getLogger(__name__)
 
@@ -233,8 +233,8 @@ def _of_steps(paths: Sequence[Path], label: str) -> xr.DataArray:
 
 def _places(wanted: NDArray[Any], found: NDArray[Any], what: str, missing: str, extra: str) -> NDArray[np.int64]:
     """Where each wanted id stands among those found, by the whole id, or else by its number; -1 for none."""
-    one_of("missing", missing, ("raise", "zero"), AlignmentError)
-    one_of("extra", extra, ("raise", "drop"), AlignmentError)
+    one_of("missing", missing, MISSING, AlignmentError)
+    one_of("extra", extra, EXTRA, AlignmentError)
     found = found.astype(str)
     at = positions_of(wanted, found)
     if (at < 0).all():

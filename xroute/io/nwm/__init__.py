@@ -16,6 +16,6 @@ from xroute.io.nwm.state import read_state, write_state
 from xroute.io.nwm.writing import write_discharge, write_runoff
 
 __all__ = [
-    "READER", "find_files", "read_discharge", "read_forcing", "read_lakes", "read_network", "read_runoff", "read_state",
+    "READER", "find_files", "read_discharge", "read_lakes", "read_network", "read_runoff", "read_forcing", "read_state",
     "write_discharge", "write_network", "write_runoff", "write_state",
 ]  # fmt: skip

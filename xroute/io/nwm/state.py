@@ -122,6 +122,8 @@ def write_state(
         A state that lacks links, without a template; a template of another RouteLink.
     StateError, TimeAxisError, UnitsError
         A state with members; an instant that is not known; units of something else.
+    XRouteError
+        A template that is no restart.
     FileExistsError
         There is something at the path and ``overwrite`` is False.
     ImportError
@@ -160,7 +162,7 @@ def write_state(
     if absent.any() and template is None:
         raise AlignmentError(
             f"the state has no flow for {int(absent.sum())} of the {n_links} links of RouteLink, first row {absent.argmax()}: "
-            f"give a restart that has the others, {argument('template')}"
+            "give a restart that has the others as the template"
         )
     for name, values in {**given, BEFORE: given[NOW]}.items():
         old = base[name].to_numpy() if name in base.variables else np.full(n_links, np.nan, np.float32)

@@ -80,7 +80,7 @@ def write_discharge(
 
     Examples
     --------
-    >>> import tempfile, pathlib, xroute
+    >>> import pathlib, tempfile, xroute
     >>> from xroute.io import nwm
     >>> network, ds = xroute.datasets.tutorial()
     >>> discharge = ds.runoff.isel(time=slice(0, 2)).route(network)
@@ -122,6 +122,8 @@ def write_runoff(
     ------
     AlignmentError, TimeAxisError, UnitsError, ParameterError, FileExistsError, ImportError
         As `write_discharge`.
+    XRouteError
+        A table whose suffix is not that of its layout.
 
     Examples
     --------
@@ -185,7 +187,7 @@ def series_to_write(
     values = array.transpose(clock.dim, "reach").drop_vars([n for n in array.coords if n not in (clock.dim, "reach")])
     factor = _flux_factor(array.attrs.get("units"), clock.step, ids, network, what)
     made = (values if factor is None else values * factor).rename({clock.dim: "time"} if clock.dim != "time" else {})
-    made = made.assign_coords(time=bounds[:, ("start", "end").index(at)], reach=ids)
+    made = made.assign_coords(time=bounds[:, 0 if at == "start" else 1], reach=ids)
     return made.assign_attrs(units=DISCHARGE_UNITS, begin=bounds[0, 0], step=clock.step)
 
 
@@ -262,7 +264,7 @@ def _hour(
         if not (np.abs(whole) < np.iinfo(np.int32).max).all() or (whole == fill).any():
             raise ParameterError(
                 f"{name} at {stamps[k]} is up to {np.nanmax(np.abs(values)):g} m3 s-1, which 32 bits in units of {unit:g} do not "
-                f"hold: {argument('packed', False)}"
+                "hold: write reals, not packed"
             )
         hour[name].encoding = {
             "dtype": "int32", "scale_factor": np.float32(unit), "add_offset": np.float32(0.0), "_FillValue": np.int32(fill),

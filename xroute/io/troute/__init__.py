@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from xroute.io.troute.config import read_config
 from xroute.io.troute.series import read_discharge
-from xroute.io.troute.setup import READER
 from xroute.io.troute.writing import write_discharge
 
-__all__ = ["READER", "read_config", "read_discharge", "write_discharge"]
+__all__ = ["read_config", "read_discharge", "write_discharge"]

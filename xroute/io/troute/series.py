@@ -64,7 +64,7 @@ def read_discharge(
     variable
         Name of the variable in netCDF; by default ``flow``, ``streamflow_troute`` or ``streamflow``, the first that is there.
     start, dt
-        Start of the run and its step, for ``flowveldepth_*.csv``, whose columns are counted.
+        Start of the run and its step (seconds, or text like ``"5min"``), for ``flowveldepth_*.csv``, whose columns are counted.
 
     Returns
     -------

@@ -14,6 +14,7 @@ from xroute.exceptions import NetworkError, XRouteError, some
 from xroute.guards import reading
 from xroute.ids import within
 from xroute.io import nextgen, nwm
+from xroute.io.nextgen.forcing import SHARES
 from xroute.io.reader import NothingToRead, Product, Reader, ReaderOption, Setup
 from xroute.io.snapshot import snapshot_state
 from xroute.io.troute.config import read_config
@@ -103,7 +104,7 @@ READER = Reader(
     options=(
         ReaderOption("forcing", "Files or folder of forcing, when not those of the configuration.", "file", several=True),
         ReaderOption("variable", "Forcing variable of CHRTOUT; several are added up.", several=True),
-        ReaderOption("share", "How flowpaths share their nexus.", choices=("area", "equal", "last"), default="area"),
+        ReaderOption("share", "How flowpaths share their nexus.", choices=SHARES, default="area"),
         ReaderOption("state_file", "Restart (HYDRO_RST), when not that of the configuration.", "file"),
         ReaderOption("discharge_file", "What t-route wrote, when not where the configuration says.", "file", several=True),
     ),

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from xroute.exceptions import XRouteError
-from xroute.io.nextgen.forcing import BY, CATCHMENTS, FLOW, NEXUSES, STEPS, find_forcing, read_runoff
+from xroute.io.nextgen.forcing import BY, CATCHMENTS, FLOW, NEXUSES, SHARES, STEPS, find_forcing, read_runoff
 from xroute.io.nextgen.network import find_hydrofabric, is_hydrofabric, read_network
 from xroute.io.reader import NothingToRead, Product, Reader, ReaderOption, Setup
 from xroute.io.troute.series import OUTPUTS, find_outputs, read_discharge
+from xroute.settings import EXTRA, MISSING
 from xroute.wording import argument
 
 __all__ = ["READER", "find_series"]
@@ -76,10 +77,10 @@ READER = Reader(
     options=(
         ReaderOption("forcing", "Folder or files of nexuses or catchments, when not in SOURCE.", "file", several=True),
         ReaderOption("by", "Which series to read, where there are both.", choices=BY),
-        ReaderOption("share", "How flowpaths share their nexus.", choices=("area", "equal", "last"), default="area"),
+        ReaderOption("share", "How flowpaths share their nexus.", choices=SHARES, default="area"),
         ReaderOption("variable", "Column of catchments.", default=FLOW),
-        ReaderOption("missing", "Nexuses or catchments without a series.", choices=("raise", "zero"), default="raise"),
-        ReaderOption("extra", "Series of other nexuses or catchments.", choices=("raise", "drop"), default="raise"),
+        ReaderOption("missing", "Nexuses or catchments without a series.", choices=MISSING, default="raise"),
+        ReaderOption("extra", "Series of other nexuses or catchments.", choices=EXTRA, default="raise"),
         ReaderOption("discharge_file", "What t-route wrote, when not in SOURCE.", "file", several=True),
         ReaderOption("start", "Start of t-route's run, for flowveldepth_*.csv."),
         ReaderOption("dt", "Step of t-route (seconds, or e.g. 5min), for flowveldepth_*.csv.", "step"),
