@@ -224,6 +224,8 @@ def _by_feature(paths: Sequence[Path], read: Any) -> xr.DataArray:
 
 def _of_steps(paths: Sequence[Path], label: str) -> xr.DataArray:
     parts = [read_columns(path, label=label) for path in paths]
+    if len({part["reach"].dtype.kind for part in parts}) > 1:  # nex-9 in one file, and 9 in another
+        parts = [part.assign_coords(reach=np.array(digits_of(part["reach"].values))) for part in parts]
     for part, path in zip(parts, paths, strict=True):
         twice = repeated(part["reach"].values)
         if twice.size:

@@ -21,6 +21,7 @@ from xroute.ids import exact_ids, positions_of
 from xroute.io.common import dataset_of
 from xroute.io.nwm.time_columns import write_columns
 from xroute.settings import Label
+from xroute.time_dims import find_time_dim
 from xroute.times import read_clock
 from xroute.units import DISCHARGE_UNITS, flux_in_si, flux_scale
 from xroute.wording import argument
@@ -170,12 +171,13 @@ def series_to_write(
     """
     if "reach" not in array.coords or array["reach"].dims != ("reach",):
         raise AlignmentError(f"{what} has dimensions {some(array.dims)} and no coordinate 'reach' that names its reaches")
-    clock = read_clock(array, None, dt, label)
-    if clock.dim not in array.dims or set(array.dims) != {clock.dim, "reach"}:
+    dim = find_time_dim(array)
+    if dim not in array.dims or set(array.dims) != {dim, "reach"}:
         raise AlignmentError(f"{what} has dimensions {some(array.dims)}: write a member at a time, on time and reach alone")
-    times = array[clock.dim].values if clock.dim in array.coords else None
+    times = array[dim].values if dim in array.coords else None
     if times is None or times.dtype.kind not in "MO":
         raise TimeAxisError(f"the times of {what} are no dates, and files are named by their dates")
+    clock = read_clock(array, dim, dt, label)
     if clock.step is None or clock.label is None:
         raise TimeAxisError(f"{what} has a single time, so its step cannot be told; give {argument('dt')} (seconds)")
     if times.dtype.kind == "O":
