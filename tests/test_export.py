@@ -358,3 +358,37 @@ def test_rapid2_keeps_ids_of_64_bits_and_says_so(tmp_path: Path) -> None:
         rapid2.write_network(renamed(list("abcde"), ["b", "", "d", "b", "d"]), tmp_path / "x")
     with pytest.raises(ParameterError, match="whole seconds"):
         export("rapid2", tmp_path / "x", network=own_river().assign_attrs(routing_step=0.5))
+
+
+# ── the National Water Model and its kin ──────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.filterwarnings("ignore:at a routing step")
+def test_set_ups_of_the_national_water_model(tmp_path: Path) -> None:
+    from xroute.io import nwm, troute
+
+    network = river()
+    runoff = series().assign_coords(time=pd.date_range("2001-01-01", periods=4, freq="h"))
+    discharge, state = runoff.route(network.assign_attrs(routing_step=900.0), return_state=True)
+    names = export("nwm", tmp_path / "nwm", network=network, runoff=runoff, discharge=discharge, state=state)
+    assert "RouteLink.nc" in names and "channel_forcing" in names and any(name.startswith("HYDRO_RST") for name in names)
+    back = nwm.read_network(tmp_path / "nwm" / "RouteLink.nc")
+    assert back.reach.values.tolist() == IDS and back.downstream.sel(reach=40).item() == BIG
+    np.testing.assert_allclose(nwm.read_runoff(tmp_path / "nwm" / "channel_forcing").sel(reach=IDS), runoff, rtol=1e-15)
+    export("troute", tmp_path / "troute", discharge=discharge, layout="parquet")
+    found = troute.read_discharge(tmp_path / "troute" / "troute_output.parquet")
+    np.testing.assert_allclose(found.sel(reach=[f"wb-{one}" for one in IDS]), discharge, rtol=1e-6)
+    again = xroute.io.teehr.read_discharge(tmp_path / "troute" / "troute_output.parquet", location_prefix="wb-")
+    np.testing.assert_allclose(again.sel(reach=IDS), discharge, rtol=1e-6)
+    assert again.attrs["units"] == "m3/s" and again.forecast_reference_time.values == np.datetime64("2001-01-01")
+
+
+def test_set_ups_of_nextgen(tmp_path: Path) -> None:
+    pytest.importorskip("geopandas")
+    from xroute.io import nextgen
+
+    runoff = series().assign_coords(time=pd.date_range("2001-01-01", periods=4, freq="h"))
+    names = export("nextgen", tmp_path / "ngen", network=river(), runoff=runoff, by="catchment")
+    assert names == ["forcing", "hydrofabric.gpkg"]
+    back = xroute.Network(nextgen.read_network(tmp_path / "ngen" / "hydrofabric.gpkg"))
+    assert sorted(back.ids.tolist()) == sorted(f"wb-{one}" for one in IDS) and back.outlets.tolist() == [f"wb-{BIG}"]

@@ -28,6 +28,8 @@ COLUMNS = ("reference_time", "value_time", "value", "variable_name", "configurat
 """In the order of TEEHR's schema."""
 KINDS = b"xroute"
 """Key of a file's metadata under which stands what ids and members were, numbers or text."""
+ALSO = {"units": "unit_name", "configuration": "configuration_name"}
+"""What t-route calls columns."""
 CHOSEN = ("variable_name", "configuration_name", "unit_name")
 """Columns of which a series has one value."""
 
@@ -79,6 +81,7 @@ def series_of_frame(
     lacking = [column for column in NEEDED if column not in frame.columns]
     if lacking:
         raise XRouteError(f"{name} has no columns {some(lacking)}; it has {some(frame.columns)}")
+    frame = frame.rename(columns={old: new for old, new in ALSO.items() if new not in frame.columns})
     for column, wanted in (("variable_name", variable), ("configuration_name", configuration)):
         if wanted is not None:
             if column not in frame.columns or not (frame[column] == wanted).any():

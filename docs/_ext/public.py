@@ -15,9 +15,9 @@ from typing import Any
 
 ROOMS = (
     "xroute", "xroute.io", "xroute.io.cama_flood", "xroute.io.cf", "xroute.io.d8", "xroute.io.ddr",
-    "xroute.io.geoglows", "xroute.io.nwm", "xroute.io.rapid", "xroute.io.rapid2", "xroute.io.teehr",
-    "xroute.plotting", "xroute.tables", "xroute.datasets", "xroute.losses", "xroute.scores", "xroute.grids",
-    "xroute.hydrography", "xroute.learning", "xroute.schemes",
+    "xroute.io.geoglows", "xroute.io.nextgen", "xroute.io.nwm", "xroute.io.rapid", "xroute.io.rapid2",
+    "xroute.io.teehr", "xroute.io.troute", "xroute.plotting", "xroute.tables", "xroute.datasets", "xroute.losses",
+    "xroute.scores", "xroute.grids", "xroute.hydrography", "xroute.learning", "xroute.schemes",
 )  # fmt: skip
 BESIDE = {
     "xroute.router": ("RouterState",),

@@ -10,7 +10,7 @@ import xarray as xr
 from xroute.exceptions import XRouteError, some
 from xroute.files.folders import filled_folder
 from xroute.files.opening import PathLike
-from xroute.io import direction_grids, teehr
+from xroute.io import direction_grids, nwm_export, teehr
 from xroute.io.ddr import setup as ddr_setup
 from xroute.io.geoglows import writing as geoglows_writing
 from xroute.io.rapid import writing as rapid_writing
@@ -23,6 +23,7 @@ __all__ = ["WRITERS", "export"]
 WRITERS: dict[str, Writer] = {
     "rapid": rapid_writing.WRITER, "rapid2": rapid2_writing.WRITER,
     "ddr": ddr_setup.WRITER, "geoglows": geoglows_writing.WRITER,
+    "nwm": nwm_export.NWM, "troute": nwm_export.TROUTE, "nextgen": nwm_export.NEXTGEN,
     "teehr": teehr.WRITER,
     "d8": direction_grids.D8_WRITER, "nextxy": direction_grids.NEXTXY_WRITER,
 }  # fmt: skip
