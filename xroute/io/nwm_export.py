@@ -37,6 +37,7 @@ def _nextgen(outgoing: Outgoing, folder: Path, /, *, name: str, by: Any, dt: Any
     assert outgoing.network is not None
     nextgen.write_network(outgoing.network, folder / f"{name}.gpkg")
     if outgoing.runoff is not None:
+        (folder / "forcing").mkdir()
         nextgen.write_runoff(outgoing.runoff, folder / "forcing", outgoing.network, by=by, dt=dt)
 
 
