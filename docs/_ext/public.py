@@ -14,7 +14,8 @@ from functools import cached_property
 from typing import Any
 
 ROOMS = (
-    "xroute", "xroute.io", "xroute.io.cf", "xroute.io.nwm", "xroute.io.rapid", "xroute.io.rapid2", "xroute.plotting",
+    "xroute", "xroute.io", "xroute.io.cf", "xroute.io.nwm", "xroute.io.rapid", "xroute.io.rapid2",
+    "xroute.io.river_route", "xroute.plotting",
     "xroute.tables", "xroute.datasets", "xroute.losses", "xroute.scores", "xroute.grids", "xroute.hydrography",
     "xroute.learning", "xroute.schemes",
 )  # fmt: skip

@@ -10,7 +10,8 @@ steps, version 3 the discharge at the end of each step of runoff.
 
 from __future__ import annotations
 
-from xroute.io.river_route.config import Config, find_files, read_config
+from xroute.io.river_route.config import find_files, read_config
+from xroute.io.river_route.hillslope import read_hillslope
 from xroute.io.river_route.network import read_network, write_network
 from xroute.io.river_route.series import read_discharge, read_runoff
 from xroute.io.river_route.state import read_state, write_state
@@ -18,6 +19,6 @@ from xroute.io.river_route.weights import write_weights
 from xroute.io.river_route.writing import write_discharge, write_runoff
 
 __all__ = [
-    "Config", "find_files", "read_config", "read_discharge", "read_network", "read_runoff", "read_state", "write_discharge",
-    "write_network", "write_runoff", "write_state", "write_weights",
+    "find_files", "read_config", "read_discharge", "read_hillslope", "read_network", "read_runoff", "read_state",
+    "write_discharge", "write_network", "write_runoff", "write_state", "write_weights",
 ]  # fmt: skip

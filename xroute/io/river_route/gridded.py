@@ -1,9 +1,9 @@
-"""river-route's runoff on a grid, brought to catchments by its weights; weights written as it writes them."""
+"""river-route's runoff on a grid, brought to catchments by its weights."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import xarray as xr
 from xroute.accumulations import deaccumulate
 from xroute.exceptions import ParameterError, TimeAxisError, XRouteError, some
 from xroute.files.opening import PathLike
+from xroute.grid_axes import GRID_AXES
 from xroute.grids import read_weights, remap
 from xroute.io.common import open_runoff
 from xroute.io.river_route.config import Config
@@ -60,17 +61,19 @@ def _brought(
     grid = open_runoff(file, name, time_dim=time)
     if time not in grid.dims:
         raise XRouteError(f"{name} of {file} has no dimension {time!r}, the time; it has {some(grid.dims)}")
-    spatial = [str(values[key]) for key in ("var_y", "var_x") if key in values and values[key] in grid.dims]
-    rest = [d for d in grid.dims if d != time and d not in spatial]
-    grid = grid.transpose(time, *rest, *spatial).rename({time: "time"} if time != "time" else {})
+    grid = _named_axes(grid.rename({time: "time"} if time != "time" else {}), values)
     if "time" not in grid.coords or not is_dated(grid["time"]):
         raise TimeAxisError(f"{file} has no dates along {time!r}")
     stated = units or values.get("runoff_depth_unit") or grid.attrs.get("units")
     if not stated:
-        logger.warning("%s of %s has no units, and is taken to be a depth in m, as river-route takes it; %s says others", name, file, argument("units"))
+        logger.warning(
+            "%s of %s has no units, and is taken to be a depth in m, as river-route takes it; %s says others", name, file,
+            argument("units"),
+        )  # fmt: skip
         stated = "m"
     grid = grid.assign_attrs(units=str(stated))
-    if str(values.get("accumulation_type" if newer else "grid_accumulation_type")) == "cumulative" or values.get("forcing") == "ecmwf_grib":
+    how = values.get("accumulation_type" if newer else "grid_accumulation_type")
+    if how == "cumulative" or values.get("forcing") == "ecmwf_grib":
         grid = _amounts(grid)
     runoff = remap(grid, table, nan=nan)
     if values.get("force_positive_runoff"):
@@ -80,6 +83,19 @@ def _brought(
     runoff.attrs = {"units": runoff.attrs["units"], "long_name": "runoff volume of a step", **label}
     others = [n for n in runoff.coords if n not in ("time", "reach")]
     return runoff.drop_vars(others).transpose("time", "reach")
+
+
+def _named_axes(grid: xr.DataArray, values: Mapping[str, Any]) -> xr.DataArray:
+    """A grid whose dimensions say that they are its columns and rows, as the configuration says of names that do not."""
+    for key, letter in (("var_x", "x"), ("var_y", "y")):
+        dim = values.get(key)
+        if dim not in grid.dims or str(dim).lower() in GRID_AXES[0] | GRID_AXES[1]:
+            continue
+        if dim in grid.coords:
+            grid = grid.assign_coords({dim: grid[dim].assign_attrs(axis=letter.upper())})
+        else:
+            grid = grid.rename({dim: letter})
+    return grid
 
 
 def _amounts(grid: xr.DataArray) -> xr.DataArray:

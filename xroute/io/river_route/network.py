@@ -130,8 +130,8 @@ def _columns(file: Path, config: Config | None) -> tuple[Layout, str, dict[str, 
         return fitting[0], fitting[0].reach, units
     named = " or ".join(f"{lay.reach} and {lay.downstream} (version {lay.version})" for lay in LAYOUTS.values())
     raise NetworkError(
-        f"{file} is {'both' if fitting else 'no'} network of river-route: it has the columns of {named}; "
-        if fitting else f"{file} is no network of river-route: it has {some(schema.names)}, where columns are {named}"
+        f"{file} has the columns of both versions of river-route, {named}: keep those of one" if fitting
+        else f"{file} is no network of river-route: it has {some(schema.names)}, where columns are {named}"
     )  # fmt: skip
 
 
@@ -195,9 +195,10 @@ def write_network(network: Any, path: PathLike, *, version: int = 2, overwrite: 
             ("upstreamCount", order.n_upstream.astype(np.int32), {}),
         ]
     columns += _others(river.dataset, order, [name for name, _, _ in columns])
-    fields = [pa.field(name, pa.array(v[:0]).type, metadata={str(k): str(u) for k, u in attrs.items()}) for name, v, attrs in columns]
+    arrays = [pa.array(values) for _, values, _ in columns]
+    fields = [pa.field(name, array.type, metadata=about) for (name, _, about), array in zip(columns, arrays, strict=True)]
     with replacing(path, overwrite=overwrite) as draft:
-        parquet.write_table(pa.Table.from_arrays([pa.array(v) for _, v, _ in columns], schema=pa.schema(fields)), draft)
+        parquet.write_table(pa.Table.from_arrays(arrays, schema=pa.schema(fields)), draft)
 
 
 def _river(network: Any) -> Network:

@@ -1,4 +1,4 @@
-"""Which row of a file of series is which river: by id, by the order of the network's table, and from sub-reaches to their river."""
+"""Which row of a series is which river: by id, by the order of the network's table, or of sub-reaches by their river."""
 
 from __future__ import annotations
 
@@ -66,12 +66,12 @@ def _by_row(
     """Rows of the network's reaches in a file without ids, whose order is that of the network's table."""
     if network is None or ROW not in network.variables or ROWS not in network.attrs:
         raise AlignmentError(
-            f"{file} names no ids along {dim!r} (its order is that of the network's table): give {argument('network')}, a Dataset "
-            "of xroute.io.river_route.read_network"
+            f"{file} names no ids along {dim!r} (its order is that of the network's table): give {argument('network')}, the "
+            "Dataset of xroute.io.river_route.read_network"
         )
     if array.sizes[dim] != network.attrs[ROWS]:
         raise AlignmentError(
-            f"{file} names no ids, and has {array.sizes[dim]} rivers, where the table of the network had {network.attrs[ROWS]} rows"
+            f"{file} names no ids, and has {array.sizes[dim]} rivers; the table of the network had {network.attrs[ROWS]} rows"
         )
     logger.info("%s names no ids: its rivers are taken in the order of the network's table", file)
     rows = network[ROW].to_numpy()
@@ -153,9 +153,9 @@ def _uncut(have: NDArray[Any], wanted: NDArray[Any], where: str) -> NDArray[Any]
     twice = repeated(cut)
     if twice.size:
         raise AlignmentError(
-            f"{where} holds ids cut to 32 bits, as river-route 2 writes them, and {some(wanted[np.isin(cut, twice)])} are the same "
-            "when they are cut: they cannot be told apart"
+            f"{where} holds ids cut to 32 bits, as river-route 2 writes them: {some(wanted[np.isin(cut, twice)])} are the same "
+            "when they are cut, and cannot be told apart"
         )
-    logger.warning("%s holds ids cut to 32 bits, as river-route 2 writes them: they are made whole by those of the network", where)
+    logger.warning("%s holds ids cut to 32 bits, as river-route 2 writes them: the network's make them whole", where)
     at = positions_of(have, cut)
     return np.where(at >= 0, wanted[np.maximum(at, 0)], have)

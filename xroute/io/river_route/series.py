@@ -63,7 +63,7 @@ def read_runoff(
     Returns
     -------
     xarray.DataArray
-        ``runoff`` (member, time, reach), not read yet: m3 per step, or what else the file says; depths with the areas that
+        ``runoff`` (member, time, reach) [m3 in each step, or what else the file says], not read yet; depths with the areas that
         version 3 keeps beside them are made volumes. Fill values are NaN. A configuration without runoff, of channels that
         empty themselves, gives zeros for as long as it says (``dt_total``).
 
@@ -193,7 +193,7 @@ def _catchments(
     stated = units or array.attrs.get("units") or (None if layout.version == 3 else "m3")
     if stated is None:
         raise UnitsError(
-            f"{name} of {file} has no units, m3 or those of a depth, without which river-route 3 does not read it: give {argument('units')}"
+            f"{name} of {file} has no units, m3 or those of a depth, which river-route 3 asks for: give {argument('units')}"
         )
     read = runoff_units(str(stated))
     places = None if area is None else area.reset_coords(drop=True)
@@ -250,7 +250,9 @@ def _members(parts: Sequence[xr.DataArray], files: Sequence[Path]) -> xr.DataArr
             raise AlignmentError(f"{file} has {part.sizes['reach']} rivers, and {files[0]} {first.sizes['reach']}")
     stems = [file.stem for file in files]
     names: Any = stems if len(set(stems)) == len(stems) else np.arange(len(stems))
-    whole = xr.concat(same, pd.Index(names, name="member"), coords="minimal", compat="override", join="override", combine_attrs="override")
+    whole = xr.concat(
+        same, pd.Index(names, name="member"), coords="minimal", compat="override", join="override", combine_attrs="override",
+    )  # fmt: skip
     return whole.transpose("member", "time", "reach")
 
 
@@ -261,8 +263,8 @@ def _nothing(config: Config, network: xr.Dataset | None) -> xr.DataArray:
     total, step = config.seconds("dt_total"), config.seconds("dt_discharge") or config.seconds("dt_routing")
     if total is None or step is None or total % step:
         raise TimeAxisError(
-            f"{config.path} routes the channels alone, and dt_total is to be a whole number of dt_discharge (or dt_routing): they are "
-            f"{total!r} and {step!r}"
+            f"{config.path} routes the channels alone: dt_total is a whole number of steps, dt_discharge or dt_routing, and they "
+            f"are {total!r} and {step!r}"
         )
     try:
         start = pd.Timestamp(config.text("start_datetime", "1970-01-01"))

@@ -15,6 +15,7 @@ from xroute.grids import read_weights
 from xroute.ids import exact_ids, positions_of
 from xroute.io.reader import NothingToRead, Product, Reader, ReaderOption, Setup
 from xroute.io.river_route.config import Config, find_files, is_config, read_config
+from xroute.io.river_route.hillslope import read_hillslope
 from xroute.io.river_route.network import read_network
 from xroute.io.river_route.series import read_discharge, read_runoff
 from xroute.io.river_route.state import read_state
@@ -22,7 +23,7 @@ from xroute.network import Network
 from xroute.recipe import step_of
 from xroute.settings import GRID_NAN
 from xroute.spinup import initial_state
-from xroute.times import seconds
+from xroute.times import read_clock, seconds
 from xroute.wording import argument
 
 __all__ = ["READER"]
@@ -63,6 +64,8 @@ def _read(
         network.attrs["runoff_step"] = seconds(dt)
     if weights is not None and "area" not in network.variables:
         network = _with_areas(network, weights)
+    if "hillslope" in found and "area" not in network.variables and "runoff_step" in network.attrs:
+        network = network.assign(area=read_hillslope(found["hillslope"], network)["area"].reset_coords(drop=True))
     runoff = None
     if "runoff" in wanted:
         gridded = bool(weights_file) and bool(runoff_file) or (config is not None and config.is_gridded)
@@ -110,8 +113,8 @@ def _check_step(runoff: xr.DataArray, network: xr.Dataset, config: Config | None
 def _state(file: Path | None, network: xr.Dataset, runoff: xr.DataArray | None, source: Path) -> xr.Dataset:
     if file is None:
         raise NothingToRead(
-            f"{source} names no initial state (channel_state_init_file) that is there: name it, {argument('state_file')}, or leave "
-            "the state out for a dry start"
+            f"{source} names no initial state (channel_state_init_file) that is there: name it, {argument('state_file')}, or "
+            "leave the state out for a dry start"
         )
     if "runoff_step" not in network.attrs:
         raise TimeAxisError(
@@ -119,8 +122,6 @@ def _state(file: Path | None, network: xr.Dataset, runoff: xr.DataArray | None, 
         )
     made = initial_state(network, read_state(file, network))
     if runoff is not None and runoff.sizes["time"]:
-        from xroute.times import read_clock
-
         begin = read_clock(runoff, "time", stated=network.attrs["runoff_step"]).start(runoff)
         if begin is not None:
             made.attrs["time"] = begin
@@ -133,15 +134,12 @@ def _tell(config: Config | None) -> None:
         return
     if "uh_kernel_file" in config.values:
         logger.warning(
-            "%s routes with unit hydrographs (uh_kernel_file): xroute.io.river_route.read_hillslope makes ordinates of them for "
-            "hillslope=", config.path,
+            "%s routes with unit hydrographs (uh_kernel_file), which are no part of a network here: "
+            "xroute.io.river_route.read_hillslope makes ordinates of them, for %s", config.path, argument("hillslope"),
         )  # fmt: skip
-    for key, why in (
-        ("dt_discharge", "discharge has the step of runoff: discharge.resample(time=...).mean() has another"),
-        ("use_subreaches", ""),
-    ):
-        if why and key in config.values and not config.is_dry:
-            logger.info("%s: %s is not taken over; %s", config.path, key, why)
+    step, written = config.seconds("dt_runoff"), config.seconds("dt_discharge")
+    if written is not None and not config.is_dry and written != step:
+        logger.info("%s: dt_discharge is not taken over: discharge here has the step of runoff", config.path)
 
 
 READER = Reader(
@@ -157,7 +155,10 @@ READER = Reader(
         ReaderOption("discharge_file", "river-route's own discharge, when SOURCE does not have it.", "file", several=True),
         ReaderOption("variable", "Runoff variable.  [default: qlateral; version 3: catchment_runoff; of grids: ro]"),
         ReaderOption("units", "Units of runoff, when its file says none.  [default: version 2: m3]"),
-        ReaderOption("nan", "Cells of a grid that are NaN: an error, no water, or as the catchment's others.", choices=GRID_NAN, default="raise"),
+        ReaderOption(
+            "nan", "Cells of a grid that are NaN: an error, no water, or as the catchment's others.", choices=GRID_NAN,
+            default="raise",
+        ),
         ReaderOption("dt", "Runoff step (seconds, or e.g. 3h), for a state without runoff.", "step"),
         ReaderOption("dt_routing", "Routing step (seconds, or e.g. 15min), when no configuration tells."),
     ),

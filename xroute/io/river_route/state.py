@@ -81,7 +81,8 @@ def read_state(path: PathLike, network: Any = None) -> xr.DataArray:
     ids, flow = _table(file)
     bad = ~np.isfinite(flow)
     if bad.any():
-        raise StateError(f"{file}: {int(bad.sum())} values of {STATE} are missing or infinite, the first in row {int(bad.argmax())}")
+        first = int(bad.argmax())
+        raise StateError(f"{file}: {int(bad.sum())} values of {STATE} are missing or infinite, the first in row {first}")
     rivers = dataset_of(network)
     if ids is None:
         ids, flow = _by_row(file, flow, rivers)
@@ -105,7 +106,7 @@ def _table(file: Path) -> tuple[NDArray[Any] | None, NDArray[np.float64]]:
     names = [layout.reach for layout in LAYOUTS.values() if layout.reach in table.columns]
     others = [name for name in table.columns if name not in names]
     if len(names) > 1 or len(others) != 1 and STATE not in others or len(others) > 1 and names == []:
-        raise StateError(f"{file} is no state of river-route: it has {some(table.columns)}, where a state has {STATE}, and perhaps riverId")
+        raise StateError(f"{file} is no state of river-route: it has {some(table.columns)}; one has {STATE}, and perhaps riverId")
     values = table[STATE if STATE in others else others[0]].to_numpy()
     if values.dtype.kind not in "fiu":
         raise StateError(f"{file}: {STATE} is {values.dtype}, not numbers")
@@ -217,6 +218,6 @@ def _snapshot(state: Any) -> xr.DataArray:
     others = [d for d in array.dims if d != "reach"]
     if others or "reach" not in array.coords:
         raise StateError(
-            f"a state of river-route is discharge on 'reach', with its ids, of one member at one time; this has {some(array.dims)}"
+            f"a state of river-route is discharge on 'reach', with its ids, of one member and time; this has {some(array.dims)}"
         )
     return array

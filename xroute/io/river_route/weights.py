@@ -11,7 +11,7 @@ from xroute.exceptions import AlignmentError, NetworkError, some
 from xroute.files.opening import PathLike
 from xroute.files.writing import write
 from xroute.grids.remapping import as_weights
-from xroute.ids import exact_ids, positions_of, within
+from xroute.ids import distinct, exact_ids, positions_of, within
 from xroute.io.common import dataset_of
 from xroute.io.river_route.layout import layout_of_version
 from xroute.io.river_route.order import depth_first, whole_number_ids
@@ -65,17 +65,18 @@ def write_weights(weights: Any, path: PathLike, network: Any, *, version: int = 
     index = ("cell",) if "cell" in found.variables else ("y_index", "x_index")
     if not {"cell_y", "cell_x"} <= set(found.variables):
         raise AlignmentError(
-            f"the weights do not say where cells are (cell_y, cell_x), and river-route's do: make them with {argument('grid')}"
+            "the weights do not say where cells are (cell_y, cell_x), and river-route's do: add them on 'overlap', as y_index and "
+            "x_index are"
         )
     owner = exact_ids(found["reach"].to_numpy(), "reaches of the weights", AlignmentError)
     area = found["area"].to_numpy().astype(np.float64)
     used = area > 0
     dry = river.ids[~within(river.ids, owner[used])]
     if dry.size:
-        raise AlignmentError(f"{dry.size} reaches of the network have no cell in the weights, and river-route wants one: {some(dry)}")
-    alien = owner[~within(owner, river.ids)]
+        raise AlignmentError(f"{dry.size} reaches of the network have no cell in the weights, as river-route wants: {some(dry)}")
+    alien = distinct(owner[~within(owner, river.ids)])
     if alien.size:
-        raise AlignmentError(f"the weights have {np.unique(alien).size} reaches that the network has not: {some(np.unique(alien))}")
+        raise AlignmentError(f"the weights have {alien.size} reaches that the network has not: {some(alien)}")
     place = positions_of(owner, river.ids[depth_first(river, version).row])
     rows = np.flatnonzero(used)
     rows = rows[np.lexsort((-area[rows], place[rows]))]  # the largest first, as river-route has them

@@ -8,7 +8,16 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from xroute.exceptions import AlignmentError, NetworkError, ParameterError, TimeAxisError, UnitsError, require, some, warn
+from xroute.exceptions import (
+    AlignmentError,
+    NetworkError,
+    ParameterError,
+    TimeAxisError,
+    UnitsError,
+    require,
+    some,
+    warn,
+)
 from xroute.files.opening import PathLike, suffix_format
 from xroute.files.writing import replacing, write
 from xroute.guards import writing
@@ -75,7 +84,8 @@ def write_runoff(runoff: xr.DataArray, path: PathLike, network: Any, *, version:
     'm3'
     """
     layout, array = layout_of_version(version), without_pint(require_array(runoff))
-    _check_suffix(path, ("netcdf",), "runoff")
+    if suffix_format(path) != "netcdf":
+        raise ParameterError(f"runoff of river-route is netCDF: name it *.nc, not {path}")
     rivers = dataset_of(network)
     if rivers is None:
         raise NetworkError(f"runoff of river-route has the order of the network: give {argument('network')}")
@@ -97,9 +107,9 @@ def write_runoff(runoff: xr.DataArray, path: PathLike, network: Any, *, version:
     elif version == 3:
         raise TimeAxisError("river-route 3 reads the step of runoff off its times, and there is one only")
     area = None if "area" not in river.dataset.variables else to_si(river.dataset["area"], "m2", "area")[order]
-    if read.is_depth and area is None:
-        raise UnitsError(f"runoff is a depth [{array.attrs['units']}]: the network needs the catchment areas, 'area' (reach)")
     if read.is_depth:
+        if area is None:
+            raise UnitsError(f"runoff is a depth [{array.attrs['units']}]: the network needs the catchment areas, 'area' (reach)")
         factor = factor * area
     volume = array if isinstance(factor, float) and factor == 1.0 else _scaled(array, factor, layout)
     dataset = _laid_out(volume, layout, time, layout.runoff, {"units": "m3", "long_name": "Incremental runoff volumes"}, runoff)
@@ -158,7 +168,9 @@ def write_discharge(
     ('riverId', 'time')
     """
     layout, array = layout_of_version(version), without_pint(require_array(discharge, "discharge"))
-    kind = _check_suffix(path, ("netcdf",) if version == 2 else ("zarr", "netcdf"), "discharge")
+    kind = suffix_format(path)
+    if version == 2 and kind == "zarr":
+        raise ParameterError(f"discharge of river-route 2 is netCDF: name it *.nc, not {path}")
     rivers, time = dataset_of(network), find_time_dim(array)
     river = None if rivers is None else network if isinstance(network, Network) else Network(rivers)
     array, _ = _in_order(array, river, time, layout, "discharge")
@@ -183,13 +195,6 @@ def write_discharge(
         consolidate(draft)
 
 
-def _check_suffix(path: PathLike, kinds: tuple[str, ...], what: str) -> str:
-    kind = suffix_format(path)
-    if kind not in kinds:
-        raise ParameterError(f"{what} of river-route is {' or '.join(kinds)}: name it {'.nc' if kind == 'zarr' else '.zarr'}, not {path}")
-    return kind
-
-
 def _in_order(
     array: xr.DataArray, river: Network | None, time: Any, layout: Layout, what: str
 ) -> tuple[xr.DataArray, NDArray[np.int64]]:
@@ -211,7 +216,7 @@ def _in_order(
     others = [d for d in array.dims if d not in (dim, time)]
     if others:
         raise AlignmentError(
-            f"a file of river-route has rivers and times, and this {what} has {some(others)} besides: write a file for each of them"
+            f"a file of river-route has rivers and times, and this {what} has {some(others)} besides: write a file for each"
         )
     array = array.drop_vars([n for n in array.coords if n != time]).rename({dim: layout.reach})
     return array.assign_coords({layout.reach: (layout.reach, ids, {"long_name": "unique ID number for each river"})}), order
@@ -261,6 +266,6 @@ def _warn_of_gaps(array: xr.DataArray) -> None:
     bad = np.isnan(array.to_numpy())
     if bad.any():
         warn(
-            f"{int(bad.sum())} values of runoff are NaN, and are written so: river-route 2 makes NaN of all rivers downstream from "
-            "then on, and river-route 3 zero. Fill them, if zero is meant: runoff.fillna(0)"
+            f"{int(bad.sum())} values of runoff are NaN, and are written so: river-route 2 makes NaN of all rivers downstream, "
+            "from then on, and river-route 3 zero. Fill them, if zero is meant: runoff.fillna(0)"
         )
