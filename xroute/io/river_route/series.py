@@ -63,9 +63,9 @@ def read_runoff(
     Returns
     -------
     xarray.DataArray
-        ``runoff`` (member, time, reach) [m3 in each step, or what else the file says], not read yet; depths with the areas that
-        version 3 keeps beside them are made volumes. Fill values are NaN. A configuration without runoff, of channels that
-        empty themselves, gives zeros for as long as it says (``dt_total``).
+        ``runoff`` (member, time, reach) in m3 per step, or in the units that the file says, not read yet; depths with the
+        areas that version 3 keeps beside them are made volumes. Fill values are NaN. A configuration without runoff, of channels
+        that empty themselves, gives zeros for as long as it says (``dt_total``).
 
     Raises
     ------

@@ -65,8 +65,8 @@ def write_weights(weights: Any, path: PathLike, network: Any, *, version: int = 
     index = ("cell",) if "cell" in found.variables else ("y_index", "x_index")
     if not {"cell_y", "cell_x"} <= set(found.variables):
         raise AlignmentError(
-            "the weights do not say where cells are (cell_y, cell_x), and river-route's do: add them on 'overlap', as y_index and "
-            "x_index are"
+            "the weights do not say where cells are (cell_y, cell_x), and river-route's do: add them on 'overlap', as y_index "
+            "and x_index are"
         )
     owner = exact_ids(found["reach"].to_numpy(), "reaches of the weights", AlignmentError)
     area = found["area"].to_numpy().astype(np.float64)
