@@ -44,6 +44,11 @@ def open_gridded(
     XRouteError
         For a file without the variable, and what `xroute.remap` raises.
     """
+    if config is not None and config.values.get("forcing") == "ecmwf_grib":
+        raise XRouteError(
+            f"{config.path} reads GRIB on a reduced grid (forcing ecmwf_grib), which is not read here: write it to netCDF, e.g. with "
+            "cfgrib, as cells along one dimension, and give it with its weights to xroute.remap"
+        )
     if weights is None:
         raise ParameterError(f"runoff on a grid needs the weights: give {argument('weights')}")
     table = read_weights(weights)
@@ -73,7 +78,7 @@ def _brought(
         stated = "m"
     grid = grid.assign_attrs(units=str(stated))
     how = values.get("accumulation_type" if newer else "grid_accumulation_type")
-    if how == "cumulative" or values.get("forcing") == "ecmwf_grib":
+    if how == "cumulative":
         grid = _amounts(grid)
     runoff = remap(grid, table, nan=nan)
     if values.get("force_positive_runoff"):

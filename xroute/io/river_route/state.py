@@ -103,6 +103,7 @@ def _table(file: Path) -> tuple[NDArray[Any] | None, NDArray[np.float64]]:
         table = parquet.read_table(file).to_pandas()
     except (OSError, ValueError) as error:
         raise StateError(f"{file} is not readable as Parquet: {error}") from error
+    table = table.reset_index() if table.index.name in {layout.reach for layout in LAYOUTS.values()} else table
     names = [layout.reach for layout in LAYOUTS.values() if layout.reach in table.columns]
     others = [name for name in table.columns if name not in names]
     if len(names) > 1 or len(others) != 1 and STATE not in others or len(others) > 1 and names == []:
