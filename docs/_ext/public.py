@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import Any
 
 ROOMS = (
-    "xroute", "xroute.io", "xroute.io.cf", "xroute.io.nwm", "xroute.io.rapid", "xroute.io.rapid2",
+    "xroute", "xroute.io", "xroute.io.cf", "xroute.io.ddr", "xroute.io.nwm", "xroute.io.rapid", "xroute.io.rapid2",
     "xroute.io.river_route", "xroute.plotting",
     "xroute.tables", "xroute.datasets", "xroute.losses", "xroute.scores", "xroute.grids", "xroute.hydrography",
     "xroute.learning", "xroute.schemes",
@@ -23,6 +23,7 @@ BESIDE = {
     "xroute.router": ("RouterState",),
     "xroute.engine.backends": ("Backend", "register_backend"),
     "xroute.io.reader": ("Reader", "ReaderOption", "Setup", "NothingToRead"),
+    "xroute.io.writer": ("Writer", "Outgoing", "NothingToWrite"),
 }
 """Names of other modules that those who extend xroute need, or that public functions give."""
 NOT_PUBLIC = {"xroute.io.nwm.READER"}
