@@ -472,7 +472,7 @@ def test_networks_that_river_route_cannot_hold(tmp_path: Path, river: xr.Dataset
         rr.write_network(river.assign(tau=river["k"]).assign_attrs(scheme="linear_storage"), path)
     links = {"upstream_reach": ("link", [1, 1]), "downstream_reach": ("link", [2, 3]), "fraction": ("link", [0.5, 0.5])}
     parts = xr.Dataset({**links, "k": ("reach", [1.0] * 3), "x": ("reach", [0.1] * 3)}, {"reach": [1, 2, 3]})
-    with pytest.raises(NetworkError, match="bifurcations"):
+    with pytest.raises(NetworkError, match="drain to several"):
         rr.write_network(parts, path)
     with pytest.raises(ParameterError, match="version is one of river-route's: 2, 3"):
         rr.write_network(river, path, version=1)
@@ -487,7 +487,7 @@ def test_states_that_river_route_cannot_hold(tmp_path: Path, river: xr.Dataset) 
     with pytest.raises(StateError, match="lateral='head'"):
         rr.write_state(head, path, river)
     _, slow = volume.route(river, hillslope=[0.5, 0.5], return_state=True)
-    with pytest.raises(StateError, match="hillslopes"):
+    with pytest.raises(StateError, match="hillslope"):
         rr.write_state(slow, path, river)
     _, members = volume.expand_dims(member=2).route(river, return_state=True)
     with pytest.raises(StateError, match="one member"):
@@ -567,3 +567,43 @@ def test_ids_that_are_the_same_in_32_bits(tmp_path: Path) -> None:
     path = netcdf(tmp_path / "q.nc", "Q", np.ones((2, 2)), ("time", "river_id"), np.array([5, 7]), units="m3 s-1", id_kind="i4")
     with pytest.raises(AlignmentError):
         rr.read_discharge(path, rr.read_network(tmp_path))
+
+
+# ── a whole set-up, there and back ────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_the_command_writes_a_folder_that_it_reads_again(tmp_path: Path, river: xr.Dataset, version: int) -> None:
+    from click.testing import CliRunner
+
+    from xroute.cli import main
+
+    time = pd.date_range(START, periods=9, freq="3h")
+    volume = xr.DataArray(VOLUME, {"time": time, "reach": IDS}, attrs={"units": "m3"}, name="runoff")
+    first = xr.DataArray(Q0, {"reach": IDS}, attrs={"units": "m3 s-1"})
+    begin = xroute.initial_state(river, first, dt=DT).assign_attrs(time=START.replace(" ", "T"))
+    discharge = volume.route(river, initial_state=begin)
+    given = {"network": river, "runoff": volume.to_dataset(), "discharge": discharge.to_dataset(), "state": begin}
+    for name, dataset in given.items():
+        xroute.io.write(dataset, tmp_path / f"{name}.zarr")
+    inputs = [f"--{name}={tmp_path / name}.zarr" for name in given]
+    result = CliRunner().invoke(main, ["export", "river-route", str(tmp_path / "home"), *inputs, f"--version={version}"])
+    assert result.exit_code == 0, result.output
+    config = rr.read_config(next((tmp_path / "home").glob("config.*")))
+    assert config.layout.version == version and config.seconds("dt_routing") == DT_ROUTING
+    setup = READER.read([tmp_path / "home"], ["network", "runoff", "state", "discharge"], **options())
+    assert setup.network.attrs["routing_step"] == DT_ROUTING
+    xr.testing.assert_equal(setup.runoff["runoff"].sel(reach=IDS).drop_attrs(), volume.drop_attrs())
+    assert setup.state["outflow"].sel(reach=IDS).values.tolist() == Q0.tolist()
+    assert setup.state.attrs["time"] == begin.attrs["time"]
+    expected = discharge.sel(reach=IDS).transpose("time", "reach").astype("f4")
+    np.testing.assert_array_equal(setup.discharge["discharge"].sel(reach=IDS), expected)
+    if version == 2:
+        again = setup.runoff["runoff"].route(setup.network, initial_state=setup.state).sel(reach=IDS).transpose("time", "reach")
+        np.testing.assert_allclose(again, routed(VOLUME, Q0, DT_ROUTING, 2)[0], rtol=1e-12)
+
+
+def test_what_is_exported_with_another_lateral_is_told(tmp_path: Path, river: xr.Dataset) -> None:
+    with pytest.warns(UserWarning, match='lateral="head"'):
+        made = xroute.io.export("river-route", tmp_path / "home", network=river.assign_attrs(lateral="head"))
+    assert made == ["params.parquet"]

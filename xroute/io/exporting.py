@@ -13,6 +13,7 @@ from xroute.files.opening import PathLike
 from xroute.io.ddr import setup as ddr_setup
 from xroute.io.rapid import writing as rapid_writing
 from xroute.io.rapid2 import writing as rapid2_writing
+from xroute.io.river_route import exporting as river_route_exporting
 from xroute.io.writer import Outgoing, Writer, check, settled, written
 from xroute.network import Network
 
@@ -20,7 +21,7 @@ __all__ = ["WRITERS", "export"]
 
 WRITERS: dict[str, Writer] = {
     "rapid": rapid_writing.WRITER, "rapid2": rapid2_writing.WRITER,
-    "ddr": ddr_setup.WRITER,
+    "ddr": ddr_setup.WRITER, "river-route": river_route_exporting.WRITER,
 }  # fmt: skip
 """Writers of whole set-ups, by their names in ``xroute export``."""
 

@@ -46,8 +46,8 @@ def open_gridded(
     """
     if config is not None and config.values.get("forcing") == "ecmwf_grib":
         raise XRouteError(
-            f"{config.path} reads GRIB on a reduced grid (forcing ecmwf_grib), which is not read here: write it to netCDF, e.g. with "
-            "cfgrib, as cells along one dimension, and give it with its weights to xroute.remap"
+            f"{config.path} reads GRIB on a reduced grid (forcing ecmwf_grib), which is not read here: write it to netCDF, e.g. "
+            "with cfgrib, as cells along one dimension, and give it with its weights to xroute.remap"
         )
     if weights is None:
         raise ParameterError(f"runoff on a grid needs the weights: give {argument('weights')}")

@@ -13,12 +13,12 @@ from xroute.exceptions import NetworkError, ParameterError, require, some
 from xroute.files.opening import PathLike
 from xroute.files.writing import replacing
 from xroute.io.common import dataset_of
+from xroute.io.layouts import muskingum_of
 from xroute.io.river_route.config import Config, find_files, is_config, read_config
 from xroute.io.river_route.contents import TABLES
 from xroute.io.river_route.layout import LAYOUTS, OUTLET, Layout, layout_of_version
 from xroute.io.river_route.order import DepthFirst, depth_first, whole_number_ids
 from xroute.network import Network
-from xroute.parameters import read_parameters
 from xroute.tables import read_table
 from xroute.times import seconds
 from xroute.topology import reach_variables
@@ -181,10 +181,7 @@ def write_network(network: Any, path: PathLike, *, version: int = 2, overwrite: 
     if Path(path).suffix.lower() not in TABLES:
         raise ParameterError(f"river-route's network is Parquet: name it *{TABLES[0]}, not {path}")
     order = depth_first(river, version)
-    parameters = read_parameters(river)
-    if list(parameters) not in ([SCHEME], []):
-        raise ParameterError(f"river-route routes by {SCHEME}, and the network has reaches of {some(parameters)}")
-    values = parameters.get(SCHEME, (None, {"k": np.empty(0), "x": np.empty(0)}))[1]
+    values = muskingum_of(river, "river-route")
     columns: list[tuple[str, Any, dict[str, str]]] = [
         (layout.reach, river.ids[order.row], {}), (layout.downstream, order.downstream(river.ids), {}),
         (layout.k, values["k"][order.row], {"units": "s"}), (layout.x, values["x"][order.row], {}),

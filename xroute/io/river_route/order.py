@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xroute.exceptions import NetworkError, some
+from xroute.io.layouts import downstream_of
 from xroute.io.river_route.layout import OUTLET
 from xroute.network import Network
 
@@ -45,10 +46,7 @@ def depth_first(river: Network, version: int) -> DepthFirst:
         For bifurcations, which river-route has not.
     """
     plan, at = river.plan, np.arange(river.n_reaches)
-    if river.has_bifurcations or (plan.upstream_weight != 1.0).any():
-        raise NetworkError("all of a river drains to one other in river-route, and this network has bifurcations or fractions")
-    below = np.full(at.size, -1, np.int64)
-    below[plan.upstream_reach] = np.repeat(at, np.diff(plan.upstream_pointer))
+    below = downstream_of(river, "river-route")
     count = np.asarray(plan.n_upstream, np.int64) - 1
     linked = below >= 0
     stands = bool((below[linked] > at[linked]).all())

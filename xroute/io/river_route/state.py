@@ -9,12 +9,12 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from xroute.block_state import HILLSLOPE
 from xroute.exceptions import AlignmentError, NetworkError, ParameterError, StateError, require, some, warn
 from xroute.files.opening import PathLike, existing
-from xroute.files.writing import replacing
+from xroute.files.writing import write_table
 from xroute.ids import exact_ids
 from xroute.io.common import dataset_of
+from xroute.io.layout_series import snapshot_of
 from xroute.io.river_route.config import find_files, is_config
 from xroute.io.river_route.contents import TABLES
 from xroute.io.river_route.layout import LAYOUTS, STATE, layout_of_version
@@ -22,8 +22,7 @@ from xroute.io.river_route.network import ROW, ROWS
 from xroute.io.river_route.order import depth_first, whole_number_ids
 from xroute.labels import match_rows
 from xroute.network import Network
-from xroute.state_form import is_state, open_state, stages_of
-from xroute.units import flux_in_si
+from xroute.state_form import is_state, open_state
 from xroute.wording import argument
 
 __all__ = ["read_state", "write_state"]
@@ -159,11 +158,10 @@ def write_state(state: Any, path: PathLike, network: Any, *, version: int = 2, o
 
     Raises
     ------
-    AlignmentError
-        For reaches that are not the network's.
     StateError
-        For states that hold more than river-route's do: several members, water on hillslopes, another ``lateral`` than
-        ``"interval"`` or another scheme, which have past inflow that river-route would not know; and values that are not finite.
+        For states of other reaches, and such as hold more than river-route's do: several members, water on hillslopes, another
+        ``lateral`` than ``"interval"`` or another scheme, which have past inflow that river-route would not know; and values
+        that are not finite.
     NetworkError, ParameterError, UnitsError, FileExistsError
         As `write_network`.
 
@@ -178,8 +176,6 @@ def write_state(state: Any, path: PathLike, network: Any, *, version: int = 2, o
     >>> bool((river_route.read_state(path, network) == state.outflow).all())
     True
     """
-    pa = require("pyarrow", feature="writing river-route's tables", extra="io")
-    parquet = require("pyarrow.parquet", feature="writing river-route's tables", extra="io")
     layout = layout_of_version(version)
     if Path(path).suffix.lower() not in TABLES:
         raise ParameterError(f"river-route's state is Parquet: name it *{TABLES[0]}, not {path}")
@@ -188,37 +184,24 @@ def write_state(state: Any, path: PathLike, network: Any, *, version: int = 2, o
         raise NetworkError(f"a state of river-route has the order of the network: give {argument('network')}")
     river = network if isinstance(network, Network) else Network(rivers)
     whole_number_ids(river.ids)
-    snapshot = _snapshot(state)
-    ids = exact_ids(snapshot["reach"].to_numpy(), "reach of the state", AlignmentError)
-    row, _ = match_rows(ids, river.ids, "raise", "raise", "ids of the state", "state")
-    flow = snapshot.to_numpy().astype(np.float64) * flux_in_si(snapshot.attrs.get("units"), "the state")
+    flow = snapshot_of(_checked(state), river, "river-route").to_numpy()
     bad = ~np.isfinite(flow)
     if bad.any():
-        raise StateError(f"discharge of the state is not finite on {int(bad.sum())} reaches: {some(ids[bad])}")
+        raise StateError(f"discharge of the state is not finite on {int(bad.sum())} reaches: {some(river.ids[bad])}")
     order = depth_first(river, version).row
-    at = order if row is None else row[order]
-    columns = {} if version == 2 else {layout.reach: pa.array(river.ids[order])}
-    with replacing(path, overwrite=overwrite) as draft:
-        parquet.write_table(pa.table({**columns, STATE: pa.array(flow[at])}), draft)
+    columns = {} if version == 2 else {layout.reach: river.ids[order]}
+    write_table({**columns, STATE: flow[order]}, path, overwrite=overwrite)
 
 
-def _snapshot(state: Any) -> xr.DataArray:
-    """Discharge (reach) of a state that holds no more than that, or of a snapshot."""
-    array = state
-    if not isinstance(state, xr.DataArray):
-        found = state if isinstance(state, xr.Dataset) and is_state(state) else open_state(state)
-        attrs = found.attrs
-        if HILLSLOPE in stages_of(found):
-            raise StateError("the state holds water on hillslopes, for which river-route's has no place")
-        if attrs.get("lateral") != "interval" or attrs.get("scheme") != "muskingum":
-            raise StateError(
-                f'the state is of scheme {attrs.get("scheme")!r} with lateral={attrs.get("lateral")!r}: river-route routes by '
-                'muskingum with lateral="interval". Route so, or give its discharge alone (state.outflow)'
-            )
-        array = found["outflow"]
-    others = [d for d in array.dims if d != "reach"]
-    if others or "reach" not in array.coords:
+def _checked(state: Any) -> xr.DataArray | xr.Dataset:
+    """A state of which discharge is all that counts, or a snapshot."""
+    if isinstance(state, xr.DataArray):
+        return state
+    found = state if isinstance(state, xr.Dataset) and is_state(state) else open_state(state)
+    scheme, lateral = found.attrs.get("scheme"), found.attrs.get("lateral")
+    if lateral != "interval" or scheme != "muskingum":
         raise StateError(
-            f"a state of river-route is discharge on 'reach', with its ids, of one member and time; this has {some(array.dims)}"
+            f"the state is of scheme {scheme!r} with lateral={lateral!r}, and remembers what flowed in: river-route routes by "
+            'muskingum with lateral="interval". Route so, or give its discharge alone (state.outflow)'
         )
-    return array
+    return found
