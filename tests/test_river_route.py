@@ -41,27 +41,41 @@ DT, DT_ROUTING, START = 10800, 1800, "2001-03-04 05:00:00"
 COUNT = np.array([0, 0, 2, 0, 4, 5])
 
 
-def routed(volume: np.ndarray, first: np.ndarray, step: int, version: int) -> tuple[np.ndarray, np.ndarray]:
-    """Discharge of each step of runoff and the final state: a loop over steps and rivers, in the order of the table.
+def coefficients(step: Any, k: Any = K, x: Any = X) -> tuple[Any, Any, Any]:
+    below = step + 2 * k * (1 - x)
+    return (step - 2 * k * x) / below, (step + 2 * k * x) / below, (2 * k * (1 - x) - step) / below
 
-    Version 2 hands on discharge in each routing step, and tells their mean. Version 3 hands it on at the end of each step of
-    runoff, along a straight line, and tells that; with one routing step they are one.
-    """
-    n = DT // step
-    assert version == 2 or n == 1
-    below = step + 2 * K * (1 - X)
-    c1, c2, c3 = (step - 2 * K * X) / below, (step + 2 * K * X) / below, (2 * K * (1 - X) - step) / below
+
+def routed(volume: np.ndarray, first: np.ndarray, step: int) -> tuple[np.ndarray, np.ndarray]:
+    """What version 2 computes: means of the ends of routing steps, in each of which discharge goes on; and the final state."""
+    c1, c2, c3 = coefficients(step)
     flow, told = first.astype(float), []
     for water in volume:
         total = np.zeros(6)
-        for _ in range(n):
+        for _ in range(DT // step):
             before, flow = flow, flow.copy()
             for i in range(6):
                 up = np.flatnonzero(DOWN == IDS[i])
                 flow[i] = c1[i] * flow[up].sum() + c2[i] * before[up].sum() + c3[i] * before[i] + (c1 + c2)[i] * water[i] / DT
             total += flow
-        told.append(total / n)
+        told.append(total / (DT // step))
     return np.array(told), flow
+
+
+def routed_3(volume: np.ndarray, first: np.ndarray, n_own: Any) -> np.ndarray:
+    """What version 3 computes: discharge at the ends of steps of runoff, river by river, each in so many steps of its own."""
+    n_own = np.broadcast_to(n_own, 6)
+    told = np.concatenate([first[None], np.zeros(volume.shape)])
+    for i in range(6):  # upstream before downstream
+        c1, c2, c3 = coefficients(DT / n_own[i], K[i], X[i])
+        inflow = told[:, DOWN == IDS[i]].sum(axis=1)
+        for t in range(len(volume)):
+            line = np.linspace(inflow[t], inflow[t + 1], n_own[i] + 1)
+            flow = told[t, i]
+            for before, after in zip(line, line[1:], strict=False):
+                flow = c1 * after + c2 * before + c3 * flow + (c1 + c2) * volume[t, i] / DT
+            told[t + 1, i] = flow
+    return told[1:]
 
 
 def table(path: Path, **columns: Any) -> Path:
@@ -111,7 +125,7 @@ def two(tmp_path: Path) -> Path:
     network2(tmp_path / "params.parquet")
     netcdf(tmp_path / "qlateral.nc", "qlateral", VOLUME, ("time", "river_id"))
     table(tmp_path / "init.parquet", Q=Q0.astype(np.float32))
-    means, final = routed(VOLUME, Q0, DT_ROUTING, 2)
+    means, final = routed(VOLUME, Q0, DT_ROUTING)
     (tmp_path / "out").mkdir()
     netcdf(tmp_path / "out" / "discharge_qlateral.nc", "Q", means, ("time", "river_id"), kind="f4", units="m3 s-1", id_kind="i4")
     table(tmp_path / "final.parquet", Q=final.astype(np.float32))
@@ -141,7 +155,7 @@ def test_the_command_alone_gives_discharge_and_final_state_of_version_2(two: Pat
     assert result.exit_code == 0, result.output
     opened = {name: xroute.io.open_dataset(to / f"{name}.nc") for name in ("network", "runoff", "discharge")}
     discharge, state = opened["runoff"].runoff.route(opened["network"], initial_state=to / "state.nc", return_state=True)
-    means, final = routed(VOLUME, Q0, DT_ROUTING, 2)
+    means, final = routed(VOLUME, Q0, DT_ROUTING)
     assert discharge["reach"].values.tolist() == IDS.tolist()
     np.testing.assert_allclose(discharge.transpose("time", "reach"), means, rtol=1e-12)
     np.testing.assert_allclose(state["outflow"], final, rtol=1e-12)
@@ -162,18 +176,59 @@ def test_version_3_with_depths_and_areas(tmp_path: Path, units: str) -> None:
     config = {
         "network_file": "network.parquet", "forcing": "catchment", "forcing_files": "forcing.nc", "dt_routing": DT,
         "channel_state_init_file": str(tmp_path / "init.parquet"), "discharge_files": ["./Q.zarr"], "grid_weights_file": None,
+        "use_subcycles": False,
     }  # fmt: skip
     (tmp_path / "config.json").write_text(json.dumps(config))
     network = rr.read_network(tmp_path)
-    assert {n: network.attrs[n] for n in ("lateral", "sampling", "routing_step")} == {
-        "lateral": "interval", "sampling": "last", "routing_step": DT
+    assert {n: network.attrs.get(n) for n in ("scheme", "lateral", "sampling", "routing_step")} == {
+        "scheme": "river_route_3", "lateral": "interval", "sampling": "last", "routing_step": None,
     }  # fmt: skip
     runoff = rr.read_runoff(tmp_path, network)
     begin = xroute.initial_state(network, rr.read_state(tmp_path, network), dt=DT)
     discharge, state = runoff.route(network, initial_state=begin, return_state=True)
-    told, final = routed(VOLUME, Q0, DT, 3)
+    told = routed_3(VOLUME, Q0, 1)
     np.testing.assert_allclose(discharge.transpose("time", "reach"), told, rtol=1e-12)
-    np.testing.assert_allclose(state["outflow"], final, rtol=1e-12)
+    np.testing.assert_allclose(state["outflow"], told[-1], rtol=1e-12)
+    np.testing.assert_allclose(told, routed(VOLUME, Q0, DT)[0], rtol=1e-12)  # with one routing step both versions are one
+
+
+@pytest.mark.parametrize(
+    ("stated", "n_own"),
+    [
+        ({"dt_routing": 1200, "use_subcycles": False}, 9),
+        ({"dt_routing": 3600}, 3 * np.array([1, 1, 1, 1, 1, 1])),
+        ({"dt_routing": DT}, np.ceil(DT / (2 * K * (1 - X))).astype(int)),  # in equal parts where a river is too short for it
+        ({}, np.ceil(DT / (2 * K * (1 - X))).astype(int)),
+        ({"dt_routing": "auto"}, np.ceil(DT / (2 * K * (1 - X))).astype(int)),
+    ],
+    ids=str,
+)
+def test_version_3_steps_each_river_on_its_own(tmp_path: Path, stated: dict[str, Any], n_own: Any) -> None:
+    network3(tmp_path / "network.parquet")
+    netcdf(tmp_path / "forcing.nc", "catchment_runoff", VOLUME.T, ("riverId", "time"))
+    config = {"network_file": "network.parquet", "forcing": "catchment", "forcing_files": ["forcing.nc"], **stated}
+    (tmp_path / "config.json").write_text(json.dumps(config | {"use_subreaches": False}))
+    setup = READER.read([tmp_path], ["network", "runoff"], **options())
+    assert setup.runoff is not None and max(np.broadcast_to(n_own, 6)) > 1
+    begin = xroute.initial_state(setup.network, xr.DataArray(Q0, {"reach": IDS}), dt=DT)
+    discharge, state = setup.runoff["runoff"].route(setup.network, initial_state=begin, return_state=True)
+    told = routed_3(VOLUME, Q0, n_own)
+    np.testing.assert_allclose(discharge.transpose("time", "reach"), told, rtol=1e-11)
+    np.testing.assert_allclose(state["outflow"], told[-1], rtol=1e-11)
+    made = xroute.io.export("river-route", tmp_path / "home", network=setup.network, runoff=setup.runoff["runoff"], version="3")
+    assert "config.json" in made
+    again = rr.read_network(tmp_path / "home")
+    assert again.attrs["scheme"] == "river_route_3"
+    np.testing.assert_allclose(again["own_step"].sel(reach=IDS), setup.network["own_step"].sel(reach=IDS), rtol=1e-12)
+    rr.write_state(state, tmp_path / "state.parquet", setup.network, version=3)
+    np.testing.assert_array_equal(rr.read_state(tmp_path / "state.parquet", setup.network), state["outflow"])
+
+
+def test_rivers_that_version_3_splits_are_told(tmp_path: Path) -> None:
+    network3(tmp_path / "network.parquet")
+    (tmp_path / "config.json").write_text(json.dumps({"network_file": "network.parquet", "dt_routing": 600}))
+    with pytest.warns(UserWarning, match="splits 5 rivers that are too long for a step of 600 s"):
+        rr.read_network(tmp_path)
 
 
 def test_everything_is_matched_by_id(two: Path) -> None:
@@ -254,7 +309,7 @@ def test_channels_that_empty_themselves(tmp_path: Path) -> None:
     )
     setup = READER.read([tmp_path / "config.yml"], ["network", "runoff", "state"], **options())
     discharge = setup.runoff["runoff"].route(setup.network, initial_state=setup.state)
-    np.testing.assert_allclose(discharge.transpose("time", "reach"), routed(np.zeros((4, 6)), Q0, DT_ROUTING, 2)[0], rtol=1e-12)
+    np.testing.assert_allclose(discharge.transpose("time", "reach"), routed(np.zeros((4, 6)), Q0, DT_ROUTING)[0], rtol=1e-12)
     assert discharge["time"].values[0] == np.datetime64("2001-03-04")
 
 
@@ -592,7 +647,10 @@ def test_the_command_writes_a_folder_that_it_reads_again(tmp_path: Path, river: 
     config = rr.read_config(next((tmp_path / "home").glob("config.*")))
     assert config.layout.version == version and config.seconds("dt_routing") == DT_ROUTING
     setup = READER.read([tmp_path / "home"], ["network", "runoff", "state", "discharge"], **options())
-    assert setup.network.attrs["routing_step"] == DT_ROUTING
+    if version == 2:
+        assert setup.network.attrs["routing_step"] == DT_ROUTING
+    else:
+        assert (setup.network["own_step"] == DT_ROUTING).all()
     xr.testing.assert_equal(setup.runoff["runoff"].sel(reach=IDS).drop_attrs(), volume.drop_attrs())
     assert setup.state["outflow"].sel(reach=IDS).values.tolist() == Q0.tolist()
     assert setup.state.attrs["time"] == begin.attrs["time"]
@@ -600,7 +658,7 @@ def test_the_command_writes_a_folder_that_it_reads_again(tmp_path: Path, river: 
     np.testing.assert_array_equal(setup.discharge["discharge"].sel(reach=IDS), expected)
     if version == 2:
         again = setup.runoff["runoff"].route(setup.network, initial_state=setup.state).sel(reach=IDS).transpose("time", "reach")
-        np.testing.assert_allclose(again, routed(VOLUME, Q0, DT_ROUTING, 2)[0], rtol=1e-12)
+        np.testing.assert_allclose(again, routed(VOLUME, Q0, DT_ROUTING)[0], rtol=1e-12)
 
 
 def test_what_is_exported_with_another_lateral_is_told(tmp_path: Path, river: xr.Dataset) -> None:

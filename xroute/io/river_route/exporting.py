@@ -12,6 +12,7 @@ from xroute.io.reader import ReaderOption
 from xroute.io.river_route.layout import LAYOUTS, Layout
 from xroute.io.river_route.network import write_network
 from xroute.io.river_route.state import write_state
+from xroute.io.river_route.steps import steps_of
 from xroute.io.river_route.weights import write_weights
 from xroute.io.river_route.writing import write_discharge, write_runoff
 from xroute.io.writer import NothingToWrite, Outgoing, Writer
@@ -46,6 +47,8 @@ def _write(outgoing: Outgoing, folder: Path, /, *, version: str, weights: Path |
             "river-route lets runoff flow in evenly along the reach (lateral=\"interval\"), and this network is routed with "
             f"lateral=\"{network.attrs.get('lateral', 'head')}\": its discharge will differ"
         )  # fmt: skip
+    if layout.version == 2 and steps_of(network) is not None:
+        warn("the network is routed as river-route 3 does (scheme river_route_3), and version 2 routes it in steps of runoff")
     write_network(network, files["network"], **options)
     begins = False
     if outgoing.runoff is not None:
@@ -87,7 +90,8 @@ def _config(layout: Layout, network: Network, outgoing: Outgoing, begins: bool) 
     if layout.version == 2:
         return values | ({} if runoff is None else {"dt_runoff": int(runoff)})
     # as it stands: rivers are not split, nor stepped one by one, and k and x that oscillate are told of, as here
-    return values | {"forcing": "catchment", "use_subreaches": False, "use_subcycles": False, "invalid_coefficients": "log"}
+    plain = {"use_subreaches": False, "use_subcycles": False}
+    return values | (steps_of(network) or plain) | {"forcing": "catchment", "invalid_coefficients": "log"}
 
 
 WRITER = Writer(

@@ -18,6 +18,7 @@ from xroute.io.river_route.config import Config, find_files, is_config, read_con
 from xroute.io.river_route.contents import TABLES
 from xroute.io.river_route.layout import LAYOUTS, OUTLET, Layout, layout_of_version
 from xroute.io.river_route.order import DepthFirst, depth_first, whole_number_ids
+from xroute.io.river_route.steps import as_muskingum, with_own_steps
 from xroute.network import Network
 from xroute.tables import read_table
 from xroute.times import seconds
@@ -28,7 +29,6 @@ __all__ = ["ROW", "ROWS", "read_network", "write_network"]
 
 ROW, ROWS = "params_row", "params_rows"
 """Variable of a network with the rows of its reaches in river-route's table, and attribute with how many that had."""
-SCHEME = "muskingum"
 
 
 def read_network(path: PathLike, *, routing_step: Any = None) -> xr.Dataset:
@@ -47,7 +47,13 @@ def read_network(path: PathLike, *, routing_step: Any = None) -> xr.Dataset:
         On ``reach`` (int64 ids, in the order of the table): ``downstream`` (-1 at outlets), ``k`` [s], ``x``, and
         ``params_row``, the row in the table, by which states of version 2 find their reaches. Other columns are kept under
         their names. Attributes hold how river-route routes (see `xroute.recipe`): ``lateral``, ``sampling``, and
-        ``routing_step`` and ``runoff_step`` [s] where a configuration says them.
+        ``routing_step`` and ``runoff_step`` [s] where a configuration says them. Version 3 has the scheme ``river_route_3``,
+        and ``own_step`` [s] of each reach, as its configuration has it, or by ``dt_routing="auto"``.
+
+    Warns
+    -----
+    UserWarning
+        For rivers that version 3 splits because they are too long for their step: here they are routed whole.
 
     Raises
     ------
@@ -98,14 +104,16 @@ def read_params(file: Path, config: Config | None, routing_step: Any = None) -> 
     network[ROW] = ("reach", np.arange(ids.size), {"long_name": "row in river-route's table, from 0"})
     network.attrs |= {
         "source": f"river-route {layout.version}: {file.resolve().parent.name}/{file.name}", ROWS: int(ids.size),
-        "scheme": SCHEME, "lateral": "interval", "sampling": layout.sampling,
+        "scheme": "muskingum", "lateral": "interval", "sampling": layout.sampling,
     }  # fmt: skip
-    steps = {"runoff_step": None, "routing_step": None if routing_step is None else seconds(routing_step)}
+    step = None if routing_step is None else seconds(routing_step)
     if config is not None:
-        steps["runoff_step"] = config.seconds("dt_runoff") or (config.is_dry and config.seconds("dt_discharge")) or None
-        steps["routing_step"] = steps["routing_step"] or config.seconds("dt_routing")
-    network.attrs |= {name: step for name, step in steps.items() if step is not None}
-    return network
+        step = step or config.seconds("dt_routing")
+        runoff = config.seconds("dt_runoff") or (config.is_dry and (config.seconds("dt_discharge") or step)) or None
+        network.attrs |= {} if runoff is None else {"runoff_step": runoff}
+    if layout.version == 3:
+        return with_own_steps(network, step, config)
+    return network.assign_attrs({} if step is None else {"routing_step": step})
 
 
 def _columns(file: Path, config: Config | None) -> tuple[Layout, str, dict[str, str]]:
@@ -181,7 +189,7 @@ def write_network(network: Any, path: PathLike, *, version: int = 2, overwrite: 
     if Path(path).suffix.lower() not in TABLES:
         raise ParameterError(f"river-route's network is Parquet: name it *{TABLES[0]}, not {path}")
     order = depth_first(river, version)
-    values = muskingum_of(river, "river-route")
+    values = muskingum_of(as_muskingum(river), "river-route")
     columns: list[tuple[str, Any, dict[str, str]]] = [
         (layout.reach, river.ids[order.row], {}), (layout.downstream, order.downstream(river.ids), {}),
         (layout.k, values["k"][order.row], {"units": "s"}), (layout.x, values["x"][order.row], {}),
@@ -210,7 +218,7 @@ def _river(network: Any) -> Network:
 
 def _others(dataset: xr.Dataset, order: DepthFirst, taken: Sequence[str]) -> list[tuple[str, Any, dict[str, str]]]:
     """Variables of reaches that have no column yet."""
-    ours = {"downstream", "k", "x", "scheme", ROW}
+    ours = {"downstream", "k", "x", "scheme", "own_step", ROW}
     found = []
     for name in map(str, reach_variables(dataset)):
         variable = dataset[name]

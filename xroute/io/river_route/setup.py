@@ -19,6 +19,7 @@ from xroute.io.river_route.hillslope import read_hillslope
 from xroute.io.river_route.network import read_network
 from xroute.io.river_route.series import read_discharge, read_runoff
 from xroute.io.river_route.state import read_state
+from xroute.io.river_route.steps import warn_of_long_rivers
 from xroute.network import Network
 from xroute.recipe import step_of
 from xroute.settings import GRID_NAN
@@ -71,6 +72,9 @@ def _read(
         gridded = bool(weights_file) and bool(runoff_file) or (config is not None and config.is_gridded)
         runoff = read_runoff(runoff_of, network, weights=weights if gridded else None, **options)
         _check_step(runoff, network, config)
+        automatic = dt_routing is None and (config is None or config.seconds("dt_routing") is None)
+        if "own_step" in network.variables and automatic and "runoff_step" in network.attrs:
+            warn_of_long_rivers(network, network.attrs["runoff_step"], config)
     state = None
     if "state" in wanted:
         state = _state(state_file or found.get("state"), network, runoff, source)

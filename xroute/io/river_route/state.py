@@ -20,6 +20,7 @@ from xroute.io.river_route.contents import TABLES
 from xroute.io.river_route.layout import LAYOUTS, STATE, layout_of_version
 from xroute.io.river_route.network import ROW, ROWS
 from xroute.io.river_route.order import depth_first, whole_number_ids
+from xroute.io.river_route.steps import SCHEMES
 from xroute.labels import match_rows
 from xroute.network import Network
 from xroute.state_form import is_state, open_state
@@ -199,7 +200,7 @@ def _checked(state: Any) -> xr.DataArray | xr.Dataset:
         return state
     found = state if isinstance(state, xr.Dataset) and is_state(state) else open_state(state)
     scheme, lateral = found.attrs.get("scheme"), found.attrs.get("lateral")
-    if lateral != "interval" or scheme != "muskingum":
+    if lateral != "interval" or scheme not in SCHEMES:
         raise StateError(
             f"the state is of scheme {scheme!r} with lateral={lateral!r}, and remembers what flowed in: river-route routes by "
             'muskingum with lateral="interval". Route so, or give its discharge alone (state.outflow)'
