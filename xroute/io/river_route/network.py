@@ -50,17 +50,17 @@ def read_network(path: PathLike, *, routing_step: Any = None) -> xr.Dataset:
         ``routing_step`` and ``runoff_step`` [s] where a configuration says them. Version 3 has the scheme ``river_route_3``,
         and ``own_step`` [s] of each reach, as its configuration has it, or by ``dt_routing="auto"``.
 
-    Warns
-    -----
-    UserWarning
-        For rivers that version 3 splits because they are too long for their step: here they are routed whole.
-
     Raises
     ------
     NetworkError
         For tables that are missing or without the columns of either version, and ids that are no whole numbers or stand twice.
     XRouteError
         When several files could be the table.
+
+    Warns
+    -----
+    UserWarning
+        For rivers that version 3 splits because they are too long for their step: here they are routed whole.
 
     Examples
     --------
