@@ -1,0 +1,16 @@
+"""Read and write mizuRoute: control files, networks of segments and HRUs, runoff and its weights, restarts and histories.
+
+`read_network` brings mizuRoute's own recipe with it: the impulse response function with its ordinates (scheme
+``mizuroute_irf``), gamma hillslopes, and runoff that joins at the lower end of a segment.
+"""
+
+from xroute.io.mizuroute.control import Control, read_control, read_parameters
+from xroute.io.mizuroute.network import read_network
+from xroute.io.mizuroute.restart import read_state
+from xroute.io.mizuroute.series import read_discharge, read_runoff
+from xroute.io.mizuroute.setup import READER, find_files, read_setup
+
+__all__ = [
+    "READER", "Control", "find_files", "read_control", "read_discharge", "read_network", "read_parameters", "read_runoff",
+    "read_setup", "read_state",
+]  # fmt: skip

@@ -1,0 +1,180 @@
+"""mizuRoute's restart files: what is still to leave hillslopes and segments, step by step, and our states, past inflows.
+
+A queue of future flows follows from past inflows and the hydrograph; the other way round, past inflows are found that leave the
+same queue behind, by least squares: only what will flow counts. They need not be those that were.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from xroute.block_state import CHANNEL, HILLSLOPE, stored_name
+from xroute.exceptions import AlignmentError, StateError, XRouteError, some
+from xroute.files.opening import open_netcdf
+from xroute.hillslope import hillslope_of
+from xroute.ids import positions_of, repeated, within
+from xroute.io.common import file_ids
+from xroute.io.mizuroute.clock import repaired_units
+from xroute.io.mizuroute.control import Control, as_control, is_control
+from xroute.network_files import as_network
+from xroute.parameters import parameters_of
+from xroute.recipe import resolve_settings, resolve_step
+from xroute.schemes import Filter
+from xroute.spinup import initial_state
+from xroute.stamps import decode_numbers, show
+
+__all__ = ["QUEUES", "filters_of", "queues_of", "read_state"]
+
+QUEUES = {CHANNEL: ("irf_qfuture", "tdh_irf"), HILLSLOPE: ("qfuture", "tdh")}
+"""Variable and dimension of the future flows of segments and hillslopes."""
+MISSING = -9999.0
+CLOSE = 1e-9
+"""How far a queue that is found again may be from that of the file, in parts of its largest flow."""
+SMALL = 1e-13
+"""Singular values below this part of the largest carry nothing but rounding."""
+
+
+def read_state(source: Any, network: Any, *, dt: Any = None) -> xr.Dataset:
+    """Read a restart file (``*.r.*.nc``) of the impulse response function, as a state for ``initial_state=``.
+
+    Parameters
+    ----------
+    source
+        The file; or the control file, whose ``<fname_state_in>`` is read.
+    network
+        Network of `read_network`, whose reaches and order the state takes, by id.
+    dt
+        Simulation step, by default the network's ``routing_step``.
+
+    Returns
+    -------
+    xarray.Dataset
+        State of a run with the network's own recipe, on steps of runoff of the simulation step. Its ``inflow`` is such that
+        what will flow is what the file has (``irf_qfuture``, ``qfuture``).
+
+    Raises
+    ------
+    StateError
+        Queues that the network's hydrographs do not leave behind: of other parameters, or of another step.
+    AlignmentError
+        Reaches of the network that are not in the file.
+    XRouteError
+        No restart file of IRF.
+
+    Examples
+    --------
+    >>> from xroute.io import mizuroute
+    >>> network = mizuroute.read_network("run.control")  # doctest: +SKIP
+    >>> state = mizuroute.read_state("run.r.1990-01-01-00000.nc", network)  # doctest: +SKIP
+    """
+    file = _file(source)
+    rivers = as_network(network)
+    step = resolve_step(rivers, rivers.attrs.get("routing_step") if dt is None else dt)
+    with open_netcdf(file, raw=True) as raw:
+        raw.load()
+    if "irf_qfuture" not in raw or "reachID" not in raw:
+        raise XRouteError(f"{file} is no restart of IRF: it has no irf_qfuture and reachID, but {some(raw.variables)}")
+    ids = file_ids(raw["reachID"], file)
+    twice, lacking = repeated(ids), rivers.ids[~within(rivers.ids, ids)]
+    if twice.size:
+        raise AlignmentError(f"{twice.size} segments stand more than once in {file}: {some(twice)}")
+    if lacking.size:
+        raise AlignmentError(f"{lacking.size} of the network's {rivers.n_reaches} reaches are not in {file}: {some(lacking)}")
+    at = positions_of(rivers.ids, ids)
+    zero = xr.DataArray(np.zeros(rivers.n_reaches), {"reach": rivers.ids}, ("reach",), attrs={"units": "m3 s-1"})
+    state = initial_state(rivers, zero, dt=step)
+    for stage, filter in filters_of(rivers, step).items():
+        name, dim = QUEUES[stage]
+        if name not in raw:
+            raise XRouteError(f"{file} has no {name}, and hillslopes are routed: it is of a run with <doesBasinRoute> 0")
+        queue = raw[name].transpose(..., dim).values.astype(np.float64)[at]
+        past = _past_inflows(queue, filter, rivers.ids, f"{name} of {file}")
+        inflow = stored_name(stage, "inflow")
+        if inflow in state:
+            state[inflow] = state[inflow].copy(data=past[:, : state[inflow].shape[1]])
+    if HILLSLOPE in filters_of(rivers, step) and "basin_q" in raw:
+        outflow = stored_name(HILLSLOPE, "outflow")
+        state[outflow] = state[outflow].copy(data=raw["basin_q"].values.astype(np.float64)[at])
+    if "restart_time" in raw:
+        attrs = repaired_units(dict(raw["restart_time"].attrs), Control())
+        date = decode_numbers(raw["restart_time"].values.reshape(1), attrs.get("units"), attrs.get("calendar"))
+        if date.dtype.kind in "MO":
+            state.attrs["time"] = show(date[0])
+    return state
+
+
+def _file(source: Any) -> Path:
+    """The restart file, or the one that a control file names."""
+    if isinstance(source, Control) or is_control(source):
+        control = as_control(source)
+        name = (control.values.get("fname_state_in") or "coldstart").lower()
+        if name in ("coldstart", "none", "empty"):
+            raise FileNotFoundError(f"{control.path} has a cold start (<fname_state_in>): there is no restart file to read")
+        folder = "restart_dir" if "restart_dir" in control else "output_dir"
+        return control.file("fname_state_in", folder)
+    return Path(source)
+
+
+def filters_of(network: Any, step: float) -> dict[str, Filter]:
+    """Filters of a network's stages by its own recipe, for one routing step in a step of runoff [s]."""
+    parameters = parameters_of(network, None)
+    settings = resolve_settings(network, parameters.values, step, log=False)
+    if settings.substeps != 1:
+        raise StateError(f"a restart is of steps of {step / settings.substeps:g} s, by the network's routing_step, not of {step:g} s")
+    found = {CHANNEL: parameters.filter(step, settings.lateral)}
+    slopes = hillslope_of(network, None, step)
+    return found if slopes is None else {**found, HILLSLOPE: slopes.filter}
+
+
+def queues_of(past: NDArray[np.float64], filter: Filter) -> NDArray[np.float64]:
+    """Future flows [reach, step] of past inflows [reach, lag], most recent first: as many as the longest hydrograph has."""
+    taps, pointer, _, _ = filter.arrays()
+    n_taps = np.diff(pointer)
+    found = np.zeros((n_taps.size, int(n_taps.max(initial=1))))
+    for i, n in enumerate(n_taps):
+        own = taps[pointer[i] : pointer[i + 1]]
+        for j in range(n - 1):
+            found[i, j] = own[j + 1 :] @ past[i, : n - 1 - j]
+    return found
+
+
+def _past_inflows(
+    queue: NDArray[np.float64], filter: Filter, ids: NDArray[Any], what: str
+) -> NDArray[np.float64]:
+    """Past inflows [reach, lag] that leave queues [reach, step] behind."""
+    taps, pointer, _, _ = filter.arrays()
+    n_taps = np.diff(pointer)
+    past = np.zeros((n_taps.size, max(int(n_taps.max(initial=1)) - 1, 0)))
+    queue = np.where(queue == MISSING, 0.0, queue)
+    bad = ~np.isfinite(queue).all(axis=1)
+    if bad.any():
+        raise StateError(f"{what} is not finite on {int(bad.sum())} reaches: {some(ids[bad])}")
+    groups: dict[bytes, list[int]] = {}
+    for i in range(n_taps.size):
+        groups.setdefault(taps[pointer[i] : pointer[i + 1]].tobytes(), []).append(i)
+    wrong: list[int] = []
+    for rows in groups.values():
+        n = int(n_taps[rows[0]])
+        wanted = np.zeros((n, len(rows)))
+        held = queue[rows]
+        wanted[: held.shape[1]] = held[:, :n].T
+        beyond = np.abs(held[:, n - 1 :]).max(axis=1, initial=0.0)
+        if n > 1:
+            own = taps[pointer[rows[0]] : pointer[rows[0] + 1]]
+            lag = np.add.outer(np.arange(n - 1), np.arange(n - 1)) + 1
+            matrix = np.where(lag < n, own[np.minimum(lag, n - 1)], 0.0)
+            found = np.linalg.lstsq(matrix, wanted[: n - 1], rcond=SMALL)[0]
+            past[rows, : n - 1] = found.T
+            beyond = np.fmax(beyond, np.abs(matrix @ found - wanted[: n - 1]).max(axis=0))
+        wrong += [r for r, off in zip(rows, beyond > CLOSE * np.abs(held).max(axis=1, initial=0.0), strict=True) if off]
+    if wrong:
+        raise StateError(
+            f"{what} is not what the network's hydrographs leave behind, on {len(wrong)} reaches: {some(ids[sorted(wrong)])}. It "
+            "is of other parameters (length, velo, diff, fshape, tscale), of another <dt_qsim>, or of another network"
+        )
+    return past
