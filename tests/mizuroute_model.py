@@ -81,7 +81,7 @@ def basin_hydrograph(dt: float, fshape: float, tscale: float) -> list[float]:
         else:
             raise ValueError("no number of bins")
     edges = [0.0] + [gammainc(fshape, (k + 1) * dt / tscale) for k in range(math.ceil(tried))]
-    fractions = [max(0.0, b - a) for a, b in zip(edges, edges[1:])]
+    fractions = [max(0.0, b - a) for a, b in zip(edges, edges[1:], strict=False)]
     return [f / sum(fractions) for f in fractions]
 
 
@@ -139,7 +139,7 @@ def reach_runoff(river: River, depth: dict[int, float], factor: float) -> dict[i
 
 
 def mapped(
-    overlaps: dict[int, list[tuple[object, float]]], values: dict[object, float], is_cell: bool = True
+    overlaps: dict[int, list[tuple[object, float]]], values: dict[object, float]
 ) -> dict[int, float]:
     """Weighted means of the model units of each HRU; those below -1e-6 do not count, and the others take their place."""
     found = {}

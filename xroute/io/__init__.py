@@ -1,8 +1,8 @@
 """Readers and writers of the files that our users come from, one module a system.
 
 `rapid` (Fortran RAPID), `rapid2` (RAPID2), `nwm` (National Water Model RouteLink and CHRTOUT), `mizuroute`, and `cf` (discharge
-as CF netCDF, and any Dataset to and from Zarr or netCDF); `open_runoff` opens runoff of any other origin, from one file or many, and
-`open_known` discharge that is known on some reaches.
+as CF netCDF, and any Dataset to and from Zarr or netCDF); `open_runoff` opens runoff of any other origin, from one file or
+many, and `open_known` discharge that is known on some reaches.
 Readers return plain xarray objects in xroute's data model with ids kept exact; nothing here routes. Tables of the known
 hydrographies are read by `xroute.tables`, and direction grids by `xroute.Network`; `table` and `direction_grids`
 convert them. `READERS` holds those that read whole set-ups.

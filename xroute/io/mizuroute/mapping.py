@@ -1,8 +1,8 @@
 """Runoff of HRUs, of another model's units or of a grid, brought to reaches by mizuRoute's rules.
 
 Its rules are not those of `xroute.grids`: units without runoff, and those below -1e-6, leave their place to the others of an HRU,
-time by time; weights that do not sum to one are made to; and no reach gets less than nothing. They are written here once, over all
-steps of a block at a time.
+time by time; weights that do not sum to one are made to; and no reach gets less than nothing. They are written here once, over
+all steps of a block at a time.
 """
 
 from __future__ import annotations

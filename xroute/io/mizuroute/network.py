@@ -368,9 +368,9 @@ def _refuse_no_hydrograph(dataset: xr.Dataset, step: float | None) -> None:
     if bad.any():
         ids = dataset["reach"].values[routed][bad]
         raise ParameterError(
-            f"mizuRoute's hydrograph of {int(bad.sum())} segments is empty: {some(ids)}, of lengths {some(length.numpy()[bad], 3)} "
-            "m. By velo and diff, their wave passes between whole hours, or after 240 hours: check lengths and units, or route by "
-            'scheme "hayami"'
+            f"mizuRoute's hydrograph of {int(bad.sum())} segments is empty: {some(ids)}, of lengths "
+            f"{some(length.numpy()[bad], 3)} m. By velo and diff, their wave passes between whole hours, or after 240 hours: "
+            'check lengths and units, or route by scheme "hayami"'
         )
 
 

@@ -6,6 +6,7 @@ same queue behind, by least squares: only what will flow counts. They need not b
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +22,17 @@ from xroute.ids import positions_of, repeated, within
 from xroute.io.common import file_ids
 from xroute.io.mizuroute.clock import repaired_units
 from xroute.io.mizuroute.control import Control, as_control, is_control
+from xroute.io.mizuroute.network import INSTANT
+from xroute.network import Network
 from xroute.network_files import as_network
-from xroute.parameters import parameters_of
+from xroute.parameters import parameters_of, read_scheme
 from xroute.recipe import resolve_settings, resolve_step
-from xroute.schemes import Filter
+from xroute.schemes import HILLSLOPES, Filter, all_reaches, make_filter
+from xroute.schemes.mizuroute import MIZUROUTE_IRF
 from xroute.spinup import initial_state
 from xroute.stamps import decode_numbers, show
 
-__all__ = ["QUEUES", "filters_of", "queues_of", "read_state"]
+__all__ = ["MISSING", "QUEUES", "is_instant", "queues_of", "read_state", "stage_filters"]
 
 QUEUES = {CHANNEL: ("irf_qfuture", "tdh_irf"), HILLSLOPE: ("qfuture", "tdh")}
 """Variable and dimension of the future flows of segments and hillslopes."""
@@ -88,16 +92,21 @@ def read_state(source: Any, network: Any, *, dt: Any = None) -> xr.Dataset:
     at = positions_of(rivers.ids, ids)
     zero = xr.DataArray(np.zeros(rivers.n_reaches), {"reach": rivers.ids}, ("reach",), attrs={"units": "m3 s-1"})
     state = initial_state(rivers, zero, dt=step)
-    for stage, filter in filters_of(rivers, step).items():
+    stages, held = filters_of(rivers, step), {}
+    for stage in stages:
         name, dim = QUEUES[stage]
         if name not in raw:
+            if stage == HILLSLOPE and is_instant(rivers):  # its runoff is not held back
+                held[stage] = np.zeros((rivers.n_reaches, 1))
+                continue
             raise XRouteError(f"{file} has no {name}, and hillslopes are routed: it is of a run with <doesBasinRoute> 0")
-        queue = raw[name].transpose(..., dim).values.astype(np.float64)[at]
-        past = _past_inflows(queue, filter, rivers.ids, f"{name} of {file}")
+        held[stage] = raw[name].transpose(..., dim).values.astype(np.float64)[at]
+    for stage, queue in _joined(held, stages, rivers, step).items():
+        past = _past_inflows(queue, stages[stage], rivers.ids, f"{QUEUES[stage][0]} of {file}")
         inflow = stored_name(stage, "inflow")
         if inflow in state:
             state[inflow] = state[inflow].copy(data=past[:, : state[inflow].shape[1]])
-    if HILLSLOPE in filters_of(rivers, step) and "basin_q" in raw:
+    if HILLSLOPE in stages and "basin_q" in raw:
         outflow = stored_name(HILLSLOPE, "outflow")
         state[outflow] = state[outflow].copy(data=raw["basin_q"].values.astype(np.float64)[at])
     if "restart_time" in raw:
@@ -120,27 +129,98 @@ def _file(source: Any) -> Path:
     return Path(source)
 
 
-def filters_of(network: Any, step: float) -> dict[str, Filter]:
+def filters_of(network: Network, step: float) -> dict[str, Filter]:
     """Filters of a network's stages by its own recipe, for one routing step in a step of runoff [s]."""
     parameters = parameters_of(network, None)
     settings = resolve_settings(network, parameters.values, step, log=False)
     if settings.substeps != 1:
-        raise StateError(f"a restart is of steps of {step / settings.substeps:g} s, by the network's routing_step, not of {step:g} s")
+        raise StateError(f"a restart is of steps of {step / settings.substeps:g} s, by the network, not of {step:g} s")
     found = {CHANNEL: parameters.filter(step, settings.lateral)}
     slopes = hillslope_of(network, None, step)
     return found if slopes is None else {**found, HILLSLOPE: slopes.filter}
 
 
-def queues_of(past: NDArray[np.float64], filter: Filter) -> NDArray[np.float64]:
-    """Future flows [reach, step] of past inflows [reach, lag], most recent first: as many as the longest hydrograph has."""
-    taps, pointer, _, _ = filter.arrays()
-    n_taps = np.diff(pointer)
-    found = np.zeros((n_taps.size, int(n_taps.max(initial=1))))
-    for i, n in enumerate(n_taps):
-        own = taps[pointer[i] : pointer[i + 1]]
-        for j in range(n - 1):
-            found[i, j] = own[j + 1 :] @ past[i, : n - 1 - j]
+def stage_filters(network: Network, step: float) -> dict[str, Filter]:
+    """As `filters_of`, for what writes: refuses networks that are not routed as mizuRoute does."""
+    if network.attrs.get("lateral") != "outlet":
+        raise StateError(
+            "a restart of mizuRoute is of runoff that joins at the lower end of segments, and the network's attribute 'lateral' "
+            f"is {network.attrs.get('lateral')!r}, not 'outlet'"
+        )
+    return filters_of(network, step)
+
+
+def queues_of(
+    past: Mapping[str, NDArray[np.float64]], stages: Mapping[str, Filter], network: Network, step: float
+) -> dict[str, tuple[NDArray[np.float64], NDArray[np.int64]]]:
+    """Future flows [reach, step] of each stage's past inflows [reach, lag], most recent first; and how many steps each has."""
+    rows = {stage: _rows(filter) for stage, filter in stages.items()}
+    slope, waves = _split(network, step) if HILLSLOPE in stages else (None, {})
+    found = {}
+    for stage, taps in rows.items():
+        own = taps if stage == CHANNEL or slope is None else [slope] * len(taps)
+        queue = np.zeros((len(own), max(map(len, own), default=1)))
+        for i, ordinates in enumerate(own):
+            queue[i, : ordinates.size] = _left(ordinates, past[stage][i])
+        found[stage] = queue, np.array([ordinates.size for ordinates in own])
+    for i, wave in waves.items():  # what is on its way along a headwater: the hillslope's outflow of each step before
+        assert slope is not None
+        queue, count = found[CHANNEL]
+        before = np.array([slope @ past[HILLSLOPE][i, k : k + slope.size] for k in range(wave.size - 1)])
+        queue[i] = 0.0
+        queue[i, : wave.size] = _left(wave, before)
     return found
+
+
+def is_instant(network: Network) -> bool:
+    """Whether hillslopes hold nothing back, and stand for nothing but headwaters that route their own runoff."""
+    return "headwater_length" in network.dataset and bool((network.dataset["tscale"].values <= INSTANT).all())
+
+
+def _rows(filter: Filter) -> list[NDArray[np.float64]]:
+    """Taps of each reach."""
+    taps, pointer, _, _ = filter.arrays()
+    return np.split(taps, pointer[1:-1])
+
+
+def _left(taps: NDArray[np.float64], past: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What will flow [step] of past inflows [lag], most recent first, through taps [step]."""
+    n = taps.size
+    return np.array([taps[j + 1 :] @ past[: n - 1 - j] for j in range(n)])
+
+
+def _split(network: Network, step: float) -> tuple[NDArray[np.float64], dict[int, NDArray[np.float64]]]:
+    """Ordinates of the hillslope alone, and those of headwaters that route their own runoff, by their positions."""
+    data, form = network.dataset, HILLSLOPES["gamma-mizuroute"][0]
+    values = read_scheme(network, form, all_reaches(network.n_reaches))
+    first = {name: np.asarray(v)[:1] for name, v in values.items()}
+    slope = _rows(make_filter({form.name: (np.arange(1), first)}, step, 1, find=lambda _: form))[0]
+    if "headwater_length" not in data:
+        return slope, {}
+    at = np.flatnonzero(data["headwater_length"].values > 0)
+    wave = {n: np.broadcast_to(data[n].values, network.n_reaches)[at].astype(float) for n in ("celerity", "diffusivity")}
+    wave["length"] = data["headwater_length"].values[at].astype(float)
+    filter = make_filter({MIZUROUTE_IRF.name: (np.arange(at.size), wave)}, step, at.size)
+    return slope, dict(zip(at.tolist(), _rows(filter), strict=True))
+
+
+def _joined(
+    queues: Mapping[str, NDArray[np.float64]], stages: Mapping[str, Filter], network: Network, step: float
+) -> dict[str, NDArray[np.float64]]:
+    """Queues of stages: what is on its way along headwaters is part of that of their hillslopes, as it is routed here."""
+    if HILLSLOPE not in stages:
+        return dict(queues)
+    slope, waves = _split(network, step)
+    if not waves:
+        return dict(queues)
+    width = max(int(n) for n in stages[HILLSLOPE].n_taps)
+    own, joined = queues[CHANNEL].copy(), np.zeros((network.n_reaches, width))
+    joined[:, : queues[HILLSLOPE].shape[1]] = queues[HILLSLOPE][:, :width]
+    for i, wave in waves.items():
+        total = np.convolve(queues[HILLSLOPE][i], wave)[:width]
+        total[: wave.size] += np.where(own[i] == MISSING, 0.0, own[i])[: wave.size]
+        joined[i], own[i] = np.pad(total, (0, width - total.size)), 0.0
+    return {CHANNEL: own, HILLSLOPE: joined}
 
 
 def _past_inflows(

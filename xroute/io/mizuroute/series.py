@@ -114,7 +114,7 @@ def _opened(path: Path, control: Control) -> tuple[xr.DataArray, float | None]:
     grid: tuple[Any, ...] = (control.text("dname_ylat") or "lat", control.text("dname_xlon") or "lon")
     others = [d for d in raw[name].dims if d != axis]
     if axis not in raw[name].dims or len(others) not in (1, 2):
-        raise XRouteError(f"{name} of {path} has the dimensions {some(raw[name].dims)}, and not time and HRUs, or time and a grid")
+        raise XRouteError(f"{name} of {path} is on {some(raw[name].dims)}, and not on time and HRUs, or time and a grid")
     if len(others) == 2 and set(others) != set(grid):
         if set(others) & set(grid) or "dname_ylat" in control or "dname_xlon" in control:
             raise XRouteError(f"{name} of {path} is on {some(others)}, not on {some(grid)}, as <dname_ylat> and <dname_xlon> say")
