@@ -4,7 +4,7 @@
 ``mizuroute_irf``), gamma hillslopes, and runoff that joins at the lower end of a segment.
 """
 
-from xroute.io.mizuroute.control import Control, read_control, read_parameters
+from xroute.io.mizuroute.control import read_parameters
 from xroute.io.mizuroute.home import write_control, write_parameters, write_setup
 from xroute.io.mizuroute.network import read_network
 from xroute.io.mizuroute.restart import read_state
@@ -14,7 +14,7 @@ from xroute.io.mizuroute.setup import READER, find_files, read_setup
 from xroute.io.mizuroute.writing import write_network, write_runoff, write_weights
 
 __all__ = [
-    "READER", "Control", "find_files", "read_control", "read_discharge", "read_network", "read_parameters", "read_runoff",
+    "READER", "find_files", "read_discharge", "read_network", "read_parameters", "read_runoff",
     "read_setup", "read_state", "write_control", "write_discharge", "write_network", "write_parameters", "write_runoff",
     "write_setup", "write_state", "write_weights",
 ]  # fmt: skip

@@ -253,10 +253,10 @@ def read_control(path: PathLike) -> Control:
     Examples
     --------
     >>> import pathlib, tempfile
-    >>> from xroute.io import mizuroute
+    >>> from xroute.io.mizuroute.control import read_control
     >>> path = pathlib.Path(tempfile.mkdtemp(), "run.control")
-    >>> _ = path.write_text("! a run\\n<fname_ntopOld>  topology.nc  ! the network\\n<dt_qsim>  3600  !\\n")
-    >>> mizuroute.read_control(path).number("dt_qsim")
+    >>> _ = path.write_text("! a run\n<fname_ntopOld>  topology.nc  ! the network\n<dt_qsim>  3600  !\n")
+    >>> read_control(path).number("dt_qsim")
     3600.0
     """
     file = Path(path)
@@ -304,7 +304,7 @@ def read_parameters(path: PathLike) -> dict[str, float]:
     >>> import pathlib, tempfile
     >>> from xroute.io import mizuroute
     >>> path = pathlib.Path(tempfile.mkdtemp(), "param.nml")
-    >>> _ = path.write_text("&HSLOPE\\n  fshape = 2.5\\n  tscale = 86400\\n/\\n&IRF_UH\\n  velo = 1.5, diff = 5.d3\\n/\\n")
+    >>> _ = path.write_text("&HSLOPE\n  fshape = 2.5\n  tscale = 86400\n/\n&IRF_UH\n  velo = 1.5, diff = 5.d3\n/\n")
     >>> mizuroute.read_parameters(path)
     {'fshape': 2.5, 'tscale': 86400.0, 'velo': 1.5, 'diff': 5000.0}
     """

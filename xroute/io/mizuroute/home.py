@@ -137,7 +137,7 @@ def write_control(
     units
         Units of the runoff's file; `write_runoff` has ``"m/s"``.
     dt, label
-        Step, and what a time is of its step, where the runoff does not tell.
+        Step [s], and what a time is of its step, where the runoff does not tell.
     overwrite
         Replace what is at the path.
 
@@ -155,8 +155,8 @@ def write_control(
     >>> network, ds = xroute.datasets.tutorial()
     >>> path = tempfile.mkdtemp() + "/run.control"
     >>> mizuroute.write_control(network, path, runoff=ds.runoff)
-    >>> mizuroute.read_control(path).number("dt_qsim")
-    3600.0
+    >>> any(line.split()[:2] == ["<dt_qsim>", "3600"] for line in open(path))
+    True
     """
     river = as_network(network)
     named = {k: v for k, v in NAMES.items() if k in ("network", "parameters", "runoff")} if files is None else dict(files)
@@ -165,14 +165,14 @@ def write_control(
     if runoff is not None:
         clock = read_clock(runoff, "time", dt, label)
         of_runoff, step, early = clock.step, stated or clock.step, LABELS[clock.label or "start"]
-        if of_runoff is not None and is_dated(runoff["time"]):
+        if of_runoff is not None and step is not None and is_dated(runoff["time"]):
             start = _date(runoff["time"].values[0], -early * of_runoff)
             last = _date(runoff["time"].values[-1], (1 - early) * of_runoff - float(step))
     if step is None:
         raise XRouteError(f"the simulation's step is not known: give runoff, or {argument('dt')}")
     hillslope = river.attrs.get("hillslope", "none")
     if hillslope not in ("none", "gamma", "gamma-mizuroute"):
-        raise ParameterError(f"mizuRoute's hillslopes are gamma distributions, and the network's attribute 'hillslope' is {hillslope!r}")
+        raise ParameterError(f"mizuRoute's hillslopes are gamma distributions, and the network's 'hillslope' is {hillslope!r}")
     slopes = hillslope != "none" and not is_instant(river)
     rows = [
         ("ancil_dir", "./", "folder of network, weights and namelist"), ("input_dir", "./", "folder of runoff"),
@@ -234,9 +234,13 @@ def write_setup(
 
     Examples
     --------
+    >>> import tempfile
+    >>> from xroute.datasets import mizuroute_folder
     >>> from xroute.io import mizuroute
-    >>> mizuroute.write_setup("home", network, runoff)  # doctest: +SKIP
-    PosixPath('home/run.control')
+    >>> folder = mizuroute_folder(f"{tempfile.mkdtemp()}/mizuroute", days=1)
+    >>> setup = mizuroute.read_setup(folder)
+    >>> mizuroute.write_setup(folder / "home", setup.network, setup.runoff["runoff"]).name
+    'run.control'
     """
     place = Path(folder)
     place.mkdir(parents=True, exist_ok=True)

@@ -53,7 +53,7 @@ def read_state(source: Any, network: Any, *, dt: Any = None) -> xr.Dataset:
     network
         Network of `read_network`, whose reaches and order the state takes, by id.
     dt
-        Simulation step, by default the network's ``routing_step``.
+        Simulation step [s], by default the network's ``routing_step``.
 
     Returns
     -------
@@ -72,9 +72,15 @@ def read_state(source: Any, network: Any, *, dt: Any = None) -> xr.Dataset:
 
     Examples
     --------
+    >>> import tempfile
+    >>> from xroute.datasets import mizuroute_folder
     >>> from xroute.io import mizuroute
-    >>> network = mizuroute.read_network("run.control")  # doctest: +SKIP
-    >>> state = mizuroute.read_state("run.r.1990-01-01-00000.nc", network)  # doctest: +SKIP
+    >>> folder = mizuroute_folder(f"{tempfile.mkdtemp()}/mizuroute", days=1)
+    >>> setup = mizuroute.read_setup(folder)
+    >>> _, state = setup.runoff["runoff"].route(setup.network, return_state=True)
+    >>> mizuroute.write_state(state, folder / "tutorial.r.2024-05-02-00000.nc", setup.network)
+    >>> mizuroute.read_state(folder / "tutorial.r.2024-05-02-00000.nc", setup.network).attrs["time"]
+    '2024-05-02T00:00:00'
     """
     file = _file(source)
     rivers = as_network(network)
@@ -101,8 +107,8 @@ def read_state(source: Any, network: Any, *, dt: Any = None) -> xr.Dataset:
                 continue
             raise XRouteError(f"{file} has no {name}, and hillslopes are routed: it is of a run with <doesBasinRoute> 0")
         held[stage] = raw[name].transpose(..., dim).values.astype(np.float64)[at]
-    for stage, queue in _joined(held, stages, rivers, step).items():
-        past = _past_inflows(queue, stages[stage], rivers.ids, f"{QUEUES[stage][0]} of {file}")
+    slope, waves = _split(rivers, step) if HILLSLOPE in stages else (None, {})
+    for stage, past in _pasts(held, stages, slope, waves, rivers.ids, file).items():
         inflow = stored_name(stage, "inflow")
         if inflow in state:
             state[inflow] = state[inflow].copy(data=past[:, : state[inflow].shape[1]])
@@ -204,57 +210,81 @@ def _split(network: Network, step: float) -> tuple[NDArray[np.float64], dict[int
     return slope, dict(zip(at.tolist(), _rows(filter), strict=True))
 
 
-def _joined(
-    queues: Mapping[str, NDArray[np.float64]], stages: Mapping[str, Filter], network: Network, step: float
-) -> dict[str, NDArray[np.float64]]:
-    """Queues of stages: what is on its way along headwaters is part of that of their hillslopes, as it is routed here."""
-    if HILLSLOPE not in stages:
-        return dict(queues)
-    slope, waves = _split(network, step)
-    if not waves:
-        return dict(queues)
-    width = max(int(n) for n in stages[HILLSLOPE].n_taps)
-    own, joined = queues[CHANNEL].copy(), np.zeros((network.n_reaches, width))
-    joined[:, : queues[HILLSLOPE].shape[1]] = queues[HILLSLOPE][:, :width]
+def _left_of(taps: NDArray[np.float64], n_past: int) -> NDArray[np.float64]:
+    """Matrix [step, lag] of what will flow of each past inflow: `_left` of it is its product."""
+    at = np.add.outer(np.arange(taps.size - 1), np.arange(n_past)) + 1
+    return np.where(at < taps.size, taps[np.minimum(at, taps.size - 1)], 0.0)
+
+
+def _past_of_headwater(
+    slope: NDArray[np.float64], wave: NDArray[np.float64], on_slope: NDArray[np.float64], on_way: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], float]:
+    """Past runoff [lag] that leaves both queues of a headwater behind, and how far it is from them at most.
+
+    What is on its way left the hillslope in the steps before, each of which is a sum of what fell before.
+    """
+    n = slope.size + wave.size - 2
+    left_slope = np.zeros((wave.size - 1, n))
+    for k in range(wave.size - 1):
+        left_slope[k, k : k + slope.size] = slope
+    matrix = np.concatenate([_left_of(slope, n), _left_of(wave, wave.size - 1) @ left_slope])
+    wanted = np.concatenate([on_slope[: slope.size - 1], on_way[: wave.size - 1]])
+    if not n:
+        return np.zeros(0), 0.0
+    found = np.linalg.lstsq(matrix, wanted, rcond=SMALL)[0]
+    beyond = max(np.abs(on_slope[slope.size - 1 :]).max(initial=0.0), np.abs(on_way[wave.size - 1 :]).max(initial=0.0))
+    return found, max(float(np.abs(matrix @ found - wanted).max()), float(beyond))
+
+
+def _pasts(
+    queues: Mapping[str, NDArray[np.float64]], stages: Mapping[str, Filter], slope: NDArray[np.float64] | None,
+    waves: Mapping[int, NDArray[np.float64]], ids: NDArray[Any], file: Path,
+) -> dict[str, NDArray[np.float64]]:  # fmt: skip
+    """Past inflows [reach, lag] of each stage."""
+    held = {stage: np.where(queue == MISSING, 0.0, queue) for stage, queue in queues.items()}
+    for stage, queue in held.items():
+        bad = ~np.isfinite(queue).all(axis=1)
+        if bad.any():
+            raise StateError(f"{QUEUES[stage][0]} of {file} is not finite on {int(bad.sum())} reaches: {some(ids[bad])}")
+    tops = np.array(sorted(waves), np.int64)
+    found, far = {}, {}
+    for stage, queue in held.items():
+        own = queue.copy()
+        own[tops] = 0.0
+        found[stage], far[stage] = _past_inflows(own, stages[stage])
     for i, wave in waves.items():
-        total = np.convolve(queues[HILLSLOPE][i], wave)[:width]
-        total[: wave.size] += np.where(own[i] == MISSING, 0.0, own[i])[: wave.size]
-        joined[i], own[i] = np.pad(total, (0, width - total.size)), 0.0
-    return {CHANNEL: own, HILLSLOPE: joined}
+        assert slope is not None
+        past, off = _past_of_headwater(slope, wave, held[HILLSLOPE][i], held[CHANNEL][i])
+        found[HILLSLOPE][i, : past.size] = past
+        far[HILLSLOPE][i] = off
+    for stage, queue in held.items():
+        largest = np.fmax(np.abs(queue).max(axis=1, initial=0.0), np.abs(held[CHANNEL]).max(axis=1, initial=0.0) * bool(waves))
+        wrong = far[stage] > CLOSE * largest
+        if wrong.any():
+            raise StateError(
+                f"{QUEUES[stage][0]} of {file} is not what hydrographs of this network leave behind, on {int(wrong.sum())} "
+                f"reaches: {some(ids[wrong])}. It is of other parameters (length, velo, diff, fshape, tscale), another step, or "
+                "another network"
+            )
+    return found
 
 
-def _past_inflows(
-    queue: NDArray[np.float64], filter: Filter, ids: NDArray[Any], what: str
-) -> NDArray[np.float64]:
-    """Past inflows [reach, lag] that leave queues [reach, step] behind."""
-    taps, pointer, _, _ = filter.arrays()
-    n_taps = np.diff(pointer)
-    past = np.zeros((n_taps.size, max(int(n_taps.max(initial=1)) - 1, 0)))
-    queue = np.where(queue == MISSING, 0.0, queue)
-    bad = ~np.isfinite(queue).all(axis=1)
-    if bad.any():
-        raise StateError(f"{what} is not finite on {int(bad.sum())} reaches: {some(ids[bad])}")
+def _past_inflows(queue: NDArray[np.float64], filter: Filter) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Past inflows [reach, lag] that leave queues [reach, step] behind, and how far these are from them at most [reach]."""
+    rows = _rows(filter)
+    past = np.zeros((len(rows), max(max(map(len, rows), default=1) - 1, 0)))
+    far = np.zeros(len(rows))
     groups: dict[bytes, list[int]] = {}
-    for i in range(n_taps.size):
-        groups.setdefault(taps[pointer[i] : pointer[i + 1]].tobytes(), []).append(i)
-    wrong: list[int] = []
-    for rows in groups.values():
-        n = int(n_taps[rows[0]])
-        wanted = np.zeros((n, len(rows)))
-        held = queue[rows]
-        wanted[: held.shape[1]] = held[:, :n].T
-        beyond = np.abs(held[:, n - 1 :]).max(axis=1, initial=0.0)
+    for i, taps in enumerate(rows):
+        groups.setdefault(taps.tobytes(), []).append(i)
+    for at in groups.values():
+        taps, held = rows[at[0]], queue[at]
+        n = taps.size
+        far[at] = np.abs(held[:, n - 1 :]).max(axis=1, initial=0.0)
         if n > 1:
-            own = taps[pointer[rows[0]] : pointer[rows[0] + 1]]
-            lag = np.add.outer(np.arange(n - 1), np.arange(n - 1)) + 1
-            matrix = np.where(lag < n, own[np.minimum(lag, n - 1)], 0.0)
-            found = np.linalg.lstsq(matrix, wanted[: n - 1], rcond=SMALL)[0]
-            past[rows, : n - 1] = found.T
-            beyond = np.fmax(beyond, np.abs(matrix @ found - wanted[: n - 1]).max(axis=0))
-        wrong += [r for r, off in zip(rows, beyond > CLOSE * np.abs(held).max(axis=1, initial=0.0), strict=True) if off]
-    if wrong:
-        raise StateError(
-            f"{what} is not what the network's hydrographs leave behind, on {len(wrong)} reaches: {some(ids[sorted(wrong)])}. It "
-            "is of other parameters (length, velo, diff, fshape, tscale), of another <dt_qsim>, or of another network"
-        )
-    return past
+            matrix, wanted = _left_of(taps, n - 1), np.zeros((n - 1, len(at)))
+            wanted[: held.shape[1]] = held[:, : n - 1].T
+            found = np.linalg.lstsq(matrix, wanted, rcond=SMALL)[0]
+            past[at, : n - 1] = found.T
+            far[at] = np.fmax(far[at], np.abs(matrix @ found - wanted).max(axis=0))
+    return past, far

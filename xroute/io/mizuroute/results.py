@@ -40,7 +40,7 @@ def write_discharge(
     variable
         What mizuRoute calls it.
     dt, label
-        Step, for a single time, and what a time is of its step, where the discharge does not tell.
+        Step [s], for a single time, and what a time is of its step, where the discharge does not tell.
     dtype
         Store as this type; mizuRoute's own files have ``"float32"``.
     overwrite
@@ -108,8 +108,13 @@ def write_state(
 
     Examples
     --------
+    >>> import tempfile
+    >>> from xroute.datasets import mizuroute_folder
     >>> from xroute.io import mizuroute
-    >>> mizuroute.write_state(state, "run.r.1990-01-01-00000.nc", network)  # doctest: +SKIP
+    >>> folder = mizuroute_folder(f"{tempfile.mkdtemp()}/mizuroute", days=1)
+    >>> setup = mizuroute.read_setup(folder)
+    >>> _, state = setup.runoff["runoff"].route(setup.network, return_state=True)
+    >>> mizuroute.write_state(state, folder / "tutorial.r.2024-05-02-00000.nc", setup.network)
     """
     river, held = as_network(network), open_state(state)
     others = set(held["outflow"].dims) - {"reach"}

@@ -69,9 +69,13 @@ def read_runoff(source: Any, network: Any, *, files: Sequence[PathLike] | PathLi
 
     Examples
     --------
+    >>> import tempfile
+    >>> from xroute.datasets import mizuroute_folder
     >>> from xroute.io import mizuroute
-    >>> network = mizuroute.read_network("run.control")  # doctest: +SKIP
-    >>> discharge = mizuroute.read_runoff("run.control", network).route(network)  # doctest: +SKIP
+    >>> folder = mizuroute_folder(f"{tempfile.mkdtemp()}/mizuroute", days=1)
+    >>> runoff = mizuroute.read_runoff(folder, mizuroute.read_network(folder))
+    >>> runoff.dims, runoff.attrs["units"]
+    (('time', 'reach'), 'm3 s-1')
     """
     control, rivers = as_control(source), dataset_of(network)
     assert rivers is not None
@@ -267,9 +271,12 @@ def read_discharge(source: Any, network: Any = None, *, variable: str | None = N
 
     Examples
     --------
+    >>> import tempfile
+    >>> from xroute.datasets import mizuroute_folder
     >>> from xroute.io import mizuroute
-    >>> mizuroute.read_discharge("output/run.h.*.nc").dims  # doctest: +SKIP
-    ('time', 'reach')
+    >>> folder = mizuroute_folder(f"{tempfile.mkdtemp()}/mizuroute", days=1)
+    >>> mizuroute.read_discharge(folder / "tutorial.control").sizes["time"]
+    24
     """
     control = source if isinstance(source, Control) else None
     if control is None and isinstance(source, str | Path) and is_control(source):

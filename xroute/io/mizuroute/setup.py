@@ -45,9 +45,12 @@ def find_files(source: PathLike | Control) -> dict[str, Any]:
 
     Examples
     --------
+    >>> import tempfile
+    >>> from xroute.datasets import mizuroute_folder
     >>> from xroute.io import mizuroute
-    >>> mizuroute.find_files("run.control")["network"].name  # doctest: +SKIP
-    'topology.nc'
+    >>> folder = mizuroute_folder(f"{tempfile.mkdtemp()}/mizuroute", days=1)
+    >>> mizuroute.find_files(folder)["network"].name
+    'ntopo_tutorial.nc'
     """
     control = as_control(source)
     found: dict[str, Any] = {"control": control.path}
@@ -94,9 +97,14 @@ def read_setup(
 
     Examples
     --------
-    >>> from xroute.io.mizuroute import read_setup
-    >>> setup = read_setup("run.control")  # doctest: +SKIP
-    >>> discharge = setup.runoff["runoff"].route(setup.network)  # doctest: +SKIP
+    >>> import tempfile
+    >>> from xroute.datasets import mizuroute_folder
+    >>> from xroute.io import mizuroute
+    >>> folder = mizuroute_folder(f"{tempfile.mkdtemp()}/mizuroute", days=1)
+    >>> setup = mizuroute.read_setup(folder, ["network", "runoff", "discharge"])
+    >>> discharge = setup.runoff["runoff"].route(setup.network)
+    >>> bool(abs(discharge - setup.discharge["discharge"]).max() < 1e-6 * discharge.max())
+    True
     """
     control = as_control(source) if isinstance(source, Control) or Path(source).is_dir() or is_control(source) else None
     if control is None and "runoff" in wanted:

@@ -155,7 +155,7 @@ def write_runoff(
     network
         With the areas of reaches, and their HRUs if it has any.
     dt, label
-        Step, and what a time is of its step, where the runoff does not tell.
+        Step [s], and what a time is of its step, where the runoff does not tell.
     overwrite
         Replace what is at the path.
 
@@ -163,6 +163,8 @@ def write_runoff(
     ------
     AlignmentError
         For reaches of the network without runoff, and dimensions beside time and reach.
+    NetworkError
+        If the network has no areas.
     ParameterError
         For runoff on reaches of no area.
     TimeAxisError
@@ -270,8 +272,11 @@ def write_weights(weights: xr.Dataset, path: PathLike, network: Any, *, overwrit
 
     Examples
     --------
+    >>> import tempfile, pandas as pd, xroute
     >>> from xroute.io import mizuroute
-    >>> mizuroute.write_weights(weights, "remap.nc", network)  # doctest: +SKIP
+    >>> network, ds = xroute.datasets.tutorial()
+    >>> table = pd.DataFrame({"rivid": [1, 1], "area_sqm": [6e5, 4e5], "lon_index": [0, 1], "lat_index": 0})
+    >>> mizuroute.write_weights(xroute.grids.read_weights(table), tempfile.mkdtemp() + "/remap.nc", network)
     """
     check_weights(weights)
     river, names = as_network(network), index_names(weights)
