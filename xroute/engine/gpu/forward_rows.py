@@ -31,10 +31,10 @@ from xroute.engine.gpu.lanes import (
     NEVER,
     OUTLET,
     R,
+    Window,
     add_weighted,
     before_end,
     coefficients_of,
-    from_start,
     kernel,
     known_of,
     lags_of,
@@ -47,6 +47,7 @@ from xroute.engine.gpu.lanes import (
 )
 from xroute.engine.gpu.ptx import (
     PAD,
+    clear_some,
     commit_copies,
     move_four,
     open_rows,
@@ -67,12 +68,14 @@ from xroute.engine.gpu.rows import (
     write_columns,
 )
 
-__all__ = ["route_rows"]
+__all__ = ["NEAR", "route_rows"]
 
 STAGES = tl.constexpr(2)
 """Tiles of a program: one that is routed, and those on their way."""
-AT_ONCE = tl.constexpr(16)
-"""Steps for which mail is awaited at a time."""
+AT_ONCE = tl.constexpr(32)
+"""Steps for which mail is awaited at a time. Fewer cost a quarter of the speed, more are more than registers hold."""
+NEAR = tl.constexpr(32)
+"""Taps beyond the first two for which windows have room in shared memory; longer ones stay in global memory."""
 ROOM = tl.constexpr(28160)
 """Bytes of shared memory that a program takes at least.
 
@@ -93,6 +96,20 @@ def join_rest(joined, words, width, links, lanes, begin, end, N: tl.constexpr, m
         values = await_words(peek_words(box, there, N, mode.group), box, there, N, mode.group)
         joined = add_weighted(joined, values, weight, N)
     return joined
+
+
+@triton.jit
+def bring_near(window, rows, lanes, mode: tl.constexpr):
+    """A window with its taps and its ring in shared memory, in two rows of each lane."""
+    G: tl.constexpr = mode.group
+    WIDTH: tl.constexpr = (NEAR + PAD) * 4
+    taps = rows + lanes.lane * WIDTH
+    for block in range(window.n_blocks):
+        columns = ()
+        for c in tl.static_range(G):
+            columns = columns + (tl.load(window.taps + (block * G + c) * R + lanes.lane),)
+        write_columns(taps + block * (G * 4), columns, G, True)
+    return Window(taps, taps + R * WIDTH, window.n_blocks, window.at)
 
 
 class Mail(NamedTuple):
@@ -134,6 +151,17 @@ def load_first(own, tile, rows, at, first, end, C: tl.constexpr, mode: tl.conste
     if not mode.aligned:
         load_rows(own[:, None], rows, (at - 4)[:, None], first - 4, 0, end, False, 4)
     commit_copies(tl.arange(0, R))
+
+
+@triton.jit
+def clear_before(own, start, up, C: tl.constexpr):
+    """Put zeros before the first step of a row that begins ``start`` columns after the tile's first vector, within a vector.
+
+    That may hold the last steps of another row. A lane without tributaries is given its own discharge of a group before times
+    0, which of what is not finite there would be a NaN.
+    """
+    here = (start >= 0) & (start <= C)  # also in the last vector, which the next tile begins with
+    clear_some(own + tl.where(here, start, 0) * 4, tl.where(here, -up & 3, 0))
 
 
 @triton.jit
@@ -214,6 +242,8 @@ def route_rows(
 
     y0, inflow0, history = start_of(start, end, filter, lanes, member, n_reaches, n_lags, n_places, mode)
     window = window_of(filter, patch, member, n_patches, ring_size, mode)
+    if mode.near:
+        window = bring_near(window, ring + STAGES * STAGE, lanes, mode)
     if mode.n_taps > 2:
         fill_window(window, history, lanes, n_steps, mode)
     rows = trace.rows
@@ -232,6 +262,8 @@ def route_rows(
             if m > 0:
                 move_four(own + stage, own + (before + C * 4))
                 wait_lanes(lanes.lane)
+            if by <= depth:
+                clear_before(own + stage, lanes.lag * G - by, up, C)
         ahead = by + (STAGES - 1) * C
         if ahead < n_tiles * C:
             inside = full & (ahead >= depth) & (ahead + C + 4 <= n_steps)
@@ -243,9 +275,6 @@ def route_rows(
             r = read_columns(mine + (PAD * 4 if mode.aligned else (PAD - up) * 4), N, mode.aligned)
             early = at < depth + N
             late = at + N + G > n_steps
-            if not mode.aligned:
-                if early:
-                    r = from_start(r, first_time + at, N)
             if mode.keep_trace:
                 if late:  # what stands beyond the end must not get into the trace
                     r = before_end(r, first_time + at, n_steps, N)
