@@ -14,8 +14,8 @@ from functools import cached_property
 from typing import Any
 
 ROOMS = (
-    "xroute", "xroute.io", "xroute.io.cf", "xroute.io.ddr", "xroute.io.nwm", "xroute.io.rapid", "xroute.io.rapid2",
-    "xroute.io.river_route", "xroute.plotting",
+    "xroute", "xroute.io", "xroute.io.cf", "xroute.io.ddr", "xroute.io.mizuroute", "xroute.io.nwm", "xroute.io.rapid",
+    "xroute.io.rapid2", "xroute.io.river_route", "xroute.plotting",
     "xroute.tables", "xroute.datasets", "xroute.losses", "xroute.scores", "xroute.grids", "xroute.hydrography",
     "xroute.learning", "xroute.schemes",
 )  # fmt: skip
@@ -26,7 +26,7 @@ BESIDE = {
     "xroute.io.writer": ("Writer", "Outgoing", "NothingToWrite"),
 }
 """Names of other modules that those who extend xroute need, or that public functions give."""
-NOT_PUBLIC = {"xroute.io.nwm.READER"}
+NOT_PUBLIC = {"xroute.io.mizuroute.READER", "xroute.io.nwm.READER"}
 """Names that stand in a room for the house alone."""
 HOOKS = {"extra_repr", "get_extra_state", "set_extra_state"}
 """Methods that PyTorch calls, and nobody else."""

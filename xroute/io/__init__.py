@@ -1,8 +1,9 @@
 """Readers and writers of the files that our users come from, one module a system.
 
-`rapid` (Fortran RAPID), `rapid2` (RAPID2), `river_route` (river-route 2 and 3), `nwm` (National Water Model RouteLink and
-CHRTOUT), `ddr` (DDR's Zarr stores), and `cf` (discharge as CF netCDF, and any Dataset to and from Zarr or netCDF);
-`open_runoff` opens runoff of any other origin, from one file or many, and `open_known` discharge that is known on some reaches.
+`rapid` (Fortran RAPID), `rapid2` (RAPID2), `river_route` (river-route 2 and 3), `mizuroute`, `nwm` (National Water Model
+RouteLink and CHRTOUT), `ddr` (DDR's Zarr stores), and `cf` (discharge as CF netCDF, and any Dataset to and from Zarr or
+netCDF); `open_runoff` opens runoff of any other origin, from one file or many, and `open_known` discharge that is known on some
+reaches.
 Readers return plain xarray objects in xroute's data model with ids kept exact; nothing here routes. Tables of the known
 hydrographies are read by `xroute.tables`, and direction grids by `xroute.Network`; `table` and `direction_grids`
 convert them. `READERS` holds those that read whole set-ups, `WRITERS` those that write them again (`export`).
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 from xroute.files.opening import open_dataset
 from xroute.files.writing import write
-from xroute.io import cf, ddr, direction_grids, nwm, rapid, rapid2, rapid_setup, river_route, table
+from xroute.io import cf, ddr, direction_grids, mizuroute, nwm, rapid, rapid2, rapid_setup, river_route, table
 from xroute.io.cf import write_discharge
 from xroute.io.common import open_runoff
 from xroute.io.ddr import setup as ddr_setup
@@ -22,13 +23,13 @@ from xroute.io.river_route import setup as river_route_setup
 from xroute.io.series import open_known
 
 __all__ = [
-    "READERS", "WRITERS", "cf", "ddr", "export", "nwm", "open_dataset", "open_known", "open_runoff", "rapid", "rapid2",
-    "river_route", "write", "write_discharge",
+    "READERS", "WRITERS", "cf", "ddr", "export", "mizuroute", "nwm", "open_dataset", "open_known", "open_runoff", "rapid",
+    "rapid2", "river_route", "write", "write_discharge",
 ]  # fmt: skip
 
 READERS: dict[str, Reader] = {
     "rapid": rapid_setup.READER, "nwm": nwm.READER, "table": table.READER,
-    "river-route": river_route_setup.READER,
+    "river-route": river_route_setup.READER, "mizuroute": mizuroute.READER,
     "d8": direction_grids.D8, "nextxy": direction_grids.NEXTXY,
     "ddr": ddr_setup.READER,
 }  # fmt: skip
