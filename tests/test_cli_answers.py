@@ -147,7 +147,7 @@ def test_an_option_without_its_value(path: tuple[str, ...], command: click.Comma
 def test_files_that_are_not_there(path: tuple[str, ...], command: click.Command) -> None:
     if path == ("demo",):
         pytest.skip("it reads none")
-    output = ("--network", "made.nc") if path[0] in ("convert", "export") else ()
+    output = (command.params[1].opts[0], "made.nc") if path[0] in ("convert", "export") else ()
     wrong, to_do = answer(*path, *arguments(command)[:-1], "made.nc" if len(arguments(command)) > 1 else "nothing0.nc", *output,
                           code=None)  # fmt: skip
     assert "nothing" in wrong or "made.nc" in wrong, wrong
@@ -176,7 +176,7 @@ def test_files_of_another_kind(path: tuple[str, ...], command: click.Command, ki
     else:
         Path(kind).write_bytes(KINDS.get(kind, b"x"))
     files = [kind] * len(arguments(command))
-    output = ("--network", "made.nc") if path[0] in ("convert", "export") else ()
+    output = (command.params[1].opts[0], "made.nc") if path[0] in ("convert", "export") else ()
     for last in ("made.nc", "made.png", "nowhere/made.nc", kind):
         if len(files) > 1 or last == kind:
             answer(*path, *files[:-1], last, *output, code=None)

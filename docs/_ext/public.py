@@ -14,10 +14,11 @@ from functools import cached_property
 from typing import Any
 
 ROOMS = (
-    "xroute", "xroute.io", "xroute.io.cf", "xroute.io.ddr", "xroute.io.mizuroute", "xroute.io.nwm", "xroute.io.rapid",
-    "xroute.io.rapid2", "xroute.io.river_route", "xroute.plotting",
-    "xroute.tables", "xroute.datasets", "xroute.losses", "xroute.scores", "xroute.grids", "xroute.hydrography",
-    "xroute.learning", "xroute.schemes",
+    "xroute", "xroute.io", "xroute.io.cama_flood", "xroute.io.cf", "xroute.io.d8", "xroute.io.ddr",
+    "xroute.io.geoglows", "xroute.io.mizuroute", "xroute.io.nwm", "xroute.io.rapid", "xroute.io.rapid2",
+    "xroute.io.river_route", "xroute.io.teehr",
+    "xroute.plotting", "xroute.tables", "xroute.datasets", "xroute.losses", "xroute.scores", "xroute.grids",
+    "xroute.hydrography", "xroute.learning", "xroute.schemes",
 )  # fmt: skip
 BESIDE = {
     "xroute.router": ("RouterState",),
