@@ -392,3 +392,19 @@ def test_set_ups_of_nextgen(tmp_path: Path) -> None:
     assert names == ["forcing", "hydrofabric.gpkg"]
     back = xroute.Network(nextgen.read_network(tmp_path / "ngen" / "hydrofabric.gpkg"))
     assert sorted(back.ids.tolist()) == sorted(f"wb-{one}" for one in IDS) and back.outlets.tolist() == [f"wb-{BIG}"]
+
+
+def test_set_ups_of_mizuroute(tmp_path: Path) -> None:
+    from xroute.datasets import mizuroute_folder
+    from xroute.io import mizuroute
+
+    setup = mizuroute.read_setup(mizuroute_folder(tmp_path / "theirs", days=1))
+    runoff = setup.runoff["runoff"]
+    discharge = runoff.route(setup.network)
+    names = export("mizuroute", tmp_path / "home", network=setup.network, runoff=runoff, discharge=discharge)
+    assert {"run.control", "param.nml", "topology.nc", "runoff.nc", "xroute.h.nc"} <= set(names)
+    again = mizuroute.read_setup(tmp_path / "home" / "run.control")
+    routed = again.runoff["runoff"].route(again.network)
+    np.testing.assert_allclose(routed.sel(reach=discharge.reach), discharge, rtol=1e-5, atol=1e-5 * float(discharge.max()))
+    back = mizuroute.read_discharge(tmp_path / "home" / "xroute.h.nc")
+    np.testing.assert_allclose(back.sel(reach=discharge.reach), discharge, rtol=1e-6)

@@ -10,11 +10,12 @@ import xarray as xr
 from xroute.exceptions import XRouteError, some
 from xroute.files.folders import filled_folder
 from xroute.files.opening import PathLike
-from xroute.io import direction_grids, nwm_export, teehr
+from xroute.io import direction_grids, mizuroute_export, nwm_export, teehr
 from xroute.io.ddr import setup as ddr_setup
 from xroute.io.geoglows import writing as geoglows_writing
 from xroute.io.rapid import writing as rapid_writing
 from xroute.io.rapid2 import writing as rapid2_writing
+from xroute.io.river_route import exporting as river_route_exporting
 from xroute.io.writer import Outgoing, Writer, check, settled, written
 from xroute.network import Network
 
@@ -22,9 +23,9 @@ __all__ = ["WRITERS", "export"]
 
 WRITERS: dict[str, Writer] = {
     "rapid": rapid_writing.WRITER, "rapid2": rapid2_writing.WRITER,
-    "ddr": ddr_setup.WRITER, "geoglows": geoglows_writing.WRITER,
+    "river-route": river_route_exporting.WRITER, "mizuroute": mizuroute_export.WRITER,
     "nwm": nwm_export.NWM, "troute": nwm_export.TROUTE, "nextgen": nwm_export.NEXTGEN,
-    "teehr": teehr.WRITER,
+    "ddr": ddr_setup.WRITER, "geoglows": geoglows_writing.WRITER, "teehr": teehr.WRITER,
     "d8": direction_grids.D8_WRITER, "nextxy": direction_grids.NEXTXY_WRITER,
 }  # fmt: skip
 """Writers of whole set-ups, by their names in ``xroute export``."""
