@@ -39,7 +39,7 @@ FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
                  "placeholders", "parameters", "recipe", "display", "hillslope", "filters", "responses", "travel_times",
                  "network_answers", "network_forms", "network", "network_files", "hydrography", "lakes")),
     ("runoff and states", ("labels", "accumulations", "unit_hydrographs", "watch", "volumes", "summary", "request", "state",
-                           "grids", "known", "known_match", "cells", "moments", "step_match", "gauges", "series")),
+                           "grids", "known", "known_match", "cells", "moments", "step_match", "gauges", "long_tables", "series")),
     ("routing", ("run", "eager", "tasks", "chunking", "cluster", "chunked", "routing", "spinup", "groups", "bounded",
                  "grouped", "router_state", "router_hillslope", "router_network", "router_parameters", "router_labels",
                  "router_bridges", "router", "reads", "reader", "lane_states", "lane_run", "sinks", "budget", "streaming",
