@@ -465,7 +465,8 @@ def test_series_and_states_are_written_in_the_order_of_the_network(tmp_path: Pat
     order = pd.read_parquet(tmp_path / "net.parquet").iloc[:, 0].to_numpy()
     time = pd.date_range(START, periods=9, freq="3h")
     volume = xr.DataArray(VOLUME, {"time": time, "reach": IDS}, attrs={"units": "m3", "time_label": "end"})
-    rr.write_runoff(volume.transpose("reach", "time"), tmp_path / "r.nc", river, version=version)
+    mixed = volume.isel(reach=[3, 0, 5, 2, 4, 1])
+    rr.write_runoff(mixed.transpose("reach", "time"), tmp_path / "r.nc", river, version=version)
     expected = volume.sel(reach=order).values
     with netCDF4.Dataset(tmp_path / "r.nc") as file:
         if version == 2:
