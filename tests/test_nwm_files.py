@@ -129,7 +129,13 @@ def test_what_cannot_be_chrtout_is_refused_and_leaves_nothing(tmp_path: Path) ->
             nwm.write_discharge(bad, tmp_path / "out")
     with pytest.raises(ParameterError, match="do not hold"):
         nwm.write_discharge(good * 3e7, tmp_path / "out", packed=True)
+    other = xr.date_range("2020-02-29", periods=2, freq="D", calendar="360_day", use_cftime=True)
+    with pytest.raises(TimeAxisError, match="360_day"):
+        nwm.write_discharge(good.assign_coords(time=other), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(FileExistsError, match="is a file"):
+        nwm.write_discharge(good, tmp_path / "file")
     nwm.write_discharge(good, tmp_path / "out")
     with pytest.raises(FileExistsError):
         nwm.write_discharge(good * 2, tmp_path / "out")
@@ -181,6 +187,9 @@ def test_tables_of_version_4_in_any_order(tmp_path: Path) -> None:
         ("feature_id,tomorrow\n1,1\n", "named by their times"),
         ("feature_id,202304010000\n1,1\n1,2\n", "duplicate feature ids"),
         ("feature_id\n1\n", "no columns of times"),
+        ("feature_id,202304010000\n", "no rows"),
+        ("feature_id,202304010000\n1,2,9\n", "loss of data"),  # of which pandas would make an index
+        ("feature_id,202313010000\n1,2\n", "named by their times"),
         ("feature_id,202304010000\n,1\n", "no id, first line 2"),
     ],
 )
@@ -223,6 +232,7 @@ def test_the_retrospective_is_read_when_it_is_needed(tmp_path: Path) -> None:
     network = xr.Dataset(coords={"reach": IDS[::-1][:3]})
     flow = nwm.read_discharge(tmp_path / "chrtout.zarr", network)
     assert not flow.variable._in_memory and flow.dims == ("time", "reach")
+    assert flow.chunks == ((2, 1), (3,))  # as long as the store's, and all reaches: each of its chunks is read once
     np.testing.assert_allclose(flow, truth[:, ::-1][:, :3])
     assert flow["time"].values[0] == np.datetime64("1979-02-01") and flow["reach"].values.tolist() == IDS[::-1][:3]
     runoff = nwm.read_runoff(tmp_path / "chrtout.zarr", network)

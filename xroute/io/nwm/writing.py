@@ -181,7 +181,7 @@ def series_to_write(
     if clock.step is None or clock.label is None:
         raise TimeAxisError(f"{what} has a single time, so its step cannot be told; give {argument('dt')} (seconds)")
     if times.dtype.kind == "O":
-        times = np.array([np.datetime64(str(moment.isoformat()), "ns") for moment in times])
+        times = _dates(times, what)
     bounds = edges(times, clock.step, clock.label).astype("datetime64[ns]")
     ids = exact_ids(array["reach"].values, f"reach of {what}", AlignmentError)
     if ids.dtype.kind != "i" and not text:
@@ -191,6 +191,15 @@ def series_to_write(
     made = (values if factor is None else values * factor).rename({clock.dim: "time"} if clock.dim != "time" else {})
     made = made.assign_coords(time=bounds[:, 0 if at == "start" else 1], reach=ids)
     return made.assign_attrs(units=DISCHARGE_UNITS, begin=bounds[0, 0], step=clock.step)
+
+
+def _dates(moments: NDArray[Any], what: str) -> NDArray[Any]:
+    """Dates of another calendar by their names, which the standard calendar must have."""
+    try:
+        return np.array([np.datetime64(moment.isoformat(), "ns") for moment in moments])
+    except ValueError as error:
+        calendar = getattr(moments[0], "calendar", "another")
+        raise TimeAxisError(f"{what} has dates of the calendar {calendar!r} that the standard one lacks: {error}") from error
 
 
 def _flux_factor(units: Any, step: float, ids: NDArray[Any], network: Any, what: str) -> Any:
@@ -220,6 +229,8 @@ def _write_hours(array: xr.DataArray, folder: Path, name: str, network: Any, pac
         raise TimeAxisError(f"files are named by the minute, and steps end at {stamps[stamps != stamps.floor('min')][0]}")
     base, begin = _places(array["reach"].values, network), array.attrs["begin"]
     own = not folder.exists()
+    if not own and not folder.is_dir():
+        raise FileExistsError(f"{folder} is a file, where a folder for a file an hour is expected")
     if own:
         if not folder.parent.is_dir():
             raise FileNotFoundError(f"no folder {folder.parent} to make {folder.name} in")
