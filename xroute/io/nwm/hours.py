@@ -31,6 +31,7 @@ __all__ = ["read_hours"]
 logger = logging.getLogger(__name__)
 
 FEATURE = "feature_id"
+VALID_TIME = "model_output_valid_time"
 LARGEST = 2**29
 """Bytes of a chunk that holds all reaches."""
 UNITS: tuple[list[str], ...] = ([], ["m3", "s-1"], ["m3", "s"])
@@ -118,7 +119,7 @@ def _of(dataset: xr.Dataset, names: Sequence[str], path: Path, wanted: NDArray[A
         _check_features(features, wanted, path)
         at = positions_of(wanted, features)
     dim = dataset[FEATURE].dims[0]
-    stamps = np.atleast_1d(dataset["time"].to_numpy()) if "time" in dataset.variables else np.empty(0)
+    stamps = _stamps(dataset, path)
     total: xr.Variable | None = None
     for name in names:
         if name not in dataset.variables:
@@ -158,6 +159,19 @@ def _of(dataset: xr.Dataset, names: Sequence[str], path: Path, wanted: NDArray[A
     )  # fmt: skip
     made.attrs = {"units": "m3 s-1"}
     return made
+
+
+def _stamps(dataset: xr.Dataset, path: Path) -> NDArray[Any]:
+    """Times of a file or store; of one that has none, as early ones have not, the valid time that it states."""
+    if "time" in dataset.variables:
+        return np.atleast_1d(dataset["time"].to_numpy())
+    stated = dataset.attrs.get(VALID_TIME)
+    if stated is None:
+        return np.empty(0)
+    try:
+        return np.array([np.datetime64(str(stated).replace("_", "T"), "ns")])
+    except ValueError as error:
+        raise TimeAxisError(f"{VALID_TIME} of {path}, {stated!r}, is no date") from error
 
 
 def _chunks(stored: Mapping[Hashable, int], values: xr.Variable, dim: Hashable) -> dict[Hashable, int]:
