@@ -108,7 +108,7 @@ def read_state(source: Any, network: Any, *, dt: Any = None) -> xr.Dataset:
                 held[stage] = np.zeros((rivers.n_reaches, 1))
                 continue
             raise XRouteError(f"{file} has no {name}, and hillslopes are routed: it is of a run with <doesBasinRoute> 0")
-        held[stage] = raw[name].transpose(..., dim).values.astype(np.float64)[at]
+        held[stage] = _plain(raw[name], file, dim).astype(np.float64)[at]
     slope, waves = _split(rivers, step) if HILLSLOPE in stages else (None, {})
     for stage, past in _pasts(held, stages, slope, waves, rivers.ids, file).items():
         inflow = stored_name(stage, "inflow")
@@ -116,13 +116,21 @@ def read_state(source: Any, network: Any, *, dt: Any = None) -> xr.Dataset:
             state[inflow] = state[inflow].copy(data=past[:, : state[inflow].shape[1]])
     if HILLSLOPE in stages and "basin_q" in raw:
         outflow = stored_name(HILLSLOPE, "outflow")
-        state[outflow] = state[outflow].copy(data=raw["basin_q"].values.astype(np.float64)[at])
+        state[outflow] = state[outflow].copy(data=_plain(raw["basin_q"], file).astype(np.float64)[at])
     if "restart_time" in raw:
         attrs = repaired_units(dict(raw["restart_time"].attrs), Control())
         date = decode_numbers(raw["restart_time"].values.reshape(1), attrs.get("units"), attrs.get("calendar"))
         if date.dtype.kind in "MO":
             state.attrs["time"] = show(date[0])
     return state
+
+
+def _plain(variable: xr.DataArray, file: Path, *last: str) -> NDArray[Any]:
+    """Values [segment] or [segment, step]; older versions have a dimension of one member beside."""
+    others = [d for d in variable.dims if d not in (*last, "seg")]
+    if any(variable.sizes[d] != 1 for d in others) or not {"seg", *last} <= set(variable.dims):
+        raise StateError(f"{variable.name} of {file} is on {some(variable.dims)}, not on {some(('seg', *last))}")
+    return variable.squeeze(others).transpose("seg", *last).values
 
 
 def _file(source: Any) -> Path:
