@@ -14,7 +14,7 @@ import xarray as xr
 from xroute.bounds import add_bounds, bounds_name
 from xroute.exceptions import AlignmentError, TimeAxisError, some
 from xroute.files.opening import PathLike, open_dataset
-from xroute.files.writing import write
+from xroute.files.writing import write, write_all
 from xroute.io.common import dataset_of
 from xroute.settings import Label
 from xroute.stamps import is_dated, time_coordinate
@@ -185,4 +185,5 @@ def write_discharge(
     24
     """
     array = discharge if dtype is None else discharge.astype(dtype, keep_attrs=True)
-    write(cf_dataset(array, network, dt=dt, label=label), path, overwrite=overwrite, compression=compression)
+    dataset = cf_dataset(array, network, dt=dt, label=label)
+    write_all([(dataset, path)], overwrite=overwrite, compression=compression, sync=False)  # it can be routed again
