@@ -103,6 +103,12 @@ def move_four(to: Any, source: Any) -> None:
         _machine.memory[_data(to) // 4 + k] = _words(_data(source) + 4 * k)
 
 
+def clear_some(address: Any, n: Any) -> None:
+    for k in range(3):
+        here = _data(n) > k
+        _machine.memory[(_data(address)[here] + 4 * k) // 4] = 0
+
+
 def store_four(to: Any, source: Any) -> None:
     _store(to, source, np.ones(_data(to).shape, bool))
 
@@ -157,7 +163,7 @@ def emulate(*modules: ModuleType) -> None:
     pieces = {
         piece.__name__: piece
         for piece in (
-            open_rows, copy_four, copy_four_or_zeros, commit_copies, wait_copies, wait_lanes, move_four, store_four,
+            open_rows, copy_four, copy_four_or_zeros, commit_copies, wait_copies, wait_lanes, move_four, clear_some, store_four,
             store_four_or_not, read_one, read_some, write_some, peek_four, post_four,
         )
     } | {"read_four": _read_four, "write_four": _write_four}  # fmt: skip

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from xroute.engine.plan import follow
 from xroute.exceptions import ParameterError, one_of, some
-from xroute.ids import exact_ids, is_missing
+from xroute.ids import exact_ids, is_missing, within
 from xroute.network import Network
 from xroute.network_files import as_network
 from xroute.reach_values import by_reach
@@ -195,7 +195,7 @@ def _by_gauge(network: Network, gauges: Any) -> NDArray[Any]:
     n, (up, down, fraction) = network.n_reaches, network.links
     gauged = np.zeros(n, bool)
     gauged[at] = True
-    above = np.isin(network.ids, network.upstream(network.ids[at]))
+    above = within(network.ids, network.upstream(network.ids[at]))
     leads = above[down] & ~gauged[up]  # water stops at a gauge, and a branch that leads to none does not count
     last = follow(network.plan.order, drains_to(Links(up[leads], down[leads], fraction[leads]), n))
     below_none: Any = ""

@@ -137,7 +137,23 @@ def positions_of(ids: NDArray[Any], among: NDArray[Any]) -> NDArray[np.int64]:
         return np.arange(ids.size)
     if ids.dtype.kind == "U":  # pandas hashes objects, and would copy fixed-width text at each call otherwise
         return pd.Index(among.astype(object)).get_indexer(pd.Index(ids.astype(object))).astype(np.int64)
+    if ids.size * FEW < among.size:
+        return _last_places(ids, among)
     return pd.Index(among).get_indexer(pd.Index(ids)).astype(np.int64)
+
+
+FEW = 4
+"""Ids that are fewer than one in so many of those among which they are looked for are the ones that are hashed."""
+
+
+def _last_places(ids: NDArray[np.int64], among: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Last place of each of a few ids among many, -1 where it has none: none of the many is hashed."""
+    code, each = pd.factorize(ids)
+    found = pd.Index(each).get_indexer(pd.Index(among))
+    at = np.flatnonzero(found >= 0)
+    place = np.full(each.size, -1, np.int64)
+    place[found[at]] = at
+    return np.asarray(place[code])
 
 
 def distinct(ids: NDArray[Any]) -> NDArray[Any]:
@@ -157,6 +173,8 @@ def within(ids: NDArray[Any], among: NDArray[Any]) -> NDArray[np.bool_]:
     """Which of the ids stand in ``among``, once or more: `numpy.isin`, which is as slow as `numpy.unique` is."""
     if ids.dtype.kind != among.dtype.kind or ids.dtype.kind == "U":
         return np.asarray(np.isin(ids, among))
+    if ids.size * FEW < among.size:
+        return _last_places(ids, among) >= 0
     return np.asarray(pd.Index(ids).isin(among))
 
 

@@ -11,7 +11,17 @@ from numpy.typing import NDArray
 
 from xroute.engine.schedule import csr
 from xroute.exceptions import NetworkError, one_of, some
-from xroute.ids import ID_KINDS, convertible, declared_fills, distinct, exact_ids, is_missing, positions_of, repeated
+from xroute.ids import (
+    ID_KINDS,
+    convertible,
+    declared_fills,
+    distinct,
+    exact_ids,
+    is_missing,
+    positions_of,
+    repeated,
+    within,
+)
 from xroute.settings import MISSING_DOWNSTREAM, MissingDownstream
 from xroute.wording import argument, phrase
 
@@ -149,7 +159,7 @@ def outlet_marker(dataset: xr.Dataset, ids: NDArray[Any]) -> Any:
     if ids.dtype.kind == "U":
         return ""
     candidates = np.array([0, -1, int(ids.min(initial=0)) - 1])
-    return int(candidates[~np.isin(candidates, ids)][0])
+    return int(candidates[~within(candidates, ids)][0])
 
 
 def is_marker(ids: NDArray[Any]) -> NDArray[np.bool_]:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 
-import numpy as np
-
 from xroute.exceptions import XRouteError
 from xroute.grids.catchments import Outlines, Points, read_catchments
 from xroute.grids.polygons import in_degrees
-from xroute.ids import repeated
+from xroute.ids import distinct, repeated
 from xroute.inspection.report import Report
 from xroute.wording import phrase
 
@@ -39,12 +37,12 @@ def inspect_catchments(path: str | os.PathLike[str]) -> Report | None:
     except XRouteError:
         return None
     ids = catchments.ids
-    n = np.unique(ids).size
+    n = distinct(ids).size
     made = phrase("catchments", "xroute.grid_weights(grid, catchments) makes weights of a grid's cells in them")
     report = Report(judged=False)
     kind = "polygons" if isinstance(catchments, Outlines) else "points"
     report.facts.append(("holds", f"catchments as {kind}: {made}"))
-    report.facts.append(("catchments", f"{n:,}, such as {', '.join(map(str, np.unique(ids)[:3]))}"))
+    report.facts.append(("catchments", f"{n:,}, such as {', '.join(map(str, distinct(ids)[:3]))}"))
     twice = repeated(ids).size
     if twice:
         report.notes.append(f"{twice:,} catchments have several {kind}, which are taken together")

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xroute.exceptions import ParameterError
+from xroute.ids import within
 from xroute.network import Network
 from xroute.plotting.layout import Points
 from xroute.plotting.legends import Group
@@ -37,12 +38,12 @@ def colour_basins(network: Network, basins: Any) -> Values:
     ids = [basins] if np.ndim(basins) == 0 else list(basins)
     if not ids:
         raise ParameterError("basins is True, or ids of reaches, and not an empty list")
-    parts = sorted((np.isin(network.ids, network.upstream(i)) for i in ids), key=lambda part: -int(part.sum()))
+    parts = sorted((within(network.ids, network.upstream(i)) for i in ids), key=lambda part: -int(part.sum()))
     at = network.position(ids)
     name = np.full(network.n_reaches, "", dtype=network.ids.astype(str).dtype)
     for part in parts:  # smaller ones lie within larger ones
         own = at[part[at]]
-        outlet = next(int(p) for p in own if np.array_equal(np.isin(network.ids, network.upstream(network.ids[p])), part))
+        outlet = next(int(p) for p in own if np.array_equal(within(network.ids, network.upstream(network.ids[p])), part))
         name[part] = str(network.ids[outlet])
     return categories(name, name == "", "Drains through reach")
 

@@ -11,6 +11,7 @@ import xarray as xr
 
 from xroute.engine.backends import on_host
 from xroute.exceptions import ParameterError, require
+from xroute.ids import within
 from xroute.network import Network
 from xroute.network_files import as_network
 from xroute.plotting.beside import gauged_reaches
@@ -190,7 +191,7 @@ def choose_gauges(network: xr.Dataset | Network) -> dict[Hashable, str]:
         return {}
     size = network.n_upstream.to_numpy()
     mouth = int(np.argmax(size))
-    free = np.isin(network.ids, network.upstream(network.ids[mouth]))
+    free = within(network.ids, network.upstream(network.ids[mouth]))
     gauges = {network.ids[mouth].item(): "Mouth"}
     free[mouth] = False
     for share, name in ((0.25, "Middle river"), (0.04, "Upland stream")):
@@ -198,7 +199,7 @@ def choose_gauges(network: xr.Dataset | Network) -> dict[Hashable, str]:
             distance = np.where(free, np.abs(np.log(size / (share * size[mouth]))), np.inf)
             chosen = int(np.argmin(distance))
             gauges[network.ids[chosen].item()] = name
-            free &= ~np.isin(network.ids, network.upstream(network.ids[chosen]))  # the next one lies in another valley
+            free &= ~within(network.ids, network.upstream(network.ids[chosen]))  # the next one lies in another valley
     return gauges
 
 

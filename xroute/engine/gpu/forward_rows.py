@@ -34,7 +34,6 @@ from xroute.engine.gpu.lanes import (
     add_weighted,
     before_end,
     coefficients_of,
-    from_start,
     kernel,
     known_of,
     lags_of,
@@ -47,6 +46,7 @@ from xroute.engine.gpu.lanes import (
 )
 from xroute.engine.gpu.ptx import (
     PAD,
+    clear_some,
     commit_copies,
     move_four,
     open_rows,
@@ -134,6 +134,17 @@ def load_first(own, tile, rows, at, first, end, C: tl.constexpr, mode: tl.conste
     if not mode.aligned:
         load_rows(own[:, None], rows, (at - 4)[:, None], first - 4, 0, end, False, 4)
     commit_copies(tl.arange(0, R))
+
+
+@triton.jit
+def clear_before(own, start, up, C: tl.constexpr):
+    """Put zeros before the first step of a row that begins ``start`` columns after the tile's first vector, within a vector.
+
+    That may hold the last steps of another row. A lane without tributaries is given its own discharge of a group before times
+    0, which of what is not finite there would be a NaN.
+    """
+    here = (start >= 0) & (start <= C)  # also in the last vector, which the next tile begins with
+    clear_some(own + tl.where(here, start, 0) * 4, tl.where(here, -up & 3, 0))
 
 
 @triton.jit
@@ -232,6 +243,8 @@ def route_rows(
             if m > 0:
                 move_four(own + stage, own + (before + C * 4))
                 wait_lanes(lanes.lane)
+            if by <= depth:
+                clear_before(own + stage, lanes.lag * G - by, up, C)
         ahead = by + (STAGES - 1) * C
         if ahead < n_tiles * C:
             inside = full & (ahead >= depth) & (ahead + C + 4 <= n_steps)
@@ -243,9 +256,6 @@ def route_rows(
             r = read_columns(mine + (PAD * 4 if mode.aligned else (PAD - up) * 4), N, mode.aligned)
             early = at < depth + N
             late = at + N + G > n_steps
-            if not mode.aligned:
-                if early:
-                    r = from_start(r, first_time + at, N)
             if mode.keep_trace:
                 if late:  # what stands beyond the end must not get into the trace
                     r = before_end(r, first_time + at, n_steps, N)

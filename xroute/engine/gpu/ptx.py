@@ -13,8 +13,9 @@ import triton
 import triton.language as tl
 
 __all__ = [
-    "PAD", "commit_copies", "copy_four", "copy_four_or_zeros", "move_four", "open_rows", "peek_four", "post_four", "read_four",
-    "read_one", "read_some", "store_four", "store_four_or_not", "wait_copies", "wait_lanes", "write_four", "write_some",
+    "PAD", "clear_some", "commit_copies", "copy_four", "copy_four_or_zeros", "move_four", "open_rows", "peek_four",
+    "post_four", "read_four", "read_one", "read_some", "store_four", "store_four_or_not", "wait_copies", "wait_lanes",
+    "write_four", "write_some",
 ]  # fmt: skip
 
 PAD = tl.constexpr(4)
@@ -153,6 +154,20 @@ def move_four(to, source):
         False,
         1,
     )
+
+
+_CLEAR = tl.constexpr("""{
+    .reg .pred one, two, three; .reg .b32 zero;
+    setp.gt.s32 one, $2, 0; setp.gt.s32 two, $2, 1; setp.gt.s32 three, $2, 2; mov.b32 zero, 0;
+    @one st.shared.b32 [$1], zero; @two st.shared.b32 [$1+4], zero; @three st.shared.b32 [$1+8], zero;
+    mov.b32 $0, 0;
+}""")
+
+
+@triton.jit
+def clear_some(address, n):
+    """Write zeros to the first ``n`` of four columns, at most three."""
+    tl.inline_asm_elementwise(_CLEAR, "=r,r,r", [address, n], tl.int32, False, 1)
 
 
 _STORE_FOUR = tl.constexpr("""{
