@@ -104,7 +104,8 @@ def test_what_is_opened_lazily_is_read_as_it_lies(network: xroute.Network, runof
             return super().__getitem__(key)
 
     array = Noting(runoff.values, runoff.shape)
-    opened = xr.DataArray(xr.Variable(runoff.dims, indexing.LazilyIndexedArray(array), runoff.attrs), runoff.coords, name="runoff")
+    variable = xr.Variable(runoff.dims, indexing.LazilyIndexedArray(array), runoff.attrs)
+    opened = xr.DataArray(variable, runoff.coords, name="runoff")
     expected = runoff.route(network)
     found = opened.route(network)
     np.testing.assert_array_equal(found, expected)
