@@ -308,7 +308,7 @@ def row(what: str, seconds: float, more: str = "") -> None:
 
 def make_network(world: World, substeps: int, on_device: bool) -> tuple[float, xroute.Network, xroute.Router | None]:
     """Seconds from the arrays to what routes: the network, its plan, its filter, and where they lie on the device."""
-    small = make_world(2000)
+    small = make_world(200_000 if CUDA else 2000)  # with more patches than run at a time, for which other kernels are made
     prepare(xroute.Network(small.dataset()), substeps, on_device)  # compiles
     load, network = timed(lambda: xroute.Network(world.dataset()))
     row("network from its arrays, checked", load)

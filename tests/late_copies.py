@@ -20,6 +20,11 @@ def spoil(tensor: Tensor) -> Tensor:
     return tensor.copy_(set_bytes.view(tensor.dtype).view(tensor.shape))
 
 
+def spoilt(tensor: Tensor) -> bool:
+    """Whether nothing has been written since."""
+    return bool((tensor.contiguous().view(torch.uint8) == 255).all())
+
+
 class Sent:
     """A copy to the device that can be waited for; until it is, its source must stay as it is."""
 
@@ -52,7 +57,7 @@ class LateCopies:
         self.to: list[Callable[[], object]] = []
         self.back: list[Callable[[], object]] = []
         self.events: list[Sent] = []
-        self.counts = {"send": 0, "fetch": 0, "pinned": 0}
+        self.counts = {"send": 0, "fetch": 0, "rows": 0, "pinned": 0}
 
     def active(self):
         return nullcontext()
@@ -84,6 +89,19 @@ class LateCopies:
         self.counts["fetch"] += 1
         spoil(target)
         self.back.append(lambda: target.copy_(source))
+
+    def fetch_rows(self, source, taken, target, placed):
+        self.counts["fetch"] += 1
+        self.counts["rows"] += len(placed)
+        to = placed >= 0
+        assert spoilt(target[placed[to]]), "rows are fetched to where others are"
+        seen = source[taken[to]]  # what was computed by now, which is what must be there later
+
+        def place():
+            assert torch.equal(source[taken[to]].view(torch.uint8), seen.view(torch.uint8)), "fetched before it was computed"
+            target[placed[to]] = seen
+
+        self.back.append(place)
 
     def fetched(self):
         run(self.back)

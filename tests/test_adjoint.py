@@ -13,11 +13,12 @@ from strategies import DT, INTERVAL, USUAL, topology
 
 import xroute
 from xroute.engine.arrays import FilterArrays, Known, Rows, State
-from xroute.engine.autograd import plan_handle, plan_of, route_autograd
+from xroute.engine.autograd import route_autograd
 from xroute.engine.backends import backend_of
 from xroute.engine.cpu import adjoint
 from xroute.engine.cpu.adjoint import adjoint_cpu
 from xroute.engine.cpu.forward import route_cpu
+from xroute.engine.handles import plan_handle, plan_of
 from xroute.engine.plan import make_plan
 from xroute.engine.reference import topological_order
 from xroute.exceptions import ParameterError, StateError, XRouteError

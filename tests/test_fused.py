@@ -15,8 +15,11 @@ import torch
 from reference_schemes import TRUTH
 
 from xroute.bounded import FARTHEST, to_physical
+from xroute.datasets import scheidegger
+from xroute.network import Network
 from xroute.schemes import SCHEMES, Parameter, make_filter
 from xroute.schemes.builtin import BUILT_IN
+from xroute.settings import RoutingSettings
 
 CUDA = torch.cuda.is_available()
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
@@ -60,7 +63,8 @@ def test_filters_are_those_of_the_literature(scheme, dt):
     from xroute.schemes.fused import fused_filter
 
     values = drawn(scheme, 40)
-    taps, pole = fused_filter(SCHEMES[scheme].filter.fused, dt, values)
+    taps, pole, zero = fused_filter(SCHEMES[scheme].filter.fused, dt, values)
+    assert zero.shape == pole.shape and not zero.any() and not zero.requires_grad
     names = [p.name for p in SCHEMES[scheme].parameters]
     for k in range(40):
         reach = dict(zip(names, (v[k].item() for v in values), strict=True))
@@ -78,7 +82,7 @@ def test_filters_and_gradients_are_those_of_torch(scheme, dt):
     from xroute.schemes.fused import fused_filter
 
     values, generator = drawn(scheme, 700, 1), torch.Generator().manual_seed(2)
-    found = fused_filter(SCHEMES[scheme].filter.fused, dt, values)
+    found = fused_filter(SCHEMES[scheme].filter.fused, dt, values)[:2]
     parameters = {p.name: v for p, v in zip(SCHEMES[scheme].parameters, values, strict=True)}
     if CUDA:  # what is made of parameters on a GPU is fused
         expected = SCHEMES[scheme].filter(dt, 0, **parameters)
@@ -106,8 +110,21 @@ def test_gradients_are_slopes(scheme):
     values = [v.detach().clamp(500.0, 50_000.0) if v.max() > 1 else v.detach() for v in drawn(scheme, 5, 3)]
     leaves = [v.requires_grad_() for v in values]
     assert torch.autograd.gradcheck(
-        lambda *given: fused_filter(SCHEMES[scheme].filter.fused, 3600.0, given), leaves, eps=1e-4, atol=1e-7, rtol=1e-4
+        lambda *given: fused_filter(SCHEMES[scheme].filter.fused, 3600.0, given)[:2], leaves, eps=1e-4, atol=1e-7, rtol=1e-4
     )
+
+
+@launches
+@pytest.mark.parametrize("scheme", FUSED)
+def test_gradients_of_what_a_loss_looks_at_alone(scheme):
+    from xroute.schemes.fused import fused_filter
+
+    values = drawn(scheme, 9, 5)
+    made = fused_filter(SCHEMES[scheme].filter.fused, 3600.0, values)[:2]
+    apart = [torch.autograd.grad(t.sum(), values, retain_graph=True) for t in made]
+    for taps, pole in zip(*apart, strict=True):  # taps sum to 1 - pole
+        assert float(pole.abs().max()) > 0
+        torch.testing.assert_close(taps, -pole, rtol=1e-9, atol=1e-9 * float(pole.abs().max()))
 
 
 @launches
@@ -115,7 +132,7 @@ def test_no_reach_is_no_launch():
     from xroute.schemes.fused import fused_filter
 
     none = torch.zeros(0, dtype=torch.float64, device=DEVICE, requires_grad=True)
-    taps, pole = fused_filter("muskingum", 3600.0, [none, none])
+    taps, pole, _ = fused_filter("muskingum", 3600.0, [none, none])
     assert taps.shape == (0, 2) and pole.shape == (0,)
     (taps.sum() + pole.sum()).backward()
     assert none.grad.shape == (0,)
@@ -168,6 +185,61 @@ def test_values_within_bounds_are_those_of_torch(parameter):
     torch.testing.assert_close(own.cpu(), slope, rtol=1e-14, atol=1e-14)
     inside = found[~found.isnan()]
     assert bool(parameter.allows(inside.detach()).all())
+
+
+# ── layout ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_filter_is_laid_out_again_once_it_has_changed(monkeypatch):
+    """It is kept with the filter, whose tensors may be written to all the same."""
+    from xroute.engine.gpu import layout
+
+    made, (k, x) = [], (v.detach() for v in drawn("muskingum", 6))
+    monkeypatch.setattr(layout, "prepare_filter", lambda *given: made.append(given) or len(made))
+    plans = [Network(scheidegger(2, 3)).plan for _ in range(2)]
+    filter = make_filter({"muskingum": (np.arange(6), {"k": k, "x": x})}, 3600.0, 6, check=False)
+
+    def kept(plan, of=filter):
+        return layout.kept_filter(plan, of, torch.device("cpu"), torch.float32, RoutingSettings(), has_pole=True)
+
+    assert [kept(plans[0]), kept(plans[0])] == [1, 1]
+    for number, tensor in enumerate((filter.taps, filter.pole, filter.gain), 2):
+        tensor.mul_(0.5)
+        assert [kept(plans[0]), kept(plans[0])] == [number, number]
+    assert [kept(plans[1]), kept(plans[1]), kept(plans[0])] == [5, 5, 6]
+    with torch.inference_mode():  # its tensors do not tell
+        other = make_filter({"muskingum": (np.arange(6), {"k": k * 1, "x": x})}, 3600.0, 6, check=False)
+        assert [kept(plans[0], other), kept(plans[0], other)] == [7, 8]
+
+
+@launches
+@pytest.mark.parametrize("keep_state", [False, True])
+def test_gradients_through_a_filter_laid_out_once_are_those_of_the_cpu(keep_state, monkeypatch):
+    """Forward and backward take what is kept with the filter; a loss of the final state alone, or of discharge alone, will do."""
+    from xroute.engine import autograd
+    from xroute.engine.gpu import layout
+    from xroute.engine.gpu.backend import BACKEND
+
+    plan, settings, layouts, found = Network(scheidegger(2, 3)).plan, RoutingSettings(3600.0), [], []
+    real = layout.prepare_filter
+    monkeypatch.setattr(layout, "prepare_filter", lambda *given, **more: layouts.append(given) or real(*given, **more))
+    for on_gpu in (False, True):
+        if on_gpu and not CUDA:
+            monkeypatch.setattr(autograd, "backend_on", lambda device: BACKEND)
+        device = DEVICE if on_gpu else torch.device("cpu")
+        leaves = [torch.nn.Parameter(v.detach().clamp(max=9000.0).to(device)) for v in drawn("muskingum", 6, 7)]
+        runoff = torch.rand(1, 6, 9, generator=torch.Generator().manual_seed(8), dtype=torch.float64).to(device)
+        leaves.append(runoff.requires_grad_())
+        filter = make_filter({"muskingum": (np.arange(6), dict(zip("kx", leaves, strict=False)))}, 3600.0, 6, check=False)
+        discharge, end = autograd.route_autograd(runoff, plan, filter, None, settings, keep_state=keep_state)
+        loss = end.outflow.square().sum() if keep_state else discharge.square().sum()
+        grads = torch.autograd.grad(loss, leaves, retain_graph=True)
+        found.append([t.detach().cpu() for t in (discharge, *grads)])
+        with pytest.raises(NotImplementedError, match="first derivatives only"):
+            torch.autograd.grad(torch.autograd.grad(loss, leaves, create_graph=True)[2].sum(), leaves)
+    assert len(layouts) == 2  # one for both ways, and one for the operator
+    for mine, its in zip(*found, strict=True):
+        torch.testing.assert_close(its, mine, rtol=1e-10, atol=1e-12 * float(mine.abs().max()))
 
 
 # ── launches ────────────────────────────────────────────────────────────────────────────────────────────────────────

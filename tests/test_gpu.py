@@ -192,25 +192,39 @@ def route_on_device(runoff, plan, filter, state, settings, exchange):
     return discharge.cpu().numpy(), State(*(s.cpu().numpy() for s in end))
 
 
-def route_by_host(runoff, plan, filter, state, settings, exchange, *, block=None):
+def route_by_host(runoff, plan, filter, state, settings, exchange, **options):
     """By `route_host`, nothing being anywhere near the last value that is finite."""
-    found = by_host(runoff.numpy(), plan, filter, state, settings, exchange=exchange, block=block)
+    found = by_host(runoff.numpy(), plan, filter, state, settings, exchange=exchange, **options)
     assert found[2] == (0, 0)
     return found[:2]
 
 
-def by_host(runoff, *arguments, free: int = 2**40, stage: int = 96, pinned: int = 2**40, **options):
-    """What `route_host` returns; without a GPU, copies happen as late as they may, through buffers of ``stage`` bytes."""
-    from xroute.engine.gpu import host, staging
+def by_host(
+    runoff, *arguments, free: int = 2**40, stage: int = 96, pinned: int = 2**40, patches: int | None = None, **options
+):
+    """What `route_host` returns; without a GPU, copies happen as late as they may, through buffers of ``stage`` bytes.
+
+    With ``patches``, in blocks of so many of them, where it takes that way.
+    """
+    from xroute.engine.gpu import host, patch_blocks, staging
 
     copies = staging.CudaCopies(torch.device("cuda", 0)) if CUDA else LateCopies(free)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(staging, "STAGE_BYTES", stage)
         patch.setattr(host, "PINNED_BYTES", pinned)
+        if patches is not None:
+            patch.setattr(host, "PATCHES_BYTES", 1)
+            row_bytes = runoff.shape[0] * runoff.shape[2] * runoff.itemsize
+            patch.setattr(patch_blocks, "BLOCK_BYTES", patches * patch_blocks.LANES * row_bytes)
         found = host.route_host(runoff, *arguments, copies=copies, **options)[:3]
     if not CUDA:
         copies.finish()
-        n_blocks = copies.counts["fetch"]
+        n_blocks, plan = copies.counts["fetch"], arguments[0]
+        if patches and free == 2**40 and runoff.flags.c_contiguous and arguments[3].substeps == 1 and not plan.n_given:
+            n_patches = plan.patches.n_patches
+            assert n_patches >= n_blocks >= n_patches // patches and copies.counts["pinned"] == 3
+            return found
+        assert not copies.counts["rows"]
         assert options.get("block") is None or n_blocks == max(1, -(-runoff.shape[2] // options["block"]))
         # in a single block discharge goes straight into memory that is pinned, if it is not too large
         assert copies.counts["pinned"] == 2 * bool(runoff.size) + (pinned > 0 and runoff.shape[2] > 0) + (
@@ -240,14 +254,14 @@ def check_host(case: Case, block: int | None = None, order: str = "brt", **optio
     return {name: (error(torch.from_numpy(a), b), FORWARD[case.dtype]) for (name, a), b in zip(pairs, wanted, strict=True)}
 
 
-def check_host_counts(case: Case) -> Errors:
+def check_host_counts(case: Case, block: int | None = 4, **how: Any) -> Errors:
     """Values that are not finite are counted where reaches read them, or are zeros; and so is discharge that overflows."""
     p = problem(case)
     runoff = np.concatenate([p.runoff.numpy(), np.full((case.batch, 1, case.steps), np.nan, case.dtype)], axis=1)
     runoff[0, [3, 5], [2, case.steps - 1]] = np.nan, -np.inf
     rows = Rows(np.arange(case.n))
     state = State(*(s.numpy() for s in p.state))
-    options = {"rows": rows, "block": 4}
+    options = {"rows": rows, "block": block, **how}
     _, _, bad = by_host(runoff, p.plan, p.filter, state, p.settings, **options)
     assert bad.runoff == 2 and bad.discharge > 0
     zeros = replace(p.settings, nan="zero")
@@ -360,6 +374,12 @@ def check_wide_index(case: Case) -> Errors:
     return check_patched(case, index_type=lambda *sizes: tl.int64)
 
 
+PATCHES = (
+    (1, Case("tree", 70, steps=6, batch=2, dtype="float32")),
+    (2, Case("tree", 70, steps=5, start="dry", lateral="outlet")),
+    (1, Case("bifurcating", 40, "ragged17", 3)),
+)
+
 CHECKS: dict[str, Callable[[], Errors]] = {
     **{str(case): partial(check_case, case) for case in CASES},
     "two parts": partial(check_parts, Case("tree", 12, steps=20, batch=2)),
@@ -379,6 +399,14 @@ CHECKS: dict[str, Callable[[], Errors]] = {
     "host, blocks, substeps": partial(check_host, Case("tree", 9, steps=5, substeps=3, sampling="start-mean"), 2, "trb"),
     "host, time first": partial(check_host, Case("bifurcating", 9, steps=11, batch=3, dtype="float32"), 4, "tbr"),
     "host, reach first": partial(check_host, Case("tree", 9, "ragged17", 11, 2), 3, "rbt"),
+    **{f"host, {k} patches a block, {case}": partial(check_host, case, patches=k, stage=200) for k, case in PATCHES},
+    "host, patches, too little memory": partial(check_host, Case("tree", 40, steps=9), patches=1, free=20_000),
+    "host, patches, time first": partial(check_host, Case("tree", 40, steps=4, dtype="float32"), None, "tbr", patches=1),
+    "host, patches, substeps": partial(check_host, Case("tree", 40, steps=2, substeps=2), patches=1),
+    "host, patches, values that are not finite": partial(check_host_counts, Case("tree", 40, steps=9), block=None, patches=1),
+    "host, patches, partitions": partial(
+        check_partitions, Case("tree", 60, steps=5, dtype="float32"), 2, partial(route_by_host, patches=1, stage=2**10)
+    ),
     "host, no step": partial(check_host, Case("tree", 9, steps=0)),
     "host, no member": partial(check_host, Case("tree", 9, steps=5, batch=0), 2),
     "host, values that are not finite": partial(check_host_counts, Case("tree", 12, steps=11, batch=2)),

@@ -6,6 +6,7 @@ import itertools
 import os
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -83,22 +84,29 @@ def test_like_the_cpu(substeps, sampling, lateral, taps):
 
 
 @routes
-def test_rows_and_blocks():
-    """The way of labelled runoff: rows in another order, and series in blocks of time."""
+@pytest.mark.parametrize("substeps", [2, 1])
+def test_rows_and_blocks(substeps, monkeypatch):
+    """The way of labelled runoff: rows in another order, and series in blocks, of time or, without substeps, of patches."""
     from late_copies import LateCopies
 
+    from xroute.engine.gpu import host, patch_blocks
     from xroute.engine.gpu.host import route_host
     from xroute.schemes import Filter
 
-    _, plan, pointer, reach, values = case("tree", 9, 2, members=2, n_time=17)
+    n, block = (9, 8) if substeps > 1 else (40, None)
+    monkeypatch.setattr(host, "PATCHES_BYTES", 1)
+    monkeypatch.setattr(patch_blocks, "BLOCK_BYTES", 1)
+    _, plan, pointer, reach, values = case("tree", n, 2, members=2, n_time=17 if substeps > 1 else 9)
     plain = {k: v.detach().numpy() for k, v in values.items()}
     filter = Filter(*(torch.from_numpy(plain["taps"]), pointer, torch.from_numpy(plain["pole"]), torch.from_numpy(plain["gain"])))
-    row = np.random.default_rng(0).permutation(9)
-    rows, settings = Rows(row, row), RoutingSettings(None, 2, "start-mean", "outlet")
+    row = np.random.default_rng(0).permutation(n)
+    sampling: Any = "start-mean" if substeps > 1 else "mean"
+    rows, settings = Rows(row, row), RoutingSettings(None, substeps, sampling, "outlet")
     state, exchange = State(plain["history"], plain["outflow"]), Exchange(known=Known(reach.numpy(), plain["known"]))
     expected = backend_of("cpu").route_arrays(plain["runoff"], plan, filter, state, settings, rows, exchange, None)
     copies = LateCopies() if not CUDA else __import__("xroute.engine.gpu.staging", fromlist=["CudaCopies"]).CudaCopies(DEVICE)
-    found = route_host(plain["runoff"], plan, filter, state, settings, rows, exchange, copies=copies, block=8)[:3]
+    found = route_host(plain["runoff"], plan, filter, state, settings, rows, exchange, copies=copies, block=block)[:3]
+    assert CUDA or (copies.counts["rows"] > 0) == (substeps == 1)
     for a, b in zip((expected[0], *expected[1]), (found[0], *found[1]), strict=True):
         np.testing.assert_allclose(b, a, rtol=1e-10, atol=1e-12)
     taken = ~np.isnan(plain["known"])

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from late_copies import LateCopies
 
 from xroute.engine.gpu import staging
+from xroute.engine.gpu.patch_blocks import _sizes
 
 
 @settings(deadline=None)
@@ -60,3 +61,12 @@ def test_the_stand_in_finds_what_is_not_waited_for():
     assert result.isnan().all()
     copies.fetched()
     assert result.tolist() == [1.0, 1.0, 1.0]
+
+
+@given(st.integers(0, 300), st.integers(1, 40))
+def test_blocks_of_patches_are_all_of_them(n_patches, most):
+    """Each of at most so many; the first and the last are among the smallest but the one that is what remains."""
+    sizes = _sizes(n_patches, most)
+    assert sum(sizes) == n_patches and all(0 < size <= most for size in sizes)
+    if n_patches > 4 * most:
+        assert sizes[0] == sizes[-1] == max(1, most // 8)

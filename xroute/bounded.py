@@ -65,6 +65,7 @@ def in_range(parameter: Parameter, value: Tensor) -> Tensor:
     return value.clamp(*_limits(parameter))
 
 
+@lru_cache
 def _limits(parameter: Parameter) -> tuple[float, float]:
     """Least and greatest value of a parameter's range that is a finite number."""
     low, most = parameter.low, float(np.finfo(np.float64).max)

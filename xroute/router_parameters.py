@@ -233,6 +233,8 @@ class RouterParameters(torch.nn.Module):
         """Parameters of each scheme, as they are now or as they are given [reach], and the positions of its reaches."""
         n = self.n_reaches
         own = {scheme: self._values(scheme) for scheme in self._at}
+        if not given:
+            return {scheme: (at, own[scheme]) for scheme, at in self._at.items()}
         unknown = set(given) - {name for values in own.values() for name in values}
         unknown -= set(() if self.hillslope is None else self.hillslope.modules_by_name)
         if unknown:

@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from xroute.caches import keep
 from xroute.display.panel import Panel, Table, cut, guarded
 from xroute.display.sketch import sketch
 from xroute.exceptions import ParameterError, some
@@ -38,8 +39,9 @@ def headline(network: Network) -> str:
     >>> headline(xroute.Network.from_links([1, 2], [2, 3]))
     '3 reaches, 1 outlet, longest path 3 reaches'
     """
+    n_outlets = keep(network, ("number of outlets",), lambda: network.outlets.size)  # each run says how many
     return (
-        f"{counted(network.n_reaches, 'reach', 'es', comma='')}, {counted(network.outlets.size, 'outlet', comma='')}, "
+        f"{counted(network.n_reaches, 'reach', 'es', comma='')}, {counted(n_outlets, 'outlet', comma='')}, "
         f"longest path {counted(network.depth, 'reach', 'es', comma='')}"
     )
 

@@ -1,32 +1,31 @@
 """Routing as torch operators with gradients: ``xroute::route`` and ``xroute::route_backward``.
 
-Operators take tensors, numbers and text only, so a plan travels as a handle: a number made from what it contains, under which
-`plan_handle` lets it be found for as long as somebody holds it (a `Network`, a `Router`, or a graph that awaits its backward
-pass). So an exported program finds its own network in another process, or none. What runs is the backend of the device
-(`xroute.engine.backends`). Gradients flow to runoff, to taps, poles and gains, and to the initial state, from the discharge and
-the final state; from there to k, x, tau, ... is torch's own work.
+A plan travels as a handle (`xroute.engine.handles`), under which it is found for as long as somebody holds it: a `Network`, a
+`Router`, or a graph that awaits its backward pass. Only what is compiled goes through the operators. What runs is the backend of
+the device (`xroute.engine.backends`). Gradients flow to runoff, to taps, poles and gains, and to the initial state, from the
+discharge and the final state; from there to k, x, tau, ... is torch's own work.
 
 To the operators a dry start, a final state that is not kept, and their gradients are tensors of one dimension without elements.
 """
 
 from __future__ import annotations
 
-import threading
-import weakref
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 
-from xroute.engine.arrays import FilterArrays, Known, Needs, State
+from xroute.engine.arrays import FilterArrays, Gradients, Known, Needs, State
 from xroute.engine.backends import Backend, backend_of, backends
+from xroute.engine.handles import living, plan_handle, plan_of
 from xroute.engine.plan import RoutingPlan
-from xroute.exceptions import ParameterError, StateError, XRouteError
+from xroute.exceptions import ParameterError, StateError
 from xroute.schemes import Filter
 from xroute.settings import RoutingSettings
 
 __all__ = [
-    "backend_on", "both_or_none", "contiguous", "filter_on", "given_state", "no_second_derivative", "plan_handle", "plan_of",
-    "route_autograd", "state_on", "tensors_of",
+    "backend_on", "both_or_none", "contiguous", "filter_on", "given_state", "no_second_derivative", "route_autograd",
+    "state_on", "tensors_of",
 ]  # fmt: skip
 
 Tensor = torch.Tensor
@@ -48,43 +47,6 @@ def backend_on(device: torch.device) -> Backend:
     return backend_of(device.type)
 
 
-# ── plans by handle ─────────────────────────────────────────────────────────────────────────────────────────────────────
-
-_PLANS: dict[int, weakref.WeakValueDictionary[int, RoutingPlan]] = {}
-"""All plans of a handle that live. They are equal, so each of them will do; but one alone would take the handle with it."""
-_PLANS_LOCK = threading.Lock()
-
-
-def plan_handle(plan: RoutingPlan) -> int:
-    """Number under which the operators find the plan, or one that equals it, while any of them lives: the same one each time."""
-    handle = plan.digest
-    with _PLANS_LOCK:
-        if handle not in _PLANS:
-            for gone in [h for h, plans in _PLANS.items() if not plans]:
-                del _PLANS[gone]
-        _PLANS.setdefault(handle, weakref.WeakValueDictionary())[id(plan)] = plan
-    return handle
-
-
-def plan_of(handle: int) -> RoutingPlan:
-    """Plan of a handle.
-
-    Raises
-    ------
-    XRouteError
-        If nobody holds the plan any more.
-    """
-    plan = _living(int(handle))
-    if plan is None:
-        raise XRouteError(f"the plan of handle {handle} is gone: keep its Network (or Router) while routing with it")
-    return plan
-
-
-def _living(handle: int) -> RoutingPlan | None:
-    with _PLANS_LOCK:
-        return next(_PLANS[handle].values(), None) if handle in _PLANS else None
-
-
 # ── the operators ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -97,9 +59,11 @@ def contiguous(tensors: Any) -> Any:
     return type(tensors)(*(t.contiguous() for t in tensors))
 
 
-def given_state(history: Tensor, outflow: Tensor) -> State | None:
-    """A state, or the gradient of one, of the operators' tensors."""
-    return None if outflow.ndim == 1 else State(history.contiguous(), outflow.contiguous())
+def given_state(history: Tensor | None, outflow: Tensor | None) -> State | None:
+    """A state, or the gradient of one, of the operators' tensors, or of None."""
+    if history is None or outflow is None or outflow.ndim == 1:
+        return None
+    return State(history.contiguous(), outflow.contiguous())
 
 
 def tensors_of(state: State | None, like: Tensor) -> tuple[Tensor, Tensor]:
@@ -120,33 +84,63 @@ def both_or_none(history: Tensor | None, outflow: Tensor | None, series: Tensor,
     )
 
 
+class _Run(NamedTuple):
+    """What of a run is no tensor; ``trace`` is the elements of its trace, ``owner`` the filter that its arrays are of."""
+
+    plan: RoutingPlan
+    settings: RoutingSettings
+    trace: int = 0
+    keep_state: bool = False
+    owner: Filter | None = None
+
+
 def _known(values: Tensor | None, reach: Tensor | None, grad: Tensor | None = None) -> dict[str, Any]:
     """Discharge that is known, as keywords: a backend that knows of none is given none."""
     return {} if values is None else {"known": Known(reach, values.contiguous(), grad)}
 
 
-def _custom_op(name: str) -> Any:
-    """`torch.library.custom_op`, the function itself beside it: what torch does about operators takes as long as to route."""
+def _forward(
+    runoff: Tensor, filter: FilterArrays, start: State | None, run: _Run, known: Tensor | None, known_reach: Tensor | None
+) -> tuple[Tensor, State | None, Tensor]:
+    """What the backend's `forward` gives."""
+    backend = backend_on(runoff.device)
+    told: dict[str, Any] = {"owner": run.owner} if getattr(backend, "keeps_filters", False) else {}
+    return backend.forward(
+        runoff if backend.strided else runoff.contiguous(), contiguous(filter), start, run.plan, run.settings,
+        keep_trace=run.trace > 0, keep_state=run.keep_state, **told, **_known(known, known_reach),
+    )  # fmt: skip
 
-    def make(function: Any) -> Any:
-        operator: Any = torch.library.custom_op(name, function, mutates_args=())
-        operator.now = function
-        return operator
 
-    return make
+def _adjoint(
+    grad_discharge: Tensor, grad_state: State | None, saved: Sequence[Any], run: _Run, needs: Needs,
+    known: Tensor | None, known_reach: Tensor | None,
+) -> tuple[Gradients, Tensor | None]:  # fmt: skip
+    """What the backend's `adjoint` gives, and the gradient of what is known.
+
+    Saved are runoff, taps, pointer, poles, gains, the two tensors of the state, discharge and trace.
+    """
+    runoff, taps, pointer, pole, gain, history, outflow, discharge, trace = saved
+    backend = backend_on(runoff.device)
+    if not backend.strided:
+        grad_discharge, runoff, discharge = (t.contiguous() for t in (grad_discharge, runoff, discharge))
+    of_known = None if known is None else torch.zeros_like(known, memory_format=torch.contiguous_format)
+    told = run.owner is not None and getattr(backend, "keeps_filters", False)
+    grads = backend.adjoint(
+        grad_discharge, grad_state, runoff, run.owner if told else contiguous(FilterArrays(taps, pointer, pole, gain)),
+        given_state(history, outflow), discharge, trace, run.plan, run.settings, needs, **_known(known, known_reach, of_known),
+    )  # fmt: skip
+    return grads, of_known
 
 
-@_custom_op("xroute::route")
+@torch.library.custom_op("xroute::route", mutates_args=())
 def _route(
     runoff: Tensor, taps: Tensor, pointer: Tensor, pole: Tensor, gain: Tensor, history: Tensor, outflow: Tensor,
     plan: int, substeps: int, sampling: str, lateral: str, trace: int, keep_state: bool,
     known: Tensor | None = None, known_reach: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
-    backend = backend_on(runoff.device)
-    discharge, end, kept = backend.forward(
-        runoff if backend.strided else runoff.contiguous(), contiguous(FilterArrays(taps, pointer, pole, gain)),
-        given_state(history, outflow), plan_of(plan), _settings(substeps, sampling, lateral),
-        keep_trace=trace > 0, keep_state=keep_state, **_known(known, known_reach),
+    discharge, end, kept = _forward(
+        runoff, FilterArrays(taps, pointer, pole, gain), given_state(history, outflow),
+        _Run(plan_of(plan), _settings(substeps, sampling, lateral), trace, keep_state), known, known_reach,
     )  # fmt: skip
     return discharge, *tensors_of(end, runoff), kept
 
@@ -163,23 +157,19 @@ def _(
     return backend_on(runoff.device).like_discharge(runoff), history, outflow, runoff.new_empty(trace)
 
 
-@_custom_op("xroute::route_backward")
+@torch.library.custom_op("xroute::route_backward", mutates_args=())
 def _route_backward(
     grad_discharge: Tensor, grad_history: Tensor, grad_outflow: Tensor, runoff: Tensor, taps: Tensor, pointer: Tensor,
     pole: Tensor, gain: Tensor, history: Tensor, outflow: Tensor, discharge: Tensor, trace: Tensor, plan: int,
     substeps: int, sampling: str, lateral: str, needs_runoff: bool, needs_filter: bool,
     known: Tensor | None = None, known_reach: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
-    backend = backend_on(runoff.device)
-    if not backend.strided:
-        grad_discharge, runoff, discharge = (t.contiguous() for t in (grad_discharge, runoff, discharge))
-    of_known = runoff.new_empty(0) if known is None else torch.zeros_like(known, memory_format=torch.contiguous_format)
-    grads = backend.adjoint(
-        grad_discharge, given_state(grad_history, grad_outflow), runoff, contiguous(FilterArrays(taps, pointer, pole, gain)),
-        given_state(history, outflow), discharge, trace, plan_of(plan), _settings(substeps, sampling, lateral),
-        Needs(needs_runoff, needs_filter), **_known(known, known_reach, of_known),
+    grads, of_known = _adjoint(
+        grad_discharge, given_state(grad_history, grad_outflow),
+        (runoff, taps, pointer, pole, gain, history, outflow, discharge, trace),
+        _Run(plan_of(plan), _settings(substeps, sampling, lateral)), Needs(needs_runoff, needs_filter), known, known_reach,
     )  # fmt: skip
-    return *grads[:4], *tensors_of(grads.state, runoff), of_known
+    return *grads[:4], *tensors_of(grads.state, runoff), runoff.new_empty(0) if of_known is None else of_known
 
 
 @_route_backward.register_fake
@@ -197,51 +187,82 @@ def _(
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
     *tensors, plan, substeps, sampling, lateral, _, _, known, known_reach = inputs
     ctx.save_for_backward(*tensors, output[0] if output[3].numel() else output[3], output[3], known, known_reach)
-    ctx.options, ctx.by_operator = (plan, substeps, sampling, lateral), True
+    ctx.options = plan, substeps, sampling, lateral
     ctx.set_materialize_grads(False)
-    ctx.plan = _living(plan) if isinstance(plan, int) else None  # the graph keeps its plan alive
+    ctx.plan = living(plan) if isinstance(plan, int) else None  # the graph keeps its plan alive
 
 
 def _backward(
     ctx: Any, grad_discharge: Tensor | None, grad_history: Tensor | None, grad_outflow: Tensor | None, _: Tensor | None
 ) -> tuple[Any, ...]:
-    needs = ctx.needs_input_grad
-    *saved, known, known_reach = ctx.saved_tensors
+    needs, (*saved, known, known_reach) = ctx.needs_input_grad, ctx.saved_tensors
+    of_tensors, of_known = _by_operator(
+        (grad_discharge, grad_history, grad_outflow), saved, ctx.options, needs[:7], known, known_reach,
+        known is not None and needs[13],  # whose place is not there where it is left out
+    )  # fmt: skip
+    return *of_tensors, *(None,) * 6, of_known, None
+
+
+def _by_operator(
+    grads: Sequence[Tensor | None], saved: Sequence[Any], options: tuple[Any, ...], needs: Sequence[bool],
+    known: Tensor | None, known_reach: Tensor | None, needs_known: bool,
+) -> tuple[list[Tensor | None], Tensor | None]:  # fmt: skip
+    """Gradients of runoff, taps, pointer, poles, gains and a state, and of what is known, of those of what comes out."""
+    of_discharge, of_history, of_outflow = grads
     series, taps = saved[0], saved[1]
-    if grad_discharge is None:
-        grad_discharge = torch.zeros_like(series)
-    grads_of = grad_discharge, *both_or_none(grad_history, grad_outflow, series, taps)
-    runoff, pole, gain, history, outflow = (needs[k] for k in (0, 3, 4, 5, 6))
-    needs_filter = needs[1] or pole or gain
-    # with gradients of gradients it is the operator, which says that it has none
-    by_operator = ctx.by_operator or torch.is_grad_enabled()
-    back: Any = torch.ops.xroute.route_backward if by_operator else _route_backward.now
-    grads = back(*grads_of, *saved, *ctx.options, runoff, needs_filter, known, known_reach)
-    wanted = zip(grads, (runoff, needs[1], pole, gain, history, outflow, known is not None and needs[13]), strict=True)
-    g_runoff, g_taps, g_pole, g_gain, g_history, g_outflow, g_known = (g if wants else None for g, wants in wanted)
-    of_options = (None,) * 6
-    return g_runoff, g_taps, None, g_pole, g_gain, g_history, g_outflow, *of_options, g_known, None
+    found = torch.ops.xroute.route_backward(
+        torch.zeros_like(series) if of_discharge is None else of_discharge,
+        *both_or_none(of_history, of_outflow, series, taps), *saved, *options, needs[0], needs[1] or needs[3] or needs[4],
+        known, known_reach,
+    )  # fmt: skip
+    return _wanted(found[:6], needs), found[6] if needs_known else None
+
+
+def _wanted(found: Sequence[Tensor | None], needs: Sequence[bool]) -> list[Tensor | None]:
+    """Gradients of runoff, taps, poles, gains and a state, the pointer's between them, each if it is needed."""
+    runoff, taps, *others = found
+    return [grad if needed else None for grad, needed in zip((runoff, taps, None, *others), needs, strict=True)]
 
 
 _route.register_autograd(_backward, setup_context=_setup)
 
 
 class _Routed(torch.autograd.Function):
-    """`_route` where nothing is compiled."""
+    """Routing where nothing is compiled: what torch does about operators takes as long as to route."""
 
     @staticmethod
-    def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, ...]:
-        """What the operator gives."""
-        output = _route.now(*inputs)
-        _setup(ctx, inputs, output)
-        ctx.by_operator = False
-        ctx.mark_non_differentiable(output[3])
-        return output
+    def forward(ctx: Any, *inputs: Any) -> Any:
+        """Discharge and the state at the end, of runoff, filter, state, what is known, and `_Run`."""
+        *tensors, known, known_reach, run = inputs
+        runoff, taps, pointer, pole, gain, history, outflow = tensors
+        discharge, end, trace = _forward(
+            runoff, FilterArrays(taps, pointer, pole, gain), given_state(history, outflow), run, known, known_reach
+        )
+        ctx.save_for_backward(*tensors, discharge if trace.numel() else trace, trace, known, known_reach)
+        ctx.run = run
+        ctx.set_materialize_grads(False)
+        return discharge, *((None, None) if end is None else end)
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
         """Gradients of all that it takes."""
-        return _backward(ctx, *grads)
+        needs, (*saved, known, known_reach) = ctx.needs_input_grad, ctx.saved_tensors
+        of_discharge, of_history, of_outflow = grads
+        if torch.is_grad_enabled():  # with gradients of gradients it is the operator, which says that it has none
+            settings, like = ctx.run.settings, saved[1]
+            options = plan_handle(ctx.run.plan), settings.substeps, settings.sampling, settings.lateral
+            saved[5:7] = [like.new_empty(0) if t is None else t for t in saved[5:7]]
+            of_tensors, of_known = _by_operator(grads, saved, options, needs[:7], known, known_reach, needs[7])
+            return *of_tensors, of_known, None, None
+        of_state = None
+        if of_history is not None or of_outflow is not None:
+            of_state = State(*(t.contiguous() for t in both_or_none(of_history, of_outflow, saved[0], saved[1])))
+        found, of_known = _adjoint(
+            torch.zeros_like(saved[0]) if of_discharge is None else of_discharge, of_state, saved, ctx.run,
+            Needs(needs[0], needs[1] or needs[3] or needs[4]), known, known_reach,
+        )  # fmt: skip
+        of_start = (None, None) if found.state is None else found.state
+        return *_wanted((*found[:4], *of_start), needs[:7]), of_known if needs[7] else None, None, None
 
 
 def no_second_derivative(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:
@@ -294,7 +315,8 @@ def route_autograd(
     leaves = (runoff, given.taps, given.pole, given.gain, *(start or ()), *(() if values is None else (values,)))
     wanted = torch.is_grad_enabled() and any(t.requires_grad for t in leaves)
     if not wanted and not torch.compiler.is_compiling():  # an operator takes its time
-        plain = FilterArrays(*(t.detach().contiguous() for t in given))
+        told = getattr(backend, "keeps_filters", False)  # and looks at the filter itself
+        plain = given if told else FilterArrays(*(t.detach().contiguous() for t in given))
         begin = None if start is None else State(*(t.detach().contiguous() for t in start))
         series = runoff.detach() if backend.strided else runoff.detach().contiguous()
         return backend.forward(
@@ -303,11 +325,14 @@ def route_autograd(
         )[:2]  # fmt: skip
     more: dict[str, Any] = {} if known is None else {"has_known": True}
     trace = backend.trace_numel(runoff, plan, filter.pointer, settings, **more) if wanted else 0
-    route = torch.ops.xroute.route if torch.compiler.is_compiling() else _Routed.apply
-    discharge, history, outflow, _ = route(
-        runoff, *given, *tensors_of(start, runoff), plan_handle(plan), settings.substeps, settings.sampling, settings.lateral,
-        trace, keep_state, values, reach,
-    )  # fmt: skip
+    if not torch.compiler.is_compiling():
+        run = _Run(plan, settings, trace, keep_state, filter)
+        discharge, history, outflow = _Routed.apply(runoff, *given, *(start or (None, None)), values, reach, run)
+    else:
+        discharge, history, outflow, _ = torch.ops.xroute.route(
+            runoff, *given, *tensors_of(start, runoff), plan_handle(plan), settings.substeps, settings.sampling,
+            settings.lateral, trace, keep_state, values, reach,
+        )  # fmt: skip
     return discharge, State(history, outflow) if keep_state else None
 
 

@@ -52,6 +52,8 @@ class Backend(Protocol):
     """Whether `forward` and `adjoint` take runoff, discharge and its gradient in any layout; all else is contiguous."""
     takes_known: bool = False
     """Whether it routes with `Known` discharge: that of the exchange, and that which `forward` and `adjoint` are given."""
+    keeps_filters: bool = False
+    """Whether it wants to know whose a filter's arrays are also where a run is differentiated."""
 
     def find_device(self, name: str) -> torch.device:
         """The device of a name that begins with the backend's own.
@@ -102,18 +104,19 @@ class Backend(Protocol):
         """Discharge, of the type of runoff, the final state, and the trace: new tensors.
 
         The pointer of the filter is a tensor of the host, and so is what says which reaches are known; only a backend that
-        ``takes_known`` is given any. Where nothing is differentiated, ``owner`` is the filter whose
-        arrays these are: what a backend makes of them may be kept with it (`xroute.caches.keep`).
+        ``takes_known`` is given any. Where nothing is differentiated, or the backend ``keeps_filters``, ``owner`` is the filter
+        whose arrays these are: what a backend makes of them may be kept with it (`xroute.caches.keep`) until they change.
         """
 
     def adjoint(
-        self, grad_discharge: torch.Tensor, grad_state: State | None, runoff: torch.Tensor, filter: FilterArrays,
+        self, grad_discharge: torch.Tensor, grad_state: State | None, runoff: torch.Tensor, filter: FilterArrays | Any,
         state: State | None, discharge: torch.Tensor, trace: torch.Tensor, plan: RoutingPlan, settings: RoutingSettings,
         needs: Needs, known: Known | None = None,
     ) -> Gradients:  # fmt: skip
         """Gradients of a loss, new tensors; those that are not needed may hold anything, and that of runoff no elements.
 
-        ``discharge`` and ``trace`` are what `forward` gave; if there is no trace, discharge may have no elements either.
+        ``discharge`` and ``trace`` are what `forward` gave; if there is no trace, discharge may have no elements either. A
+        backend that ``keeps_filters`` is given the ``owner`` that `forward` was given, if it was, in place of its arrays.
         """
 
     def forward_slopes(

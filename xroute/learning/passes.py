@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from xroute.exceptions import ParameterError, StateError
 from xroute.learning.objective import Objective, Part
 from xroute.learning.problem import Problem, Window
+from xroute.learning.replay import Replays, can_be_replayed
 from xroute.learning.request import CalibrationRequest
 from xroute.router import Router
 
@@ -44,6 +46,9 @@ class Passes:
         """Loss of the windows since it was last set to None."""
         self._state: Any = None
         self._looked = False
+        same = parameters is None and can_be_replayed(problem, router, request)
+        learned = [p for p in router.parameters() if p.requires_grad]
+        self._replays = Replays(learned, problem.device, same)
 
     def check(self) -> None:
         """Look at the filters, which is not done where gradients are wanted.
@@ -86,21 +91,24 @@ class Passes:
 
     def step_loss(self, number: int) -> None:
         """Gradients of a window's loss, as if it were all."""
+        loss, nse = self._replays.run(("step", number), partial(self._step, number))
+        self.seen = Part(loss, nse) if self.seen is None else Part(self.seen.loss + loss, self.seen.one_minus_nse + nse)
+
+    def _step(self, number: int) -> tuple[Tensor, Tensor]:
+        """What `step_loss` does, and what the window adds to loss and scores."""
         windows = self.problem.windows
         part, self._state = self._forward(windows[number], self._state, self.request.carry)
-        loss = part.loss * len(windows)
-        more = self.penalty_now()
+        loss, more = part.loss * len(windows), self.penalty_now()
         (loss if more is None else loss + more).backward()
-        self._add(part, None if more is None else more / len(windows))
+        added = part.loss.detach() if more is None else part.loss.detach() + more.detach() / len(windows)
+        return added, part.one_minus_nse
 
     def whole_loss(self) -> Part:
         """Loss of all windows, with its gradients; NaN where it cannot be computed."""
-        state, parts = None, []
+        self._state, parts = None, []
         try:
-            for window in self.problem.windows:
-                part, state = self._forward(window, state, self.request.carry)
-                part.loss.backward()
-                parts.append(Part(part.loss.detach(), part.one_minus_nse))
+            for number in range(len(self.problem.windows)):
+                parts.append(Part(*self._replays.run(("part", number), partial(self._part, number))))
             more = self.penalty_now()
             if more is not None:
                 more.backward()
@@ -114,11 +122,11 @@ class Passes:
         nse = torch.stack([p.one_minus_nse for p in parts]).sum(dim=0)
         return Part(total if more is None else total + more.detach(), nse)
 
-    def _add(self, part: Part, more: Tensor | None) -> None:
-        loss = part.loss.detach() if more is None else part.loss.detach() + more.detach()
-        self.seen = Part(loss, part.one_minus_nse) if self.seen is None else Part(
-            self.seen.loss + loss, self.seen.one_minus_nse + part.one_minus_nse
-        )  # fmt: skip
+    def _part(self, number: int) -> tuple[Tensor, Tensor]:
+        """Loss of a window as a part of the whole, its gradients, and what it adds to scores; after the window before it."""
+        part, self._state = self._forward(self.problem.windows[number], self._state, self.request.carry)
+        part.loss.backward()
+        return part.loss.detach(), part.one_minus_nse
 
     def order(self, epoch: int) -> list[int]:
         """Which window comes after which: by the seed, unless states are handed on."""

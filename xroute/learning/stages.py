@@ -124,6 +124,8 @@ def _ranks(network: Network, gauged: NDArray[np.bool_]) -> Index:
 class _Part:
     """Runoff of some of a source's reaches."""
 
+    keeps = False  # a block is chosen anew for each window, which a recorded step would not do
+
     def __init__(self, source: Any, reaches: Index) -> None:
         self.source, self.steps, self.dtype, self.device = source, source.steps, source.dtype, source.device
         self.row = source.row[reaches]

@@ -31,8 +31,8 @@ TERMS = tl.constexpr(15)
 """Of a series that is good to the last digit up to 1/2."""
 
 
-def fused_filter(formula: str, dt: float, parameters: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Taps [reach, K], which sum to 1 - pole, and poles [reach] of a scheme, differentiable once.
+def fused_filter(formula: str, dt: float, parameters: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    """Taps [reach, K], which sum to 1 - pole, and poles [reach] of a scheme, differentiable once; and zeros [reach].
 
     Parameters
     ----------
@@ -43,34 +43,42 @@ def fused_filter(formula: str, dt: float, parameters: Sequence[Tensor]) -> tuple
     parameters : float64 tensor [reach] each
         In the order of the scheme's.
     """
-    taps, pole = _Fused.apply(formula, dt, *parameters)
-    return taps, pole
+    if torch.is_grad_enabled() and any(p.requires_grad for p in parameters):
+        taps, pole, zero = _Fused.apply(formula, dt, *parameters)
+        return taps, pole, zero
+    return _made(formula, dt, parameters)
+
+
+def _made(formula: str, dt: float, parameters: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    """Taps, poles and zeros, without gradients."""
+    given = [p.detach().contiguous() for p in parameters]
+    n, k = given[0].numel(), N_TAPS[formula]
+    taps, pole, zero = given[0].new_empty(n, k), torch.empty_like(given[0]), torch.empty_like(given[0])
+    _launch(make_taps, n, given[0], given[-1], taps, pole, zero, n, _bits(dt), list(N_TAPS).index(formula), k)
+    return taps, pole, zero
 
 
 class _Fused(torch.autograd.Function):
     """A filter of parameters, in one launch each way."""
 
     @staticmethod
-    def forward(formula: str, dt: float, *parameters: Tensor) -> tuple[Tensor, Tensor]:
-        """Taps and poles."""
-        n, k = parameters[0].numel(), N_TAPS[formula]
-        taps, pole = parameters[0].new_empty(n, k), parameters[0].new_empty(n)
-        given = [p.detach().contiguous() for p in parameters]
-        _launch(make_taps, n, given[0], given[-1], taps, pole, n, _bits(dt), list(N_TAPS).index(formula), k)
-        return taps, pole
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        """Keep what it was made of."""
-        ctx.formula, ctx.dt, *parameters = inputs
+    def forward(ctx: Any, formula: str, dt: float, *parameters: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Taps, poles and zeros; in one function, as torch asks two for their signature each time."""
+        ctx.formula, ctx.dt = formula, dt
         ctx.save_for_backward(*parameters)
+        made = _made(formula, dt, parameters)
+        ctx.mark_non_differentiable(made[2])
+        ctx.set_materialize_grads(False)  # zeros would be made for the zeros too
+        return made
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, of_taps: Tensor, of_pole: Tensor) -> Any:
+    def backward(ctx: Any, of_taps: Tensor | None, of_pole: Tensor | None, _: None) -> Any:
         """Gradients of the parameters."""
         given = [p.detach().contiguous() for p in ctx.saved_tensors]
         n, k = given[0].numel(), N_TAPS[ctx.formula]
+        of_taps = given[0].new_zeros(n, k) if of_taps is None else of_taps
+        of_pole = given[0].new_zeros(n) if of_pole is None else of_pole
         grads = [torch.empty_like(p) for p in given]
         _launch(
             parameter_gradients, n, given[0], given[-1], of_taps.contiguous(), of_pole.contiguous(), grads[0], grads[-1],
@@ -157,8 +165,10 @@ def gradient_of(first, second, dt, c0, c1, pole, FORMULA: tl.constexpr):
 
 
 @triton.jit(do_not_specialize=("n", "dt_bits"))
-def make_taps(first, second, taps, pole, n, dt_bits, FORMULA: tl.constexpr, K: tl.constexpr, BLOCK: tl.constexpr):
-    """Taps and poles, what rounding takes from the sum of the taps given back to the last: see `making._balanced`."""
+def make_taps(
+    first, second, taps, pole, zero, n, dt_bits, FORMULA: tl.constexpr, K: tl.constexpr, BLOCK: tl.constexpr
+):
+    """Taps, poles and zeros, what rounding takes from the sum of the taps given back to the last: see `making._balanced`."""
     reach = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     there = reach < n
     dt = dt_bits.to(tl.float64, bitcast=True)
@@ -175,6 +185,7 @@ def make_taps(first, second, taps, pole, n, dt_bits, FORMULA: tl.constexpr, K: t
         tl.store(taps + 2 * reach, tl.where(rounded, c0 + (whole - c0), c0), mask=there)
         tl.store(taps + 2 * reach + 1, tl.where(rounded, c1 + lacking, c1), mask=there)
     tl.store(pole + reach, p, mask=there)
+    tl.store(zero + reach, tl.zeros((BLOCK,), tl.float64), mask=there)
 
 
 @triton.jit(do_not_specialize=("n", "dt_bits"))

@@ -89,13 +89,12 @@ def make_filter(
     if lateral == "interval":
         _refuse_windows(parameters, ids)
     look = device.type == "cpu" if check is None else check
-    groups = [
-        group
-        for name, (at, values) in parameters.items()
-        if at.size
-        for group in _groups(find(name), at, values, dt, ids, max_taps, device, look)
-    ]
-    if len(groups) == 1 and not groups[0].scheme.is_cut_off and is_all_reaches(groups[0].at, n_reaches):
+    groups, whole = [], False
+    for name, (its, values) in parameters.items():
+        if its.size:
+            whole = is_all_reaches(its, n_reaches)
+            groups += _groups(find(name), its, values, dt, ids if whole else ids[its], max_taps, device, look)
+    if len(groups) == 1 and not groups[0].scheme.is_cut_off and whole:
         return _filter_of(groups[0], lateral)  # nothing to merge: the usual case
     n_taps = np.ones(n_reaches, np.int64)
     for group in groups:
@@ -107,7 +106,7 @@ def make_filter(
     for group in groups:
         at = torch.from_numpy(group.at).to(device)
         k = group.taps.shape[1]
-        inside = np.arange(k) < group.n_taps[:, None]
+        inside = np.arange(k) < np.broadcast_to(group.n_taps, group.at.shape)[:, None]
         entry = torch.from_numpy((pointer[group.at][:, None] + np.arange(k))[inside]).to(device)
         taps = taps.index_put((entry,), group.taps[torch.from_numpy(inside).to(device)])
         if group.pole is not None:
@@ -119,12 +118,18 @@ def make_filter(
 
 def all_reaches(n: int) -> NDArray[np.int64]:
     """Positions of all reaches: one array each time, which `is_all_reaches` need not look into."""
-    return _multiples(n, 1)[:-1]
+    return _every(n)
 
 
 def is_all_reaches(at: NDArray[np.int64], n: int) -> bool:
     """Whether positions are those of all reaches, in order."""
-    return at.size == n and (at.ctypes.data == _multiples(n, 1).ctypes.data or np.array_equal(at, all_reaches(n)))
+    every = all_reaches(n)
+    return at is every or (at.size == n and np.array_equal(at, every))
+
+
+@lru_cache(maxsize=8)
+def _every(n: int) -> NDArray[np.int64]:
+    return _multiples(n, 1)[:-1]
 
 
 @lru_cache(maxsize=8)
@@ -162,8 +167,9 @@ class _Group:
     scheme: Scheme
     at: NDArray[np.int64]
     taps: torch.Tensor
-    n_taps: NDArray[np.int64]
+    n_taps: NDArray[np.int64] | int  # one number for all, or of each
     pole: torch.Tensor | None
+    zero: torch.Tensor | None = None  # for each reach, where it has been made along with these
 
 
 def _filter_of(group: _Group, lateral: Lateral) -> Filter:
@@ -171,7 +177,7 @@ def _filter_of(group: _Group, lateral: Lateral) -> Filter:
     import torch
 
     n, k = group.taps.shape
-    none = torch.zeros(n, dtype=torch.float64, device=group.taps.device)
+    none = torch.zeros(n, dtype=torch.float64, device=group.taps.device) if group.zero is None else group.zero
     return Filter(
         group.taps.reshape(-1),
         _multiples(n, k),
@@ -185,7 +191,7 @@ def _groups(
     at: NDArray[np.int64],
     values: Mapping[str, Any],
     dt: float,
-    ids: NDArray[Any],
+    own_ids: NDArray[Any],
     max_taps: int,
     device: torch.device,
     look: bool,
@@ -194,15 +200,14 @@ def _groups(
     import torch
 
     tensors = {name: torch.as_tensor(v, dtype=torch.float64) for name, v in values.items()}
-    own_ids = ids if is_all_reaches(at, ids.size) else ids[at]
     if not scheme.is_cut_off:
         fused = _fused(scheme, tensors, dt, at.size, device)
-        taps, pole = fused or _applied(scheme, tensors, dt, 0, at.size, device)
+        taps, pole, zero = fused or (*_applied(scheme, tensors, dt, 0, at.size, device), None)
         if look or scheme.from_user:
             _check(scheme, taps, pole, tensors, dt, own_ids)
         if pole is not None and fused is None:
             taps = _balanced(taps, pole)
-        return [_Group(scheme, at, taps, np.broadcast_to(np.int64(taps.shape[1]), at.size), pole)]
+        return [_Group(scheme, at, taps, taps.shape[1], pole, zero)]
     assert scheme.window is not None
     window = find_windows(scheme, dt, tensors, own_ids, max_taps)
     about = 2 ** np.ceil(np.log2(window)).astype(np.int64)
@@ -238,8 +243,8 @@ def _balanced(taps: torch.Tensor, pole: torch.Tensor) -> torch.Tensor:
 
 def _fused(
     scheme: Scheme, tensors: Mapping[str, torch.Tensor], dt: float, n: int, device: torch.device
-) -> tuple[torch.Tensor, torch.Tensor] | None:
-    """Taps and poles of a scheme that a GPU makes in one kernel, balanced; None where this is none."""
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None:
+    """Taps, poles and zeros of a scheme that a GPU makes in one kernel, balanced; None where this is none."""
     formula, names = getattr(scheme.filter, "fused", None), [p.name for p in scheme.parameters]
     if formula is None or device.type != "cuda" or set(names) != set(tensors) or not has_triton():
         return None

@@ -307,7 +307,7 @@ def _window_back(current, inflows, window, grad_taps, j, lane, G: tl.constexpr, 
 def through_window(mus, lams, inflows, window, grad_taps, ends, j, time, end, lanes, mode: tl.constexpr):
     """Adjoint of a group's inflow, with what it does through taps beyond the first two; the adjoint of y is kept for that."""
     total = _window_back(lams, inflows, window, grad_taps, j, lanes.lane, mode.group, mode.real_type)
-    keep_window(lams, window, j, lanes.lane, mode.group)
+    keep_window(lams, window, j, lanes.lane, mode)
     return _with_window(mus, total, ends, time, end, lanes.active, mode)
 
 

@@ -176,6 +176,8 @@ class Mode(NamedTuple):
         With a routing step a step, the logarithm of the columns of a tile.
     columns
         Of a tile in shared memory.
+    near
+        Whether windows lie in shared memory.
     last
         In which step of its group the last step of the series stands.
     substeps
@@ -216,3 +218,4 @@ class Mode(NamedTuple):
     vector: int = 1
     notes: int = 0
     replay: bool = False
+    near: bool = False

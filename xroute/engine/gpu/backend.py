@@ -30,6 +30,7 @@ from xroute.wording import argument
 if TYPE_CHECKING:
     import torch
 
+    from xroute.engine.gpu.layout import DeviceFilter
     from xroute.engine.plan import RoutingPlan
     from xroute.schemes import Filter
     from xroute.settings import RoutingSettings
@@ -40,7 +41,7 @@ __all__ = ["BACKEND"]
 class _Cuda:
     """See `xroute.engine.backends.Backend` for what each function does."""
 
-    name, strided, takes_known = "cuda", True, True
+    name, strided, takes_known, keeps_filters = "cuda", True, True, True
 
     def find_device(self, name: str) -> torch.device:
         import torch
@@ -106,13 +107,8 @@ class _Cuda:
         *, keep_trace: bool, keep_state: bool, owner: Filter | None = None, known: Known | None = None,
     ) -> tuple[torch.Tensor, State | None, torch.Tensor]:  # fmt: skip
         from xroute.engine.gpu.launch import route_gpu
-        from xroute.engine.gpu.layout import kept_filter, prepare_filter
 
-        # poles are taken for granted: to look would be to wait for the device
-        if owner is None:
-            there = prepare_filter(plan, _on_host(filter), runoff.device, runoff.dtype, settings, has_pole=True)
-        else:
-            there = kept_filter(plan, owner, runoff.device, runoff.dtype, settings, has_pole=True)
+        there = _laid_out(plan, owner or filter, runoff, settings)
         discharge, end, trace = route_gpu(
             runoff,
             plan,
@@ -126,14 +122,13 @@ class _Cuda:
         return discharge, _double(end), runoff.new_empty(0) if trace is None else trace
 
     def adjoint(
-        self, grad_discharge: torch.Tensor, grad_state: State | None, runoff: torch.Tensor, filter: FilterArrays,
+        self, grad_discharge: torch.Tensor, grad_state: State | None, runoff: torch.Tensor, filter: FilterArrays | Filter,
         state: State | None, discharge: torch.Tensor, trace: torch.Tensor, plan: RoutingPlan, settings: RoutingSettings,
         needs: Needs, known: Known | None = None,
     ) -> Gradients:  # fmt: skip
         from xroute.engine.gpu.gradients import adjoint_gpu
-        from xroute.engine.gpu.layout import prepare_filter
 
-        there = prepare_filter(plan, _on_host(filter), runoff.device, runoff.dtype, settings, has_pole=True)
+        there = _laid_out(plan, filter, runoff, settings)
         grads = adjoint_gpu(
             grad_discharge, grad_state, runoff, plan, there, state, trace if trace.numel() else None, discharge, settings,
             needs_runoff=needs.runoff, known=known,
@@ -176,6 +171,17 @@ class _Cuda:
 
 
 BACKEND = _Cuda()
+
+
+def _laid_out(
+    plan: RoutingPlan, filter: FilterArrays | Filter, runoff: torch.Tensor, settings: RoutingSettings
+) -> DeviceFilter:
+    """A filter as the kernels take it; poles are taken for granted: to look would be to wait for the device."""
+    from xroute.engine.gpu.layout import kept_filter, prepare_filter
+
+    if isinstance(filter, FilterArrays):
+        return prepare_filter(plan, _on_host(filter), runoff.device, runoff.dtype, settings, has_pole=True)
+    return kept_filter(plan, filter, runoff.device, runoff.dtype, settings, has_pole=True)
 
 
 def _on_host(filter: FilterArrays) -> FilterArrays:

@@ -43,26 +43,29 @@ class Bounds(NamedTuple):
 
 def bounded(raw: Tensor, bounds: Bounds) -> Tensor:
     """Values of a float64 tensor of their form without bounds, differentiable once."""
-    found: Tensor = _Bounded.apply(raw, bounds)
-    return found
+    if torch.is_grad_enabled() and raw.requires_grad:
+        found: Tensor = _Bounded.apply(raw, bounds)
+        return found
+    return _made(raw, bounds)
+
+
+def _made(raw: Tensor, bounds: Bounds) -> Tensor:
+    """Values within bounds, without gradients."""
+    given = raw.detach().contiguous()
+    value = torch.empty_like(given)
+    _launch(given, given, value, bounds, False)
+    return value
 
 
 class _Bounded(torch.autograd.Function):
     """Values of their form without bounds, in one launch each way."""
 
     @staticmethod
-    def forward(raw: Tensor, bounds: Bounds) -> Tensor:
-        """Values within bounds."""
-        given = raw.detach().contiguous()
-        value = torch.empty_like(given)
-        _launch(given, given, value, bounds, False)
-        return value
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        """Keep what they were made of."""
-        ctx.bounds = inputs[1]
-        ctx.save_for_backward(inputs[0])
+    def forward(ctx: Any, raw: Tensor, bounds: Bounds) -> Tensor:
+        """Values within bounds; in one function, as torch asks two for their signature each time."""
+        ctx.bounds = bounds
+        ctx.save_for_backward(raw)
+        return _made(raw, bounds)
 
     @staticmethod
     @torch.autograd.function.once_differentiable

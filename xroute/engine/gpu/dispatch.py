@@ -21,6 +21,8 @@ SECTOR = 16
 """Bytes: pointers to multiples of so many are what Triton compiles another kernel for."""
 MOST = 4096
 """Launches that are known; beyond, all are forgotten. Their kernels are not: Triton keeps these."""
+PLAIN = frozenset((int, bool, float, Mode))
+"""Types of arguments that are handed over as they are."""
 _COMPILED: dict[tuple[Any, ...], tuple[Any, Any]] = {}
 
 
@@ -48,8 +50,8 @@ def launch(kernel: Any, grid: int, *arguments: Any, num_warps: int = 1, **option
         return
     kinds.append(index if bits % SECTOR == 0 else (index, *_remainders(arguments)))
     known = tuple(kinds)
+    found = _COMPILED.get(known)
     with on_device(index):
-        found = _COMPILED.get(known)
         if found is not None:
             found[0][grid, 1, 1](*words)
             return
@@ -76,7 +78,7 @@ def _describe(arguments: tuple[Any, ...], words: list[Any], kinds: list[Any]) ->
             bits |= pointer
             words.append(pointer)
             kinds.append(argument.dtype)
-        elif kind is int or kind is Mode:
+        elif kind in PLAIN:
             words.append(argument)
             kinds.append(argument)
         elif isinstance(argument, tuple):

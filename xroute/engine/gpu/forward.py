@@ -49,6 +49,7 @@ from xroute.engine.gpu.lanes import (
     window_of,
     zeros_of,
 )
+from xroute.engine.gpu.rows import read_columns, write_columns
 
 
 class Link(NamedTuple):
@@ -116,34 +117,51 @@ def with_history(inflows, history, n_lags, time, GIVEN: tl.constexpr, G: tl.cons
 
 
 @triton.jit
-def _window(current, window, j, lane, G: tl.constexpr, ACC: tl.constexpr):
+def _group_of(rows, k, lane, mode: tl.constexpr):
+    """Group ``k`` of each lane's ring, or of its taps: in shared memory, where they have room there, in a row of the lane."""
+    if mode.near:
+        return read_columns(rows + k * (mode.group * 4), mode.group, True)
+    else:
+        columns = ()
+        for c in tl.static_range(mode.group):
+            columns = columns + (tl.load(rows + (k * mode.group + c) * R + lane),)
+        return columns
+
+
+@triton.jit
+def _window(current, window, j, lane, mode: tl.constexpr):
     """Response to taps beyond the first two: inflow of ``n_blocks`` groups before lies in a ring that only its lane uses."""
-    total = zeros_of(G, ACC)
+    G: tl.constexpr = mode.group
+    total = zeros_of(G, mode.real_type)
     late = current
+    slot = j % tl.maximum(window.n_blocks, 1)
     for block in range(window.n_blocks):
-        early = ()
-        slot = (j + 2 * window.n_blocks - 1 - block) % window.n_blocks
-        for c in tl.static_range(G):
-            early = early + (tl.load(window.ring + (slot * G + c) * R + lane),)
+        slot = tl.where(slot == 0, window.n_blocks, slot) - 1
+        early = _group_of(window.ring, slot, lane, mode)
+        taps = _group_of(window.taps, block, lane, mode)
         for k in tl.static_range(G):
-            tap = tl.load(window.taps + (block * G + k) * R + lane)
             more = ()
             for c in tl.static_range(G):
                 if c >= k:
-                    more = more + (total[c] + tap * late[c - k],)
+                    more = more + (total[c] + taps[k] * late[c - k],)
                 else:
-                    more = more + (total[c] + tap * early[G + c - k],)
+                    more = more + (total[c] + taps[k] * early[G + c - k],)
             total = more
         late = early
     return total
 
 
 @triton.jit
-def keep_window(columns, window, j, lane, G: tl.constexpr):
+def keep_window(columns, window, j, lane, mode: tl.constexpr):
     """Put a group into the ring of the last ``n_blocks``, in place of the oldest."""
+    G: tl.constexpr = mode.group
     if window.n_blocks > 0:
-        for c in tl.static_range(G):
-            tl.store(window.ring + ((j % window.n_blocks) * G + c) * R + lane, columns[c])
+        slot = j % window.n_blocks
+        if mode.near:
+            write_columns(window.ring + slot * (G * 4), columns, G, True)
+        else:
+            for c in tl.static_range(G):
+                tl.store(window.ring + (slot * G + c) * R + lane, columns[c])
 
 
 @triton.jit
@@ -162,7 +180,7 @@ def fill_window(window, history, lanes, end, mode: tl.constexpr):
         time = (-1 - block - lanes.lag) * G
         nothing = zeros_of(G, mode.real_type)
         past = with_history(nothing, history.first, history.n_lags, time, mode.state_in, G, mode.real_type)
-        keep_window(past, window, window.n_blocks - 1 - block, lanes.lane, G)
+        keep_window(past, window, window.n_blocks - 1 - block, lanes.lane, mode)
         if mode.state_out:
             if window.n_blocks * G >= end:
                 _save_history(past, history, time, end, lanes.active, G)
@@ -174,8 +192,8 @@ def through_window(inflows, window, history, lanes, j, time, end, mode: tl.const
     G: tl.constexpr = mode.group
     if j <= tl.max(lanes.lag, 0):
         inflows = with_history(inflows, history.first, history.n_lags, time, mode.state_in, G, mode.real_type)
-    extra = _window(inflows, window, j, lanes.lane, G, mode.real_type)
-    keep_window(inflows, window, j, lanes.lane, G)
+    extra = _window(inflows, window, j, lanes.lane, mode)
+    keep_window(inflows, window, j, lanes.lane, mode)
     if mode.state_out:
         if (j + 1 + window.n_blocks) * G >= end:
             _save_history(inflows, history, time, end, lanes.active, G)

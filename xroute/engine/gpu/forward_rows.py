@@ -31,6 +31,7 @@ from xroute.engine.gpu.lanes import (
     NEVER,
     OUTLET,
     R,
+    Window,
     add_weighted,
     before_end,
     coefficients_of,
@@ -67,12 +68,14 @@ from xroute.engine.gpu.rows import (
     write_columns,
 )
 
-__all__ = ["route_rows"]
+__all__ = ["NEAR", "route_rows"]
 
 STAGES = tl.constexpr(2)
 """Tiles of a program: one that is routed, and those on their way."""
-AT_ONCE = tl.constexpr(16)
-"""Steps for which mail is awaited at a time."""
+AT_ONCE = tl.constexpr(32)
+"""Steps for which mail is awaited at a time. Fewer cost a quarter of the speed, more are more than registers hold."""
+NEAR = tl.constexpr(32)
+"""Taps beyond the first two for which windows have room in shared memory; longer ones stay in global memory."""
 ROOM = tl.constexpr(28160)
 """Bytes of shared memory that a program takes at least.
 
@@ -93,6 +96,20 @@ def join_rest(joined, words, width, links, lanes, begin, end, N: tl.constexpr, m
         values = await_words(peek_words(box, there, N, mode.group), box, there, N, mode.group)
         joined = add_weighted(joined, values, weight, N)
     return joined
+
+
+@triton.jit
+def bring_near(window, rows, lanes, mode: tl.constexpr):
+    """A window with its taps and its ring in shared memory, in two rows of each lane."""
+    G: tl.constexpr = mode.group
+    WIDTH: tl.constexpr = (NEAR + PAD) * 4
+    taps = rows + lanes.lane * WIDTH
+    for block in range(window.n_blocks):
+        columns = ()
+        for c in tl.static_range(G):
+            columns = columns + (tl.load(window.taps + (block * G + c) * R + lanes.lane),)
+        write_columns(taps + block * (G * 4), columns, G, True)
+    return Window(taps, taps + R * WIDTH, window.n_blocks, window.at)
 
 
 class Mail(NamedTuple):
@@ -225,6 +242,8 @@ def route_rows(
 
     y0, inflow0, history = start_of(start, end, filter, lanes, member, n_reaches, n_lags, n_places, mode)
     window = window_of(filter, patch, member, n_patches, ring_size, mode)
+    if mode.near:
+        window = bring_near(window, ring + STAGES * STAGE, lanes, mode)
     if mode.n_taps > 2:
         fill_window(window, history, lanes, n_steps, mode)
     rows = trace.rows

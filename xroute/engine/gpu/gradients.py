@@ -220,7 +220,8 @@ class _Adjoint:
         index = device_patches(self.plan, device, acc)
         start, end, before = (State(none, none) if state is None else state for state in states)
         group = group_length(settings, self.filter.n_taps, n_steps, n_batch)
-        ring, far = (none.new_empty(n_batch, max(1, self.filter.n_ring)) for _ in range(2))
+        n_ring = self.filter.n_ring
+        ring, far = (none.new_empty(n_batch, n_ring) if n_ring else none for _ in range(2))
         near = none.new_empty(n_batch, 4, index.n_patches * LANES)
         width = -(-n_steps * settings.substeps // group) * group
         mailbox = empty_mailbox(n_batch, index.up.n_sources, width, acc, device)

@@ -1,8 +1,9 @@
 """Routing on a GPU of runoff in the host's memory, copied there and back beside the computation, and of cupy's arrays.
 
 A series goes over in blocks of time that fit the device, most often one. While a block is routed and its discharge comes back,
-the next one's runoff is already on its way. Memory is copied in the order in which it lies; rows are put in order, and
-transposed, on the device.
+the next one's runoff is already on its way. A large one that fits goes over in blocks of patches instead, see
+`xroute.engine.gpu.patch_blocks`. Memory is copied in the order in which it lies; rows are put in order, and transposed, on the
+device.
 """
 
 from __future__ import annotations
@@ -14,8 +15,11 @@ import torch
 from numpy.typing import NDArray
 
 from xroute.engine.arrays import Exchange, Hillslopes, Known, NotFinite, Rows, State, compute_type
+from xroute.engine.gpu import staging
 from xroute.engine.gpu.launch import route_gpu
-from xroute.engine.gpu.layout import DeviceFilter, kept_filter
+from xroute.engine.gpu.layout import DeviceFilter, by_step, kept_filter
+from xroute.engine.gpu.memory import padded
+from xroute.engine.gpu.patch_blocks import PatchBlocks
 from xroute.engine.gpu.slopes import route_slopes, slopes_on
 from xroute.engine.gpu.staging import CudaCopies, Stage
 from xroute.engine.plan import RoutingPlan
@@ -28,6 +32,8 @@ PINNED_BYTES = 2**32
 """Largest result that is itself put into pinned memory, so that it need not be copied again."""
 DEVICE_SHARE = 0.8
 """Share of the device's free memory that a block may take."""
+PATCHES_BYTES = 2**27
+"""Runoff from which on a series that fits the device goes over in blocks of patches."""
 
 
 def route_resident(
@@ -64,7 +70,7 @@ def route_resident(
     discharge, end, _ = route_gpu(runoff, plan, filter, state, settings, scale=scale, exchange=exchange)
     assert end is not None
     routed = discharge[:, : plan.n_reaches - plan.n_given]  # given reaches have no discharge here, but whatever memory held
-    overflown = ~torch.isfinite(torch.stack(torch.aminmax(routed))).all() if routed.numel() else n_bad < 0
+    overflown = _overflown(routed) if routed.numel() else n_bad < 0
     if rows.discharge is not None:
         wanted = torch.nonzero(rows.discharge >= 0)[:, 0]
         n = plan.n_reaches if rows.n is None else rows.n
@@ -99,9 +105,12 @@ def route_host(
     made = kept_filter(plan, filter, device, dtype, settings)
     rows_there = _rows_on(rows, device, dtype)
     now, slopes = _state_on(state, device, dtype), _slopes_on(hillslopes, device, dtype)
+    whole = block is None
     block = block or block_length(runoff, n_batch * n, copies)
     starts = range(0, max(n_steps, 1), block)
     shape, small = (n_batch, n, n_steps), n_batch * n * n_steps * dtype.itemsize <= PINNED_BYTES
+    if whole and small and block >= n_steps and hillslopes is None and _in_patches(runoff, plan, settings):
+        return _route_patches(runoff, plan, made, now, settings, rows, exchange, copies)
     result = copies.pinned(shape, dtype) if small and n_steps else torch.empty(shape, dtype=dtype)
     direct = small and len(starts) == 1
     bad = torch.zeros(2, dtype=torch.int64, device=device)
@@ -127,6 +136,42 @@ def route_host(
                 result[..., steps] = target
     assert now is not None
     return result.numpy(), _state_off(now), NotFinite(*bad.tolist()), _slopes_off(slopes)
+
+
+def _in_patches(runoff: NDArray[Any], plan: RoutingPlan, settings: RoutingSettings) -> bool:
+    """Whether runoff goes over in blocks of patches: it is long, its rows can be picked as they lie, and none is given."""
+    flags = runoff.flags
+    taken = flags.c_contiguous and flags.writeable and runoff.dtype.isnative  # by torch
+    short = runoff.shape[2] * runoff.itemsize <= staging.STAGE_BYTES
+    return taken and short and runoff.nbytes >= max(1, PATCHES_BYTES) and by_step(settings) and not plan.n_given
+
+
+def _route_patches(
+    runoff: NDArray[Any], plan: RoutingPlan, filter: DeviceFilter, state: State | None, settings: RoutingSettings, rows: Rows,
+    exchange: Exchange, copies: CudaCopies,
+) -> tuple[NDArray[Any], State, NotFinite, None]:  # fmt: skip
+    """`route_host` in blocks of patches."""
+    n_batch, _, n_steps = runoff.shape
+    n, device, dtype = plan.n_reaches, copies.device, filter.coefficients.dtype
+    with copies.active():
+        result = copies.pinned((n_batch, n if rows.n is None else rows.n, n_steps), dtype)
+        there = padded(torch.Size((n_batch, n, n_steps)), dtype, device)
+        passed = _exchange_on(exchange, slice(None), slice(None), device, dtype)
+        blocks = PatchBlocks(runoff, there, result, plan, rows, copies, nan_is_zero=settings.nan_is_zero)
+        discharge, end, _ = route_gpu(
+            there, plan, filter, state, settings, scale=_on(rows.scale, device, dtype), exchange=passed, launches=blocks.launches
+        )  # fmt: skip
+        assert end is not None
+        bad = torch.stack([blocks.n_bad, _overflown(discharge).long()])
+        if passed.kept is not None:
+            exchange.kept[:] = passed.kept.cpu().numpy()
+        off = _state_off(end), NotFinite(*bad.tolist())
+        copies.fetched()
+    return result.numpy(), *off, None
+
+
+def _overflown(discharge: Tensor) -> Tensor:
+    return ~torch.isfinite(torch.stack(torch.aminmax(discharge))).all()
 
 
 def route_cupy(

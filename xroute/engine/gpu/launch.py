@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +21,7 @@ from xroute.engine.gpu.arguments import (
 )
 from xroute.engine.gpu.dispatch import launch
 from xroute.engine.gpu.forward import route_steps
-from xroute.engine.gpu.forward_rows import route_rows
+from xroute.engine.gpu.forward_rows import NEAR, route_rows
 from xroute.engine.gpu.layout import (
     DeviceFilter,
     DeviceMail,
@@ -75,6 +76,7 @@ def route_gpu(
     exchange: Exchange = Exchange(),
     keep_state: bool = True,
     keep_trace: bool = False,
+    launches: Callable[[Tensor], Iterable[int]] | None = None,
 ) -> tuple[Tensor, State | None, Tensor | None]:
     """Route runoff [batch, reach, time] on a GPU: float16, bfloat16 or float32 (computed in float32), or float64.
 
@@ -89,6 +91,9 @@ def route_gpu(
     keep_state, keep_trace
         Whether the final state is wanted, and the trace that `adjoint_gpu` takes: of one element where it needs none. Not
         with a ``scale``.
+    launches
+        Given the discharge to come, says how many patches each launch routes, one launch after another: all that a patch reads
+        but other patches need only be there when it is its turn. With a routing step a step only.
 
     Returns
     -------
@@ -124,10 +129,11 @@ def route_gpu(
         run = _Run(
             runoff, discharge, device_patches(plan, device, none.dtype), filter, settings,
             none if scale is None else scale.to(device, none.dtype).contiguous(), exchange, trace, *rows_of_trace,
-            none.new_empty(max(1, n_batch * filter.n_ring)), scale is not None, traced,
+            none.new_empty(n_batch * filter.n_ring) if filter.n_ring else none, scale is not None, traced,
             known_on(exchange.known, plan, runoff, filter), plan,
         )  # fmt: skip
-        end = run.by_step(start, keep_state) if by_step(settings) else run.by_substep(start, keep_state)
+        turns = (run.index.n_patches,) if launches is None else launches(discharge)
+        end = run.by_step(start, keep_state, turns) if by_step(settings) else run.by_substep(start, keep_state)
     elif keep_state and start is not None:  # nothing happens to the state, but it is another one
         end = State(start.history.clone(), start.outflow.clone())
     elif keep_state:
@@ -155,8 +161,8 @@ class _Run:
     known: DeviceKnown
     plan: RoutingPlan
 
-    def by_step(self, start: State | None, keep_state: bool) -> State:
-        """One launch, a step of runoff being one routing step; the state at the end, if it is kept."""
+    def by_step(self, start: State | None, keep_state: bool, turns: Iterable[int]) -> State:
+        """Launches of so many patches, a step of runoff being one routing step; the state at the end, if it is kept."""
         n_batch, _, n_steps = self.runoff.shape
         acc, kernel, group = self.filter.coefficients.dtype, route_steps, self._group()
         if in_rows(self.runoff):
@@ -166,12 +172,14 @@ class _Run:
         mailbox = empty_mailbox(n_batch, self.index.down.n_sources, width, acc, self.runoff.device)
         put_given(mailbox, self.exchange.given, self.index, n_batch, every)
         end = self._new_state(keep_state)
-        columns = tile_width(self.filter.n_taps, self.runoff)
-        self._launch(
-            kernel, mailbox, width, start, end, n_steps, group=group, state_out=keep_state, last=(n_steps - 1) % group,
-            columns=columns, log_columns=columns.bit_length() - 1,
-            aligned=self.runoff.stride(1) % 8 == 0 and group % 8 == 0,
-        )  # fmt: skip
+        columns, ticket = tile_width(self.filter.n_taps, self.runoff), new_ticket(self.runoff.device)
+        for n_patches in turns:
+            self._launch(
+                kernel, mailbox, width, start, end, n_steps, ticket=ticket, n_patches=n_patches, group=group,
+                state_out=keep_state, last=(n_steps - 1) % group, columns=columns, log_columns=columns.bit_length() - 1,
+                near=kernel is route_rows and 2 < self.filter.windows.longest <= 2 + NEAR.value,
+                aligned=self.runoff.stride(1) % 8 == 0 and group % 8 == 0,
+            )  # fmt: skip
         take_kept(mailbox, self.exchange.kept, self.index, n_batch, every)
         return end
 
@@ -209,7 +217,7 @@ class _Run:
 
     def _launch(
         self, kernel: Any, mailbox: Tensor, width: int, start: State | None, end: State, *steps: int,
-        mail: DeviceMail | None = None, **constants: Any,
+        mail: DeviceMail | None = None, ticket: Tensor | None = None, n_patches: int | None = None, **constants: Any,
     ) -> None:  # fmt: skip
         index, runoff = self.index, self.runoff
         down = index.down_rest if kernel is route_rows else index.down
@@ -218,6 +226,8 @@ class _Run:
         notes = bool(constants.get("notes"))
         trace = self.trace[mailbox.numel() :] if notes else self.trace
         links, places = (down, none) if mail is None else (mail.down, mail.places)
+        if ticket is None:
+            ticket = new_ticket(runoff.device, n_batch * links.n_sources)
         mode = Mode(
             real_type(none.dtype),
             index_type(n_batch * runoff.stride(0), n_batch * self.discharge.stride(0), mailbox.numel()),
@@ -226,8 +236,8 @@ class _Run:
             scaled=self.scaled, keep_trace=self.keep_trace and not notes, known=self.known.n > 0, **constants,
         )  # fmt: skip
         launch(
-            kernel, index.n_patches * n_batch, Series(runoff, self.discharge, self.scale, self.known.kernel),
-            Mailbox(mailbox, new_ticket(runoff.device, n_batch * links.n_sources), places),
+            kernel, (n_patches or index.n_patches) * n_batch, Series(runoff, self.discharge, self.scale, self.known.kernel),
+            Mailbox(mailbox, ticket, places),
             KernelNetwork(index.down_places, index.child_share, links.start, links.record, links.weight),
             kernel_filter(self.filter, self.ring), State(none, none) if start is None else start, end,
             Trace(trace, self.trace_start), n, *steps, runoff.stride(1), self.discharge.stride(1), index.n_patches,

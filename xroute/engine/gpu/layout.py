@@ -120,7 +120,7 @@ class DevicePatches:
 def device_patches(plan: RoutingPlan, device: torch.device, dtype: torch.dtype) -> DevicePatches:
     """Patches of a plan on a device; made once and kept with the plan."""
     return keep(
-        plan, ("device patches", str(device), dtype), lambda: _move_patches(plan.patches, plan, device, dtype), most=32
+        plan, ("device patches", device, dtype), lambda: _move_patches(plan.patches, plan, device, dtype), most=32
     )
 
 
@@ -264,10 +264,9 @@ def windows_of(
     group = group_length(settings, 3, 1)
 
     def fits(made: Windows) -> bool:
-        same = made.pointer.ctypes.data == pointer.ctypes.data and made.pointer.size == pointer.size
-        return same or np.array_equal(made.pointer, pointer)
+        return made.pointer is pointer or np.array_equal(made.pointer, pointer)
 
-    kind = "device windows", str(device), group
+    kind = "device windows", device, group
     return keep_fitting(plan, kind, fits, lambda: _move_windows(plan.patches, pointer, device, group))
 
 
@@ -341,7 +340,7 @@ def prepare_filter(
     the device, which has to be waited for, unless ``has_pole`` tells.
     """
     index, windows = device_patches(plan, device, dtype), windows_of(plan, filter.pointer, device, settings)
-    taps, pole, gain = (t.detach().to(device, torch.float64).contiguous() for t in (filter.taps, filter.pole, filter.gain))
+    taps, pole, gain = (t.to(device, torch.float64).contiguous() for t in (filter.taps, filter.pole, filter.gain))
     n_places = index.reach.numel()
     coefficients = torch.empty((4, n_places), dtype=dtype, device=device)
     if n_places:
@@ -349,9 +348,10 @@ def prepare_filter(
             lay_out, -(-n_places // BLOCK), taps, pole, gain, windows.first, windows.second, windows.single, index.reach,
             coefficients, n_places, windows.longest > 1, real_type(dtype), BLOCK, num_warps=4,
         )  # fmt: skip
-    far = coefficients.new_zeros(windows.n_far)
+    far = coefficients  # not looked at
     if windows.n_far:
-        far[windows.far_place] = taps[windows.far].to(dtype)
+        far = coefficients.new_zeros(windows.n_far)
+        far[windows.far_place] = taps.detach()[windows.far].to(dtype)
     if has_pole is None:
         has_pole = bool((pole != 0).any())
     return DeviceFilter(coefficients, min(windows.longest, 3), has_pole, far, windows)
@@ -366,9 +366,13 @@ def kept_filter(
     *,
     has_pole: bool | None = None,
 ) -> DeviceFilter:
-    """`prepare_filter` of a `xroute.schemes.Filter`, kept with it for the plan that it was last used with."""
-    kind = "device filter", str(device), dtype, group_length(settings, 3, 1), has_pole
+    """`prepare_filter` of a `xroute.schemes.Filter`, kept with it for the plan that it was last used with until it changes."""
+    tensors = filter.taps, filter.pole, filter.gain
+    if any(t.is_inference() for t in tensors):  # which does not say when it changes
+        return prepare_filter(plan, filter, device, dtype, settings, has_pole)
+    made_of = plan, *(t._version for t in tensors)
+    kind = "device filter", device, dtype, group_length(settings, 3, 1), has_pole
     return keep_fitting(
-        filter, kind, lambda kept: kept[0] is plan,
-        lambda: (plan, prepare_filter(plan, filter, device, dtype, settings, has_pole)), most=1,
+        filter, kind, lambda kept: kept[0][0] is plan and kept[0][1:] == made_of[1:],
+        lambda: (made_of, prepare_filter(plan, filter, device, dtype, settings, has_pole)), most=1,
     )[1]  # fmt: skip

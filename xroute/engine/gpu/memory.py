@@ -130,7 +130,7 @@ def trace_layout(
 def padded(shape: torch.Size, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Series whose rows begin at multiples of 8 elements: the kernels then write whole sectors of memory."""
     pitch = -(-shape[2] // 8) * 8
-    return torch.empty((*shape[:2], pitch), dtype=dtype, device=device)[..., : shape[2]]
+    return torch.empty((*shape[:2], pitch), dtype=dtype, device=device).narrow(2, 0, shape[2])
 
 
 def empty_mailbox(n_batch: int, n_sources: int, width: int, dtype: torch.dtype, device: torch.device) -> Tensor:
@@ -178,6 +178,8 @@ def as_rows(tensor: Tensor) -> Tensor:
     in_rows = (n_steps < 2 or along == 1) and pitch >= n_steps
     if not in_rows or (n > 1 and n_batch > 1 and across_batch != n * pitch) or tensor.data_ptr() % 32:
         tensor, pitch = tensor.clone(memory_format=torch.contiguous_format), n_steps
+    elif (across_batch, across, along) == (n * pitch, pitch, 1):
+        return tensor
     return tensor.as_strided(tensor.shape, (n * pitch, pitch, 1))
 
 

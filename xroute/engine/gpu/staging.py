@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from xroute.engine.gpu.row_copies import place_rows
+
 __all__ = ["CudaCopies", "Stage"]
 
 Tensor = torch.Tensor
@@ -66,6 +68,14 @@ class CudaCopies:
             target.copy_(source, non_blocking=True)
             source.record_stream(self.back)
 
+    def fetch_rows(self, source: Tensor, taken: Tensor, target: Tensor, placed: Tensor) -> None:
+        """Begin to copy rows of what the device computes to rows of pinned memory: see `place_rows`."""
+        self.back.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self.back):
+            place_rows(source, taken, target, placed)
+            for read in (source, taken, placed):
+                read.record_stream(self.back)
+
     def fetched(self) -> None:
         """Wait for all that was fetched."""
         self.back.synchronize()
@@ -94,20 +104,35 @@ class Stage:
             self._fill(whole, host)
         return whole.permute(*np.argsort(order).tolist()).contiguous()
 
+    def pick(self, whole: Tensor, host: Tensor, rows: Tensor) -> None:
+        """Copy rows of an array of the host [row, time] to ``whole`` on the device, to which copies have been begun."""
+        length = max(1, STAGE_BYTES // (host.shape[1] * host.dtype.itemsize))
+        for part, chosen in zip(whole.split(length), rows.split(length), strict=True):
+            buffer, sent = self._next(part.numel(), host.dtype)
+            torch.index_select(host, 0, chosen, out=buffer.view(part.shape))  # on all threads
+            self.copies.send(buffer.view(part.shape), part, sent)
+        self.copies.arrived(whole)
+
     def _fill(self, whole: Tensor, host: Tensor) -> None:
+        self.copies.begin()  # after what had the memory of `whole` before
+        flat, at = whole.view(-1), 0
+        for part in _parts(host, max(1, STAGE_BYTES // host.dtype.itemsize)):
+            size = part.numel()
+            buffer, sent = self._next(size, host.dtype)
+            buffer.view(part.shape).copy_(part)  # on all threads
+            self.copies.send(buffer, flat[at : at + size], sent)
+            at += size
+        self.copies.arrived(whole)
+
+    def _next(self, size: int, dtype: torch.dtype) -> tuple[Tensor, Any]:
+        """The buffer that has been read, or will be first, once it has; and what says that it has been, next time."""
         if not self.buffers:
             self.buffers = [self.copies.pinned((STAGE_BYTES,), torch.uint8) for _ in range(2)]
             self.free = [self.copies.event() for _ in range(2)]
-        self.copies.begin()  # after what had the memory of `whole` before
-        flat, at = whole.view(-1), 0
-        for k, part in enumerate(_parts(host, max(1, STAGE_BYTES // host.dtype.itemsize))):
-            size = part.numel()
-            buffer = self.buffers[k % 2].view(host.dtype)[:size]
-            self.free[k % 2].synchronize()
-            buffer.view(part.shape).copy_(part)  # on all threads
-            self.copies.send(buffer, flat[at : at + size], self.free[k % 2])
-            at += size
-        self.copies.arrived(whole)
+        self.buffers.reverse()
+        self.free.reverse()
+        self.free[0].synchronize()
+        return self.buffers[0].view(dtype)[:size], self.free[0]
 
 
 def _parts(host: Tensor, length: int) -> Iterator[Tensor]:
