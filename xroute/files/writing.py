@@ -21,6 +21,7 @@ import xarray as xr
 from xroute.bounds import time_encoding
 from xroute.exceptions import require
 from xroute.files.opening import PathLike, is_installed, suffix_format
+from xroute.files.plain import write_plain
 from xroute.guards import writing
 from xroute.state_form import is_state, with_checksum
 from xroute.stores import consolidate
@@ -134,7 +135,8 @@ def _put(dataset: xr.Dataset, path: Path, kind: str, engine: Any, compression: i
     for name, variable in plain.variables.items():
         if compression and variable.dtype.kind == "f" and variable.ndim:
             encoding.setdefault(str(name), {}).update(zlib=True, complevel=compression, shuffle=True)
-    plain.to_netcdf(path, engine=engine, encoding=encoding)
+    if engine != "netcdf4" or not write_plain(plain, path, encoding):
+        plain.to_netcdf(path, engine=engine, encoding=encoding)
 
 
 @contextmanager

@@ -75,15 +75,18 @@ def cf_dataset(
     variable = dataset[name]
     variable.attrs.setdefault("long_name", "discharge")
     variable.attrs["grid_mapping"] = "crs"
-    dataset["crs"] = ((), np.int32(0), _WGS84)
     dataset["reach"].attrs.update({"cf_role": "timeseries_id"})
     dataset["reach"].attrs.setdefault("long_name", "reach id")
+    places: dict[str, Any] = {}
     for coordinate, units in (("lon", "degrees_east"), ("lat", "degrees_north")):
         values = _of_network(network, coordinate, dataset["reach"].to_numpy())
         if values is not None:
             long_name = {"lon": "longitude", "lat": "latitude"}[coordinate]
             attrs = {"standard_name": long_name, "long_name": f"{long_name} of the reach", "units": units}
-            dataset = dataset.assign_coords({coordinate: ("reach", values, attrs)})
+            places[coordinate] = ("reach", values, attrs)
+    if places:
+        dataset = dataset.assign_coords(places)
+    dataset["crs"] = ((), np.int32(0), _WGS84)
     dataset = _describe_time(dataset, discharge, dt, label)
     history = discharge.attrs.get("history")
     variable.attrs.pop("history", None)
