@@ -11,7 +11,8 @@ import pytest
 import xarray as xr
 
 import xroute
-from xroute.files import writing
+from xroute.engine.cpu import transpose
+from xroute.files import plain, writing
 from xroute.files.plain import write_plain
 from xroute.files.writing import plain_dataset
 from xroute.io.cf import cf_dataset
@@ -65,10 +66,25 @@ def test_it_is_the_file_that_xarray_writes(tmp_path: Path, name: str, compressio
     monkeypatch.setattr(writing, "write_plain", lambda *_: False)
     writing.write(PLAIN[name], tmp_path / "its.nc", compression=compression)
     assert content(tmp_path / "ours.nc") == content(tmp_path / "its.nc")
-    plain, encoding = plain_dataset(PLAIN[name])
-    assert write_plain(plain, tmp_path / "again.nc", encoding)
+    dataset, encoding = plain_dataset(PLAIN[name])
+    assert write_plain(dataset, tmp_path / "again.nc", encoding)
     with xroute.io.open_dataset(tmp_path / "ours.nc") as ours, xroute.io.open_dataset(tmp_path / "its.nc") as its:
         xr.testing.assert_identical(ours.load(), its.load())
+
+
+@pytest.mark.parametrize("members", [0, 3])
+def test_what_lies_with_time_last_is_turned_over(tmp_path: Path, members: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plain, "LARGE", 100)
+    lies = np.random.default_rng(1).random((*[members][:members], 13, 29)).astype("f4")
+    lies.flat[3] = np.nan
+    given = xr.Dataset({"q": (("member", "time", "reach")[not members :], lies.swapaxes(-1, -2))})
+    seen: list[bool] = []
+    turn = transpose.laid_out
+    monkeypatch.setattr(transpose, "laid_out", lambda *a: seen.append(True) or turn(*a))
+    writing.write(given, tmp_path / "q.nc")
+    with netCDF4.Dataset(tmp_path / "q.nc") as file:
+        file.set_auto_maskandscale(False)
+        assert file["q"][...].tobytes() == np.ascontiguousarray(lies.swapaxes(-1, -2)).tobytes() and seen == [True]
 
 
 @pytest.mark.parametrize(
@@ -82,8 +98,8 @@ def test_it_is_the_file_that_xarray_writes(tmp_path: Path, name: str, compressio
     ],
 )  # fmt: skip
 def test_what_is_not_plain_is_left_to_xarray(tmp_path: Path, given: xr.Dataset) -> None:
-    plain, encoding = plain_dataset(given)
-    assert not write_plain(plain, tmp_path / "file.nc", encoding) and not any(tmp_path.iterdir())
+    dataset, encoding = plain_dataset(given)
+    assert not write_plain(dataset, tmp_path / "file.nc", encoding) and not any(tmp_path.iterdir())
 
 
 def test_what_cannot_be_written_leaves_nothing_and_says_so(tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ that of routing a small river. All else is left to xarray: Dask, text, dates tha
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping
+from contextlib import contextmanager
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,13 @@ import numpy as np
 import xarray as xr
 from xarray.conventions import encode_dataset_coordinates
 
-__all__ = ["write_plain"]
+__all__ = ["as_it_lies", "write_plain"]
 
 KINDS = frozenset("i1 i2 i4 i8 u1 u2 u4 u8 f4 f8".split())
 FILTERS = frozenset({"_FillValue", "zlib", "complevel", "shuffle"})
 """Encodings that are the netCDF library's own, and mean the same to it."""
+LARGE = 2**20
+"""Bytes of an array that is worth several threads."""
 TICKS: Mapping[str, Any] = {"seconds": "s", "milliseconds": "ms", "microseconds": "us", "nanoseconds": "ns"}
 MEANS_MORE = frozenset({"_FillValue", "missing_value", "scale_factor", "add_offset", "_Unsigned", "dtype"})
 """Attributes of which xarray makes something else."""
@@ -46,8 +49,25 @@ def write_plain(dataset: xr.Dataset, path: Path, encoding: Mapping[str, Mapping[
             stored = file.createVariable(name, values.dtype, variable.dims, fill_value=fill, **filters)
             stored.setncatts(attrs)
             stored.set_auto_maskandscale(False)
-            stored[...] = values
+            with as_it_lies(values) as whole:
+                stored[...] = whole
     return True
+
+
+@contextmanager
+def as_it_lies(values: np.ndarray) -> Iterator[np.ndarray]:
+    """Values in the order of a file, C-contiguous: discharge of runoff with time first lies with time last, and is turned over.
+
+    By all threads; the netCDF library would turn it over itself, on one and value by value.
+    """
+    turned = 2 <= values.ndim <= 3 and not values.flags.c_contiguous and values.swapaxes(-1, -2).flags.c_contiguous
+    if not turned or values.nbytes < LARGE or values.dtype.str[1:] not in ("f4", "f8"):
+        yield values
+        return
+    from xroute.engine.cpu.transpose import laid_out  # with numba, which small files need not wait for
+
+    with laid_out(values if values.ndim == 3 else values[None], values.dtype) as whole:
+        yield whole if values.ndim == 3 else whole[0]
 
 
 def _is_plain(name: Hashable, variable: xr.Variable, stamps: Mapping[Hashable, Any], encoding: Mapping[str, Any]) -> bool:
