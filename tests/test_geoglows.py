@@ -12,7 +12,7 @@ import xarray as xr
 from click.testing import CliRunner
 
 from xroute.cli import main
-from xroute.exceptions import AlignmentError, NetworkError, UnitsError, XRouteError
+from xroute.exceptions import AlignmentError, NetworkError, TimeAxisError, UnitsError, XRouteError
 from xroute.io import geoglows, open_dataset
 
 pytest.importorskip("zarr")
@@ -164,3 +164,13 @@ def test_the_commands(retrospective: Path, forecast: Path, tmp_path: Path) -> No
             xr.testing.assert_equal(mine[name].load(), rows.load())
     usage = CliRunner().invoke(main, ["convert", "geoglows", str(tmp_path / "model.csv"), "--discharge", str(tmp_path / "y.nc")])
     assert usage.exit_code == 2 and "--retrospective" in usage.output
+
+
+def test_a_forecast_of_amounts_or_of_ends_of_steps_is_not_written(tmp_path: Path):
+    coords = {"member": [1, 2], "time": pd.date_range("2024-06-01", periods=2, freq="3h"), "reach": [110]}
+    volume = xr.DataArray(np.ones((2, 2, 1)), coords, attrs={"units": "m3"})
+    with pytest.raises(UnitsError, match="not an amount of each step"):
+        geoglows.write_forecast(volume, tmp_path / "volume.zarr")
+    with pytest.raises(TimeAxisError, match="starts of steps"):
+        geoglows.write_forecast(volume.assign_attrs(units="m3 s-1", time_label="end"), tmp_path / "end.zarr")
+    assert not list(tmp_path.iterdir())

@@ -251,3 +251,33 @@ def test_a_file_that_lists_its_own_runoff_twice_is_refused(tmp_path: Path):
     with pytest.raises(TimeAxisError, match="is in .*a.nc and in"):
         mizuroute.read_runoff(control, mizuroute.read_network(control))
     assert BIG > 2**31
+
+
+def test_runoff_in_feet_is_converted_and_without_units_refused(tmp_path: Path, network: xr.Dataset):
+    time = pd.date_range("2001-01-01", periods=2, freq="h")
+    flow = np.arange(2.0 * network.sizes["reach"]).reshape(2, -1) + 1
+    runoff = xr.DataArray(flow, {"time": time, "reach": network["reach"].values}, attrs={"units": "ft3 s-1"})
+    runoff = runoff.where(network["area"] > 0, 0.0).transpose("time", "reach").assign_attrs(units="ft3 s-1")
+    mizuroute.write_runoff(runoff, tmp_path / "feet.nc", network)
+    with Dataset(tmp_path / "feet.nc") as file:
+        depth, unit = file["runoff"][:], file["hru"][:]
+    volume = depth * network["hru_area"].sel(hru=unit).values * (network["hru_reach"].sel(hru=unit).values > 0)
+    np.testing.assert_allclose(volume.sum(axis=1), runoff.values.sum(axis=1) * 0.3048**3, rtol=1e-12)
+    with pytest.raises(UnitsError, match="no units"):
+        mizuroute.write_runoff(runoff.drop_attrs(), tmp_path / "none.nc", network)
+
+
+def test_a_volume_of_its_history_is_not_called_a_flow(tmp_path: Path):
+    with Dataset(tmp_path / "run.h.nc", "w") as file:
+        file.createDimension("time", None)
+        file.createDimension("seg", 2)
+        for name, kind, dims, units, values in (
+            ("time", "f8", ("time",), "hours since 2001-01-01", [0, 1]), ("reachID", "i8", ("seg",), "-", [1, BIG]),
+            ("IRFvolume", "f4", ("time", "seg"), "m3", [[1, 2], [3, 4]]),
+            ("IRFroutedRunoff", "f4", ("time", "seg"), "m3/s", [[1, 2], [3, 4]]),
+        ):  # fmt: skip
+            made = file.createVariable(name, kind, dims)
+            made.units = units
+            made[:] = values
+    assert mizuroute.read_discharge(tmp_path / "run.h.nc").attrs["units"] == "m3 s-1"
+    assert mizuroute.read_discharge(tmp_path / "run.h.nc", variable="IRFvolume").attrs["units"] == "m3"

@@ -368,3 +368,15 @@ def test_the_mask_of_a_run_leaves_links_out(tmp_path: Path) -> None:
     with xroute.io.open_dataset(tmp_path / "n.nc") as network:
         assert network["reach"].values.tolist() == [1, 2] and network["downstream"].values.tolist() == [2, 0]
         assert network["downstream_id"].values.tolist() == [2, 3] and network.attrs["n_links"] == 3
+
+
+@pytest.mark.parametrize("area", [[10, 20], [1e7, 2e7], [10_000_000, 20_000_000]], ids=["whole km2", "no units", "whole m2"])
+def test_areas_and_lengths_are_written_in_kilometres(tmp_path: Path, area: list[float]) -> None:
+    units = {10: {"units": "km2"}, 10_000_000: {"units": "m2"} if isinstance(area[0], int) else {}}[int(area[0])]
+    network = xr.Dataset(
+        {"downstream": ("reach", [2, 0]), "area": ("reach", area, units), "length": ("reach", [1500.0, 500.0])}, {"reach": [1, 2]}
+    )
+    nextgen.write_network(network, tmp_path / "made.gpkg")
+    layers = {name: pyogrio.read_dataframe(tmp_path / "made.gpkg", layer=name) for name in ("flowpaths", "divides")}
+    assert layers["flowpaths"]["lengthkm"].tolist() == [1.5, 0.5]
+    assert layers["divides"]["areasqkm"].tolist() == layers["flowpaths"]["areasqkm"].tolist() == [10.0, 20.0]

@@ -449,3 +449,55 @@ def test_real_restarts_and_streamflow(shared_data: Callable[[str], Path]) -> Non
     with netCDF4.Dataset(files[1]) as file:
         flow = pd.Series(np.ma.filled(file["streamflow"][:].squeeze(), np.nan), file["feature_id"][:].filled())
     np.testing.assert_allclose(found[1], flow[network["reach"].values], rtol=1e-6)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_no_flow_is_masked_by_the_range_that_a_file_states(tmp_path: Path, packed: bool) -> None:
+    usual, odd = discharge_of([[0.0, 700.0, 40_000.0, 3.0]]), discharge_of([[-2.0, 700.0, 90_000.0, 3.0]])
+    for name, flow in (("usual", usual), ("odd", odd)):
+        nwm.write_discharge(flow, tmp_path / name, packed=packed, dt="1h")
+        with netCDF4.Dataset(next((tmp_path / name).iterdir())) as file:  # which masks what is out of valid_range
+            values = file["streamflow"][:]
+            assert ("valid_range" in file["streamflow"].ncattrs()) == (name == "usual")
+            if packed and name == "usual":
+                assert file["streamflow"].valid_range.tolist() == [0, 5_000_000]
+        assert not np.ma.is_masked(values)
+        np.testing.assert_allclose(values, flow.values[0], rtol=1e-6)
+
+
+def test_whole_numbers_of_a_network_are_brought_to_the_units_of_route_link(tmp_path: Path) -> None:
+    network = xr.Dataset({"downstream": ("reach", [2, 0]), "k": ("reach", [1, 2], {"units": "h"})}, {"reach": [1, 2]})
+    nwm.write_network(network, tmp_path / "RouteLink.nc")
+    with netCDF4.Dataset(tmp_path / "RouteLink.nc") as file:
+        assert file["MusK"][:].tolist() == [3600.0, 7200.0]
+
+
+def test_water_on_hillslopes_is_not_left_out_of_a_restart(tmp_path: Path) -> None:
+    network = nwm.read_network(route_link(tmp_path / "RouteLink.nc"))
+    ids = network["reach"].values
+    runoff = xr.DataArray(np.ones((3, ids.size)), {"time": pd.date_range("2024", periods=3, freq="h"), "reach": ids})
+    slow = xr.DataArray([0.5, 0.5], dims="ordinate", attrs={"dt": 3600.0})
+    _, state = runoff.assign_attrs(units="m3 s-1").route(network, hillslope=slow, return_state=True)
+    with pytest.raises(StateError, match="not reached its river"):
+        nwm.write_state(state, tmp_path / "HYDRO_RST.nc", network)
+
+
+def test_series_without_units_or_with_a_reach_twice_are_not_written(tmp_path: Path) -> None:
+    flow = discharge_of([[1.0, 2.0, 3.0, 4.0], [1.0, 2.0, 3.0, 4.0]])
+    with pytest.raises(UnitsError, match="has no units"):
+        nwm.write_discharge(flow.drop_attrs(), tmp_path / "none")
+    with pytest.raises(AlignmentError, match="more than once"):
+        nwm.write_discharge(flow.isel(reach=[0, 0]), tmp_path / "twice")
+    old = flow.assign_coords(time=np.array(["1500-01-01T00", "1500-01-01T01"], "datetime64[s]"))
+    with pytest.raises(TimeAxisError, match="before 1678"):
+        nwm.write_discharge(old, tmp_path / "old")
+    assert not list(tmp_path.iterdir())
+
+
+def test_columns_that_are_dates_with_a_zone_are_in_utc(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    times = pd.DatetimeIndex(["2024-05-01 02:00", "2024-05-01 03:00"], tz="Europe/Berlin")
+    table = pd.DataFrame([[1.0, 2.0]], columns=times, index=pd.Index([7], name="feature_id"))
+    table.to_parquet(tmp_path / "forcing.parquet")
+    found = nwm.read_runoff(tmp_path / "forcing.parquet")
+    assert found["time"].values.astype("datetime64[h]").astype(str).tolist() == ["2024-05-01T00", "2024-05-01T01"]

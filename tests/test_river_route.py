@@ -682,3 +682,29 @@ def test_what_is_exported_with_another_lateral_is_told(tmp_path: Path, river: xr
     with pytest.warns(UserWarning, match='lateral="head"'):
         made = xroute.io.export("river-route", tmp_path / "home", network=river.assign_attrs(lateral="head"))
     assert made == ["params.parquet"]
+
+
+def test_a_series_whose_bounds_are_not_with_it_is_not_written(tmp_path: Path) -> None:
+    network = xr.Dataset(
+        {"downstream": ("reach", [2, -1]), "k": ("reach", [3600.0, 3600.0]), "x": ("reach", [0.2, 0.2])}, {"reach": [1, 2]},
+        {"scheme": "muskingum"},
+    )
+    time = xr.DataArray(pd.date_range("2001", periods=2, freq="h"), dims="time", attrs={"bounds": "time_bnds"})
+    runoff = xr.DataArray(np.ones((2, 2)), {"time": time, "reach": [1, 2]}, ("time", "reach"), attrs={"units": "m3"})
+    with pytest.raises(TimeAxisError, match="time_label"):
+        rr.write_runoff(runoff, tmp_path / "qlateral.nc", network)
+    rr.write_runoff(runoff.assign_attrs(time_label="end"), tmp_path / "qlateral.nc", network)
+    assert rr.read_runoff(tmp_path / "qlateral.nc", network).attrs["time_label"] == "end"
+
+
+def test_totals_on_a_grid_in_other_calendars(tmp_path: Path) -> None:
+    from xroute.io.river_route.gridded import _amounts
+
+    for time in (
+        pd.date_range("2001-02-28T22", periods=3, freq="h"),
+        xr.date_range("2001-02-28T22", periods=3, freq="h", calendar="noleap", use_cftime=True),
+    ):
+        totals = xr.DataArray([5.0, 6.0, 8.0], {"time": time}, ("time",), attrs={"units": "m"})
+        found = _amounts(totals)
+        assert found.values.tolist() == [5.0, 1.0, 2.0]
+        assert found["time"].equals(totals["time"])

@@ -181,3 +181,9 @@ def test_scores_and_commands_take_the_tables(tmp_path: Path) -> None:
     wide = pd.DataFrame({"time": simulated.time.values, "7": simulated.values[:, 0]})
     wide.to_parquet(tmp_path / "wide.parquet")
     assert xroute.io.open_known(tmp_path / "wide.parquet").sel(reach=7).values[1] == simulated.values[1, 0]
+
+
+def test_whole_numbers_in_feet_are_not_rounded(tmp_path: Path) -> None:
+    feet = xr.DataArray([[1, 10]], {"time": pd.date_range("2001", periods=1), "reach": [7, 8]}, attrs={"units": "ft3 s-1"})
+    teehr.write_discharge(feet, tmp_path / "feet.parquet")
+    np.testing.assert_allclose(pd.read_parquet(tmp_path / "feet.parquet")["value"], [0.3048**3, 10 * 0.3048**3], rtol=1e-12)

@@ -193,8 +193,12 @@ def _ages(runoff: xr.DataArray, dim: Hashable, reset: str, hour: float, dt: Any,
         return values.astype("timedelta64[ns]").astype(np.int64) / 1e9
     for name, start in runoff.coords.items():
         says = name in REFERENCE or start.attrs.get("standard_name") == "forecast_reference_time"
-        if says and start.ndim == 0 and values is not None and values.dtype.kind == start.dtype.kind == "M":
+        if not says or start.ndim or values is None or values.dtype.kind != start.dtype.kind:
+            continue
+        if values.dtype.kind == "M":
             return np.asarray((values - start.values).astype("timedelta64[ns]").astype(np.int64) / 1e9)
+        if hasattr(start.item(), "calendar"):  # dates of cftime
+            return np.array([(value - start.item()).total_seconds() for value in values])
     return unknown
 
 

@@ -29,10 +29,12 @@ from xroute.times import Clock, read_clock
 from xroute.units import flux_in_si, flux_scale, require_array
 from xroute.wording import argument
 
-__all__ = ["EPOCH", "Series", "as_flux", "epoch_seconds", "is_first", "moment_of", "series_of", "snapshot_of"]
+__all__ = ["EPOCH", "Series", "as_flux", "epoch_seconds", "is_first", "moment_of", "outflow_of", "series_of", "snapshot_of"]
 
 EPOCH = "seconds since 1970-01-01 00:00:00 +00:00"
 """Units in which RAPID, RAPID2 and others count."""
+REFORM = np.datetime64("1582-10-15")
+"""Before it NumPy's dates are others than those of the calendar 'gregorian'."""
 LARGE = 2**29
 """Bytes; a series of a file that is larger is written in pieces."""
 
@@ -169,12 +171,13 @@ def epoch_seconds(times: NDArray[Any], what: str) -> tuple[NDArray[Any], str]:
 
         calendar = times.ravel()[0].calendar
         exact = np.asarray(cftime.date2num(times, "microseconds since 1970-01-01", calendar=calendar))
-        ticks = 10**6
+        whole = np.asarray(exact // 10**6, np.int64)
+        same = whole * 10**6 == exact
     else:
-        calendar, ticks = "gregorian", 10**9
-        exact = times.astype("datetime64[ns]").astype(np.int64)
-    whole = np.asarray(exact // ticks, np.int64)
-    if (whole * ticks != exact).any():
+        seconds = times.astype("datetime64[s]")  # nanoseconds end in 1677 and in 2262
+        whole, same = seconds.astype(np.int64), seconds.astype(times.dtype) == times
+        calendar = "gregorian" if (seconds >= REFORM).all() else "proleptic_gregorian"
+    if not same.all():
         raise TimeAxisError(f"the times of the {what} are no whole seconds, in which the layout counts: round them first")
     return compact(whole), calendar
 
@@ -251,17 +254,7 @@ def snapshot_of(state: Any, network: NetworkLike, system: str) -> xr.DataArray:
         flow, attrs = state, state.attrs
     else:
         opened = open_state(state)
-        stages = stages_of(opened)
-        if len(stages) > 1:
-            raise StateError(
-                f"the state holds water that has not reached its river ({some(stages[1:])}), for which {system} has no place"
-            )
-        if opened.attrs.get("lateral") == "outlet":
-            raise StateError(
-                f"the state is of a run with lateral='outlet', whose outflow is without the runoff of its own reach: {system} "
-                "wants the discharge of an instant"
-            )
-        flow, attrs = opened["outflow"], opened.attrs
+        flow, attrs = outflow_of(opened, system), opened.attrs
     if flow.dims != ("reach",):
         raise StateError(f"a state of {system} is of one run, and this one is on {flow.dims}: choose one of its members, isel")
     ids = exact_ids(flow["reach"].values, "state reach", StateError)
@@ -273,6 +266,27 @@ def snapshot_of(state: Any, network: NetworkLike, system: str) -> xr.DataArray:
     values = flow.values[at].astype(np.float64) * flux_in_si(flow.attrs.get("units"), "the state")
     time = {"time": attrs["time"]} if "time" in attrs else {}
     return xr.DataArray(values, {"reach": river.ids}, ["reach"], "discharge", {"units": "m3 s-1", **time})
+
+
+def outflow_of(state: xr.Dataset, system: str) -> xr.DataArray:
+    """Outflow of a state, for systems whose states are the discharge of an instant and no more.
+
+    Raises
+    ------
+    StateError
+        For a state of which outflow is not all, or not discharge.
+    """
+    stages = stages_of(state)
+    if len(stages) > 1:
+        raise StateError(
+            f"the state holds water that has not reached its river ({some(stages[1:])}), for which {system} has no place"
+        )
+    if state.attrs.get("lateral") == "outlet":
+        raise StateError(
+            f"the state is of a run with lateral='outlet', whose outflow is without the runoff of its own reach: {system} "
+            "wants the discharge of an instant"
+        )
+    return state["outflow"]
 
 
 def is_first(outgoing: Outgoing, network: Network, system: str, dt: Any = None) -> bool:

@@ -242,7 +242,8 @@ def _blocks(
         part = array.isel({dims[0]: slice(begin, begin + steps)}).values
         there = np.nonzero(~np.isnan(part))
         values = part[there]
-        values = values if factor == 1.0 else (values.astype(np.float64) * factor).astype(part.dtype)
+        real = part.dtype if part.dtype.kind == "f" else np.float64
+        values = values if factor == 1.0 else (values.astype(np.float64) * factor).astype(real)
         columns: dict[str, Any] = {"value": arrow.array(values)}
         for dim, at in zip(dims, there, strict=True):
             column = column_of[dim]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xroute.exceptions import AlignmentError, XRouteError, some
+from xroute.exceptions import AlignmentError, TimeAxisError, UnitsError, XRouteError, some
 from xroute.files.opening import PathLike
 from xroute.files.writing import replacing
 from xroute.guards import writing
@@ -23,7 +23,7 @@ from xroute.network_files import as_network, open_any
 from xroute.request import NetworkLike
 from xroute.stores import consolidate
 from xroute.time_dims import find_time_dim
-from xroute.units import require_array
+from xroute.units import require_array, runoff_units
 from xroute.wording import argument
 
 __all__ = ["READER", "WRITER", "write_discharge", "write_forecast"]
@@ -96,8 +96,8 @@ def write_forecast(
 
     Raises
     ------
-    AlignmentError, UnitsError, NetworkError
-        For members and reaches that the layout has no place for.
+    AlignmentError, UnitsError, NetworkError, TimeAxisError
+        For members, reaches and units that the layout has no place for, and times that are not the starts of steps.
     FileExistsError
         There is something at the path and ``overwrite`` is False.
 
@@ -130,6 +130,14 @@ def write_forecast(
     if twice.size:
         raise AlignmentError(f"members {some(twice)} stand more than once")
     array = array.transpose(dim, time, "reach")
+    units = str(array.attrs.get("units") or "")
+    if units and runoff_units(units).per_step:
+        raise UnitsError(f"discharge of a forecast is a volume flux, such as m3 s-1, and not an amount of each step: {units!r}")
+    if array.attrs.get("time_label", "start") != "start":
+        raise TimeAxisError(
+            f"times of GEOGLOWS are the starts of steps, and those of the discharge are {array.attrs['time_label']!r}: give it "
+            "starts, assign_coords(time=...), and set attrs['time_label'] to 'start'"
+        )
     flow = as_flux(Series(array, np.empty((0, 2)), 1.0), None, "discharge")
     coords = {"ensemble": ("ensemble", compact(members)), "time": ("time", array[time].values), "rivid": ("rivid", _rivers(flow))}
     dims = ("ensemble", "time", "rivid")

@@ -322,7 +322,9 @@ def _history(file: Path, variable: str | None, label: str) -> xr.DataArray:
     array = array.rename({dim: "reach"}).reset_coords(drop=True).transpose("time", "reach")
     array = array.assign_coords(reach=("reach", ids, {"cf_role": "timeseries_id", "long_name": "segment id"}))
     kept = {k: v for k, v in array.attrs.items() if k.startswith("time_")}
-    array.attrs = {"units": "m3 s-1", "long_name": "discharge", "source_variables": name, **kept}
+    units = str(raw[name].attrs.get("units", "")).strip()  # another variable may be a volume
+    units = "m3 s-1" if units in ("", "-", "m3/s", "m^3/s") else units
+    array.attrs = {"units": units, "long_name": "discharge", "source_variables": name, **kept}
     array["time"].attrs.pop("bounds", None)
     array["time"].encoding.pop("bounds", None)
     return array.rename("discharge")

@@ -13,7 +13,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xroute.bounds import LABELS, edges
-from xroute.exceptions import AlignmentError, NetworkError, ParameterError, TimeAxisError, some, warn
+from xroute.exceptions import AlignmentError, NetworkError, ParameterError, TimeAxisError, UnitsError, some, warn
 from xroute.files.opening import PathLike
 from xroute.files.writing import write
 from xroute.grids.form import check_weights, index_names
@@ -24,7 +24,7 @@ from xroute.network_files import as_network
 from xroute.settings import Label
 from xroute.stamps import is_dated, offsets
 from xroute.times import read_clock
-from xroute.units import flux_scale, to_si
+from xroute.units import flux_in_si, flux_scale, to_si
 
 __all__ = [
     "CALENDARS", "by_reach", "hrus_to_write", "narrow", "time_variables", "whole_ids", "write_network", "write_runoff",
@@ -167,6 +167,8 @@ def write_runoff(
         If the network has no areas.
     ParameterError
         For runoff on reaches of no area.
+    UnitsError
+        For runoff without units, or in those of something else.
     TimeAxisError
         For times that are no dates, or of a calendar that mizuRoute does not have.
 
@@ -183,8 +185,11 @@ def write_runoff(
     if "area" not in river.dataset:
         raise NetworkError("runoff of mizuRoute is a depth, and the network has no 'area' of its reaches")
     area = to_si(river.dataset["area"], "m2", "area")
-    scale, _ = flux_scale(runoff.attrs.get("units"), clock.step, river.dataset["area"])
-    flow = values.astype(np.float64)[:, row] * (1.0 if scale is None else scale)
+    units = runoff.attrs.get("units")
+    if not units:
+        raise UnitsError('runoff has no units, and mizuRoute\'s has: set runoff.attrs["units"], such as "m3 s-1"')
+    scale, flux = flux_scale(units, clock.step, river.dataset["area"])
+    flow = values.astype(np.float64)[:, row] * (flux_in_si(flux, "runoff") if scale is None else scale)
     nowhere = (area <= 0) & (flow != 0).any(axis=0)
     if nowhere.any():
         raise ParameterError(

@@ -45,6 +45,8 @@ WRITTEN = {
     "gage": ("rl_gages", ""), "waterbody": ("rl_NHDWaterbodyComID", ""),
 }  # fmt: skip
 """Our name -> column and its units, of what is written; other names are RouteLink's, or their own."""
+SI = {"km": "m", "km2": "m2"}
+"""What is meant where a network's variable has no units, and a hydrofabric others than SI."""
 FLOWPATHS = (
     "lengthkm", "areasqkm", "tot_drainage_areasqkm", "order", "mainstem", "hydroseq", "divide_id", "main_id", "member_comid",
 )  # fmt: skip
@@ -248,8 +250,9 @@ def _columns(dataset: xr.Dataset) -> dict[str, NDArray[Any]]:
             continue
         column, units = theirs.get(str(name), (str(name), ""))
         values = variable.to_numpy()
-        if units and units != "1" and values.dtype.kind == "f" and "units" in variable.attrs:
-            values = values if variable.attrs["units"] == units else to_si(variable, units, f"{name!r}")
+        if units and values.dtype.kind in "iuf":
+            given = str(variable.attrs.get("units") or "").strip() or SI.get(units, units)
+            values = values if given == units else to_si(variable.assign_attrs(units=given), units, f"{name!r}")
         found[column] = values
     return found
 

@@ -235,8 +235,9 @@ def write_network(network: Any, path: PathLike, *, overwrite: bool = False) -> N
         theirs = names.get(str(name), str(name))
         values, attrs = variable.values, {k: v for k, v in variable.attrs.items() if k in ("units", "long_name")}
         units = VARIABLES[theirs][1] if theirs in VARIABLES else ""
-        if units and units != "degrees_east" and units != "degrees_north" and values.dtype.kind == "f":
-            values = to_si(dataset[name], units, f"parameter {name!r}")
+        if units and units != "degrees_east" and units != "degrees_north":
+            whole = values.dtype.kind != "f" and attrs.get("units", units) in ("", units)
+            values = values if whole else to_si(dataset[name], units, f"parameter {name!r}")
             attrs["units"] = units
         columns[theirs] = (values, attrs)
     ascending = np.empty(ids.size, np.int64)

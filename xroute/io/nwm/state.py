@@ -17,6 +17,7 @@ from xroute.files.writing import replacing
 from xroute.guards import writing
 from xroute.ids import exact_ids, positions_of
 from xroute.io.common import dataset_of
+from xroute.io.layout_series import outflow_of
 from xroute.io.nwm.network import N_LINKS, ROW, read_network
 from xroute.state_form import is_state
 from xroute.units import flux_in_si
@@ -121,7 +122,7 @@ def write_state(
     AlignmentError
         A state that lacks links, without a template; a template of another RouteLink.
     StateError, TimeAxisError, UnitsError
-        A state with members; an instant that is not known; units of something else.
+        A state with members, or with water on hillslopes; an instant that is not known; units of something else.
     XRouteError
         A template that is no restart.
     FileExistsError
@@ -206,7 +207,7 @@ def _moment(text: Any, what: str) -> pd.Timestamp:
 
 def _flow_of(state: Any, time: Any) -> tuple[xr.DataArray, pd.Timestamp]:
     """Discharge at an instant (reach) in m3 s-1, and the instant."""
-    flow = state["outflow"] if isinstance(state, xr.Dataset) and is_state(state) else state
+    flow = outflow_of(state, "the National Water Model") if isinstance(state, xr.Dataset) and is_state(state) else state
     if not isinstance(flow, xr.DataArray) or flow.dims != ("reach",):
         raise StateError(
             "a restart is of discharge (reach) at one instant, or of a state without members"

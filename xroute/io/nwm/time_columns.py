@@ -151,12 +151,15 @@ def _times(names: Sequence[Any], path: Path, start: Any, dt: Any) -> NDArray[Any
 
 def _stamp(name: Any, text: str) -> np.datetime64:
     if isinstance(name, pd.Timestamp | datetime | np.datetime64):
-        return np.datetime64(pd.Timestamp(name).tz_localize(None), "ns")
+        return _in_utc(pd.Timestamp(name))
     if re.fullmatch(r"\d+", text):
         if len(text) not in FORMATS:
             raise ValueError(f"{text!r} has {len(text)} digits")
         return np.datetime64(datetime.strptime(text, FORMATS[len(text)]), "ns")
-    moment = pd.Timestamp(text.replace("_", " "))
+    return _in_utc(pd.Timestamp(text.replace("_", " ")))
+
+
+def _in_utc(moment: pd.Timestamp) -> np.datetime64:
     return np.datetime64((moment.tz_convert("UTC") if moment.tz is not None else moment).tz_localize(None), "ns")
 
 

@@ -13,11 +13,20 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xroute.bounds import edges
-from xroute.exceptions import AlignmentError, ParameterError, TimeAxisError, XRouteError, one_of, require, some
+from xroute.exceptions import (
+    AlignmentError,
+    ParameterError,
+    TimeAxisError,
+    UnitsError,
+    XRouteError,
+    one_of,
+    require,
+    some,
+)
 from xroute.files.opening import PathLike
 from xroute.files.writing import replacing
 from xroute.guards import writing
-from xroute.ids import exact_ids, positions_of
+from xroute.ids import exact_ids, positions_of, repeated
 from xroute.io.common import dataset_of
 from xroute.io.nwm.time_columns import write_columns
 from xroute.settings import Label
@@ -184,8 +193,14 @@ def series_to_write(
         raise TimeAxisError(f"{what} has a single time, so its step cannot be told; give {argument('dt')} (seconds)")
     if times.dtype.kind == "O":
         times = _dates(times, what)
-    bounds = edges(times, clock.step, clock.label).astype("datetime64[ns]")
+    stamped = edges(times, clock.step, clock.label)
+    bounds = stamped.astype("datetime64[ns]")
+    if (bounds.astype(stamped.dtype) != stamped).any():
+        raise TimeAxisError(f"{what} has dates before 1678 or after 2261, which these files do not get: {stamped[0, 0]}")
     ids = exact_ids(array["reach"].values, f"reach of {what}", AlignmentError)
+    twice = repeated(ids)
+    if twice.size:
+        raise AlignmentError(f"{twice.size} reaches stand more than once in the {what}: {some(twice)}")
     if ids.dtype.kind != "i" and not text:
         raise AlignmentError(f"ids are integers in these files, and {what} has text: {some(ids, 3)}. Give it the numbers first")
     values = array.transpose(clock.dim, "reach").drop_vars([n for n in array.coords if n not in (clock.dim, "reach")])
@@ -198,7 +213,7 @@ def series_to_write(
 def _dates(moments: NDArray[Any], what: str) -> NDArray[Any]:
     """Dates of another calendar by their names, which the standard calendar must have."""
     try:
-        return np.array([np.datetime64(moment.isoformat(), "ns") for moment in moments])
+        return np.array([np.datetime64(moment.isoformat(), "us") for moment in moments])
     except ValueError as error:
         calendar = getattr(moments[0], "calendar", "another")
         raise TimeAxisError(f"{what} has dates of the calendar {calendar!r} that the standard one lacks: {error}") from error
@@ -206,8 +221,8 @@ def _dates(moments: NDArray[Any], what: str) -> NDArray[Any]:
 
 def _flux_factor(units: Any, step: float, ids: NDArray[Any], network: Any, what: str) -> Any:
     """What values in these units are multiplied by to be in m3 s-1; None for nothing."""
-    if units is None:
-        return None
+    if units is None or not str(units).strip():
+        raise UnitsError(f'{what} has no units, and the files state m3 s-1: set attrs["units"], such as "m3 s-1"')
     rivers, area = dataset_of(network), None
     if rivers is not None and "area" in rivers.variables:
         area = rivers["area"].isel(reach=_positions(ids, rivers))
@@ -281,7 +296,9 @@ def _hour(
 ) -> xr.Dataset:
     """One file: a time, and values by feature."""
     unit, top = PACKING[name]
-    attrs = {"long_name": MEANINGS[name], "units": "m3 s-1", "valid_range": np.array([0, top], np.float32)}
+    attrs: dict[str, Any] = {"long_name": MEANINGS[name], "units": "m3 s-1"}
+    if not ((values < 0) | (values > top)).any():  # what is outside, netCDF4 would mask; of integers, the range is of integers
+        attrs["valid_range"] = np.array([0, round(top / unit)], np.int32) if packed else np.array([0, top], np.float32)
     if {"latitude", "longitude"} <= set(base.variables):
         attrs["coordinates"] = "latitude longitude"
     hour = base.assign({name: ("feature_id", values, attrs)})

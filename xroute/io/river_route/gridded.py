@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import xarray as xr
 
 from xroute.accumulations import deaccumulate
+from xroute.bounds import edges
 from xroute.exceptions import ParameterError, TimeAxisError, XRouteError, some
 from xroute.files.opening import PathLike
 from xroute.grid_axes import GRID_AXES
@@ -108,7 +108,7 @@ def _amounts(grid: xr.DataArray) -> xr.DataArray:
     step = time_step(grid, "time")
     if step is None:
         raise TimeAxisError("of accumulated runoff of one time, the step is not known")
-    begin = grid["time"].values[0] - np.timedelta64(round(step * 1e9), "ns")
+    begin = edges(grid["time"].values, step, "end")[0, 0]
     label = grid.attrs.get("time_label")
     leads = grid.assign_coords(forecast_reference_time=begin).assign_attrs(time_label="end")
     amounts = deaccumulate(leads, "forecast", time_dim="time").drop_vars("forecast_reference_time")

@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from xroute.bounds import bounds_name
 from xroute.exceptions import (
     AlignmentError,
     NetworkError,
@@ -234,6 +235,11 @@ def _laid_out(
 ) -> xr.Dataset:
     """A Dataset with a series as the only variable, its times in seconds since the first."""
     label = {"time_label": given.attrs["time_label"]} if "time_label" in given.attrs else {}
+    if not label and time in given.coords and bounds_name(given[time]) is not None:  # which xarray has left behind
+        raise TimeAxisError(
+            f"{str(time)!r} has bounds that are not with the series, so that nobody knows what its times are of their steps: set "
+            "attrs['time_label'] to 'start', 'middle' or 'end'"
+        )
     array = array.copy(deep=False).drop_encoding()
     array.attrs = {**about, **label}
     array = array.rename({time: "time"} if time != "time" else {}).transpose(*layout.dims)
