@@ -408,3 +408,28 @@ def test_set_ups_of_mizuroute(tmp_path: Path) -> None:
     np.testing.assert_allclose(routed.sel(reach=discharge.reach), discharge, rtol=1e-5, atol=1e-5 * float(discharge.max()))
     back = mizuroute.read_discharge(tmp_path / "home" / "xroute.h.nc")
     np.testing.assert_allclose(back.sel(reach=discharge.reach), discharge, rtol=1e-6)
+
+
+@pytest.mark.parametrize("system", ["rapid", "river-route", "mizuroute", "nwm", "troute", "ddr", "geoglows", "teehr"])
+def test_discharge_without_units_is_not_written(system: str, tmp_path: Path) -> None:
+    discharge = series().drop_attrs(deep=False).assign_attrs(time_label="start")
+    with pytest.raises(UnitsError, match="no units"):
+        export(system, tmp_path / "x", discharge=discharge)
+    assert not (tmp_path / "x").exists() or not list((tmp_path / "x").iterdir())
+
+
+def test_whole_numbers_of_discharge_are_written_for_rapid(tmp_path: Path) -> None:
+    whole = series().round().astype(int).assign_attrs(units="m3 s-1", time_label="start")
+    rapid.write_discharge(whole, tmp_path / "Qout.nc")
+    np.testing.assert_array_equal(rapid.read_discharge(tmp_path / "Qout.nc"), whole)
+
+
+def test_dates_before_1678_and_before_the_gregorian_calendar(tmp_path: Path) -> None:
+    for year, calendar in ((1500, "proleptic_gregorian"), (1600, "gregorian")):
+        time = np.array([f"{year}-01-01T00", f"{year}-01-01T03"], "datetime64[s]")
+        flow = xr.DataArray([[1.0], [2.0]], {"time": time, "reach": [7]}, attrs={"units": "m3 s-1", "time_label": "start"})
+        rapid.write_discharge(flow, tmp_path / f"Qout{year}.nc")
+        with netCDF4.Dataset(tmp_path / f"Qout{year}.nc") as file:
+            assert file["time"].calendar == calendar
+            date = netCDF4.num2date(file["time"][0], file["time"].units, calendar)
+        assert (date.year, date.month, date.day) == (year, 1, 1)

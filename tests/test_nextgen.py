@@ -380,3 +380,22 @@ def test_areas_and_lengths_are_written_in_kilometres(tmp_path: Path, area: list[
     layers = {name: pyogrio.read_dataframe(tmp_path / "made.gpkg", layer=name) for name in ("flowpaths", "divides")}
     assert layers["flowpaths"]["lengthkm"].tolist() == [1.5, 0.5]
     assert layers["divides"]["areasqkm"].tolist() == layers["flowpaths"]["areasqkm"].tolist() == [10.0, 20.0]
+
+
+def test_a_mask_and_tables_keep_ids_of_64_bits(tmp_path: Path) -> None:
+    ids = [2**53 + 1, 2**53 + 2, 2**62 + 1]
+    xr.Dataset({"link": ("feature_id", ids), "to": ("feature_id", [ids[1], ids[2], 0])}).to_netcdf(tmp_path / "RouteLink.nc")
+    (tmp_path / "mask.txt").write_text(f"{ids[0]}\n{ids[2]}\n")
+    supernetwork = {"geo_file_path": "RouteLink.nc", "mask_file_path": "mask.txt"}
+    content = {"network_topology_parameters": {"supernetwork_parameters": supernetwork}, "compute_parameters": {}}
+    (tmp_path / "run.yaml").write_text(json.dumps(content))
+    convert = ["convert", "troute", str(tmp_path / "run.yaml"), "--network", str(tmp_path / "n.nc")]
+    result = CliRunner().invoke(main, convert)
+    assert result.exit_code == 0, result.output
+    with xroute.io.open_dataset(tmp_path / "n.nc") as network:
+        assert network["reach"].values.tolist() == [ids[0], ids[2]]
+    (tmp_path / "mask.txt").write_text("wb-1\n")
+    refused = CliRunner().invoke(main, [*convert, "--overwrite"])
+    assert refused.exit_code and "whole numbers" in refused.output
+    (tmp_path / "flow.csv").write_text(f"feature_id,202405010000,202405010100\n{ids[2]},1.0,2.0\n")
+    assert xroute.io.nwm.read_runoff(tmp_path / "flow.csv")["reach"].values.tolist() == [ids[2]]

@@ -29,7 +29,9 @@ from xroute.times import Clock, read_clock
 from xroute.units import flux_in_si, flux_scale, require_array
 from xroute.wording import argument
 
-__all__ = ["EPOCH", "Series", "as_flux", "epoch_seconds", "is_first", "moment_of", "outflow_of", "series_of", "snapshot_of"]
+__all__ = [
+    "EPOCH", "Series", "as_flux", "epoch_seconds", "is_first", "moment_of", "outflow_of", "series_of", "snapshot_of", "units_of",
+]  # fmt: skip
 
 EPOCH = "seconds since 1970-01-01 00:00:00 +00:00"
 """Units in which RAPID, RAPID2 and others count."""
@@ -201,6 +203,20 @@ def moment_of(time: Any) -> NDArray[Any]:
     return np.array([moment.tz_localize(None) if moment.tzinfo is None else moment.tz_convert(None)], "datetime64[ns]")
 
 
+def units_of(array: xr.DataArray, what: str) -> str:
+    """Units of a series, which layouts state and nobody guesses.
+
+    Raises
+    ------
+    UnitsError
+        If it has none.
+    """
+    units = str(array.attrs.get("units") or "").strip()
+    if not units:
+        raise UnitsError(f'the {what} has no units, and the layout states some: set attrs["units"], such as "m3 s-1"')
+    return units
+
+
 def as_flux(series: Series, network: Network | None, what: str, *, per_step: bool = False) -> xr.DataArray:
     """A series in m3 s-1, or in m3 of each step, of the type that it came in.
 
@@ -209,14 +225,12 @@ def as_flux(series: Series, network: Network | None, what: str, *, per_step: boo
     UnitsError
         For a series without units, and depths where the network has no areas.
     """
-    array, units = series.array, series.array.attrs.get("units")
-    if units is None or not str(units).strip():
-        raise UnitsError(f'the {what} has no units, and the layout states some: set attrs["units"], such as "m3 s-1"')
+    array, units = series.array, units_of(series.array, what)
     area = None
     if network is not None and "area" in network.dataset.variables:
         at = positions_of(array["reach"].values, network.ids)
         area = network.dataset["area"].isel(reach=at)
-    scale, result = flux_scale(str(units), series.step, area)
+    scale, result = flux_scale(units, series.step, area)
     factor: Any = flux_in_si(result, what) if scale is None else scale
     factor = factor * series.step if per_step else factor
     if np.ndim(factor) == 0 and factor == 1.0:

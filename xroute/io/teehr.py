@@ -16,11 +16,12 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from xroute.exceptions import AlignmentError, TimeAxisError, UnitsError, XRouteError, require, some
+from xroute.exceptions import AlignmentError, TimeAxisError, XRouteError, require, some
 from xroute.files.opening import PathLike
 from xroute.files.writing import replacing
 from xroute.guards import writing
 from xroute.ids import exact_ids, repeated
+from xroute.io.layout_series import units_of
 from xroute.io.reader import ReaderOption
 from xroute.io.writer import Outgoing, Writer
 from xroute.long_tables import KINDS, read_frame, series_of_frame
@@ -139,10 +140,7 @@ def write_discharge(
     starts = [d for d in STARTS if d in array.dims]
     time = find_time_dim(array, "time" if starts and "time" in array.dims and "time" not in starts else None)
     roles = _roles(array, time)
-    units = array.attrs.get("units")
-    if units is None:
-        raise UnitsError('the discharge has no units, and the layout states some: set attrs["units"], such as "m3 s-1"')
-    factor = flux_in_si(str(units), "discharge")
+    factor = flux_in_si(units_of(array, "discharge"), "discharge")
     names = {"variable_name": variable_name or _variable(array, time), "configuration_name": configuration_name}
     strange = [text for text in names.values() if not text.isascii() or not text.replace("_", "").isalnum()]
     if strange:

@@ -15,6 +15,7 @@ from xroute.guards import reading
 from xroute.ids import within
 from xroute.io import nextgen, nwm
 from xroute.io.nextgen.forcing import SHARES
+from xroute.io.nwm.time_columns import ids_of_text
 from xroute.io.reader import NothingToRead, Product, Reader, ReaderOption, Setup
 from xroute.io.snapshot import snapshot_state
 from xroute.io.troute.config import read_config
@@ -84,7 +85,9 @@ def _network(found: Mapping[str, Any]) -> xr.Dataset:
     if "mask" not in found:
         return network
     with reading(found["mask"], "as a list of links"):
-        kept = np.array([int(float(line)) for line in found["mask"].read_text(encoding="utf-8").split()], dtype=np.int64)
+        kept = ids_of_text(np.array(found["mask"].read_text(encoding="utf-8").split(), object), f"links of {found['mask']}")
+    if kept.dtype.kind != "i":
+        raise NetworkError(f"{found['mask']} is a list of links, which are whole numbers, and not {some(kept, 3)}")
     ids = network["reach"].to_numpy()
     unknown = kept[~within(kept, ids)]
     if unknown.size:

@@ -13,6 +13,7 @@ from xroute.exceptions import AlignmentError, StateError, some
 from xroute.files.opening import PathLike
 from xroute.files.writing import write
 from xroute.ids import exact_ids, positions_of
+from xroute.io.layout_series import units_of
 from xroute.io.mizuroute.restart import MISSING, QUEUES, is_instant, queues_of, stage_filters
 from xroute.io.mizuroute.writing import by_reach, narrow, time_variables, whole_ids
 from xroute.network_files import as_network
@@ -53,7 +54,7 @@ def write_discharge(
     AlignmentError, NetworkError
         For dimensions beside time and reach, and ids that are no whole numbers above 0.
     UnitsError
-        For units of something else than a volume flux.
+        Without units, and for those of something else than a volume flux.
     TimeAxisError
         For times that are no dates, or of a calendar that mizuRoute does not have.
 
@@ -73,7 +74,7 @@ def write_discharge(
         ids = whole_ids(as_network(network).ids, "reaches")
     values, row = by_reach(discharge, ids, "discharge")
     values = values[:, row]
-    factor = flux_in_si(discharge.attrs.get("units") or "m3 s-1", "discharge")
+    factor = flux_in_si(units_of(discharge, "discharge"), "discharge")
     values = values if factor == 1.0 else values * factor
     if dtype is not None:
         values = values.astype(dtype)

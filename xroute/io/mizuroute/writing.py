@@ -13,11 +13,12 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xroute.bounds import LABELS, edges
-from xroute.exceptions import AlignmentError, NetworkError, ParameterError, TimeAxisError, UnitsError, some, warn
+from xroute.exceptions import AlignmentError, NetworkError, ParameterError, TimeAxisError, some, warn
 from xroute.files.opening import PathLike
 from xroute.files.writing import write
 from xroute.grids.form import check_weights, index_names
 from xroute.ids import exact_ids, positions_of, within
+from xroute.io.layout_series import units_of
 from xroute.io.mizuroute.mapping import TOLERANCE
 from xroute.io.mizuroute.network import HRU, HRU_AREA, HRU_REACH
 from xroute.network_files import as_network
@@ -185,10 +186,7 @@ def write_runoff(
     if "area" not in river.dataset:
         raise NetworkError("runoff of mizuRoute is a depth, and the network has no 'area' of its reaches")
     area = to_si(river.dataset["area"], "m2", "area")
-    units = runoff.attrs.get("units")
-    if not units:
-        raise UnitsError('runoff has no units, and mizuRoute\'s has: set runoff.attrs["units"], such as "m3 s-1"')
-    scale, flux = flux_scale(units, clock.step, river.dataset["area"])
+    scale, flux = flux_scale(units_of(runoff, "runoff"), clock.step, river.dataset["area"])
     flow = values.astype(np.float64)[:, row] * (flux_in_si(flux, "runoff") if scale is None else scale)
     nowhere = (area <= 0) & (flow != 0).any(axis=0)
     if nowhere.any():

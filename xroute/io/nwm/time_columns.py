@@ -24,7 +24,7 @@ from xroute.ids import exact_ids, repeated
 from xroute.times import seconds
 from xroute.wording import argument
 
-__all__ = ["digits_of", "read_columns", "write_columns"]
+__all__ = ["digits_of", "ids_of_text", "read_columns", "write_columns"]
 
 FORMATS = {8: "%Y%m%d", 10: "%Y%m%d%H", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
 """Dates that are written as digits alone, by how many there are."""
@@ -75,6 +75,15 @@ def digits_of(ids: NDArray[Any]) -> list[str]:
     return [str(one) if match is None else str(int(match.group(1))) for one, match in zip(ids.tolist(), found, strict=True)]
 
 
+def ids_of_text(text: NDArray[Any], what: str) -> NDArray[Any]:
+    """Ids of a table: whole numbers, exact, where all are that and 64 bits hold them."""
+    if all(re.fullmatch(r"[-+]?\d{1,19}(\.0*)?", str(one)) for one in text):
+        whole = [int(str(one).partition(".")[0]) for one in text]
+        if all(-(2**63) <= one < 2**63 for one in whole):
+            return np.array(whole, np.int64)
+    return exact_ids(text, what, AlignmentError)
+
+
 def _csv(path: Path) -> tuple[NDArray[Any], Sequence[Any], NDArray[Any]]:
     with reading(path, "as a table"):
         with open(path, newline="", encoding="utf-8-sig") as stream:
@@ -100,10 +109,7 @@ def _csv(path: Path) -> tuple[NDArray[Any], Sequence[Any], NDArray[Any]]:
                 f"column {names[k]!r} of {path} holds what is no number: {some(values[k][bad].unique())}, first at line "
                 f"{int(bad.argmax()) + 2}"
             )
-    whole = ids.str.fullmatch(r"[-+]?\d{1,18}(\.0*)?").all()
-    text = ids.to_numpy(object)
-    exact = np.array([int(one.partition(".")[0]) for one in text]) if whole else exact_ids(text, f"ids of {path}", AlignmentError)
-    return exact, [name.strip() for name in names[1:]], values.to_numpy(np.float64)
+    return ids_of_text(ids.to_numpy(object), f"ids of {path}"), [name.strip() for name in names[1:]], values.to_numpy(np.float64)
 
 
 def _parquet(path: Path) -> tuple[NDArray[Any], Sequence[Any], NDArray[Any]]:

@@ -17,7 +17,6 @@ from xroute.exceptions import (
     AlignmentError,
     ParameterError,
     TimeAxisError,
-    UnitsError,
     XRouteError,
     one_of,
     require,
@@ -28,6 +27,7 @@ from xroute.files.writing import replacing
 from xroute.guards import writing
 from xroute.ids import exact_ids, positions_of, repeated
 from xroute.io.common import dataset_of
+from xroute.io.layout_series import units_of
 from xroute.io.nwm.time_columns import write_columns
 from xroute.settings import Label
 from xroute.time_dims import find_time_dim
@@ -204,7 +204,7 @@ def series_to_write(
     if ids.dtype.kind != "i" and not text:
         raise AlignmentError(f"ids are integers in these files, and {what} has text: {some(ids, 3)}. Give it the numbers first")
     values = array.transpose(clock.dim, "reach").drop_vars([n for n in array.coords if n not in (clock.dim, "reach")])
-    factor = _flux_factor(array.attrs.get("units"), clock.step, ids, network, what)
+    factor = _flux_factor(units_of(array, what), clock.step, ids, network, what)
     made = (values if factor is None else values * factor).rename({clock.dim: "time"} if clock.dim != "time" else {})
     made = made.assign_coords(time=bounds[:, 0 if at == "start" else 1], reach=ids)
     return made.assign_attrs(units=DISCHARGE_UNITS, begin=bounds[0, 0], step=clock.step)
@@ -219,10 +219,8 @@ def _dates(moments: NDArray[Any], what: str) -> NDArray[Any]:
         raise TimeAxisError(f"{what} has dates of the calendar {calendar!r} that the standard one lacks: {error}") from error
 
 
-def _flux_factor(units: Any, step: float, ids: NDArray[Any], network: Any, what: str) -> Any:
+def _flux_factor(units: str, step: float, ids: NDArray[Any], network: Any, what: str) -> Any:
     """What values in these units are multiplied by to be in m3 s-1; None for nothing."""
-    if units is None or not str(units).strip():
-        raise UnitsError(f'{what} has no units, and the files state m3 s-1: set attrs["units"], such as "m3 s-1"')
     rivers, area = dataset_of(network), None
     if rivers is not None and "area" in rivers.variables:
         area = rivers["area"].isel(reach=_positions(ids, rivers))

@@ -27,6 +27,8 @@ def rapid_dataset(
     """A series by step as RAPID and RAPID2 lay it out, with reaches in the order of ``ids``, and its encoding."""
     at = positions_of(ids, array["reach"].values)
     array = array if np.array_equal(at, np.arange(array.sizes["reach"])) else array.isel(reach=at)
+    if dtype is None and array.dtype.kind != "f":  # the fill value of these files is none of whole numbers
+        dtype = np.float64
     array = array if dtype is None else array.astype(dtype)
     numbers, calendar = epoch_seconds(series.bounds, str(array.name))
     dataset = _frame(name, array.variable.data, numbers[:, 0], calendar, ids, network, attrs)

@@ -24,6 +24,7 @@ from xroute.files.writing import replacing, write
 from xroute.guards import writing
 from xroute.ids import exact_ids
 from xroute.io.common import dataset_of
+from xroute.io.layout_series import units_of
 from xroute.io.river_route.layout import STATE, Layout, layout_of_version
 from xroute.io.river_route.order import depth_first, whole_number_ids
 from xroute.labels import match_rows
@@ -92,11 +93,10 @@ def write_runoff(runoff: xr.DataArray, path: PathLike, network: Any, *, version:
         raise NetworkError(f"runoff of river-route has the order of the network: give {argument('network')}")
     river = network if isinstance(network, Network) else Network(rivers)
     time = find_time_dim(array)
-    if array.attrs.get("units") in (None, ""):
-        raise UnitsError('runoff has no units, and river-route has volumes [m3]: set runoff.attrs["units"]')
+    units = units_of(array, "runoff")
     array, order = _in_order(array, river, time, layout, "runoff")
     _warn_of_gaps(array)
-    read = runoff_units(array.attrs["units"])
+    read = runoff_units(units)
     factor: float | NDArray[np.float64] = read.in_si
     if not read.per_step:
         step = step_of(array, time, river)
@@ -175,7 +175,7 @@ def write_discharge(
     rivers, time = dataset_of(network), find_time_dim(array)
     river = None if rivers is None else network if isinstance(network, Network) else Network(rivers)
     array, _ = _in_order(array, river, time, layout, "discharge")
-    factor = flux_in_si(array.attrs.get("units"), "discharge")
+    factor = flux_in_si(units_of(array, "discharge"), "discharge")
     array = array if factor == 1.0 else _scaled(array, factor, layout)
     about = {
         "long_name": "Discharge at catchment outlet", "standard_name": "discharge", "aggregation_method": "mean",

@@ -23,7 +23,7 @@ from xroute.guards import reading
 from xroute.ids import exact_ids, positions_of, repeated
 from xroute.io.common import concatenate, dataset_of, expand_paths, file_ids
 from xroute.io.nwm.series import read_discharge as read_chrtout
-from xroute.io.nwm.time_columns import digits_of
+from xroute.io.nwm.time_columns import digits_of, ids_of_text
 from xroute.stamps import is_dated
 from xroute.times import seconds
 from xroute.wording import argument, phrase
@@ -223,10 +223,7 @@ def _from_rows(ids: pd.Series, times: pd.Series, values: pd.Series, path: Path) 
 
 
 def _ids(values: pd.Series, path: Path) -> NDArray[Any]:
-    text = values.astype(object).to_numpy()
-    if all(re.fullmatch(r"[-+]?\d{1,18}", str(one)) for one in text):
-        return np.array([int(one) for one in text], np.int64)
-    return exact_ids(text, f"ids of {path}", AlignmentError)
+    return ids_of_text(values.astype(object).to_numpy(), f"ids of {path}")
 
 
 def _series(times: NDArray[Any], ids: NDArray[Any], values: NDArray[Any], path: Path) -> xr.DataArray:
