@@ -87,7 +87,10 @@ def peer_process(name: str, python: str, folder: Path, limit: float) -> Iterator
 def measure(name: str, python: str, problem: Problem, options: argparse.Namespace) -> list[Row]:
     """Rows of a peer on a problem, of all its cases; none, with a line that says why, where it does not work."""
     convention, folder = CONVENTIONS[name], problem.folder
-    write_for(name, problem)
+    try:
+        problem = write_for(name, problem)
+    except ImportError as error:
+        raise Refused(f"{error}") from None
     ours, rows = Ours(problem, convention, gpu=name == "diffroute"), []
     with peer_process(name, python, folder, options.limit) as ask:
         about = ask()
@@ -162,8 +165,9 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     """Options of the command line; other words than it knows end the program."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     small = "--small" in (sys.argv[1:] if words is None else words)
-    usual = [name for name in CONVENTIONS if name != "scipy"]
-    parser.add_argument("--peers", nargs="+", choices=list(CONVENTIONS), default=list(CONVENTIONS) if small else usual)
+    named = {"scipy"} | ({"mizuroute"} if "--mizuroute" not in (sys.argv if words is None else words) else set())
+    usual = [name for name in CONVENTIONS if name not in named]
+    parser.add_argument("--peers", nargs="+", choices=list(CONVENTIONS), default=[*usual, "scipy"] if small else usual)
     parser.add_argument("--python", nargs="+", default=[], metavar="NAME=PATH", help="interpreters of peers")
     parser.add_argument("--mizuroute", metavar="PROGRAM", help="mizuRoute, compiled")
     parser.add_argument("--sizes", nargs="+", choices=list(SIZES), default=list(SIZES))
