@@ -120,9 +120,10 @@ def test_a_peer_that_takes_too_long_is_stopped_and_said(arena: Any, problem: Any
         arena["peers"].measure("scipy", "no-such-python", problem, options)
 
 
-def test_a_program_that_is_named_is_given_a_folder_and_its_output_is_read(arena: Any, problem: Any) -> None:
+def test_a_program_that_is_named_is_given_a_folder_and_its_output_is_read(arena: Any, tmp_path: Path) -> None:
     """In mizuRoute's place stands a script, which takes the control file alone and answers as mizuRoute does."""
-    mizuroute = pytest.importorskip("xroute.io.mizuroute")
+    pytest.importorskip("xroute.io.mizuroute")
+    problem = arena["problems"].make_problem("small", True, 1, tmp_path)
     program = problem.folder / "mizuroute.exe"
     program.write_text(
         f"#!{sys.executable}\nimport sys\nsys.path.insert(0, {str(Path(xroute.__file__).parents[1])!r})\n"
@@ -135,14 +136,9 @@ def test_a_program_that_is_named_is_given_a_folder_and_its_output_is_read(arena:
     )
     program.chmod(0o755)
     where = problem.folder / "problem.json"
-    before = where.read_text()
-    where.write_text(json.dumps({**json.loads(before), "mizuroute": str(program)}))
-    try:
-        assert mizuroute is not None
-        options = arena["peers"].parse(["--small", "--mizuroute", str(program), "--peers", "mizuroute", "--repeats", "1"])
-        (row,) = arena["peers"].measure("mizuroute", sys.executable, problem, options)
-    finally:
-        where.write_text(before)
+    where.write_text(json.dumps({**json.loads(where.read_text()), "mizuroute": str(program)}))
+    options = arena["peers"].parse(["--small", "--mizuroute", str(program), "--peers", "mizuroute", "--repeats", "1"])
+    (row,) = arena["peers"].measure("mizuroute", sys.executable, problem, options)
     assert row.case == "files" and row.version == "mizuroute.exe" and row.difference < 2e-5
 
 

@@ -32,6 +32,8 @@ class Convention:
     """What the peer sets lower discharge to."""
     allowed: float = 2e-5
     """Difference, relative to the largest discharge: rounding of float32."""
+    has_substeps: bool = True
+    """Whether the peer may route in shorter steps than those of runoff and discharge."""
     own: bool = False
     """Whether the truth is xroute's in float64, by the scheme of the peer's ordinates, which tests hold to its arithmetic."""
 
@@ -39,9 +41,9 @@ class Convention:
 CONVENTIONS = {
     "river-route": Convention({"lateral": "interval", "sampling": "mean"}, floor=0.0),
     "rapid2": Convention({"lateral": "interval", "sampling": "start-mean"}),
-    "earthkit-hydro": Convention({}, sums=True),
-    "diffroute": Convention({"lateral": "head", "sampling": "mean"}, allowed=5e-2),
-    "mizuroute": Convention({"lateral": "outlet", "sampling": "mean"}, own=True),
+    "earthkit-hydro": Convention({}, sums=True, has_substeps=False),
+    "diffroute": Convention({"lateral": "head", "sampling": "mean"}, allowed=5e-2, has_substeps=False),
+    "mizuroute": Convention({"lateral": "outlet", "sampling": "mean"}, has_substeps=False, own=True),
     "scipy": Convention({"lateral": "interval", "sampling": "mean"}),
 }
 
