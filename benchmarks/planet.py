@@ -425,7 +425,7 @@ def block_days(n: int, n_days: int) -> int:
     if not CUDA:
         return min(n_days, 200)
     free = torch.cuda.mem_get_info()[0]
-    most = max(16, int(0.8 * free / (n * 4 * 2.5)))
+    most = min(768, max(16, int(0.8 * free / (n * 4 * 2.5))))  # twice as long ones open more memory at a time, and are slower
     n_blocks = math.ceil(n_days / most)
     return min(n_days, 8 * math.ceil(n_days / n_blocks / 8))  # rows of whole sectors of memory
 

@@ -23,8 +23,8 @@ CASES = {
     "more links than a lane's first": Case("star", 41, "muskingum", 3, dtype="float32"),
     "lateral interval": Case("tree", 9, "muskingum", 18, lateral="interval", dtype="float32"),
     "rows of another pitch": Case("tree", 9, "muskingum", 55, dtype="float32", block=38),
-    "windows in shared memory": Case("tree", 7, "K20", 29, 2, dtype="float32"),
-    "windows that have no room there": Case("tree", 5, "K40", 21, dtype="float32"),
+    "windows in shared memory": Case("tree", 7, "K40", 29, 2, dtype="float32"),
+    "windows that have no room there": Case("tree", 5, "K41", 21, dtype="float32"),
     "one step": Case("tree", 5, "muskingum", 1, 2, dtype="float32"),
 }
 MORE = {

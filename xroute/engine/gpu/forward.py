@@ -119,12 +119,13 @@ def with_history(inflows, history, n_lags, time, GIVEN: tl.constexpr, G: tl.cons
 @triton.jit
 def _group_of(rows, k, lane, mode: tl.constexpr):
     """Group ``k`` of each lane's ring, or of its taps: in shared memory, where they have room there, in a row of the lane."""
+    G: tl.constexpr = mode.group
     if mode.near:
-        return read_columns(rows + k * (mode.group * 4), mode.group, True)
+        return read_columns(rows + k * (G * 4), G, True)
     else:
         columns = ()
-        for c in tl.static_range(mode.group):
-            columns = columns + (tl.load(rows + (k * mode.group + c) * R + lane),)
+        for c in tl.static_range(G):
+            columns = columns + (tl.load(rows + (k * G + c) * R + lane),)
         return columns
 
 

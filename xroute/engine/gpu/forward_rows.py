@@ -74,8 +74,8 @@ STAGES = tl.constexpr(2)
 """Tiles of a program: one that is routed, and those on their way."""
 AT_ONCE = tl.constexpr(32)
 """Steps for which mail is awaited at a time. Fewer cost a quarter of the speed, more are more than registers hold."""
-NEAR = tl.constexpr(32)
-"""Taps beyond the first two for which windows have room in shared memory; longer ones stay in global memory."""
+NEAR = tl.constexpr(40)
+"""Taps for which windows have room in shared memory; longer ones stay in global memory."""
 ROOM = tl.constexpr(28160)
 """Bytes of shared memory that a program takes at least.
 
@@ -165,6 +165,16 @@ def clear_before(own, start, up, C: tl.constexpr):
 
 
 @triton.jit
+def begin_tile(own, stage, before, by, depth, lanes, up, C: tl.constexpr, G: tl.constexpr):
+    """Bring the last vector of the tile before, where rows begin within vectors, and clear what is not of the lane's row."""
+    if by > 0:
+        move_four(own + stage, own + (before + C * 4))
+        wait_lanes(lanes.lane)
+    if by <= depth:
+        clear_before(own + stage, lanes.lag * G - by, up, C)
+
+
+@triton.jit
 def start_of(start, end, filter, lanes, member, n_reaches, n_lags, n_places, mode: tl.constexpr):
     """The state that lanes start with, y and inflow, and where more of it stands."""
     y = tl.zeros((R,), mode.real_type)
@@ -174,6 +184,15 @@ def start_of(start, end, filter, lanes, member, n_reaches, n_lags, n_places, mod
     if mode.state_in:
         y, inflow = state_of(start.outflow + member * n_reaches + lanes.reach, history.first, lags, mode)
     return y, inflow, history
+
+
+@triton.jit
+def rows_of(trace, member, trace_size, patch, lanes, mode: tl.constexpr):
+    """Where the trace of each lane begins."""
+    rows = trace.rows
+    if mode.keep_trace:
+        rows += member * trace_size + tl.load(trace.start + patch) + lanes.lane
+    return rows
 
 
 @triton.jit
@@ -211,9 +230,8 @@ def route_rows(
     patch, member = take_ticket(mailbox.ticket, n_batch)
     lanes = lanes_down(network, patch, n_patches, mode.index_type)
     n_places = n_patches * R
-    ring = tl.max(
-        open_rows(lanes.lane, max(STAGES * STAGE, ROOM)), 0
-    )  # a number, which need not be made anew for each layout
+    WINDOW: tl.constexpr = 2 * R * (NEAR + PAD) * 4 if mode.near else 0
+    ring = tl.max(open_rows(lanes.lane, max(STAGES * STAGE + WINDOW, ROOM)), 0)  # the same number in all layouts
     own = ring + lanes.lane * ROW
     tile = own[:, None] + (tl.arange(0, C // 4) * 16)[None, :]
     depth = tl.max(lanes.lag, 0) * G
@@ -242,13 +260,11 @@ def route_rows(
 
     y0, inflow0, history = start_of(start, end, filter, lanes, member, n_reaches, n_lags, n_places, mode)
     window = window_of(filter, patch, member, n_patches, ring_size, mode)
-    if mode.near:
+    if WINDOW > 0:
         window = bring_near(window, ring + STAGES * STAGE, lanes, mode)
     if mode.n_taps > 2:
         fill_window(window, history, lanes, n_steps, mode)
-    rows = trace.rows
-    if mode.keep_trace:
-        rows += member * trace_size + tl.load(trace.start + patch) + lanes.lane
+    rows = rows_of(trace, member, trace_size, patch, lanes, mode)
     CHANNELS: tl.constexpr = (2 if mode.lateral == INTERVAL else 1) + (1 if mode.lateral == OUTLET or mode.known else 0)
     known = known_of(series.known, lanes, member, n_known, known_pitch, mode)
     y, inflow, last_y, last_inflow = zeros_of(4, ACC)
@@ -259,11 +275,7 @@ def route_rows(
         before = LAST if stage == 0 else stage - STAGE  # the stage of the tile before, which the next one to load takes
         wait_copies(lanes.lane, STAGES - 2)
         if not mode.aligned:
-            if m > 0:
-                move_four(own + stage, own + (before + C * 4))
-                wait_lanes(lanes.lane)
-            if by <= depth:
-                clear_before(own + stage, lanes.lag * G - by, up, C)
+            begin_tile(own, stage, before, by, depth, lanes, up, C, G)
         ahead = by + (STAGES - 1) * C
         if ahead < n_tiles * C:
             inside = full & (ahead >= depth) & (ahead + C + 4 <= n_steps)

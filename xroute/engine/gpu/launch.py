@@ -177,7 +177,7 @@ class _Run:
             self._launch(
                 kernel, mailbox, width, start, end, n_steps, ticket=ticket, n_patches=n_patches, group=group,
                 state_out=keep_state, last=(n_steps - 1) % group, columns=columns, log_columns=columns.bit_length() - 1,
-                near=kernel is route_rows and 2 < self.filter.windows.longest <= 2 + NEAR.value,
+                near=kernel is route_rows and 2 < self.filter.windows.longest <= NEAR.value,
                 aligned=self.runoff.stride(1) % 8 == 0 and group % 8 == 0,
             )  # fmt: skip
         take_kept(mailbox, self.exchange.kept, self.index, n_batch, every)
