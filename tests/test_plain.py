@@ -55,7 +55,8 @@ def several() -> dict[str, xr.Dataset]:
         "network": network, "snapshot": snapshot,
         "numbers": xr.Dataset({"z": 1.5}, attrs={"a": np.float32(0.1), "b": 3, "c": np.int64(2**40), "d": 0.1}),
         "nothing": xr.Dataset({"q": (("time", "reach"), np.empty((0, 3), "f4"))}, {"reach": [1, 2, 3]}),
-        "odd names": xr.Dataset({"a b": ("löschen", np.arange(3, dtype="u1"), {"ü": "ä"})}), "global coordinates": xr.Dataset(coords={"a": 3, "b": ("x", [1.5, 2.5])}),
+        "odd names": xr.Dataset({"a b": ("löschen", np.arange(3, dtype="u1"), {"ü": "ä"})}),
+        "global coordinates": xr.Dataset(coords={"a": 3, "b": ("x", [1.5, 2.5])}),
     }  # fmt: skip
 
 
