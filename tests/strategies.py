@@ -17,8 +17,8 @@ import xroute
 
 SHAPES = ("tree", "forest", "bifurcating", "single", "edgeless")
 ID_KINDS = ("small", "beyond_2_31", "beyond_2_53", "negative", "string")
-SCHEMES = tuple(xroute.schemes.SCHEMES)
-"""The built-in schemes."""
+SCHEMES = tuple(name for name, scheme in xroute.schemes.SCHEMES.items() if scheme.discretises is None)
+"""The built-in schemes, but those that have another model's ordinates and have tests of their own."""
 PARAMETERS = {name: {p.name: p for p in scheme.parameters} for name, scheme in xroute.schemes.SCHEMES.items()}
 """What a scheme says of its parameters, by name."""
 USUAL = {scheme: {name: p.usual for name, p in parameters.items()} for scheme, parameters in PARAMETERS.items()}

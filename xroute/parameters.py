@@ -74,7 +74,7 @@ def _only_fit(variables: set[Hashable]) -> str:
     """Name of the only scheme that these variables are parameters of."""
     fitting = [scheme for scheme in SCHEMES.values() if scheme.fits(variables)]
     other_ways = {s.instead for s in fitting}  # to step what another describes: to be asked for by name
-    names = [s.name for s in fitting if s.name not in other_ways]
+    names = [s.name for s in fitting if s.name not in other_ways and s.discretises is None]
     if len(names) != 1:
         how = (
             f"{argument('scheme')}"

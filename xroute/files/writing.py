@@ -11,7 +11,7 @@ import importlib
 import os
 import shutil
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,10 @@ from xroute.state_form import is_state, with_checksum
 from xroute.stores import consolidate
 from xroute.wording import argument
 
-__all__ = ["append_group", "netcdf_variable", "plain_dataset", "remove_drafts", "replacing", "write", "write_all"]
+__all__ = [
+    "append_group", "netcdf_variable", "plain_dataset", "remove_drafts", "replacing", "write", "write_all", "write_netcdf",
+    "write_table", "write_text",
+]  # fmt: skip
 
 DIGITS = 8
 """Of the random number in a temporary name."""
@@ -122,6 +125,30 @@ def write_all(
         for (dataset, path), kind, engine, draft in zip(datasets, kinds, engines, drafts, strict=True):
             with writing(f"write {path}", target=path):
                 _put(dataset, draft, kind, engine, compression)
+
+
+def write_netcdf(
+    dataset: xr.Dataset, path: PathLike, *, encoding: Mapping[str, Mapping[str, Any]], unlimited: Sequence[str] = (),
+    overwrite: bool = False,
+) -> None:  # fmt: skip
+    """Write a Dataset as it stands, in the layout of another system: what is encoded, and how, says the caller alone."""
+    engine: Any = _writer("netcdf")
+    with replacing(path, overwrite=overwrite) as draft, writing(f"write {path}", target=path):
+        dataset.drop_encoding().to_netcdf(draft, engine=engine, encoding=dict(encoding), unlimited_dims=list(unlimited))
+
+
+def write_table(columns: Mapping[str, Any], path: PathLike, *, overwrite: bool = False) -> None:
+    """Write columns, arrays of one length, as Parquet."""
+    arrow = require("pyarrow", feature="writing Parquet", extra="io")
+    parquet = require("pyarrow.parquet", feature="writing Parquet", extra="io")
+    with replacing(path, overwrite=overwrite) as draft, writing(f"write {path}", target=path):
+        parquet.write_table(arrow.table({name: arrow.array(values) for name, values in columns.items()}), draft)
+
+
+def write_text(lines: Iterable[str], path: PathLike, *, overwrite: bool = False) -> None:
+    """Write lines as text in UTF-8."""
+    with replacing(path, overwrite=overwrite) as draft, open(draft, "w", encoding="utf-8", newline="\n") as file:
+        file.writelines(f"{line}\n" for line in lines)
 
 
 def _put(dataset: xr.Dataset, path: Path, kind: str, engine: Any, compression: int) -> None:

@@ -184,6 +184,9 @@ class Scheme:
         ``of_reach(length=, celerity=, weight=) -> parameters by name``: what a reach of this length [m] and celerity
         [m s-1] has, in numpy [reach], and attenuates as Muskingum's with this weight x does, if it can: a diffusivity of
         ``celerity * length * (1/2 - x)`` (Cunge 1969). Synthetic rivers are made with it.
+    discretises
+        Scheme of the same parameters whose continuous response it has, in the discretisation of another model, which need not
+        keep the mean travel time. It is asked for by its name: a network that names no scheme has the other one.
     from_user
         Whether what the functions return must be looked at, which on a GPU means to wait for it.
 
@@ -205,6 +208,7 @@ class Scheme:
     step_rule: str = "their range of steps"
     instead: str | None = None
     of_reach: Callable[..., Mapping[str, Float]] | None = None
+    discretises: str | None = None
     from_user: bool = False
 
     def __repr__(self) -> str:

@@ -16,6 +16,7 @@ import numpy as np
 
 from xroute.schemes.base import Float, Parameter, Scheme, Window
 from xroute.schemes.builtin import translation
+from xroute.schemes.mizuroute import HEADWATER, and_headwater
 from xroute.schemes.window import TAIL
 
 if TYPE_CHECKING:
@@ -340,6 +341,7 @@ _SCS = _averaged(_scs, lambda dt, /, tlag: _SCS_LINES.quantile * tlag / dt)
 _TRIANGLE = _averaged(
     _triangle, lambda dt, /, tpeak, tbase: (tbase - np.sqrt(TAIL * tbase * np.fmax(tbase - tpeak, 0.0))) / dt
 )
+_MIZUROUTE, _OF_MIZUROUTE = _differences(_gamma_passed, _mizuroute_bins), "gamma distribution as mizuRoute discretises it"
 _OF_SCS, _OF_TRIANGLE = "dimensionless unit hydrograph of SCS, now NRCS", "triangular unit hydrograph"
 _SCS_TEXT = f"{_SCS_LINES.mean:.4f}"
 
@@ -360,8 +362,11 @@ HILLSLOPES: Mapping[str, tuple[Scheme, ...]] = {
             _row("triangular", _OF_TRIANGLE, "11/9 * 0.6 * tc", _TRIANGLE, _CONCENTRATION,
                  of=lambda tc: {"tpeak": OF_CONCENTRATION * tc, "tbase": BASE * OF_CONCENTRATION * tc}),
         ),
-        (_row("gamma-mizuroute", "gamma distribution as mizuRoute discretises it", "",
-              _differences(_gamma_passed, _mizuroute_bins), _SHAPE, _SCALE),),
+        (
+            _row("gamma-mizuroute", _OF_MIZUROUTE, "", _MIZUROUTE, _SHAPE, _SCALE),
+            _row("gamma-mizuroute", f"{_OF_MIZUROUTE}, and the whole of headwaters", "",
+                 and_headwater(_MIZUROUTE[0], _mizuroute_bins), _SHAPE, _SCALE, *HEADWATER),
+        ),
         (_row("scs-river-route", "SCS hydrograph as river-route discretises it", "",
               _river_route(SCS_TIME, RIVER_ROUTE_FLOW), _CONCENTRATION),),
         (_row("triangular-river-route", "triangular hydrograph as river-route discretises it", "",
