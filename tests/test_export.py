@@ -338,6 +338,8 @@ def test_rapid2_routes_our_files_to_our_discharge(tmp_path: Path) -> None:
         ids, means, flow = as_rapid2_does(folder, "basin")
         np.testing.assert_allclose(discharge.sel(reach=ids).values, means, rtol=1e-12)
         np.testing.assert_allclose(last.outflow.sel(reach=ids).values, flow, rtol=1e-12)
+        with netCDF4.Dataset(folder / "Qex_basin.nc4") as file:  # places: RAPID2 copies what it finds
+            assert np.isnan(np.ma.filled(file["lon"][:])).all() and "_FillValue" not in file["lon"].ncattrs()
         back = rapid2.read_network(folder)
         xr.testing.assert_equal(rapid2.read_discharge(folder, back), discharge.sel(reach=back.reach).rename("discharge"))
         np.testing.assert_array_equal(back.k.sel(reach=network.reach), network.k * 3600)
