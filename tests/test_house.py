@@ -45,7 +45,7 @@ FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
                  "router_bridges", "router", "reads", "reader", "lane_states", "lane_run", "sinks", "budget", "streaming",
                  "tracing", "footprints")),
     ("learning", ("losses", "scores")),
-    ("around it", ("exceedance", "io", "plotting", "learning", "datasets", "accessors", "inspection")),
+    ("around it", ("exceedance", "io", "bmi", "plotting", "learning", "datasets", "accessors", "inspection")),
     ("package", ("__init__",)),
     ("command line", ("demo", "cli", "__main__")),
 )

@@ -391,6 +391,15 @@ def test_runs_that_are_not_linear_are_told(tmp_path: Path):
     assert "routes by diffusive wave (<route_opt> 5)" in text and "<is_lake_sim> (lakes)" in text
 
 
+def test_a_misspelt_tag_and_one_twice_are_told(tmp_path: Path):
+    control = make_folder(tmp_path, "<hw_drain_pont> 1 !\n<case_name> creek !\n")
+    with pytest.warns(UserWarning) as told:
+        mizuroute.read_network(control)
+    text = " ".join(str(w.message) for w in told)
+    assert "does not know, which are left out: '<hw_drain_pont>'" in text
+    assert "<case_name> twice, 'brook' and then 'creek'" in text
+
+
 def test_runoff_of_another_network_is_refused(tmp_path: Path):
     control = make_folder(tmp_path)
     write_hru_runoff(tmp_path / "input" / "runoff.nc", storms(5, 8), list(range(1000, 1008)), HOURS[:5])
@@ -504,6 +513,11 @@ def test_a_restart_of_other_parameters_is_refused(tmp_path: Path):
     flows = [reach_runoff(own, dict(zip(hru_ids(), row.astype(float), strict=True)), 1e-3) for row in storms(40, 8)]
     _, queues = simulate(own, flows, 3600.0)
     write_restart(tmp_path / "r.nc", queues, own, 40.0, list(range(6)))
+    network = mizuroute.read_network(control)
+    with xr.open_dataset(tmp_path / "r.nc") as opened:  # older versions have members, of which there is one
+        old = opened.load().assign({n: opened[n].expand_dims(ens=1, axis=0) for n in ("irf_qfuture", "qfuture", "basin_q")})
+    old.to_netcdf(tmp_path / "old.nc")
+    xr.testing.assert_equal(*(mizuroute.read_state(tmp_path / name, network) for name in ("r.nc", "old.nc")))
     network = mizuroute.read_network(control, {"velo": 2.5, "diff": 5e3, "fshape": 2.5, "tscale": 2e4})
     with pytest.raises(xroute.StateError, match="irf_qfuture.*not what hydrographs of this network leave behind"):
         mizuroute.read_state(tmp_path / "r.nc", network)

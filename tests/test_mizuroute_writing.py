@@ -118,6 +118,9 @@ def test_a_run_goes_home_and_gives_the_same_numbers(tmp_path: Path, network: xr.
     assert mizuroute.read_parameters(tmp_path / "home" / "param.nml") == PARAMETERS
     with pytest.raises(FileExistsError, match="overwrite=True"):
         mizuroute.write_setup(tmp_path / "home", network, runoff)
+    with pytest.raises(AlignmentError, match="have no runoff"):  # then nothing is written
+        mizuroute.write_setup(tmp_path / "none", network, runoff.isel(reach=slice(1, None)))
+    assert not list((tmp_path / "none").iterdir())
 
 
 @pytest.mark.parametrize("label", ["start", "end", "middle"])

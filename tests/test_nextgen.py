@@ -179,6 +179,23 @@ def test_hydrofabric_and_inflow_go_out_and_come_back(tmp_path: Path) -> None:
         nextgen.write_network(xr.Dataset({"downstream": ("reach", ["b", ""])}, {"reach": ["a", "b"]}), tmp_path / "x.gpkg")
 
 
+def test_lakes_of_a_hydrofabric(tmp_path: Path) -> None:
+    path = hydrofabric(tmp_path / "basin.gpkg")
+    network = nextgen.read_network(path)
+    assert nextgen.read_lakes(path, network).sizes["lake"] == 0
+    rows = {
+        "id": ["wb-4", "wb-4", "nex-50", "wb-77"], "hl_link": ["120053052", "120053052", "5", "6"],
+        "hl_reference": ["WBIn", "WBOut", "WBOut", "WBOut"], "LkArea": [1.0, 2.0, 2.0, 2.0], "LkMxE": 12.0, "OrificeE": 8.0,
+        "OrificeC": 0.0, "OrificeA": 1.0, "WeirE": 9.0, "WeirC": 0.4, "WeirL": 10.0,
+    }  # fmt: skip
+    pyogrio.write_dataframe(pd.DataFrame(rows), path, layer="lakes", append=True, driver="GPKG")
+    flow = xr.DataArray([1.0, 4.0, 3.0, 4.0], {"reach": WB}, attrs={"units": "m3 s-1"})
+    lakes = nextgen.read_lakes(path, network, flow)
+    assert dict(zip(lakes["lake"].values.tolist(), lakes["reach"].values.tolist(), strict=True)) == {120053052: "wb-4", 5: "wb-9"}
+    np.testing.assert_allclose(lakes["tau"], 2e6 / (1.5 * 4))  # a weir of 4 h**1.5 at a height of 1: dQ/dH = 6
+    assert xroute.lakes(network, lakes[["reach", "tau"]])["scheme"].sel(reach="wb-9") == "linear_storage"
+
+
 # ── t-route's results ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 FLOW = np.array([[1.25, 2.5, 3.75], [4.5, 5.5, 6.5]])  # (time, wb)
@@ -308,6 +325,9 @@ def test_a_run_is_converted_from_its_configuration(tmp_path: Path) -> None:
     with xroute.io.open_dataset(outputs["runoff"]) as runoff, xroute.io.open_dataset(outputs["discharge"]) as discharge:
         assert runoff["runoff"].sel(reach="wb-9").values.tolist() == [1, 2]
         assert discharge["discharge"].sel(reach="wb-3000000001").values.tolist() == [2.5, 5.5]
+    content["compute_parameters"]["forcing_parameters"]["qlat_input_folder"] = "/ngen/ngen/data/forcing/"  # of a container
+    (tmp_path / "config" / "run.yaml").write_text(json.dumps(content))
+    assert troute.read_config(tmp_path)["forcing"] == found["forcing"]
     content["compute_parameters"]["forcing_parameters"]["qlat_input_folder"] = "elsewhere"
     (tmp_path / "config" / "run.yaml").write_text(json.dumps(content))
     with pytest.raises(XRouteError, match="names 'elsewhere' for the forcing"):

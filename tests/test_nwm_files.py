@@ -115,6 +115,37 @@ def test_chrtout_is_written_as_the_model_names_and_packs_it(tmp_path: Path, pack
     assert (again["time"].values == discharge_of(values)["time"].values + np.timedelta64(1, "h")).all()
 
 
+def test_a_file_without_times_is_of_its_valid_time(tmp_path: Path) -> None:
+    file = chrtout(tmp_path / "a.CHRTOUT_DOMAIN1", 1, [10, 30], [100, 200])
+    with xr.open_dataset(file, decode_cf=False) as opened:
+        timeless = opened.load().drop_dims(["time", "reference_time"])
+    for text, match in (("2020-08-26_01:00:00", ""), ("soon", "no date")):
+        timeless.assign_attrs(model_output_valid_time=text).to_netcdf(tmp_path / "b.nc", engine="netcdf4")
+        if match:
+            with pytest.raises(TimeAxisError, match=match):
+                nwm.read_discharge(tmp_path / "b.nc")
+        else:
+            assert nwm.read_discharge(tmp_path / "b.nc")["time"].values[0] == np.datetime64("2020-08-26T01:00")
+
+
+def test_each_chunk_of_lazy_discharge_is_computed_once(tmp_path: Path) -> None:
+    import dask.array
+
+    made: list[int] = []
+
+    def block(block_info: Any = None) -> np.ndarray:
+        first = block_info[None]["array-location"][0][0]
+        made.append(first)
+        return np.arange(first, first + 3.0)[:, None] * np.ones(4)
+
+    lazy = dask.array.map_blocks(block, chunks=((3, 3), (4,)), dtype=float, meta=np.empty((0, 0)))
+    times = pd.date_range("2024-05-01", periods=6, freq="h")
+    discharge = xr.DataArray(lazy, {"time": times, "reach": IDS}, ("time", "reach"), attrs={"units": "m3 s-1"})
+    nwm.write_discharge(discharge, tmp_path / "out")
+    assert sorted(made) == [0, 3]
+    np.testing.assert_array_equal(nwm.read_discharge(tmp_path / "out")[:, 0], np.arange(6))
+
+
 def test_what_cannot_be_chrtout_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
     good = discharge_of(np.ones((2, 4)))
     for bad, error, match in (
@@ -129,7 +160,13 @@ def test_what_cannot_be_chrtout_is_refused_and_leaves_nothing(tmp_path: Path) ->
             nwm.write_discharge(bad, tmp_path / "out")
     with pytest.raises(ParameterError, match="do not hold"):
         nwm.write_discharge(good * 3e7, tmp_path / "out", packed=True)
+    other = xr.date_range("2020-02-29", periods=2, freq="D", calendar="360_day", use_cftime=True)
+    with pytest.raises(TimeAxisError, match="360_day"):
+        nwm.write_discharge(good.assign_coords(time=other), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(FileExistsError, match="is a file"):
+        nwm.write_discharge(good, tmp_path / "file")
     nwm.write_discharge(good, tmp_path / "out")
     with pytest.raises(FileExistsError):
         nwm.write_discharge(good * 2, tmp_path / "out")
@@ -181,6 +218,9 @@ def test_tables_of_version_4_in_any_order(tmp_path: Path) -> None:
         ("feature_id,tomorrow\n1,1\n", "named by their times"),
         ("feature_id,202304010000\n1,1\n1,2\n", "duplicate feature ids"),
         ("feature_id\n1\n", "no columns of times"),
+        ("feature_id,202304010000\n", "no rows"),
+        ("feature_id,202304010000\n1,2,9\n", "loss of data"),  # of which pandas would make an index
+        ("feature_id,202313010000\n1,2\n", "named by their times"),
         ("feature_id,202304010000\n,1\n", "no id, first line 2"),
     ],
 )
@@ -223,6 +263,7 @@ def test_the_retrospective_is_read_when_it_is_needed(tmp_path: Path) -> None:
     network = xr.Dataset(coords={"reach": IDS[::-1][:3]})
     flow = nwm.read_discharge(tmp_path / "chrtout.zarr", network)
     assert not flow.variable._in_memory and flow.dims == ("time", "reach")
+    assert flow.chunks == ((2, 1), (3,))  # as long as the store's, and all reaches: each of its chunks is read once
     np.testing.assert_allclose(flow, truth[:, ::-1][:, :3])
     assert flow["time"].values[0] == np.datetime64("1979-02-01") and flow["reach"].values.tolist() == IDS[::-1][:3]
     runoff = nwm.read_runoff(tmp_path / "chrtout.zarr", network)

@@ -363,6 +363,19 @@ def test_runoff_on_a_grid(tmp_path: Path, version: int) -> None:
         assert set(mine.variables) == {"index", *weights.variables}
 
 
+def test_runoff_of_cells_along_one_dimension(tmp_path: Path) -> None:
+    """As version 3 has them of reduced grids: weights with cell_index."""
+    columns: dict[str, Any] = {"riverId": [12, 12, BIG], "cell_index": [3, 0, 1], "area_sqm": [1e6, 2e6, 3e6]}
+    columns |= {"x": [1.0, 2, 3], "y": [4.0, 5, 6], "proportion": [1 / 3, 2 / 3, 1.0]}
+    xr.Dataset({n: ("index", v) for n, v in columns.items()}).to_netcdf(tmp_path / "w.nc")
+    depth = np.arange(8.0).reshape(2, 4)
+    time = pd.date_range(START, periods=2, freq="3h")
+    xr.Dataset({"ro": (("time", "cell"), depth, {"units": "mm"})}, {"time": time}).to_netcdf(tmp_path / "ro.nc")
+    runoff = rr.read_runoff(tmp_path / "ro.nc", weights=tmp_path / "w.nc")
+    assert runoff["reach"].values.tolist() == [12, BIG]
+    np.testing.assert_allclose(runoff, np.stack([depth[:, 3] * 1e3 + depth[:, 0] * 2e3, depth[:, 1] * 3e3], axis=1))
+
+
 def test_rivers_that_version_3_has_split_share_their_runoff(tmp_path: Path) -> None:
     # river 7 is three rows, two of them added upstream of it
     table(
@@ -465,7 +478,8 @@ def test_series_and_states_are_written_in_the_order_of_the_network(tmp_path: Pat
     order = pd.read_parquet(tmp_path / "net.parquet").iloc[:, 0].to_numpy()
     time = pd.date_range(START, periods=9, freq="3h")
     volume = xr.DataArray(VOLUME, {"time": time, "reach": IDS}, attrs={"units": "m3", "time_label": "end"})
-    rr.write_runoff(volume.transpose("reach", "time"), tmp_path / "r.nc", river, version=version)
+    mixed = volume.isel(reach=[3, 0, 5, 2, 4, 1])
+    rr.write_runoff(mixed.transpose("reach", "time"), tmp_path / "r.nc", river, version=version)
     expected = volume.sel(reach=order).values
     with netCDF4.Dataset(tmp_path / "r.nc") as file:
         if version == 2:
@@ -612,6 +626,9 @@ def test_what_a_configuration_names_and_is_not_there(two: Path) -> None:
         READER.read([two], ["network", "runoff"], **options())
     result = convert(two / "params.parquet", f"--runoff={two}/new.nc")
     assert result.exit_code == 2 and "--runoff-file" in result.output
+    for source in (two, two / "config.yaml"):  # whatever the files are called
+        result = convert(source, f"--runoff={two}/qlateral.nc", "--overwrite")
+        assert result.exit_code == 2 and "would replace the input" in result.output
     result = convert(two, f"--network={two}/params.parquet", "--overwrite")
     assert result.exit_code != 0 and pd.read_parquet(two / "params.parquet").shape == (6, 4)
 

@@ -40,10 +40,11 @@ def convert_command(name: str, reader: Reader) -> click.Command:
         outputs = check_outputs(*paths.values(), overwrite=overwrite, needed=True)
         beside = [path.parent for path in source if not path.is_dir()] if reader.reads_beside(given) else []
         protect(files_within((*source, *files_of_options(reader.options, given), *beside), reader.patterns), outputs)
-        for folder in source:
-            if folder.is_dir():
-                found = reader.find(folder, given)
-                click.echo(f"{folder}: " + ", ".join(_told(part, files) for part, files in found.items()))
+        for place in source:
+            found = reader.find(place, given) if place.is_dir() else reader.names(place)
+            protect([path for files in found.values() for path in ([files] if isinstance(files, Path) else files)], outputs)
+            if place.is_dir():
+                click.echo(f"{place}: " + ", ".join(_told(part, files) for part, files in found.items()))
         wanted = [product for product, path in paths.items() if path is not None]
         try:
             setup = reader.read(source, wanted, **given)

@@ -309,20 +309,21 @@ def route_autograd(
     backend = backend_on(runoff.device)
     if runoff.dtype not in (torch.float32, torch.float64):
         runoff = runoff.to(torch.float32)
-    given = filter_on(filter, runoff.device, n)
-    start = state_on(state, runoff, given.taps.shape[0] - n)
+    own = arrays_of(filter, n)
+    start = state_on(state, runoff, own.taps.shape[0] - n)
     values, reach = (None, None) if known is None else _known_on(known, runoff, backend)
-    leaves = (runoff, given.taps, given.pole, given.gain, *(start or ()), *(() if values is None else (values,)))
+    leaves = (runoff, own.taps, own.pole, own.gain, *(start or ()), *(() if values is None else (values,)))
     wanted = torch.is_grad_enabled() and any(t.requires_grad for t in leaves)
     if not wanted and not torch.compiler.is_compiling():  # an operator takes its time
-        told = getattr(backend, "keeps_filters", False)  # and looks at the filter itself
-        plain = given if told else FilterArrays(*(t.detach().contiguous() for t in given))
+        told = getattr(backend, "keeps_filters", False)  # and looks at the filter itself, wherever that lies
+        plain = own if told else FilterArrays(*(t.detach().contiguous() for t in _moved(own, runoff.device)))
         begin = None if start is None else State(*(t.detach().contiguous() for t in start))
         series = runoff.detach() if backend.strided else runoff.detach().contiguous()
         return backend.forward(
             series, plain, begin, plan, settings, keep_trace=False, keep_state=keep_state, owner=filter,
             **_known(None if values is None else values.detach(), reach),
         )[:2]  # fmt: skip
+    given = _moved(own, runoff.device)
     more: dict[str, Any] = {} if known is None else {"has_known": True}
     trace = backend.trace_numel(runoff, plan, filter.pointer, settings, **more) if wanted else 0
     if not torch.compiler.is_compiling():
@@ -338,12 +339,22 @@ def route_autograd(
 
 def filter_on(filter: Filter, device: torch.device, n_reaches: int) -> FilterArrays:
     """The filter's tensors on a device, but the pointer on the host."""
-    taps, pole, gain = (t.to(device, torch.float64) for t in (filter.taps, filter.pole, filter.gain))
+    return _moved(arrays_of(filter, n_reaches), device)
+
+
+def arrays_of(filter: Filter, n_reaches: int) -> FilterArrays:
+    """The filter's tensors where they lie, of the sizes that they must have."""
     sizes = int(filter.pointer[-1]), n_reaches, n_reaches
-    for what, tensor, size in zip(("taps", "pole", "gain"), (taps, pole, gain), sizes, strict=True):
+    for what, size in zip(("taps", "pole", "gain"), sizes, strict=True):
+        tensor: Tensor = getattr(filter, what)
         if tensor.shape != (size,):
             raise ParameterError(f"{what} of the filter has shape {tuple(tensor.shape)}, not ({size},)")
-    return FilterArrays(taps, torch.from_numpy(filter.pointer), pole, gain)
+    return FilterArrays(filter.taps, torch.from_numpy(filter.pointer), filter.pole, filter.gain)
+
+
+def _moved(filter: FilterArrays, device: torch.device) -> FilterArrays:
+    taps, pole, gain = (t.to(device, torch.float64) for t in (filter.taps, filter.pole, filter.gain))
+    return FilterArrays(taps, filter.pointer, pole, gain)
 
 
 def _known_on(known: Known, runoff: Tensor, backend: Backend) -> tuple[Tensor, Tensor]:

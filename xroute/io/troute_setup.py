@@ -19,6 +19,7 @@ from xroute.io.reader import NothingToRead, Product, Reader, ReaderOption, Setup
 from xroute.io.snapshot import snapshot_state
 from xroute.io.troute.config import read_config
 from xroute.io.troute.series import OUTPUTS, read_discharge
+from xroute.settings import EXTRA, MISSING
 from xroute.wording import argument
 
 __all__ = ["READER"]
@@ -45,7 +46,7 @@ def _read(
     discharge_file: Sequence[Path] = (),
     state_file: Path | None = None,
     variable: Sequence[str] = (),
-    share: str = "area",
+    **shared: Any,
 ) -> Setup:
     if len(sources) > 1:
         raise NothingToRead(f"a run of t-route has one configuration, and {len(sources)} sources are given")
@@ -57,7 +58,7 @@ def _read(
         if not places:
             raise NothingToRead(f"{sources[0]} names no forcing (qlat_input_folder): {argument('forcing')}")
         if is_nextgen:
-            runoff = nextgen.read_runoff(places, network, share=share)
+            runoff = nextgen.read_runoff(places, network, **shared)
         else:
             runoff = nwm.read_runoff(places, network, variable=list(variable) or None)
     state = None
@@ -105,6 +106,8 @@ READER = Reader(
         ReaderOption("forcing", "Files or folder of forcing, when not those of the configuration.", "file", several=True),
         ReaderOption("variable", "Forcing variable of CHRTOUT; several are added up.", several=True),
         ReaderOption("share", "How flowpaths share their nexus.", choices=SHARES, default="area"),
+        ReaderOption("missing", "Nexuses without a series.", choices=MISSING, default="raise"),
+        ReaderOption("extra", "Series of other nexuses, which t-route leaves out.", choices=EXTRA, default="raise"),
         ReaderOption("state_file", "Restart (HYDRO_RST), when not that of the configuration.", "file"),
         ReaderOption("discharge_file", "What t-route wrote, when not where the configuration says.", "file", several=True),
     ),

@@ -28,8 +28,8 @@ FARTHEST = 69.0
 """Exponent beyond which the response is taken for zero."""
 MOST, ENOUGH = 0.99999, 0.9999
 """Share of the hydrograph that is kept: at each of its ends before it is spread, and at its end after that."""
-BLOCK = 20_000
-"""Reaches whose hydrographs are made at a time: an hourly one has 240 numbers."""
+BLOCK = 1024
+"""Reaches whose hydrographs are made at a time, in cache: an hourly one has 240 numbers."""
 
 
 def irf_taps(

@@ -20,6 +20,7 @@ import numpy as np
 from xroute.exceptions import ParameterError, XRouteError, some, warn
 from xroute.files.opening import PathLike
 from xroute.guards import reading
+from xroute.io.mizuroute.tags import unknown_tags
 from xroute.io.rapid.folder import read_namelist
 from xroute.io.rapid.tables import text_encoding
 
@@ -278,6 +279,9 @@ def read_control(path: PathLike) -> Control:
     lacking = [tag for tag in NEEDED if not values.get(tag)]
     if lacking:
         raise XRouteError(f"{file} is no control file of mizuRoute: it has no <{lacking[0]}>, but {some(values) or 'no tags'}")
+    strange = unknown_tags(values)
+    if strange:
+        warn(f"{file} has tags that mizuRoute does not know, which are left out: {some(f'<{tag}>' for tag in strange)}")
     return Control(file, values)
 
 

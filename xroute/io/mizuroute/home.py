@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -244,19 +245,22 @@ def write_setup(
     """
     place = Path(folder)
     place.mkdir(parents=True, exist_ok=True)
-    kept: dict[str, Any] = {"overwrite": overwrite}
     given = {"weights": weights, "state": state}
     parts = {"network", "parameters", "runoff"} | {part for part, value in given.items() if value is not None}
     existing = [name for name in (CONTROL, *(NAMES[part] for part in parts)) if (place / name).exists()]
     if existing and not overwrite:
         raise FileExistsError(f"{place} holds {some(existing)} already; {argument('overwrite', True)} replaces them")
-    write_network(network, place / NAMES["network"], **kept)
-    write_parameters(network, place / NAMES["parameters"], **kept)
-    write_runoff(runoff, place / NAMES["runoff"], network, dt=dt, label=label, **kept)
-    if weights is not None:
-        write_weights(weights, place / NAMES["weights"], network, **kept)
-    if state is not None:
-        write_state(state, place / NAMES["state"], network, **kept)
-    files = {part: name for part, name in NAMES.items() if part in parts and part != "weights"}
-    write_control(network, place / CONTROL, runoff=runoff, files=files, case_name=case_name, dt=dt, label=label, **kept)
+    with tempfile.TemporaryDirectory(prefix=".mizuroute-", dir=place) as name:  # all of them, or none
+        draft = Path(name)
+        write_network(network, draft / NAMES["network"])
+        write_parameters(network, draft / NAMES["parameters"])
+        write_runoff(runoff, draft / NAMES["runoff"], network, dt=dt, label=label)
+        if weights is not None:
+            write_weights(weights, draft / NAMES["weights"], network)
+        if state is not None:
+            write_state(state, draft / NAMES["state"], network)
+        files = {part: name for part, name in NAMES.items() if part in parts and part != "weights"}
+        write_control(network, draft / CONTROL, runoff=runoff, files=files, case_name=case_name, dt=dt, label=label)
+        for file in draft.iterdir():
+            file.replace(place / file.name)
     return place / CONTROL

@@ -6,7 +6,7 @@ same queue behind, by least squares: only what will flow counts. They need not b
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,8 @@ QUEUES = {CHANNEL: ("irf_qfuture", "tdh_irf"), HILLSLOPE: ("qfuture", "tdh")}
 MISSING = -9999.0
 CLOSE = 1e-9
 """How far a queue that is found again may be from that of the file, in parts of its largest flow."""
+BLOCK = 2**22
+"""Entries of matrices that are solved at a time."""
 SMALL = 1e-13
 """Singular values below this part of the largest carry nothing but rounding."""
 
@@ -106,7 +108,7 @@ def read_state(source: Any, network: Any, *, dt: Any = None) -> xr.Dataset:
                 held[stage] = np.zeros((rivers.n_reaches, 1))
                 continue
             raise XRouteError(f"{file} has no {name}, and hillslopes are routed: it is of a run with <doesBasinRoute> 0")
-        held[stage] = raw[name].transpose(..., dim).values.astype(np.float64)[at]
+        held[stage] = _plain(raw[name], file, dim).astype(np.float64)[at]
     slope, waves = _split(rivers, step) if HILLSLOPE in stages else (None, {})
     for stage, past in _pasts(held, stages, slope, waves, rivers.ids, file).items():
         inflow = stored_name(stage, "inflow")
@@ -114,13 +116,21 @@ def read_state(source: Any, network: Any, *, dt: Any = None) -> xr.Dataset:
             state[inflow] = state[inflow].copy(data=past[:, : state[inflow].shape[1]])
     if HILLSLOPE in stages and "basin_q" in raw:
         outflow = stored_name(HILLSLOPE, "outflow")
-        state[outflow] = state[outflow].copy(data=raw["basin_q"].values.astype(np.float64)[at])
+        state[outflow] = state[outflow].copy(data=_plain(raw["basin_q"], file).astype(np.float64)[at])
     if "restart_time" in raw:
         attrs = repaired_units(dict(raw["restart_time"].attrs), Control())
         date = decode_numbers(raw["restart_time"].values.reshape(1), attrs.get("units"), attrs.get("calendar"))
         if date.dtype.kind in "MO":
             state.attrs["time"] = show(date[0])
     return state
+
+
+def _plain(variable: xr.DataArray, file: Path, *last: str) -> NDArray[Any]:
+    """Values [segment] or [segment, step]; older versions have a dimension of one member beside."""
+    others = [d for d in variable.dims if d not in (*last, "seg")]
+    if any(variable.sizes[d] != 1 for d in others) or not {"seg", *last} <= set(variable.dims):
+        raise StateError(f"{variable.name} of {file} is on {some(variable.dims)}, not on {some(('seg', *last))}")
+    return variable.squeeze(others).transpose("seg", *last).values
 
 
 def _file(source: Any) -> Path:
@@ -160,15 +170,16 @@ def queues_of(
     past: Mapping[str, NDArray[np.float64]], stages: Mapping[str, Filter], network: Network, step: float
 ) -> dict[str, tuple[NDArray[np.float64], NDArray[np.int64]]]:
     """Future flows [reach, step] of each stage's past inflows [reach, lag], most recent first; and how many steps each has."""
-    rows = {stage: _rows(filter) for stage, filter in stages.items()}
     slope, waves = _split(network, step) if HILLSLOPE in stages else (None, {})
     found = {}
-    for stage, taps in rows.items():
-        own = taps if stage == CHANNEL or slope is None else [slope] * len(taps)
-        queue = np.zeros((len(own), max(map(len, own), default=1)))
-        for i, ordinates in enumerate(own):
-            queue[i, : ordinates.size] = _left(ordinates, past[stage][i])
-        found[stage] = queue, np.array([ordinates.size for ordinates in own])
+    for stage, filter in stages.items():
+        count = filter.n_taps if stage == CHANNEL or slope is None else np.full(network.n_reaches, slope.size)
+        queue = np.zeros((count.size, int(count.max(initial=1))))
+        for at, taps in _by_length(filter) if stage == CHANNEL or slope is None else [(np.arange(count.size), slope[None])]:
+            for j in range(taps.shape[1] - 1):
+                own = past[stage][at, : taps.shape[1] - 1 - j]
+                queue[at, j] = (taps[:, j + 1 :] * own).sum(axis=1)
+        found[stage] = queue, count.copy()
     for i, wave in waves.items():  # what is on its way along a headwater: the hillslope's outflow of each step before
         assert slope is not None
         queue, count = found[CHANNEL]
@@ -181,6 +192,15 @@ def queues_of(
 def is_instant(network: Network) -> bool:
     """Whether hillslopes hold nothing back, and stand for nothing but headwaters that route their own runoff."""
     return "headwater_length" in network.dataset and bool((network.dataset["tscale"].values <= INSTANT).all())
+
+
+def _by_length(filter: Filter) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
+    """Reaches with hydrographs of one length, by their positions, and their taps [reach, step]."""
+    taps, pointer, _, _ = filter.arrays()
+    n_taps = np.diff(pointer)
+    for n in np.unique(n_taps):
+        at = np.flatnonzero(n_taps == n)
+        yield at, taps[pointer[at][:, None] + np.arange(n)]
 
 
 def _rows(filter: Filter) -> list[NDArray[np.float64]]:
@@ -211,9 +231,10 @@ def _split(network: Network, step: float) -> tuple[NDArray[np.float64], dict[int
 
 
 def _left_of(taps: NDArray[np.float64], n_past: int) -> NDArray[np.float64]:
-    """Matrix [step, lag] of what will flow of each past inflow: `_left` of it is its product."""
-    at = np.add.outer(np.arange(taps.size - 1), np.arange(n_past)) + 1
-    return np.where(at < taps.size, taps[np.minimum(at, taps.size - 1)], 0.0)
+    """Matrices [..., step, lag] of what will flow of each past inflow, of taps [..., step]: `_left` is the product with these."""
+    n = taps.shape[-1]
+    at = np.add.outer(np.arange(n - 1), np.arange(n_past)) + 1
+    return np.where(at < n, taps[..., np.minimum(at, n - 1)], 0.0)
 
 
 def _past_of_headwater(
@@ -271,20 +292,23 @@ def _pasts(
 
 def _past_inflows(queue: NDArray[np.float64], filter: Filter) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Past inflows [reach, lag] that leave queues [reach, step] behind, and how far these are from them at most [reach]."""
-    rows = _rows(filter)
-    past = np.zeros((len(rows), max(max(map(len, rows), default=1) - 1, 0)))
-    far = np.zeros(len(rows))
-    groups: dict[bytes, list[int]] = {}
-    for i, taps in enumerate(rows):
-        groups.setdefault(taps.tobytes(), []).append(i)
-    for at in groups.values():
-        taps, held = rows[at[0]], queue[at]
-        n = taps.size
-        far[at] = np.abs(held[:, n - 1 :]).max(axis=1, initial=0.0)
-        if n > 1:
-            matrix, wanted = _left_of(taps, n - 1), np.zeros((n - 1, len(at)))
-            wanted[: held.shape[1]] = held[:, : n - 1].T
-            found = np.linalg.lstsq(matrix, wanted, rcond=SMALL)[0]
-            past[at, : n - 1] = found.T
-            far[at] = np.fmax(far[at], np.abs(matrix @ found - wanted).max(axis=0))
+    n_taps = filter.n_taps
+    past = np.zeros((n_taps.size, max(int(n_taps.max(initial=1)) - 1, 0)))
+    far = np.zeros(n_taps.size)
+    for every, own in _by_length(filter):
+        n = own.shape[1]
+        far[every] = np.abs(queue[every, n - 1 :]).max(axis=1, initial=0.0)
+        size = max(BLOCK // (n * n), 1)
+        for k in range(0, every.size if n > 1 else 0, size):
+            at = every[k : k + size]
+            wanted = np.zeros((at.size, n - 1))
+            wanted[:, : queue.shape[1]] = queue[at, : n - 1]
+            kinds, kind = np.unique(own[k : k + size], axis=0, return_inverse=True)
+            left = _left_of(kinds, n - 1)
+            u, value, v = np.linalg.svd(left)
+            over = np.divide(1.0, value, out=np.zeros_like(value), where=value > SMALL * value[:, :1])
+            kind = kind.reshape(-1)
+            found = np.einsum("rij,ri->rj", v[kind], np.einsum("rij,ri->rj", u[kind], wanted) * over[kind])
+            past[at, : n - 1] = found
+            far[at] = np.fmax(far[at], np.abs(np.einsum("rij,rj->ri", left[kind], found) - wanted).max(axis=1))
     return past, far

@@ -26,8 +26,8 @@ __all__ = ["write_discharge", "write_state"]
 
 
 def write_discharge(
-    discharge: xr.DataArray, path: PathLike, *, variable: str = "IRFroutedRunoff", dt: Any = None, label: Label | None = None,
-    dtype: Any = None, overwrite: bool = False,
+    discharge: xr.DataArray, path: PathLike, network: Any = None, *, variable: str = "IRFroutedRunoff", dt: Any = None,
+    label: Label | None = None, dtype: Any = None, overwrite: bool = False,
 ) -> None:  # fmt: skip
     """Write discharge in the layout of mizuRoute's history files: ``IRFroutedRunoff(time, seg)``, ``reachID``, ``time_bounds``.
 
@@ -37,6 +37,8 @@ def write_discharge(
         A volume flux. Its times stay as they are; ``time_bounds`` says which steps they are of.
     path
         ``*.nc``.
+    network
+        Network whose reaches are written, in its order; by default all of the discharge in its own.
     variable
         What mizuRoute calls it.
     dt, label
@@ -67,7 +69,10 @@ def write_discharge(
     """
     clock = read_clock(discharge, "time", dt, label)
     ids = whole_ids(exact_ids(discharge["reach"].values, "discharge", AlignmentError), "reaches")
-    values, _ = by_reach(discharge, ids, "discharge")
+    if network is not None:
+        ids = whole_ids(as_network(network).ids, "reaches")
+    values, row = by_reach(discharge, ids, "discharge")
+    values = values[:, row]
     factor = flux_in_si(discharge.attrs.get("units") or "m3 s-1", "discharge")
     values = values if factor == 1.0 else values * factor
     if dtype is not None:

@@ -38,7 +38,7 @@ By = Literal["nexus", "catchment"]
 BY = ("nexus", "catchment")
 SHARES = ("area", "equal", "last")
 NEXUSES = ("nex-*_output.csv", "tnx-*_output.csv", "tnex-*_output.csv", "cnx-*_output.csv", "inx-*_output.csv")
-STEPS = ("*NEXOUT.csv", "*NEXOUT.parquet")
+STEPS = ("*NEXOUT.csv", "*NEXOUT.parquet", "*.CHRTOUT_DOMAIN*.csv")
 CATCHMENTS = ("cat-*.csv",)
 FLOW = "Q_OUT"
 

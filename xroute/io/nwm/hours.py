@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +26,14 @@ from xroute.io.nwm.time_columns import read_columns
 from xroute.stores import is_group
 from xroute.wording import phrase
 
-__all__ = ["read_hours", "select_reaches"]
+__all__ = ["read_hours"]
 
 logger = logging.getLogger(__name__)
 
 FEATURE = "feature_id"
+VALID_TIME = "model_output_valid_time"
+LARGEST = 2**29
+"""Bytes of a chunk that holds all reaches."""
 UNITS: tuple[list[str], ...] = ([], ["m3", "s-1"], ["m3", "s"])
 """How CHRTOUT and its like write m3 s-1, without signs."""
 
@@ -74,11 +77,10 @@ def read_hours(
                 if FEATURE not in dataset.variables:
                     raise XRouteError(f"{path} is not a CHRTOUT file: it has no {FEATURE}, but {some(dataset.variables)}")
                 chosen = chosen or choose(dataset, path)
-                part = _of(dataset, chosen, path)
+                part = _of(dataset, chosen, path, wanted)
             part.attrs["time_label"] = label or "end"
-        features = part["reach"].values
-        _check_features(features, wanted, path)
-        parts.append(select_reaches(part, wanted))
+        _check_features(part["reach"].values, wanted, path)
+        parts.append(_select_reaches(part, wanted))
     whole = concatenate(parts, paths, "time") if len(parts) > 1 else parts[0]
     whole.attrs = {
         "units": "m3 s-1",
@@ -88,7 +90,7 @@ def read_hours(
     return whole
 
 
-def select_reaches(array: xr.DataArray, wanted: NDArray[Any] | None) -> xr.DataArray:
+def _select_reaches(array: xr.DataArray, wanted: NDArray[Any] | None) -> xr.DataArray:
     """Reaches of a network, in its order, by id; all that are wanted are there."""
     if wanted is None or np.array_equal(array["reach"].values, wanted):
         return array
@@ -104,17 +106,20 @@ def _paths(files: PathLike | Sequence[PathLike]) -> list[Path]:
         tables = sorted(path for path in Path(one).iterdir() if path.suffix.lower() in TABLES)
         if tables and not is_group(Path(one)):
             return tables
-        if not is_group(Path(one)):
+        if not is_group(Path(one)) and not any(is_group(path) for path in Path(one).glob("*.zarr")):
             raise FileNotFoundError(f"no CHRTOUT files: {one}")
     return expand_paths(files, "CHRTOUT")
 
 
-def _of(dataset: xr.Dataset, names: Sequence[str], path: Path) -> xr.DataArray:
-    """Sum of variables of a file or store as (time, reach), with ids; not read yet where it is a store."""
+def _of(dataset: xr.Dataset, names: Sequence[str], path: Path, wanted: NDArray[Any] | None) -> xr.DataArray:
+    """Sum of variables of a file or store as (time, reach), with ids; of a store what is wanted alone, not read yet."""
     lazy = path.is_dir()
     features = file_ids(dataset[FEATURE], path)
+    if lazy and wanted is not None:
+        _check_features(features, wanted, path)
+        at = positions_of(wanted, features)
     dim = dataset[FEATURE].dims[0]
-    stamps = np.atleast_1d(dataset["time"].to_numpy()) if "time" in dataset.variables else np.empty(0)
+    stamps = _stamps(dataset, path)
     total: xr.Variable | None = None
     for name in names:
         if name not in dataset.variables:
@@ -130,16 +135,20 @@ def _of(dataset: xr.Dataset, names: Sequence[str], path: Path) -> xr.DataArray:
         values = array.variable.transpose("time", dim)
         if not lazy:
             values = values.load()
-        elif len(names) > 1:  # a sum that is not computed yet
-            if importlib.util.find_spec("dask") is None:
+        else:
+            if wanted is not None:
+                values = values[:, at]
+            if importlib.util.find_spec("dask") is not None:
+                values = values.chunk(_chunks(stored_chunks(array), values, dim))
+            elif len(names) > 1:  # a sum that is not computed yet
                 raise ImportError(f'adding up {" and ".join(names)} of {path} needs dask: pip install "xroute[io]"')
-            values = values.chunk({d: n for d, n in stored_chunks(array).items() if d in values.dims})
         total = values if total is None else total + values
     assert total is not None
     if len(stamps) != total.sizes["time"] or not stamps.size:
         raise TimeAxisError(f"{path} has {len(stamps)} times and {total.sizes['time']} fields of {' + '.join(names)}")
     total = total.copy(deep=False)
     total.dims = ("time", "reach")
+    features = features if not lazy or wanted is None else wanted
     made = xr.DataArray(
         total,
         coords={
@@ -150,6 +159,27 @@ def _of(dataset: xr.Dataset, names: Sequence[str], path: Path) -> xr.DataArray:
     )  # fmt: skip
     made.attrs = {"units": "m3 s-1"}
     return made
+
+
+def _stamps(dataset: xr.Dataset, path: Path) -> NDArray[Any]:
+    """Times of a file or store; of one that has none, as early ones have not, the valid time that it states."""
+    if "time" in dataset.variables:
+        return np.atleast_1d(dataset["time"].to_numpy())
+    stated = dataset.attrs.get(VALID_TIME)
+    if stated is None:
+        return np.empty(0)
+    try:
+        return np.array([np.datetime64(str(stated).replace("_", "T"), "ns")])
+    except ValueError as error:
+        raise TimeAxisError(f"{VALID_TIME} of {path}, {stated!r}, is no date") from error
+
+
+def _chunks(stored: Mapping[Hashable, int], values: xr.Variable, dim: Hashable) -> dict[Hashable, int]:
+    """Chunks as long as those of the store, each with all reaches where that is not too large: then a store's are read once."""
+    steps = stored.get("time", values.sizes["time"])
+    if values.sizes[dim] * steps * values.dtype.itemsize <= LARGEST:
+        return {"time": steps, dim: values.sizes[dim]}
+    return {"time": steps, dim: stored.get(dim, values.sizes[dim])}
 
 
 def _check_features(features: NDArray[Any], wanted: NDArray[Any] | None, path: Path) -> None:

@@ -14,6 +14,7 @@ Gochis, D. J., et al. (2020): The WRF-Hydro modeling system technical descriptio
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from xroute.io.nwm.network import single_links
 from xroute.network_files import as_network
 from xroute.units import flux_in_si
 
-__all__ = ["read_lakes"]
+__all__ = ["COLUMNS", "lake_table", "read_lakes"]
 
 logger = logging.getLogger(__name__)
 
@@ -124,13 +125,20 @@ def read_lakes(path: PathLike, network: Any, discharge: xr.DataArray | None = No
     at = positions_of(known, ids)
     if known.size < ids.size:
         logger.info("%d of the %d lakes of %s are not in the network, and are left out", ids.size - known.size, ids.size, file)
-    made = xr.Dataset(
-        {ours: ("lake", columns[name][at], {"units": units, "long_name": text}) for name, (ours, units, text) in COLUMNS.items()},
-        {"lake": ("lake", known, {"long_name": "id of the waterbody"})},
-        {"source": f"National Water Model: {file.name}"},
-    )
     outlet = _outlets(inside, single_links(rivers, "a domain with lakes"), known, rivers.ids)
-    made["reach"] = ("lake", rivers.ids[outlet], {"long_name": "link at the lake's outlet"})
+    table = lake_table(known, rivers.ids[outlet], {name: values[at] for name, values in columns.items()}, discharge)
+    return table.assign_attrs(source=f"National Water Model: {file.name}")
+
+
+def lake_table(
+    lakes: NDArray[Any], reaches: NDArray[Any], columns: Mapping[str, Float], discharge: xr.DataArray | None
+) -> xr.Dataset:
+    """Lakes at their outlets, with what LAKEPARM's columns say of them, and how long water stays at a discharge."""
+    made = xr.Dataset(
+        {ours: ("lake", columns[name], {"units": units, "long_name": text}) for name, (ours, units, text) in COLUMNS.items()},
+        {"lake": ("lake", lakes, {"long_name": "id of the waterbody"})},
+    )
+    made["reach"] = ("lake", reaches, {"long_name": "reach at the lake's outlet"})
     if discharge is not None:
         flow = _flow_at(discharge, made["reach"].values)
         made["discharge"] = ("lake", flow, {"units": "m3 s-1", "long_name": "outflow that the lake is made linear around"})

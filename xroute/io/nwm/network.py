@@ -143,7 +143,7 @@ def read_network(path: PathLike) -> xr.Dataset:
         for name in sorted(map(str, raw.variables), key=lambda name: name not in VARIABLES):
             if raw[name].dims == (dim,) and name not in DERIVED and raw[name].dtype.kind in "fiu":
                 ours, variable = _variable(raw[name].load(), file)
-                dataset[f"{ours}_" if ours in dataset.variables else ours] = variable
+                dataset[f"{ours}_" if ours in (*dataset.variables, "scheme") else ours] = variable
         if GAGE in raw.variables:
             gages = _text(raw[GAGE].to_numpy())
             dataset["gage"] = ("reach", gages, {"long_name": "gauge on the reach, empty where there is none"})

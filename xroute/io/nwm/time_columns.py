@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import re
+import warnings
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -80,7 +81,12 @@ def _csv(path: Path) -> tuple[NDArray[Any], Sequence[Any], NDArray[Any]]:
             names = next(csv.reader(stream), [])
         if len(names) < 2:
             raise XRouteError(f"{path} has no columns of times beside the ids; its first line is {some(names)}")
-        table = pd.read_csv(path, header=None, skiprows=1, dtype={0: "string"}, names=range(len(names)), skipinitialspace=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # of rows that are longer, whose ends pandas would drop
+            given: dict[str, Any] = {"names": range(len(names)), "dtype": {0: "string"}, "skipinitialspace": True}
+            table = pd.read_csv(path, header=None, skiprows=1, index_col=False, **given)
+    if not len(table):
+        raise XRouteError(f"{path} has no rows")
     ids: pd.Series = table[0]
     if ids.isna().any():
         raise AlignmentError(f"{int(ids.isna().sum())} rows of {path} have no id, first line {int(ids.isna().argmax()) + 2}")
@@ -94,8 +100,9 @@ def _csv(path: Path) -> tuple[NDArray[Any], Sequence[Any], NDArray[Any]]:
                 f"column {names[k]!r} of {path} holds what is no number: {some(values[k][bad].unique())}, first at line "
                 f"{int(bad.argmax()) + 2}"
             )
-    whole = ids.str.fullmatch(r"[-+]?\d{1,18}").all()
-    exact = ids.to_numpy().astype(np.int64) if whole else exact_ids(ids.to_numpy(object), f"ids of {path}", AlignmentError)
+    whole = ids.str.fullmatch(r"[-+]?\d{1,18}(\.0*)?").all()
+    text = ids.to_numpy(object)
+    exact = np.array([int(one.partition(".")[0]) for one in text]) if whole else exact_ids(text, f"ids of {path}", AlignmentError)
     return exact, [name.strip() for name in names[1:]], values.to_numpy(np.float64)
 
 

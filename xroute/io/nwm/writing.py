@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,8 @@ from xroute.wording import argument
 __all__ = ["series_to_write", "write_discharge", "write_runoff"]
 
 SUFFIX = ".CHRTOUT_DOMAIN1"
+BLOCK = 2**28
+"""Bytes of what is read at a time, of a series that is not in memory."""
 LAYOUTS = ("CHRTOUT", "csv", "parquet")
 MISSING = -9999.0
 PACKING: Mapping[str, tuple[float, float]] = {"streamflow": (0.01, 50_000.0), "q_lateral": (0.1, 20_000.0)}
@@ -181,7 +183,7 @@ def series_to_write(
     if clock.step is None or clock.label is None:
         raise TimeAxisError(f"{what} has a single time, so its step cannot be told; give {argument('dt')} (seconds)")
     if times.dtype.kind == "O":
-        times = np.array([np.datetime64(str(moment.isoformat()), "ns") for moment in times])
+        times = _dates(times, what)
     bounds = edges(times, clock.step, clock.label).astype("datetime64[ns]")
     ids = exact_ids(array["reach"].values, f"reach of {what}", AlignmentError)
     if ids.dtype.kind != "i" and not text:
@@ -191,6 +193,15 @@ def series_to_write(
     made = (values if factor is None else values * factor).rename({clock.dim: "time"} if clock.dim != "time" else {})
     made = made.assign_coords(time=bounds[:, 0 if at == "start" else 1], reach=ids)
     return made.assign_attrs(units=DISCHARGE_UNITS, begin=bounds[0, 0], step=clock.step)
+
+
+def _dates(moments: NDArray[Any], what: str) -> NDArray[Any]:
+    """Dates of another calendar by their names, which the standard calendar must have."""
+    try:
+        return np.array([np.datetime64(moment.isoformat(), "ns") for moment in moments])
+    except ValueError as error:
+        calendar = getattr(moments[0], "calendar", "another")
+        raise TimeAxisError(f"{what} has dates of the calendar {calendar!r} that the standard one lacks: {error}") from error
 
 
 def _flux_factor(units: Any, step: float, ids: NDArray[Any], network: Any, what: str) -> Any:
@@ -220,6 +231,8 @@ def _write_hours(array: xr.DataArray, folder: Path, name: str, network: Any, pac
         raise TimeAxisError(f"files are named by the minute, and steps end at {stamps[stamps != stamps.floor('min')][0]}")
     base, begin = _places(array["reach"].values, network), array.attrs["begin"]
     own = not folder.exists()
+    if not own and not folder.is_dir():
+        raise FileExistsError(f"{folder} is a file, where a folder for a file an hour is expected")
     if own:
         if not folder.parent.is_dir():
             raise FileNotFoundError(f"no folder {folder.parent} to make {folder.name} in")
@@ -228,12 +241,24 @@ def _write_hours(array: xr.DataArray, folder: Path, name: str, network: Any, pac
         with ExitStack() as stack, writing(f"write {folder}", target=folder):
             targets = [folder / f"{stamp:%Y%m%d%H%M}{SUFFIX}" for stamp in stamps]
             drafts = [stack.enter_context(replacing(target, overwrite=overwrite)) for target in targets]
-            for k, draft in enumerate(drafts):
-                _hour(base, array.isel(time=k).to_numpy(), stamps, k, name, packed, begin).to_netcdf(draft, engine="netcdf4")
+            for first, block in _blocks(array):
+                for k, values in enumerate(block, first):
+                    _hour(base, values, stamps, k, name, packed, begin).to_netcdf(drafts[k], engine="netcdf4")
     except BaseException:
         if own and not any(folder.iterdir()):
             folder.rmdir()
         raise
+
+
+def _blocks(array: xr.DataArray) -> Iterator[tuple[int, NDArray[Any]]]:
+    """Values (time, reach) of a few steps at a time, with the first of them: each chunk of what is on Dask is computed once."""
+    length = max(1, BLOCK // max(1, array.sizes["reach"] * array.dtype.itemsize))
+    n = array.sizes["time"]
+    sizes = [min(length, n - first) for first in range(0, n, length)] if array.chunks is None else array.chunksizes["time"]
+    first = 0
+    for size in sizes:
+        yield first, array.isel(time=slice(first, first + size)).to_numpy()
+        first += size
 
 
 def _places(ids: NDArray[Any], network: Any) -> xr.Dataset:

@@ -36,6 +36,10 @@ def _find(folder: Path, options: Mapping[str, Any]) -> dict[str, Any]:
     return find_files(folder)
 
 
+def _names(source: Path) -> dict[str, Any]:
+    return find_files(source) if is_config(source) else {}
+
+
 def _read(
     sources: Sequence[Path],
     wanted: Sequence[Product],
@@ -150,6 +154,7 @@ READER = Reader(
     "Convert river-route, version 2 or 3: a configuration, a folder, or the table of its network.",
     read=_read,
     find=_find,
+    names=_names,
     patterns=("*.parquet", "*.yaml", "*.yml", "*.json", "*.npz", "qlateral*.nc", "*weight*.nc", "catchment_runoff*.nc"),
     products=("network", "runoff", "state", "discharge"),
     options=(

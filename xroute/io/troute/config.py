@@ -28,7 +28,7 @@ def read_config(path: PathLike) -> dict[str, Any]:
     ----------
     path
         The YAML file, or a folder that holds one such file, itself or in ``config``. Paths in it are from the folder that t-route
-        is run in: this one, or one above it.
+        is run in, this one or one above it; of paths that are not there, such as those of a container, the last parts are.
 
     Returns
     -------
@@ -125,13 +125,24 @@ def _section(content: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def _place(file: Path, name: str, part: str) -> Path:
-    """A path of the configuration, from its folder or one above it."""
-    given = Path(name)
-    places = [given] if given.is_absolute() else [folder / given for folder in list(file.resolve().parents)[:4]]
-    found = next((place for place in places if place.exists()), None)
-    if found is None:
-        raise XRouteError(f"{file} names {name!r} for the {part}, and there is no such path in its folder, or in those above it")
-    return found
+    """A path of the configuration: as it is written, or the end of it, from its folder or one above it."""
+    found = _known(file, name)
+    if not found:
+        raise XRouteError(
+            f"{file} names {name!r} for the {part}, and there is no such path, nor its end, in its folder or in those above it"
+        )
+    if not str(found[0]).endswith(str(Path(name))):
+        logger.info("%s names %s for the %s, which is not there: %s is taken", file, name, part, found[0])
+    return found[0]
+
+
+def _known(file: Path, name: str) -> list[Path]:
+    """What is there of a path in a configuration, which may have been written in another folder, or on another machine."""
+    given, folders = Path(name), list(file.resolve().parents)[:4]
+    parts = [part for part in given.parts if part not in (given.anchor, ".", "..")]
+    ends = [Path(*parts[k:]) for k in range(len(parts))]
+    places = [given] if given.is_absolute() else [folder / given for folder in folders]
+    return [place for place in (*places, *(folder / end for end in ends for folder in folders)) if place.exists()]
 
 
 def _date(text: Any, file: Path) -> pd.Timestamp:
@@ -150,9 +161,9 @@ def _outputs(file: Path, outputs: Mapping[str, Any]) -> list[Path]:
     )
     for section, key, patterns in kinds:
         name = _section(outputs, section).get(key)
-        for folder in list(file.resolve().parents)[:4] if name else ():
+        for folder in _known(file, str(name)) if name else ():
             for pattern in patterns:
-                files = sorted((folder / str(name)).glob(pattern))
+                files = sorted(folder.glob(pattern))
                 if files:
                     return files
     return []
