@@ -278,8 +278,8 @@ def _write_tables(network: Network, folder: Path) -> None:
 
 def tell_recipe(network: Network, system: str) -> None:
     """Say where a network wants to be routed otherwise than the system will."""
-    own = {"lateral": "interval", "sampling": "start-mean"}
-    other = [f"{name} {network.attrs.get(name, 'of a plain run')}" for name, of in own.items() if network.attrs.get(name) != of]
+    ways = {"lateral": ("interval", "head"), "sampling": ("start-mean", "mean")}  # the system's, and a plain run's
+    other = [f"{name} {network.attrs.get(name, plain)}" for name, (own, plain) in ways.items() if network.attrs.get(name) != own]
     if other:
         logger.info(
             "%s routes with lateral interval and sampling start-mean, and this network is routed here with %s: its discharge "
