@@ -173,8 +173,8 @@ def mapping_of_file(
         outside, where = column < 0, f"not among the units of {what}"
     if table.cell_id is None and outside.any():  # mizuRoute warns; but the cells that are there are likely others, too
         raise AlignmentError(
-            f"{int(outside.sum())} overlaps of {file} are {where}: it is for another grid, or i_index (columns) and j_index (rows) are "
-            "exchanged"
+            f"{int(outside.sum())} overlaps of {file} are {where}: it is for another grid, or i_index (columns) and j_index "
+            "(rows) are exchanged"
         )
     if outside.all() and outside.size:
         raise AlignmentError(f"all {outside.size} overlaps of {file} are {where}: is it for another one?")
