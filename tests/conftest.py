@@ -24,11 +24,13 @@ TRITON = re.compile(r"^(import|from) (triton|xroute\.engine\.(gpu|lanes))\b", re
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Ask no examples of the modules that import Triton where there is none: it is for Linux."""
+    """Ask no examples of the modules that import Triton where there is none (it is for Linux), or bmipy."""
     if find_spec("triton") is None:
         engine = (REPOSITORY / "xroute" / "engine").rglob("*.py")
         without = [str(path) for path in engine if TRITON.search(path.read_text("utf-8"))]
         config.option.ignore = [*(config.option.ignore or []), *without]
+    if find_spec("bmipy") is None:
+        config.option.ignore = [*(config.option.ignore or []), str(REPOSITORY / "xroute" / "bmi")]
 
 
 def find_data(name: str) -> Path:

@@ -48,6 +48,18 @@ def test_discharge_comes_back(tmp_path: Path, suffix: str, ids: np.ndarray) -> N
     assert "bounds" not in discharge["time"].attrs and "grid_mapping" not in discharge.attrs  # nor changed
 
 
+def test_what_was_there_is_given_up_only_for_what_is_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """New discharge, which can be routed again, is not waited for; what replaces a file is, and so is all else."""
+    synced: list[int] = []
+    monkeypatch.setattr("xroute.files.writing.os.fsync", synced.append)
+    write_discharge(make_discharge(), tmp_path / "q.nc")
+    assert not synced
+    write_discharge(make_discharge(), tmp_path / "q.nc", overwrite=True)
+    assert len(synced) == 1
+    write(make_discharge().to_dataset(), tmp_path / "any.nc")
+    assert len(synced) == 2
+
+
 def test_bounds_start_at_the_timestamp(tmp_path: Path) -> None:
     write_discharge(make_discharge(), tmp_path / "q.nc")
     with open_dataset(tmp_path / "q.nc") as back:

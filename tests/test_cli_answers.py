@@ -98,12 +98,15 @@ def test_an_option_that_is_misspelt(path: tuple[str, ...], command: click.Comman
         assert misspelt in wrong and name in to_do, to_do
 
 
-@pytest.mark.parametrize(("path", "command"), [(p, c) for p, c in ALL if isinstance(c, click.Group)], ids=["xroute", "convert"])
+GROUPS = [(path, command) for path, command in ALL if isinstance(command, click.Group)]
+
+
+@pytest.mark.parametrize(("path", "command"), GROUPS, ids=["xroute", "convert", "export"])
 def test_a_command_that_is_misspelt(path: tuple[str, ...], command: click.Group) -> None:
     for name in command.commands:
         if name == "d8":
             continue
-        wrong, to_do = answer(*path, f"{name[:-1]}zz" if len(name) > 5 else f"{name}z")
+        wrong, to_do = answer(*path, f"{name[:-1]}zz" if len(name) > 5 and name[:-1] not in command.commands else f"{name}z")
         assert "No such command" in wrong and f"Did you mean {name}" in to_do
     wrong, to_do = answer(*path, "qqqqqqq")
     assert "'qqqqqqq'" in wrong and all(name in to_do for name in command.commands)
@@ -144,7 +147,7 @@ def test_an_option_without_its_value(path: tuple[str, ...], command: click.Comma
 def test_files_that_are_not_there(path: tuple[str, ...], command: click.Command) -> None:
     if path == ("demo",):
         pytest.skip("it reads none")
-    output = ("--network", "made.nc") if path[0] == "convert" else ()
+    output = (command.params[1].opts[0], "made.nc") if path[0] in ("convert", "export") else ()
     wrong, to_do = answer(*path, *arguments(command)[:-1], "made.nc" if len(arguments(command)) > 1 else "nothing0.nc", *output,
                           code=None)  # fmt: skip
     assert "nothing" in wrong or "made.nc" in wrong, wrong
@@ -173,7 +176,7 @@ def test_files_of_another_kind(path: tuple[str, ...], command: click.Command, ki
     else:
         Path(kind).write_bytes(KINDS.get(kind, b"x"))
     files = [kind] * len(arguments(command))
-    output = ("--network", "made.nc") if path[0] == "convert" else ()
+    output = (command.params[1].opts[0], "made.nc") if path[0] in ("convert", "export") else ()
     for last in ("made.nc", "made.png", "nowhere/made.nc", kind):
         if len(files) > 1 or last == kind:
             answer(*path, *files[:-1], last, *output, code=None)

@@ -94,6 +94,31 @@ class CountingArray(BackendArray):
         )
 
 
+def test_what_is_opened_lazily_is_read_as_it_lies(network: xroute.Network, runoff: xr.DataArray) -> None:
+    """Not cell by cell: what xarray makes of a file's variable that is transposed before it is read."""
+    keys: list[indexing.ExplicitIndexer] = []
+
+    class Noting(CountingArray):
+        def __getitem__(self, key: indexing.ExplicitIndexer) -> np.ndarray:
+            keys.append(key)
+            return super().__getitem__(key)
+
+    array = Noting(runoff.values, runoff.shape)
+    variable = xr.Variable(runoff.dims, indexing.LazilyIndexedArray(array), runoff.attrs)
+    opened = xr.DataArray(variable, runoff.coords, name="runoff")
+    expected = runoff.route(network)
+    found = opened.route(network)
+    np.testing.assert_array_equal(found, expected)
+    assert found.dims == expected.dims and len(keys) == 1
+    streamed = stream(opened, network, time_chunk=20)
+    np.testing.assert_array_equal(streamed.transpose(*expected.dims), expected)
+    assert len(keys) > 1 and not any(isinstance(key, indexing.VectorizedIndexer) for key in keys)
+    with pytest.raises(AssertionError):  # which xarray's own transposing does
+        keys.clear()
+        opened.transpose("reach", "time").values  # noqa: B018
+        assert not any(isinstance(key, indexing.VectorizedIndexer) for key in keys)
+
+
 def stored(
     runoff: xr.DataArray, chunks: tuple[int, ...], *, dask: bool = False, **encoding: Any
 ) -> tuple[xr.DataArray, Counting]:

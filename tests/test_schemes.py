@@ -631,6 +631,7 @@ def test_the_order_of_parameters_stays():  # an optimiser's saved state knows a 
         "nash_cascade": ["tau", "n"],
         "pure_lag": ["delay"],
         "hayami": ["length", "diffusivity", "celerity"],
+        "river_route_3": ["k", "x", "own_step"],
         "mizuroute_irf": ["length", "diffusivity", "celerity"],
     }
 

@@ -58,6 +58,7 @@ __all__ = [
 
 # Only for those who ask: reading tables and files, pictures, and torch for those who train.
 _ROOMS = ("io", "learning", "losses", "plotting", "tables")
+_ASIDE = ("bmi",)  # a room that cannot be entered without its extra, and so is offered to nobody who looks around
 _IN_ROOM = {
     "ParameterModel": "learning.parameter_model", "Router": "router", "calibrate": "learning.calibration",
     "grid_weights": "grids.weights",
@@ -65,7 +66,7 @@ _IN_ROOM = {
 
 
 def __getattr__(name: str) -> object:
-    if name in _ROOMS:
+    if name in (*_ROOMS, *_ASIDE):
         return importlib.import_module(f"xroute.{name}")
     if name in _IN_ROOM:
         return getattr(importlib.import_module(f"xroute.{_IN_ROOM[name]}"), name)

@@ -185,7 +185,9 @@ def add_bounds(dataset: xr.Dataset, dim: Hashable, step: float | None, label: st
         values = values.astype(bounds.dtype)
     plain = xr.Variable(coordinate.dims, values, attrs if bounds is None else attrs | {"bounds": name})
     dataset = dataset.assign_coords({coordinate.name: plain})
-    return dataset if bounds is None else dataset.assign({name: ((dim, "bnds"), bounds)})
+    if bounds is not None:
+        dataset[name] = ((dim, "bnds"), bounds)
+    return dataset
 
 
 def time_encoding(dataset: xr.Dataset) -> dict[str, dict[str, Any]]:
@@ -195,7 +197,7 @@ def time_encoding(dataset: xr.Dataset) -> dict[str, dict[str, Any]]:
         bounds = coordinate.attrs.get("bounds")
         if bounds not in dataset.variables or coordinate.dtype.kind not in "mMO" or not coordinate.size:
             continue
-        if dataset[bounds].dtype != coordinate.dtype or any(v.isnull().any() for v in (coordinate, dataset[bounds])):
+        if dataset[bounds].dtype != coordinate.dtype or any(pd.isna(v.values).any() for v in (coordinate, dataset[bounds])):
             continue
         first = coordinate.values[:1]
         ticks, tick = offsets(np.concatenate([first, coordinate.values, dataset[bounds].values.ravel()]))

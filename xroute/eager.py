@@ -12,6 +12,7 @@ from xroute.block_state import BlockState, StateTable
 from xroute.census import check_finite, step_labels
 from xroute.engine.backends import backend_of_array
 from xroute.guards import reading, require_memory
+from xroute.labels import in_order
 from xroute.options import find_device
 from xroute.run import Run
 from xroute.state import load_state
@@ -44,7 +45,7 @@ def route_values(
     """
     layout, rows = run.layout, run.rows
     with reading("the runoff"):  # xarray reads what was opened lazily only now
-        data = runoff.transpose(*layout.engine_dims).data
+        data = in_order(runoff, layout.engine_dims).data
         data = np.asarray(data) if backend_of_array(data) is None else data
     data = data.reshape(layout.n_batch, *data.shape[-2:])
     if run.watch is not None:

@@ -20,6 +20,7 @@ from xroute.engine.arrays import Known
 from xroute.engine.backends import on_host
 from xroute.guards import reading
 from xroute.identity import digest
+from xroute.labels import in_order
 from xroute.lanes import Box
 
 __all__ = ["WHAT", "KnownDischarge", "KnownOnDask", "KnownRows"]
@@ -91,7 +92,7 @@ class KnownDischarge:
         with reading(f"the {WHAT}"):
             part = self.array if time_dim is None else self.array.isel({time_dim: _as_slice(at[there])})
             order = (*batch, reach_dim, *(() if time_dim is None else (time_dim,)))
-            data = np.asarray(on_host(part.transpose(*order).data), np.float64)
+            data = np.asarray(on_host(in_order(part, order).data), np.float64)
         values = np.full((*data.shape[: len(batch) + 1], n), np.nan)
         values[..., there] = (data[..., None] if time_dim is None else data) * self.factor
         values = as_members(values, self.has, tuple(self.batch_shape.values()))

@@ -7,7 +7,7 @@ runoff's own, in and out.
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +25,7 @@ from xroute.stamps import is_dated
 from xroute.time_dims import find_time_dim
 from xroute.wording import argument
 
-__all__ = ["Layout", "align", "match_rows", "with_standard_dims"]
+__all__ = ["Layout", "align", "in_order", "match_rows", "with_standard_dims"]
 
 @dataclass(frozen=True)
 class Layout:
@@ -82,6 +82,15 @@ class Layout:
     def labelled(self, data: NDArray[Any]) -> xr.DataArray:
         """``data`` [batch, row, time] as the result, with its coordinates."""
         return xr.DataArray(self.ordered(data), dims=self.dims, coords=self.coords)
+
+
+def in_order(array: xr.DataArray, dims: Sequence[Hashable]) -> xr.Variable:
+    """An array's values with its dimensions in this order, read now if it was opened lazily; the array itself keeps none of it.
+
+    ``array.transpose(*dims).data`` would read what is lazy cell by cell, which takes xarray longer than all else takes together.
+    """
+    variable = array.variable.copy(deep=False)  # with a memory of its own for what it has read
+    return xr.Variable(variable.dims, variable.data).transpose(*dims)
 
 
 def align(

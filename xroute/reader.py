@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from xroute.chunking import Room
 from xroute.exceptions import warn
-from xroute.labels import Layout
+from xroute.labels import Layout, in_order
 from xroute.lanes import Box, Lanes, common_edges, overlap, regular_edges
 from xroute.memory import show_bytes
 from xroute.reads import PIECE_BYTES, Source, pieces_of
@@ -324,7 +324,7 @@ class Reader:
             part = {**box, layout.time_dim: self._steps(row), layout.reach_dim: slice(0, n_rows)}
             most = min(PIECE_BYTES, max(1, self.memory // 3))
             for piece in pieces_of(self.source, self.runoff.sizes, part, self.runoff.dtype.itemsize, most):
-                read = self.runoff.isel(piece).transpose(*layout.engine_dims).to_numpy()
+                read = in_order(self.runoff.isel(piece), layout.engine_dims).to_numpy()
                 self._put(file, lanes, cuts, piece, read)
                 del read  # before the next one comes
         except BaseException:
@@ -386,10 +386,10 @@ class Reader:
         if self.folder is None and not self.again and fits:
             read = [self._read_row(row) for row in rows]
             self._early.update(zip(rows, read, strict=True))
-            taken = [values.isel(part).transpose(*layout.engine_dims).to_numpy() for values in read]
+            taken = [in_order(values.isel(part), layout.engine_dims).to_numpy() for values in read]
             return np.concatenate(taken, axis=-1)[..., :n_steps]
         box = {**self._gangs[0][0], layout.time_dim: slice(0, n_steps), **part}
-        return self.runoff.isel(box).transpose(*layout.engine_dims).to_numpy()
+        return in_order(self.runoff.isel(box), layout.engine_dims).to_numpy()
 
 
 def _close_all(files: dict[Row, Scratch]) -> None:

@@ -27,7 +27,7 @@ from xroute.grids.tensors import GridInput
 from xroute.guards import reading, require_memory
 from xroute.ids import positions_of
 from xroute.known_match import match_known
-from xroute.labels import Layout
+from xroute.labels import Layout, in_order
 from xroute.network import Network
 from xroute.request import RouteRequest
 from xroute.run import name_discharge, read_labels, summary_of
@@ -107,7 +107,7 @@ class LabelledRunoff:
         part = self.array if begin == 0 and stop is None else self.array.isel({self.clock.dim: slice(begin, stop)})
         require_memory(part, "runoff", "take fewer steps at a time, runoff.isel(time=...)")
         with reading("the runoff"):
-            data = np.asarray(on_host(part.transpose(*self.layout.engine_dims).data))
+            data = np.asarray(on_host(in_order(part, self.layout.engine_dims).data))
         data = data.reshape(self.layout.n_batch, *data.shape[-2:])
         if data.shape[-1]:
             self._watch.at(begin).look(data, at_start=begin == 0)
@@ -326,7 +326,7 @@ def grid_values(runoff: xr.DataArray, grid: GridInput, dt: float, request: Route
     batch = tuple(d for d in array.dims if d not in (*dims, clock.dim))
     require_memory(array, "runoff", "take fewer steps at a time, runoff.isel(time=...)")
     with reading("the runoff"):
-        data = np.asarray(on_host(array.transpose(*batch, *dims, clock.dim).data))
+        data = np.asarray(on_host(in_order(array, (*batch, *dims, clock.dim)).data))
     data = data.reshape(math.prod(data.shape[: len(batch)]), *data.shape[len(batch) :])
     found = data.astype(dtype)  # a copy
     cell = (grid.table.row, grid.table.column) if len(dims) == 2 else (grid.table.column,)

@@ -1,7 +1,7 @@
 """Series of discharge as people have them: DataArrays, Datasets, tables in memory, and files of all these.
 
-netCDF and Zarr are opened lazily; tables (csv), of one row a value or of one column a reach, are read. Which reach a series is of
-(`xroute.gauges`), and when (`xroute.step_match`), is told by others from its labels.
+netCDF and Zarr are opened lazily; tables (csv, Parquet), of one row a value or of one column a reach, are read. Which reach a
+series is of (`xroute.gauges`), and when (`xroute.step_match`), is told by others from its labels.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from xroute.files.opening import PathLike, existing, open_dataset
 from xroute.gauges import GAUGE_DIMS, REACH_NAMES
 from xroute.guards import reading
 from xroute.ids import exact_ids
+from xroute.long_tables import NEEDED, is_parquet, read_frame, series_of_frame
 from xroute.times import with_bounds
 from xroute.units import without_pint
 from xroute.wording import argument
@@ -76,9 +77,9 @@ def bears_times(path: PathLike) -> bool:
 def is_from_table(given: SeriesLike) -> bool:
     """Whether a series comes from a table, in memory or a file: there ids are text or numbers as it happens."""
     if isinstance(given, xr.DataArray):
-        return is_series_table(str(given.encoding.get("source", "")))
+        given = str(given.encoding.get("source", ""))
     if isinstance(given, str | os.PathLike):
-        return is_series_table(given)
+        return is_series_table(given) or is_parquet(given)
     return isinstance(given, pd.DataFrame | pd.Series)
 
 
@@ -94,6 +95,14 @@ def open_series(path: PathLike, variable: str | None = None, *, option: str = "k
     """
     target = existing(path)
     source = _Source(str(target), option)
+    if is_parquet(target):
+        frame, kinds = read_frame(target)
+        if set(NEEDED) <= set(frame.columns):
+            found = series_of_frame(frame, str(target), kinds, variable=variable)
+        else:
+            found = _of_frame(frame, variable, source)
+        found.encoding["source"] = str(target)
+        return found
     if is_series_table(target):
         found = _of_texts(_read(target), variable, source)
         found.encoding["source"] = str(target)

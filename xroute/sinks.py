@@ -20,6 +20,7 @@ import xarray as xr
 from xroute.block_state import BlockState
 from xroute.checkpoint import Checkpoint, Progress, abandon, check_replaceable, clear, find
 from xroute.exceptions import XRouteError, require
+from xroute.files.plain import as_it_lies
 from xroute.files.writing import append_group, netcdf_variable, plain_dataset, replacing
 from xroute.guards import writing
 from xroute.lane_states import StateFolder
@@ -375,7 +376,8 @@ class NetcdfSink:
 
     def write(self, lane: int, steps: slice, discharge: xr.DataArray) -> None:
         """Write a block."""
-        self._variable[self._outline.part(lane, steps)] = discharge.values
+        with as_it_lies(discharge.values) as values:
+            self._variable[self._outline.part(lane, steps)] = values
 
     def keep(self, lane: int, progress: Progress, state: BlockState) -> None:
         """Keep a state that was asked for, beside that at the end."""

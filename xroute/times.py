@@ -36,7 +36,8 @@ def seconds(dt: Any) -> float:
         if isinstance(dt, str) and re.fullmatch(r"[-+.\de]+", dt.strip()):
             value = float(dt)
         elif isinstance(dt, (str, np.timedelta64, datetime.timedelta)):  # now: timedelta64 is an np.integer too
-            value = pd.Timedelta(dt).total_seconds()
+            text = re.sub(r"(?<![A-Za-z])d$", "D", dt.strip()) if isinstance(dt, str) else dt  # pandas: d is on its way out
+            value = pd.Timedelta(text).total_seconds()
         elif isinstance(dt, (int, float, np.integer, np.floating)) and not isinstance(dt, bool):
             value = float(dt)
         else:

@@ -14,20 +14,27 @@ from functools import cached_property
 from typing import Any
 
 ROOMS = (
-    "xroute", "xroute.io", "xroute.io.cf", "xroute.io.mizuroute", "xroute.io.nwm", "xroute.io.rapid", "xroute.io.rapid2",
-    "xroute.plotting", "xroute.tables", "xroute.datasets", "xroute.losses", "xroute.scores", "xroute.grids", "xroute.hydrography",
-    "xroute.learning", "xroute.schemes",
+    "xroute", "xroute.io", "xroute.io.cama_flood", "xroute.io.cf", "xroute.io.d8", "xroute.io.ddr",
+    "xroute.io.geoglows", "xroute.io.mizuroute", "xroute.io.nextgen", "xroute.io.nwm", "xroute.io.rapid",
+    "xroute.io.rapid2", "xroute.io.river_route", "xroute.io.teehr", "xroute.io.troute", "xroute.plotting",
+    "xroute.tables", "xroute.datasets", "xroute.losses", "xroute.scores", "xroute.grids", "xroute.hydrography",
+    "xroute.learning", "xroute.schemes", "xroute.bmi",
 )  # fmt: skip
 BESIDE = {
     "xroute.router": ("RouterState",),
     "xroute.engine.backends": ("Backend", "register_backend"),
     "xroute.io.reader": ("Reader", "ReaderOption", "Setup", "NothingToRead"),
+    "xroute.io.writer": ("Writer", "Outgoing", "NothingToWrite"),
 }
 """Names of other modules that those who extend xroute need, or that public functions give."""
 NOT_PUBLIC = {"xroute.io.mizuroute.READER", "xroute.io.nwm.READER"}
 """Names that stand in a room for the house alone."""
 HOOKS = {"extra_repr", "get_extra_state", "set_extra_state"}
 """Methods that PyTorch calls, and nobody else."""
+
+
+CONTRACTS = ("bmipy",)
+"""Packages whose abstract classes say of their methods what these take and give; one that fulfils them need not say it again."""
 
 
 def names() -> dict[str, Any]:
@@ -47,7 +54,7 @@ def names() -> dict[str, Any]:
 
 def members(of: type) -> Iterator[tuple[str, Any]]:
     """Public methods and properties of a class that are xroute's own, its parents' too, in the order in which they stand."""
-    seen: set[str] = set()
+    seen = {name for parent in of.__mro__ if parent.__module__.partition(".")[0] in CONTRACTS for name in vars(parent)}
     fields = {*getattr(of, "__dataclass_fields__", ())}  # one whose default is a function looks like a method
     for parent in reversed(of.__mro__):
         if not parent.__module__.startswith("xroute"):

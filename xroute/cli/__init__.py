@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from xroute.cli import calibrate, compare, convert, demo, info, plot, route, weights
+from xroute.cli import calibrate, compare, convert, demo, export, info, plot, route, weights
 from xroute.cli.messages import notes
 from xroute.cli.signals import LEFT, Interrupted, hush, interruptible
 from xroute.cli.told import Group, told
@@ -69,6 +69,10 @@ From another model's set-up:
   xroute plot discharge.zarr network.zarr -o flood.png
 
 \b
+And back to its own files:
+  xroute export rapid FOLDER --network network.zarr --discharge discharge.zarr
+
+\b
 From a network, its runoff and gauges to a better network:
   xroute calibrate runoff.zarr network.zarr gauges.csv calibrated.zarr --groups strahler --picture before_after.png
 
@@ -85,6 +89,6 @@ def main(debug: bool) -> None:
 
 for command in (
     convert.convert, info.info, weights.weights, route.route, calibrate.calibrate, compare.compare, plot.plot,
-    demo.demo,
+    export.export, demo.demo,
 ):  # fmt: skip
     main.add_command(command)

@@ -22,7 +22,7 @@ from xroute.network import Network
 from xroute.parameters import schemes_of
 from xroute.placeholders import find_placeholders, how_to_estimate
 
-__all__ = ["convert", "convert_command"]
+__all__ = ["convert", "convert_command", "files_of_options", "option_of"]
 
 logger = logging.getLogger("xroute")
 
@@ -39,11 +39,12 @@ def convert_command(name: str, reader: Reader) -> click.Command:
         paths = {product: given.pop(f"{product}_output") for product in reader.products}
         outputs = check_outputs(*paths.values(), overwrite=overwrite, needed=True)
         beside = [path.parent for path in source if not path.is_dir()] if reader.reads_beside(given) else []
-        protect(files_within((*source, *_files(reader, given), *beside), reader.patterns), outputs)
-        for folder in source:
-            if folder.is_dir():
-                found = reader.find(folder, given)
-                click.echo(f"{folder}: " + ", ".join(_told(part, files) for part, files in found.items()))
+        protect(files_within((*source, *files_of_options(reader.options, given), *beside), reader.patterns), outputs)
+        for place in source:
+            found = reader.find(place, given) if place.is_dir() else reader.names(place)
+            protect([path for files in found.values() for path in ([files] if isinstance(files, Path) else files)], outputs)
+            if place.is_dir():
+                click.echo(f"{place}: " + ", ".join(_told(part, files) for part, files in found.items()))
         wanted = [product for product, path in paths.items() if path is not None]
         try:
             setup = reader.read(source, wanted, **given)
@@ -61,7 +62,7 @@ def convert_command(name: str, reader: Reader) -> click.Command:
         name, callback=run, help=reader.summary,
         params=[
             click.Argument(["source"], nargs=-1, required=True, type=READABLE), *outputs,
-            click.Option(["--overwrite"], is_flag=True, help="Replace outputs that exist."), *map(_option, reader.options),
+            click.Option(["--overwrite"], is_flag=True, help="Replace outputs that exist."), *map(option_of, reader.options),
         ],
     )  # fmt: skip
 
@@ -70,7 +71,8 @@ TYPES = {"text": str, "number": float, "count": click.IntRange(min=1), "file": R
 """What click makes of an option, by its kind."""
 
 
-def _option(option: ReaderOption) -> click.Option:
+def option_of(option: ReaderOption) -> click.Option:
+    """An option of a reader or a writer as click has it."""
     reads = {"step": seconds, "units": column_units}.get(option.kind)
     return click.Option(
         [f"--{option.name.replace('_', '-')}", option.name],
@@ -84,9 +86,9 @@ def _option(option: ReaderOption) -> click.Option:
     )
 
 
-def _files(reader: Reader, given: dict[str, Any]) -> list[Path]:
+def files_of_options(options: Sequence[ReaderOption], given: dict[str, Any]) -> list[Path]:
     """Files that options name."""
-    named = [given[option.name] for option in reader.options if option.kind == "file"]
+    named = [given[option.name] for option in options if option.kind == "file"]
     return [path for value in named for path in (value if isinstance(value, tuple) else (value,)) if path is not None]
 
 

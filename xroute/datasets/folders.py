@@ -1,13 +1,7 @@
-"""What makers of whole set-ups share: the tutorial basin with ids as hydrographies have, and folders written whole or not."""
+"""What makers of whole set-ups share: the tutorial basin with ids as hydrographies have."""
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -16,11 +10,9 @@ from numpy.typing import NDArray
 
 from xroute.datasets.basin import tutorial
 from xroute.datasets.rivers import number_generator
-from xroute.exceptions import some
 from xroute.network import Network
-from xroute.wording import argument
 
-__all__ = ["Basin", "filled_folder", "invented_basin"]
+__all__ = ["Basin", "invented_basin"]
 
 
 class Basin(NamedTuple):
@@ -62,33 +54,3 @@ def invented_basin(seed: int, first_id: int) -> Basin:
     return Basin(
         rivers.assign_coords(reach=ids).isel(of_file), np.argsort(rows), inflow.assign_coords(reach=ids).isel(of_file)
     )
-
-
-@contextmanager
-def filled_folder(folder: str | os.PathLike[str], overwrite: bool, series: str = "") -> Iterator[Path]:
-    """Yield a draft folder, whose files come into ``folder`` all of them, when the block ends well, or none.
-
-    Files of a ``series``, a pattern, belong together: with ``overwrite`` those of an older one go.
-
-    Raises
-    ------
-    FileExistsError
-        If one of the files is there already and ``overwrite`` is False.
-    """
-    target = Path(folder)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as made:
-        draft = Path(made)
-        yield draft
-        files = sorted(path.relative_to(draft) for path in draft.rglob("*") if path.is_file())
-        there = sorted(
-            {file.as_posix() for file in files if (target / file).exists()}
-            | {old.relative_to(target).as_posix() for old in (target.glob(series) if series else ())}
-        )
-        if there and not overwrite:
-            raise FileExistsError(f"{target} has {some(there)} already; {argument('overwrite', True)} replaces them")
-        for old in there:
-            (target / old).unlink()
-        for file in files:
-            (target / file).parent.mkdir(parents=True, exist_ok=True)
-            shutil.move(draft / file, target / file)

@@ -9,9 +9,10 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from xroute.datasets.folders import Basin, filled_folder, invented_basin
+from xroute.datasets.folders import Basin, invented_basin
 from xroute.datasets.rivers import number_generator, whole_number
 from xroute.exceptions import ParameterError, require
+from xroute.files.folders import filled_folder
 from xroute.network import Network
 from xroute.schemes import HILLSLOPES, make_filter
 

@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from xroute.datasets.folders import filled_folder, invented_basin
+from xroute.datasets.folders import invented_basin
 from xroute.datasets.rivers import whole_number
 from xroute.exceptions import ParameterError, require
+from xroute.files.folders import filled_folder
 
 __all__ = ["rapid_folder"]
 

@@ -14,7 +14,7 @@ from xroute.ids import declared_fills
 from xroute.settings import CONVENTION, Convention
 from xroute.wording import argument
 
-__all__ = ["EAST", "NONE", "NORTH", "PIT", "decode", "find_convention"]
+__all__ = ["CODES", "EAST", "NONE", "NORTH", "PIT", "decode", "find_convention"]
 
 NORTH = np.array([1, 1, 0, -1, -1, -1, 0, 1, 0])
 """Steps northwards of the eight ways, from north clockwise, and of a pit."""

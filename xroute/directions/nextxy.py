@@ -15,13 +15,14 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xroute.directions.cells import cell_ids, cell_network
+from xroute.directions.grads import read_control
 from xroute.directions.raster import Raster, make_raster, plain_raster
 from xroute.exceptions import NetworkError, one_of, some
 from xroute.files.opening import existing, open_netcdf
 from xroute.settings import MISSING_DOWNSTREAM, MissingDownstream
 from xroute.wording import argument
 
-__all__ = ["dataset_from_nextxy"]
+__all__ = ["INLAND", "MAPS", "MOUTH", "NOWHERE", "dataset_from_nextxy"]
 
 Int = NDArray[np.int64]
 Float = NDArray[np.float64]
@@ -98,7 +99,12 @@ def dataset_from_nextxy(
             f"{some(np.transpose(np.divmod(cell[lost], n_columns)).tolist(), 3)}: it is a part of a larger one, whose cells are "
             f"still counted as there, or damaged. {argument('missing_downstream', 'outlet')} makes outlets of them"
         )
-    return _dataset(maps, cell, to, cell_ids(ids, raster, cell))
+    dataset = _dataset(maps, cell, to, cell_ids(ids, raster, cell))
+    ends = x[cell] == INLAND
+    if ends.any():
+        of = {"units": "1", "long_name": "1 where a river ends inland"}
+        dataset["inland"] = "reach", ends.astype(np.int8), of
+    return dataset
 
 
 def _rows(y: Int, leaves: NDArray[np.bool_], cell: Int, raster: Raster) -> Int:
@@ -188,13 +194,20 @@ def _of_dataset(dataset: xr.Dataset, source: str) -> Maps:
 
 def _of_binary(path: Path, nx: int | None, ny: int | None, bounds: Any) -> Maps:
     stated = _params(path.parent / "params.txt")
-    nx, ny = nx or (int(stated[0]) if stated else None), ny or (int(stated[1]) if stated else None)
+    beside = path.with_suffix(".ctl")
+    control = read_control(beside) if stated is None and beside.is_file() else None
+    sizes: tuple[int | None, int | None] = (int(stated[0]), int(stated[1])) if stated else (None, None)
+    if control is not None:
+        sizes = control.lon.size, control.lat.size
+    nx, ny = nx or sizes[0], ny or sizes[1]
     if nx is None or ny is None:
         raise NetworkError(
             f"{path} does not say its size, and there is no params.txt beside it: give {argument('nx')} and {argument('ny')}"
         )
     if bounds is None and stated:
         bounds = stated[4], stated[6], stated[5], stated[7]
+    if bounds is None and control is not None and (nx, ny) == sizes:
+        bounds = control.bounds
     if bounds is None and nx == 2 * ny:
         bounds = -180.0, -90.0, 180.0, 90.0
     try:

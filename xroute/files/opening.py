@@ -105,7 +105,7 @@ def open_netcdf(path: PathLike, *, raw: bool = False) -> xr.Dataset:
     target = existing(path)
     if target.is_dir():
         raise XRouteError(f"{path} is a folder, where a netCDF file is expected")
-    with reading(target), open(target, "rb") as stream:
+    with reading(target), open(target, "rb", buffering=0) as stream:
         magic = stream.read(8)
     engines: tuple[str, ...]
     if magic[:4] in (b"CDF\x01", b"CDF\x02"):

@@ -11,7 +11,7 @@ import importlib
 import os
 import shutil
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,19 +21,27 @@ import xarray as xr
 from xroute.bounds import time_encoding
 from xroute.exceptions import require
 from xroute.files.opening import PathLike, is_installed, suffix_format
+from xroute.files.plain import write_plain
 from xroute.guards import writing
 from xroute.state_form import is_state, with_checksum
 from xroute.stores import consolidate
 from xroute.wording import argument
 
-__all__ = ["append_group", "netcdf_variable", "plain_dataset", "remove_drafts", "replacing", "write", "write_all"]
+__all__ = [
+    "append_group", "netcdf_variable", "plain_dataset", "remove_drafts", "replacing", "write", "write_all", "write_netcdf",
+    "write_table", "write_text",
+]  # fmt: skip
 
 DIGITS = 8
 """Of the random number in a temporary name."""
 
 @contextmanager
-def replacing(path: PathLike, *, overwrite: bool = False) -> Iterator[Path]:
-    """Yield a temporary path beside ``path``, renamed to it when the block ends well and removed when it does not."""
+def replacing(path: PathLike, *, overwrite: bool = False, sync: bool = True) -> Iterator[Path]:
+    """Yield a temporary path beside ``path``, renamed to it when the block ends well and removed when it does not.
+
+    A file is on the disk before it has its name, so that a power cut leaves no empty one. With ``sync=False`` a name that
+    nothing had yet is not waited for, as other programs do: for what can be made again.
+    """
     target = Path(path)
     if not target.parent.is_dir():
         raise FileNotFoundError(f"no folder {target.parent} to write {target.name} in")
@@ -48,7 +56,7 @@ def replacing(path: PathLike, *, overwrite: bool = False) -> Iterator[Path]:
             temporary.rename(target)
             shutil.rmtree(old)
         else:
-            if temporary.is_file():  # a power cut after the renaming must not leave an empty file under the name
+            if temporary.is_file() and (sync or target.exists()):  # or a power cut would cost what was there, too
                 with open(temporary, "r+b") as file:
                     os.fsync(file.fileno())
             temporary.replace(target)
@@ -107,16 +115,40 @@ def write(dataset: xr.Dataset, path: PathLike, *, overwrite: bool = False, compr
 
 
 def write_all(
-    datasets: Sequence[tuple[xr.Dataset, PathLike]], *, overwrite: bool = False, compression: int = 0
+    datasets: Sequence[tuple[xr.Dataset, PathLike]], *, overwrite: bool = False, compression: int = 0, sync: bool = True
 ) -> None:
-    """`write` several Datasets, all of them or none: names are given when the last is complete."""
+    """`write` several Datasets, all of them or none: names are given when the last is complete (``sync``: see `replacing`)."""
     kinds = [suffix_format(path) for _, path in datasets]
     engines = [_writer(kind) for kind in kinds]
     with ExitStack() as stack:
-        drafts = [stack.enter_context(replacing(path, overwrite=overwrite)) for _, path in datasets]
+        drafts = [stack.enter_context(replacing(path, overwrite=overwrite, sync=sync)) for _, path in datasets]
         for (dataset, path), kind, engine, draft in zip(datasets, kinds, engines, drafts, strict=True):
             with writing(f"write {path}", target=path):
                 _put(dataset, draft, kind, engine, compression)
+
+
+def write_netcdf(
+    dataset: xr.Dataset, path: PathLike, *, encoding: Mapping[str, Mapping[str, Any]], unlimited: Sequence[str] = (),
+    overwrite: bool = False,
+) -> None:  # fmt: skip
+    """Write a Dataset as it stands, in the layout of another system: what is encoded, and how, says the caller alone."""
+    engine: Any = _writer("netcdf")
+    with replacing(path, overwrite=overwrite) as draft, writing(f"write {path}", target=path):
+        dataset.drop_encoding().to_netcdf(draft, engine=engine, encoding=dict(encoding), unlimited_dims=list(unlimited))
+
+
+def write_table(columns: Mapping[str, Any], path: PathLike, *, overwrite: bool = False) -> None:
+    """Write columns, arrays of one length, as Parquet."""
+    arrow = require("pyarrow", feature="writing Parquet", extra="io")
+    parquet = require("pyarrow.parquet", feature="writing Parquet", extra="io")
+    with replacing(path, overwrite=overwrite) as draft, writing(f"write {path}", target=path):
+        parquet.write_table(arrow.table({name: arrow.array(values) for name, values in columns.items()}), draft)
+
+
+def write_text(lines: Iterable[str], path: PathLike, *, overwrite: bool = False) -> None:
+    """Write lines as text in UTF-8."""
+    with replacing(path, overwrite=overwrite) as draft, open(draft, "w", encoding="utf-8", newline="\n") as file:
+        file.writelines(f"{line}\n" for line in lines)
 
 
 def _put(dataset: xr.Dataset, path: Path, kind: str, engine: Any, compression: int) -> None:
@@ -130,7 +162,8 @@ def _put(dataset: xr.Dataset, path: Path, kind: str, engine: Any, compression: i
     for name, variable in plain.variables.items():
         if compression and variable.dtype.kind == "f" and variable.ndim:
             encoding.setdefault(str(name), {}).update(zlib=True, complevel=compression, shuffle=True)
-    plain.to_netcdf(path, engine=engine, encoding=encoding)
+    if engine != "netcdf4" or not write_plain(plain, path, encoding):
+        plain.to_netcdf(path, engine=engine, encoding=encoding)
 
 
 @contextmanager

@@ -53,8 +53,9 @@ def read_weights(
         - ``"rapid"``: the csv of RAPID's pre-processors (RAPIDpy, the RAPID toolbox): ids of reaches in the first column,
           ``area_sqm``, ``lon_index``, ``lat_index`` (from 0), ``npoints``, and perhaps ``lon`` and ``lat``. Rows of no area stand
           for reaches without cells.
-        - ``"river-route"``: netCDF, csv or parquet with ``river_id``, ``x_index``, ``y_index`` (from 0), perhaps ``x`` and
-          ``y``, and ``area_sqm``, or ``proportion`` with ``area_sqm_total``.
+        - ``"river-route"``: netCDF, csv or parquet with ``river_id`` or ``riverId``, ``x_index`` and ``y_index``, or of cells
+          along one dimension ``cell_index`` (from 0), perhaps ``x`` and ``y``, and ``area_sqm``, or ``proportion``
+          with ``area_sqm_total``.
         - ``"mizuroute"``: netCDF with ``polyid``, ``overlaps``, ``weight`` (parts of a catchment), and ``i_index`` and
           ``j_index`` (columns and rows in the order of the runoff's file, from 1), or ``overlapPolyId``, the ids of a model's
           units. Also the National Water Model's ``spatialweights``. Needs ``areas``, and with ids of units ``grid``.

@@ -49,12 +49,14 @@ def read_rapid(table: pd.DataFrame, name: str) -> Raw:
 def is_river_route(table: Any) -> bool:
     """Whether a table, or a Dataset of columns, is river-route's."""
     has_area = column(table, "area_sqm", "proportion") if isinstance(table, pd.DataFrame | xr.Dataset) else None
-    return bool(has_area and column(table, "x_index") and column(table, "y_index") and column(table, *_IDS))
+    cells = column(table, "x_index") and column(table, "y_index") or column(table, "cell_index")
+    return bool(has_area and cells and column(table, *_IDS))
 
 
 def read_river_route(table: pd.DataFrame | xr.Dataset, name: str) -> Raw:
     """Read a table of river-route, of any of its versions."""
-    _require(table, name, "x_index", "y_index")
+    axes = ("cell_index",) if column(table, "cell_index") else ("y_index", "x_index")
+    _require(table, name, *axes)
     named, total, part = column(table, *_IDS), column(table, "area_sqm_total"), column(table, "proportion")
     if named is None:
         raise ParameterError(f"{name} has no column of ids, such as river_id")
@@ -71,8 +73,8 @@ def read_river_route(table: pd.DataFrame | xr.Dataset, name: str) -> Raw:
     assert weight is not None
     y, x = column(table, "y"), column(table, "x")
     return Raw(
-        owner, _in_order(owner), (_positions(table, "y_index", name, weight), _positions(table, "x_index", name, weight)),
-        area=area, part=parts, centre=(_numbers(table, y), _numbers(table, x)) if x and y else None,
+        owner, _in_order(owner), tuple(_positions(table, axis, name, weight) for axis in axes), area=area, part=parts,
+        centre=(_numbers(table, y), _numbers(table, x)) if x and y else None,
         attrs={"method": "area", "title": "weights of river-route"},
     )  # fmt: skip
 

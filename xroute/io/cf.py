@@ -14,7 +14,7 @@ import xarray as xr
 from xroute.bounds import add_bounds, bounds_name
 from xroute.exceptions import AlignmentError, TimeAxisError, some
 from xroute.files.opening import PathLike, open_dataset
-from xroute.files.writing import write
+from xroute.files.writing import write, write_all
 from xroute.io.common import dataset_of
 from xroute.settings import Label
 from xroute.stamps import is_dated, time_coordinate
@@ -75,15 +75,18 @@ def cf_dataset(
     variable = dataset[name]
     variable.attrs.setdefault("long_name", "discharge")
     variable.attrs["grid_mapping"] = "crs"
-    dataset["crs"] = ((), np.int32(0), _WGS84)
     dataset["reach"].attrs.update({"cf_role": "timeseries_id"})
     dataset["reach"].attrs.setdefault("long_name", "reach id")
+    places: dict[str, Any] = {}
     for coordinate, units in (("lon", "degrees_east"), ("lat", "degrees_north")):
         values = _of_network(network, coordinate, dataset["reach"].to_numpy())
         if values is not None:
             long_name = {"lon": "longitude", "lat": "latitude"}[coordinate]
             attrs = {"standard_name": long_name, "long_name": f"{long_name} of the reach", "units": units}
-            dataset = dataset.assign_coords({coordinate: ("reach", values, attrs)})
+            places[coordinate] = ("reach", values, attrs)
+    if places:
+        dataset = dataset.assign_coords(places)
+    dataset["crs"] = ((), np.int32(0), _WGS84)
     dataset = _describe_time(dataset, discharge, dt, label)
     history = discharge.attrs.get("history")
     variable.attrs.pop("history", None)
@@ -185,4 +188,5 @@ def write_discharge(
     24
     """
     array = discharge if dtype is None else discharge.astype(dtype, keep_attrs=True)
-    write(cf_dataset(array, network, dt=dt, label=label), path, overwrite=overwrite, compression=compression)
+    dataset = cf_dataset(array, network, dt=dt, label=label)
+    write_all([(dataset, path)], overwrite=overwrite, compression=compression, sync=False)  # it can be routed again

@@ -1,4 +1,4 @@
-"""Convert direction grids to networks: `xroute convert d8` and `xroute convert nextxy`."""
+"""Direction grids to networks and back: `xroute convert` and `xroute export`, each with `d8` and `nextxy`."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ import xarray as xr
 from xroute.exceptions import XRouteError, some
 from xroute.files.opening import existing, open_dataset
 from xroute.grid_axes import grid_dims
-from xroute.io.reader import Product, Reader, ReaderOption, Setup
+from xroute.io import cama_flood, d8
+from xroute.io.reader import NothingToRead, Product, Reader, ReaderOption, Setup
+from xroute.io.writer import Outgoing, Writer
 from xroute.network import Network
 from xroute.settings import CONVENTION, MISSING_DOWNSTREAM
 from xroute.wording import argument
 
-__all__ = ["D8", "NEXTXY"]
+__all__ = ["D8", "D8_WRITER", "NEXTXY", "NEXTXY_WRITER"]
 
 
 def _one(sources: Sequence[Path]) -> Path:
@@ -45,10 +47,28 @@ def _d8(
 
 
 def _nextxy(
-    sources: Sequence[Path], wanted: Sequence[Product], /, *, bounds: str | None, **others: Any
+    sources: Sequence[Path], wanted: Sequence[Product], /, *, bounds: str | None, outflw: Sequence[Path], start: str | None,
+    dt: float | None, **others: Any,
 ) -> Setup:  # fmt: skip
+    if "discharge" in wanted and not outflw:
+        raise NothingToRead(f"the discharge of CaMa-Flood is in files of their own: name them, {argument('outflw')}")
     edges: Any = None if bounds is None else bounds.split(",")
-    return Setup(Network.from_nextxy(_one(sources), bounds=edges, **others).dataset)
+    network = Network.from_nextxy(_one(sources), bounds=edges, **others)
+    if "discharge" not in wanted:
+        return Setup(network.dataset)
+    return Setup(network.dataset, discharge=cama_flood.read_discharge(outflw, network, start=start, dt=dt).to_dataset())
+
+
+def _write_maps(outgoing: Outgoing, folder: Path, /, *, name: str) -> None:
+    assert outgoing.network is not None
+    cama_flood.write_network(outgoing.network, folder)
+    if outgoing.discharge is not None:
+        cama_flood.write_discharge(outgoing.discharge, folder / f"o_outflw{name}.nc", outgoing.network)
+
+
+def _write_d8(outgoing: Outgoing, folder: Path, /, *, convention: Any) -> None:
+    assert outgoing.network is not None
+    d8.write_network(outgoing.network, folder / "directions.nc", convention=convention)
 
 
 def _find(folder: Path, options: Mapping[str, Any]) -> dict[str, Path]:
@@ -75,8 +95,8 @@ NEXTXY = Reader(
     "Convert maps of CaMa-Flood to a network: a folder with nextxy.bin, that file, or netCDF with nextx and nexty.",
     read=_nextxy,
     find=_find,
-    patterns=("nextxy.bin", "params.txt"),
-    products=("network",),
+    patterns=("nextxy.bin", "params.txt", "*.ctl", "*.bin"),
+    products=("network", "discharge"),
     options=[
         ReaderOption("nx", "Columns of a binary map without params.txt.", "count"),
         ReaderOption("ny", "Rows of it.", "count"),
@@ -85,5 +105,21 @@ NEXTXY = Reader(
             "missing_downstream", "Next cells that are not on the map: an error, or outlets of it.",
             choices=MISSING_DOWNSTREAM, default="raise",
         ),
+        ReaderOption("outflw", "File of CaMa-Flood's discharge: o_outflw*.nc, outflw*.bin or a .ctl.", "file", several=True),
+        ReaderOption("start", "Start of the first step of binary discharge, such as 2001-01-01."),
+        ReaderOption("dt", "Length of its steps (seconds, or e.g. 1D).", "step"),
     ],
+)
+D8_WRITER = Writer(
+    "Write a network of cells as a grid of flow directions (directions.nc).",
+    write=_write_d8,
+    products=("network",),
+    options=(ReaderOption("convention", "What the numbers mean.", choices=tuple(CONVENTION), default="esri"),),
+)
+NEXTXY_WRITER = Writer(
+    "Write the maps of CaMa-Flood (nextxy.bin, params.txt, rivlen.bin, ...) and its discharge (o_outflwNAME.nc).",
+    write=_write_maps,
+    products=("network", "discharge"),
+    needs=(("discharge", ("network",)),),
+    options=(ReaderOption("name", "What the discharge is called after.", default="_xroute"),),
 )

@@ -9,14 +9,12 @@ from typing import Any
 
 import xarray as xr
 
-from xroute.exceptions import TimeAxisError, XRouteError
+from xroute.exceptions import XRouteError
 from xroute.files.opening import PathLike
 from xroute.io import rapid, rapid2
 from xroute.io.rapid.folder import PATTERNS
 from xroute.io.reader import Product, Reader, ReaderOption, Setup
-from xroute.network import Network
-from xroute.recipe import step_of
-from xroute.spinup import initial_state
+from xroute.io.snapshot import snapshot_state
 from xroute.times import seconds
 from xroute.wording import argument
 
@@ -130,18 +128,7 @@ def _state(
                 "for a dry start"
             )
         file = found["state"]
-    snapshot = reader.read_state(file, network)
-    rivers = Network(network)
-    if step is None and runoff is not None:
-        step = step_of(runoff, "time", rivers)
-    if step is None and "runoff_step" not in network.attrs:
-        raise TimeAxisError(
-            f"a state is of a routing step, and the step of runoff is not known: read the runoff too, or give {argument('dt')}"
-        )
-    made = initial_state(rivers, snapshot, dt=step)
-    if "time" in snapshot.attrs:
-        made.attrs["time"] = snapshot.attrs["time"]
-    return made
+    return snapshot_state(network, reader.read_state(file, network), runoff, step)
 
 
 def _read(

@@ -108,6 +108,9 @@ class Reader:
         Its options.
     reads_beside
         Whether, with these options, files that lie beside a source are read too.
+    names
+        Called with a source that is a file: files that it names, as a configuration does, by the part they play, so that no
+        output is written over them either.
 
     Examples
     --------
@@ -125,3 +128,4 @@ class Reader:
     products: Sequence[Product] = ("network", "runoff")
     options: Sequence[ReaderOption] = ()
     reads_beside: Callable[[Mapping[str, Any]], bool] = lambda options: False
+    names: Callable[[Path], Mapping[str, Path | Sequence[Path]]] = lambda source: {}

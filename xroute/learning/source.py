@@ -16,6 +16,7 @@ from xroute.engine.backends import on_host
 from xroute.exceptions import AlignmentError, some
 from xroute.guards import reading
 from xroute.known import KnownDischarge
+from xroute.labels import in_order
 from xroute.memory import available_memory
 from xroute.run import Run
 
@@ -107,7 +108,7 @@ class RunoffSource:
             wanted = np.arange(part.sizes[dim])
         part = _select(part, dim, wanted)
         with reading("the runoff"):
-            data = np.asarray(on_host(part.transpose(dim, time_dim).data), self.dtype)
+            data = np.asarray(on_host(in_order(part, (dim, time_dim)).data), self.dtype)
         values = np.zeros((row.size, stop - begin), self.dtype)
         values[there] = data[np.searchsorted(wanted, row[there])]
         if self.run.watch is not None and not self._looked:

@@ -10,6 +10,7 @@ from xroute.exceptions import ParameterError, some
 from xroute.schemes.base import Float, Parameter, Scheme, Window
 from xroute.schemes.builtin import BUILT_IN, DEFAULT_SCHEME
 from xroute.schemes.mizuroute import MIZUROUTE_IRF
+from xroute.schemes.river_route import RIVER_ROUTE_3
 from xroute.wording import phrase
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SCHEMES", "find_scheme", "name_default_scheme", "register_scheme"]
 
-SCHEMES: dict[str, Scheme] = {s.name: s for s in (*BUILT_IN, MIZUROUTE_IRF)}
+SCHEMES: dict[str, Scheme] = {s.name: s for s in (*BUILT_IN, RIVER_ROUTE_3, MIZUROUTE_IRF)}
 """Schemes by name: the built-in ones and those that users register."""
 
 

@@ -48,7 +48,7 @@ def dataset_from_dataframe(
     xarray.Dataset
         On ``reach``: ``downstream`` and every other column. ``k`` and ``x`` together make it a Muskingum network. Where a
         hydrography names several reaches downstream (SWORD), links with fractions instead. NextGen's nexuses are
-        collapsed: their rows are no reaches.
+        collapsed: their rows are no reaches, and ``nexus`` says which one each reach drains to.
 
     Raises
     ------
@@ -84,10 +84,13 @@ def dataset_from_dataframe(
         to = _ids(table[downstream], downstream, missing=_outlet_for_missing(ids))
         if chosen.key is not None:
             to = _by_key(table, chosen.key, ids, to)
+        nexus: dict[str, Any] = {}
         if ids.dtype.kind == to.dtype.kind == "U" and is_nexus(to).any():
+            drains_to = to
             kept, to = collapse(ids, to)
             table, ids = table.loc[kept], ids[kept]
-        links = {"downstream": ("reach", to, {"long_name": "id downstream"})}
+            nexus = {"nexus": ("reach", drains_to[kept], {"long_name": "nexus that the flowpath drains to"})}
+        links = {"downstream": ("reach", to, {"long_name": "id downstream"}), **nexus}
     dataset = xr.Dataset(links, coords={"reach": ("reach", ids, _REACH_ATTRS)})
     geometry, left_out = odd_columns(table.drop(columns=[reach, downstream]))
     if left_out:

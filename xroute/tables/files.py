@@ -17,9 +17,10 @@ from xroute.exceptions import NetworkError, XRouteError, require, some
 from xroute.files.opening import existing
 from xroute.guards import reading
 from xroute.tables.dataset import dataset_from_dataframe
+from xroute.tables.nexus import is_nexus
 from xroute.tables.presets import PRESETS, find_preset, plain_name
 
-__all__ = ["SUFFIXES", "read_table"]
+__all__ = ["NEXUSES", "SUFFIXES", "read_table"]
 
 _TEXT = (".csv", ".tsv", ".txt")
 _COLUMNS = (".parquet", ".pq", ".feather")
@@ -28,6 +29,9 @@ SUFFIXES = (*_TEXT, *_COLUMNS, *_VECTOR)
 """Of files that hold tables."""
 _FLOWPATHS = ("flowpaths", "flowlines")
 _ATTRIBUTES = ("flowpath-attributes", "flowpath_attributes")
+_COLUMNS_ALONE = {"ignore_geometry": True}
+NEXUSES = ("nexus", "nexuses", "flowpath_edge_list")
+"""Layers that say what is below nexuses; of early hydrofabrics it is a list of edges alone."""
 
 
 def read_table(
@@ -209,12 +213,13 @@ def _read_vector(path: Path, options: dict[str, Any]) -> Any:
         return table
     extra = next((name for name in layers if name.lower() in _ATTRIBUTES), None)
     if extra is not None:
-        table = _with_attributes(table, _read_layer(path, extra, {}), f"layer {extra!r} of {path}")
-    nexus = next((name for name in layers if name.lower() in ("nexus", "nexuses")), None)
+        table = _with_attributes(table, _read_layer(path, extra, _COLUMNS_ALONE), f"layer {extra!r} of {path}")
+    nexus = next((name for wanted in NEXUSES for name in layers if name.lower() == wanted), None)
     if nexus is not None:
-        rows = _read_layer(path, nexus, {})
+        rows = _read_layer(path, nexus, _COLUMNS_ALONE)
         if {"id", "toid"} <= set(rows.columns):
             below = pd.DataFrame({"id": rows["id"], "toid": rows["toid"]}).drop_duplicates()
+            below = below[is_nexus(below["id"].to_numpy().astype(str))]
             table = pd.concat([table, below], ignore_index=True)
     return table
 

@@ -1,8 +1,8 @@
 """NextGen's hydrofabric: flowpaths drain to a nexus, and a nexus to the next flowpath; here the nexuses are collapsed.
 
-Ids bear a prefix: ``wb-`` (flowpath), ``cat-`` (its catchment, of the same number), ``nex-`` (nexus), and ``tnx-``,
-``cnx-`` and ``inx-`` (terminal, coastal and inland nexuses, below which there is nothing to route). See the hydrofabric
-of NOAA-OWP, version 2.
+Ids bear a prefix: ``wb-`` (flowpath), ``cat-`` (its catchment, of the same number), ``nex-`` (nexus), and ``tnx-`` (once
+``tnex-``), ``cnx-`` and ``inx-`` (terminal, coastal and inland nexuses, below which there is nothing to route). See the
+hydrofabric of NOAA-OWP, version 2.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from xroute.exceptions import NetworkError, some
 
 __all__ = ["collapse", "is_nexus"]
 
-NEXUS = ("nex-", "tnx-", "cnx-", "inx-")
-TERMINAL = ("tnx-", "cnx-", "inx-")
+TERMINAL = ("tnx-", "tnex-", "cnx-", "inx-")
+NEXUS = ("nex-", *TERMINAL)
 OUTLET = ""
 
 
