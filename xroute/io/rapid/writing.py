@@ -29,6 +29,7 @@ from xroute.network import Network
 from xroute.network_files import as_network
 from xroute.recipe import stated_seconds
 from xroute.request import NetworkLike
+from xroute.settings import RoutingSettings
 
 __all__ = [
     "WRITER", "connect_rows", "file_downstream", "tell_recipe", "write_discharge", "write_network", "write_runoff", "write_state",
@@ -276,10 +277,15 @@ def _write_tables(network: Network, folder: Path) -> None:
 # ── a whole set-up ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+OWN_WAY = {"lateral": "interval", "sampling": "start-mean"}
+"""How RAPID routes and samples."""
+
+
 def tell_recipe(network: Network, system: str) -> None:
     """Say where a network wants to be routed otherwise than the system will."""
-    ways = {"lateral": ("interval", "head"), "sampling": ("start-mean", "mean")}  # the system's, and a plain run's
-    other = [f"{name} {network.attrs.get(name, plain)}" for name, (own, plain) in ways.items() if network.attrs.get(name) != own]
+    plain = RoutingSettings()
+    here = {name: network.attrs.get(name, getattr(plain, name)) for name in OWN_WAY}
+    other = [f"{name} {value}" for name, value in here.items() if value != OWN_WAY[name]]
     if other:
         logger.info(
             "%s routes with lateral interval and sampling start-mean, and this network is routed here with %s: its discharge "
