@@ -87,7 +87,10 @@ def peer_process(name: str, python: str, folder: Path, limit: float) -> Iterator
 def measure(name: str, python: str, problem: Problem, options: argparse.Namespace) -> list[Row]:
     """Rows of a peer on a problem, of all its cases; none, with a line that says why, where it does not work."""
     convention, folder = CONVENTIONS[name], problem.folder
-    write_for(name, problem)
+    try:
+        problem = write_for(name, problem)
+    except ImportError as error:
+        raise Refused(f"{error}") from None
     ours, rows = Ours(problem, convention, gpu=name == "diffroute"), []
     with peer_process(name, python, folder, options.limit) as ask:
         about = ask()
@@ -110,6 +113,8 @@ def measure(name: str, python: str, problem: Problem, options: argparse.Namespac
                 where = f"{what} beside {name}, {problem.text}"
                 raise SystemExit(f"WRONG: {where}: off by {value:.1e} of the largest discharge; no figure is reported")
         del found
+        for made in folder.glob("*.npy"):  # what they hold of the memory is wanted now
+            made.unlink()
         for case in cases[: len(off) // 2 + len(late)]:
             row = Row(name, about["version"], case, problem.text, problem.size, problem.substeps)
             row.gave_up = late.get(case)
@@ -149,6 +154,8 @@ def run(options: argparse.Namespace) -> list[Row]:
                     path = Path(made, "problem.json")
                     path.write_text(json.dumps({**json.loads(path.read_text()), "mizuroute": options.mizuroute}))
                 for name in options.peers:
+                    if substeps > 1 and not CONVENTIONS[name].has_substeps:
+                        continue
                     try:
                         rows += measure(name, options.python.get(name, sys.executable), problem, options)
                     except Refused as error:
@@ -162,8 +169,9 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     """Options of the command line; other words than it knows end the program."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     small = "--small" in (sys.argv[1:] if words is None else words)
-    usual = [name for name in CONVENTIONS if name != "scipy"]
-    parser.add_argument("--peers", nargs="+", choices=list(CONVENTIONS), default=list(CONVENTIONS) if small else usual)
+    named = {"scipy"} | ({"mizuroute"} if "--mizuroute" not in (sys.argv if words is None else words) else set())
+    usual = [name for name in CONVENTIONS if name not in named]
+    parser.add_argument("--peers", nargs="+", choices=list(CONVENTIONS), default=[*usual, "scipy"] if small else usual)
     parser.add_argument("--python", nargs="+", default=[], metavar="NAME=PATH", help="interpreters of peers")
     parser.add_argument("--mizuroute", metavar="PROGRAM", help="mizuRoute, compiled")
     parser.add_argument("--sizes", nargs="+", choices=list(SIZES), default=list(SIZES))

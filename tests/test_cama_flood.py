@@ -79,6 +79,9 @@ def test_grids_that_rise_northwards_are_turned(tmp_path: Path) -> None:
         return {tuple(river.dataset[c].sel(reach=i).item() for i in pair for c in ("lon", "lat")) for pair in links(river)}
 
     assert places(again) == places(network) and len(places(network)) == 4
+    rows = again.dataset.grid_y.values[again.dataset.y_index.values]
+    np.testing.assert_array_equal(rows, again.dataset.lat)  # the cell lies where its row says
+    assert again.dataset.grid_y.values.tolist() == [45.75, 45.25]
 
 
 @pytest.mark.parametrize("convention", list(CODES))
@@ -170,6 +173,9 @@ def test_discharge_of_all_forms(tmp_path: Path) -> None:
     control = cama_flood.read_discharge(tmp_path / "q.ctl", network)
     np.testing.assert_array_equal(control, expected)
     assert control.time.values[2] == np.datetime64("2000-01-03") and control.attrs["time_label"] == "start"
+    text = (tmp_path / "q.ctl").read_text().replace("big_endian template", "yrev little_endian")
+    (tmp_path / "north.ctl").write_text(text.replace("day%y4%m2%d2", "outflw2000"))
+    np.testing.assert_array_equal(cama_flood.read_discharge(tmp_path / "north.ctl", network), expected)
     cama_flood.write_discharge(found, tmp_path / "o_again.nc", network)
     with netCDF4.Dataset(tmp_path / "o_again.nc") as mine, netCDF4.Dataset(tmp_path / "o_outflw2000.nc") as theirs:
         for file in (mine, theirs):

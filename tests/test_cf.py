@@ -287,3 +287,33 @@ def test_leads_and_numbers_have_bounds_of_their_own_kind(tmp_path: Path, suffix:
     write_discharge(numbers.assign_attrs(time_label="middle"), tmp_path / f"n{suffix}")
     with open_dataset(tmp_path / f"n{suffix}") as back:
         assert back["time_bnds"].values[0].tolist() == np.array(["2000-12-31T23:30", "2001-01-01T00:30"], "M8[ns]").tolist()
+
+
+def test_what_was_never_written_is_missing_and_nothing_else(tmp_path: Path) -> None:
+    """The library's own fill value, and one that is declared; values are NaN however they are read, and again when closed."""
+    netCDF4 = pytest.importorskip("netCDF4")
+    stored = np.arange(20, dtype="f4").reshape(5, 4)
+    with netCDF4.Dataset(tmp_path / "a.nc", "w") as file:
+        file.createDimension("time", 5)
+        file.createDimension("reach", 4)
+        file.createVariable("never", "f4", ("time", "reach"))[:3] = stored[:3]
+        declared = file.createVariable("declared", "f8", ("time", "reach"), fill_value=-9999.0)
+        declared.set_auto_maskandscale(False)
+        declared[:] = stored
+        declared[1, 2] = -9999
+        file.createVariable("nan", "f4", ("time", "reach"), fill_value=np.nan)[:] = stored
+    expected = {name: stored.astype(dtype) for name, dtype in (("never", "f4"), ("declared", "f8"), ("nan", "f4"))}
+    expected["never"][3:] = np.nan
+    expected["declared"][1, 2] = np.nan
+    with open_dataset(tmp_path / "a.nc") as opened, xr.open_dataset(tmp_path / "a.nc") as its:
+        for name, values in expected.items():
+            array = opened[name]
+            assert array.dtype == values.dtype and "_FillValue" not in array.attrs
+            np.testing.assert_array_equal(array.isel(time=[4, 1], reach=2), values[[4, 1], 2])
+            np.testing.assert_array_equal(array.transpose("reach", "time"), values.T)
+            np.testing.assert_array_equal(array.chunk(time=2).sum("time", skipna=False), values.sum(axis=0))
+            np.testing.assert_array_equal(array[:, xr.DataArray([0, 1], dims="x")], values[:, :2])
+            np.testing.assert_array_equal(array, values)
+        assert opened["declared"].encoding["_FillValue"] == -9999
+        np.testing.assert_array_equal(opened["declared"], its["declared"])
+    np.testing.assert_array_equal(opened["never"], expected["never"])

@@ -91,6 +91,14 @@ def test_a_zarr_store_is_replaced_as_a_whole(tmp_path: Path) -> None:
     assert sorted(p.name for p in (tmp_path / "out" / "a.zarr").iterdir()) == ["two", "zarr.json"]
 
 
+def test_a_network_that_is_routed_otherwise_is_told_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", "xroute"):
+        export("rapid2", tmp_path / "a", network=own_river())
+        assert not [record for record in caplog.records if "will differ" in record.message]
+        export("rapid2", tmp_path / "b", network=own_river().assign_attrs(lateral="head"))
+    assert "lateral head" in next(record.message for record in caplog.records if "will differ" in record.message)
+
+
 def test_systems_products_and_options_that_there_are_not(tmp_path: Path) -> None:
     for message, arguments in (
         ("no writer 'rapids'", {"system": "rapids", "network": river()}),
@@ -158,6 +166,9 @@ def test_series_by_position_and_by_id(tmp_path: Path) -> None:
     network = rapid_network(tmp_path)
     runoff = series("mm", "f4").isel(reach=[3, 1, 0, 4, 2])
     ended = runoff.assign_coords(time=runoff.time + np.timedelta64(3, "h")).assign_attrs(time_label="end")
+    counted = series().round().astype("i4").assign_attrs(units="m3 s-1")
+    rapid.write_discharge(counted, tmp_path / "counted.nc", network)
+    assert rapid.read_discharge(tmp_path / "counted.nc").dtype == np.float64
     for given in (runoff, ended, runoff.chunk(time=1), runoff.T.expand_dims(member=1)):
         rapid.write_runoff(given, tmp_path / "m3_riv.nc", network, overwrite=True)
         with netCDF4.Dataset(tmp_path / "m3_riv.nc") as file:
@@ -246,6 +257,7 @@ def renamed(reach: list[Any], downstream: list[Any]) -> xr.Dataset:
         (AlignmentError, "member", river(), series().expand_dims(member=2)),
         (TimeAxisError, "dates", river(), series().assign_coords(time=range(4))),
         (TimeAxisError, "single time", river(), series().isel(time=[0])),
+        (TimeAxisError, "no times", river(), series().isel(time=[])),
         (UnitsError, "no units", river(), series().drop_attrs()),
         (UnitsError, "area", river().drop_vars("area"), series("mm")),
     ],
@@ -338,6 +350,8 @@ def test_rapid2_routes_our_files_to_our_discharge(tmp_path: Path) -> None:
         ids, means, flow = as_rapid2_does(folder, "basin")
         np.testing.assert_allclose(discharge.sel(reach=ids).values, means, rtol=1e-12)
         np.testing.assert_allclose(last.outflow.sel(reach=ids).values, flow, rtol=1e-12)
+        with netCDF4.Dataset(folder / "Qex_basin.nc4") as file:  # places: RAPID2 copies what it finds
+            assert np.isnan(np.ma.filled(file["lon"][:])).all() and "_FillValue" not in file["lon"].ncattrs()
         back = rapid2.read_network(folder)
         xr.testing.assert_equal(rapid2.read_discharge(folder, back), discharge.sel(reach=back.reach).rename("discharge"))
         np.testing.assert_array_equal(back.k.sel(reach=network.reach), network.k * 3600)

@@ -288,6 +288,16 @@ def test_runoff_on_a_grid_or_on_units_by_weights(tmp_path: Path, kind: str, gaps
     assert_same(route(convert(control)), expected)
 
 
+def test_weights_of_another_grid_are_refused(tmp_path: Path):
+    control = make_folder(tmp_path, "<is_remap> T !\n<fname_remap> remap.nc !\n")
+    write_mapping(tmp_path / "ancillary" / "remap.nc", overlaps(), (3, 4), {})
+    time = ("f8", ("time",), HOURS[:5], {"units": "hours since 1990-01-01"})
+    runoff = ("f4", ("time", "lat", "lon"), storms(5, 8).reshape(5, 4, 2), {})
+    put(tmp_path / "input" / "runoff.nc", {"time": 5, "lat": 4, "lon": 2}, {"time": time, "runoff": runoff})
+    with pytest.raises(AlignmentError, match="overlaps of .*remap.nc are beyond the 2 columns and 4 rows.*exchanged"):
+        mizuroute.read_runoff(control, mizuroute.read_network(control))
+
+
 def test_what_runoff_lacks_is_zero_and_told(tmp_path: Path):
     control = make_folder(tmp_path)
     values = storms(30, len(hru_ids()))

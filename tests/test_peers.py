@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+import xroute
+
 ROOT = Path(__file__).resolve().parents[1]
 pytest.importorskip("netCDF4")
 pytest.importorskip("pyarrow")
@@ -116,6 +118,28 @@ def test_a_peer_that_takes_too_long_is_stopped_and_said(arena: Any, problem: Any
     assert row.case == "kernel" and row.ratio.startswith("> ") and "stopped after 2 s" in capsys.readouterr().out
     with pytest.raises(arena["peers"].Refused, match="no-such-python"):
         arena["peers"].measure("scipy", "no-such-python", problem, options)
+
+
+def test_a_program_that_is_named_is_given_a_folder_and_its_output_is_read(arena: Any, tmp_path: Path) -> None:
+    """In mizuRoute's place stands a script, which takes the control file alone and answers as mizuRoute does."""
+    pytest.importorskip("xroute.io.mizuroute")
+    problem = arena["problems"].make_problem("small", True, 1, tmp_path)
+    program = problem.folder / "mizuroute.exe"
+    program.write_text(
+        f"#!{sys.executable}\nimport sys\nsys.path.insert(0, {str(Path(xroute.__file__).parents[1])!r})\n"
+        "import pathlib\nimport xarray as xr\nfrom xroute.io import mizuroute\n"
+        "setup = mizuroute.read_setup(sys.argv[1])\nq = setup.runoff['runoff'].route(setup.network)\n"
+        "q = q.transpose('time', 'reach')[:, ::-1].rename(reach='seg').drop_vars('seg', errors='ignore')\n"
+        "ids = setup.network['reach'].values[::-1]\n"
+        "made = xr.Dataset({'IRFroutedRunoff': (('time', 'seg'), q.values), 'reachID': ('seg', ids)})\n"
+        "made.to_netcdf(pathlib.Path(sys.argv[1]).with_name('xroute.h.2002.nc'))\n"
+    )
+    program.chmod(0o755)
+    where = problem.folder / "problem.json"
+    where.write_text(json.dumps({**json.loads(where.read_text()), "mizuroute": str(program)}))
+    options = arena["peers"].parse(["--small", "--mizuroute", str(program), "--peers", "mizuroute", "--repeats", "1"])
+    (row,) = arena["peers"].measure("mizuroute", sys.executable, problem, options)
+    assert row.case == "files" and row.version == "mizuroute.exe" and row.difference < 2e-5
 
 
 def test_tables_go_between_the_marks(arena: Any, tmp_path: Path) -> None:

@@ -52,7 +52,11 @@ def several() -> dict[str, xr.Dataset]:
         "with places": cf_dataset(q.assign_coords(lon=("reach", [1.0, 2, 3]), name=("reach", [1, 2, 3]))),
         "members, not contiguous": cf_dataset(member), "double": cf_dataset(discharge(dtype="f8", start="1601-01-01")),
         "before 1970, nanoseconds": cf_dataset(discharge("1ns", start="1931-05-06 07:08:09.123456789")),
-        "network": network, "snapshot": snapshot, "global coordinates": xr.Dataset(coords={"a": 3, "b": ("x", [1.5, 2.5])}),
+        "network": network, "snapshot": snapshot,
+        "numbers": xr.Dataset({"z": 1.5}, attrs={"a": np.float32(0.1), "b": 3, "c": np.int64(2**40), "d": 0.1}),
+        "nothing": xr.Dataset({"q": (("time", "reach"), np.empty((0, 3), "f4"))}, {"reach": [1, 2, 3]}),
+        "odd names": xr.Dataset({"a b": ("löschen", np.arange(3, dtype="u1"), {"ü": "ä"})}),
+        "global coordinates": xr.Dataset(coords={"a": 3, "b": ("x", [1.5, 2.5])}),
     }  # fmt: skip
 
 

@@ -290,3 +290,12 @@ def test_an_empty_list_of_ids_is_not_all_of_them(folder: Path) -> None:
     table(folder / "bas_A.parquet", riv=BAS[:0])
     with pytest.raises(NetworkError, match="bas_A.parquet is empty"):
         rapid2.read_network(folder)
+
+
+def test_a_fill_value_copied_as_a_place_is_none(folder: Path) -> None:
+    """RAPID2 writes the longitudes of Qext into Qout as they are read, fill values too, and declares none there."""
+    with netCDF4.Dataset(folder / "Qext_A.nc4", "a") as file:
+        file["lon"][:] = file["lat"][:] = 1e20
+    with netCDF4.Dataset(folder / "Qinit_A.nc4", "a") as file:
+        file["lon"][:] = file["lat"][:] = 1e20
+    assert "lon" not in rapid2.read_network(folder)

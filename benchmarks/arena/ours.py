@@ -105,7 +105,7 @@ class Ours:
 
     def _files(self) -> None:
         folder = self.problem.folder
-        with xr.open_dataset(folder / "runoff.nc") as file, xr.open_dataset(folder / "network.nc") as rivers:
+        with xr.open_dataset(folder / "runoff.nc") as file, xr.open_dataset(folder / self.problem.network_file) as rivers:
             network = xroute.Network(rivers, missing_downstream="outlet")
             write_discharge(self._routed(file["runoff"], network), folder / OUTPUT, network=network)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,7 @@ class Problem:
     steps: int
     substeps: int
     folder: Path
+    network_file: str = "network.nc"
 
     @property
     def n(self) -> int:
@@ -152,12 +153,12 @@ def runoff_of(problem: Problem, steps: slice) -> NDArray[np.float32]:
 # ── files of the peers ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def write_for(peer: str, problem: Problem) -> None:
-    """The problem in a peer's own files."""
-    {"river-route": _river_route, "rapid2": _rapid2}.get(peer, lambda _: None)(problem)
+def write_for(peer: str, problem: Problem) -> Problem:
+    """The problem in a peer's own files; the problem for xroute, whose network may need what only this peer asks for."""
+    return {"river-route": _river_route, "rapid2": _rapid2, "mizuroute": _mizuroute}.get(peer, lambda given: given)(problem)
 
 
-def _river_route(problem: Problem) -> None:
+def _river_route(problem: Problem) -> Problem:
     ids = problem.network.ids
     downstream = np.where(problem.below < 0, -1, ids[problem.below])
     table = {"river_id": ids, "downstream_river_id": downstream, "k": problem.k, "x": problem.x}
@@ -170,9 +171,26 @@ def _river_route(problem: Problem) -> None:
 
     path = problem.folder / "river-route.nc"
     write_series(path, "qlateral", {"units": "m3"}, problem, times, "river_id", ids, volumes)
+    return problem
 
 
-def _rapid2(problem: Problem) -> None:
+def _mizuroute(problem: Problem) -> Problem:
+    """A folder with control file, namelist, network and runoff, for its impulse responses without hillslopes."""
+    from xroute.io import mizuroute
+
+    n = problem.n
+    values = {"length": (5 * problem.k.astype(float), "m"), "slope": (np.full(n, 1e-3), "1"), "area": (np.full(n, 1e7), "m2")}
+    values |= {"celerity": (np.full(n, 1.5), "m s-1"), "diffusivity": (np.full(n, 5000.0), "m2 s-1")}
+    dataset = problem.network.dataset.drop_vars(["k", "x", *values], errors="ignore")
+    dataset = dataset.assign({name: ("reach", v, {"units": units}) for name, (v, units) in values.items()})
+    network = xroute.Network(dataset.assign_attrs(scheme="mizuroute_irf", lateral="outlet"), missing_downstream="outlet")
+    with xr.open_dataset(problem.folder / "runoff.nc") as file:
+        mizuroute.write_setup(problem.folder / "mizuroute", network, file["runoff"].load())
+    network.dataset.to_netcdf(problem.folder / "mizuroute.nc")
+    return replace(problem, network=network, network_file="mizuroute.nc")
+
+
+def _rapid2(problem: Problem) -> Problem:
     import netCDF4
 
     folder, ids = problem.folder, problem.network.ids.astype(np.int32)
@@ -202,3 +220,4 @@ def _rapid2(problem: Problem) -> None:
                 continue
             for part in problem.pieces():
                 main[part] = runoff_of(problem, part)
+    return problem

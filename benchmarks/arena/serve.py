@@ -269,18 +269,26 @@ class MizuRoute(Peer):
 
     cases = ("files",)
 
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        if "mizuroute" not in self.problem:
+            raise RuntimeError("it is a program: name it with --mizuroute")
+
     @property
     def version(self) -> str:
         return Path(self.problem["mizuroute"]).name
 
     def prepare(self, case: str) -> None:
         super().prepare(case)
-        for old in self.folder.glob("mizuroute-out/*.nc"):
+        for old in self._outputs():
             old.unlink()
 
+    def _outputs(self) -> list[Path]:
+        return sorted(self.folder.glob("mizuroute/*.h.*.nc"))
+
     def files(self) -> None:
-        words = [self.problem["mizuroute"], str(self.folder / "mizuroute.control")]
-        done = subprocess.run(words, cwd=self.folder, capture_output=True, text=True)
+        words = [self.problem["mizuroute"], str(self.folder / "mizuroute" / "run.control")]
+        done = subprocess.run(words, cwd=self.folder / "mizuroute", capture_output=True, text=True)
         if done.returncode:
             raise RuntimeError(f"{words[0]} ended with {done.returncode}: {(done.stdout + done.stderr)[-1000:]}")
 
@@ -288,7 +296,7 @@ class MizuRoute(Peer):
         import netCDF4
 
         parts, ids = [], None
-        for path in sorted(self.folder.glob("mizuroute-out/*.h.*.nc")) or sorted(self.folder.glob("mizuroute-out/*.nc")):
+        for path in self._outputs():
             with netCDF4.Dataset(path) as file:
                 parts.append(np.asarray(file["IRFroutedRunoff"][:]))
                 ids = np.asarray(file["reachID"][:])

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from xarray.backends import BackendArray
+from xarray.core import indexing
 
 from xroute.exceptions import XRouteError
 from xroute.stamps import decodable
@@ -62,19 +64,23 @@ def decode(source: xr.Dataset) -> xr.Dataset:
     raw = source
     whole = {name: _whole_numbers(name, variable) for name, variable in raw.variables.items()}
     masked = {name: value is None for name, value in whole.items()}
-    attrs = {name: dict(raw[name].attrs) for name, value in whole.items() if value is not None}
+    attrs = {name: dict(raw.variables[name].attrs) for name, value in whole.items() if value is not None}
     for name, value in whole.items():
         if value is not None:
             for attribute in _PACKING:
-                raw[name].attrs.pop(attribute, None)
-            if value.dtype != raw[name].dtype:
+                raw.variables[name].attrs.pop(attribute, None)
+            if value.dtype != raw.variables[name].dtype:
                 raw = _with_values(raw, name, value)
+        elif _fill_of_plain(raw.variables[name]):
+            attrs[name], masked[name] = dict(raw.variables[name].attrs), False
+            _mask_lazily(raw.variables[name])
     times: Any = decodable(raw) or True  # the others stay numbers, which is told where they are needed, and of which file
     for variable in raw.variables.values():
         variable.encoding.setdefault("source", source.encoding.get("source"))
     decoded = xr.decode_cf(raw, mask_and_scale=masked, decode_times=times, decode_timedelta=False)  # type: ignore[arg-type]
     for name, given in attrs.items():  # kept, so that an id that is a fill value is refused where it is used
-        decoded[name].encoding.update({key: given[key] for key in ("_FillValue", "missing_value") if key in given})
+        fills = {key: given[key] for key in ("_FillValue", "missing_value") if key in given}
+        decoded.variables[name].encoding.update(fills)
     for name in [n for n, v in decoded.variables.items() if isinstance(v.dtype, np.dtypes.StringDType)]:
         decoded = _with_values(decoded, name, np.array(decoded[name].to_numpy().tolist(), dtype=str))
     decoded.set_close(source.close)
@@ -113,6 +119,39 @@ def _whole_numbers(name: Hashable, variable: xr.Variable) -> np.ndarray | None:
         not values.size or int(values[~gaps].max(initial=0)) < 2**53 and int(values[~gaps].min(initial=0)) > -(2**53)
     )
     return None if gaps.any() and exact else values
+
+
+def _fill_of_plain(variable: xr.Variable) -> bool:
+    """Whether a variable is of numbers that are stored as they are, lazily opened, but for one value that stands for none."""
+    attrs, dtype = variable.attrs, variable.dtype
+    fill = attrs.get("_FillValue", np.nan)
+    return (
+        dtype in (np.float32, np.float64) and dtype.isnative and variable.ndim > 1 and variable.chunks is None
+        and isinstance(fill, np.number | float) and fill == fill
+        and not {"missing_value", "scale_factor", "add_offset"} & set(attrs) and " since " not in str(attrs.get("units", ""))
+    )  # fmt: skip
+
+
+def _mask_lazily(variable: xr.Variable) -> None:
+    """Let a variable have NaN in place of its fill value, as xarray would, but in no more memory where there is none."""
+    fill = variable.attrs.pop("_FillValue")
+    variable.data = indexing.MemoryCachedArray(indexing.LazilyIndexedArray(_Masked(variable.copy(deep=False), fill)))
+
+
+class _Masked(BackendArray):
+    """Values of a file's variable, with NaN in place of its fill value."""
+
+    def __init__(self, variable: xr.Variable, fill: Any) -> None:
+        self.variable, self.fill = variable, variable.dtype.type(fill)
+        self.shape, self.dtype = variable.shape, variable.dtype
+
+    def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
+        return indexing.explicit_indexing_adapter(key, self.shape, indexing.IndexingSupport.OUTER, self._read)
+
+    def _read(self, key: tuple[Any, ...]) -> Any:
+        values = self.variable[key].to_numpy()
+        missing = values == self.fill
+        return np.where(missing, self.dtype.type(np.nan), values) if missing.any() else values
 
 
 def _with_values(dataset: xr.Dataset, name: Hashable, values: np.ndarray) -> xr.Dataset:

@@ -1,7 +1,7 @@
 """Datasets of plain numbers in memory, put into a netCDF file by the netCDF library itself.
 
 The file is the one that xarray would write, in a fraction of the time that its stores take before and after the values, which is
-that of routing a small river. All else is left to xarray: Dask, text, dates that have no bounds, packed numbers.
+that of routing a small river. All else is left to xarray: Dask, other files, text, dates that have no bounds, packed numbers.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def _is_plain(name: Hashable, variable: xr.Variable, stamps: Mapping[Hashable, A
     """Whether the netCDF library stores a variable as xarray would have it stored."""
     if any(not isinstance(n, str) or "/" in n for n in (name, *variable.dims)):
         return False
-    if variable.chunks is not None or variable.encoding or not _is_plain_attrs(variable.attrs):
+    if not variable._in_memory or variable.encoding or not _is_plain_attrs(variable.attrs):
         return False
     if name in stamps:
         return not {"units", "calendar"} & set(variable.attrs)

@@ -143,6 +143,8 @@ def _steps(array: xr.DataArray, clock: Clock, what: str) -> tuple[NDArray[Any], 
         raise TimeAxisError(
             f"the times of the {what} are no dates, and the layout has no others: assign_coords(time=pandas.date_range(...))"
         )
+    if not times.size:
+        raise TimeAxisError(f"the {what} has no times: there is nothing to write")
     if clock.step is None:
         raise TimeAxisError(f"{what} has a single time, so its step cannot be told: give {argument('dt')} (seconds, or '3h')")
     if clock.label is None:
@@ -234,7 +236,7 @@ def as_flux(series: Series, network: Network | None, what: str, *, per_step: boo
     factor: Any = flux_in_si(result, what) if scale is None else scale
     factor = factor * series.step if per_step else factor
     if np.ndim(factor) == 0 and factor == 1.0:
-        return array
+        return array if array.dtype.kind == "f" else array.astype(np.float64)
     by = factor if np.ndim(factor) == 0 else xr.DataArray(factor, dims="reach")
     scaled = (array.astype(np.float64) * by).astype(array.dtype if array.dtype.kind == "f" else np.float64)
     return scaled.assign_attrs(array.attrs)

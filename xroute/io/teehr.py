@@ -8,6 +8,7 @@ empty without members).
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,8 @@ from xroute.times import time_step
 from xroute.units import flux_in_si, require_array
 
 __all__ = ["read_discharge", "write_discharge"]
+
+logger = logging.getLogger(__name__)
 
 UNITS = "m^3/s"
 """How TEEHR spells m3 s-1."""
@@ -239,6 +242,8 @@ def _blocks(
     for begin in range(0, array.sizes[dims[0]], steps):
         part = array.isel({dims[0]: slice(begin, begin + steps)}).values
         there = np.nonzero(~np.isnan(part))
+        if there[0].size < part.size:
+            logger.info("%d values are missing, and have no row", part.size - there[0].size)
         values = part[there]
         real = part.dtype if part.dtype.kind == "f" else np.float64
         values = values if factor == 1.0 else (values.astype(np.float64) * factor).astype(real)

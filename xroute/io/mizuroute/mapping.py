@@ -171,6 +171,11 @@ def mapping_of_file(
             raise AlignmentError(f"{file} names units (overlapPolyId), and {what} is on a grid")
         column = positions_of(table.cell_id, ids)
         outside, where = column < 0, f"not among the units of {what}"
+    if table.cell_id is None and outside.any():  # mizuRoute warns; but the cells that are there are likely others, too
+        raise AlignmentError(
+            f"{int(outside.sum())} overlaps of {file} are {where}: it is for another grid, or i_index (columns) and j_index "
+            "(rows) are exchanged"
+        )
     if outside.all() and outside.size:
         raise AlignmentError(f"all {outside.size} overlaps of {file} are {where}: is it for another one?")
     if (outside & (row >= 0)).any():

@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 #: Usual names of tables of coordinates.
 COORDINATE_PATTERNS = ("coords*.csv", "comid_lat_lon*.csv", "rapid_coords*.csv")
 
+NOWHERE = 1e19
+"""Beyond it a number is a fill value, which RAPID2 copies as a place of a file without places."""
 ID_COLUMNS = ("riv", "rivid", "comid", "id", "reach", "linkno", "hydroid", "drainlnid", "river_id")
 
 Points = tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]
@@ -107,6 +109,7 @@ def netcdf_points(path: Path) -> Points | None:
         if lon is None or lat is None or reach is None or not raw[lon].dims == raw[lat].dims == raw[reach].dims:
             return None
         values = [mask_fill(raw[name].load(), zero_is_data=True).to_numpy().astype(np.float64) for name in (lon, lat)]
+        values = [np.where(np.abs(value) < NOWHERE, value, np.nan) for value in values]
         ids = exact_ids(raw[reach].to_numpy(), f"{reach} of {path}")
     if ids.dtype.kind != "i" or not (np.isfinite(values[0]) & np.isfinite(values[1])).any():
         return None

@@ -80,7 +80,4 @@ def _frame(
 def _encoding(dataset: xr.Dataset, name: str) -> dict[str, Any]:
     encoding: dict[str, Any] = {str(other): {"_FillValue": None} for other in dataset.variables}
     encoding[name] = {"_FillValue": FILL}
-    for axis in ("lon", "lat"):
-        if np.isnan(dataset[axis].values).any():
-            encoding[axis] = {"_FillValue": FILL}
-    return encoding
+    return encoding  # places that are not known are NaN: RAPID2 would copy a fill value as a number

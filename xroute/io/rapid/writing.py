@@ -7,6 +7,7 @@ discharge in those of ``riv_bas_id.csv``, as RAPID writes it. Layouts are those 
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +29,13 @@ from xroute.network import Network
 from xroute.network_files import as_network
 from xroute.recipe import stated_seconds
 from xroute.request import NetworkLike
+from xroute.settings import RoutingSettings
 
 __all__ = [
-    "WRITER", "connect_rows", "file_downstream", "write_discharge", "write_network", "write_runoff", "write_state",
+    "WRITER", "connect_rows", "file_downstream", "tell_recipe", "write_discharge", "write_network", "write_runoff", "write_state",
 ]  # fmt: skip
+
+logger = logging.getLogger(__name__)
 
 WIDEST = 2**31 - 1
 RUNOFF = {"long_name": "accumulated external water volume inflow upstream of each river reach", "units": "m3",
@@ -273,6 +277,22 @@ def _write_tables(network: Network, folder: Path) -> None:
 # ── a whole set-up ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+OWN_WAY = {"lateral": "interval", "sampling": "start-mean"}
+"""How RAPID routes and samples."""
+
+
+def tell_recipe(network: Network, system: str) -> None:
+    """Say where a network wants to be routed otherwise than the system will."""
+    plain = RoutingSettings()
+    here = {name: network.attrs.get(name, getattr(plain, name)) for name in OWN_WAY}
+    other = [f"{name} {value}" for name, value in here.items() if value != OWN_WAY[name]]
+    if other:
+        logger.info(
+            "%s routes with lateral interval and sampling start-mean, and this network is routed here with %s: its discharge "
+            "will differ by that", system, ", ".join(other),
+        )  # fmt: skip
+
+
 def _write(outgoing: Outgoing, folder: Path, /, *, name: str, dt: Any) -> None:
     if outgoing.network is None:
         if outgoing.discharge is None or outgoing.runoff is not None or outgoing.state is not None:
@@ -280,6 +300,7 @@ def _write(outgoing: Outgoing, folder: Path, /, *, name: str, dt: Any) -> None:
         write_discharge(outgoing.discharge, folder / f"Qout_{name}.nc", dt=dt)
         return
     network = as_network(outgoing.network)
+    tell_recipe(network, "RAPID")
     _write_tables(network, folder)
     stated: dict[str, Any] = {}
     if outgoing.runoff is not None:

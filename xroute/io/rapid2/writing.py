@@ -20,7 +20,7 @@ from xroute.ids import within
 from xroute.io.layout_series import Series, as_flux, is_first, series_of, snapshot_of
 from xroute.io.layouts import compact, downstream_of, muskingum_of, places_of, upwards_first, whole_numbers
 from xroute.io.rapid.frames import rapid_dataset, state_dataset
-from xroute.io.rapid.writing import connect_rows, file_downstream
+from xroute.io.rapid.writing import connect_rows, file_downstream, tell_recipe
 from xroute.io.reader import ReaderOption
 from xroute.io.writer import NothingToWrite, Outgoing, Writer
 from xroute.network import Network
@@ -237,6 +237,7 @@ def _write(outgoing: Outgoing, folder: Path, /, *, name: str, dt: Any) -> None:
         write_discharge(outgoing.discharge, files["Qou"], dt=dt)
         return
     network = as_network(outgoing.network)
+    tell_recipe(network, SYSTEM)
     _write_tables(network, folder, name)
     first = outgoing.state is not None and is_first(outgoing, network, SYSTEM, dt)
     if outgoing.runoff is not None:
