@@ -26,11 +26,12 @@ from xroute.stamps import stamps
 from xroute.state_form import open_state, stages_of
 from xroute.time_dims import find_time_dim
 from xroute.times import Clock, read_clock
-from xroute.units import flux_in_si, flux_scale, require_array
+from xroute.units import flux_in_si, flux_scale, require_array, runoff_units
 from xroute.wording import argument
 
 __all__ = [
-    "EPOCH", "Series", "as_flux", "epoch_seconds", "is_first", "moment_of", "outflow_of", "series_of", "snapshot_of", "units_of",
+    "EPOCH", "Series", "as_flux", "epoch_seconds", "is_first", "moment_of", "outflow_of", "refuse_depth", "series_of",
+    "snapshot_of", "units_of",
 ]  # fmt: skip
 
 EPOCH = "seconds since 1970-01-01 00:00:00 +00:00"
@@ -225,9 +226,11 @@ def as_flux(series: Series, network: Network | None, what: str, *, per_step: boo
     Raises
     ------
     UnitsError
-        For a series without units, and depths where the network has no areas.
+        For a series without units, runoff as a depth where the network has no areas, and discharge as a depth.
     """
     array, units = series.array, units_of(series.array, what)
+    if what == "discharge":
+        refuse_depth(units, what)
     area = None
     if network is not None and "area" in network.dataset.variables:
         at = positions_of(array["reach"].values, network.ids)
@@ -240,6 +243,21 @@ def as_flux(series: Series, network: Network | None, what: str, *, per_step: boo
     by = factor if np.ndim(factor) == 0 else xr.DataArray(factor, dims="reach")
     scaled = (array.astype(np.float64) * by).astype(array.dtype if array.dtype.kind == "f" else np.float64)
     return scaled.assign_attrs(array.attrs)
+
+
+def refuse_depth(units: Any, what: str) -> None:
+    """Refuse a depth as discharge: it is of all that lies upstream, and the network's areas are those of each reach alone.
+
+    Raises
+    ------
+    UnitsError
+        For depths, and for units that are none of runoff.
+    """
+    if units is not None and runoff_units(str(units)).is_depth:
+        raise UnitsError(
+            f"the {what} is in {str(units)!r}, a depth: it is written in m3 s-1, so multiply it by the whole area that drains to "
+            'each reach, and set attrs["units"]'
+        )
 
 
 # ── states ────────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -7,12 +7,14 @@ from typing import Any
 
 from xroute.files.opening import PathLike, only_match
 
-__all__ = ["FORCING_PATTERNS", "LAKE_PATTERNS", "NETWORK_PATTERNS", "RESTART_PATTERNS", "TABLES", "find_files"]
+__all__ = ["FORCING_PATTERNS", "LAKE_PATTERNS", "NETWORK_PATTERNS", "OUTPUT", "RESTART_PATTERNS", "TABLES", "find_files"]
 
 FORCING_PATTERNS = ("*.CHRTOUT_DOMAIN*", "*CHRTOUT*", "*channel_rt*.nc")
 NETWORK_PATTERNS = ("RouteLink.nc", "RouteLink*.nc", "Route_Link*.nc")
 RESTART_PATTERNS = ("HYDRO_RST.*",)
 LAKE_PATTERNS = ("LAKEPARM.nc", "LAKEPARM*.nc")
+OUTPUT = "output"
+"""Folder of what a run has computed, beside the folder of its forcing."""
 TABLES = (".csv", ".parquet")
 """Suffixes of forcing and discharge that are tables, as t-route takes those of version 4."""
 
@@ -24,13 +26,13 @@ def find_files(folder: PathLike) -> dict[str, Any]:
     ----------
     folder
         The folder to look in. The network and the lakes may lie in its folder ``domain``, CHRTOUT files in
-        ``channel_forcing``, and restarts in ``restart``.
+        ``channel_forcing``, restarts in ``restart``, and CHRTOUT files of a run, beside those of its forcing, in ``output``.
 
     Returns
     -------
     dict
-        ``network`` and ``lakes`` (paths), ``forcing`` (a list of paths, netCDF files before tables) and ``state`` (a path, or
-        a list where there are several), as far as they were found.
+        ``network`` and ``lakes`` (paths), ``forcing`` and ``discharge`` (lists of paths, netCDF files before tables) and
+        ``state`` (a path, or a list where there are several), as far as they were found.
 
     Raises
     ------
@@ -50,7 +52,7 @@ def find_files(folder: PathLike) -> dict[str, Any]:
     found: dict[str, Any] = {}
     single: dict[str, tuple[str, ...]] = {"network": NETWORK_PATTERNS, "lakes": LAKE_PATTERNS}
     several: dict[str, tuple[tuple[str, ...], str]] = {
-        "forcing": (FORCING_PATTERNS, "channel_forcing"), "state": (RESTART_PATTERNS, "restart")
+        "forcing": (FORCING_PATTERNS, "channel_forcing"), "state": (RESTART_PATTERNS, "restart"),
     }  # fmt: skip
     for part, patterns in single.items():
         for place in (here, here / "domain"):
@@ -64,6 +66,9 @@ def find_files(folder: PathLike) -> dict[str, Any]:
             if files:
                 found[part] = files
                 break
+    if (here / OUTPUT).is_dir():
+        files = next((matches for pattern in FORCING_PATTERNS if (matches := _files(here / OUTPUT, pattern))), [])
+        found |= {"discharge": files} if files else {}
     if len(found.get("state", ())) == 1:
         found["state"] = found["state"][0]
     return found

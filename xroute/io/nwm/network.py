@@ -249,7 +249,7 @@ def write_network(network: Any, path: PathLike, *, overwrite: bool = False) -> N
     file[GAGE].encoding = {"char_dim_name": "IDLength"}
     lacking = [name for name in NEEDED if name not in file.variables]
     if lacking:
-        logger.warning("%s: the network has no %s, which t-route needs", path, ", ".join(lacking))
+        logger.warning("%s: the network has no %s, which t-route needs", Path(path).name, ", ".join(lacking))
     file.attrs = {"Convention": "CF-1.6", "featureType": "timeSeries", "history": "written by xroute"}
     encoding = {str(n): {"_FillValue": np.nan if v.dtype.kind == "f" else None} for n, v in file.variables.items() if n != GAGE}
     with replacing(path, overwrite=overwrite) as draft, writing(f"write {path}", target=path):

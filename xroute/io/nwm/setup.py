@@ -34,7 +34,8 @@ def _read(
 ) -> Setup:
     """Network of the first source; series of files that are named, of the other sources, or of the first one's folder."""
     places = list(forcing) or list(sources[1:]) or ([sources[0]] if sources[0].is_dir() else [])
-    series = list(discharge_file) or places
+    computed = find_files(sources[0]).get("discharge", []) if sources[0].is_dir() and not sources[1:] else []
+    series = list(discharge_file) or computed or places
     if "runoff" in wanted and not places:
         raise NothingToRead(f"runoff needs the forcing: {argument('forcing')}, or a source folder that holds it")
     if "discharge" in wanted and not series:
@@ -71,7 +72,7 @@ READER = Reader(
         ReaderOption("forcing", "CHRTOUT files, a folder or a store of them, when not in SOURCE.", "file", several=True),
         ReaderOption("variable", "Forcing variable; several are added up.", several=True),
         ReaderOption("state_file", "Restart (HYDRO_RST), when not in SOURCE.", "file"),
-        ReaderOption("discharge_file", "Files with streamflow, when not those of the forcing.", "file", several=True),
+        ReaderOption("discharge_file", "Files with streamflow, when neither in output nor the forcing.", "file", several=True),
         ReaderOption("discharge_variable", "Variable of discharge.  [default: streamflow]"),
         ReaderOption("dt", "Step (seconds, or e.g. 1h), for tables whose columns are counted, and for a state.", "step"),
         ReaderOption("start", "First time, for tables whose columns are counted."),

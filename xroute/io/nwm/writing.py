@@ -27,7 +27,7 @@ from xroute.files.writing import replacing
 from xroute.guards import writing
 from xroute.ids import exact_ids, positions_of, repeated
 from xroute.io.common import dataset_of
-from xroute.io.layout_series import units_of
+from xroute.io.layout_series import refuse_depth, units_of
 from xroute.io.nwm.time_columns import write_columns
 from xroute.settings import Label
 from xroute.time_dims import find_time_dim
@@ -204,7 +204,10 @@ def series_to_write(
     if ids.dtype.kind != "i" and not text:
         raise AlignmentError(f"ids are integers in these files, and {what} has text: {some(ids, 3)}. Give it the numbers first")
     values = array.transpose(clock.dim, "reach").drop_vars([n for n in array.coords if n not in (clock.dim, "reach")])
-    factor = _flux_factor(units_of(array, what), clock.step, ids, network, what)
+    units = units_of(array, what)
+    if what == "discharge":
+        refuse_depth(units, what)
+    factor = _flux_factor(units, clock.step, ids, network, what)
     made = (values if factor is None else values * factor).rename({clock.dim: "time"} if clock.dim != "time" else {})
     made = made.assign_coords(time=bounds[:, 0 if at == "start" else 1], reach=ids)
     return made.assign_attrs(units=DISCHARGE_UNITS, begin=bounds[0, 0], step=clock.step)

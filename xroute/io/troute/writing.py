@@ -10,7 +10,7 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from xroute.exceptions import AlignmentError, XRouteError, one_of, require, some
+from xroute.exceptions import AlignmentError, TimeAxisError, XRouteError, one_of, require, some
 from xroute.files.opening import PathLike
 from xroute.files.writing import replacing
 from xroute.guards import writing
@@ -161,6 +161,14 @@ def _write_rows(series: xr.DataArray, ids: NDArray[np.int64], path: Path) -> Non
 
 
 def _write_counted(series: xr.DataArray, ids: NDArray[np.int64], path: Path) -> None:
+    times = series["time"].values
+    uneven = np.diff(times) != np.timedelta64(round(series.attrs["step"] * 1e9), "ns")
+    if uneven.any():
+        at = int(uneven.argmax())
+        raise TimeAxisError(
+            f"columns of flowveldepth are counted, and steps of {series.attrs['step']:g} s do not lead from {times[at]} to "
+            f"{times[at + 1]}: write layout='stream', whose times are dates"
+        )
     order = np.argsort(ids, kind="stable")
     flow = series.to_numpy()[:, order]
     table = {"": ids[order]}
