@@ -501,3 +501,13 @@ def test_columns_that_are_dates_with_a_zone_are_in_utc(tmp_path: Path) -> None:
     table.to_parquet(tmp_path / "forcing.parquet")
     found = nwm.read_runoff(tmp_path / "forcing.parquet")
     assert found["time"].values.astype("datetime64[h]").astype(str).tolist() == ["2024-05-01T00", "2024-05-01T01"]
+
+
+def test_folders_of_wrf_hydro_are_in_upper_case(tmp_path: Path) -> None:
+    for name in ("DOMAIN/Route_Link.nc", "DOMAIN/LAKEPARM.nc", "RESTART/HYDRO_RST.2020-01-02_00:00_DOMAIN1"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    found = nwm.find_files(tmp_path)
+    assert {part: file.name for part, file in found.items()} == {
+        "network": "Route_Link.nc", "lakes": "LAKEPARM.nc", "state": "HYDRO_RST.2020-01-02_00:00_DOMAIN1"
+    }  # fmt: skip

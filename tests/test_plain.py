@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -111,3 +112,14 @@ def test_what_cannot_be_written_leaves_nothing_and_says_so(tmp_path: Path) -> No
     with pytest.raises(xroute.XRouteError, match="file.nc.*none"):
         writing.write(wrong, tmp_path / "file.nc")
     assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_a_byte_order_that_is_spelled_out_neither_warns_nor_changes_numbers(order: str, tmp_path: Path) -> None:
+    reach, value = np.array([2**62 + 1, 7], order + "i8"), np.array([0.5, 3.0], order + "f8")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # Zarr gives such arrays, and netCDF4 warns of them
+        writing.write(xr.Dataset({"a": ("reach", value)}, {"reach": reach}), tmp_path / "a.nc")
+    with xr.open_dataset(tmp_path / "a.nc") as again:
+        assert again.reach.values.tolist() == [2**62 + 1, 7]
+        assert again.a.values.tolist() == [0.5, 3.0]

@@ -46,7 +46,7 @@ def write_plain(dataset: xr.Dataset, path: Path, encoding: Mapping[str, Mapping[
             values, attrs = stamps.get(name, (variable.values, variable.attrs))
             filters = {key: value for key, value in encoding.get(str(name), {}).items() if key in FILTERS}
             fill = filters.pop("_FillValue", np.asarray(np.nan, values.dtype) if values.dtype.kind == "f" else None)
-            stored = file.createVariable(name, values.dtype, variable.dims, fill_value=fill, **filters)
+            stored = file.createVariable(name, values.dtype.newbyteorder("="), variable.dims, fill_value=fill, **filters)
             stored.setncatts(attrs)
             stored.set_auto_maskandscale(False)
             with as_it_lies(values) as whole:

@@ -16,7 +16,7 @@ from xroute.wording import argument
 
 __all__ = ["READER", "find_series"]
 
-FOLDERS = ("", "outputs/ngen", "outputs", "channel_forcing", "forcing")
+FOLDERS = ("", "outputs/ngen", "outputs", "output", "channel_forcing", "forcing")
 RESULTS = ("", "outputs/troute", "outputs", "output")
 """Folders in which series are looked for."""
 

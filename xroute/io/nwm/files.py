@@ -55,13 +55,13 @@ def find_files(folder: PathLike) -> dict[str, Any]:
         "forcing": (FORCING_PATTERNS, "channel_forcing"), "state": (RESTART_PATTERNS, "restart"),
     }  # fmt: skip
     for part, patterns in single.items():
-        for place in (here, here / "domain"):
+        for place in (here, here / "domain", here / "DOMAIN"):  # upper case is WRF-Hydro's
             file = only_match(place, patterns, part)
             if file is not None:
                 found[part] = file
                 break
     for part, (patterns, folder_name) in several.items():
-        for place in (here, here / folder_name):
+        for place in (here, here / folder_name, here / folder_name.upper()):
             files = next((matches for pattern in patterns if (matches := _files(place, pattern))), [])
             if files:
                 found[part] = files
