@@ -39,12 +39,22 @@ def _filter(
     n = torch.clamp(torch.ceil(dt / own_step.detach() - WHOLE), min=1.0)
     step = dt / n
     over = 1 / (step + 2 * k * (1 - x))
-    c0, c1, passed = (step - 2 * k * x) * over, (step + 2 * k * x) * over, 2 * step * over  # passed is 1 - p
+    c1, passed = (step + 2 * k * x) * over, 2 * step * over  # passed is 1 - p, and C0 + C1
     p = 1 - passed
     last = p**n
-    g = (1 - last) / passed
-    a = (p * (1 - p ** (n - 1)) / passed - (n - 1) * last) / passed
-    return torch.stack([c0 * (g - a / n) + c1 * (g - (a + g) / n), (c0 * a + c1 * (a + g)) / n], dim=1), last
+    g = _sum_of_powers(passed, n)
+    a = (p * _sum_of_powers(passed, n - 1) - (n - 1) * last) / passed
+    before = (passed * a + c1 * g) / n  # C0 and C1 are not small where their sum, which a lake passes, is
+    return torch.stack([passed * g - before, before], dim=1), last
+
+
+def _sum_of_powers(passed: torch.Tensor, n: torch.Tensor) -> torch.Tensor:
+    """Sum of ``(1 - passed) ** i`` for i from 0 to ``n - 1``, also where hardly anything is passed on."""
+    import torch
+
+    little = passed < 0.5
+    small, large = torch.where(little, passed, 0.5), torch.where(little, 0.5, passed)
+    return torch.where(little, -torch.expm1(n * torch.log1p(-small)) / small, (1 - (1 - large) ** n) / large)
 
 
 def _of_reach(length: Float, celerity: Float, weight: Float) -> dict[str, Float]:
