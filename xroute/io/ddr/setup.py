@@ -48,14 +48,14 @@ def _find(folder: Path, options: Mapping[str, Any]) -> dict[str, Path]:
     return {"matrix": _store(folder, options["gauge"])}
 
 
-def _write(outgoing: Outgoing, folder: Path, /, *, name: str) -> None:
+def _write(outgoing: Outgoing, folder: Path, /, *, name: str, dt: Any) -> None:
     if outgoing.network is not None:
         write_network(outgoing.network, folder / f"{name}_adjacency.zarr")
     if outgoing.runoff is not None:
         assert outgoing.network is not None
-        write_runoff(outgoing.runoff, folder / f"{name}_streamflow.zarr", outgoing.network)
+        write_runoff(outgoing.runoff, folder / f"{name}_streamflow.zarr", outgoing.network, dt=dt)
     if outgoing.discharge is not None:
-        write_discharge(outgoing.discharge, folder / "chrout.zarr", outgoing.network)
+        write_discharge(outgoing.discharge, folder / "chrout.zarr", outgoing.network, dt=dt)
 
 
 READER = Reader(
@@ -76,5 +76,8 @@ WRITER = Writer(
     write=_write,
     products=("network", "runoff", "discharge"),
     needs=(("runoff", ("network",)),),
-    options=(ReaderOption("name", "What the stores are called after: NAME_adjacency.zarr.", default="xroute"),),
+    options=(
+        ReaderOption("name", "What the stores are called after: NAME_adjacency.zarr.", default="xroute"),
+        ReaderOption("dt", "Length of a step (seconds, or e.g. 1D), for series of a single time.", "step"),
+    ),
 )

@@ -189,13 +189,13 @@ def _find(folder: Path, options: Mapping[str, Any]) -> dict[str, Path]:
     return {"network": folder}
 
 
-def _write(outgoing: Outgoing, folder: Path, /, *, name: str) -> None:
+def _write(outgoing: Outgoing, folder: Path, /, *, name: str, dt: Any) -> None:
     assert outgoing.discharge is not None
     several = [d for d in MEMBERS if outgoing.discharge.sizes.get(d, 1) >= LEAST]
     if several:
         write_forecast(outgoing.discharge, folder / f"{name}.zarr")
     else:
-        write_discharge(outgoing.discharge, folder / f"{name}.zarr", outgoing.network)
+        write_discharge(outgoing.discharge, folder / f"{name}.zarr", outgoing.network, dt=dt)
 
 
 READER = Reader(
@@ -218,5 +218,8 @@ WRITER = Writer(
     write=_write,
     products=("discharge", "network"),
     needs=(("network", ("discharge",)),),
-    options=(ReaderOption("name", "What the store is called: NAME.zarr.", default="hourly"),),
+    options=(
+        ReaderOption("name", "What the store is called: NAME.zarr.", default="hourly"),
+        ReaderOption("dt", "Length of a step (seconds, or e.g. 1h), for a series of a single time without members.", "step"),
+    ),
 )
