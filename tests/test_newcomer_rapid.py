@@ -10,7 +10,7 @@ import xarray as xr
 from click.testing import CliRunner
 
 from xroute.cli import main
-from xroute.datasets import nwm_folder, rapid_folder
+from xroute.datasets import mizuroute_folder, nwm_folder, rapid_folder
 from xroute.exceptions import TimeAxisError
 from xroute.inspection import inspect_folder
 from xroute.io import rapid
@@ -116,6 +116,8 @@ def test_info_of_a_folder_says_what_converts_it(folder: Path, tmp_path: Path) ->
     nwm = nwm_folder(tmp_path / "nwm", hours=2)
     code, said = run("info", nwm)
     assert code == 0 and "xroute convert nwm FOLDER" in said and "2 files" in said
+    code, said = run("info", mizuroute_folder(tmp_path / "mizuroute"))
+    assert code == 0 and "xroute convert mizuroute FOLDER" in said and "tutorial.control" in said
     empty = tmp_path / "empty"
     empty.mkdir()
     assert inspect_folder(empty) is None

@@ -28,8 +28,12 @@ PHRASES = {
     "begun": "--resume goes on with it, --overwrite replaces it",
     "calibrate": "`xroute calibrate RUNOFF NETWORK GAUGES OUTPUT` fits a network to it",
     "catchments": "`xroute weights GRID CATCHMENTS weights.nc` makes weights of a grid's cells in them",
+    "convert mizuroute": "`xroute convert mizuroute FOLDER --network network.zarr --runoff runoff.zarr` reads it",
+    "convert nextgen": "`xroute convert nextgen FOLDER --network network.zarr --runoff runoff.zarr` reads it",
     "convert nwm": "`xroute convert nwm FOLDER --network network.zarr --runoff runoff.zarr` reads it",
     "convert rapid": "`xroute convert rapid FOLDER --network network.zarr --runoff runoff.zarr` reads it",
+    "convert river-route": "`xroute convert river-route FOLDER --network network.zarr --runoff runoff.zarr` reads it",
+    "convert troute": "`xroute convert troute FOLDER --network network.zarr --runoff runoff.zarr` reads it",
     "estimate": "`xroute convert table NETWORK --network OUTPUT --celerity 1.0` makes them of the lengths of reaches, "
     "--method manning of slopes and flows",
     "estimate anew": "--estimate-anew makes them anew",
