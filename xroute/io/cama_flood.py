@@ -115,7 +115,7 @@ def read_discharge(
     >>> path = f"{tempfile.mkdtemp()}/o_outflw2001.nc"
     >>> xroute.io.cama_flood.write_discharge(flow, path, network, dt="1D")
     >>> xroute.io.cama_flood.read_discharge(path, network).values
-    array([[1., 2., 3.]])
+    array([[1., 2., 3.]], dtype=float32)
     """
     river = as_network(network)
     files = _files(paths)
