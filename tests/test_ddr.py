@@ -64,6 +64,14 @@ def test_a_river_with_its_exact_ids_and_back(order: Any, geodataset: Any, ids: l
     assert ddr.read_network(tmp_path / "b.zarr").equals(ddr.read_network(path))
 
 
+def test_a_matrix_that_seems_to_be_turned_is_warned_of(tmp_path: Path) -> None:
+    """A chain whose rows are those upstream: by its order, water would begin at the mouth."""
+    matrix(tmp_path / "a.zarr", ([0, 1, 2], [1, 2, 3]), [11, 12, 13, 14])
+    with pytest.warns(UserWarning, match="all 3 links.*flows backwards.*11"):
+        found = ddr.read_network(tmp_path / "a.zarr")
+    assert found["downstream"].values.tolist() == [-1, 11, 12, 13]  # as the layout says it
+
+
 def test_rows_are_sorted_where_the_network_is_not(tmp_path: Path) -> None:
     network = xroute.Network(xr.Dataset({"downstream": ("reach", [0, 5, 5, 7])}, {"reach": [5, 7, 9, 3]}))
     ddr.write_network(network, tmp_path / "a.zarr")

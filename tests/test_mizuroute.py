@@ -32,7 +32,7 @@ from mizuroute_model import basin_hydrograph, mapped, reach_hydrograph, reach_ru
 import xroute
 from xroute.cli import main
 from xroute.exceptions import AlignmentError, NetworkError, ParameterError, TimeAxisError, UnitsError, XRouteError
-from xroute.io import mizuroute
+from xroute.io import export, mizuroute
 from xroute.schemes import make_filter
 
 quiet = pytest.mark.filterwarnings("ignore::UserWarning")
@@ -315,6 +315,17 @@ def test_what_runoff_lacks_is_zero_and_told(tmp_path: Path):
         np.testing.assert_allclose(runoff.sel(reach=reach), [flow[reach] for flow in flows], rtol=1e-12)
 
 
+def test_a_fill_value_of_zero_is_no_other(tmp_path: Path):
+    control = make_folder(tmp_path, "<input_fillvalue> 0 !\n")
+    values = storms(30, len(hru_ids())) + np.float32(1e-6)
+    values[5, 2], values[7, 3] = -9999.0, 0.0
+    write_hru_runoff(tmp_path / "input" / "runoff.nc", values, hru_ids(), HOURS[:30])
+    with pytest.warns(UserWarning) as told:
+        mizuroute.read_runoff(control, mizuroute.read_network(control)).compute()
+    text = " ".join(str(w.message) for w in told)
+    assert "runoff is missing on 1 HRUs" in text and "negative on 1 HRUs" in text
+
+
 @pytest.mark.parametrize(
     ("units", "factor"),
     [("mm/s", 1.0), ("m/s", 1e3), ("mm/d", 1 / 86_400), ("mm/day", 1 / 86_400), ("m/h", 1e3 / 3600), ("mm/hr", 1 / 3600)],
@@ -515,6 +526,10 @@ def test_a_run_goes_on_from_its_restart(tmp_path: Path, options: dict[str, Any])
         for name in set(first.variables) - {"restart_time", "nNodes", "reachID", "basin_q" if not own.does_basin_route else ""}:
             its, ours = first[name].values, again[name].values[..., place]
             np.testing.assert_allclose(ours, its, rtol=1e-9, atol=1e-10 * np.abs(its).max(), err_msg=name)
+    with xr.open_dataset(paths["runoff"]) as runoff:
+        export("mizuroute", tmp_path / "home", network=network, runoff=runoff["runoff"], state=state)
+    with xr.open_dataset(tmp_path / "home" / "restart.nc", decode_cf=False) as restart:
+        assert restart["restart_time"].attrs["calendar"] == "noleap"  # as its runoff
 
 
 def test_a_restart_of_other_parameters_is_refused(tmp_path: Path):

@@ -368,6 +368,9 @@ def test_the_mask_of_a_run_leaves_links_out(tmp_path: Path) -> None:
     with xroute.io.open_dataset(tmp_path / "n.nc") as network:
         assert network["reach"].values.tolist() == [1, 2] and network["downstream"].values.tolist() == [2, 0]
         assert network["downstream_id"].values.tolist() == [2, 3] and network.attrs["n_links"] == 3
+    words = ["--runoff", str(tmp_path / "r.nc"), "--forcing", str(tmp_path), "--missing", "zero"]
+    refused = CliRunner().invoke(main, ["convert", "troute", str(tmp_path / "run.yaml"), *words])
+    assert refused.exit_code == 2 and "--missing zero: for a hydrofabric" in refused.output
 
 
 @pytest.mark.parametrize("area", [[10, 20], [1e7, 2e7], [10_000_000, 20_000_000]], ids=["whole km2", "no units", "whole m2"])

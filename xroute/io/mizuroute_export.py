@@ -7,6 +7,7 @@ from typing import Any
 
 from xroute.io import mizuroute
 from xroute.io.layout_series import is_first
+from xroute.io.mizuroute.writing import calendar_of
 from xroute.io.reader import ReaderOption
 from xroute.io.writer import Outgoing, Writer
 from xroute.network_files import as_network
@@ -24,7 +25,10 @@ def _write(outgoing: Outgoing, folder: Path, /, *, name: str, dt: Any) -> None:
         if {"celerity", "diffusivity"} <= set(network.variables):
             mizuroute.write_parameters(network, folder / "param.nml")
     if state is not None and not (first and outgoing.runoff is not None):
-        mizuroute.write_state(state, folder / ("restart.nc" if first else f"{name}.r.nc"), network)
+        restart = folder / ("restart.nc" if first else f"{name}.r.nc")
+        series = outgoing.runoff if outgoing.runoff is not None else outgoing.discharge
+        calendar = "standard" if series is None else calendar_of(series["time"])
+        mizuroute.write_state(state, restart, network, calendar=calendar)
     if outgoing.discharge is not None:
         mizuroute.write_discharge(outgoing.discharge, folder / f"{name}.h.nc", dt=dt)
 

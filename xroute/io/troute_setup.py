@@ -27,6 +27,8 @@ __all__ = ["READER"]
 
 logger = logging.getLogger(__name__)
 
+DEFAULTS = {"share": "area", "missing": "raise", "extra": "raise"}
+"""How the water of nexuses comes to flowpaths, if nothing else is said."""
 CONFIGURATIONS = ("*.yaml", "*.yml")
 
 
@@ -61,6 +63,7 @@ def _read(
         if is_nextgen:
             runoff = nextgen.read_runoff(places, network, **shared)
         else:
+            _refuse_choices(shared, found["network"])
             runoff = nwm.read_runoff(places, network, variable=list(variable) or None)
     state = None
     if "state" in wanted:
@@ -75,6 +78,13 @@ def _read(
             raise NothingToRead(f"{sources[0]} names no folder that has output: {argument('discharge_file')}")
         discharge = read_discharge(files, network, start=found.get("start"), dt=found.get("dt")).to_dataset()
     return Setup(network, None if runoff is None else runoff.to_dataset(), state, discharge)
+
+
+def _refuse_choices(given: Mapping[str, Any], network: Path) -> None:
+    """Refuse what only a hydrofabric has a use for; all links of a RouteLink must have a series of their own."""
+    asked = [argument(name, value) for name, value in given.items() if value != DEFAULTS[name]]
+    if asked:
+        raise NothingToRead(f"{', '.join(asked)}: for a hydrofabric (GeoPackage), and this run is of {network}; leave it out")
 
 
 def _network(found: Mapping[str, Any]) -> xr.Dataset:
@@ -108,9 +118,9 @@ READER = Reader(
     options=(
         ReaderOption("forcing", "Files or folder of forcing, when not those of the configuration.", "file", several=True),
         ReaderOption("variable", "Forcing variable of CHRTOUT; several are added up.", several=True),
-        ReaderOption("share", "How flowpaths share their nexus.", choices=SHARES, default="area"),
-        ReaderOption("missing", "Nexuses without a series.", choices=MISSING, default="raise"),
-        ReaderOption("extra", "Series of other nexuses, which t-route leaves out.", choices=EXTRA, default="raise"),
+        ReaderOption("share", "How flowpaths share their nexus.", choices=SHARES, default=DEFAULTS["share"]),
+        ReaderOption("missing", "Nexuses without a series.", choices=MISSING, default=DEFAULTS["missing"]),
+        ReaderOption("extra", "Series of other nexuses, which t-route leaves out.", choices=EXTRA, default=DEFAULTS["extra"]),
         ReaderOption("state_file", "Restart (HYDRO_RST), when not that of the configuration.", "file"),
         ReaderOption("discharge_file", "What t-route wrote, when not where the configuration says.", "file", several=True),
     ),

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from xroute.exceptions import NetworkError, require, some
+from xroute.exceptions import NetworkError, require, some, warn
 from xroute.files.opening import PathLike, existing
 from xroute.guards import reading
 from xroute.ids import repeated
@@ -149,6 +149,12 @@ def _dataset(
     row, column, fraction = row[linked], column[linked], fraction[linked]
     if (row == column).any():
         raise NetworkError(f"{where}: {int((row == column).sum())} reaches drain to themselves: {some(ids[row[row == column]])}")
+    if row.size and (row < column).all():
+        warn(
+            f"{where}: all {row.size} links lead to reaches that stand before theirs in order, where upstream comes first: if "
+            "the matrix is turned, with indices_0 upstream, this network flows backwards. Look at an outlet: "
+            f"{some(ids[np.setdiff1d(row, column)], 3)}"
+        )
     again = repeated(row * ids.size + column)
     if again.size:
         raise NetworkError(f"{where}: {again.size} links stand twice, first {some([ids[again[0] % max(ids.size, 1)]])}")

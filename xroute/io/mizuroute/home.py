@@ -19,7 +19,7 @@ from xroute.guards import writing
 from xroute.io.mizuroute.network import DEFAULT_PARAMETERS, INSTANT
 from xroute.io.mizuroute.restart import is_instant
 from xroute.io.mizuroute.results import write_state
-from xroute.io.mizuroute.writing import write_network, write_runoff, write_weights
+from xroute.io.mizuroute.writing import calendar_of, write_network, write_runoff, write_weights
 from xroute.network import Network
 from xroute.network_files import as_network
 from xroute.settings import Label
@@ -258,7 +258,7 @@ def write_setup(
         if weights is not None:
             write_weights(weights, draft / NAMES["weights"], network)
         if state is not None:
-            write_state(state, draft / NAMES["state"], network)
+            write_state(state, draft / NAMES["state"], network, calendar=calendar_of(runoff["time"]))
         files = {part: name for part, name in NAMES.items() if part in parts and part != "weights"}
         write_control(network, draft / CONTROL, runoff=runoff, files=files, case_name=case_name, dt=dt, label=label)
         for file in draft.iterdir():

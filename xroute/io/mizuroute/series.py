@@ -125,7 +125,8 @@ def _opened(path: Path, control: Control) -> tuple[xr.DataArray, float | None]:
         grid = tuple(map(str, others))
     raw[time].attrs = repaired_units(dict(raw[time].attrs), control)
     declared = any(key in raw[name].attrs for key in ("_FillValue", "missing_value"))
-    fill = None if declared else control.number("input_fillvalue") or -9999.0
+    given = control.number("input_fillvalue")
+    fill = None if declared else -9999.0 if given is None else given
     units = raw[name].attrs.get("units")
     declare_default_fill(raw[name].variable)
     array = decode(raw[[name]].assign_coords({"time_": raw[time].variable}))[name]

@@ -28,8 +28,8 @@ from xroute.times import read_clock
 from xroute.units import flux_in_si, flux_scale, to_si
 
 __all__ = [
-    "CALENDARS", "by_reach", "hrus_to_write", "narrow", "time_variables", "whole_ids", "write_network", "write_runoff",
-    "write_weights",
+    "CALENDARS", "by_reach", "calendar_of", "hrus_to_write", "narrow", "time_variables", "whole_ids", "write_network",
+    "write_runoff", "write_weights",
 ]  # fmt: skip
 
 OURS = (
@@ -223,13 +223,19 @@ def by_reach(array: xr.DataArray, ids: NDArray[Any], what: str) -> tuple[NDArray
     return array.transpose("time", "reach").values, row
 
 
+def calendar_of(time: xr.DataArray) -> str:
+    """Calendar of dates; nothing for others."""
+    first = time.values.ravel()[0]
+    return "proleptic_gregorian" if time.dtype.kind == "M" else str(getattr(first, "calendar", ""))
+
+
 def time_variables(time: xr.DataArray, shift: float, step: float | None, label: str | None) -> dict[str, Any]:
     """Variable of times, ``shift`` seconds later, as seconds since the first; with a label the bounds of steps, too."""
     if not time.size or not is_dated(time):
         raise TimeAxisError("mizuRoute's times are dates: assign_coords(time=...)")
     values = time.values
     ticks, tick = offsets(values)
-    calendar = "proleptic_gregorian" if values.dtype.kind == "M" else str(getattr(values[0], "calendar", ""))
+    calendar = calendar_of(time)
     if values.dtype.kind == "m" or calendar not in CALENDARS:
         raise TimeAxisError(
             f"mizuRoute's calendars are {', '.join(CALENDARS)}, not {calendar or 'durations'!r}: convert_calendar makes one "
